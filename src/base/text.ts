@@ -27,7 +27,7 @@ export function decodeText(bytes: Uint8Array): string {
 }
 
 function asciiText(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice();
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 /** The slow way, sequence by sequence, for text that is not valid UTF-8 as a whole. */
