@@ -1,0 +1,125 @@
+/** Local system calls with typed errors, and a small arena for the structs they take. */
+import { getSystemErrorMap } from 'node:util';
+import { StasisError, type TaskRef } from '../base/errors.ts';
+import { cstring } from '../base/text.ts';
+import { addressOf, rawSyscall, type Word } from './ffi.ts';
+import { NR, type SyscallName } from './nr.ts';
+
+/** The errno values the code branches on (asm-generic/errno-base.h and errno.h; x86, arm64, ppc64le agree). */
+export const ERRNO = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  EIO: 5,
+  E2BIG: 7,
+  EBADF: 9,
+  ECHILD: 10,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENODEV: 19,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENOTTY: 25,
+  ETXTBSY: 26,
+  ENOSPC: 28,
+  ESPIPE: 29,
+  ENOSYS: 38,
+  EOPNOTSUPP: 95,
+} as const;
+
+/** `-EPERM` → `EPERM: operation not permitted`. */
+export function describeErrno(errno: number): string {
+  const known = getSystemErrorMap().get(-Math.abs(errno));
+  return known ? `${known[0]}: ${known[1]}` : `errno ${Math.abs(errno)}`;
+}
+
+/** A system call that failed; `errno` is positive. */
+export class SyscallError extends StasisError {
+  readonly errno: number;
+  readonly call: SyscallName;
+
+  constructor(call: SyscallName, errno: number, facts: { task?: TaskRef; resource?: string; remedy?: string } = {}) {
+    super({ kind: errno === ERRNO.ESRCH ? 'gone' : 'kernel', reason: `${call}: ${describeErrno(errno)}`, ...facts });
+    this.name = 'SyscallError';
+    this.errno = errno;
+    this.call = call;
+  }
+}
+
+/** Calls the kernel; answers the value or -errno. */
+export function trySyscall(
+  name: SyscallName,
+  a: Word = 0,
+  b: Word = 0,
+  c: Word = 0,
+  d: Word = 0,
+  e: Word = 0,
+  f: Word = 0,
+): number {
+  return rawSyscall(NR[name], a, b, c, d, e, f);
+}
+
+/** Calls the kernel. @throws SyscallError when it refuses. */
+export function syscall(
+  name: SyscallName,
+  a: Word = 0,
+  b: Word = 0,
+  c: Word = 0,
+  d: Word = 0,
+  e: Word = 0,
+  f: Word = 0,
+): number {
+  const result = rawSyscall(NR[name], a, b, c, d, e, f);
+  if (result < 0) throw new SyscallError(name, -result);
+  return result;
+}
+
+/**
+ * A reused block for small structs handed to the kernel. Its contents last until the next caller: fill, call, read.
+ * One for the whole process suffices, since system calls are synchronous.
+ */
+export const arena = new Uint8Array(64 * 1024);
+/** A view of {@link arena}. */
+export const arenaView = new DataView(arena.buffer);
+/** Where {@link arena} lies. */
+export const arenaAddress = addressOf(arena);
+
+/** Puts a NUL-terminated path at `offset` in the arena and answers its address. */
+export function arenaPath(path: string, offset = 0): number {
+  const bytes = cstring(path);
+  arena.set(bytes, offset);
+  return arenaAddress + offset;
+}
+
+/** A descriptor of our own, closed when its scope ends. */
+export class Fd implements Disposable {
+  #number: number;
+
+  constructor(number: number) {
+    this.#number = number;
+  }
+
+  /** The descriptor number. */
+  get number(): number {
+    if (this.#number < 0) throw new StasisError({ kind: 'internal', reason: 'a closed descriptor was used' });
+    return this.#number;
+  }
+
+  /** Gives the descriptor away: it is not closed here any more. */
+  release(): number {
+    const number = this.number;
+    this.#number = -1;
+    return number;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#number >= 0) trySyscall('close', this.#number);
+    this.#number = -1;
+  }
+}

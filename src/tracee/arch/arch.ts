@@ -1,0 +1,84 @@
+/**
+ * What the tracee layer needs to know of a processor architecture. One object of this shape per architecture; the
+ * machine code in it is data, with its assembly beside it.
+ */
+
+/** General registers as PTRACE_GETREGSET(NT_PRSTATUS) gives them: 64-bit words in the kernel's order. */
+export type Registers = BigUint64Array;
+
+/** What goes into the cave: see foothold.ts. Addresses are the task's. */
+export interface CavePlan {
+  /** Where the code will lie. */
+  readonly address: number;
+  /** The mapping to make: its address, its length, and how much of it at the start is code. */
+  readonly area: number;
+  readonly areaLength: number;
+  readonly codeLength: number;
+  /** The signal used as a bell. */
+  readonly bell: number;
+  /** Where in the area the bell's old action is kept. */
+  readonly oldAction: number;
+  /** The task's registers and signal mask, to be put back. */
+  readonly registers: Registers;
+  readonly mask: bigint;
+}
+
+/** Machine code for the cave, and the two places where it is entered. */
+export interface Cave {
+  readonly code: Uint8Array;
+  readonly enter: number;
+  readonly leave: number;
+}
+
+/** How a program's code page ends: what happens after the last call. */
+export type ProgramEnd =
+  /** Our own seeds: a trap for the tracer, whose death kills the task anyway. */
+  | { readonly kind: 'trap' }
+  /** Somebody's task: ring for the tracer; if nobody stops us, go to `leave` in the cave. */
+  | {
+      readonly kind: 'bell';
+      readonly tgid: number;
+      readonly tid: number;
+      readonly signal: number;
+      readonly leave: number;
+    };
+
+export interface Arch {
+  /** Number of words in {@link Registers}. */
+  readonly registerCount: number;
+  /** Names of the general registers, in the kernel's order; as in the core image. */
+  readonly registerNames: readonly string[];
+  /** The `syscall` instruction. */
+  readonly syscallInstruction: Uint8Array;
+  readonly pc: (registers: Registers) => bigint;
+  readonly sp: (registers: Registers) => bigint;
+  /** Whether the stop interrupted a system call that wants to be restarted; its number and -errno. */
+  readonly interrupted: (registers: Registers) => { nr: number; args: bigint[]; result: number } | undefined;
+  /** Registers that make the task itself redo what {@link interrupted} found, without the kernel's help. */
+  readonly restarted: (registers: Registers) => Registers;
+  /** Registers of a task that is inside no system call and goes on at `pc`. */
+  readonly jump: (base: Registers, pc: number) => Registers;
+  /** Registers that run the program at `entries` with the code page at `code`. */
+  readonly runProgram: (base: Registers, code: number, entries: number) => Registers;
+  /** Registers that execute one syscall instruction at `pc`. */
+  readonly oneCall: (base: Registers, pc: number, nr: number, args: readonly number[]) => Registers;
+  /** Address of the program entry being run (after a stop), and the result of the last call. */
+  readonly programCounter: (registers: Registers) => number;
+  readonly result: (registers: Registers) => number;
+  /** The code page: runs programs (program.ts), then `end`. */
+  readonly programCode: (end: ProgramEnd) => Uint8Array;
+  readonly cave: (plan: CavePlan) => Cave;
+  /** The one-page executable that waits at `socket`, and where in memory it has a syscall followed by a trap. */
+  readonly seed: (socket: number) => { elf: Uint8Array; callAt: number };
+  /** Code a vfork child runs to become the seed: see seed.ts. */
+  readonly spawnCode: (plan: SpawnPlan) => Uint8Array;
+}
+
+/** Operands of the code that turns a vfork child into the seed. */
+export interface SpawnPlan {
+  readonly executable: number;
+  readonly emptyString: number;
+  readonly argv: number;
+  readonly socket: number;
+  readonly socketTarget: number;
+}

@@ -1,0 +1,203 @@
+/**
+ * The foothold in a task that is not ours, and the dead man's switch.
+ *
+ * Nothing of the task is used: not its stack, not its code, not its floating-point state. A few hundred bytes of
+ * straight-line code go into the *cave*, the zero bytes after the end of the vdso's image, written through
+ * /proc/PID/mem (the page is private, so it is copied). That code maps the work area, and below it puts everything
+ * back: signal mask, signal action, mapping, registers, and jumps to where the task was. A finished program rings the
+ * *bell*, a signal the task ignores for the time being and whose delivery stops it for its tracer. Without a tracer an
+ * ignored signal is nothing, and the task runs on into the cave's second half: whenever we die, it walks out alone.
+ */
+import { StasisError } from '../base/errors.ts';
+import { ERRNO, type Fd } from '../kernel/syscall.ts';
+import type { Cave, Registers } from './arch/arch.ts';
+import { forceRead, forceWrite, openMemory } from './memory.ts';
+import { AREA } from './program.ts';
+import { getSignalMask, PTRACE, peekSignals, ptrace, type Stop, setSignalMask } from './ptrace.ts';
+import { Remote } from './remote.ts';
+import type { Tracee } from './tracee.ts';
+
+/** What must be known of a mapping to find a place for the cave and a gap for the area. */
+export interface Mapping {
+  readonly start: number;
+  readonly end: number;
+  /** PROT_* bits. */
+  readonly prot: number;
+  readonly shared: boolean;
+  readonly path: string;
+}
+
+/** Signals that serve as a bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
+const BELLS = [16, 30, 23, 28, 24] as const;
+/** Room kept below a mapping that may be a growing stack (stack_guard_gap is 1 MiB by default). */
+const STACK_GUARD = 2 << 20;
+const CAVE_SIZE = 640;
+const PAGE = 4096;
+
+export class Foothold implements Disposable {
+  readonly remote: Remote;
+  /** The action of the bell signal, as it was: the 32 bytes of struct sigaction are at this address of the area. */
+  readonly bellSignal: number;
+  readonly bellActionAt: number;
+  readonly #tracee: Tracee;
+  readonly #mem: Fd;
+  readonly #cave: Cave;
+  readonly #caveAt: number;
+  readonly #registers: Registers;
+  readonly #mask: bigint;
+  #open = true;
+
+  private constructor(tracee: Tracee, mem: Fd, maps: readonly Mapping[]) {
+    this.#tracee = tracee;
+    this.#mem = mem;
+    this.#registers = tracee.getRegisters();
+    this.#mask = getSignalMask(tracee.pid);
+    this.bellSignal = chooseBell(tracee.pid);
+    this.#caveAt = findCave(tracee.pid, mem, maps);
+    const area = findGap(maps, AREA.length);
+    this.bellActionAt = area + AREA.length - 64;
+    this.#cave = tracee.arch.cave({
+      address: this.#caveAt,
+      area,
+      areaLength: AREA.length,
+      codeLength: AREA.code,
+      bell: this.bellSignal,
+      oldAction: this.bellActionAt,
+      registers: this.#registers,
+      mask: this.#mask,
+    });
+    this.remote = new Remote(tracee, area, this.#registers, this.bellSignal);
+  }
+
+  /**
+   * Gets a foothold in a stopped task.
+   * @throws StasisError if there is no place for the cave, or the task may map no more memory; it is unharmed then
+   */
+  static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[]): Foothold {
+    const mem = openMemory(tracee.pid);
+    try {
+      const foothold = new Foothold(tracee, mem, maps);
+      foothold.#enter(tgid);
+      return foothold;
+    } catch (error) {
+      mem[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Runs the first half of the cave, call by call, then installs the interpreter. */
+  #enter(tgid: number): void {
+    const { arch, pid } = this.#tracee;
+    forceWrite(this.#mem, this.#caveAt, this.#cave.code);
+    // First the registers, then the mask: were we to die between the two, the cave would put both back.
+    this.#tracee.setRegisters(arch.jump(this.#registers, this.#cave.enter));
+    setSignalMask(pid, ~(1n << BigInt(this.bellSignal - 1)));
+    try {
+      this.#step('rt_sigprocmask');
+      this.#step('mmap');
+      this.#step('mprotect');
+      this.#step('rt_sigaction');
+      this.#step('rt_sigaction');
+    } catch (error) {
+      this.#restore();
+      throw error;
+    }
+    const code = arch.programCode({
+      kind: 'bell',
+      tgid,
+      tid: pid,
+      signal: this.bellSignal,
+      leave: this.#cave.leave,
+    });
+    forceWrite(this.#mem, this.remote.area, code);
+  }
+
+  /** One system call of the cave: to its entry, to its exit. */
+  #step(name: string): void {
+    const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
+    this.#tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
+    this.#tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
+    const result = this.#tracee.arch.result(this.#tracee.getRegisters());
+    if (result >= 0) return;
+    throw new StasisError({
+      kind: result === -ERRNO.ENOMEM ? 'conflict' : 'kernel',
+      task: { pid: this.#tracee.pid },
+      resource: name,
+      reason: `the task cannot run a call for Stasis (${result})`,
+      remedy: 'raise its RLIMIT_AS or vm.max_map_count, or look for a seccomp filter',
+    });
+  }
+
+  /** Leaves the task as it was found, stopped still. The foothold is gone afterwards. */
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    const { arch } = this.#tracee;
+    this.#tracee.setRegisters(arch.jump(this.#registers, this.#cave.leave));
+    this.#step('rt_sigaction');
+    this.#step('munmap');
+    this.#restore();
+  }
+
+  /**
+   * Registers and mask as they were, in the one kind of stop from which the kernel still restarts an interrupted
+   * system call (get_signal() runs after it): an interrupt's.
+   */
+  #restore(): void {
+    const { pid } = this.#tracee;
+    ptrace(PTRACE.INTERRUPT, pid);
+    this.#tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
+    setSignalMask(pid, this.#mask);
+    this.#tracee.setRegisters(this.#registers);
+    forceWrite(this.#mem, this.#caveAt, new Uint8Array(this.#cave.code.length));
+    this.#mem[Symbol.dispose]();
+  }
+
+  /** The task is about to be killed: nothing needs to be put back. */
+  abandon(): void {
+    this.#open = false;
+    this.#mem[Symbol.dispose]();
+  }
+}
+
+/** A bell must have no instance pending: ignoring a signal drops those (do_sigaction). */
+function chooseBell(pid: number): number {
+  const pending = new Set<number>();
+  for (const shared of [false, true]) {
+    for (const info of peekSignals(pid, shared)) pending.add(new DataView(info.buffer).getInt32(0, true));
+  }
+  const bell = BELLS.find((signal) => !pending.has(signal));
+  if (bell === undefined) {
+    throw new StasisError({ kind: 'unsupported', task: { pid }, reason: 'every signal Stasis could use is pending' });
+  }
+  return bell;
+}
+
+/** The zero tail of the vdso or, failing that, of another private executable mapping. */
+function findCave(pid: number, mem: Fd, maps: readonly Mapping[]): number {
+  const executable = maps.filter((m) => (m.prot & 4) !== 0 && !m.shared && m.path !== '[vsyscall]');
+  const candidates = [
+    ...executable.filter((m) => m.path === '[vdso]'),
+    ...executable.filter((m) => m.path !== '[vdso]'),
+  ];
+  const tail = new Uint8Array(CAVE_SIZE);
+  for (const mapping of candidates) {
+    const at = mapping.end - CAVE_SIZE;
+    if (at >= mapping.start && forceRead(mem, at, tail) === CAVE_SIZE && tail.every((byte) => byte === 0)) return at;
+  }
+  throw new StasisError({
+    kind: 'unsupported',
+    task: { pid },
+    reason: 'no executable mapping has room for the code that lets Stasis in and out',
+  });
+}
+
+/** A free stretch of address space, as low as possible, away from anything that may grow down into it. */
+function findGap(maps: readonly Mapping[], length: number): number {
+  let from = 0x10_0000;
+  for (const mapping of maps) {
+    if (from + length + STACK_GUARD <= mapping.start) return from;
+    from = Math.max(from, Math.ceil(mapping.end / PAGE) * PAGE);
+  }
+  return from;
+}

@@ -1,0 +1,57 @@
+/** Another task's memory, in bulk: process_vm_readv/writev, and /proc/PID/mem where those may not go. */
+import { StasisError } from '../base/errors.ts';
+import { addressOf } from '../kernel/ffi.ts';
+import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../kernel/syscall.ts';
+
+function oneIovec(offset: number, address: number, length: number): number {
+  arenaView.setBigUint64(offset, BigInt(address), true);
+  arenaView.setBigUint64(offset + 8, BigInt(length), true);
+  return arenaAddress + offset;
+}
+
+/** Bytes really copied, or -errno. Pages the task itself may not read stop it (EFAULT). */
+export function tryReadMemory(pid: number, address: number, into: Uint8Array, length = into.byteLength): number {
+  const local = oneIovec(0, addressOf(into), length);
+  return trySyscall('process_vm_readv', pid, local, 1, oneIovec(16, address, length), 1, 0);
+}
+
+/** Fills `into` from the task. @throws StasisError when not all of it can be read */
+export function readMemory(pid: number, address: number, into: Uint8Array): Uint8Array {
+  const got = tryReadMemory(pid, address, into);
+  if (got !== into.byteLength) throw memoryError(pid, address, 'read', got);
+  return into;
+}
+
+/** Writes to pages the task itself may write. @throws StasisError */
+export function writeMemory(pid: number, address: number, from: Uint8Array): void {
+  const local = oneIovec(0, addressOf(from), from.byteLength);
+  const got = trySyscall('process_vm_writev', pid, local, 1, oneIovec(16, address, from.byteLength), 1, 0);
+  if (got !== from.byteLength) throw memoryError(pid, address, 'write', got);
+}
+
+function memoryError(pid: number, address: number, what: string, got: number): StasisError {
+  return new StasisError({
+    kind: got === -ERRNO.ESRCH ? 'gone' : 'kernel',
+    task: { pid },
+    resource: `memory at 0x${address.toString(16)}`,
+    reason: `could not ${what} all of it (${got})`,
+  });
+}
+
+/** Opens /proc/PID/mem: reads and writes whatever the protection (FOLL_FORCE), for those who may trace the task. */
+export function openMemory(pid: number): Fd {
+  return new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/mem`), 0x80002)); // O_RDWR|O_CLOEXEC
+}
+
+/** Writes through /proc/PID/mem; a private page is copied first, so that no file and no other task sees it. */
+export function forceWrite(mem: Fd, address: number, from: Uint8Array): void {
+  const got = trySyscall('pwrite64', mem.number, addressOf(from), from.byteLength, address);
+  if (got !== from.byteLength) {
+    throw new StasisError({ kind: 'kernel', resource: `memory at 0x${address.toString(16)}`, reason: `write: ${got}` });
+  }
+}
+
+/** Reads through /proc/PID/mem; answers bytes read or -errno. */
+export function forceRead(mem: Fd, address: number, into: Uint8Array, length = into.byteLength): number {
+  return trySyscall('pread64', mem.number, addressOf(into), length, address);
+}

@@ -1,0 +1,190 @@
+/**
+ * Remote programs: many system calls executed by another task in one round trip. A program is a table of entries and
+ * a heap of bytes (strings, structs, room for results); both are copied into the task's work area, run there by the
+ * interpreter of arch/, and read back. Building is pure.
+ */
+import { StasisError } from '../base/errors.ts';
+import type { Word } from '../kernel/ffi.ts';
+import { NR, type SyscallName } from '../kernel/nr.ts';
+import { describeErrno } from '../kernel/syscall.ts';
+
+/** The result of an earlier call of the same program, to be used as an argument. */
+export class Ref {
+  readonly index: number;
+
+  constructor(index: number) {
+    this.index = index;
+  }
+}
+
+/** An argument read from the task's memory when the call is made: a descriptor received a moment ago, say. */
+export class Indirect {
+  readonly address: number;
+
+  constructor(address: number) {
+    this.address = address;
+  }
+}
+
+/** An argument of a remote call. */
+export type Argument = Word | Ref | Indirect;
+
+/** Sizes of the work area: a page of code, then entries, then the heap. */
+export const AREA = { code: 4096, entries: 64 * 1024, heap: 64 * 1024, length: 4096 + 128 * 1024 } as const;
+
+const ENTRY = 64;
+const MAX_CALLS = AREA.entries / ENTRY - 1;
+const FLAG_TOLERATE = 0x40;
+const FLAG_CPUID = 0x80;
+const END = 0xffff_ffff;
+
+export class Program {
+  /** Where the area lies in the task. */
+  readonly area: number;
+  readonly entries = new Uint8Array(AREA.entries);
+  readonly heap = new Uint8Array(AREA.heap);
+  readonly #view = new DataView(this.entries.buffer);
+  #calls = 0;
+  #used = 0;
+
+  constructor(area: number) {
+    this.area = area;
+  }
+
+  /** Calls made so far, and heap bytes used. */
+  get calls(): number {
+    return this.#calls;
+  }
+  get heapUsed(): number {
+    return this.#used;
+  }
+
+  /** Address of the first entry. */
+  get start(): number {
+    return this.area + AREA.code;
+  }
+
+  get #heapStart(): number {
+    return this.area + AREA.code + AREA.entries;
+  }
+
+  /** Whether so many more calls and heap bytes fit. */
+  fits(calls: number, bytes = 0): boolean {
+    return this.#calls + calls <= MAX_CALLS && this.#used + bytes + 16 * calls <= AREA.heap;
+  }
+
+  /** Adds a call; a failure ends the program. */
+  call(name: SyscallName, ...args: readonly Argument[]): Ref {
+    return this.#add(NR[name], args, 0);
+  }
+
+  /** Adds a call that may fail: its result is -errno then, and the program goes on. */
+  attempt(name: SyscallName, ...args: readonly Argument[]): Ref {
+    return this.#add(NR[name], args, FLAG_TOLERATE);
+  }
+
+  /** Adds a call by number, for tools. */
+  attemptNumber(nr: number, ...args: readonly Argument[]): Ref {
+    return this.#add(nr, args, FLAG_TOLERATE);
+  }
+
+  /** Adds cpuid(leaf, subleaf); answers the address of eax, ebx, ecx, edx. */
+  cpuid(leaf: number, subleaf: number): number {
+    const out = this.space(16);
+    this.#add(0, [leaf, subleaf, out], FLAG_CPUID);
+    return out;
+  }
+
+  #add(nr: number, args: readonly Argument[], flags: number): Ref {
+    if (this.#calls >= MAX_CALLS) throw new StasisError({ kind: 'internal', reason: 'remote program too long' });
+    const at = this.#calls * ENTRY;
+    let marks = flags;
+    args.forEach((argument, i) => {
+      let value: Word;
+      if (argument instanceof Ref) value = this.start + argument.index * ENTRY + 56;
+      else if (argument instanceof Indirect) value = argument.address;
+      else value = argument;
+      if (typeof argument === 'object') marks |= 1 << i;
+      this.#view.setBigInt64(at + 8 + 8 * i, BigInt(value), true);
+    });
+    for (let i = args.length; i < 6; i++) this.#view.setBigInt64(at + 8 + 8 * i, 0n, true);
+    this.#view.setUint32(at, nr, true);
+    this.#view.setUint32(at + 4, marks, true);
+    this.#view.setBigInt64(at + 56, 0n, true);
+    this.#calls++;
+    this.#view.setUint32(this.#calls * ENTRY, END, true);
+    return new Ref(this.#calls - 1);
+  }
+
+  /** Puts bytes on the heap; answers their address in the task. */
+  data(bytes: Uint8Array): number {
+    const address = this.space(bytes.byteLength);
+    this.heap.set(bytes, address - this.#heapStart);
+    return address;
+  }
+
+  /** Reserves zeroed heap bytes, 8-aligned; answers their address. */
+  space(size: number): number {
+    const at = this.#used;
+    const next = (at + size + 7) & ~7;
+    if (next > AREA.heap) throw new StasisError({ kind: 'internal', reason: 'remote program needs too much heap' });
+    this.#used = next;
+    return this.#heapStart + at;
+  }
+
+  /** The bytes of the entry table that are in use, its end mark included. */
+  usedEntries(): Uint8Array {
+    return this.entries.subarray(0, this.#calls * ENTRY + 8);
+  }
+
+  /** The bytes of the heap in use. */
+  usedHeap(): Uint8Array {
+    return this.heap.subarray(0, this.#used);
+  }
+
+  /** After the run: a call's result; of one that was allowed to fail perhaps -errno. */
+  result(ref: Ref): number {
+    return Number(this.#view.getBigInt64(ref.index * ENTRY + 56, true));
+  }
+
+  /** After the run: heap bytes at a task's address. */
+  bytes(address: number, length: number): Uint8Array {
+    const at = address - this.#heapStart;
+    return this.heap.subarray(at, at + length);
+  }
+
+  /** After the run: a view of heap bytes. */
+  view(address: number, length: number): DataView {
+    return new DataView(this.heap.buffer, address - this.#heapStart, length);
+  }
+
+  /** The error for the entry at which the program stopped. `counter` is its address, `errno` positive. */
+  failure(pid: number, counter: number, errno: number): StasisError {
+    const index = (counter - this.start) / ENTRY;
+    const nr = this.#view.getUint32(index * ENTRY, true);
+    const name = (Object.keys(NR) as SyscallName[]).find((key) => NR[key] === nr) ?? `syscall ${nr}`;
+    const args = Array.from({ length: 6 }, (_, i) => this.#view.getBigUint64(index * ENTRY + 8 + 8 * i, true));
+    return new RemoteCallError(pid, name, index, errno, args);
+  }
+}
+
+/** A system call that failed inside another task. */
+export class RemoteCallError extends StasisError {
+  readonly errno: number;
+  readonly call: string;
+  readonly index: number;
+
+  constructor(pid: number, call: string, index: number, errno: number, args: readonly bigint[]) {
+    const shown = args.map((a) => `0x${a.toString(16)}`).join(', ');
+    super({
+      kind: 'kernel',
+      task: { pid },
+      resource: `${call}(${shown})`,
+      reason: `${describeErrno(errno)} (remote call ${index})`,
+    });
+    this.name = 'RemoteCallError';
+    this.errno = errno;
+    this.call = call;
+    this.index = index;
+  }
+}

@@ -1,0 +1,139 @@
+/** ptrace(2) and wait4(2), as far as they are used: one function a request, plain numbers in and out. */
+import { StasisError } from '../base/errors.ts';
+import { addressOf, type Word } from '../kernel/ffi.ts';
+import { arena, arenaAddress, arenaView, ERRNO, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+
+/** Requests and options (include/uapi/linux/ptrace.h). */
+export const PTRACE = {
+  CONT: 7,
+  DETACH: 17,
+  SYSCALL: 24,
+  SETOPTIONS: 0x4200,
+  GETEVENTMSG: 0x4201,
+  GETSIGINFO: 0x4202,
+  GETREGSET: 0x4204,
+  SETREGSET: 0x4205,
+  SEIZE: 0x4206,
+  INTERRUPT: 0x4207,
+  PEEKSIGINFO: 0x4209,
+  GETSIGMASK: 0x420a,
+  SETSIGMASK: 0x420b,
+  SECCOMP_GET_FILTER: 0x420c,
+  GET_RSEQ_CONFIGURATION: 0x420f,
+} as const;
+
+/** PTRACE_O_*: a syscall stop must be told from SIGTRAP, and dead tracer's 0x85 is no valid signal to be left with. */
+export const PTRACE_O_TRACESYSGOOD = 1;
+/** Kills the tracee when its tracer ends, however it ends. */
+export const PTRACE_O_EXITKILL = 1 << 20;
+
+const PTRACE_EVENT_STOP = 128;
+const SIGTRAP = 5;
+const WALL = 0x4000_0000;
+
+/** Why a tracee stopped, or that it is no more. */
+export type Stop =
+  /** PTRACE_EVENT_STOP: our interrupt (signal 5), or a group stop (the stopping signal). */
+  | { readonly kind: 'event'; readonly signal: number }
+  | { readonly kind: 'signal'; readonly signal: number }
+  | { readonly kind: 'syscall' }
+  | { readonly kind: 'exited'; readonly code: number }
+  | { readonly kind: 'killed'; readonly signal: number };
+
+/** One ptrace request. @throws SyscallError */
+export function ptrace(request: number, pid: number, address: Word = 0, data: Word = 0): number {
+  return syscall('ptrace', request, pid, address, data);
+}
+
+/** One ptrace request; answers -errno instead of throwing. */
+export function tryPtrace(request: number, pid: number, address: Word = 0, data: Word = 0): number {
+  return trySyscall('ptrace', request, pid, address, data);
+}
+
+/** Reads a wait status (wait(2), "WIFSTOPPED" and the ptrace extensions). */
+export function decodeStop(status: number): Stop {
+  if ((status & 0x7f) === 0) return { kind: 'exited', code: (status >> 8) & 0xff };
+  if ((status & 0xff) !== 0x7f) return { kind: 'killed', signal: status & 0x7f };
+  const signal = (status >> 8) & 0xff;
+  if (status >> 16 === PTRACE_EVENT_STOP) return { kind: 'event', signal };
+  return signal === (SIGTRAP | 0x80) ? { kind: 'syscall' } : { kind: 'signal', signal };
+}
+
+/** Waits for the next stop (or the end) of a tracee. */
+export function waitStop(pid: number): Stop {
+  for (;;) {
+    const got = trySyscall('wait4', pid, arenaAddress, WALL, 0);
+    if (got === pid) return decodeStop(arenaView.getInt32(0, true));
+    if (got !== -ERRNO.EINTR) throw new SyscallError('wait4', -got, { task: { pid } });
+  }
+}
+
+/** PTRACE_GETREGSET into `into`; answers how many bytes the kernel had. */
+export function getRegset(pid: number, note: number, into: Uint8Array): number {
+  setIovec(addressOf(into), into.byteLength);
+  ptrace(PTRACE.GETREGSET, pid, note, arenaAddress);
+  return Number(arenaView.getBigUint64(8, true));
+}
+
+/** PTRACE_SETREGSET of the whole of `from`. */
+export function setRegset(pid: number, note: number, from: Uint8Array): void {
+  setIovec(addressOf(from), from.byteLength);
+  ptrace(PTRACE.SETREGSET, pid, note, arenaAddress);
+}
+
+function setIovec(address: number, length: number): void {
+  arenaView.setBigUint64(0, BigInt(address), true);
+  arenaView.setBigUint64(8, BigInt(length), true);
+}
+
+/** The siginfo of the signal a tracee is stopped at: 128 bytes. */
+export function getSiginfo(pid: number): Uint8Array {
+  ptrace(PTRACE.GETSIGINFO, pid, 0, arenaAddress);
+  return arena.slice(0, 128);
+}
+
+/** Pending signals with their siginfo, oldest first, without taking them off the queue. */
+export function peekSignals(pid: number, shared: boolean): Uint8Array[] {
+  const found: Uint8Array[] = [];
+  const batch = 32;
+  for (;;) {
+    // struct ptrace_peeksiginfo_args { u64 off; u32 flags; s32 nr; }
+    arenaView.setBigUint64(0, BigInt(found.length), true);
+    arenaView.setUint32(8, shared ? 1 : 0, true);
+    arenaView.setInt32(12, batch, true);
+    const got = ptrace(PTRACE.PEEKSIGINFO, pid, arenaAddress, arenaAddress + 64);
+    for (let i = 0; i < got; i++) found.push(arena.slice(64 + i * 128, 64 + (i + 1) * 128));
+    if (got < batch) return found;
+  }
+}
+
+/** The signal mask; of a task inside sigsuspend, ppoll and the like, the one it will return to. */
+export function getSignalMask(pid: number): bigint {
+  ptrace(PTRACE.GETSIGMASK, pid, 8, arenaAddress);
+  return arenaView.getBigUint64(0, true);
+}
+
+/** Replaces the signal mask. */
+export function setSignalMask(pid: number, mask: bigint): void {
+  arenaView.setBigUint64(0, mask, true);
+  ptrace(PTRACE.SETSIGMASK, pid, 8, arenaAddress);
+}
+
+/** What rseq(2) was called with; pointer 0 if it was not. Undefined where the kernel cannot say (before 5.13). */
+export function getRseq(pid: number): { pointer: bigint; size: number; signature: number; flags: number } | undefined {
+  const size = 24;
+  const got = tryPtrace(PTRACE.GET_RSEQ_CONFIGURATION, pid, size, arenaAddress);
+  if (got < 0) return undefined;
+  return {
+    pointer: arenaView.getBigUint64(0, true),
+    size: arenaView.getUint32(8, true),
+    signature: arenaView.getUint32(12, true),
+    flags: arenaView.getUint32(16, true),
+  };
+}
+
+/** The error for a task that ended while we worked on it. */
+export function endedError(pid: number, stop: Stop): StasisError {
+  const how = stop.kind === 'killed' ? `was killed by signal ${stop.signal}` : 'exited';
+  return new StasisError({ kind: 'gone', task: { pid }, reason: `the task ${how} while Stasis worked on it` });
+}

@@ -1,0 +1,89 @@
+/** Running programs in a stopped task that has a work area. */
+import { addressOf } from '../kernel/ffi.ts';
+import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import type { Registers } from './arch/arch.ts';
+import { AREA, Program } from './program.ts';
+import { PTRACE } from './ptrace.ts';
+import type { Tracee } from './tracee.ts';
+
+/** A task that executes programs for us. */
+export class Remote {
+  readonly tracee: Tracee;
+  /** Address of the work area. */
+  readonly area: number;
+  readonly #base: Registers;
+  /** The signal a finished program stops with: SIGTRAP of a seed, the bell of a task that is not ours. */
+  readonly #endSignal: number;
+
+  constructor(tracee: Tracee, area: number, base: Registers, endSignal: number) {
+    this.tracee = tracee;
+    this.area = area;
+    this.#base = base;
+    this.#endSignal = endSignal;
+  }
+
+  /** An empty program for this task. */
+  program(): Program {
+    return new Program(this.area);
+  }
+
+  /** Runs a program to its end. @throws RemoteCallError at the first failure that is not tolerated */
+  run(program: Program): Program {
+    this.start(program);
+    return this.finish(program);
+  }
+
+  /** Builds and runs a program in one go. */
+  do<T>(build: (program: Program) => T): { program: Program; built: T } {
+    const program = this.program();
+    const built = build(program);
+    this.run(program);
+    return { program, built };
+  }
+
+  /** Sets a program going and returns at once. */
+  start(program: Program): void {
+    this.#transfer('process_vm_writev', program);
+    this.tracee.setRegisters(this.tracee.arch.runProgram(this.#base, this.area, program.start));
+    this.resume();
+  }
+
+  /** Continues the task without changing anything. */
+  resume(): void {
+    const result = trySyscall('ptrace', PTRACE.CONT, this.tracee.pid, 0, 0);
+    if (result < 0) throw new SyscallError('ptrace', -result, { task: { pid: this.tracee.pid } });
+  }
+
+  /** Waits for the end of a program that was started, and fetches its results. */
+  finish(program: Program): Program {
+    const { tracee } = this;
+    tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === this.#endSignal);
+    const counter = tracee.arch.programCounter(tracee.getRegisters());
+    this.#transfer('process_vm_readv', program);
+    const done = (counter - program.start) / 64;
+    if (done < program.calls) {
+      const errno = -Number(new DataView(program.entries.buffer).getBigInt64(done * 64 + 56, true));
+      throw program.failure(tracee.pid, counter, errno);
+    }
+    return program;
+  }
+
+  /** Copies entries and heap there (writev) or back (readv), in one system call. */
+  #transfer(call: 'process_vm_writev' | 'process_vm_readv', program: Program): void {
+    const entries = program.usedEntries();
+    const heap = program.usedHeap();
+    const pieces: (readonly [Uint8Array, number])[] = [[entries, program.start]];
+    if (heap.length > 0) pieces.push([heap, program.start + AREA.entries]);
+    pieces.forEach(([bytes, remote], i) => {
+      arenaView.setBigUint64(i * 16, BigInt(addressOf(bytes)), true);
+      arenaView.setBigUint64(i * 16 + 8, BigInt(bytes.byteLength), true);
+      arenaView.setBigUint64(64 + i * 16, BigInt(remote), true);
+      arenaView.setBigUint64(64 + i * 16 + 8, BigInt(bytes.byteLength), true);
+    });
+    const n = pieces.length;
+    const got = trySyscall(call, this.tracee.pid, arenaAddress, n, arenaAddress + 64, n, 0);
+    if (got !== entries.byteLength + heap.byteLength) {
+      throw new SyscallError(call, got < 0 ? -got : 14, { task: { pid: this.tracee.pid } });
+    }
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * The seed: a process with next to nothing in it, from which a restored task is grown.
+ *
+ * Its executable is one page in a memfd. It is born by clone3 with CLONE_VM|CLONE_VFORK and a stack of its own whose
+ * top holds the address of a few bytes of code: libc's syscall() returns there in the child, which executes the memfd.
+ * So no JavaScript ever runs in the child, and it can be given any PID from the start (set_tid).
+ */
+import { StasisError } from '../base/errors.ts';
+import { cstring } from '../base/text.ts';
+import { addressOf } from '../kernel/ffi.ts';
+import { NR } from '../kernel/nr.ts';
+import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import type { Registers } from './arch/arch.ts';
+import { thisArch } from './arch/index.ts';
+import { forceWrite, openMemory } from './memory.ts';
+import { AREA } from './program.ts';
+import { PTRACE, PTRACE_O_EXITKILL } from './ptrace.ts';
+import { Remote } from './remote.ts';
+import { Tracee } from './tracee.ts';
+
+const CLONE_VM = 0x100;
+const CLONE_VFORK = 0x4000;
+const CLONE_PARENT = 0x8000;
+const SIGCHLD = 17;
+const SIGTRAP = 5;
+const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
+
+/** What a seed is to become. */
+export interface SeedWish {
+  /** The PID it must have (in our PID namespace). */
+  readonly pid: number;
+  /** Make it a child of our parent instead of ours (`--restore-sibling`). */
+  readonly sibling: boolean;
+  /** The descriptor number of its socket: above every descriptor the task is to have. */
+  readonly socketTarget: number;
+}
+
+export class Seed implements Disposable {
+  readonly tracee: Tracee;
+  readonly remote: Remote;
+  /** Our end of the socket descriptors are handed over through. */
+  readonly socket: Fd;
+  /** The task's end of it. */
+  readonly socketTarget: number;
+  /** A syscall instruction followed by a trap, in the seed's own page. */
+  readonly #callAt: number;
+  readonly #registers: Registers;
+
+  private constructor(tracee: Tracee, socket: Fd, socketTarget: number, callAt: number, area: number) {
+    this.tracee = tracee;
+    this.socket = socket;
+    this.socketTarget = socketTarget;
+    this.#callAt = callAt;
+    this.#registers = tracee.getRegisters();
+    this.#mapArea(area);
+    this.remote = new Remote(tracee, area, this.#registers, SIGTRAP);
+  }
+
+  /**
+   * Makes a seed, traced and stopped, with its work area at `area`. From its birth on it dies with us.
+   * @throws StasisError kind 'conflict' when the PID is in use
+   */
+  static plant(wish: SeedWish, area: number): Seed {
+    const arch = thisArch();
+    const { elf, callAt } = arch.seed(wish.socketTarget);
+    using executable = makeExecutable(elf);
+    const [ours, theirs] = socketPair();
+    try {
+      spawn(wish, executable, theirs);
+      const tracee = Tracee.attach(wish.pid, PTRACE_O_EXITKILL);
+      tracee.stop();
+      return new Seed(tracee, ours, wish.socketTarget, callAt, area);
+    } catch (error) {
+      ours[Symbol.dispose]();
+      throw error;
+    } finally {
+      theirs[Symbol.dispose]();
+    }
+  }
+
+  #mapArea(area: number): void {
+    // MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE
+    const mapped = this.#call(NR.mmap, [area, AREA.length, 5, 0x100022, -1, 0]);
+    if (mapped !== area) throw new SyscallError('mmap', -mapped, { task: { pid: this.tracee.pid } });
+    const data = this.#call(NR.mprotect, [area + AREA.code, AREA.length - AREA.code, 3]);
+    if (data !== 0) throw new SyscallError('mprotect', -data, { task: { pid: this.tracee.pid } });
+    using mem = openMemory(this.tracee.pid);
+    forceWrite(mem, area, this.tracee.arch.programCode({ kind: 'trap' }));
+  }
+
+  /** One call from the seed's own page. */
+  #call(nr: number, args: readonly number[]): number {
+    this.tracee.setRegisters(this.tracee.arch.oneCall(this.#registers, this.#callAt, nr, args));
+    this.tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIGTRAP);
+    return this.tracee.arch.result(this.tracee.getRegisters());
+  }
+
+  /** Kills and buries the task. Harmless when it is gone already. */
+  [Symbol.dispose](): void {
+    this.socket[Symbol.dispose]();
+    trySyscall('kill', this.tracee.pid, 9);
+    trySyscall('wait4', this.tracee.pid, arenaAddress, 0x4000_0000, 0);
+    this.tracee.forget();
+  }
+}
+
+function makeExecutable(elf: Uint8Array): Fd {
+  const fd = new Fd(syscall('memfd_create', arenaPath('stasis-seed'), 1)); // MFD_CLOEXEC
+  syscall('write', fd.number, addressOf(elf), elf.byteLength);
+  return fd;
+}
+
+function socketPair(): [Fd, Fd] {
+  syscall('socketpair', 1, 0x80001, 0, arenaAddress); // AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC
+  return [new Fd(arenaView.getInt32(0, true)), new Fd(arenaView.getInt32(4, true))];
+}
+
+/** clone3 into a stack whose top is the address of the spawn code; returns when the child has executed the seed. */
+function spawn(wish: SeedWish, executable: Fd, socket: Fd): void {
+  const arch = thisArch();
+  const empty = cstring('');
+  const argv = new BigUint64Array(2);
+  const name = cstring('stasis-seed');
+  argv[0] = BigInt(addressOf(name));
+  const code = arch.spawnCode({
+    executable: executable.number,
+    emptyString: addressOf(empty),
+    argv: addressOf(argv),
+    socket: socket.number,
+    socketTarget: wish.socketTarget,
+  });
+  const page = syscall('mmap', 0, 8192, 3, 0x22, -1, 0);
+  try {
+    const stackTop = page + 8192 - 64;
+    copyToSelf(page, code);
+    copyToSelf(stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
+    syscall('mprotect', page, 4096, 5);
+    const outcome = clone3(wish, page + 4096, stackTop - (page + 4096));
+    if (outcome < 0) throw spawnError(wish.pid, -outcome);
+  } finally {
+    syscall('munmap', page, 8192);
+  }
+}
+
+/** struct clone_args, then the PID wanted; all signals are blocked meanwhile, so that no handler runs in the child. */
+function clone3(wish: SeedWish, stack: number, stackSize: number): number {
+  const args = new BigUint64Array(11);
+  const pids = new Int32Array([wish.pid, 0]);
+  args[0] = BigInt(CLONE_VM | CLONE_VFORK | (wish.sibling ? CLONE_PARENT : 0));
+  args[4] = BigInt(wish.sibling ? 0 : SIGCHLD);
+  args[5] = BigInt(stack);
+  args[6] = BigInt(stackSize);
+  args[8] = BigInt(addressOf(pids));
+  args[9] = 1n;
+  arenaView.setBigUint64(0, ALL_SIGNALS, true);
+  syscall('rt_sigprocmask', 2, arenaAddress, arenaAddress + 8, 8);
+  const outcome = trySyscall('clone3', addressOf(args), 88);
+  syscall('rt_sigprocmask', 2, arenaAddress + 8, 0, 8);
+  return outcome;
+}
+
+function copyToSelf(address: number, bytes: Uint8Array): void {
+  const iov = new BigUint64Array([
+    BigInt(addressOf(bytes)),
+    BigInt(bytes.length),
+    BigInt(address),
+    BigInt(bytes.length),
+  ]);
+  const at = addressOf(iov);
+  syscall('process_vm_writev', process.pid, at, 1, at + 16, 1, 0);
+}
+
+function spawnError(pid: number, errno: number): StasisError {
+  if (errno === ERRNO.EEXIST) {
+    return new StasisError({
+      kind: 'conflict',
+      resource: `PID ${pid}`,
+      reason: 'the PID the saved process had is in use',
+      remedy: 'end that process, or restore inside a new PID namespace',
+    });
+  }
+  return new SyscallError('clone3', errno, { resource: `PID ${pid}`, remedy: 'CAP_CHECKPOINT_RESTORE is needed' });
+}

@@ -1,0 +1,131 @@
+/** A seized task: stopped, readable, resumable, and let go when its scope ends. */
+import { StasisError } from '../base/errors.ts';
+import { ERRNO } from '../kernel/syscall.ts';
+import type { Arch, Registers } from './arch/arch.ts';
+import { thisArch } from './arch/index.ts';
+import * as pt from './ptrace.ts';
+
+const NT_PRSTATUS = 1;
+const NT_X86_XSTATE = 0x202;
+/** More than any processor's XSAVE area so far (AMX needs 11 KiB); grown if the kernel has more to say. */
+const XSTATE_GUESS = 16 * 1024;
+
+/** How a stopped task is set going. */
+export type Resume = typeof pt.PTRACE.CONT | typeof pt.PTRACE.SYSCALL;
+
+export class Tracee implements Disposable {
+  readonly pid: number;
+  readonly arch: Arch;
+  /** siginfo of signals that arrived while the task was ours, and were kept from it. Whoever lets it go re-sends them. */
+  readonly held: Uint8Array[] = [];
+  /** The signal of the group stop the task was found in, if it was. */
+  groupStop: number | undefined;
+  #attached = true;
+
+  private constructor(pid: number) {
+    this.pid = pid;
+    this.arch = thisArch();
+  }
+
+  /**
+   * Attaches to a running task without stopping it (PTRACE_SEIZE).
+   * @throws StasisError kind 'gone', 'permission' or 'conflict' (somebody else traces it)
+   */
+  static attach(pid: number, options: number): Tracee {
+    const result = pt.tryPtrace(pt.PTRACE.SEIZE, pid, 0, options | pt.PTRACE_O_TRACESYSGOOD);
+    if (result < 0) throw seizeError(pid, -result);
+    return new Tracee(pid);
+  }
+
+  /** Stops the task (PTRACE_INTERRUPT). A signal on its way is delivered first, so that nothing is out of order. */
+  stop(): void {
+    pt.ptrace(pt.PTRACE.INTERRUPT, this.pid);
+    for (;;) {
+      const stop = pt.waitStop(this.pid);
+      if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
+      if (stop.kind === 'event') {
+        if (stop.signal !== 5) this.groupStop = stop.signal;
+        return;
+      }
+      const signal = stop.kind === 'signal' ? stop.signal : 0;
+      pt.ptrace(pt.PTRACE.CONT, this.pid, 0, signal);
+    }
+  }
+
+  /** Sets the task going and waits until `wanted` says this is the stop; other signals are held back meanwhile. */
+  resumeUntil(how: Resume, wanted: (stop: pt.Stop) => boolean): void {
+    pt.ptrace(how, this.pid);
+    this.waitUntil(how, wanted);
+  }
+
+  /** The waiting half of {@link resumeUntil}, for several tasks set going together. */
+  waitUntil(how: Resume, wanted: (stop: pt.Stop) => boolean): void {
+    for (;;) {
+      const stop = pt.waitStop(this.pid);
+      if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
+      if (wanted(stop)) return;
+      if (stop.kind === 'signal') this.held.push(pt.getSiginfo(this.pid));
+      pt.ptrace(how, this.pid);
+    }
+  }
+
+  #ended(stop: pt.Stop): StasisError {
+    this.#attached = false;
+    return pt.endedError(this.pid, stop);
+  }
+
+  /** General registers. */
+  getRegisters(): Registers {
+    const registers = new BigUint64Array(this.arch.registerCount);
+    pt.getRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer));
+    return registers;
+  }
+
+  /** Replaces the general registers. */
+  setRegisters(registers: Registers): void {
+    pt.setRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer, registers.byteOffset, registers.byteLength));
+  }
+
+  /** The extended state in the layout and size the kernel says (XSAVE, standard format). */
+  getExtendedState(): Uint8Array {
+    for (let size = XSTATE_GUESS; ; size *= 2) {
+      const buffer = new Uint8Array(size);
+      const length = pt.getRegset(this.pid, NT_X86_XSTATE, buffer);
+      if (length < size) return buffer.slice(0, length);
+    }
+  }
+
+  /** Replaces the extended state. */
+  setExtendedState(state: Uint8Array): void {
+    pt.setRegset(this.pid, NT_X86_XSTATE, state);
+  }
+
+  /** Lets the task go on from where its registers say. */
+  detach(): void {
+    if (!this.#attached) return;
+    this.#attached = false;
+    // ESRCH: killed meanwhile by somebody else; there is nothing left to let go.
+    pt.tryPtrace(pt.PTRACE.DETACH, this.pid);
+  }
+
+  /** Gives up the task without a word to the kernel: it is dead, or dies with us. */
+  forget(): void {
+    this.#attached = false;
+  }
+
+  [Symbol.dispose](): void {
+    this.detach();
+  }
+}
+
+function seizeError(pid: number, errno: number): StasisError {
+  if (errno === ERRNO.ESRCH) {
+    return new StasisError({ kind: 'gone', task: { pid }, reason: 'no such process' });
+  }
+  return new StasisError({
+    kind: 'permission',
+    task: { pid },
+    reason: 'the kernel does not let Stasis trace this task',
+    remedy: 'another tracer (gdb, strace) may hold it, or CAP_SYS_PTRACE is missing',
+  });
+}
