@@ -1,0 +1,134 @@
+/** Encodes and decodes messages by walking their declaration. */
+
+import { type InputOf, layoutOf, type Message, type Slot, type TypeOf } from './message.ts';
+import { Reader, type UnknownFieldReporter, Writer } from './wire.ts';
+
+/** Cgroup directories nest as deep as the tree they describe; the stack still holds this easily. */
+const MAX_DEPTH = 256;
+
+/** How to decode. */
+export interface DecodeOptions {
+  /** Names the file in errors. */
+  readonly file?: string | undefined;
+  /**
+   * Called for each field the schema does not know; decoding then goes on without it. Without this a field nobody
+   * here knows is an error: going on would lose what a newer program had to say.
+   */
+  readonly onUnknown?: UnknownFieldReporter | undefined;
+}
+
+/** Decodes a whole message; throws ImageError for anything that is not one. */
+export function decodeMessage<M extends Message>(
+  message: M,
+  bytes: Uint8Array,
+  options: DecodeOptions = {},
+): TypeOf<M> {
+  return readMessage(new Reader(bytes, options.file ?? message.name, options.onUnknown), message);
+}
+
+/** Encodes a message: ascending field numbers, shortest varints. Throws ImageError for values out of range. */
+export function encodeMessage<M extends Message>(message: M, value: InputOf<M>, file = message.name): Uint8Array {
+  const writer = new Writer(file);
+  writeMessage(writer, message, value);
+  return writer.finish();
+}
+
+/** Reads the message that fills the reader up to its end. */
+export function readMessage<M extends Message>(reader: Reader, message: M): TypeOf<M> {
+  return readFields(reader, message, 0) as TypeOf<M>;
+}
+
+/** Writes a message in front of what was written before, without its length. */
+export function writeMessage<M extends Message>(writer: Writer, message: M, value: InputOf<M>): void {
+  writeFields(writer, message, value as Fields, 0);
+}
+
+type Fields = Record<string, unknown>;
+
+function readFields(reader: Reader, message: Message, depth: number): Fields {
+  if (depth > MAX_DEPTH) throw reader.error(`messages nested deeper than ${MAX_DEPTH}`);
+  const { byNumber, required, repeated } = layoutOf(message);
+  const start = reader.pos;
+  const out: Fields = {};
+  for (const name of repeated) out[name] = [];
+  let missing = required.length;
+  while (reader.pos < reader.end) {
+    reader.message = message.name;
+    reader.field = undefined;
+    const at = reader.pos;
+    const tag = reader.uint32();
+    const slot = byNumber[tag >>> 3];
+    if (slot === undefined) {
+      skipUnknown(reader, tag, at);
+      continue;
+    }
+    const { name, label } = slot;
+    reader.field = name;
+    if (tag !== slot.tag) throw reader.error(`wire type ${tag & 7} where ${slot.tag & 7} belongs`, at);
+    if (label === 'repeated') {
+      (out[name] as unknown[]).push(readValue(reader, slot, depth));
+    } else {
+      if (out[name] !== undefined) throw reader.error('occurs twice', at);
+      if (label === 'required') missing--;
+      out[name] = readValue(reader, slot, depth);
+    }
+  }
+  if (missing > 0) {
+    reader.message = message.name;
+    reader.field = required.find((name) => out[name] === undefined);
+    throw reader.error('required field is missing', start);
+  }
+  return out;
+}
+
+function readValue(reader: Reader, slot: Slot, depth: number): unknown {
+  if (slot.type) return slot.type.read(reader);
+  const length = reader.length();
+  const outer = reader.end;
+  reader.end = reader.pos + length;
+  const value = readFields(reader, slot.message as Message, depth + 1);
+  reader.end = outer;
+  return value;
+}
+
+function skipUnknown(reader: Reader, tag: number, at: number): void {
+  const number = tag >>> 3;
+  if (number === 0) throw reader.error('field number 0', at);
+  reader.skip(tag & 7);
+  const unknown = reader.error(`unknown field ${number}, written by another or newer program`, at);
+  if (!reader.onUnknown) throw unknown;
+  reader.onUnknown(unknown);
+}
+
+function writeFields(writer: Writer, message: Message, value: Fields, depth: number): void {
+  if (depth > MAX_DEPTH) throw writer.error(`messages nested deeper than ${MAX_DEPTH}`);
+  const { slots } = layoutOf(message);
+  for (let i = slots.length - 1; i >= 0; i--) {
+    const slot = slots[i] as Slot;
+    const field = value[slot.name];
+    writer.message = message.name;
+    writer.field = slot.name;
+    if (field === undefined) {
+      if (slot.label === 'required') throw writer.error('required field is missing');
+    } else if (slot.label === 'repeated') {
+      const list = field as readonly unknown[];
+      for (let j = list.length - 1; j >= 0; j--) writeValue(writer, message, slot, list[j], depth);
+    } else {
+      writeValue(writer, message, slot, field, depth);
+    }
+  }
+}
+
+function writeValue(writer: Writer, message: Message, slot: Slot, value: unknown, depth: number): void {
+  if (slot.type) {
+    // Nested messages move the writer's place; repeated ones come back here.
+    writer.message = message.name;
+    writer.field = slot.name;
+    slot.type.write(writer, value as never);
+  } else {
+    const before = writer.length;
+    writeFields(writer, slot.message as Message, value as Fields, depth + 1);
+    writer.varint(writer.length - before);
+  }
+  writer.varint(slot.tag);
+}

@@ -1,0 +1,41 @@
+/** The error of everything that reads or writes images: names the file, the byte and the field. */
+
+import { StasisError } from '../base/errors.ts';
+
+/** Where and why an image cannot be read or written. */
+export interface ImageFacts {
+  /** The image's file name, as `core-17.img`. */
+  readonly file: string;
+  /** Byte offset in the file. */
+  readonly offset?: number | undefined;
+  /** `message.field`, as `vma_entry.start`. */
+  readonly field?: string | undefined;
+  readonly reason: string;
+  readonly remedy?: string | undefined;
+}
+
+/** A damaged, truncated, unknown or contradictory image, or a value that has no place in one. */
+export class ImageError extends StasisError {
+  readonly file: string;
+  readonly offset: number | undefined;
+  readonly field: string | undefined;
+
+  constructor(facts: ImageFacts) {
+    super({ kind: 'image', resource: facts.file, reason: reasonWithPlace(facts), remedy: facts.remedy });
+    this.name = 'ImageError';
+    this.file = facts.file;
+    this.offset = facts.offset;
+    this.field = facts.field;
+  }
+
+  override toJSON(): Record<string, unknown> {
+    return { ...super.toJSON(), file: this.file, offset: this.offset, field: this.field };
+  }
+}
+
+function reasonWithPlace({ offset, field, reason }: ImageFacts): string {
+  const places = [];
+  if (field !== undefined) places.push(field);
+  if (offset !== undefined) places.push(`at byte ${offset}`);
+  return places.length > 0 ? `${reason} (${places.join(' ')})` : reason;
+}

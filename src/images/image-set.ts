@@ -1,0 +1,287 @@
+/**
+ * A folder of images. Writing keeps the promise that an image set is never half a set: the inventory, without which
+ * nobody restores anything, is removed before the first file is written and written after the last.
+ */
+
+import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { StasisError } from '../base/errors.ts';
+import { ImageError } from './error.ts';
+import { type Entry, readEntries, readHeaded, readImage, writeEntries, writeHeaded, writeImage } from './image.ts';
+import { type HeadedKind, type ImageKind, imageName, type RawKind } from './kind.ts';
+import { Images } from './kinds.ts';
+import type { InputOf, Message, TypeOf } from './message.ts';
+import { type PageMap, readPagemap, writePagemap } from './pagemap.ts';
+import type { InventoryEntry, inventoryEntry } from './schema/tree.ts';
+import type { UnknownFieldReporter } from './wire.ts';
+
+/** What tells images of one kind apart: a PID, an id, a name. */
+export type ImageId = number | bigint | string;
+
+/** No image but those with page or file contents is ever this large; a larger one is damaged or hostile. */
+const MAX_IMAGE_SIZE = 1024 * 1024 * 1024;
+
+/** Reads the images of one folder. An absent image is an empty one. */
+export class ImageSet {
+  readonly dir: string;
+  private readonly options: { readonly onUnknown: UnknownFieldReporter | undefined };
+
+  /** `onUnknown` is told of fields a newer program wrote; without it they are errors. */
+  constructor(dir: string, onUnknown?: UnknownFieldReporter) {
+    this.dir = dir;
+    this.options = { onUnknown };
+  }
+
+  /** The path of an image, there or not. */
+  path(kind: RawKind, id?: ImageId): string {
+    return `${this.dir}/${imageName(kind, id)}`;
+  }
+
+  /** All messages of an image without blobs. */
+  read<M extends Message>(kind: ImageKind<M, never>, id?: ImageId): TypeOf<M>[] {
+    const bytes = this.bytes(kind, id);
+    return bytes ? readImage(kind, imageName(kind, id), bytes, this.options) : [];
+  }
+
+  /** The message of an image that must be there and hold exactly one. */
+  readOne<M extends Message>(kind: ImageKind<M, never>, id?: ImageId, whyNeeded = 'image is missing'): TypeOf<M> {
+    const file = imageName(kind, id);
+    const bytes = this.bytes(kind, id);
+    if (!bytes) throw new ImageError({ file: this.path(kind, id), reason: whyNeeded });
+    const [only, ...more] = readImage(kind, file, bytes, this.options);
+    if (only === undefined || more.length > 0) {
+      throw new ImageError({ file, reason: `${more.length + (only ? 1 : 0)} entries where there is always one` });
+    }
+    return only;
+  }
+
+  /** All messages of an image, with their blobs. */
+  readEntries<M extends Message, E>(kind: ImageKind<M, E>, id?: ImageId): Entry<TypeOf<M>, E>[] {
+    const bytes = this.bytes(kind, id);
+    return bytes ? readEntries(kind, imageName(kind, id), bytes, this.options) : [];
+  }
+
+  /** An image whose first entry differs from the rest; undefined if it is not there. */
+  readHeaded<H extends Message, M extends Message, E>(
+    kind: HeadedKind<H, M, E>,
+    id: ImageId,
+  ): { head: Entry<TypeOf<H>, E>; entries: Entry<TypeOf<M>, E>[] } | undefined {
+    const bytes = this.bytes(kind, id);
+    return bytes && readHeaded(kind, imageName(kind, id), bytes, this.options);
+  }
+
+  /** A pagemap: `Images.pagemap` of a PID or `Images.shmemPagemap` of a segment; undefined if it is not there. */
+  readPagemap(kind: typeof Images.pagemap, id: ImageId): PageMap | undefined {
+    const bytes = this.bytes(kind, id);
+    return bytes && readPagemap(imageName(kind, id), bytes, this.options);
+  }
+
+  /** The inventory; its absence means that the dump was never finished. */
+  inventory(): InventoryEntry {
+    const missing = 'there is no inventory: not a folder of images, or a dump that was not finished';
+    return this.readOne(Images.inventory, undefined, missing);
+  }
+
+  /** The content of an image file; undefined if there is none. */
+  bytes(kind: RawKind, id?: ImageId): Uint8Array | undefined {
+    return readFile(this.path(kind, id), imageName(kind, id));
+  }
+}
+
+/** Reads a regular file of sane size; undefined if it does not exist. */
+function readFile(path: string, name: string): Uint8Array | undefined {
+  let fd: number;
+  try {
+    // Not blocking, so that a FIFO of that name cannot hold us up.
+    fd = openSync(path, O_RDONLY | O_NONBLOCK);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw ioError(path, 'cannot be opened', error);
+  }
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw new ImageError({ file: name, reason: 'not a regular file' });
+    if (stat.size > MAX_IMAGE_SIZE) throw new ImageError({ file: name, reason: `absurd size: ${stat.size} bytes` });
+    const bytes = new Uint8Array(stat.size);
+    let filled = 0;
+    while (filled < bytes.length) {
+      const count = readSync(fd, bytes, filled, bytes.length - filled, filled);
+      if (count === 0) break;
+      filled += count;
+    }
+    return filled < bytes.length ? bytes.subarray(0, filled) : bytes;
+  } catch (error) {
+    throw error instanceof StasisError ? error : ioError(path, 'cannot be read', error);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const O_RDONLY = 0;
+const O_NONBLOCK = 0o4000;
+
+/**
+ * Writes a folder of images. Hold it with `using`: unless {@link commit} was reached, everything written is removed
+ * again at the end of the scope.
+ */
+export class ImageSetWriter implements Disposable {
+  readonly dir: string;
+  private readonly written = new Set<string>();
+  private stale: Set<string> | undefined;
+  private committed = false;
+
+  /** Nothing is touched before the first write. */
+  constructor(dir: string) {
+    this.dir = dir;
+  }
+
+  /** Writes an image without blobs; with no messages there will be no such image. */
+  write<M extends Message>(kind: ImageKind<M, never>, id: ImageId | undefined, messages: readonly InputOf<M>[]): void {
+    const name = imageName(kind, id);
+    if (messages.length === 0) this.remove(name);
+    else this.put(name, writeImage(kind, messages, name));
+  }
+
+  /** Writes an image with blobs; with no entries there will be no such image. */
+  writeEntries<M extends Message, E>(
+    kind: ImageKind<M, E>,
+    id: ImageId | undefined,
+    entries: readonly Entry<InputOf<M>, E>[],
+  ): void {
+    const name = imageName(kind, id);
+    if (entries.length === 0) this.remove(name);
+    else this.put(name, writeEntries(kind, entries, name));
+  }
+
+  /** Writes an image whose first entry differs from the rest. */
+  writeHeaded<H extends Message, M extends Message, E>(
+    kind: HeadedKind<H, M, E>,
+    id: ImageId,
+    head: Entry<InputOf<H>, E>,
+    entries: readonly Entry<InputOf<M>, E>[],
+  ): void {
+    const name = imageName(kind, id);
+    this.put(name, writeHeaded(kind, head, entries, name));
+  }
+
+  /** Writes a pagemap. */
+  writePagemap(kind: typeof Images.pagemap, id: ImageId, map: PageMap): void {
+    const name = imageName(kind, id);
+    this.put(name, writePagemap(map, name));
+  }
+
+  /** Writes a file of the set as it is: a raw image, or one of our own. */
+  put(name: string, bytes: Uint8Array): void {
+    writeAll(this.create(name), `${this.dir}/${name}`, bytes);
+  }
+
+  /** Creates a file of the set and leaves writing (and closing) it to the caller: page data. */
+  create(name: string): number {
+    this.remove(name);
+    const fd = createFile(`${this.dir}/${name}`);
+    this.written.add(name);
+    return fd;
+  }
+
+  /** Completes the set: leftovers of an earlier dump are removed, then the inventory is written. */
+  commit(inventory: InputOf<typeof inventoryEntry>): void {
+    this.begin();
+    for (const kind of Object.values(Images)) {
+      const name = imageName(kind);
+      if (kind.framing !== 'service' && !kind.pattern.includes('%') && !this.written.has(name)) this.remove(name);
+    }
+    this.write(Images.inventory, undefined, [inventory]);
+    this.committed = true;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.committed) this.abort();
+  }
+
+  /** Removes everything written so far, as far as possible. */
+  abort(): void {
+    for (const name of this.written) {
+      try {
+        unlinkSync(`${this.dir}/${name}`);
+      } catch {
+        // What made us give up may also be in the way here; it is reported already.
+      }
+    }
+    this.written.clear();
+  }
+
+  /** Before the first write: from now on the folder is not a finished dump any more. */
+  private begin(): void {
+    if (this.stale) return;
+    try {
+      this.stale = new Set(readdirSync(this.dir));
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw ioError(this.dir, 'cannot be read', error);
+      mkdirSync(this.dir, { recursive: true });
+      this.stale = new Set();
+    }
+    this.remove(imageName(Images.inventory));
+  }
+
+  /** Removes a file an earlier dump, or we, left under this name. */
+  private remove(name: string): void {
+    this.begin();
+    if (!this.stale?.delete(name) && !this.written.delete(name)) return;
+    unlink(`${this.dir}/${name}`);
+  }
+}
+
+/**
+ * Writes one file outside a set, in place of one that may be there: `stats-restore`, a `cpuinfo.img`.
+ * Throws StasisError (kind `io`).
+ */
+export function writeWhole(path: string, bytes: Uint8Array): void {
+  unlink(path);
+  writeAll(createFile(path), path, bytes);
+}
+
+/** Creates a file that must not be there yet, so that nobody's link is followed. */
+function createFile(path: string): number {
+  try {
+    return openSync(path, 'wx+', 0o644);
+  } catch (error) {
+    throw ioError(path, 'cannot be created', error);
+  }
+}
+
+/** Writes all of `bytes`, however little the kernel takes at once, and closes `fd`. */
+function writeAll(fd: number, path: string, bytes: Uint8Array): void {
+  try {
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done);
+  } catch (error) {
+    throw ioError(path, 'cannot be written', error);
+  } finally {
+    closeChecked(fd, path);
+  }
+}
+
+function unlink(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw ioError(path, 'cannot be removed', error);
+  }
+}
+
+/** On network file systems a write may only fail here. */
+function closeChecked(fd: number, path: string): void {
+  try {
+    closeSync(fd);
+  } catch (error) {
+    throw ioError(path, 'cannot be closed', error);
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}
+
+function ioError(path: string, what: string, cause: unknown): StasisError {
+  const code = codeOf(cause);
+  const remedy = code === 'ENOSPC' || code === 'EDQUOT' ? 'make room on the file system of the images' : undefined;
+  return new StasisError({ kind: 'io', resource: path, reason: `${what}: ${code ?? String(cause)}`, remedy, cause });
+}

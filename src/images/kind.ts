@@ -1,0 +1,40 @@
+/** What there is to know about a kind of image: its file name, its magic, its messages. */
+
+import type { ExtraCodec } from './extra.ts';
+import type { Message, TypeOf } from './message.ts';
+
+/**
+ * How an image begins: `common` two words, the common magic and the kind's; `service` the same with the service
+ * magic; `bare` (the inventory) only the kind's; `raw` with content: it is not made of messages.
+ */
+export type Framing = 'common' | 'service' | 'bare' | 'raw';
+
+/** The name of a kind of image, and of its files. */
+export interface RawKind {
+  /** The name of its magic, as crit prints it. */
+  readonly name: string;
+  /** The file name without `.img`; `%u` stands for a number, `%x` for one in hexadecimal, `%s` for a word. */
+  readonly pattern: string;
+  readonly magic: number;
+  readonly framing: Framing;
+}
+
+/** A kind of image made of messages `M`, each followed by a blob `E` if there is a codec for it. */
+export interface ImageKind<M extends Message = Message, E = unknown> extends RawKind {
+  /** A thunk, so that the table of kinds costs nothing. */
+  readonly message: () => M;
+  readonly extra?: ExtraCodec<TypeOf<M>, E> | undefined;
+}
+
+/** A kind whose first entry is another message than the rest. */
+export interface HeadedKind<H extends Message = Message, M extends Message = Message, E = unknown>
+  extends ImageKind<M, E> {
+  readonly head: () => H;
+  readonly headExtra?: ExtraCodec<TypeOf<H>, E> | undefined;
+}
+
+/** The file name of an image: `imageName(Images.core, 17)` is `core-17.img`. */
+export function imageName(kind: RawKind, id: number | bigint | string = ''): string {
+  const name = kind.pattern.replace(/%[uxs]/, (hole) => id.toString(hole === '%x' ? 16 : 10));
+  return `${name}.img`;
+}

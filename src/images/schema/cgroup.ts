@@ -1,0 +1,81 @@
+/** Control groups. */
+
+import {
+  bool,
+  type Field,
+  type InOf,
+  type InputOf,
+  type Message,
+  message,
+  nested,
+  type OutOf,
+  optional,
+  repeated,
+  type TypeOf,
+  text,
+  uint32,
+} from '../message.ts';
+
+/** `cgroup_perms`. */
+export const cgroupPerms = message('cgroup_perms', () => ({
+  mode: uint32(1),
+  uid: uint32(2),
+  gid: uint32(3),
+}));
+export type CgroupPerms = TypeOf<typeof cgroupPerms>;
+
+/** `cgroup_prop_entry`. */
+export const cgroupPropEntry = message('cgroup_prop_entry', () => ({
+  name: text(1),
+  value: text(2),
+  perms: optional(nested(3, cgroupPerms)),
+}));
+export type CgroupPropEntry = TypeOf<typeof cgroupPropEntry>;
+
+/** The fields of {@link cgroupDirEntry}; spelled out because the message contains itself. */
+type CgroupDirEntryShape = {
+  readonly dir_name: Field<string, string, 'required'>;
+  readonly children: Field<CgroupDirEntry, CgroupDirEntryInput, 'repeated'>;
+  readonly properties: Field<CgroupPropEntry, InputOf<typeof cgroupPropEntry>, 'repeated'>;
+  readonly dir_perms: Field<CgroupPerms, InputOf<typeof cgroupPerms>, 'optional'>;
+};
+/** `cgroup_dir_entry`. */
+export interface CgroupDirEntry extends OutOf<CgroupDirEntryShape> {}
+interface CgroupDirEntryInput extends InOf<CgroupDirEntryShape> {}
+/** `cgroup_dir_entry`. */
+export const cgroupDirEntry: Message<CgroupDirEntryShape> = message('cgroup_dir_entry', () => ({
+  dir_name: text(1),
+  children: repeated(nested(2, cgroupDirEntry)),
+  properties: repeated(nested(3, cgroupPropEntry)),
+  dir_perms: optional(nested(4, cgroupPerms)),
+}));
+
+/** `cg_controller_entry`. */
+export const cgControllerEntry = message('cg_controller_entry', () => ({
+  cnames: repeated(text(1)),
+  dirs: repeated(nested(2, cgroupDirEntry)),
+  is_threaded: optional(bool(3)),
+}));
+export type CgControllerEntry = TypeOf<typeof cgControllerEntry>;
+
+/** `cg_member_entry`. */
+export const cgMemberEntry = message('cg_member_entry', () => ({
+  name: text(1),
+  path: text(2),
+  cgns_prefix: optional(uint32(3)),
+}));
+export type CgMemberEntry = TypeOf<typeof cgMemberEntry>;
+
+/** `cg_set_entry`. */
+export const cgSetEntry = message('cg_set_entry', () => ({
+  id: uint32(1),
+  ctls: repeated(nested(2, cgMemberEntry)),
+}));
+export type CgSetEntry = TypeOf<typeof cgSetEntry>;
+
+/** `cgroup_entry`. */
+export const cgroupEntry = message('cgroup_entry', () => ({
+  sets: repeated(nested(1, cgSetEntry)),
+  controllers: repeated(nested(2, cgControllerEntry)),
+}));
+export type CgroupEntry = TypeOf<typeof cgroupEntry>;

@@ -1,0 +1,15 @@
+/** The handshake with an image streamer. */
+
+import { bool, message, type TypeOf, text } from '../message.ts';
+
+/** `img_streamer_request_entry`. */
+export const imgStreamerRequestEntry = message('img_streamer_request_entry', () => ({
+  filename: text(1),
+}));
+export type ImgStreamerRequestEntry = TypeOf<typeof imgStreamerRequestEntry>;
+
+/** `img_streamer_reply_entry`. */
+export const imgStreamerReplyEntry = message('img_streamer_reply_entry', () => ({
+  exists: bool(1),
+}));
+export type ImgStreamerReplyEntry = TypeOf<typeof imgStreamerReplyEntry>;
