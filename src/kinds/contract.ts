@@ -1,0 +1,224 @@
+/**
+ * What the engine and the kinds owe each other. A kind is a room with two doors: how a piece of kernel state is
+ * captured, and how it is rebuilt. The engine knows kinds only through the registry; kinds never import each other.
+ */
+import type { StasisError, TaskRef } from '../base/errors.ts';
+import type { ImageSet, ImageSetWriter } from '../images/image-set.ts';
+import type { InputOf } from '../images/message.ts';
+import type { FdinfoEntry, FileEntry, FsEntry, fileEntry } from '../images/schema/files.ts';
+import type { MmEntry, mmEntry, vmaEntry } from '../images/schema/memory.ts';
+import type { CoreEntry, coreEntry, taskCoreEntry, threadCoreEntry } from '../images/schema/task.ts';
+import type { PstreeEntry } from '../images/schema/tree.ts';
+import type { ProcVma } from '../kernel/proc/smaps.ts';
+import type { ProcStat } from '../kernel/proc/stat.ts';
+import type { ProcStatus } from '../kernel/proc/status.ts';
+import type { Registers } from '../tracee/arch/arch.ts';
+import type { Batch } from '../tracee/batch.ts';
+import type { Program } from '../tracee/program.ts';
+import type { Seed } from '../tracee/seed.ts';
+import type { Tracee } from '../tracee/tracee.ts';
+
+/** What the user allows and wants; the same for every task. Sizes are bytes. */
+export interface CarryOptions {
+  readonly shellJob: boolean;
+  readonly fileLocks: boolean;
+  readonly linkRemap: boolean;
+  readonly evasiveDevices: boolean;
+  readonly ghostLimit: number;
+  readonly fileValidation: 'filesize' | 'buildid';
+  readonly skipFileRwxCheck: boolean;
+  /** Keys of `--external`. */
+  readonly external: readonly string[];
+  /** `--inherit-fd`: key → our own descriptor. */
+  readonly inheritFd: ReadonlyMap<string, number>;
+  /** Whether the tasks go on after the dump. */
+  readonly leaveRunning: boolean;
+}
+
+// ---------------------------------------------------------------------------------------------------- dumping
+
+/** A task as it looks from outside, running or frozen. Read once before the freeze (preflight), once after. */
+export interface SeenTask {
+  readonly pid: number;
+  readonly ref: TaskRef;
+  readonly stat: ProcStat;
+  readonly status: ProcStatus;
+  readonly vmas: readonly ProcVma[];
+  /** Every descriptor of the task, in ascending order. */
+  readonly fds: readonly OpenFile[];
+  readonly options: CarryOptions;
+}
+
+/** Facts of fstat(2) on a borrowed descriptor. */
+export interface FileFacts {
+  readonly dev: number;
+  readonly ino: number;
+  /** Type and permission bits. */
+  readonly mode: number;
+  readonly nlink: number;
+  readonly rdev: number;
+  readonly size: number;
+}
+
+/** One descriptor of a task, borrowed: `local` is our own descriptor for the same open file description. */
+export interface OpenFile {
+  readonly task: TaskRef;
+  /** The number in the task. */
+  readonly fd: number;
+  readonly local: number;
+  readonly cloexec: boolean;
+  /** F_GETFL: access mode and status flags. */
+  readonly flags: number;
+  /** Offset; 0 for what cannot seek. */
+  readonly pos: number;
+  /** What /proc/PID/fd/N points to: `/path`, `/path (deleted)`, `anon_inode:[eventfd]`, `pipe:[123]`, … */
+  readonly link: string;
+  readonly stat: FileFacts;
+  /** Mount id (statx), 0 if unknown. */
+  readonly mntId: number;
+  /** The bytes of /proc/PID/fdinfo/N, for kernel/proc/fdinfo.ts; read when asked for. */
+  fdinfo(): Uint8Array;
+}
+
+/** What a file kind gives to the image: a file_entry without its type and id. */
+export type FileDraft = Omit<InputOf<typeof fileEntry>, 'type' | 'id'>;
+
+/** A core image in the making; kinds fill in their fields. */
+export interface CoreDraft {
+  mtype: number;
+  thread_info?: InputOf<typeof coreEntry>['thread_info'];
+  tc: Partial<InputOf<typeof taskCoreEntry>>;
+  thread_core: Partial<InputOf<typeof threadCoreEntry>>;
+}
+
+/** State that CRIU's schema has no place for: goes to `stasis-task-PID.json`, which CRIU never opens. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** The open files of a dump: gives each open file description one id. */
+export interface FileTable {
+  /** Id for a borrowed descriptor: shared descriptions get the same one. */
+  idOf(file: OpenFile): number;
+  /**
+   * Id for a file that is mapped, or is an exe, cwd or root: `via` is a path that leads to it (/proc/PID/exe,
+   * /proc/PID/map_files/A-B, …), `flags` how it is to be opened again.
+   */
+  idOfPath(task: TaskRef, via: string, flags: number): number;
+}
+
+/** The dump as a whole. */
+export interface DumpContext {
+  readonly options: CarryOptions;
+  readonly images: ImageSetWriter;
+  readonly files: FileTable;
+  /** A new id for an entry of files.img. */
+  newFileId(): number;
+  /** Adds an entry to files.img that is no descriptor of a task (a link remap, say). */
+  addFile(entry: InputOf<typeof fileEntry>): void;
+  /** Appends to an image that all tasks share (pipes-data, tty-info, memfd, remap-fpath …); written at the end. */
+  append(image: string, entry: unknown): void;
+  /** Pages stored so far are counted here for stats-dump. */
+  readonly pages: PageStore;
+  /** Registers work to be undone if the dump fails or the tasks go on (a link made, say), in reverse order. */
+  undo(work: () => void): void;
+}
+
+/** A frozen task being dumped. */
+export interface DumpTask extends SeenTask {
+  readonly context: DumpContext;
+  readonly tracee: Tracee;
+  /** Registers at the stop, untouched. */
+  readonly registers: Registers;
+  readonly core: CoreDraft;
+  readonly mm: Partial<InputOf<typeof mmEntry>> & { vmas: InputOf<typeof vmaEntry>[] };
+  readonly extra: Record<string, Json>;
+  /** The bell of the foothold: its old action has to be read from here, see kinds/signals. */
+  readonly bell: { readonly signal: number; readonly actionAt: number };
+}
+
+/** Stores page contents: `pages-N.img` and its pagemap. */
+export interface PageStore {
+  /** Stores pages of a file or segment read through a local descriptor, under a pagemap of their own (shmem). */
+  storeSegment(id: number | bigint, local: number, ranges: readonly { offset: number; length: number }[]): void;
+}
+
+// --------------------------------------------------------------------------------------------------- restoring
+
+/** The restore as a whole. */
+export interface RestoreContext {
+  readonly options: CarryOptions;
+  readonly images: ImageSet;
+  /** files.img by id. */
+  readonly files: ReadonlyMap<number, FileEntry>;
+  /** A local descriptor for an entry of files.img, rebuilt when first asked for; owned by the context. */
+  open(fileId: number): number;
+  /** Entries of an image that all tasks share, read once. */
+  shared<T>(image: string, read: () => T): T;
+  /** Registers work to be undone if the restore fails, in reverse order. */
+  undo(work: () => void): void;
+  /** Registers work for the end of a restore, successful or not (a ghost's temporary name, say). */
+  atEnd(work: () => void): void;
+}
+
+/** A task being rebuilt. */
+export interface RestoreTask {
+  readonly pid: number;
+  readonly ref: TaskRef;
+  readonly context: RestoreContext;
+  readonly tree: PstreeEntry;
+  readonly core: CoreEntry;
+  readonly mm: MmEntry;
+  readonly fs: FsEntry | undefined;
+  readonly fds: readonly FdinfoEntry[];
+  readonly extra: { readonly [key: string]: Json };
+  readonly seed: Seed;
+  /** Calls to be made in the task; runs by itself when full. */
+  readonly batch: Batch;
+}
+
+/**
+ * The order in which a task is rebuilt. Kinds of one phase run in the order of the registry.
+ *
+ * - `birth`: session and process group, before anything depends on them
+ * - `memory`: mappings and their contents; the task's own descriptors are not there yet
+ * - `files`: descriptors, handed over and put in place
+ * - `state`: what needs privileges we may lose below: limits, scheduling, cwd and root, timers, signal actions
+ * - `creds`: users, groups, capabilities; after this the task may do little
+ * - `last`: what the change of credentials resets (dumpable, pdeath_sig), what must not fire early (timers, pending signals)
+ */
+export type Phase = 'birth' | 'memory' | 'files' | 'state' | 'creds' | 'last';
+
+// ------------------------------------------------------------------------------------------------------- kinds
+
+/** A kind of state that belongs to a task: signals, timers, credentials, … */
+export interface TaskKind {
+  readonly name: string;
+  /** Everything of this kind that cannot be carried; called before the freeze and again after it. */
+  obstacles?(task: SeenTask): StasisError[];
+  /**
+   * Reads the state of a frozen task into `task.core`, `task.mm` or `task.extra`. What only the task itself can tell is
+   * asked by calls added to `program`; the returned function is called when it has run.
+   */
+  capture?(task: DumpTask, program: Program): (() => void) | undefined;
+  /** Rebuilds the state, phase by phase. */
+  readonly rebuild?: { readonly [P in Phase]?: (task: RestoreTask) => void };
+}
+
+/** A kind of open file. */
+export interface FileKind {
+  readonly name: string;
+  /** Its number in FdTypes. */
+  readonly type: number;
+  /** Whether a descriptor is of this kind. The first kind in the registry that says yes has it. */
+  recognises(file: OpenFile): boolean;
+  /** Why this one cannot be carried, if so. */
+  obstacle?(file: OpenFile, task: SeenTask): StasisError | undefined;
+  /** Describes the open file; `id` is its id in files.img. */
+  capture(file: OpenFile, id: number, context: DumpContext): FileDraft;
+  /** Makes the open file again: a local descriptor with its flags and position; the caller owns it. */
+  rebuild(entry: FileEntry, context: RestoreContext): number;
+  /**
+   * Second step, when all descriptors of `task` are in place: epoll targets, inotify watches, owners. Called once for
+   * each open file description, with a descriptor number the task has it under.
+   */
+  finish?(entry: FileEntry, fd: number, task: RestoreTask): void;
+}
