@@ -1,0 +1,126 @@
+/**
+ * Memory constants (include/uapi/asm-generic/mman-common.h, mman.h, linux/fs.h, linux/userfaultfd.h).
+ * Values are x86-64's; those of `MAP` that differ elsewhere are marked (ppc64).
+ */
+
+export const PROT = { NONE: 0, READ: 1, WRITE: 2, EXEC: 4, GROWSDOWN: 0x01000000, GROWSUP: 0x02000000 } as const;
+
+export const MAP = {
+  SHARED: 0x01,
+  PRIVATE: 0x02,
+  SHARED_VALIDATE: 0x03,
+  /** Since 6.11; takes the place of PRIVATE. */
+  DROPPABLE: 0x08,
+  TYPE: 0x0f,
+  FIXED: 0x10,
+  ANONYMOUS: 0x20,
+  /** x86 only. */
+  '32BIT': 0x40,
+  GROWSDOWN: 0x0100,
+  DENYWRITE: 0x0800,
+  EXECUTABLE: 0x1000,
+  /** ppc64: 0x80. */
+  LOCKED: 0x2000,
+  /** ppc64: 0x40. */
+  NORESERVE: 0x4000,
+  POPULATE: 0x8000,
+  NONBLOCK: 0x10000,
+  STACK: 0x20000,
+  HUGETLB: 0x40000,
+  SYNC: 0x80000,
+  FIXED_NOREPLACE: 0x100000,
+  /** log2 of the huge page size goes to the bits from here on. */
+  HUGE_SHIFT: 26,
+} as const;
+
+export const MREMAP = { MAYMOVE: 1, FIXED: 2, DONTUNMAP: 4 } as const;
+export const MLOCK_ONFAULT = 1;
+export const MCL = { CURRENT: 1, FUTURE: 2, ONFAULT: 4 } as const;
+
+export const MADV = {
+  NORMAL: 0,
+  RANDOM: 1,
+  SEQUENTIAL: 2,
+  WILLNEED: 3,
+  DONTNEED: 4,
+  FREE: 8,
+  REMOVE: 9,
+  DONTFORK: 10,
+  DOFORK: 11,
+  MERGEABLE: 12,
+  UNMERGEABLE: 13,
+  HUGEPAGE: 14,
+  NOHUGEPAGE: 15,
+  DONTDUMP: 16,
+  DODUMP: 17,
+  WIPEONFORK: 18,
+  KEEPONFORK: 19,
+  COLD: 20,
+  PAGEOUT: 21,
+  POPULATE_READ: 22,
+  POPULATE_WRITE: 23,
+  DONTNEED_LOCKED: 24,
+  COLLAPSE: 25,
+  /** Since 6.13. */
+  GUARD_INSTALL: 102,
+  GUARD_REMOVE: 103,
+} as const;
+
+/** Categories of the PAGEMAP_SCAN ioctl (since 6.7). */
+export const PAGE_IS = {
+  WPALLOWED: 0x001,
+  WRITTEN: 0x002,
+  FILE: 0x004,
+  PRESENT: 0x008,
+  SWAPPED: 0x010,
+  PFNZERO: 0x020,
+  HUGE: 0x040,
+  SOFT_DIRTY: 0x080,
+  /** Since 6.15. */
+  GUARD: 0x100,
+} as const;
+
+export const PM_SCAN = { WP_MATCHING: 1, CHECK_WPASYNC: 2 } as const;
+
+/** `_IOWR('f', 16, struct pm_scan_arg)`; ppc64 codes directions otherwise. */
+export const PAGEMAP_SCAN = 0xc0606610;
+
+/** `_IOWR('f', 17, struct procmap_query)`, on a descriptor of `/proc/PID/maps`; since 6.11. */
+export const PROCMAP_QUERY = 0xc0686611;
+
+/** Bits of the 64-bit entries of `/proc/PID/pagemap`. */
+export const PAGEMAP = {
+  SOFT_DIRTY: 1n << 55n,
+  EXCLUSIVE: 1n << 56n,
+  UFFD_WP: 1n << 57n,
+  GUARD: 1n << 58n,
+  FILE: 1n << 61n,
+  SWAPPED: 1n << 62n,
+  PRESENT: 1n << 63n,
+  PFN_MASK: (1n << 55n) - 1n,
+} as const;
+
+export const MEMBARRIER = {
+  QUERY: 0,
+  GLOBAL: 1,
+  GLOBAL_EXPEDITED: 2,
+  REGISTER_GLOBAL_EXPEDITED: 4,
+  PRIVATE_EXPEDITED: 8,
+  REGISTER_PRIVATE_EXPEDITED: 16,
+  PRIVATE_EXPEDITED_SYNC_CORE: 32,
+  REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: 64,
+  PRIVATE_EXPEDITED_RSEQ: 128,
+  REGISTER_PRIVATE_EXPEDITED_RSEQ: 256,
+  /** Since 6.3. */
+  GET_REGISTRATIONS: 512,
+} as const;
+
+/** System V shared memory. */
+export const SHM = {
+  RDONLY: 0o10000,
+  RND: 0o20000,
+  REMAP: 0o40000,
+  EXEC: 0o100000,
+  HUGETLB: 0o4000,
+  NORESERVE: 0o10000,
+} as const;

@@ -1,0 +1,99 @@
+/**
+ * What the /proc parsers share.
+ *
+ * The files are bytes: structure is ASCII, names are anything. Parsers therefore work on a latin-1 view of the bytes
+ * (one char is one byte, nothing is lost) and turn only the names into text, with {@link textOf}.
+ */
+
+import { StasisError } from '../../base/errors.ts';
+import { decodeText } from '../../base/text.ts';
+
+/** The bytes as a string of the same length, one char a byte. */
+export function latin1(bytes: Uint8Array, from = 0, to = bytes.length): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
+}
+
+/** Text (UTF-8, surrogate-escaped) of a latin-1 piece. */
+export function textOf(piece: string): string {
+  return isAscii(piece) ? piece : decodeText(Buffer.from(piece, 'latin1'));
+}
+
+function isAscii(piece: string): boolean {
+  for (let i = 0; i < piece.length; i++) if (piece.charCodeAt(i) > 0x7f) return false;
+  return true;
+}
+
+/** The lines of a file, without their newlines; no empty line at the end. */
+export function linesOf(bytes: Uint8Array): string[] {
+  const lines = latin1(bytes).split('\n');
+  if (lines.at(-1) === '') lines.pop();
+  return lines;
+}
+
+/**
+ * Undoes the kernel's `mangle_path()`/`string_escape_str(ESCAPE_OCTAL)`: a backslash and three octal digits are one byte.
+ * A backslash before anything else stays. Works on latin-1 pieces.
+ */
+export function unescapeOctal(piece: string): string {
+  if (!piece.includes('\\')) return piece;
+  return piece.replace(/\\([0-3][0-7][0-7])/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+}
+
+/** The error for a file that does not look as the kernel writes it: a new kernel, or a bug of ours. */
+export function malformed(file: string, what: string): StasisError {
+  return new StasisError({
+    kind: 'kernel',
+    resource: file,
+    reason: `unexpected format: ${what}`,
+    remedy: 'this kernel may be newer than this program; please report the file',
+  });
+}
+
+/** A decimal integer that fits a double exactly; throws {@link malformed} otherwise. */
+export function decimal(piece: string | undefined, file: string): number {
+  const value = piece === undefined || piece === '' ? Number.NaN : Number(piece);
+  if (!Number.isSafeInteger(value)) throw malformed(file, `not a number: ${JSON.stringify(piece)}`);
+  return value;
+}
+
+/** A 64-bit decimal integer, possibly negative. */
+export function bigDecimal(piece: string | undefined, file: string): bigint {
+  if (piece === undefined || !/^-?\d+$/.test(piece)) throw malformed(file, `not a number: ${JSON.stringify(piece)}`);
+  return BigInt(piece);
+}
+
+/** A hexadecimal number without or with `0x`, at most 2^53. */
+export function hex(piece: string | undefined, file: string): number {
+  const value = piece && /^(0x)?[0-9a-f]+$/i.test(piece) ? Number.parseInt(piece, 16) : Number.NaN;
+  if (!Number.isSafeInteger(value)) throw malformed(file, `not a hexadecimal number: ${JSON.stringify(piece)}`);
+  return value;
+}
+
+/** A 64-bit hexadecimal number without or with `0x`. */
+export function bigHex(piece: string | undefined, file: string): bigint {
+  const digits = piece?.startsWith('0x') ? piece.slice(2) : piece;
+  if (!digits || !/^[0-9a-f]+$/i.test(digits)) {
+    throw malformed(file, `not a hexadecimal number: ${JSON.stringify(piece)}`);
+  }
+  return BigInt(`0x${digits}`);
+}
+
+/** Splits a list separated by any run of blanks; an empty list for blanks alone. */
+export function words(piece: string): string[] {
+  const trimmed = piece.trim();
+  return trimmed === '' ? [] : trimmed.split(/[ \t]+/);
+}
+
+/** The suffix `d_path()` adds to the name of an unlinked file. */
+export const DELETED_SUFFIX = ' (deleted)';
+
+/**
+ * Splits a name printed by `d_path()` into the path and whether the suffix ` (deleted)` was there.
+ *
+ * A file that is alive and really called `x (deleted)` looks the same as an unlinked `x`; only comparing with a `stat`
+ * (nlink 0, or another inode at the path) tells. Of `x (deleted) (deleted)` just one suffix is taken off.
+ */
+export function splitDeleted(name: string): { path: string; deleted: boolean } {
+  const deleted = name.endsWith(DELETED_SUFFIX);
+  return { path: deleted ? name.slice(0, -DELETED_SUFFIX.length) : name, deleted };
+}

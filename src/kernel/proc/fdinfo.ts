@@ -1,0 +1,46 @@
+/**
+ * `/proc/PID/fdinfo/FD` (fs/proc/fd.c, `seq_show()`): common lines, the file's locks, then what the file's
+ * `show_fdinfo()` adds, which tells what kind of file it is.
+ */
+
+import { bigDecimal, decimal, linesOf, malformed } from './common.ts';
+import { type FdDetail, parseFdDetail } from './fddetail.ts';
+import { type FileLock, parseLockLine } from './locks.ts';
+
+/** An open file description, as fdinfo shows it. */
+export interface FdInfo {
+  /** File position; negative values exist (files opened with O_PATH have 0). */
+  readonly pos: bigint;
+  /** Open flags and status flags, `O_CLOEXEC` among them when the descriptor closes on exec. */
+  readonly flags: number;
+  /** Mount the file was opened through; -1 when the kernel does not say (before 3.15). */
+  readonly mntId: number;
+  /** Since 5.14. */
+  readonly ino: bigint | undefined;
+  /** Locks held on the inode through this file or by its process. */
+  readonly locks: readonly FileLock[];
+  readonly detail: FdDetail;
+}
+
+const FILE = '/proc/PID/fdinfo';
+
+/** Parses one fdinfo file. Throws `kernel` for another format. */
+export function parseFdInfo(bytes: Uint8Array): FdInfo {
+  let pos: bigint | undefined;
+  let flags: number | undefined;
+  let mntId = -1;
+  let ino: bigint | undefined;
+  const locks: FileLock[] = [];
+  const rest: string[] = [];
+  for (const line of linesOf(bytes)) {
+    if (line.startsWith('pos:\t')) pos = bigDecimal(line.slice(5).trim(), FILE);
+    else if (line.startsWith('flags:\t')) flags = Number.parseInt(line.slice(7), 8);
+    else if (line.startsWith('mnt_id:\t')) mntId = decimal(line.slice(8), FILE);
+    else if (line.startsWith('ino:\t')) ino = bigDecimal(line.slice(5), FILE);
+    else if (line.startsWith('lock:\t')) locks.push(parseLockLine(line.slice(6)));
+    else rest.push(line);
+  }
+  if (pos === undefined || flags === undefined || !Number.isSafeInteger(flags))
+    throw malformed(FILE, 'no pos or flags');
+  return { pos, flags, mntId, ino, locks, detail: parseFdDetail(rest) };
+}

@@ -1,0 +1,54 @@
+/**
+ * `/proc/PID/limits` (fs/proc/base.c, `proc_pid_limits()`). It needs no right on the task, while `prlimit` on another
+ * user's task needs CAP_SYS_RESOURCE.
+ */
+
+import { linesOf, malformed, words } from './common.ts';
+
+/** One resource limit; `RLIM_INFINITY` (2^64-1) is unlimited. */
+export interface Rlimit {
+  readonly cur: bigint;
+  readonly max: bigint;
+}
+
+/** What "unlimited" is in the kernel interface and in images. */
+export const RLIM_INFINITY = 0xffffffffffffffffn;
+
+const FILE = '/proc/PID/limits';
+
+/** First column, in the order of the `RLIMIT_*` numbers (of x86, arm64, ppc64, s390; mips, sparc and alpha number some differently). */
+const NAMES = [
+  'Max cpu time',
+  'Max file size',
+  'Max data size',
+  'Max stack size',
+  'Max core file size',
+  'Max resident set',
+  'Max processes',
+  'Max open files',
+  'Max locked memory',
+  'Max address space',
+  'Max file locks',
+  'Max pending signals',
+  'Max msgqueue size',
+  'Max nice priority',
+  'Max realtime priority',
+  'Max realtime timeout',
+] as const;
+
+/** Parses the file into 16 limits indexed by `RLIMIT_*` number. Throws `kernel` when one is missing. */
+export function parseLimits(bytes: Uint8Array): Rlimit[] {
+  const lines = linesOf(bytes);
+  return NAMES.map((name) => {
+    // The columns are 25 and 20 wide and a value of 2^64-2 fills its column, but there is always a blank between them.
+    const line = lines.find((l) => l.startsWith(`${name} `));
+    const [cur, max] = words(line?.slice(name.length) ?? '');
+    return { cur: limit(cur, name), max: limit(max, name) };
+  });
+}
+
+function limit(value: string | undefined, name: string): bigint {
+  if (value === 'unlimited') return RLIM_INFINITY;
+  if (value === undefined || !/^\d+$/.test(value)) throw malformed(FILE, `no value for "${name}"`);
+  return BigInt(value);
+}
