@@ -4,7 +4,8 @@
  */
 import type { StasisError, TaskRef } from '../base/errors.ts';
 import type { ImageSet, ImageSetWriter } from '../images/image-set.ts';
-import type { InputOf } from '../images/message.ts';
+import type { ImageKind } from '../images/kind.ts';
+import type { InputOf, Message } from '../images/message.ts';
 import type { FdinfoEntry, FileEntry, FsEntry, fileEntry } from '../images/schema/files.ts';
 import type { MmEntry, mmEntry, vmaEntry } from '../images/schema/memory.ts';
 import type { CoreEntry, coreEntry, taskCoreEntry, threadCoreEntry } from '../images/schema/task.ts';
@@ -112,10 +113,12 @@ export interface DumpContext {
   readonly files: FileTable;
   /** A new id for an entry of files.img. */
   newFileId(): number;
+  /** Something all tasks share while dumping (pipes whose contents are stored already), made once under its name. */
+  shared<T>(name: string, make: () => T): T;
   /** Adds an entry to files.img that is no descriptor of a task (a link remap, say). */
   addFile(entry: InputOf<typeof fileEntry>): void;
   /** Appends to an image that all tasks share (pipes-data, tty-info, memfd, remap-fpath …); written at the end. */
-  append(image: string, entry: unknown): void;
+  append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, extra?: E): void;
   /** Pages stored so far are counted here for stats-dump. */
   readonly pages: PageStore;
   /** Registers work to be undone if the dump fails or the tasks go on (a link made, say), in reverse order. */
@@ -151,8 +154,8 @@ export interface RestoreContext {
   readonly files: ReadonlyMap<number, FileEntry>;
   /** A local descriptor for an entry of files.img, rebuilt when first asked for; owned by the context. */
   open(fileId: number): number;
-  /** Entries of an image that all tasks share, read once. */
-  shared<T>(image: string, read: () => T): T;
+  /** Something all tasks share (the entries of an image, a table of pipes), made once under its name. */
+  shared<T>(name: string, make: () => T): T;
   /** Registers work to be undone if the restore fails, in reverse order. */
   undo(work: () => void): void;
   /** Registers work for the end of a restore, successful or not (a ghost's temporary name, say). */

@@ -28,7 +28,7 @@ export class Batch {
   }
 
   /** Has `work` called with the program's results once the calls added so far have run. */
-  then(work: (program: Program) => void): void {
+  after(work: (program: Program) => void): void {
     this.#afterwards.push(work);
   }
 
