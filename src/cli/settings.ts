@@ -96,6 +96,8 @@ export interface Settings {
   deprecated: boolean;
   libdir: string | undefined;
   stream: boolean;
+  /** `--close`: descriptors to close before anything else. */
+  closeFds: number[];
 
   // What may be carried
   shellJob: boolean;
@@ -172,6 +174,8 @@ export interface Invocation {
   readonly settings: Settings;
   /** `--exec-cmd`: the command to run and its arguments; `exec`: the syscall and its arguments; `swrk`: the fd. */
   readonly operands: readonly string[];
+  /** Options that were accepted and change nothing here, for the log. */
+  readonly notes: readonly string[];
 }
 
 /** CRIU's defaults. A fresh object each time: the parser fills it in. */
@@ -201,6 +205,7 @@ export function defaultSettings(): Settings {
     deprecated: false,
     libdir: undefined,
     stream: false,
+    closeFds: [],
     shellJob: false,
     fileLocks: false,
     linkRemap: false,

@@ -1,0 +1,177 @@
+/**
+ * From words to an {@link Invocation}: the command, its settings and its operands, checked as far as that can be
+ * done without looking at the machine. Reads configuration files; changes nothing.
+ */
+
+import { ObstacleError, StasisError } from '../base/errors.ts';
+import type { LogLevel } from '../base/log.ts';
+import { configFiles, readConfigFile } from './config.ts';
+import { type Found, nearest, scan } from './getopt.ts';
+import { OPTIONS, type OptionRow } from './options.ts';
+import { type Command, defaultSettings, type Invocation, type Settings } from './settings.ts';
+import { applyOption, type Draft, type Given } from './values.ts';
+
+/** What a command line asks for. */
+export type Request =
+  | { readonly action: 'help' }
+  | { readonly action: 'version' }
+  | { readonly action: 'run'; readonly invocation: Invocation; readonly refusal: StasisError | undefined };
+
+/** The commands as written, first word first. */
+const COMMANDS: readonly string[] = [
+  'dump',
+  'restore',
+  'check',
+  'exec',
+  'crit',
+  'pre-dump',
+  'lazy-pages',
+  'page-server',
+  'service',
+  'swrk',
+  'dedup',
+  'cpuinfo',
+  'show',
+];
+
+/**
+ * Understands a command line. What is not built yet comes back as a refusal instead of being thrown, so that the
+ * caller can open the log first: engines and test drivers look for the reason there.
+ *
+ * @throws StasisError (usage; io for an unreadable configuration file)
+ */
+export function readCommandLine(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Request {
+  const { found, operands } = scanOrHelp(args);
+  if (given(found, 'help')) return { action: 'help' };
+  if (given(found, 'version')) return { action: 'version' };
+  const { command, rest } = commandOf(operands);
+  const everything = [...configured(found, env), ...found];
+  if (everything.some((g) => g.option.long === 'help')) return { action: 'help' };
+  const settings = settle(everything, env);
+  checkTogether(command, settings, rest);
+  const notes = everything.map((g) => noteOn(g, command)).filter((note) => note !== undefined);
+  const refusal = refusalOf(everything, command, settings);
+  return { action: 'run', invocation: { command, settings, operands: rest, notes }, refusal };
+}
+
+/** Help is given even for a command line that is otherwise wrong. */
+function scanOrHelp(args: readonly string[]): ReturnType<typeof scan<OptionRow>> {
+  try {
+    return scan(args, OPTIONS, endsOptions);
+  } catch (error) {
+    const end = args.indexOf('--');
+    const words = end < 0 ? args : args.slice(0, end);
+    if (!words.includes('--help') && !words.includes('-h')) throw error;
+    return scan(['--help'], OPTIONS);
+  }
+}
+
+/** What follows a syscall's name, or `crit`, is none of our options. */
+function endsOptions(operands: readonly string[]): boolean {
+  return operands[0] === 'crit' || (operands[0] === 'exec' && operands.length === 2);
+}
+
+function given(found: readonly Found<OptionRow>[], long: string): Found<OptionRow> | undefined {
+  return found.find((f) => f.option.long === long);
+}
+
+/** The options of all configuration files, in order. */
+function configured(found: readonly Found<OptionRow>[], env: Readonly<Record<string, string | undefined>>): Given[] {
+  const file = found.findLast((f) => f.option.long === 'config')?.value;
+  return configFiles({ file, noDefaults: given(found, 'no-default-config') !== undefined, env }).flatMap(
+    readConfigFile,
+  );
+}
+
+function commandOf(operands: readonly string[]): { command: Command; rest: readonly string[] } {
+  const [word, second] = operands;
+  if (word === undefined) {
+    throw usage(undefined, 'a command is missing', `one of ${COMMANDS.slice(0, 5).join(', ')}; --help says more`);
+  }
+  if (word === 'cpuinfo') {
+    if (second !== 'dump' && second !== 'check') throw usage('cpuinfo', 'needs "dump" or "check" after it', undefined);
+    return { command: `cpuinfo ${second}`, rest: operands.slice(2) };
+  }
+  if (!COMMANDS.includes(word)) {
+    const near = nearest(word, COMMANDS);
+    throw usage(word, 'unknown command', near ? `did you mean ${near}?` : '--help lists the commands');
+  }
+  return { command: word as Command, rest: operands.slice(1) }; // just found among them
+}
+
+/** Applies options in order, CRIU's environment variables last. */
+export function settle(everything: readonly Given[], env: Readonly<Record<string, string | undefined>>): Settings {
+  const defaults = defaultSettings();
+  const draft: Draft = { ...defaults, rawVerbosity: defaults.verbosity };
+  for (const one of everything) applyOption(draft, one);
+  const { rawVerbosity, ...settings } = draft;
+  settings.verbosity = Math.min(4, Math.max(0, rawVerbosity)) as LogLevel; // -vvvvvv is as much as there is
+  settings.deprecated ||= env.CRIU_DEPRECATED !== undefined;
+  settings.libdir ??= env.CRIU_LIBS_DIR;
+  return settings;
+}
+
+/** What to tell about an option that is accepted and changes nothing. */
+function noteOn({ option, as, at }: Given, command: Command): string | undefined {
+  if (option.value.type === 'command line') {
+    return at === undefined ? undefined : `${at}: ${as} has no effect in a configuration file`;
+  }
+  return option.used.includes(command) ? undefined : `${as} has no meaning for ${command}`;
+}
+
+/** The error for all options that have a meaning for the command but are not built. */
+function refusalOf(everything: readonly Given[], command: Command, settings: Settings): StasisError | undefined {
+  const unbuilt = everything
+    .filter((g) => asksForUnbuilt(g, command, settings))
+    .map(
+      ({ as, at }) =>
+        new StasisError({
+          kind: 'unsupported',
+          resource: at === undefined ? as : `${at}: ${as}`,
+          reason: `not built yet for ${command}`,
+          remedy: 'leave it out; --help marks the options that are not built yet',
+        }),
+    );
+  return unbuilt.length > 1 ? new ObstacleError('some options are not built yet', unbuilt) : unbuilt[0];
+}
+
+/** A flag that only repeats the default asks for nothing. */
+function asksForUnbuilt({ option }: Given, command: Command, settings: Settings): boolean {
+  const to = option.value;
+  if (to.type === 'command line' || !option.used.includes(command) || option.built.includes(command)) return false;
+  return to.type !== 'flag' || settings[to.key] !== defaultSettings()[to.key];
+}
+
+/** What only makes sense, or does not make sense, together. */
+function checkTogether(command: Command, settings: Settings, rest: readonly string[]): void {
+  if (settings.execCmd) {
+    if (command !== 'restore') throw usage('--exec-cmd', `is for restore, not for ${command}`, undefined);
+    if (rest.length === 0) throw usage('--exec-cmd', 'needs a command', 'restore --exec-cmd -- COMMAND …');
+    if (settings.detached) {
+      throw usage('--exec-cmd', 'cannot be used with --restore-detached', 'leave one of them out');
+    }
+  } else if (rest.length > 0 && !TAKES_OPERANDS.includes(command)) {
+    throw usage(rest.join(' '), `too much for ${command}`, 'options begin with a dash; --help lists them');
+  }
+  if (settings.pid !== undefined && command !== 'exec') {
+    throw usage('--pid', 'is for exec', `${command} takes --tree, -t`);
+  }
+  if (command === 'dump' || command === 'pre-dump') {
+    if (settings.tree === undefined) throw usage(undefined, 'which process to dump is missing', 'give --tree PID');
+    if (settings.inheritFd.length > 0) throw usage('--inherit-fd', 'is for restore', undefined);
+  }
+  if (settings.mntnsCompatMode && command !== 'restore')
+    throw usage('--mntns-compat-mode', 'is for restore', undefined);
+  if (settings.restoreSibling && !settings.detached) {
+    throw usage('--restore-sibling', 'only makes sense with --restore-detached', 'add -d');
+  }
+  if (settings.emptyNetNs && settings.joinNs.some((join) => join.ns === 'net')) {
+    throw usage('--join-ns', 'cannot be used with --empty-ns for the same namespace', 'leave one of them out');
+  }
+}
+
+const TAKES_OPERANDS: readonly Command[] = ['exec', 'crit', 'swrk'];
+
+function usage(resource: string | undefined, reason: string, remedy: string | undefined): StasisError {
+  return new StasisError({ kind: 'usage', resource, reason, remedy });
+}

@@ -1,0 +1,148 @@
+/**
+ * Configuration files: one long option a line without its dashes, perhaps a value, perhaps a comment.
+ *
+ *     # for all containers
+ *     tcp-established
+ *     ghost-limit 8M                      # the value may stand in quotes:
+ *     external "mnt[/data]:my \"data\""
+ *
+ * Read in CRIU's order, later ones win: /etc/criu/default.conf, ~/.criu/default.conf, $CRIU_CONFIG_FILE, --config FILE;
+ * then the command line. `--config` and `--no-default-config` both switch the two default files off.
+ */
+
+import { readFileSync } from 'node:fs';
+import { StasisError } from '../base/errors.ts';
+import { decodeText } from '../base/text.ts';
+import { byLongName } from './getopt.ts';
+import { OPTIONS } from './options.ts';
+import type { Given } from './values.ts';
+
+/** A line with something on it. */
+export interface ConfigLine {
+  readonly name: string;
+  readonly value: string | undefined;
+  /** Where it stands: `file:12`. */
+  readonly at: string;
+}
+
+/** What decides which files are read. */
+export interface ConfigChoice {
+  /** `--config FILE`. */
+  readonly file?: string | undefined;
+  /** `--no-default-config`. */
+  readonly noDefaults?: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** A file to read; one that must exist is an error when it does not. */
+export interface ConfigFile {
+  readonly path: string;
+  readonly mustExist: boolean;
+}
+
+/** The files to read, in the order in which they are applied. */
+export function configFiles(choice: ConfigChoice): ConfigFile[] {
+  const files: ConfigFile[] = [];
+  if (choice.file === undefined && !choice.noDefaults) {
+    files.push({ path: '/etc/criu/default.conf', mustExist: false });
+    if (choice.env.HOME) files.push({ path: `${choice.env.HOME}/.criu/default.conf`, mustExist: false });
+  }
+  // CRIU goes on silently without the file the environment names; engines that set it everywhere count on that.
+  if (choice.env.CRIU_CONFIG_FILE) files.push({ path: choice.env.CRIU_CONFIG_FILE, mustExist: false });
+  if (choice.file !== undefined) files.push({ path: choice.file, mustExist: true });
+  return files;
+}
+
+/**
+ * Reads a file's options; a file that does not exist and need not has none.
+ *
+ * @throws StasisError (usage for a mistake in the file, with file and line; io when it cannot be read)
+ */
+export function readConfigFile(file: ConfigFile): Given[] {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(file.path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (!file.mustExist && (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES')) return [];
+    throw new StasisError({
+      kind: 'io',
+      resource: file.path,
+      reason: `the configuration file cannot be read (${code})`,
+      remedy: code === 'ENOENT' ? 'check the path' : undefined,
+      cause: error,
+    });
+  }
+  return parseConfig(decodeText(bytes), file.path).map(meant);
+}
+
+/**
+ * Takes a configuration file's text apart, without knowing the options.
+ *
+ * @throws StasisError (usage) for an open quote or something behind the value
+ */
+export function parseConfig(text: string, file: string): ConfigLine[] {
+  const lines: ConfigLine[] = [];
+  text.split('\n').forEach((line, index) => {
+    const parsed = parseLine(line, `${file}:${index + 1}`);
+    if (parsed) lines.push(parsed);
+  });
+  return lines;
+}
+
+function parseLine(line: string, at: string): ConfigLine | undefined {
+  const start = line.trim();
+  if (start === '' || start.startsWith('#')) return undefined;
+  const [, word = '', rest = ''] = /^([^\s#]+)\s*(.*)$/s.exec(start) ?? [];
+  if (word.startsWith('-')) throw mistake(at, word, 'options stand here without their dashes', word.replace(/^-+/, ''));
+  const equals = word.indexOf('=');
+  if (equals >= 0) {
+    nothingMore(rest, word, at);
+    return { name: word.slice(0, equals), value: word.slice(equals + 1), at };
+  }
+  if (rest === '' || rest.startsWith('#')) return { name: word, value: undefined, at };
+  if (rest.startsWith('"')) {
+    const quoted = /^"((?:\\"|[^"])*)"(.*)$/s.exec(rest);
+    if (!quoted) throw mistake(at, word, 'the quote is never closed', `${word} "value"`);
+    nothingMore(quoted[2] as string, word, at); // both groups always match
+    return { name: word, value: (quoted[1] as string).replaceAll('\\"', '"'), at };
+  }
+  const [, value = '', more = ''] = /^([^\s#]+)(.*)$/s.exec(rest) ?? [];
+  nothingMore(more, word, at);
+  return { name: word, value: value.replaceAll('\\"', '"'), at };
+}
+
+function nothingMore(rest: string, word: string, at: string): void {
+  const more = rest.trim();
+  if (more !== '' && !more.startsWith('#')) {
+    throw mistake(at, word, `there is something behind the value: ${more}`, `${word} "value with spaces"`);
+  }
+}
+
+/** Finds the option a line means; the rules for names are those of the command line. */
+function meant(line: ConfigLine): Given {
+  try {
+    const { option, negated } = byLongName(line.name, OPTIONS);
+    const as = negated ? `no-${option.long}` : option.long;
+    if (option.arg === undefined && line.value !== undefined) {
+      throw new StasisError({ kind: 'usage', resource: as, reason: 'takes no value', remedy: `write ${as} alone` });
+    }
+    if (option.arg !== undefined && !option.argOptional && line.value === undefined) {
+      throw new StasisError({
+        kind: 'usage',
+        resource: as,
+        reason: 'needs a value',
+        remedy: `write ${as} ${option.arg}`,
+      });
+    }
+    return { option, negated, value: line.value, as, at: line.at };
+  } catch (error) {
+    if (!(error instanceof StasisError)) throw error;
+    const { kind, resource, reason, remedy } = error;
+    throw new StasisError({ kind, resource: `${line.at}: ${resource}`, reason, remedy, cause: error });
+  }
+}
+
+function mistake(at: string, word: string, reason: string, instead: string): StasisError {
+  return new StasisError({ kind: 'usage', resource: `${at}: ${word}`, reason, remedy: `write ${instead}` });
+}

@@ -1,0 +1,89 @@
+/**
+ * Where the log lines go: a file, stdout or stderr. Lines are collected and written in large pieces; errors, and
+ * the end of the process, write what there is at once.
+ */
+
+import { closeSync, constants, openSync } from 'node:fs';
+import { StasisError } from '../base/errors.ts';
+import { type LogLevel, setLogLevel, setLogSink } from '../base/log.ts';
+import { encodeText } from '../base/text.ts';
+import { printable, printErr, writeAll } from './print.ts';
+
+const PIECE = 64 * 1024;
+
+interface Open {
+  readonly fd: number;
+  readonly name: string;
+  /** Whether people see these lines anyway, on the terminal. */
+  readonly onStderr: boolean;
+  lines: string[];
+  length: number;
+  failed: boolean;
+}
+
+let open: Open | undefined;
+
+/**
+ * Starts the log. `file` is opened anew, readable by its owner only; `-` means stdout and undefined stderr.
+ *
+ * @throws StasisError (io) when the file cannot be created
+ */
+export function openLog(file: string | undefined, level: LogLevel): void {
+  closeLog();
+  open = { ...target(file), lines: [], length: 0, failed: false };
+  setLogLevel(level);
+  setLogSink(add);
+}
+
+function target(file: string | undefined): Pick<Open, 'fd' | 'name' | 'onStderr'> {
+  if (file === undefined) return { fd: 2, name: 'stderr', onStderr: true };
+  if (file === '-') return { fd: 1, name: 'stdout', onStderr: false };
+  const { O_CREAT, O_TRUNC, O_WRONLY, O_APPEND } = constants;
+  try {
+    return { fd: openSync(file, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0o600), name: file, onStderr: false };
+  } catch (error) {
+    throw new StasisError({
+      kind: 'io',
+      resource: file,
+      reason: `the log file cannot be created (${(error as NodeJS.ErrnoException).code})`,
+      remedy: 'its path counts from the work directory (-W, else -D)',
+      cause: error,
+    });
+  }
+}
+
+function add(line: string): void {
+  if (!open) return;
+  const whole = `${printable(line.slice(0, -1))}\n`;
+  open.lines.push(whole);
+  open.length += whole.length;
+  const isError = whole.startsWith('Error (', whole.indexOf(') ') + 2);
+  if (open.length >= PIECE || isError || open.onStderr) flushLog();
+}
+
+/** Writes the lines collected so far. A log that cannot be written is said once, and ends no work. */
+export function flushLog(): void {
+  if (!open || open.length === 0) return;
+  const text = open.lines.join('');
+  open.lines = [];
+  open.length = 0;
+  try {
+    writeAll(open.fd, encodeText(text));
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (!open.failed && !open.onStderr) printErr(`Warning: ${open.name}: log lines were lost (${code})\n`);
+    open.failed = true;
+  }
+}
+
+/** Writes what is left and closes the file. */
+export function closeLog(): void {
+  flushLog();
+  if (open && open.fd > 2) closeSync(open.fd);
+  open = undefined;
+}
+
+/** Whether log lines go anywhere but to stderr, where errors are told in another form. */
+export function logGoesToFile(): boolean {
+  return open !== undefined && !open.onStderr;
+}

@@ -1,0 +1,46 @@
+/** Plain, complete, synchronous output: what has been printed has left the process when it ends. */
+
+import { writeSync } from 'node:fs';
+import { encodeText } from '../base/text.ts';
+
+/** Writes to stdout. A reader that went away is no error. */
+export function printOut(text: string): void {
+  write(1, text);
+}
+
+/** Writes to stderr. */
+export function printErr(text: string): void {
+  write(2, text);
+}
+
+function write(fd: number, text: string): void {
+  try {
+    writeAll(fd, encodeText(text));
+  } catch {
+    // Nobody is there to read it, and nowhere else to say so.
+  }
+}
+
+/**
+ * Writes every byte, also to a pipe in non-blocking mode whose reader is slow.
+ *
+ * @throws the error of `write(2)`, as node:fs gives it
+ */
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2); // two milliseconds
+    }
+  }
+}
+
+/** Makes control characters visible, so that a hostile file name neither breaks a line nor talks to the terminal. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this is about
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (c) =>
+    c === '\t' ? c : `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}

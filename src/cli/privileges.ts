@@ -1,0 +1,48 @@
+/** Whether we may do the work at all; asked before anything is touched. */
+
+import { readFileSync } from 'node:fs';
+import { StasisError } from '../base/errors.ts';
+
+/** Who we are to the kernel. */
+export interface Privileges {
+  readonly euid: number;
+  /** Effective capabilities, one bit each (capabilities(7)). */
+  readonly effective: bigint;
+}
+
+const CAP_SYS_ADMIN = 21n;
+const CAP_CHECKPOINT_RESTORE = 40n;
+
+/** Reads them from the text of `/proc/PID/status` (proc_pid_status(5): the second Uid, and CapEff in hex). */
+export function parsePrivileges(status: string): Privileges {
+  const euid = Number(/^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1] ?? '-1');
+  const effective = BigInt(`0x${/^CapEff:\s+([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
+  return { euid, effective };
+}
+
+/**
+ * The rule is CRIU's: CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and `--unprivileged` when not root.
+ *
+ * @throws StasisError (permission)
+ */
+export function requirePrivileges(unprivileged: boolean, privileges: Privileges = ownPrivileges()): void {
+  const has = (capability: bigint): boolean => ((privileges.effective >> capability) & 1n) === 1n;
+  if (!has(CAP_SYS_ADMIN) && !has(CAP_CHECKPOINT_RESTORE)) {
+    throw new StasisError({
+      kind: 'permission',
+      reason: 'neither CAP_SYS_ADMIN nor CAP_CHECKPOINT_RESTORE is there',
+      remedy: 'run as root, or give the program cap_checkpoint_restore and cap_sys_ptrace and use --unprivileged',
+    });
+  }
+  if (privileges.euid !== 0 && !unprivileged) {
+    throw new StasisError({
+      kind: 'permission',
+      reason: 'not running as root',
+      remedy: 'run as root, or accept what cannot be carried without with --unprivileged',
+    });
+  }
+}
+
+function ownPrivileges(): Privileges {
+  return parsePrivileges(readFileSync('/proc/self/status', 'latin1'));
+}

@@ -1,0 +1,50 @@
+/** How errors reach people (a sentence and a hint), programs (`--json`) and the log (CRIU's line shape). */
+
+import { asStasisError, ObstacleError, type StasisError } from '../base/errors.ts';
+import { logDebug, logError } from '../base/log.ts';
+import { logGoesToFile } from './logfile.ts';
+import { printable, printErr } from './print.ts';
+
+/**
+ * Reports the error that ends a command.
+ *
+ * @param at where it surfaced, as `dump.ts`, for the log
+ */
+export function report(thrown: unknown, at: string, json: boolean): void {
+  const error = asStasisError(thrown);
+  if (logGoesToFile()) toLog(error, at);
+  printErr(json ? `${JSON.stringify(error)}\n` : `${forPeople(error)}\n`);
+}
+
+function toLog(error: StasisError, at: string): void {
+  logError(at, error.message);
+  if (error instanceof ObstacleError) for (const obstacle of error.obstacles) logError(at, obstacle.message);
+  const stack = error.cause instanceof Error ? error.cause.stack : error.stack;
+  if (stack && error.kind === 'internal') for (const line of stack.split('\n')) logDebug(line);
+}
+
+/** The error as people read it: one sentence, the obstacles if there are several, a hint. */
+export function forPeople(error: StasisError): string {
+  const lines = [`Error: ${printable(error.message)}`];
+  if (error instanceof ObstacleError) {
+    for (const obstacle of error.obstacles) {
+      lines.push(`  - ${printable(obstacle.message)}`);
+      // Obstacles of one kind share their remedy; it is said once, below.
+      if (obstacle.remedy && !sharedRemedy(error)) lines.push(`    ${printable(obstacle.remedy)}`);
+    }
+  }
+  const hint = error.remedy ?? (error instanceof ObstacleError ? sharedRemedy(error) : undefined) ?? internal(error);
+  if (hint) lines.push(`Hint: ${printable(hint)}`);
+  return lines.join('\n');
+}
+
+function sharedRemedy(error: ObstacleError): string | undefined {
+  const remedy = error.obstacles[0]?.remedy;
+  return error.obstacles.every((o) => o.remedy === remedy) ? remedy : undefined;
+}
+
+function internal(error: StasisError): string | undefined {
+  return error.kind === 'internal'
+    ? 'this is a mistake in Stasis; a log written with -v4 -o FILE says more'
+    : undefined;
+}

@@ -1,0 +1,207 @@
+/**
+ * From the text of an option's argument to a typed setting. Strict where CRIU's `atoi` would take anything: a
+ * number with something behind it is a mistake, and is said to be one.
+ */
+
+import { StasisError } from '../base/errors.ts';
+import type { OptionRow, OptionValue } from './options.ts';
+import type { CpuCap, KeyValue, Settings } from './settings.ts';
+
+/** An option with its argument, wherever it was written. */
+export interface Given {
+  readonly option: OptionRow;
+  readonly value: string | undefined;
+  readonly negated: boolean;
+  /** How people wrote it: `--tree`, `-t`, or `tree` of a configuration file. */
+  readonly as: string;
+  /** The configuration file and line, as `file:12`; undefined: the command line. */
+  readonly at?: string;
+}
+
+/** Settings while options are being applied; the verbosity is clamped only when all have been. */
+export type Draft = Settings & { rawVerbosity: number };
+
+type Of<T extends OptionValue['type']> = Extract<OptionValue, { type: T }>;
+type Writer<T extends OptionValue['type']> = (draft: Draft, to: Of<T>, given: Given) => void;
+
+/**
+ * Writes what an option says into `draft`. Later options win over earlier ones; lists grow.
+ *
+ * @throws StasisError (usage) when the argument is not what the option takes
+ */
+export function applyOption(draft: Draft, given: Given): void {
+  const to = given.option.value;
+  // The row's type picks the writer for that very type; TypeScript cannot follow the pair through the union.
+  (WRITERS[to.type] as Writer<OptionValue['type']>)(draft, to, given);
+}
+
+const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
+  flag: (draft, to, given) => {
+    draft[to.key] = !given.negated;
+  },
+  flags: (draft, to) => {
+    for (const key of to.keys) draft[key] = true;
+  },
+  text: (draft, to, given) => {
+    draft[to.key] = text(given);
+  },
+  texts: (draft, to, given) => {
+    draft[to.key].push(text(given));
+  },
+  commaTexts: (draft, to, given) => {
+    draft[to.key].push(
+      ...text(given)
+        .split(',')
+        .filter((word) => word !== ''),
+    );
+  },
+  number: (draft, to, given) => {
+    draft[to.key] = wholeNumber(given, to.least, to.most);
+  },
+  size: (draft, to, given) => {
+    draft[to.key] = size(given);
+  },
+  choice: (draft, to, given) => {
+    const word = given.value ?? to.bare ?? '';
+    const meaning = Object.hasOwn(to.choices, word) ? to.choices[word] : undefined;
+    if (meaning === undefined) throw wrong(given, `is one of ${Object.keys(to.choices).join(', ')}`);
+    Object.assign(draft, { [to.key]: meaning }); // the table's choices are the words of that setting's type
+  },
+  state: (draft, to) => {
+    draft.finalState = to.state;
+  },
+  verbosity: (draft, _to, given) => {
+    draft.rawVerbosity = verbosity(draft.rawVerbosity, given.value);
+  },
+  cpuCap: (draft, _to, given) => {
+    draft.cpuCap = cpuCap(draft.cpuCap, given);
+  },
+  unixInodes: (draft, _to, given) => {
+    draft.extUnixSk = true;
+    draft.extUnixInodes.push(...unixInodes(given));
+  },
+  inheritFd: (draft, _to, given) => {
+    const parts = /^fd\[(\d+)\]:(.+)$/s.exec(text(given));
+    if (!parts) throw wrong(given, 'has the form fd[N]:KEY');
+    draft.inheritFd.push({ fd: Number(parts[1]), key: parts[2] as string }); // both groups always match
+  },
+  joinNs: (draft, _to, given) => {
+    const parts = /^(\w+):([^,]+)(?:,(.*))?$/s.exec(text(given));
+    const ns = parts?.[1] ?? '';
+    if (!parts || !NAMESPACES.includes(ns)) {
+      throw wrong(given, `has the form NS:PID or NS:FILE, with NS one of ${NAMESPACES.join(', ')}`);
+    }
+    draft.joinNs.push({ ns, target: parts[2] as string, options: parts[3] }); // group 2 always matches
+  },
+  extMountMap: (draft, _to, given) => {
+    if (given.value === 'auto') draft.autoExtMounts = true;
+    else draft.extMountMap.push(pair(given, ':'));
+  },
+  cgroupRoot: (draft, _to, given) => {
+    draft.cgroupRoot.push(text(given).includes(':') ? pair(given, ':') : { key: undefined, value: text(given) });
+  },
+  vethPair: (draft, _to, given) => {
+    draft.vethPair.push(pair(given, '='));
+  },
+  closeFd: (draft, _to, given) => {
+    draft.closeFds.push(wholeNumber(given, 0));
+  },
+  emptyNs: (draft, _to, given) => {
+    if (given.value !== 'net') throw wrong(given, 'can only be net');
+    draft.emptyNetNs = true;
+  },
+  removed: (_draft, to, given) => {
+    throw usage(given, 'is gone', to.remedy);
+  },
+  'command line': () => {},
+};
+
+const NAMESPACES: readonly string[] = ['net', 'uts', 'ipc', 'time', 'mnt', 'user'];
+
+function text(given: Given): string {
+  if (!given.value) throw usage(given, 'is empty', `write ${given.as} ${given.option.arg}`);
+  return given.value;
+}
+
+function wholeNumber(given: Given, least: number, most = 2 ** 31 - 1): number {
+  const value = Number(given.value);
+  if (!/^\+?\d+$/.test(given.value ?? '') || value < least || value > most) {
+    throw wrong(given, most === 2 ** 31 - 1 ? `is a whole number from ${least}` : `is from ${least} to ${most}`);
+  }
+  return value;
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+function size(given: Given): number {
+  const parts = /^(\d+)([KMG]?)$/i.exec(given.value ?? '');
+  const bytes = parts ? Number(parts[1]) * (UNITS[(parts[2] as string).toUpperCase()] as number) : Number.NaN; // K, M, G or ''
+  if (!Number.isSafeInteger(bytes)) throw wrong(given, 'is a number of bytes, with K, M or G if you like');
+  return bytes;
+}
+
+/**
+ * The level after one more `-v`: without a value one higher, `vvv` (the rest of `-vvvv`) one for each v, a number
+ * sets it, and any other word counts as 0, as for C's `atoi` (`-verbosity=0` depends on it).
+ */
+export function verbosity(before: number, value: string | undefined): number {
+  if (value === undefined) return before + 1;
+  if (value.startsWith('v')) return before + value.length + 1;
+  return Number.parseInt(value, 10) || 0;
+}
+
+const CPU_WORDS: Readonly<Record<string, Omit<CpuCap, 'image'>>> = {
+  fpu: { fpu: true, ins: false, cpu: false },
+  ins: { fpu: false, ins: true, cpu: false },
+  cpu: { fpu: false, ins: false, cpu: true },
+  all: { fpu: true, ins: true, cpu: true },
+};
+
+/** `fpu,^ins`: words add to what is there, `^` takes away; `none` clears all; without a list, everything. */
+function cpuCap(before: CpuCap, given: Given): CpuCap {
+  const now = { ...before };
+  const put = (word: string, on: boolean): void => {
+    const named = Object.hasOwn(CPU_WORDS, word) ? CPU_WORDS[word] : undefined;
+    if (!named) throw wrong(given, 'is a list of fpu, ins, cpu, all, none, each perhaps with ^ before it');
+    if (named.fpu) now.fpu = on;
+    if (named.ins) now.ins = on;
+    if (named.cpu) now.cpu = on;
+  };
+  for (const item of (given.value ?? 'all').split(',')) {
+    if (item === '') continue;
+    const word = item.replace(/^\^+/, '');
+    const carets = item.length - word.length;
+    const on = carets % 2 === 0;
+    if (word === 'none') put('all', !on);
+    else put(word, on);
+  }
+  now.image = now.fpu || now.ins || now.cpu;
+  return now;
+}
+
+function unixInodes(given: Given): number[] {
+  const words = (given.value ?? '').split(',').filter((word) => word !== '');
+  return words.map((word) => {
+    const inode = Number(word);
+    if (!/^\d+$/.test(word) || inode === 0 || inode > 0xffffffff) {
+      throw wrong(given, 'is a list of socket inodes: 1234,5678');
+    }
+    return inode;
+  });
+}
+
+function pair(given: Given, separator: string): KeyValue {
+  const whole = text(given);
+  const at = whole.indexOf(separator);
+  if (at < 1) throw wrong(given, `has the form ${given.option.arg}`);
+  return { key: whole.slice(0, at), value: whole.slice(at + 1) };
+}
+
+function wrong(given: Given, form: string): StasisError {
+  return usage(given, `cannot be "${given.value ?? ''}"`, `${given.option.arg} ${form}`);
+}
+
+function usage(given: Given, reason: string, remedy: string): StasisError {
+  const resource = given.at === undefined ? given.as : `${given.at}: ${given.as}`;
+  return new StasisError({ kind: 'usage', resource, reason, remedy });
+}

@@ -1,0 +1,93 @@
+/** Where a command works: its images directory, its work directory, its log. */
+
+import { closeSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { StasisError } from '../base/errors.ts';
+import { logInfo, logs, logWarn } from '../base/log.ts';
+import { openLog } from './logfile.ts';
+import type { Invocation, Settings } from './settings.ts';
+import { CRIU_VERSION, STASIS_VERSION } from './version.ts';
+
+/** The directories a command works in; both absolute. The process has changed to `workDir`. */
+export interface Workplace {
+  readonly imagesDir: string;
+  readonly workDir: string;
+}
+
+/**
+ * Finds the images directory, changes to the work directory (relative paths of later options count from there, as
+ * with CRIU), opens the log there and notes who is working.
+ *
+ * @throws StasisError (io) when a directory is missing or the log cannot be created
+ */
+export function openWorkplace({ settings, command, notes }: Invocation): Workplace {
+  for (const fd of settings.closeFds) closeInherited(fd);
+  const imagesDir = directory(settings.imagesDir, 'images', '-D');
+  const workDir = settings.workDir === undefined ? imagesDir : directory(settings.workDir, 'work', '-W');
+  try {
+    process.chdir(workDir);
+  } catch (error) {
+    throw unusable(workDir, 'work', '-W', error);
+  }
+  openLog(settings.logFile, settings.verbosity);
+  if (logs(3)) logInfo(`Version: ${CRIU_VERSION} (Stasis ${STASIS_VERSION}, ${command}, ${runtimeName()})`);
+  for (const note of notes) logInfo(note);
+  warnOfPlugins(settings);
+  return { imagesDir, workDir };
+}
+
+function runtimeName(): string {
+  const { bun, node } = process.versions;
+  return bun ? `Bun ${bun}` : `Node ${node}`;
+}
+
+function directory(path: string, role: string, option: string): string {
+  const absolute = resolve(path);
+  try {
+    if (statSync(absolute).isDirectory()) return absolute;
+  } catch (error) {
+    throw unusable(path, role, option, error);
+  }
+  throw new StasisError({
+    kind: 'io',
+    resource: path,
+    reason: `the ${role} directory is no directory`,
+    remedy: `name one with ${option}`,
+  });
+}
+
+function unusable(path: string, role: string, option: string, error: unknown): StasisError {
+  const code = (error as NodeJS.ErrnoException).code;
+  return new StasisError({
+    kind: 'io',
+    resource: path,
+    reason: code === 'ENOENT' ? `the ${role} directory does not exist` : `the ${role} directory is unusable (${code})`,
+    remedy: code === 'ENOENT' ? `create it, or name another with ${option}` : `name another with ${option}`,
+    cause: error,
+  });
+}
+
+/**
+ * Closes a descriptor our parent left us. The runtime's own are spared: they close on exec, which one that
+ * survived our exec cannot.
+ */
+function closeInherited(fd: number): void {
+  try {
+    const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? '';
+    const CLOSE_ON_EXEC = 0o2000000;
+    if (!(Number.parseInt(flags, 8) & CLOSE_ON_EXEC)) closeSync(fd);
+  } catch {
+    // It was not open: that is what was asked for.
+  }
+}
+
+/** C plugins cannot be loaded here; whoever has some should know. */
+function warnOfPlugins({ libdir }: Settings): void {
+  if (libdir === undefined) return;
+  try {
+    const plugins = readdirSync(libdir).filter((name) => name.endsWith('.so'));
+    if (plugins.length > 0) logWarn('workplace.ts', `${libdir}: C plugins are not loaded: ${plugins.join(', ')}`);
+  } catch {
+    // A directory that is not there holds no plugins.
+  }
+}
