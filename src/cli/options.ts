@@ -245,7 +245,7 @@ export const OPTIONS: readonly OptionRow[] = [
     help: 'create the network namespace, leave its contents to an action script' },
   { group: 'Namespaces and mounts', long: 'ext-mount-map', short: 'M', arg: 'KEY:VALUE', value: { type: 'extMountMap' },
     used: BOTH, built: NONE, rpc: [23, 'ext_mnt'],
-    help: 'an external mount, or auto; --external mnt[…] replaces it' },
+    help: 'an external mount, or auto; --external mnt[PATH] replaces it' },
   { group: 'Namespaces and mounts', long: 'enable-external-sharing',
     value: { type: 'flag', key: 'enableExternalSharing' }, used: BOTH, built: NONE, rpc: [29, 'ext_sharing'],
     help: 'auto-detected external mounts may be shared' },

@@ -1,0 +1,87 @@
+/**
+ * The entry of the program: what to do, who does it, what exit code comes of it. Everything but the way to
+ * `--version` is imported only when it is needed; start-up time is part of every dump.
+ */
+
+import { printErr, printOut } from './print.ts';
+import type { Invocation } from './settings.ts';
+import { versionText } from './version.ts';
+
+/**
+ * Runs one command line.
+ *
+ * @param argv the words after the program's name
+ * @param programName what we were called as: `stasis`, `criu`, or `crit`, which is a program of its own
+ * @returns the exit code, CRIU's
+ */
+export async function main(argv: readonly string[], programName: string): Promise<number> {
+  if (programName === 'crit') return (await import('./crit.ts')).run(argv);
+  if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
+    printOut(versionText());
+    return 0;
+  }
+  const speech: Speech = { json: argv.includes('--json'), at: 'main.ts' };
+  try {
+    return await obey(argv, programName, speech);
+  } catch (error) {
+    const { report } = await import('./report.ts');
+    report(error, speech.at, speech.json);
+    return 1;
+  } finally {
+    (await import('./logfile.ts')).closeLog();
+  }
+}
+
+/** How an error is to be told; known better once the command line is understood. */
+interface Speech {
+  json: boolean;
+  /** The file an error is said to come from, for the log. */
+  at: string;
+}
+
+async function obey(argv: readonly string[], programName: string, speech: Speech): Promise<number> {
+  if (argv.length === 0) {
+    printErr(`Usage: ${programName} COMMAND [OPTION...]\nHint: ${programName} --help says more\n`);
+    return 1;
+  }
+  const { readCommandLine } = await import('./commandline.ts');
+  const request = readCommandLine(argv, process.env);
+  switch (request.action) {
+    case 'help':
+      printOut((await import('./help.ts')).helpText(programName));
+      return 0;
+    case 'version':
+      printOut(versionText());
+      return 0;
+    case 'run':
+      speech.json = request.invocation.settings.json;
+      speech.at = `${request.invocation.command}.ts`;
+      if (request.refusal) {
+        // Test drivers and engines look into the log, also of a command that never began.
+        const { openWorkplace } = await import('./workplace.ts');
+        openWorkplace(request.invocation);
+        throw request.refusal;
+      }
+      return await dispatch(request.invocation);
+  }
+}
+
+async function dispatch(invocation: Invocation): Promise<number> {
+  switch (invocation.command) {
+    case 'dump':
+      return (await import('./dump.ts')).run(invocation);
+    case 'restore':
+      return (await import('./restore.ts')).run(invocation);
+    case 'check':
+      return (await import('./check.ts')).run(invocation);
+    case 'exec':
+      return (await import('./exec.ts')).run(invocation);
+    case 'crit':
+      return (await import('./crit.ts')).run(invocation.operands);
+    case 'show':
+      printErr('Error: show is gone\nHint: crit show FILE prints an image\n');
+      return 255; // as CRIU
+    default:
+      return (await import('./unbuilt.ts')).run(invocation);
+  }
+}
