@@ -101,14 +101,12 @@ function commandOf(operands: readonly string[]): { command: Command; rest: reado
 
 /** Applies options in order, CRIU's environment variables last. */
 export function settle(everything: readonly Given[], env: Readonly<Record<string, string | undefined>>): Settings {
-  const defaults = defaultSettings();
-  const draft: Draft = { ...defaults, rawVerbosity: defaults.verbosity };
+  const draft: Draft = defaultSettings();
   for (const one of everything) applyOption(draft, one);
-  const { rawVerbosity, ...settings } = draft;
-  settings.verbosity = Math.min(4, Math.max(0, rawVerbosity)) as LogLevel; // -vvvvvv is as much as there is
-  settings.deprecated ||= env.CRIU_DEPRECATED !== undefined;
-  settings.libdir ??= env.CRIU_LIBS_DIR;
-  return settings;
+  const verbosity = Math.min(4, Math.max(0, draft.verbosity)) as LogLevel; // -vvvvvv is as much as there is
+  draft.deprecated ||= env.CRIU_DEPRECATED !== undefined;
+  draft.libdir ??= env.CRIU_LIBS_DIR;
+  return Object.assign(draft, { verbosity });
 }
 
 /** What to tell about an option that is accepted and changes nothing. */

@@ -10,7 +10,7 @@
  * then the command line. `--config` and `--no-default-config` both switch the two default files off.
  */
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
 import { byLongName } from './getopt.ts';
@@ -59,12 +59,12 @@ export function configFiles(choice: ConfigChoice): ConfigFile[] {
  * @throws StasisError (usage for a mistake in the file, with file and line; io when it cannot be read)
  */
 export function readConfigFile(file: ConfigFile): Given[] {
+  if (!file.mustExist && !existsSync(file.path)) return []; // the usual case; an exception would cost far more
   let bytes: Uint8Array;
   try {
     bytes = readFileSync(file.path);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (!file.mustExist && (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES')) return [];
     throw new StasisError({
       kind: 'io',
       resource: file.path,

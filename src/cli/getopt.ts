@@ -138,10 +138,10 @@ interface Meaning<T> {
  * @throws StasisError (usage) when there is none, or more than one
  */
 export function byLongName<T extends OptionShape>(written: string, table: readonly T[]): Meaning<T> {
+  const exact = exactly(written, table);
+  if (exact) return exact;
   const candidates: Meaning<T>[] = [];
   for (const option of table) {
-    if (option.long === written) return { option, negated: false };
-    if (option.negatable && written === `no-${option.long}`) return { option, negated: true };
     if (option.own) continue;
     if (option.long.startsWith(written)) candidates.push({ option, negated: false });
     if (option.negatable && `no-${option.long}`.startsWith(written)) candidates.push({ option, negated: true });
@@ -153,6 +153,15 @@ export function byLongName<T extends OptionShape>(written: string, table: readon
     throw usage(`--${written}`, 'is ambiguous', `write one of ${names.join(', ')}`);
   }
   throw unknownLong(written, table);
+}
+
+function exactly<T extends OptionShape>(written: string, table: readonly T[]): Meaning<T> | undefined {
+  const positive = written.startsWith('no-') ? written.slice(3) : undefined;
+  for (const option of table) {
+    if (option.long === written) return { option, negated: false };
+    if (option.negatable && option.long === positive) return { option, negated: true };
+  }
+  return undefined;
 }
 
 const SEE_HELP = '--help lists the options';

@@ -18,8 +18,8 @@ export interface Given {
   readonly at?: string;
 }
 
-/** Settings while options are being applied; the verbosity is clamped only when all have been. */
-export type Draft = Settings & { rawVerbosity: number };
+/** Settings while options are being applied: the verbosity may be any number, and is clamped when all have been. */
+export type Draft = Omit<Settings, 'verbosity'> & { verbosity: number };
 
 type Of<T extends OptionValue['type']> = Extract<OptionValue, { type: T }>;
 type Writer<T extends OptionValue['type']> = (draft: Draft, to: Of<T>, given: Given) => void;
@@ -71,7 +71,7 @@ const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
     draft.finalState = to.state;
   },
   verbosity: (draft, _to, given) => {
-    draft.rawVerbosity = verbosity(draft.rawVerbosity, given.value);
+    draft.verbosity = verbosity(draft.verbosity, given.value);
   },
   cpuCap: (draft, _to, given) => {
     draft.cpuCap = cpuCap(draft.cpuCap, given);
