@@ -8,9 +8,14 @@
 import { StasisError } from '../../base/errors.ts';
 import { decodeText } from '../../base/text.ts';
 
+/** The bytes as a Buffer, for its fast string conversions; `Buffer.from` is slow when first called, so it is avoided. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /** The bytes as a string of the same length, one char a byte. */
 export function latin1(bytes: Uint8Array, from = 0, to = bytes.length): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
+  return asBuffer(bytes).toString('latin1', from, to);
 }
 
 /** Text (UTF-8, surrogate-escaped) of a latin-1 piece. */
@@ -58,30 +63,50 @@ export function decimal(piece: string | undefined, file: string): number {
 
 /** A 64-bit decimal integer, possibly negative. */
 export function bigDecimal(piece: string | undefined, file: string): bigint {
-  if (piece === undefined || !/^-?\d+$/.test(piece)) throw malformed(file, `not a number: ${JSON.stringify(piece)}`);
+  if (piece === '0') return 0n;
+  const digits = piece?.startsWith('-') ? 1 : 0;
+  if (piece === undefined || !consistsOf(piece, digits, isDigit)) {
+    throw malformed(file, `not a number: ${JSON.stringify(piece)}`);
+  }
   return BigInt(piece);
 }
 
 /** A hexadecimal number without or with `0x`, at most 2^53. */
 export function hex(piece: string | undefined, file: string): number {
-  const value = piece && /^(0x)?[0-9a-f]+$/i.test(piece) ? Number.parseInt(piece, 16) : Number.NaN;
-  if (!Number.isSafeInteger(value)) throw malformed(file, `not a hexadecimal number: ${JSON.stringify(piece)}`);
+  const value = Number(bigHex(piece, file));
+  if (!Number.isSafeInteger(value)) throw malformed(file, `too large: ${JSON.stringify(piece)}`);
   return value;
 }
 
 /** A 64-bit hexadecimal number without or with `0x`. */
 export function bigHex(piece: string | undefined, file: string): bigint {
-  const digits = piece?.startsWith('0x') ? piece.slice(2) : piece;
-  if (!digits || !/^[0-9a-f]+$/i.test(digits)) {
+  const prefixed = piece?.startsWith('0x') ?? false;
+  if (piece === undefined || !consistsOf(piece, prefixed ? 2 : 0, isHexDigit)) {
     throw malformed(file, `not a hexadecimal number: ${JSON.stringify(piece)}`);
   }
-  return BigInt(`0x${digits}`);
+  return BigInt(prefixed ? piece : `0x${piece}`);
 }
 
-/** Splits a list separated by any run of blanks; an empty list for blanks alone. */
+/** Whether all chars from an index on pass, and there is one. A regular expression would cost its compilation at every start. */
+function consistsOf(piece: string, from: number, test: (code: number) => boolean): boolean {
+  for (let i = from; i < piece.length; i++) if (!test(piece.charCodeAt(i))) return false;
+  return piece.length > from;
+}
+
+const isDigit = (c: number): boolean => c >= 48 && c <= 57;
+const isHexDigit = (c: number): boolean => isDigit(c) || (c >= 97 && c <= 102) || (c >= 65 && c <= 70);
+const isBlank = (c: number): boolean => c === 32 || c === 9;
+
+/** Splits a list separated by any run of blanks and tabs; an empty list for blanks alone. */
 export function words(piece: string): string[] {
-  const trimmed = piece.trim();
-  return trimmed === '' ? [] : trimmed.split(/[ \t]+/);
+  const out: string[] = [];
+  for (let at = 0; at < piece.length; ) {
+    while (at < piece.length && isBlank(piece.charCodeAt(at))) at++;
+    const from = at;
+    while (at < piece.length && !isBlank(piece.charCodeAt(at))) at++;
+    if (at > from) out.push(piece.slice(from, at));
+  }
+  return out;
 }
 
 /** The suffix `d_path()` adds to the name of an unlinked file. */

@@ -11,8 +11,7 @@
  * have the same lines, nearly always of the same width) and checks each guess; it reuses strings and flag sets that repeat.
  */
 
-import { decodeText } from '../../base/text.ts';
-import { latin1, malformed, words } from './common.ts';
+import { asBuffer, malformed, textOf, words } from './common.ts';
 
 /** One virtual memory area. */
 export interface ProcVma {
@@ -74,12 +73,12 @@ class Parser {
   private at = 0;
   /** Start of each wanted line relative to the end of the header, in the record read last; -1 if it has no such line. */
   private readonly lineAt: number[] = LABELS.map(() => -1);
-  private readonly names = new Repeated((piece) => decodeText(piece));
+  private readonly names = new Repeated(textOf);
   private readonly flagSets = new Map<string, ReadonlySet<string>>();
   private readonly flags = new Repeated((piece) => this.flagSet(piece));
 
   constructor(bytes: Uint8Array) {
-    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.bytes = asBuffer(bytes);
   }
 
   all(): ProcVma[] {
@@ -206,16 +205,28 @@ class Parser {
   /** Goes through the details line by line. */
   private learnLayout(body: number): void {
     const { bytes, lineAt } = this;
-    lineAt.fill(-1);
+    for (let line = 0; line < lineAt.length; line++) lineAt[line] = -1;
     let at = body;
     while (this.isDetail(at)) {
-      const line = LABELS.findIndex((label) => bytes.toString('latin1', at, at + label.length) === label);
+      const line = this.labelAt(at);
       if (line >= 0) lineAt[line] = at - body;
       const end = bytes.indexOf(NEWLINE, at);
       if (end < 0) this.fail();
       at = end + 1;
     }
     this.at = at;
+  }
+
+  /** Which of the wanted lines begins here, or -1. */
+  private labelAt(at: number): number {
+    const { bytes } = this;
+    for (let line = 0; line < LABELS.length; line++) {
+      const label = LABELS[line] as string;
+      let i = 0;
+      while (i < label.length && bytes[at + i] === label.charCodeAt(i)) i++;
+      if (i === label.length) return line;
+    }
+    return -1;
   }
 
   /** The number in a detail line, or undefined if there is no such line. */
@@ -242,8 +253,7 @@ class Parser {
     return this.flags.get(this.bytes, from, this.bytes.indexOf(NEWLINE, from));
   }
 
-  private flagSet(piece: Buffer): ReadonlySet<string> {
-    const text = latin1(piece);
+  private flagSet(text: string): ReadonlySet<string> {
     let set = this.flagSets.get(text);
     if (!set) {
       set = new Set(words(text));
@@ -257,20 +267,20 @@ class Parser {
   }
 }
 
-/** Makes something of a piece of the buffer, or takes what it made last if the piece has the same bytes. */
+/** Makes something of a piece of the buffer (as latin-1), or takes what it made last if the piece has the same bytes. */
 class Repeated<T> {
   private from = 0;
   private to = 0;
   private value: T | undefined;
-  private readonly make: (piece: Buffer) => T;
+  private readonly make: (piece: string) => T;
 
-  constructor(make: (piece: Buffer) => T) {
+  constructor(make: (piece: string) => T) {
     this.make = make;
   }
 
   get(bytes: Buffer, from: number, to: number): T {
     if (this.value === undefined || !this.same(bytes, from, to)) {
-      this.value = this.make(bytes.subarray(from, to));
+      this.value = this.make(bytes.toString('latin1', from, to));
       this.from = from;
       this.to = to;
     }
