@@ -34,6 +34,8 @@ const COMMANDS: readonly string[] = [
   'show',
 ];
 
+const BUILT: readonly Command[] = ['dump', 'restore', 'check', 'exec', 'crit', 'show'];
+
 /**
  * Understands a command line. What is not built yet comes back as a refusal instead of being thrown, so that the
  * caller can open the log first: engines and test drivers look for the reason there.
@@ -49,9 +51,18 @@ export function readCommandLine(args: readonly string[], env: Readonly<Record<st
   if (everything.some((g) => g.option.long === 'help')) return { action: 'help' };
   const settings = settle(everything, env);
   checkTogether(command, settings, rest);
-  const notes = everything.map((g) => noteOn(g, command)).filter((note) => note !== undefined);
-  const refusal = refusalOf(everything, command, settings);
-  return { action: 'run', invocation: { command, settings, operands: rest, notes }, refusal };
+  const notes: string[] = [];
+  const unbuilt: Given[] = [];
+  for (const one of everything) {
+    const note = noteOn(one, command);
+    if (note) notes.push(note);
+    else if (asksForUnbuilt(one, command, settings)) unbuilt.push(one);
+  }
+  return {
+    action: 'run',
+    invocation: { command, settings, operands: rest, notes },
+    refusal: refusal(unbuilt, command),
+  };
 }
 
 /** Help is given even for a command line that is otherwise wrong. */
@@ -117,27 +128,35 @@ function noteOn({ option, as, at }: Given, command: Command): string | undefined
   return option.used.includes(command) ? undefined : `${as} has no meaning for ${command}`;
 }
 
-/** The error for all options that have a meaning for the command but are not built. */
-function refusalOf(everything: readonly Given[], command: Command, settings: Settings): StasisError | undefined {
-  const unbuilt = everything
-    .filter((g) => asksForUnbuilt(g, command, settings))
-    .map(
-      ({ as, at }) =>
-        new StasisError({
-          kind: 'unsupported',
-          resource: at === undefined ? as : `${at}: ${as}`,
-          reason: `not built yet for ${command}`,
-          remedy: 'leave it out; --help marks the options that are not built yet',
-        }),
-    );
-  return unbuilt.length > 1 ? new ObstacleError('some options are not built yet', unbuilt) : unbuilt[0];
-}
-
 /** A flag that only repeats the default asks for nothing. */
 function asksForUnbuilt({ option }: Given, command: Command, settings: Settings): boolean {
   const to = option.value;
-  if (to.type === 'command line' || !option.used.includes(command) || option.built.includes(command)) return false;
+  if (to.type === 'command line' || option.built.includes(command)) return false;
   return to.type !== 'flag' || settings[to.key] !== defaultSettings()[to.key];
+}
+
+function later(command: Command): StasisError {
+  return new StasisError({
+    kind: 'unsupported',
+    resource: command,
+    reason: 'this command is not built yet',
+    remedy: '--help lists the commands there are',
+  });
+}
+
+/** One error for all options that have a meaning for the command but are not built. */
+function refusal(unbuilt: readonly Given[], command: Command): StasisError | undefined {
+  if (unbuilt.length === 0) return undefined;
+  const errors = unbuilt.map(
+    ({ as, at }) =>
+      new StasisError({
+        kind: 'unsupported',
+        resource: at === undefined ? as : `${at}: ${as}`,
+        reason: `not built yet for ${command}`,
+        remedy: 'leave it out; --help marks the options that are not built yet',
+      }),
+  );
+  return errors.length === 1 ? errors[0] : new ObstacleError('some options are not built yet', errors);
 }
 
 /** What only makes sense, or does not make sense, together. */

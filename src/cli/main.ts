@@ -81,6 +81,6 @@ async function dispatch(invocation: Invocation): Promise<number> {
       console.error('Error: show is gone\nHint: crit show FILE prints an image');
       return 255; // as CRIU
     default:
-      return (await import('./unbuilt.ts')).run(invocation);
+      throw new Error(`${invocation.command} is neither built nor refused`);
   }
 }
