@@ -58,11 +58,8 @@ export function readCommandLine(args: readonly string[], env: Readonly<Record<st
     if (note) notes.push(note);
     else if (asksForUnbuilt(one, command, settings)) unbuilt.push(one);
   }
-  return {
-    action: 'run',
-    invocation: { command, settings, operands: rest, notes },
-    refusal: refusal(unbuilt, command),
-  };
+  const invocation = { command, settings, operands: rest, notes };
+  return { action: 'run', invocation, refusal: BUILT.includes(command) ? refusal(unbuilt, command) : later(command) };
 }
 
 /** Help is given even for a command line that is otherwise wrong. */
