@@ -1,0 +1,25 @@
+/** npm run check: types, format and lint, architecture, pure tests. */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureInstalled, home, run, tool } from './setup.mjs';
+
+ensureInstalled();
+
+const steps = [
+  ['types', () => run(tool('tsc'), [])],
+  ['format and lint', () => run(tool('biome'), ['check', '--error-on-warnings'])],
+  ['layers', () => run(process.execPath, [join(home, 'scripts', 'layers.mjs')])],
+  ['pure tests', () => !existsSync(join(home, 'test', 'pure')) || run(tool('bun'), ['test', './test/pure/'])],
+];
+
+const failed = [];
+for (const [name, step] of steps) {
+  console.log(`— ${name}`);
+  if (!step()) failed.push(name);
+}
+if (failed.length > 0) {
+  console.error(`Failed: ${failed.join(', ')}`);
+  process.exit(1);
+}
+console.log('All checks passed.');
