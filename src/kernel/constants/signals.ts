@@ -63,7 +63,7 @@ export const SA = {
   SIGINFO: 4n,
   UNSUPPORTED: 0x400n,
   EXPOSE_TAGBITS: 0x800n,
-  /** x86 and ppc64 need not, arm64 does not use the field. */
+  /** x86-64 cannot return from a handler without; elsewhere the vdso stands in. */
   RESTORER: 0x04000000n,
   ONSTACK: 0x08000000n,
   RESTART: 0x10000000n,
