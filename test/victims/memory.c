@@ -61,7 +61,8 @@ static void verify_untouched(void) {
   for (int i = 0; i < block_count; i++) {
     const Block *b = &blocks[i];
     for (size_t p = 0; p < b->pages && p < 64; p++)
-      if (!(b->written >> p & 1)) check(!touched(b->at + p * PAGE), "%s page %zu was never touched", b->what, p);
+      if (!(b->written >> p & 1) && b->at != guarded - 2 * PAGE) /* guards look touched */
+        check(!touched(b->at + p * PAGE), "%s page %zu was never touched", b->what, p);
   }
 }
 

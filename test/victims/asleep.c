@@ -1,0 +1,135 @@
+/*
+ * Interrupted system calls: asleep NAME sits in one while it is dumped, and looks at how it ended.
+ *
+ * A call with a relative timeout has its time stand still while the task does not exist: what passed is the timeout plus
+ * the time gone (the question tells between which bounds, see victim_gone). One without a limit must not end by itself.
+ */
+#include "victim.h"
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/select.h>
+
+/* How long the timed calls sleep, and how far off the wake-up may be on a busy machine. */
+#define SLEEP_MS 1500
+#define EARLY_MS 20
+#define LATE_MS 400
+
+static const struct timespec sleep_time = {SLEEP_MS / 1000, SLEEP_MS % 1000 * 1000000};
+static volatile sig_atomic_t caught;
+static char mask_in_handler[64];
+
+static void on_signal(int signal) {
+  (void)signal;
+  caught++;
+  snprintf(mask_in_handler, sizeof mask_in_handler, "%s", status_line("SigBlk:"));
+}
+
+/* A timed call has ended: was it at the right moment? `gone` counts for relative times only. */
+static void timed(int64_t began, bool relative) {
+  int64_t took = now_ms(CLOCK_MONOTONIC) - began;
+  victim_wait();
+  int64_t lo = SLEEP_MS + (relative ? victim_gone.lo : 0), hi = SLEEP_MS + victim_gone.hi;
+  check(took >= lo - EARLY_MS, "took %ld ms, at least %ld expected", (long)took, (long)lo);
+  check(took <= hi + LATE_MS, "took %ld ms, at most %ld expected", (long)took, (long)hi);
+  victim_pass();
+}
+
+/* An untimed call has ended: only the signal that comes with the question may have done that. */
+static void woken(const char *mask_before) {
+  check(caught == 1, "%d signals caught", (int)caught);
+  victim_wait();
+  check(!strcmp(status_line("SigBlk:"), mask_before), "mask is %s", status_line("SigBlk:"));
+  victim_pass();
+}
+
+int main(int argc, char **argv) {
+  const char *name = argc > 1 ? argv[1] : "nanosleep";
+  static char mask_before[64];
+  struct timespec left = {7, 7};
+  static uint32_t word = 3;
+  int64_t began;
+
+  signal(SIGUSR2, SIG_IGN);
+  struct sigaction action = {.sa_handler = on_signal};
+  sigaction(SIGUSR1, &action, 0);
+  sigset_t block, suspended;
+  sigemptyset(&block);
+  sigaddset(&block, SIGURG);
+  sigaddset(&block, SIGRTMIN + 3);
+  sigprocmask(SIG_BLOCK, &block, 0);
+  sigemptyset(&suspended);
+  sigaddset(&suspended, SIGWINCH);
+  snprintf(mask_before, sizeof mask_before, "%s", status_line("SigBlk:"));
+
+#define IS(what) (!strcmp(name, what))
+  victim_ready();
+  began = now_ms(CLOCK_MONOTONIC);
+  errno = 0;
+  if (IS("nanosleep")) {
+    check(nanosleep(&sleep_time, &left) == 0, "rest %ld.%09ld", (long)left.tv_sec, left.tv_nsec);
+    timed(began, true);
+  } else if (IS("clock_nanosleep")) {
+    check(clock_nanosleep(CLOCK_BOOTTIME, 0, &sleep_time, &left) == 0);
+    timed(began, true);
+  } else if (IS("clock_nanosleep-realtime")) {
+    check(clock_nanosleep(CLOCK_REALTIME, 0, &sleep_time, &left) == 0);
+    timed(began, true);
+  } else if (IS("clock_nanosleep-absolute")) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += sleep_time.tv_nsec;
+    until.tv_sec += sleep_time.tv_sec + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    check(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, 0) == 0);
+    timed(began, false);
+  } else if (IS("poll")) {
+    check(poll(0, 0, SLEEP_MS) == 0);
+    timed(began, true);
+  } else if (IS("ppoll")) {
+    check(ppoll(0, 0, &sleep_time, &suspended) == 0);
+    timed(began, true);
+  } else if (IS("select")) {
+    struct timeval t = {SLEEP_MS / 1000, SLEEP_MS % 1000 * 1000};
+    check(select(0, 0, 0, 0, &t) == 0);
+    timed(began, true);
+  } else if (IS("pselect")) {
+    check(pselect(0, 0, 0, 0, &sleep_time, &suspended) == 0);
+    timed(began, true);
+  } else if (IS("futex")) {
+    check(syscall(SYS_futex, &word, FUTEX_WAIT, 3, &sleep_time, 0, 0) == -1 && errno == ETIMEDOUT);
+    timed(began, true);
+  } else if (IS("futex-private")) {
+    check(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 3, &sleep_time, 0, 0) == -1 && errno == ETIMEDOUT);
+    timed(began, true);
+  } else if (IS("futex-absolute")) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += sleep_time.tv_nsec;
+    until.tv_sec += sleep_time.tv_sec + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    check(syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 3, &until, 0, FUTEX_BITSET_MATCH_ANY) == -1 &&
+          errno == ETIMEDOUT);
+    timed(began, false);
+  } else if (IS("futex-forever")) {
+    check(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 3, 0, 0, 0) == -1 && errno == EINTR);
+    woken(mask_before);
+  } else if (IS("poll-forever")) {
+    check(poll(0, 0, -1) == -1 && errno == EINTR);
+    woken(mask_before);
+  } else if (IS("pause")) {
+    check(pause() == -1 && errno == EINTR);
+    woken(mask_before);
+  } else if (IS("sigsuspend")) {
+    check(sigsuspend(&suspended) == -1 && errno == EINTR);
+    /* Signals 10 (in its handler) and 28 (asked for) were blocked; 23 and SIGRTMIN+3 were not. */
+    check(!strcmp(mask_in_handler, "0000000008000200"), "mask in the handler is %s", mask_in_handler);
+    woken(mask_before);
+  } else if (IS("ppoll-forever")) {
+    check(ppoll(0, 0, 0, &suspended) == -1 && errno == EINTR);
+    check(!strcmp(mask_in_handler, "0000000008000200"), "mask in the handler is %s", mask_in_handler);
+    woken(mask_before);
+  } else {
+    fail("asleep: %s?", name);
+  }
+}
