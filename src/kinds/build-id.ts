@@ -1,0 +1,80 @@
+/**
+ * The build-id of an ELF file: a hash the linker puts into a note, by which a program or library that was replaced
+ * by another build is told apart although its size may be the same. Pure but for the reading, which the caller does.
+ */
+
+/** Reads `length` bytes at `offset`; fewer at the end of the file. */
+export type ReadAt = (offset: number, length: number) => Uint8Array;
+
+const PT_NOTE = 4;
+const NT_GNU_BUILD_ID = 3;
+/** CRIU looks no further into a file, and takes no longer hash. */
+const FAR = 1 << 20;
+const LONGEST = 512;
+
+/** The build-id as images hold it, in 32-bit words of this machine's byte order; empty if there is none. */
+export function buildIdWords(read: ReadAt): number[] {
+  const id = buildId(read);
+  if (!id) return [];
+  const padded = new Uint8Array(Math.ceil(id.length / 4) * 4);
+  padded.set(id);
+  const view = new DataView(padded.buffer);
+  return Array.from({ length: padded.length / 4 }, (_, i) => view.getUint32(i * 4, true));
+}
+
+function buildId(read: ReadAt): Uint8Array | undefined {
+  const head = read(0, 64);
+  if (head.length < 52 || head[0] !== 0x7f || head[1] !== 0x45 || head[2] !== 0x4c || head[3] !== 0x46)
+    return undefined;
+  const wide = head[4] === 2;
+  if (wide ? head.length < 64 : head[4] !== 1) return undefined;
+  const little = head[5] !== 2;
+  for (const note of noteSegments(read, head, wide, little)) {
+    const id = findBuildId(read(note.offset, note.length), little);
+    if (id) return id;
+  }
+  return undefined;
+}
+
+/** Elf64_Ehdr and Elf64_Phdr, or their 32-bit forms (elf.h). */
+function* noteSegments(read: ReadAt, head: Uint8Array, wide: boolean, little: boolean) {
+  const view = viewOf(head);
+  const offset = wide ? Number(view.getBigUint64(32, little)) : view.getUint32(28, little);
+  const size = view.getUint16(wide ? 54 : 42, little);
+  const count = view.getUint16(wide ? 56 : 44, little);
+  if (offset === 0 || size < (wide ? 56 : 32) || offset + size * count > FAR) return;
+  const table = read(offset, size * count);
+  const headers = viewOf(table);
+  for (let at = 0; at + size <= table.length; at += size) {
+    if (headers.getUint32(at, little) !== PT_NOTE) continue;
+    const place = wide ? Number(headers.getBigUint64(at + 8, little)) : headers.getUint32(at + 4, little);
+    const length = wide ? Number(headers.getBigUint64(at + 32, little)) : headers.getUint32(at + 16, little);
+    if (place > 0 && place < FAR) yield { offset: place, length: Math.min(length, FAR - place) };
+  }
+}
+
+/** Goes through notes: sizes of name and description, type, then both, padded to four bytes. */
+function findBuildId(notes: Uint8Array, little: boolean): Uint8Array | undefined {
+  const view = viewOf(notes);
+  for (let at = 0; at + 12 <= notes.length; ) {
+    const name = padded(view.getUint32(at, little));
+    const length = view.getUint32(at + 4, little);
+    const type = view.getUint32(at + 8, little);
+    const start = at + 12 + name;
+    if (type === NT_GNU_BUILD_ID) {
+      return length > 0 && length <= LONGEST && start + length <= notes.length
+        ? notes.slice(start, start + length)
+        : undefined;
+    }
+    at = start + padded(length);
+  }
+  return undefined;
+}
+
+function padded(length: number): number {
+  return Math.ceil(length / 4) * 4;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,44 @@
+/** Opening a path again with the flags it was open with before. */
+import { StasisError } from '../base/errors.ts';
+import { AT, O } from '../kernel/constants/files.ts';
+import { arenaPath, describeErrno, ERRNO, trySyscall } from '../kernel/syscall.ts';
+
+/** What opening a file once more must not do, and what is set otherwise. */
+const NOT_AGAIN = O.CREAT | O.EXCL | O.TRUNC | O.ASYNC | O.TMPFILE_BIT;
+
+/**
+ * Opens a path with the flags a file had. O_NONBLOCK is always set meanwhile: were there a FIFO now, or a leased file, we
+ * would wait for ever.
+ * @throws StasisError kind 'conflict', named after `name`
+ */
+export function openPath(path: string, flags: number, name: string): number {
+  // O_TMPFILE includes O_DIRECTORY; such a file comes back as a ghost, which is no directory.
+  const unnamed = (flags & O.TMPFILE_BIT) !== 0 ? O.DIRECTORY : 0;
+  const how = (flags & ~(NOT_AGAIN | unnamed)) | O.CLOEXEC | O.NOCTTY;
+  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), (how & O.PATH) !== 0 ? how : how | O.NONBLOCK, 0);
+  if (fd < 0) throw openError(name, -fd);
+  return fd;
+}
+
+function openError(name: string, errno: number): StasisError {
+  const fact = (kind: 'conflict' | 'permission', reason: string, remedy?: string): StasisError =>
+    new StasisError({ kind, resource: name, reason, remedy });
+  switch (errno) {
+    case ERRNO.ENOENT:
+    case ERRNO.ENOTDIR:
+      return fact('conflict', 'there is no such file any more', 'put it back as it was when it was dumped');
+    case ERRNO.ETXTBSY:
+      return fact(
+        'conflict',
+        'it was open for writing, and is being executed now',
+        'end the program that runs from it',
+      );
+    case ERRNO.EAGAIN:
+      return fact('conflict', 'another process holds a lease on it');
+    case ERRNO.EACCES:
+    case ERRNO.EPERM:
+      return fact('permission', `it cannot be opened: ${describeErrno(errno)}`);
+    default:
+      return fact('conflict', `it cannot be opened: ${describeErrno(errno)}`);
+  }
+}

@@ -1,0 +1,63 @@
+/** Names that files have for a moment only: long enough to be opened by them. */
+import { AT } from '../kernel/constants/files.ts';
+import { arenaPath, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
+
+/**
+ * Has `work` done while a file stands at `path`, or next to it if that name is taken: `make` puts it there, answering 0
+ * or -errno, and `remove` takes it away. Directories that are missing on the way are made for that time.
+ */
+export function underName<T>(
+  path: string,
+  make: (path: string) => number,
+  remove: (path: string) => void,
+  work: (path: string) => T,
+): T {
+  const made = makeParents(path);
+  try {
+    const there = makeSomewhere(path, make);
+    try {
+      return work(there);
+    } finally {
+      remove(there);
+    }
+  } finally {
+    for (const directory of made.reverse()) trySyscall('unlinkat', AT.FDCWD, arenaPath(directory), AT.REMOVEDIR);
+  }
+}
+
+/** Under the very name if it is free; nobody finds the file by it later anyway. */
+function makeSomewhere(path: string, make: (path: string) => number): string {
+  for (let attempt = 0; ; attempt++) {
+    const there = attempt === 0 ? path : `${path}.cr_link${attempt === 1 ? '' : attempt}`;
+    const result = make(there);
+    if (result >= 0) return there;
+    if (result !== -ERRNO.EEXIST || attempt > 1000) throw new SyscallError('linkat', -result, { resource: there });
+  }
+}
+
+/** Makes what is missing of the directories above a path; answers those made, the topmost first. */
+function makeParents(path: string): string[] {
+  const made: string[] = [];
+  const missing: string[] = [];
+  for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) {
+    const directory = path.slice(0, at);
+    if (trySyscall('faccessat', AT.FDCWD, arenaPath(directory), 0) === 0) break;
+    missing.push(directory);
+  }
+  for (const directory of missing.reverse()) {
+    const result = trySyscall('mkdirat', AT.FDCWD, arenaPath(directory), 0o777);
+    if (result < 0 && result !== -ERRNO.EEXIST) throw new SyscallError('mkdirat', -result, { resource: directory });
+    if (result === 0) made.push(directory);
+  }
+  return made;
+}
+
+/** Gives a file another name; answers 0 or -errno. */
+export function linkFile(from: string, to: string): number {
+  return trySyscall('linkat', AT.FDCWD, arenaPath(from), AT.FDCWD, arenaPath(to, 8192), 0);
+}
+
+/** Removes a name; that it is gone already is no harm. */
+export function unlinkFile(path: string): void {
+  trySyscall('unlinkat', AT.FDCWD, arenaPath(path), 0);
+}
