@@ -28,7 +28,13 @@ export type RegFileDraft = InputOf<typeof regFileEntry>;
 export function captureRegular(file: OpenFile, id: number, context: DumpContext): RegFileDraft {
   const flags = imageFlags(file.flags);
   const where = whereabouts(file, context.options);
-  const draft = { id, flags, pos: position(file), fown: captureOwner(file.local, flags), mode: file.stat.mode };
+  const draft = {
+    id,
+    flags,
+    pos: position(file),
+    fown: isReached(file) ? NOBODY : captureOwner(file.local, flags),
+    mode: file.stat.mode,
+  };
   const checks = validation(file, context);
   switch (where.kind) {
     case 'lost':
@@ -57,6 +63,11 @@ export function regularObstacle(file: OpenFile, options: CarryOptions): StasisEr
   return where.kind === 'ghost' ? ghostObstacle(file, options.ghostLimit) : undefined;
 }
 
+/** Reached by a path such as /proc/PID/exe, not borrowed: our descriptor is an O_PATH one, whatever `flags` say. */
+function isReached(file: OpenFile): boolean {
+  return file.fd < 0;
+}
+
 /** The kernel lets nobody seek in /dev/kmsg when it was opened for writing; -1 says so. */
 function position(file: OpenFile): bigint {
   const device = userDev(file.stat.rdev);
@@ -76,7 +87,7 @@ function validation(file: OpenFile, context: DumpContext): Partial<RegFileDraft>
 /** Files of sysfs act when they are read; those open for writing only would need another open, which may end a lease. */
 function buildIdOf(file: OpenFile, context: DumpContext): readonly number[] {
   if (file.stat.size < 5 || file.link.startsWith('/sys/')) return [];
-  const path = (file.flags & O.PATH) !== 0;
+  const path = isReached(file) || (file.flags & O.PATH) !== 0;
   if (!path && (file.flags & O.ACCMODE) === O.WRONLY) return [];
   const known = context.shared('build-ids', () => new Map<string, readonly number[]>());
   const key = `${file.stat.dev}:${file.stat.ino}`;
@@ -130,7 +141,8 @@ function remapLinked(file: OpenFile, name: string, id: number, context: DumpCont
   }
 }
 
-const NOTHING_BUT_A_NAME = { flags: 0, pos: 0, fown: { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 } } as const;
+const NOBODY = { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 } as const;
+const NOTHING_BUT_A_NAME = { flags: 0, pos: 0, fown: NOBODY } as const;
 
 function parentOf(path: string): string {
   return path.slice(0, Math.max(path.lastIndexOf('/'), 1));
