@@ -252,6 +252,9 @@ __attribute__((unused)) static void read_layout(Layout *layout) {
       vma.start = start;
       vma.end = end;
       snprintf(vma.name, sizeof vma.name, "%s", line + at);
+      /* The kernel's own files behind shared anonymous memory are new ones after a restore. */
+      if (!strncmp(vma.name, "/dev/zero (del", 14) || !strncmp(vma.name, "/SYSV", 5) || !strncmp(vma.name, "/memfd:", 7))
+        vma.ino = 1;
     } else if (!strncmp(line, "KernelPageSize:", 15)) {
       vma.page_kb = strtoul(line + 15, 0, 10);
     } else if (!strncmp(line, "VmFlags:", 8)) {

@@ -1,0 +1,267 @@
+/**
+ * A program under test: started in a session of its own with its standard descriptors on files, dumped, restored, asked for
+ * its verdict, and ended by its process ID whatever happens.
+ */
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ProcStat, parseStat } from '../../../src/kernel/proc/stat.ts';
+import { victimBinary } from './compile.ts';
+import { complaint, type Outcome, type RunOptions, stasisOk } from './stasis.ts';
+import { differences, readState, type TaskState } from './state.ts';
+import { sleep, until } from './until.ts';
+
+/** Ends the processes that are left if the tests themselves are ended. */
+const living = new Set<Victim>();
+process.on('exit', () => {
+  for (const victim of living) victim.kill();
+});
+
+export interface StartOptions {
+  /** Environment beyond the few variables every victim gets. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Standard input, a file; by default the one questions are asked through. */
+  readonly input?: string;
+  /** Milliseconds to get ready (10,000). */
+  readonly limitMs?: number;
+  /** Do not wait for "READY". */
+  readonly silent?: boolean;
+}
+
+export class Victim implements Disposable {
+  readonly pid: number;
+  /** The directory of this run: `cwd/`, `ask`, `out`, `err`, and the images. */
+  readonly dir: string;
+  readonly cwd: string;
+  /** Where the images of the latest dump are. */
+  images = '';
+  readonly #token: string;
+  /** Of the process as started; restored ones have another. */
+  readonly #startTime: number;
+  #ended = false;
+  #dumps = 0;
+  /** For how long the task did not exist, at least and at most, in milliseconds. */
+  #gone = { lo: 0, hi: 0 };
+  #lastDump: Outcome | undefined;
+
+  private constructor(command: readonly string[], options: StartOptions) {
+    this.dir = mkdtempSync(join(tmpdir(), 'stasis-test-'));
+    this.cwd = join(this.dir, 'cwd');
+    this.#token = randomUUID();
+    mkdirSync(this.cwd);
+    writeFileSync(join(this.dir, 'ask'), '');
+    const input = openSync(options.input ?? join(this.dir, 'ask'), 'r');
+    const output = openSync(join(this.dir, 'out'), 'a');
+    const errors = openSync(join(this.dir, 'err'), 'a');
+    const [file = '', ...args] = command;
+    const child = spawn(file, args, {
+      cwd: this.cwd,
+      detached: true,
+      stdio: [input, output, errors],
+      env: { PATH: process.env.PATH, HOME: this.cwd, LANG: 'C.UTF-8', STASIS_TEST: this.#token, ...options.env },
+    });
+    for (const fd of [input, output, errors]) closeSync(fd);
+    child.on('error', () => {});
+    child.unref();
+    this.pid = child.pid ?? 0;
+    this.#startTime = this.#stat()?.starttime ?? -1;
+    living.add(this);
+  }
+
+  /** Starts a victim of test/victims by name and waits until it is ready. */
+  static async start(name: string, args: readonly string[] = [], options: StartOptions = {}): Promise<Victim> {
+    return Victim.run([victimBinary(name), ...args], options);
+  }
+
+  /** Starts any program. */
+  static async run(command: readonly string[], options: StartOptions = {}): Promise<Victim> {
+    const victim = new Victim(command, options);
+    try {
+      if (victim.pid === 0) throw new Error(`cannot start ${command[0]}`);
+      if (!options.silent) await victim.waitFor(/^(READY|SKIP|FAIL)/m, options.limitMs ?? 10_000);
+      return victim;
+    } catch (error) {
+      victim[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Why the machine cannot run this victim, if it said so. */
+  get skipped(): string | undefined {
+    return /^SKIP: (.*)$/m.exec(this.output())?.[1];
+  }
+
+  /** What it has written to standard output so far. */
+  output(): string {
+    return readFileSync(join(this.dir, 'out'), 'utf8');
+  }
+
+  errors(): string {
+    return readFileSync(join(this.dir, 'err'), 'utf8');
+  }
+
+  /** Waits for a line on its standard output. */
+  waitFor(pattern: RegExp, limitMs: number): Promise<string> {
+    return until(
+      () => {
+        const found = pattern.exec(this.output())?.[0];
+        if (found === undefined && this.#over()) {
+          // It may have written its last line just before it ended.
+          return pattern.exec(this.output())?.[0] ?? this.#died();
+        }
+        return found;
+      },
+      limitMs,
+      () => `no ${pattern} from process ${this.pid}, only ${JSON.stringify(this.output() + this.errors())}`,
+    );
+  }
+
+  #died(): never {
+    throw new Error(`process ${this.pid} has ended, saying ${JSON.stringify(this.output() + this.errors())}`);
+  }
+
+  /** Whether the process is gone, or a zombie. */
+  #over(): boolean {
+    const stat = this.#stat();
+    return stat === undefined || stat.state === 'Z' || stat.state === 'X';
+  }
+
+  #stat(): ProcStat | undefined {
+    try {
+      return parseStat(readFileSync(`/proc/${this.pid}/stat`));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Whether the process is there, is this program, and is no zombie. */
+  alive(): boolean {
+    if (this.pid === 0) return false;
+    try {
+      const environment = readFileSync(`/proc/${this.pid}/environ`, 'latin1');
+      return environment.includes(this.#token);
+    } catch {
+      return false;
+    }
+  }
+
+  /** Whether any process, a zombie too, has the process ID. */
+  exists(): boolean {
+    return this.#stat() !== undefined;
+  }
+
+  state(): TaskState {
+    return readState(this.pid);
+  }
+
+  /** Waits until its state can be compared: two looks see the same. */
+  async settled(limitMs = 2000): Promise<TaskState> {
+    let last = this.state();
+    return until(
+      () => {
+        const now = this.state();
+        if (differences(last, now).length === 0) return now;
+        last = now;
+        return undefined;
+      },
+      limitMs,
+      () => 'its state does not settle',
+    );
+  }
+
+  /** Command line of a dump into a new directory. */
+  dumpLine(options: readonly string[] = []): string[] {
+    this.images = join(this.dir, `images-${++this.#dumps}`);
+    mkdirSync(this.images);
+    return ['dump', '-t', String(this.pid), '-D', this.images, '-o', 'dump.log', '-v4', ...options];
+  }
+
+  /** Command line of a restore of the latest dump. */
+  restoreLine(options: readonly string[] = []): string[] {
+    return ['restore', '-D', this.images, '-o', 'restore.log', '-v4', '-d', ...options];
+  }
+
+  /** Dumps it; it is gone afterwards, unless it is left running. */
+  async dump(options: readonly string[] = [], how: RunOptions = {}): Promise<Outcome> {
+    const line = this.dumpLine(options);
+    const outcome = await stasisOk(line, join(this.images, 'dump.log'), how);
+    this.#lastDump = outcome;
+    if (options.includes('--leave-running') || options.includes('-R')) this.#gone.hi += outcome.ms;
+    else await this.waitGone();
+    return outcome;
+  }
+
+  /** Waits until the process ID is free again: its parent has to see that it ended. */
+  async waitGone(limitMs = 5000): Promise<void> {
+    await until(
+      () => (this.exists() ? undefined : true),
+      limitMs,
+      () => `process ${this.pid} is still there`,
+    );
+  }
+
+  async restore(options: readonly string[] = [], how: RunOptions = {}): Promise<Outcome> {
+    const outcome = await stasisOk(this.restoreLine(options), join(this.images, 'restore.log'), how);
+    if (this.#lastDump) {
+      this.#gone.lo += outcome.began - this.#lastDump.ended;
+      this.#gone.hi += outcome.ended - this.#lastDump.began;
+      this.#lastDump = undefined;
+    }
+    if (!this.alive()) throw new Error(complaint(['restore'], outcome) + this.#wordsAtDeath());
+    return outcome;
+  }
+
+  #wordsAtDeath(): string {
+    return `\nbut process ${this.pid} is not there; it said ${JSON.stringify(this.output() + this.errors())}`;
+  }
+
+  /** A dump and a restore. */
+  async cycle(options: { dump?: readonly string[]; restore?: readonly string[] } = {}): Promise<void> {
+    await this.dump(options.dump);
+    await this.restore(options.restore);
+  }
+
+  /** Asks for the verdict, and throws unless it is a pass. */
+  async verdict(options: { signal?: NodeJS.Signals; limitMs?: number } = {}): Promise<void> {
+    const { lo, hi } = this.#gone;
+    appendFileSync(join(this.dir, 'ask'), `ask ${Math.floor(lo)} ${Math.ceil(hi)}\n`);
+    if (options.signal && this.alive()) process.kill(this.pid, options.signal);
+    const said = await this.waitFor(/^(PASS|FAIL.*)$/m, options.limitMs ?? 10_000);
+    if (said !== 'PASS') throw new Error(said);
+  }
+
+  /** Ends the process, if it is still the one we started. */
+  kill(): void {
+    // Before its exec it has not the environment that we know it by.
+    const ours = this.alive() || (this.pid !== 0 && this.#stat()?.starttime === this.#startTime);
+    if (!ours) return;
+    try {
+      process.kill(this.pid, 'SIGKILL');
+    } catch {
+      // It went by itself.
+    }
+  }
+
+  /** Ends the process and removes its directory. */
+  [Symbol.dispose](): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.kill();
+    living.delete(this);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Lets a victim go on for a while. */
+export const goOn = (ms = 40): Promise<void> => sleep(ms);

@@ -1,0 +1,34 @@
+/** The state of one process, item 4 of the first issue: memory, registers, files, calls, attributes. */
+import { victimSuite } from './kit/suite.ts';
+
+victimSuite('memory', [{ victim: 'memory' }, { victim: 'heap' }]);
+
+victimSuite('processor', [{ victim: 'cpu' }, { victim: 'cpu', args: ['amx'] }, { victim: 'vdso' }]);
+
+victimSuite('identity', [
+  { victim: 'identity', start: { env: { ODD: 'a\nb \xff', EMPTY: '' } } },
+  { victim: 'place' },
+  { victim: 'place', args: ['no-root'] },
+  { victim: 'attributes' },
+]);
+
+victimSuite('files', [{ victim: 'files' }]);
+
+const timed = [
+  ...[
+    'nanosleep',
+    'clock_nanosleep',
+    'clock_nanosleep-realtime',
+    'clock_nanosleep-absolute',
+    'poll',
+    'ppoll',
+    'select',
+  ],
+  ...['pselect', 'futex', 'futex-private', 'futex-absolute'],
+];
+const untimed = ['futex-forever', 'poll-forever', 'pause', 'sigsuspend', 'ppoll-forever'];
+
+victimSuite('sleeping calls', [
+  ...timed.map((call) => ({ victim: 'asleep', args: [call] })),
+  ...untimed.map((call) => ({ victim: 'asleep', args: [call], signal: 'SIGUSR1' as const })),
+]);
