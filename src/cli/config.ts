@@ -102,7 +102,7 @@ function parseLine(line: string, at: string): ConfigLine | undefined {
   }
   if (rest === '' || rest.startsWith('#')) return { name: word, value: undefined, at };
   if (rest.startsWith('"')) {
-    const quoted = /^"((?:\\"|[^"])*)"(.*)$/s.exec(rest);
+    const quoted = /^"((?:\\"|[^"\\]|\\(?!"))*)"(.*)$/s.exec(rest);
     if (!quoted) throw mistake(at, word, 'the quote is never closed', `${word} "value"`);
     nothingMore(quoted[2] as string, word, at); // both groups always match
     return { name: word, value: (quoted[1] as string).replaceAll('\\"', '"'), at };
