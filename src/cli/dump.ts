@@ -1,7 +1,8 @@
 /** `dump`: freezes a process tree and writes it into image files. */
 
-import { StasisError } from '../base/errors.ts';
+import { dump, requirePid } from '../engine/dump.ts';
 import { carryOptions } from './carry.ts';
+import { printDumpFigures } from './figures.ts';
 import { requirePrivileges } from './privileges.ts';
 import type { Invocation } from './settings.ts';
 import { openWorkplace } from './workplace.ts';
@@ -10,11 +11,16 @@ import { openWorkplace } from './workplace.ts';
 export async function run(invocation: Invocation): Promise<number> {
   const { settings } = invocation;
   requirePrivileges(settings.unprivileged);
-  const place = openWorkplace(invocation);
-  return dumpTasks({ imagesDir: place.imagesDir, carry: carryOptions(settings) });
-}
-
-/** TO BE REPLACED by the engine's. */
-async function dumpTasks(_options: { imagesDir: string; carry: unknown }): Promise<number> {
-  throw new StasisError({ kind: 'unsupported', resource: 'dump', reason: 'this command is not built yet' });
+  const { imagesDir, workDir } = openWorkplace(invocation);
+  const outcome = dump({
+    pid: requirePid(settings.tree),
+    imagesDir,
+    workDir,
+    finalState: settings.finalState,
+    timeout: settings.timeout,
+    actionScripts: settings.actionScript,
+    carry: carryOptions(settings),
+  });
+  if (settings.displayStats) printDumpFigures(outcome.figures);
+  return outcome.exitCode;
 }

@@ -1,20 +1,28 @@
 /** `restore`: brings a process tree back from its image files. */
 
-import { StasisError } from '../base/errors.ts';
+import { restore } from '../engine/restore.ts';
 import { carryOptions } from './carry.ts';
+import { printRestoreFigures } from './figures.ts';
+import { followTree } from './follow.ts';
 import { requirePrivileges } from './privileges.ts';
 import type { Invocation } from './settings.ts';
 import { openWorkplace } from './workplace.ts';
 
 /** Runs the command; returns its exit code. */
 export async function run(invocation: Invocation): Promise<number> {
-  const { settings } = invocation;
+  const { settings, operands } = invocation;
   requirePrivileges(settings.unprivileged);
-  const place = openWorkplace(invocation);
-  return restoreTasks({ imagesDir: place.imagesDir, carry: carryOptions(settings) });
-}
-
-/** TO BE REPLACED by the engine's. */
-async function restoreTasks(_options: { imagesDir: string; carry: unknown }): Promise<number> {
-  throw new StasisError({ kind: 'unsupported', resource: 'restore', reason: 'this command is not built yet' });
+  const { imagesDir, workDir } = openWorkplace(invocation);
+  const outcome = restore({
+    imagesDir,
+    workDir,
+    pidfile: settings.pidfile,
+    sibling: settings.restoreSibling,
+    leaveStopped: settings.finalState === 'stopped',
+    actionScripts: settings.actionScript,
+    carry: carryOptions(settings),
+  });
+  if (settings.displayStats) printRestoreFigures(outcome.duration);
+  if (settings.execCmd) return followTree.execute(operands);
+  return settings.detached ? 0 : followTree.wait(outcome.pid);
 }

@@ -50,7 +50,7 @@ export interface SeenTask {
   readonly options: CarryOptions;
 }
 
-/** Facts of fstat(2) on a borrowed descriptor. */
+/** Facts of statx(2) on a borrowed descriptor. Device numbers are in the kernel's form: major << 20 | minor. */
 export interface FileFacts {
   readonly dev: number;
   readonly ino: number;
@@ -138,10 +138,18 @@ export interface DumpTask extends SeenTask {
   readonly bell: { readonly signal: number; readonly actionAt: number };
 }
 
+/** A stretch of memory to be stored: page-aligned, in bytes. */
+export interface PageRange {
+  readonly start: number;
+  readonly length: number;
+}
+
 /** Stores page contents: `pages-N.img` and its pagemap. */
 export interface PageStore {
+  /** Stores a task's own pages. `hidden` are those the task itself may not read: they go another, slower way. */
+  storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[]): void;
   /** Stores pages of a file or segment read through a local descriptor, under a pagemap of their own (shmem). */
-  storeSegment(id: number | bigint, local: number, ranges: readonly { offset: number; length: number }[]): void;
+  storeSegment(id: number | bigint, local: number, ranges: readonly PageRange[]): void;
 }
 
 // --------------------------------------------------------------------------------------------------- restoring
@@ -202,6 +210,8 @@ export interface TaskKind {
    * asked by calls added to `program`; the returned function is called when it has run.
    */
   capture?(task: DumpTask, program: Program): (() => void) | undefined;
+  /** Reads in bulk what needs no help of the task, when nothing of Stasis is left in it: its pages. */
+  drain?(task: DumpTask): void;
   /** Rebuilds the state, phase by phase. */
   readonly rebuild?: { readonly [P in Phase]?: (task: RestoreTask) => void };
 }

@@ -11,6 +11,7 @@
 import { StasisError } from '../base/errors.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
 import type { Cave, Registers } from './arch/arch.ts';
+import { findGap } from './gap.ts';
 import { forceRead, forceWrite, openMemory } from './memory.ts';
 import { AREA } from './program.ts';
 import { getSignalMask, PTRACE, peekSignals, ptrace, type Stop, setSignalMask } from './ptrace.ts';
@@ -24,15 +25,12 @@ export interface Mapping {
   /** PROT_* bits. */
   readonly prot: number;
   readonly shared: boolean;
-  readonly path: string;
+  readonly name: string;
 }
 
 /** Signals that serve as a bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
 const BELLS = [16, 30, 23, 28, 24] as const;
-/** Room kept below a mapping that may be a growing stack (stack_guard_gap is 1 MiB by default). */
-const STACK_GUARD = 2 << 20;
 const CAVE_SIZE = 640;
-const PAGE = 4096;
 
 export class Foothold implements Disposable {
   readonly remote: Remote;
@@ -175,10 +173,10 @@ function chooseBell(pid: number): number {
 
 /** The zero tail of the vdso or, failing that, of another private executable mapping. */
 function findCave(pid: number, mem: Fd, maps: readonly Mapping[]): number {
-  const executable = maps.filter((m) => (m.prot & 4) !== 0 && !m.shared && m.path !== '[vsyscall]');
+  const executable = maps.filter((m) => (m.prot & 4) !== 0 && !m.shared && m.name !== '[vsyscall]');
   const candidates = [
-    ...executable.filter((m) => m.path === '[vdso]'),
-    ...executable.filter((m) => m.path !== '[vdso]'),
+    ...executable.filter((m) => m.name === '[vdso]'),
+    ...executable.filter((m) => m.name !== '[vdso]'),
   ];
   const tail = new Uint8Array(CAVE_SIZE);
   for (const mapping of candidates) {
@@ -190,14 +188,4 @@ function findCave(pid: number, mem: Fd, maps: readonly Mapping[]): number {
     task: { pid },
     reason: 'no executable mapping has room for the code that lets Stasis in and out',
   });
-}
-
-/** A free stretch of address space, as low as possible, away from anything that may grow down into it. */
-function findGap(maps: readonly Mapping[], length: number): number {
-  let from = 0x10_0000;
-  for (const mapping of maps) {
-    if (from + length + STACK_GUARD <= mapping.start) return from;
-    from = Math.max(from, Math.ceil(mapping.end / PAGE) * PAGE);
-  }
-  return from;
 }

@@ -59,13 +59,29 @@ export function decodeStop(status: number): Stop {
   return signal === (SIGTRAP | 0x80) ? { kind: 'syscall' } : { kind: 'signal', signal };
 }
 
+const WNOHANG = 1;
+
 /** Waits for the next stop (or the end) of a tracee. */
-export function waitStop(pid: number): Stop {
-  for (;;) {
-    const got = trySyscall('wait4', pid, arenaAddress, WALL, 0);
+export function waitStop(pid: number): Stop;
+/** Waits so many milliseconds at most; undefined if nothing has happened by then. */
+export function waitStop(pid: number, patience: number): Stop | undefined;
+export function waitStop(pid: number, patience = Number.POSITIVE_INFINITY): Stop | undefined {
+  const deadline = performance.now() + patience;
+  const options = patience === Number.POSITIVE_INFINITY ? WALL : WALL | WNOHANG;
+  for (let pause = 5_000; ; pause = Math.min(2 * pause, 1_000_000)) {
+    const got = trySyscall('wait4', pid, arenaAddress, options, 0);
     if (got === pid) return decodeStop(arenaView.getInt32(0, true));
-    if (got !== -ERRNO.EINTR) throw new SyscallError('wait4', -got, { task: { pid } });
+    if (got < 0 && got !== -ERRNO.EINTR) throw new SyscallError('wait4', -got, { task: { pid } });
+    if (got === 0 && performance.now() > deadline) return undefined;
+    if (got === 0) sleep(pause);
   }
+}
+
+/** Sleeps so many nanoseconds, below a second. */
+function sleep(nanoseconds: number): void {
+  arenaView.setBigUint64(0, 0n, true);
+  arenaView.setBigUint64(8, BigInt(nanoseconds), true);
+  trySyscall('nanosleep', arenaAddress, 0);
 }
 
 /** PTRACE_GETREGSET into `into`; answers how many bytes the kernel had. */

@@ -37,11 +37,15 @@ export class Tracee implements Disposable {
     return new Tracee(pid);
   }
 
-  /** Stops the task (PTRACE_INTERRUPT). A signal on its way is delivered first, so that nothing is out of order. */
-  stop(): void {
+  /**
+   * Stops the task (PTRACE_INTERRUPT). A signal on its way is delivered first, so that nothing is out of order.
+   * @throws StasisError if that takes longer than `patience` milliseconds: it sleeps where nothing wakes it
+   */
+  stop(patience = Number.POSITIVE_INFINITY): void {
     pt.ptrace(pt.PTRACE.INTERRUPT, this.pid);
     for (;;) {
-      const stop = pt.waitStop(this.pid);
+      const stop = pt.waitStop(this.pid, patience);
+      if (!stop) throw this.#stuck(patience);
       if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
       if (stop.kind === 'event') {
         if (stop.signal !== 5) this.groupStop = stop.signal;
@@ -66,6 +70,27 @@ export class Tracee implements Disposable {
       if (wanted(stop)) return;
       if (stop.kind === 'signal') this.held.push(pt.getSiginfo(this.pid));
       pt.ptrace(how, this.pid);
+    }
+  }
+
+  #stuck(patience: number): StasisError {
+    // Not detached: only a stopped task can be, and it is set free when we end.
+    this.#attached = false;
+    return new StasisError({
+      kind: 'conflict',
+      task: { pid: this.pid },
+      reason: `the task did not stop within ${patience / 1000} s: it is in an uninterruptible sleep`,
+      remedy: 'wait for its disk or network, or give it longer with --timeout',
+    });
+  }
+
+  /** Waits until a task that was killed is gone. */
+  awaitEnd(): void {
+    for (;;) {
+      const stop = pt.waitStop(this.pid);
+      if (stop.kind !== 'exited' && stop.kind !== 'killed') continue;
+      this.#attached = false;
+      return;
     }
   }
 

@@ -1,0 +1,59 @@
+/** A task's descriptors: rebuilt here, handed over, put in place. */
+
+import type { FdinfoEntry } from '../images/schema/files.ts';
+import { FD_CLOEXEC, O } from '../kernel/constants/files.ts';
+import type { RestoreTask } from '../kinds/contract.ts';
+import { fileKinds } from '../kinds/registry.ts';
+import { handOver } from '../tracee/handover.ts';
+
+/** Descriptors handed over at a time: SCM_MAX_FD. */
+const LOT = 253;
+
+/**
+ * Gives a task its descriptors; it has none but the socket before. Open file descriptions go over once, under the
+ * lowest number they are to have; further numbers are duplicates.
+ */
+export function placeDescriptors(task: RestoreTask): void {
+  const first = new Map<number, FdinfoEntry>();
+  const ascending = [...task.fds].sort((a, b) => a.fd - b.fd);
+  for (const entry of ascending) if (!first.has(entry.id)) first.set(entry.id, entry);
+  const originals = [...first.values()];
+  const taken = new Set<number>();
+  for (let at = 0; at < originals.length; at += LOT) place(task, originals.slice(at, at + LOT), taken);
+  for (const { id, fd, flags } of ascending) {
+    const original = first.get(id)?.fd ?? fd;
+    if (original !== fd) task.batch.call('dup3', original, fd, flags & FD_CLOEXEC ? O.CLOEXEC : 0);
+  }
+  finish(task, originals);
+}
+
+/**
+ * They arrive under the lowest free numbers, none of them above its place. So, moved from the last to the first, none
+ * ever lands on one that still waits.
+ */
+function place(task: RestoreTask, lot: readonly FdinfoEntry[], taken: Set<number>): void {
+  const locals = lot.map(({ id }) => task.context.open(id));
+  const arrived = handOver(task.seed, task.batch, locals, taken);
+  for (let i = lot.length - 1; i >= 0; i--) {
+    const entry = lot[i];
+    const from = arrived[i];
+    if (!entry || from === undefined) continue;
+    const cloexec = (entry.flags & FD_CLOEXEC) !== 0;
+    if (from !== entry.fd) {
+      task.batch.call('dup3', from, entry.fd, cloexec ? O.CLOEXEC : 0);
+      task.batch.call('close', from);
+    } else if (cloexec) {
+      task.batch.call('fcntl', entry.fd, 2, FD_CLOEXEC); // F_SETFD
+    }
+    taken.add(entry.fd);
+  }
+}
+
+/** Second steps, now that every descriptor is there. */
+function finish(task: RestoreTask, originals: readonly FdinfoEntry[]): void {
+  for (const { id, fd } of originals) {
+    const entry = task.context.files.get(id);
+    if (!entry) continue;
+    fileKinds.find((kind) => kind.type === entry.type)?.finish?.(entry, fd, task);
+  }
+}

@@ -1,0 +1,83 @@
+/** Open file descriptions of a dump, each with one id, whoever has it open and under however many numbers. */
+import { StasisError, type TaskRef } from '../base/errors.ts';
+import type { InputOf } from '../images/message.ts';
+import type { fileEntry } from '../images/schema/files.ts';
+import { trySyscall } from '../kernel/syscall.ts';
+import type { DumpContext, FileKind, FileTable, OpenFile } from '../kinds/contract.ts';
+import { fileKinds } from '../kinds/registry.ts';
+import { openPath } from './observe.ts';
+
+const KCMP_FILE = 0;
+
+/** The kind a descriptor is of, or nothing if no kind carries it. */
+export function kindOf(file: OpenFile): FileKind | undefined {
+  return fileKinds.find((kind) => kind.recognises(file));
+}
+
+/** The obstacle of a descriptor no kind carries. */
+export function unknownFile(file: OpenFile): StasisError {
+  return new StasisError({
+    kind: 'unsupported',
+    task: file.task,
+    resource: `${file.fd < 0 ? 'file' : `fd ${file.fd}`} ${file.link}`,
+    reason: 'Stasis does not carry open files of this kind yet',
+    remedy: 'close it before the dump',
+  });
+}
+
+export class OpenFileTable implements FileTable {
+  readonly entries: InputOf<typeof fileEntry>[] = [];
+  /** Which kind each description was captured by, and its id. */
+  readonly #seen = new Map<string, { file: OpenFile; id: number }[]>();
+  readonly #paths = new Map<string, number>();
+  #nextId = 1;
+  #context: DumpContext | undefined;
+
+  /** The table and the context know each other; this ties the knot. */
+  attach(context: DumpContext): void {
+    this.#context = context;
+  }
+
+  newId(): number {
+    return this.#nextId++;
+  }
+
+  idOf(file: OpenFile): number {
+    const key = `${file.stat.dev}:${file.stat.ino}:${file.pos}:${file.flags}`;
+    const alike = this.#seen.get(key) ?? [];
+    const same = alike.find((other) => sameDescription(other.file, file));
+    if (same) return same.id;
+    const id = this.#capture(file);
+    this.#seen.set(key, [...alike, { file, id }]);
+    return id;
+  }
+
+  idOfPath(task: TaskRef, via: string, flags: number): number {
+    const file = openPath(task, via, flags);
+    try {
+      const key = `${file.stat.dev}:${file.stat.ino}:${flags}:${file.link}`;
+      const known = this.#paths.get(key);
+      if (known !== undefined) return known;
+      const id = this.#capture(file);
+      this.#paths.set(key, id);
+      return id;
+    } finally {
+      trySyscall('close', file.local);
+    }
+  }
+
+  #capture(file: OpenFile): number {
+    const kind = kindOf(file);
+    if (!kind) throw unknownFile(file);
+    if (!this.#context) throw new StasisError({ kind: 'internal', reason: 'file table without context' });
+    const id = this.newId();
+    const draft = kind.capture(file, id, this.#context);
+    this.entries.push({ type: kind.type, id, ...draft });
+    return id;
+  }
+}
+
+/** Whether two descriptors, borrowed or not, are the same open file description. */
+function sameDescription(a: OpenFile, b: OpenFile): boolean {
+  return trySyscall('kcmp', process.pid, process.pid, KCMP_FILE, a.local, b.local) === 0;
+}

@@ -1,0 +1,54 @@
+/** The images that describe a dump as a whole. */
+import type { ImageSetWriter } from '../images/image-set.ts';
+import { Images } from '../images/kinds.ts';
+import { IMAGE_VERSION } from '../images/magic.ts';
+import type { InputOf } from '../images/message.ts';
+import type { taskKobjIdsEntry } from '../images/schema/task.ts';
+import { readSystem } from '../kernel/proc/read.ts';
+import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
+
+/** Namespaces are numbered in this order; all tasks are in ours so far, so that one set of numbers serves. */
+const NAMESPACE_IDS = {
+  pid_ns_id: 1,
+  net_ns_id: 2,
+  ipc_ns_id: 3,
+  uts_ns_id: 4,
+  time_ns_id: 5,
+  mnt_ns_id: 6,
+  user_ns_id: 7,
+  cgroup_ns_id: 8,
+} as const;
+
+/** Kernel-object ids of a task: `unique` numbers its own memory, files, fs and signal handlers; ours are 1. */
+export function objectIds(unique: number): InputOf<typeof taskKobjIdsEntry> {
+  return { vm_id: unique, files_id: unique, fs_id: unique, sighand_id: unique, ...NAMESPACE_IDS };
+}
+
+/** The id of the one cgroup set: that of whoever dumps, which is left alone at restore. */
+export const ROOT_CG_SET = 1;
+
+/** Clocks at the dump, and an empty list of seccomp filters, as CRIU writes them. */
+export function writeGlobals(images: ImageSetWriter): void {
+  images.write(Images.timens, 0, [{ monotonic: clock(1), boottime: clock(7) }]);
+  images.write(Images.seccomp, undefined, [{ seccomp_filters: [] }]);
+}
+
+function clock(id: number): { tv_sec: bigint; tv_nsec: bigint } {
+  syscall('clock_gettime', id, arenaAddress);
+  return { tv_sec: arenaView.getBigUint64(0, true), tv_nsec: arenaView.getBigUint64(8, true) };
+}
+
+/** Completes the set: from here on it is a dump. */
+export function commit(images: ImageSetWriter): void {
+  images.commit({
+    img_version: IMAGE_VERSION,
+    fdinfo_per_id: true,
+    root_ids: objectIds(1),
+    ns_per_id: true,
+    root_cg_set: ROOT_CG_SET,
+    lsmtype: 0,
+    network_lock_method: 0,
+    plugins_entry: { plugins: [] },
+    dump_criu_run_id: Buffer.from(readSystem('/proc/sys/kernel/random/uuid')).toString('latin1').trim(),
+  });
+}

@@ -1,0 +1,116 @@
+/** Seeing a task from outside, with its descriptors borrowed. Nothing of the task is touched. */
+import { readdirSync } from 'node:fs';
+import type { TaskRef } from '../base/errors.ts';
+import { decodeText } from '../base/text.ts';
+import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
+import { readProc, readProcLink } from '../kernel/proc/read.ts';
+import { type ProcVma, parseSmaps } from '../kernel/proc/smaps.ts';
+import { type ProcStat, parseStat } from '../kernel/proc/stat.ts';
+import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
+import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import type { CarryOptions, FileFacts, OpenFile, SeenTask } from '../kinds/contract.ts';
+
+const AT_EMPTY_PATH = 0x1000;
+/** STATX_BASIC_STATS | STATX_MNT_ID. */
+const STATX_WANTED = 0x7ff | 0x1000;
+const F_GETFL = 3;
+const O_CLOEXEC = 0o2000000;
+
+/** A task as seen; the borrowed descriptors are given back when its scope ends. */
+export class Observation implements SeenTask, Disposable {
+  readonly pid: number;
+  readonly ref: TaskRef;
+  readonly stat: ProcStat;
+  readonly status: ProcStatus;
+  readonly vmas: readonly ProcVma[];
+  readonly fds: readonly OpenFile[];
+  readonly options: CarryOptions;
+
+  constructor(pid: number, options: CarryOptions) {
+    this.pid = pid;
+    this.options = options;
+    this.stat = parseStat(readProc(pid, 'stat'));
+    this.ref = { pid, comm: this.stat.comm };
+    this.status = parseStatus(readProc(pid, 'status'));
+    this.vmas = parseSmaps(readProc(pid, 'smaps'));
+    this.fds = borrowAll(pid, this.ref);
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.fds) trySyscall('close', file.local);
+  }
+}
+
+/** Borrows every descriptor of a task with pidfd_getfd(2). One that is closed meanwhile is left out. */
+function borrowAll(pid: number, task: TaskRef): OpenFile[] {
+  using pidfd = new Fd(syscall('pidfd_open', pid, 0));
+  const numbers = readdirSync(`/proc/${pid}/fd`)
+    .map(Number)
+    .sort((a, b) => a - b);
+  const files: OpenFile[] = [];
+  for (const fd of numbers) {
+    const local = trySyscall('pidfd_getfd', pidfd.number, fd, 0);
+    if (local >= 0) files.push(describe(task, fd, local));
+  }
+  return files;
+}
+
+function describe(task: TaskRef, fd: number, local: number): OpenFile {
+  const info = readProc(task.pid, `fdinfo/${fd}`).slice();
+  const { pos, flags } = parseFdInfo(info);
+  return {
+    task,
+    fd,
+    local,
+    cloexec: (flags & O_CLOEXEC) !== 0,
+    flags: syscall('fcntl', local, F_GETFL, 0),
+    pos: Number(pos),
+    link: readProcLink('self', `fd/${local}`),
+    ...factsOf(local),
+    fdinfo: () => info,
+  };
+}
+
+/** Facts of an open file by statx(2); device numbers in the kernel's form. */
+export function factsOf(local: number): { stat: FileFacts; mntId: number } {
+  const at = arenaPath('') + 8;
+  const got = trySyscall('statx', local, arenaAddress, AT_EMPTY_PATH, STATX_WANTED, at);
+  if (got < 0) throw new SyscallError('statx', -got);
+  const u32 = (offset: number): number => arenaView.getUint32(8 + offset, true);
+  const u64 = (offset: number): number => Number(arenaView.getBigUint64(8 + offset, true));
+  const device = (offset: number): number => u32(offset) * (1 << 20) + u32(offset + 4);
+  return {
+    stat: {
+      nlink: u32(16),
+      mode: arenaView.getUint16(8 + 28, true),
+      ino: u64(32),
+      size: u64(40),
+      rdev: device(128),
+      dev: device(136),
+    },
+    mntId: u64(144),
+  };
+}
+
+/** A file that is reached by a path such as /proc/PID/exe instead of a descriptor; `fd` is -1. */
+export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
+  // The link is opened as O_PATH: no device wakes up, no FIFO blocks, and directories and files are treated alike.
+  const local = syscall('openat', -100, arenaPath(via), 0o10000000 | O_CLOEXEC);
+  return {
+    task,
+    fd: -1,
+    local,
+    cloexec: false,
+    flags,
+    pos: 0,
+    link: linkOf(local),
+    ...factsOf(local),
+    fdinfo: () => new Uint8Array(),
+  };
+}
+
+function linkOf(local: number): string {
+  const length = trySyscall('readlinkat', -100, arenaPath(`/proc/self/fd/${local}`), arenaAddress + 4096, 8192);
+  if (length < 0) throw new SyscallError('readlinkat', -length);
+  return decodeText(arena.slice(4096, 4096 + length));
+}

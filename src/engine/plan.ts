@@ -1,0 +1,186 @@
+/** Reading and checking all images before anything is made. Whatever is wrong with them is said here. */
+import { readFileSync } from 'node:fs';
+import { StasisError } from '../base/errors.ts';
+import { ImageError } from '../images/error.ts';
+import type { ImageSet } from '../images/image-set.ts';
+import { Images } from '../images/kinds.ts';
+import { IMAGE_VERSION } from '../images/magic.ts';
+import { PageFlags } from '../images/pagemap.ts';
+import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts';
+import type { MmEntry } from '../images/schema/memory.ts';
+import type { CoreEntry, TaskKobjIdsEntry } from '../images/schema/task.ts';
+import type { PstreeEntry } from '../images/schema/tree.ts';
+import type { Json } from '../kinds/contract.ts';
+import { fileKinds } from '../kinds/registry.ts';
+import { extraName } from './dump.ts';
+
+/** One task, as its images tell. */
+export interface TaskPlan {
+  readonly tree: PstreeEntry;
+  readonly core: CoreEntry;
+  readonly ids: TaskKobjIdsEntry;
+  readonly mm: MmEntry;
+  readonly fs: FsEntry | undefined;
+  readonly fds: readonly FdinfoEntry[];
+  readonly extra: { readonly [key: string]: Json };
+}
+
+/** Everything a restore needs to know. */
+export interface Plan {
+  readonly task: TaskPlan;
+  readonly files: ReadonlyMap<number, FileEntry>;
+  readonly pages: number;
+}
+
+const ALIVE = 1;
+const STOPPED = 6;
+const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
+
+/** Reads the image set and checks that it is whole and that Stasis can bring back what is in it. */
+export function readPlan(images: ImageSet): Plan {
+  const inventory = images.inventory();
+  if (inventory.img_version > IMAGE_VERSION) {
+    throw new ImageError({
+      file: 'inventory.img',
+      field: 'img_version',
+      reason: `version ${inventory.img_version} is newer than the ${IMAGE_VERSION} known here`,
+    });
+  }
+  const trees = images.read(Images.pstree);
+  const [tree] = trees;
+  if (!tree) throw new ImageError({ file: 'pstree.img', reason: 'image is missing or empty' });
+  if (trees.length > 1)
+    throw unsupported('pstree.img', `${trees.length} processes: process trees are not restored yet`);
+  if (tree.threads.length !== 1) throw unsupported('pstree.img', `${tree.threads.length} threads: not restored yet`);
+  const ids = images.readOne(Images.ids, tree.pid);
+  checkNamespaces(inventory.root_ids, ids);
+  const files = readFiles(images);
+  const task: TaskPlan = {
+    tree,
+    ids,
+    core: readCore(images, tree.pid),
+    mm: images.readOne(Images.mm, tree.pid),
+    fs: images.read(Images.fs, tree.pid)[0],
+    fds: images.read(Images.fdinfo, ids.files_id),
+    extra: readExtra(images.dir, tree.pid),
+  };
+  checkReferences(task, files);
+  return { task, files, pages: checkMemory(images, task) };
+}
+
+function unsupported(resource: string, reason: string): StasisError {
+  return new StasisError({ kind: 'unsupported', resource, reason });
+}
+
+function checkNamespaces(root: TaskKobjIdsEntry | undefined, ids: TaskKobjIdsEntry): void {
+  if (!root) return;
+  const names = [
+    'pid_ns_id',
+    'net_ns_id',
+    'ipc_ns_id',
+    'uts_ns_id',
+    'mnt_ns_id',
+    'user_ns_id',
+    'cgroup_ns_id',
+  ] as const;
+  const own = names.filter((name) => ids[name] !== undefined && root[name] !== undefined && ids[name] !== root[name]);
+  if (own.length > 0) throw unsupported(own.map((name) => name.slice(0, -6)).join(', '), CLONE_NAMESPACES);
+}
+
+function readCore(images: ImageSet, pid: number): CoreEntry {
+  const file = `core-${pid}.img`;
+  const core = images.readOne(Images.core, pid);
+  if (!core.thread_info) throw unsupported(file, 'the process was saved on another processor architecture');
+  if (!core.tc || !core.thread_core) throw new ImageError({ file, reason: 'the state of the task is missing' });
+  const state = core.tc.task_state;
+  if (state !== ALIVE && state !== STOPPED) throw unsupported(file, `task state ${state} is not restored yet`);
+  return core;
+}
+
+function readFiles(images: ImageSet): Map<number, FileEntry> {
+  const files = new Map<number, FileEntry>();
+  for (const entry of images.read(Images.files)) {
+    if (files.has(entry.id)) throw new ImageError({ file: 'files.img', reason: `two files have the id ${entry.id}` });
+    files.set(entry.id, entry);
+  }
+  return files;
+}
+
+/** Everything that is referred to must be there, and of a kind that can be rebuilt. */
+function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>): void {
+  const need = (id: number, file: string, field: string): void => {
+    const entry = files.get(id);
+    if (!entry) throw new ImageError({ file, field, reason: `there is no file with the id ${id} in files.img` });
+    if (!fileKinds.some((kind) => kind.type === entry.type)) {
+      throw unsupported(`file ${id}`, `open files of type ${entry.type} are not restored yet`);
+    }
+  };
+  const numbers = new Set<number>();
+  for (const { fd, id } of task.fds) {
+    need(id, `fdinfo-${task.ids.files_id}.img`, 'id');
+    if (fd >= MAX_FD || numbers.has(fd)) {
+      throw new ImageError({ file: `fdinfo-${task.ids.files_id}.img`, field: 'fd', reason: `impossible number ${fd}` });
+    }
+    numbers.add(fd);
+  }
+  need(task.mm.exe_file_id, `mm-${task.tree.pid}.img`, 'exe_file_id');
+  if (task.fs) {
+    need(task.fs.cwd_id, `fs-${task.tree.pid}.img`, 'cwd_id');
+    need(task.fs.root_id, `fs-${task.tree.pid}.img`, 'root_id');
+  }
+}
+
+/** Far above any limit a kernel is run with (fs.nr_open is 2^20 by default). */
+const MAX_FD = 1 << 26;
+const PAGE = 4096;
+
+/** Mappings must be in order and page-aligned, and every stored page must have a mapping to go to. */
+function checkMemory(images: ImageSet, task: TaskPlan): number {
+  const file = `mm-${task.tree.pid}.img`;
+  let end = 0n;
+  for (const vma of task.mm.vmas) {
+    if (vma.status & GUARD) continue;
+    const aligned = vma.start % BigInt(PAGE) === 0n && vma.end % BigInt(PAGE) === 0n;
+    if (!aligned || vma.end <= vma.start || vma.start < end) {
+      throw new ImageError({ file, field: 'vmas', reason: `impossible mapping at 0x${vma.start.toString(16)}` });
+    }
+    end = vma.end;
+  }
+  const map = images.readPagemap(Images.pagemap, task.tree.pid);
+  if (!map) throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason: 'image is missing' });
+  for (const run of map.runs) requireMapped(task, run.start, run.start + run.pages * PAGE);
+  return map.runs.reduce((sum, run) => sum + (run.flags & PageFlags.PARENT ? 0 : run.pages), 0);
+}
+
+const GUARD = 1 << 16;
+
+function requireMapped(task: TaskPlan, start: number, end: number): void {
+  let at = start;
+  for (const vma of task.mm.vmas) {
+    if (vma.status & GUARD) continue;
+    if (at >= end) break;
+    if (Number(vma.start) <= at && at < Number(vma.end)) at = Number(vma.end);
+  }
+  if (at >= end) return;
+  const reason = `pages at 0x${at.toString(16)} belong to no mapping`;
+  throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason });
+}
+
+/** Our own file beside CRIU's; absent in a set that `criu` wrote. */
+function readExtra(dir: string, pid: number): { readonly [key: string]: Json } {
+  const file = extraName(pid);
+  let text: string;
+  try {
+    text = readFileSync(`${dir}/${file}`, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw new ImageError({ file, reason: 'cannot be read' });
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as { [key: string]: Json };
+  } catch {
+    // Said below, for both ways of being wrong.
+  }
+  throw new ImageError({ file, reason: 'is no JSON object' });
+}

@@ -1,0 +1,90 @@
+/** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
+import { readdirSync } from 'node:fs';
+import { StasisError } from '../base/errors.ts';
+import { parseNsLink } from '../kernel/proc/namespaces.ts';
+import { readProcIfAny, readProcLink } from '../kernel/proc/read.ts';
+import { parseChildren } from '../kernel/proc/values.ts';
+import type { SeenTask } from '../kinds/contract.ts';
+import { taskKinds } from '../kinds/registry.ts';
+import { kindOf, unknownFile } from './file-table.ts';
+
+const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup'] as const;
+
+/** All obstacles of one task. */
+export function obstaclesOf(task: SeenTask): StasisError[] {
+  return [
+    ...statusObstacles(task),
+    ...relatives(task),
+    ...namespaces(task),
+    ...taskKinds.flatMap((kind) => kind.obstacles?.(task) ?? []),
+    ...descriptors(task),
+  ];
+}
+
+function obstacle(task: SeenTask, resource: string | undefined, reason: string, remedy?: string): StasisError {
+  return new StasisError({ kind: 'unsupported', task: task.ref, resource, reason, remedy });
+}
+
+function statusObstacles(task: SeenTask): StasisError[] {
+  const { status } = task;
+  if (!status.hasMemory) {
+    const what = status.state === 'Z' ? 'the process is a zombie' : 'this is a kernel thread';
+    return [obstacle(task, undefined, `${what}: there is nothing to save`)];
+  }
+  const found: StasisError[] = [];
+  if (status.tracerPid !== 0 && status.tracerPid !== process.pid) {
+    found.push(obstacle(task, `tracer ${status.tracerPid}`, 'the task is being traced', 'detach gdb or strace first'));
+  }
+  if (status.coreDumping) found.push(obstacle(task, undefined, 'the task is dumping core'));
+  return found;
+}
+
+function relatives(task: SeenTask): StasisError[] {
+  const threads = task.status.threads;
+  const found: StasisError[] = [];
+  if (threads > 1)
+    found.push(obstacle(task, `${threads} threads`, 'processes with several threads are not carried yet'));
+  const children = childrenOf(task.pid);
+  if (children.length > 0) {
+    const list = children.slice(0, 5).join(', ') + (children.length > 5 ? ', …' : '');
+    found.push(obstacle(task, `child ${list}`, 'process trees (children) are not carried yet'));
+  }
+  return found;
+}
+
+/** Children of all threads. */
+function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((tid) => {
+    const bytes = readProcIfAny(pid, `task/${tid}/children`);
+    return bytes ? parseChildren(bytes) : [];
+  });
+}
+
+/** Namespaces must be ours: only these are there again at the restore. */
+function namespaces(task: SeenTask): StasisError[] {
+  return NAMESPACES.flatMap((name) => {
+    const theirs = namespaceOf(task.pid, name);
+    const ours = namespaceOf('self', name);
+    if (theirs === undefined || theirs === ours) return [];
+    return [obstacle(task, `${name} namespace ${theirs}`, 'tasks in namespaces of their own are not carried yet')];
+  });
+}
+
+/** Inode of a namespace; undefined where the kernel has none of this type. */
+export function namespaceOf(pid: number | 'self', name: string): number | undefined {
+  try {
+    return parseNsLink(readProcLink(pid, `ns/${name}`))?.ino;
+  } catch (error) {
+    if (error instanceof StasisError && error.kind === 'unsupported') return undefined;
+    throw error;
+  }
+}
+
+function descriptors(task: SeenTask): StasisError[] {
+  return task.fds.flatMap((file) => {
+    const kind = kindOf(file);
+    if (!kind) return [unknownFile(file)];
+    const found = kind.obstacle?.(file, task);
+    return found ? [found] : [];
+  });
+}

@@ -1,0 +1,82 @@
+/** Times and counts, as `stats-dump` and `stats-restore` hold them. All times are microseconds. */
+
+import { writeImage } from '../images/image.ts';
+import { writeWhole } from '../images/image-set.ts';
+import { imageName } from '../images/kind.ts';
+import { Images } from '../images/kinds.ts';
+import type { Pages } from './pages.ts';
+
+/** What a dump took. */
+export interface DumpFigures {
+  freezing: number;
+  frozen: number;
+  memory: number;
+  pages: number;
+  sharedPages: number;
+}
+
+export class DumpClock {
+  readonly figures: DumpFigures = { freezing: 0, frozen: 0, memory: 0, pages: 0, sharedPages: 0 };
+  #since = performance.now();
+
+  /** The task stands still. */
+  frozen(): void {
+    const now = performance.now();
+    this.figures.freezing = (now - this.#since) * 1000;
+    this.#since = now;
+  }
+
+  /** The pages are stored. */
+  counted(pages: Pages): void {
+    this.figures.memory = pages.counts.microseconds;
+    this.figures.pages = pages.counts.written;
+    this.figures.sharedPages = pages.counts.sharedWritten;
+  }
+
+  /** The task ends or goes on. */
+  thawed(): void {
+    this.figures.frozen = (performance.now() - this.#since) * 1000;
+  }
+
+  /** Writes `stats-dump` into the work directory. The frozen time is that until now. */
+  write(dir: string): void {
+    this.thawed();
+    const { figures } = this;
+    const whole = (value: number): number => Math.round(value);
+    const entry = {
+      dump: {
+        freezing_time: whole(figures.freezing),
+        frozen_time: whole(figures.frozen),
+        memdump_time: whole(figures.memory),
+        memwrite_time: 0,
+        pages_scanned: figures.pages,
+        pages_skipped_parent: 0,
+        pages_written: figures.pages,
+        irmap_resolve: 0,
+        pages_lazy: 0,
+        page_pipes: 0,
+        page_pipe_bufs: 0,
+        shpages_scanned: figures.sharedPages,
+        shpages_skipped_parent: 0,
+        shpages_written: figures.sharedPages,
+      },
+    };
+    const name = imageName(Images.stats, 'dump');
+    writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name));
+  }
+}
+
+/** Writes `stats-restore` into the work directory. */
+export function writeRestoreStats(dir: string, figures: { forking: number; restore: number; pages: number }): void {
+  const name = imageName(Images.stats, 'restore');
+  const entry = {
+    restore: {
+      pages_compared: 0,
+      pages_skipped_cow: 0,
+      forking_time: Math.round(figures.forking),
+      restore_time: Math.round(figures.restore),
+      pages_restored: figures.pages,
+    },
+  };
+  writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name));
+}

@@ -1,0 +1,168 @@
+/** A task's address space: the mappings, the pages that are its own, and where its parts lie. */
+import { StasisError } from '../../base/errors.ts';
+import { O } from '../../kernel/constants/files.ts';
+import { auxvWords } from '../../kernel/proc/auxv.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import type { ProcVma } from '../../kernel/proc/smaps.ts';
+import { vmaName } from '../../kernel/proc/vmaname.ts';
+import type { Program } from '../../tracee/program.ts';
+import type { DumpTask, Json, PageRange, SeenTask, TaskKind } from '../contract.ts';
+import { rebuildMemory } from './rebuild.ts';
+import { addRange, intersect, scanOwnPages } from './scan.ts';
+import { anonymousEntry, fileEntryOf, isVvar, mergeVvar, type VmaDraft, VmaStatus } from './vma.ts';
+
+/** Why a mapping cannot be carried; undefined when it can. */
+function whyNot(vma: ProcVma): string | undefined {
+  const flags = vma.vmFlags;
+  const name = vmaName(vma.name);
+  if (flags?.has('um') || flags?.has('uw') || flags?.has('ui')) return 'it is watched by a userfaultfd';
+  if (flags?.has('ht') || name.kind === 'anonHuge') return 'huge pages (hugetlb) are not carried yet';
+  if (flags?.has('ss')) return 'shadow stacks are not carried yet';
+  switch (name.kind) {
+    case 'anonShmem':
+      return 'shared anonymous memory is not carried yet';
+    case 'sysv':
+      return 'SysV shared memory is not carried yet';
+    case 'memfd':
+      return 'a mapped memfd is not carried yet';
+    case 'aio':
+      return 'the ring of an AIO context is not carried yet';
+    case 'uprobes':
+      return 'it belongs to uprobes';
+    case 'anonInode':
+    case 'pseudo':
+      return `no kind of Stasis carries a mapping of ${vma.name}`;
+    default:
+      break;
+  }
+  const device = flags?.has('io') || flags?.has('pf');
+  return device && !isVvar(vma.name) ? 'device memory cannot be carried' : undefined;
+}
+
+function obstacles(task: SeenTask): StasisError[] {
+  return task.vmas.flatMap((vma) => {
+    const reason = whyNot(vma);
+    if (!reason) return [];
+    const resource = `mapping ${hex(vma.start)}-${hex(vma.end)} ${vma.name}`.trim();
+    return [new StasisError({ kind: 'unsupported', task: task.ref, resource, reason })];
+  });
+}
+
+const hex = (address: number): string => address.toString(16);
+
+/** How a mapped file must be opened again: a shared mapping that may become writable wants O_RDWR. */
+function openFlags(vma: ProcVma): number {
+  return vma.shared && (vma.vmFlags?.has('mw') ?? (vma.prot & 2) !== 0) ? O.RDWR : O.RDONLY;
+}
+
+function vmaEntries(task: DumpTask): VmaDraft[] {
+  const entries = task.vmas.map((vma) => {
+    if (vma.ino === 0n) return anonymousEntry(vma);
+    const flags = openFlags(vma);
+    const via = `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`;
+    return fileEntryOf(vma, task.context.files.idOfPath(task.ref, via, flags), flags);
+  });
+  return mergeVvar(entries);
+}
+
+/** Whether a mapping's own pages go into the image. The vvar pages and shared memory are not the task's alone. */
+function isStored(vma: ProcVma): boolean {
+  return !vma.shared && !isVvar(vma.name) && vma.name !== '[vsyscall]' && !vma.vmFlags?.has('dp');
+}
+
+/**
+ * What to store of the pages found. Ranges the task may not read itself are hidden: process_vm_readv() respects the
+ * protection, /proc/PID/mem does not. The vdso is stored whole, though its pages are the kernel's: where the kernel
+ * has changed at restore, the old image is needed.
+ */
+function toStore(own: readonly PageRange[], vmas: readonly ProcVma[]): { plain: PageRange[]; hidden: PageRange[] } {
+  const plain: PageRange[] = [];
+  const hidden: PageRange[] = [];
+  let next = 0;
+  for (const vma of vmas) {
+    const whole = rangeOf(vma);
+    while (next < own.length && endOf(own[next]) <= vma.start) next++;
+    if (!isStored(vma)) continue;
+    const into = (vma.prot & 1) === 0 ? hidden : plain;
+    if (vma.name === '[vdso]') {
+      into.push(whole);
+      continue;
+    }
+    for (let i = next; i < own.length; i++) {
+      const range = own[i];
+      if (!range || range.start >= vma.end) break;
+      const part = intersect(range, whole);
+      if (part) addRange(into, part.start, part.length);
+    }
+  }
+  return { plain, hidden };
+}
+
+function rangeOf(vma: ProcVma): PageRange {
+  return { start: vma.start, length: vma.end - vma.start };
+}
+
+function endOf(range: PageRange | undefined): number {
+  return range ? range.start + range.length : 0;
+}
+
+/** Names given with PR_SET_VMA_ANON_NAME and mappings locked on fault: CRIU's image has no place for them. */
+function extraOf(vmas: readonly ProcVma[]): Json {
+  const names: Record<string, string> = {};
+  const lockedOnFault: string[] = [];
+  for (const vma of vmas) {
+    const name = vmaName(vma.name);
+    if (name.kind === 'anon') names[hex(vma.start)] = name.label;
+    if (vma.vmFlags?.has('lf')) lockedOnFault.push(hex(vma.start));
+  }
+  const empty = Object.keys(names).length === 0 && lockedOnFault.length === 0;
+  return empty ? null : { names, lockedOnFault };
+}
+
+function capture(task: DumpTask, program: Program): () => void {
+  const { stat, mm } = task;
+  const brk = program.call('brk', 0);
+  Object.assign(mm, {
+    mm_start_code: stat.startCode,
+    mm_end_code: stat.endCode,
+    mm_start_data: stat.startData,
+    mm_end_data: stat.endData,
+    mm_start_stack: stat.startStack,
+    mm_start_brk: stat.startBrk,
+    mm_arg_start: stat.argStart,
+    mm_arg_end: stat.argEnd,
+    mm_env_start: stat.envStart,
+    mm_env_end: stat.envEnd,
+    exe_file_id: task.context.files.idOfPath(task.ref, `/proc/${task.pid}/exe`, O.RDONLY),
+    mm_saved_auxv: auxvWords(readProc(task.pid, 'auxv')),
+  });
+  const extra = extraOf(task.vmas);
+  if (extra !== null) task.extra.memory = extra;
+  return () => {
+    mm.mm_brk = program.result(brk);
+  };
+}
+
+function drain(task: DumpTask): void {
+  const own = scanOwnPages(task.pid, task.vmas);
+  task.mm.vmas = [...vmaEntries(task), ...own.guards.map(guardEntry)];
+  const { plain, hidden } = toStore(own.ranges, task.vmas);
+  task.context.pages.storeTask(task.pid, plain, hidden);
+}
+
+/** A guard region (MADV_GUARD_INSTALL) goes into the image as a mapping of its own kind. */
+function guardEntry(range: PageRange): VmaDraft {
+  return {
+    start: range.start,
+    end: range.start + range.length,
+    pgoff: 0,
+    shmid: 0,
+    prot: 0,
+    flags: 0,
+    status: VmaStatus.GUARD,
+    fd: 0,
+  };
+}
+
+/** The address space. */
+export const memory: TaskKind = { name: 'memory', obstacles, capture, drain, rebuild: { memory: rebuildMemory } };

@@ -1,0 +1,79 @@
+/** The vdso's symbol table, and the jumps that lead from an old vdso's entry points to the running kernel's. Pure. */
+
+const PT_DYNAMIC = 2;
+const DT_HASH = 4;
+const DT_STRTAB = 5;
+const DT_SYMTAB = 6;
+const STT_FUNC = 2;
+const SYMBOL = 24;
+
+/** Offsets of the functions a vdso image exports, by name; empty for what is no ELF with a symbol table. */
+export function vdsoFunctions(image: Uint8Array): Map<string, number> {
+  const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
+  const found = new Map<string, number>();
+  if (image.length < 64 || view.getUint32(0, false) !== 0x7f454c46) return found;
+  try {
+    const dynamic = dynamicTable(view);
+    const symbols = dynamic.get(DT_SYMTAB);
+    const strings = dynamic.get(DT_STRTAB);
+    const hash = dynamic.get(DT_HASH);
+    if (symbols === undefined || strings === undefined || hash === undefined) return found;
+    const count = view.getUint32(hash + 4, true); // nchain: as many as symbols
+    for (let i = 0; i < count; i++) {
+      const at = symbols + i * SYMBOL;
+      const value = Number(view.getBigUint64(at + 8, true));
+      if ((view.getUint8(at + 4) & 0xf) !== STT_FUNC || value === 0 || value >= image.length) continue;
+      found.set(nameAt(image, strings + view.getUint32(at, true)), value);
+    }
+  } catch {
+    // A RangeError: a table that points outside the image. Such an image has no functions we could trust.
+    return new Map();
+  }
+  return found;
+}
+
+function dynamicTable(view: DataView): Map<number, number> {
+  const tags = new Map<number, number>();
+  const headers = Number(view.getBigUint64(32, true));
+  const count = view.getUint16(56, true);
+  for (let i = 0; i < count; i++) {
+    const header = headers + i * 56;
+    if (view.getUint32(header, true) !== PT_DYNAMIC) continue;
+    const start = Number(view.getBigUint64(header + 8, true));
+    for (let at = start; view.getBigUint64(at, true) !== 0n; at += 16) {
+      tags.set(Number(view.getBigUint64(at, true)), Number(view.getBigUint64(at + 8, true)));
+    }
+  }
+  return tags;
+}
+
+function nameAt(image: Uint8Array, at: number): string {
+  const end = image.indexOf(0, at);
+  return Buffer.from(image.subarray(at, end)).toString('latin1');
+}
+
+/**
+ * Code of an old vdso with every entry point replaced by a jump to its namesake.
+ * Functions the new one lacks stay as they are; their names are returned, to be warned about.
+ */
+export function redirect(
+  old: Uint8Array,
+  current: Uint8Array,
+  currentAt: number,
+): { image: Uint8Array; lost: string[] } {
+  const image = old.slice();
+  const view = new DataView(image.buffer);
+  const targets = vdsoFunctions(current);
+  const lost: string[] = [];
+  for (const [name, offset] of vdsoFunctions(old)) {
+    const target = targets.get(name);
+    if (target === undefined || offset + 12 > image.length) {
+      lost.push(name);
+      continue;
+    }
+    image.set([0x48, 0xb8], offset); // mov rax, imm64
+    view.setBigUint64(offset + 2, BigInt(currentAt + target), true);
+    image.set([0xff, 0xe0], offset + 10); // jmp rax
+  }
+  return { image, lost };
+}

@@ -1,0 +1,148 @@
+/** General registers and the extended state (x86-64). */
+import { StasisError } from '../../base/errors.ts';
+import type { InputOf } from '../../images/message.ts';
+import type { UserX86RegsEntry, userX86RegsEntry } from '../../images/schema/core-x86.ts';
+import { March } from '../../images/schema/task.ts';
+import type { Registers } from '../../tracee/arch/arch.ts';
+import type { Program } from '../../tracee/program.ts';
+import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
+import { CARRIED, COMPONENTS, enabledFeatures, fromFpregs, toFpregs, usedFeatures, type XsaveLayout } from './xsave.ts';
+
+const EINTR = 4n;
+/** Segment selectors of a 32-bit program. */
+const USER32_CS = 0x23n;
+
+/** cpuid(0xD, n) for every component of interest, as calls of a program. */
+function askLayout(program: Program): () => XsaveLayout {
+  const asked = COMPONENTS.map(({ number }) => ({ number, at: program.cpuid(0xd, number) }));
+  return () => {
+    const layout = new Map<number, { offset: number; size: number }>();
+    for (const { number, at } of asked) {
+      const view = program.view(at, 16);
+      const size = view.getUint32(0, true);
+      if (size > 0) layout.set(number, { offset: view.getUint32(4, true), size });
+    }
+    return layout;
+  };
+}
+
+function obstaclesOf(task: DumpTask): void {
+  const cs = task.registers[task.tracee.arch.registerNames.indexOf('cs')];
+  if (cs === USER32_CS) {
+    throw new StasisError({ kind: 'unsupported', task: task.ref, reason: '32-bit programs are not carried yet' });
+  }
+}
+
+function capture(task: DumpTask, program: Program): () => void {
+  obstaclesOf(task);
+  const layout = askLayout(program);
+  const state = task.tracee.getExtendedState();
+  const more = usedFeatures(state) & ~CARRIED;
+  // What CRIU's message has no field for (AMX tiles): the whole buffer goes into a file of our own.
+  if (more !== 0n) task.extra.xsave = Buffer.from(state).toString('base64');
+  const gpregs = imageRegisters(task);
+  return () => {
+    task.core.mtype = March.X86_64;
+    task.core.thread_info = {
+      clear_tid_addr: task.core.thread_info?.clear_tid_addr ?? 0n,
+      gpregs,
+      fpregs: toFpregs(state, layout()),
+      tls: NO_TLS,
+    };
+  };
+}
+
+/** The three GDT entries of set_thread_area(), which 64-bit programs do not use; CRIU wants them all. */
+const NO_TLS = [12, 13, 14].map((entry_number) => ({
+  entry_number,
+  base_addr: 0,
+  limit: 0,
+  seg_32bit: false,
+  contents_h: false,
+  contents_l: false,
+  read_exec_only: true,
+  limit_in_pages: false,
+  seg_not_present: true,
+  usable: false,
+}));
+
+/**
+ * Registers as CRIU saves them: an interrupted call is set back to be made again; one with a restart block, which
+ * lives in the kernel, fails with EINTR (kinds/restart does better where Stasis itself restores).
+ */
+function imageRegisters(task: DumpTask): InputOf<typeof userX86RegsEntry> {
+  const { arch } = task.tracee;
+  const found = arch.interrupted(task.registers);
+  const words = task.registers.slice();
+  const at = (name: string): number => arch.registerNames.indexOf(name);
+  if (found && found.result === 516) {
+    words[at('ax')] = BigInt.asUintN(64, -EINTR);
+  } else if (found) {
+    words[at('ax')] = BigInt(found.nr);
+    words[at('ip')] = (words[at('ip')] ?? 0n) - 2n;
+  }
+  const entry = Object.fromEntries(arch.registerNames.map((name, i) => [name, words[i] ?? 0n]));
+  return { ...(entry as Omit<UserX86RegsEntry, 'mode'>), mode: 1 };
+}
+
+/** The registers a task is to go on with. */
+export function finalRegisters(task: RestoreTask): Registers {
+  const info = task.core.thread_info;
+  if (!info) {
+    throw new StasisError({
+      kind: 'unsupported',
+      task: task.ref,
+      resource: `core-${task.pid}.img`,
+      reason: 'the image is of another processor architecture',
+    });
+  }
+  const { arch } = task.seed.tracee;
+  const words = new BigUint64Array(arch.registerCount);
+  const saved = info.gpregs as unknown as Record<string, bigint>;
+  arch.registerNames.forEach((name, i) => {
+    words[i] = saved[name] ?? 0n;
+  });
+  // Saved outside of any call: the kernel must not think that there is one to be restarted.
+  words[arch.registerNames.indexOf('orig_ax')] = 0xffff_ffff_ffff_ffffn;
+  return words;
+}
+
+function rebuild(task: RestoreTask): void {
+  const info = task.core.thread_info;
+  if (!info) return;
+  const layout = askLayout(task.batch.reserve(COMPONENTS.length, 256));
+  task.batch.after(() => {
+    const { tracee } = task.seed;
+    const template = tracee.getExtendedState();
+    const whole = savedWhole(task, template);
+    if (whole) return tracee.setExtendedState(whole);
+    const { state, missing } = fromFpregs(info.fpregs, template, layout());
+    if (missing.length > 0) {
+      throw new StasisError({
+        kind: 'conflict',
+        task: task.ref,
+        resource: `XSAVE component ${missing.join(', ')}`,
+        reason: 'the program uses processor state that this processor does not have',
+      });
+    }
+    return tracee.setExtendedState(state);
+  });
+}
+
+/** The buffer kept whole at the dump, if this processor's has the same shape. */
+function savedWhole(task: RestoreTask, template: Uint8Array): Uint8Array | undefined {
+  const text = task.extra.xsave;
+  if (typeof text !== 'string') return undefined;
+  const state = new Uint8Array(Buffer.from(text, 'base64'));
+  const same = state.length === template.length && enabledFeatures(state) === enabledFeatures(template);
+  if (same) return state;
+  throw new StasisError({
+    kind: 'conflict',
+    task: task.ref,
+    resource: 'extended processor state',
+    reason: 'the program uses processor state (AMX) that this processor has in another form or not at all',
+  });
+}
+
+/** Registers. */
+export const registers: TaskKind = { name: 'registers', capture, rebuild: { last: rebuild } };
