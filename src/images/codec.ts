@@ -50,7 +50,7 @@ function readFields(reader: Reader, message: Message, depth: number): Fields {
   const { byNumber, required, repeated } = layoutOf(message);
   const start = reader.pos;
   const out: Fields = {};
-  for (const name of repeated) out[name] = [];
+  for (let i = 0; i < repeated.length; i++) out[repeated[i] as string] = [];
   let missing = required.length;
   while (reader.pos < reader.end) {
     reader.message = message.name;
@@ -66,11 +66,11 @@ function readFields(reader: Reader, message: Message, depth: number): Fields {
     reader.field = name;
     if (tag !== slot.tag) throw reader.error(`wire type ${tag & 7} where ${slot.tag & 7} belongs`, at);
     if (label === 'repeated') {
-      (out[name] as unknown[]).push(readValue(reader, slot, depth));
+      readList(reader, slot, out[name] as unknown[], depth);
     } else {
       if (out[name] !== undefined) throw reader.error('occurs twice', at);
       if (label === 'required') missing--;
-      out[name] = readValue(reader, slot, depth);
+      out[name] = slot.type ? slot.type.read(reader) : readNested(reader, slot, depth);
     }
   }
   if (missing > 0) {
@@ -81,8 +81,15 @@ function readFields(reader: Reader, message: Message, depth: number): Fields {
   return out;
 }
 
-function readValue(reader: Reader, slot: Slot, depth: number): unknown {
-  if (slot.type) return slot.type.read(reader);
+/** Reads an element, and those that follow at once: registers come by the hundred. */
+function readList(reader: Reader, slot: Slot, list: unknown[], depth: number): void {
+  const { type, tag } = slot;
+  do {
+    list.push(type ? type.read(reader) : readNested(reader, slot, depth));
+  } while (reader.accept(tag));
+}
+
+function readNested(reader: Reader, slot: Slot, depth: number): Fields {
   const length = reader.length();
   const outer = reader.end;
   reader.end = reader.pos + length;
@@ -112,18 +119,15 @@ function writeFields(writer: Writer, message: Message, value: Fields, depth: num
       if (slot.label === 'required') throw writer.error('required field is missing');
     } else if (slot.label === 'repeated') {
       const list = field as readonly unknown[];
-      for (let j = list.length - 1; j >= 0; j--) writeValue(writer, message, slot, list[j], depth);
+      for (let j = list.length - 1; j >= 0; j--) writeValue(writer, slot, list[j], depth);
     } else {
-      writeValue(writer, message, slot, field, depth);
+      writeValue(writer, slot, field, depth);
     }
   }
 }
 
-function writeValue(writer: Writer, message: Message, slot: Slot, value: unknown, depth: number): void {
+function writeValue(writer: Writer, slot: Slot, value: unknown, depth: number): void {
   if (slot.type) {
-    // Nested messages move the writer's place; repeated ones come back here.
-    writer.message = message.name;
-    writer.field = slot.name;
     slot.type.write(writer, value as never);
   } else {
     const before = writer.length;

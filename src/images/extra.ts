@@ -10,16 +10,24 @@ import { type IpcMsg, type IpcMsgEntry, type IpcSemEntry, type IpcShmEntry, ipcM
 import type { SkPacketEntry, TcpStreamEntry } from './schema/sockets.ts';
 import type { Reader, Writer } from './wire.ts';
 
+/**
+ * What a blob is, for crit's JSON: bytes; a file's content, whose size is no news beside it; a memory segment; the
+ * queues of a connection; the values of semaphores; messages.
+ */
+export type ExtraForm = 'bytes' | 'content' | 'segment' | 'queues' | 'values' | 'messages';
+
 /** How the blob after a message is read and written. */
 export interface ExtraCodec<M, E> {
+  readonly form: ExtraForm;
   /** Undefined where this message has no blob. */
   read(reader: Reader, message: M): E | undefined;
   /** Writes in front of what is there; throws if the blob does not fit its message. */
   write(writer: Writer, message: M, extra: E | undefined): void;
 }
 
-function plainBytes<M>(sizeOf: (message: M) => number): ExtraCodec<M, Uint8Array> {
+function plainBytes<M>(sizeOf: (message: M) => number, form: ExtraForm = 'bytes'): ExtraCodec<M, Uint8Array> {
   return {
+    form,
     read: (reader, message) => reader.raw(sizeOf(message)),
     write: (writer, message, extra = new Uint8Array()) => {
       expectSize(writer, extra.length, sizeOf(message));
@@ -49,6 +57,7 @@ export interface TcpQueues {
 
 /** Received and not yet read bytes, then unsent and unacknowledged ones. */
 export const tcpQueues: ExtraCodec<TcpStreamEntry, TcpQueues> = {
+  form: 'queues',
   read: (reader, message) => ({ inq: reader.raw(message.inq_len), outq: reader.raw(message.outq_len) }),
   write: (writer, message, extra) => {
     const { inq, outq } = extra ?? { inq: new Uint8Array(), outq: new Uint8Array() };
@@ -61,6 +70,7 @@ export const tcpQueues: ExtraCodec<TcpStreamEntry, TcpQueues> = {
 
 /** A deleted file's content: all that follows, unless the message says it comes in chunks. */
 export const ghostContent: ExtraCodec<GhostFileEntry, Uint8Array> = {
+  form: 'content',
   read: (reader, message) => (message.chunks ? undefined : reader.raw(reader.end - reader.pos)),
   write: (writer, message, extra) => {
     if (message.chunks && extra) throw writer.error('content beside chunks');
@@ -69,10 +79,14 @@ export const ghostContent: ExtraCodec<GhostFileEntry, Uint8Array> = {
 };
 
 /** One piece of a deleted file with holes. */
-export const ghostChunk: ExtraCodec<GhostChunkEntry, Uint8Array> = plainBytes((message) => Number(message.len));
+export const ghostChunk: ExtraCodec<GhostChunkEntry, Uint8Array> = plainBytes(
+  (message) => Number(message.len),
+  'content',
+);
 
 /** A semaphore array's values: 16 bits each, padded to eight bytes. */
 export const semValues: ExtraCodec<IpcSemEntry, Uint16Array> = {
+  form: 'values',
   read: (reader, message) => {
     const blob = reader.raw(padded(message.nsems * 2, 8));
     const view = new DataView(blob.buffer, blob.byteOffset, blob.length);
@@ -95,6 +109,7 @@ export interface QueuedMessage {
 
 /** A message queue's messages: each a length, an ipc_msg, and its data padded to eight bytes. */
 export const queuedMessages: ExtraCodec<IpcMsgEntry, QueuedMessage[]> = {
+  form: 'messages',
   read: (reader, queue) => {
     const messages: QueuedMessage[] = [];
     for (let i = 0; i < queue.qnum; i++) {
@@ -118,8 +133,9 @@ export const queuedMessages: ExtraCodec<IpcMsgEntry, QueuedMessage[]> = {
 
 /** A System V segment's memory, padded to four bytes, unless it is stored as pages. */
 export const segmentBytes: ExtraCodec<IpcShmEntry, Uint8Array> = {
+  form: 'segment',
   read: (reader, message) => {
-    if (message.in_pagemaps) return undefined;
+    if (message.in_pagemaps) return new Uint8Array();
     const size = Number(message.size);
     const data = reader.raw(size);
     reader.raw(padded(size, 4) - size);

@@ -86,6 +86,13 @@ export class Reader {
     return this.low;
   }
 
+  /** Passes over this tag if it is a short one and what comes next. */
+  accept(tag: number): boolean {
+    if (tag >= 0x80 || this.pos >= this.end || this.bytes[this.pos] !== tag) return false;
+    this.pos++;
+    return true;
+  }
+
   uint64(): bigint {
     this.varint();
     const { low, high } = this;
@@ -251,8 +258,9 @@ export class Writer {
   /** A varint of a non-negative safe integer. */
   varint(value: number): void {
     if (value < 0x80) {
-      const at = this.room(1);
-      this.buffer[at] = value;
+      if (this.pos > 0) this.pos--;
+      else this.room(1);
+      this.buffer[this.pos] = value;
       return;
     }
     let size = 2;

@@ -1,0 +1,191 @@
+/** `crit x`: what the images of a folder hold together: the process tree, its descriptors, mappings, stored pages. */
+
+import { nameOf } from '../images/display.ts';
+import { ImageError } from '../images/error.ts';
+import { ImageSet } from '../images/image-set.ts';
+import { Images } from '../images/kinds.ts';
+import { encodeQuoted } from '../images/quoted-printable.ts';
+import { FdTypes, type FileEntry } from '../images/schema/files.ts';
+import type { MmEntry, VmaEntry } from '../images/schema/memory.ts';
+import type { PstreeEntry } from '../images/schema/tree.ts';
+import type { UnknownFieldReporter } from '../images/wire.ts';
+
+/** What can be asked for. */
+export const VIEWS = ['ps', 'fds', 'mems', 'rss'] as const;
+
+type View = (typeof VIEWS)[number];
+
+/** Whether this names one of {@link VIEWS}. */
+export function isView(name: string): name is View {
+  return (VIEWS as readonly string[]).includes(name);
+}
+
+/** Prints a view of the images in `dir`. Throws ImageError for missing and damaged images. */
+export function exploreImages(
+  dir: string,
+  view: View,
+  onUnknown: UnknownFieldReporter,
+  print: (text: string) => void,
+): void {
+  const images = new ImageSet(dir, onUnknown);
+  const tasks = images.read(Images.pstree);
+  if (tasks.length === 0) throw new ImageError({ file: images.path(Images.pstree), reason: 'image is missing' });
+  const lines = view === 'ps' ? listTree(images, tasks) : listTasks(new Explorer(images), tasks, view);
+  for (const line of lines) print(`${line}\n`);
+}
+
+function* listTree(images: ImageSet, tasks: readonly PstreeEntry[]): Generator<string> {
+  const children = new Map<number, PstreeEntry[]>();
+  for (const task of tasks) children.set(task.ppid, [...(children.get(task.ppid) ?? []), task]);
+  function* subtree(task: PstreeEntry, depth: number): Generator<string> {
+    const { tc } = images.readOne(Images.core, task.pid);
+    const ids = [task.pid, task.pgid, task.sid].map((id) => String(id).padStart(7)).join('');
+    yield `${ids}   ${' '.repeat(4 * depth)}${tc?.comm ?? ''}`;
+    for (const child of children.get(task.pid) ?? []) yield* subtree(child, depth + 1);
+  }
+  yield `${['PID', 'PGID', 'SID'].map((title) => title.padStart(7)).join('')}   COMM`;
+  for (const root of children.get(0) ?? []) yield* subtree(root, 0);
+}
+
+function* listTasks(
+  explorer: Explorer,
+  tasks: readonly PstreeEntry[],
+  view: 'fds' | 'mems' | 'rss',
+): Generator<string> {
+  for (const { pid } of tasks) {
+    yield String(pid);
+    for (const line of explorer[view](pid)) yield `\t${line}`;
+  }
+}
+
+// vma_entry.status, as far as it is shown.
+const VMA_REGULAR = 1 << 0;
+const VMA_STACK = 1 << 1;
+const VMA_VSYSCALL = 1 << 2;
+const VMA_VDSO = 1 << 3;
+const VMA_FILE_SHARED = 1 << 7;
+const VMA_FILE = (1 << 6) | VMA_FILE_SHARED;
+const VMA_SHARED_ANON = 1 << 8;
+const VMA_SYSV = 1 << 10;
+const VMA_SOCKET = 1 << 11;
+const MAP_GROWSDOWN = 0x100;
+const PAGE_SHIFT = 12n;
+
+/** The views of single tasks; each is empty for a task that has nothing of the kind, as a zombie. */
+class Explorer {
+  private readonly images: ImageSet;
+  private filesById: Map<number, FileEntry> | undefined;
+  /** Shared segments are numbered as they come. */
+  private readonly segments = new Map<bigint, number>();
+
+  constructor(images: ImageSet) {
+    this.images = images;
+  }
+
+  /** Descriptors, working directory and root. */
+  *fds(pid: number): Generator<string> {
+    const [ids] = this.images.read(Images.ids, pid);
+    if (!ids) return;
+    for (const { fd, type, id } of this.images.read(Images.fdinfo, ids.files_id)) {
+      yield `${String(fd).padStart(7)}: ${this.fileName(type, id)}`;
+    }
+    const [fs] = this.images.read(Images.fs, pid);
+    if (!fs) return;
+    yield `    cwd: ${this.fileName(FdTypes.REG, fs.cwd_id)}`;
+    yield `   root: ${this.fileName(FdTypes.REG, fs.root_id)}`;
+  }
+
+  /** The executable and all mappings. */
+  *mems(pid: number): Generator<string> {
+    const [mm] = this.images.read(Images.mm, pid);
+    if (!mm) return;
+    yield `${'exe'.padEnd(36)}    ${this.fileName(FdTypes.REG, mm.exe_file_id)}`;
+    for (const vma of mm.vmas) {
+      const protection = [vma.prot & 1 ? 'r' : '-', vma.prot & 2 ? 'w' : '-', vma.prot & 4 ? 'x' : '-'].join('');
+      const range = `${address(vma.start)}-${address(vma.end)}`;
+      yield `${range.padEnd(36)}${protection}${this.mapping(vma)}${vma.status & VMA_REGULAR ? '' : ' *'}`;
+    }
+  }
+
+  private mapping({ status, flags, shmid, pgoff }: VmaEntry): string {
+    if (status & VMA_SYSV) return ` ips[${this.segment(shmid)}]`;
+    if (status & VMA_SHARED_ANON) return ` shmem[${this.segment(shmid)}]`;
+    if (status & VMA_SOCKET) return ` packet[${this.segment(shmid)}]`;
+    if (status & VMA_FILE) {
+      const offset = pgoff === 0n ? '' : ` + 0x${pgoff.toString(16)}`;
+      return ` ${this.fileName(FdTypes.REG, Number(shmid))}${offset}${status & VMA_FILE_SHARED ? ' (s)' : ''}`;
+    }
+    if (status & VMA_STACK) return ' [stack]';
+    if (status & VMA_VSYSCALL) return ' [vsyscall]';
+    if (status & VMA_VDSO) return ' [vdso]';
+    return flags & MAP_GROWSDOWN ? ' [stack?]' : '';
+  }
+
+  private segment(shmid: bigint): string {
+    let number = this.segments.get(shmid);
+    if (number === undefined) {
+      number = this.segments.size + 1;
+      this.segments.set(shmid, number);
+    }
+    return number.toString(16);
+  }
+
+  /** The runs of stored pages, each with the mappings it lies in; `~` stands for the mapping of the run before. */
+  *rss(pid: number): Generator<string> {
+    const [mm] = this.images.read(Images.mm, pid);
+    const map = this.images.readPagemap(Images.pagemap, pid);
+    if (!mm || !map) return;
+    let next = 0;
+    let shown: VmaEntry | undefined;
+    for (const run of map.runs) {
+      const start = BigInt(run.start);
+      const end = start + (BigInt(run.pages) << PAGE_SHIFT);
+      const within: VmaEntry[] = [];
+      while (before(mm, next, start)) next++;
+      for (let i = next; i < mm.vmas.length; i++) {
+        const vma = mm.vmas[i] as VmaEntry;
+        if (vma.start >= end) break;
+        within.push(vma);
+      }
+      const label = `\t${start.toString(16)} / ${String(run.pages).padEnd(8)}`.padEnd(24);
+      const columns = within.map((vma) => (vma === shown ? ' ~' : this.residence(vma)));
+      shown = within.at(-1) ?? shown;
+      yield `${label}${columns.map((column) => `${column}\n\t${' '.repeat(23)}`).join('')}`.slice(1);
+    }
+  }
+
+  private residence(vma: VmaEntry): string {
+    const pages = String((vma.end - vma.start) >> PAGE_SHIFT).padEnd(8);
+    const file = vma.status & VMA_FILE ? ` ${this.fileName(FdTypes.REG, Number(vma.shmid))}` : '';
+    return ` ${address(vma.start)} / ${pages}${file}`;
+  }
+
+  private fileName(type: number, id: number): string {
+    const file = this.file(id);
+    if (type === FdTypes.REG) return file?.reg?.name || 'unknown path';
+    if (type === FdTypes.PIPE) return `pipe[${file?.pipe ? file.pipe.pipe_id : '?'}]`;
+    if (type !== FdTypes.UNIXSK) return `${typeName(type)}.${id}`;
+    if (!file?.usk) return 'unix[?]';
+    const { ino, peer, name } = file.usk;
+    return `unix[${ino} (${peer})${name.length > 0 ? ` ${encodeQuoted(name)}` : ''}]`;
+  }
+
+  private file(id: number): FileEntry | undefined {
+    this.filesById ??= new Map(this.images.read(Images.files).map((file) => [file.id, file]));
+    return this.filesById.get(id);
+  }
+}
+
+/** Whether the mapping at `index` ends at or before `start`. */
+function before(mm: MmEntry, index: number, start: bigint): boolean {
+  const vma = mm.vmas[index];
+  return vma !== undefined && vma.end <= start;
+}
+
+function address(value: bigint): string {
+  return value.toString(16).padStart(8, '0');
+}
+
+function typeName(type: number): string {
+  return nameOf(FdTypes, type) ?? String(type);
+}
