@@ -39,7 +39,7 @@ export function complaint(file, imported) {
 /** The modules a source text imports, static, dynamic and required. */
 export function importsOf(text) {
   const code = text.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
-  const pattern = /\b(?:from|import|require)\s*\(?\s*(['"])([^'"\n]+)\1/g;
+  const pattern = /(?<![.\w])(?:from|import|require)\s*\(?\s*(['"])([^'"\n]+)\1/g;
   return [...code.matchAll(pattern)].map((match) => match[2]);
 }
 

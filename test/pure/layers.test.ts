@@ -43,6 +43,7 @@ test('finds every kind of import', () => {
     export { d } from './d.ts';
     const e = await import('./e.ts');
     const f = require('f');
+    scripts.require('not');
     // import './not.ts'
     /* from './nor.ts' */`;
   expect(importsOf(text)).toEqual(['./a.ts', './b.ts', './c.ts', './d.ts', './e.ts', 'f']);
