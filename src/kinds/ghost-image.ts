@@ -7,7 +7,7 @@ import { COMMON_MAGIC } from '../images/magic.ts';
 import { type GhostFileEntry, ghostChunkEntry, ghostFileEntry } from '../images/schema/files.ts';
 import { AT, O, SEEK } from '../kernel/constants/files.ts';
 import { addressOf } from '../kernel/ffi.ts';
-import { statusOf } from '../kernel/layouts/statx.ts';
+import { statusOf } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
 /** More than any message here: a path and a few numbers. */

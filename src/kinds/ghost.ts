@@ -12,7 +12,7 @@ import { ghostChunkEntry, type ghostFileEntry } from '../images/schema/files.ts'
 import { AT, O, S_IF, SEEK } from '../kernel/constants/files.ts';
 import { userDev } from '../kernel/devnum.ts';
 import { addressOf } from '../kernel/ffi.ts';
-import { type FileStatus, statusOf } from '../kernel/layouts/statx.ts';
+import { type FileStatus, statusOf } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { DumpContext, OpenFile } from './contract.ts';
 import { obstacle } from './whereabouts.ts';

@@ -2,7 +2,7 @@
 import { StasisError } from '../base/errors.ts';
 import type { RegFileEntry } from '../images/schema/files.ts';
 import { F, O, S_IF, SEEK } from '../kernel/constants/files.ts';
-import { type FileStatus, statusOf } from '../kernel/layouts/statx.ts';
+import { type FileStatus, statusOf } from '../kernel/statx.ts';
 import { Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { buildIdWords } from './build-id.ts';
 import type { RestoreContext } from './contract.ts';

@@ -5,8 +5,8 @@
 import { StasisError } from '../base/errors.ts';
 import { encodeText } from '../base/text.ts';
 import { AT, S_IF } from '../kernel/constants/files.ts';
-import { statusAt } from '../kernel/layouts/statx.ts';
 import { splitDeleted } from '../kernel/proc/common.ts';
+import { statusAt } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, OpenFile } from './contract.ts';
 

@@ -1,6 +1,10 @@
-/** `struct statx` (include/uapi/linux/stat.h), which is the same on all architectures, unlike `struct stat`. */
-import { AT, STATX } from '../constants/files.ts';
-import { arenaAddress, arenaPath, arenaView, ERRNO, SyscallError, trySyscall } from '../syscall.ts';
+/**
+ * What the kernel knows of a file, by statx(2), whose struct is the same on all architectures. Read field by field: this
+ * is called for every open file.
+ */
+import { AT, STATX } from './constants/files.ts';
+import { Statx } from './layouts/files.ts';
+import { arenaAddress, arenaPath, arenaView, ERRNO, SyscallError, trySyscall } from './syscall.ts';
 
 /** What is known of a file. Device numbers are in the kernel's form: major << 20 | minor. */
 export interface FileStatus {
@@ -51,23 +55,24 @@ function statx(dirfd: number, path: string, flags: number): FileStatus | number 
 }
 
 function decode(at: number): FileStatus {
+  const { offsets } = Statx;
   const u32 = (offset: number): number => arenaView.getUint32(at + offset, true);
   const u64 = (offset: number): number => Number(arenaView.getBigUint64(at + offset, true));
   const device = (offset: number): number => ((u32(offset) << 20) | u32(offset + 4)) >>> 0;
   const time = (offset: number): bigint =>
     arenaView.getBigInt64(at + offset, true) * 1_000_000_000n + BigInt(u32(offset + 8));
   return {
-    nlink: u32(16),
-    uid: u32(20),
-    gid: u32(24),
-    mode: arenaView.getUint16(at + 28, true),
-    ino: u64(32),
-    size: u64(40),
-    blocks: u64(48),
-    atime: time(64),
-    mtime: time(112),
-    rdev: device(128),
-    dev: device(136),
-    mntId: (u32(0) & STATX.MNT_ID) !== 0 ? u64(144) : 0,
+    nlink: u32(offsets.nlink),
+    uid: u32(offsets.uid),
+    gid: u32(offsets.gid),
+    mode: arenaView.getUint16(at + offsets.mode, true),
+    ino: u64(offsets.ino),
+    size: u64(offsets.size),
+    blocks: u64(offsets.blocks),
+    atime: time(offsets.atime),
+    mtime: time(offsets.mtime),
+    rdev: device(offsets.rdevMajor),
+    dev: device(offsets.devMajor),
+    mntId: (u32(offsets.mask) & STATX.MNT_ID) !== 0 ? u64(offsets.mntId) : 0,
   };
 }
