@@ -7,6 +7,8 @@ import { ImageSetWriter } from '../images/image-set.ts';
 import { type ImageKind, imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
 import type { InputOf, Message } from '../images/message.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { parseStat } from '../kernel/proc/stat.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, CoreDraft, DumpContext, DumpTask, Json, SeenTask } from '../kinds/contract.ts';
 import { taskKinds } from '../kinds/registry.ts';
@@ -19,6 +21,7 @@ import { Observation } from './observe.ts';
 import { Pages } from './pages.ts';
 import { obstaclesOf } from './preflight.ts';
 import { ActionScripts } from './scripts.ts';
+import { observeSleep } from './sleep.ts';
 import { DumpClock, type DumpFigures } from './stats.ts';
 
 /** What to dump, where to, and what becomes of it. */
@@ -48,12 +51,13 @@ export function dump(options: DumpOptions): DumpOutcome {
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
   preflight(options.pid, options.carry);
   scripts.require('pre-dump', options.pid);
+  const sleep = observeSleep(options.pid, parseStat(readProc(options.pid, 'stat')).processor);
   using images = new ImageSetWriter(options.imagesDir);
   using undo = new UndoStack();
   const clock = new DumpClock();
   using tracee = freeze(options);
   clock.frozen();
-  const pages = saveTask(tracee, options, images, undo);
+  const pages = saveTask({ tracee, sleep, frozenAt: performance.now() }, options, images, undo);
   clock.counted(pages);
   commit(images);
   clock.write(options.workDir);
@@ -87,8 +91,11 @@ function freeze(options: DumpOptions): Tracee {
   }
 }
 
+/** A task that stands still. */
+type Frozen = Pick<DumpTask, 'tracee' | 'sleep' | 'frozenAt'>;
+
 /** Everything about one frozen task, into its images. */
-function saveTask(tracee: Tracee, options: DumpOptions, images: ImageSetWriter, undo: UndoStack): Pages {
+function saveTask(frozen: Frozen, options: DumpOptions, images: ImageSetWriter, undo: UndoStack): Pages {
   using seen = new Observation(options.pid, options.carry);
   // The task may have changed between the preflight and the freeze.
   requireCarriable(seen);
@@ -97,7 +104,7 @@ function saveTask(tracee: Tracee, options: DumpOptions, images: ImageSetWriter, 
   const shared = new SharedImages();
   const context = makeContext(options.carry, images, files, pages, shared, undo);
   files.attach(context);
-  const task = makeTask(seen, tracee, context);
+  const task = makeTask(seen, frozen, context);
   askTask(task, seen);
   for (const kind of taskKinds) kind.drain?.(task);
   writeTask(task, images, files);
@@ -119,7 +126,8 @@ function askTask(task: MutableDumpTask, seen: Observation): void {
 /** DumpTask, while the engine still fills it in. */
 type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] };
 
-function makeTask(seen: Observation, tracee: Tracee, context: DumpContext): MutableDumpTask {
+function makeTask(seen: Observation, frozen: Frozen, context: DumpContext): MutableDumpTask {
+  const { tracee } = frozen;
   const mask = getSignalMask(tracee.pid);
   const core: CoreDraft = {
     mtype: 0,
@@ -150,7 +158,7 @@ function makeTask(seen: Observation, tracee: Tracee, context: DumpContext): Muta
     fds: seen.fds,
     options: seen.options,
     context,
-    tracee,
+    ...frozen,
     registers: tracee.getRegisters(),
     core,
     mm: { vmas: [], aios: [] },

@@ -6,7 +6,7 @@ import { UndoStack } from '../base/undo.ts';
 import { ImageSet } from '../images/image-set.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/contract.ts';
-import { fileKinds, finalRegisters, taskKinds } from '../kinds/registry.ts';
+import { fileKinds, finalRegisters, remakeInterruptedCall, taskKinds } from '../kinds/registry.ts';
 import { Batch } from '../tracee/batch.ts';
 import { findGap } from '../tracee/gap.ts';
 import { closeAll } from '../tracee/handover.ts';
@@ -118,9 +118,10 @@ function rebuild(task: RestoreTask): void {
 /** The last step: nothing of ours is left in the task, and it runs. Past this point there is no way back. */
 function go(task: RestoreTask, options: RestoreOptions): void {
   const { tracee } = task.seed;
+  const call = remakeInterruptedCall(task);
   leaveSeed(task);
   setSignalMask(task.pid, task.core.thread_core?.blk_sigset ?? task.core.tc?.blk_sigset ?? 0n);
-  tracee.setRegisters(finalRegisters(task));
+  tracee.setRegisters(finalRegisters(task, call));
   const stop = options.leaveStopped ? 19 : task.core.tc?.task_state === 6 ? (task.core.tc.stop_signo ?? 19) : 0;
   if (stop !== 0) trySyscall('kill', task.pid, stop);
   tracee.detach();

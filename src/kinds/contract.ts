@@ -125,10 +125,20 @@ export interface DumpContext {
   undo(work: () => void): void;
 }
 
+/** What a task was asleep in before it was frozen, and since when (on performance.now()'s clock). */
+export interface Sleep {
+  readonly nr: number;
+  readonly args: readonly bigint[];
+  readonly since: number;
+}
+
 /** A frozen task being dumped. */
 export interface DumpTask extends SeenTask {
   readonly context: DumpContext;
   readonly tracee: Tracee;
+  /** When the task was frozen, on performance.now()'s clock. */
+  readonly frozenAt: number;
+  readonly sleep: Sleep | undefined;
   /** Registers at the stop, untouched. */
   readonly registers: Registers;
   readonly core: CoreDraft;

@@ -8,12 +8,13 @@ import { pidfdKind } from './pidfd/kind.ts';
 import { pipeKind } from './pipe/kind.ts';
 import { registers } from './registers/kind.ts';
 import { regular } from './regular/kind.ts';
+import { restart } from './restart/kind.ts';
 import { session } from './session/kind.ts';
 import { signalfdKind } from './signalfd/kind.ts';
 import { timerfdKind } from './timerfd/kind.ts';
 
 /** Kinds of task state, in the order they are captured and, within a phase, rebuilt. */
-export const taskKinds: readonly TaskKind[] = [session, registers, fs, memory];
+export const taskKinds: readonly TaskKind[] = [session, registers, restart, fs, memory];
 
 /** Kinds of open files; the first that recognises a descriptor has it. */
 export const fileKinds: readonly FileKind[] = [
@@ -27,3 +28,4 @@ export const fileKinds: readonly FileKind[] = [
 ];
 
 export { finalRegisters } from './registers/kind.ts';
+export { remakeInterruptedCall } from './restart/kind.ts';

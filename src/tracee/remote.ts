@@ -2,8 +2,8 @@
 import { addressOf } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import type { Registers } from './arch/arch.ts';
-import { AREA, Program } from './program.ts';
-import { PTRACE } from './ptrace.ts';
+import { AREA, Program, Ref } from './program.ts';
+import { PTRACE, ptrace } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
 
 /** A task that executes programs for us. */
@@ -66,6 +66,33 @@ export class Remote {
       throw program.failure(tracee.pid, counter, errno);
     }
     return program;
+  }
+
+  /**
+   * Runs a program whose last call sleeps, and interrupts it in there. Answers the call's result: one of the kernel's
+   * restart codes if it was still asleep.
+   */
+  runInterrupted(program: Program): number {
+    const { tracee } = this;
+    const last = program.start + (program.calls - 1) * 64;
+    this.start(program);
+    for (;;) {
+      ptrace(PTRACE.INTERRUPT, tracee.pid);
+      let ended = false;
+      tracee.waitUntil(PTRACE.CONT, (stop) => {
+        ended = stop.kind === 'signal' && stop.signal === this.#endSignal;
+        return ended || stop.kind === 'event';
+      });
+      const registers = tracee.getRegisters();
+      // Interrupted on the way to the call: on with it.
+      if (!ended && !(tracee.arch.programCounter(registers) === last && tracee.arch.interrupted(registers))) {
+        this.resume();
+        continue;
+      }
+      if (!ended) return tracee.arch.result(registers);
+      this.#transfer('process_vm_readv', program);
+      return program.result(new Ref(program.calls - 1));
+    }
   }
 
   /** Copies entries and heap there (writev) or back (readv), in one system call. */

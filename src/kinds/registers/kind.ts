@@ -85,8 +85,11 @@ function imageRegisters(task: DumpTask): InputOf<typeof userX86RegsEntry> {
   return { ...(entry as Omit<UserX86RegsEntry, 'mode'>), mode: 1 };
 }
 
-/** The registers a task is to go on with. */
-export function finalRegisters(task: RestoreTask): Registers {
+/**
+ * The registers a task is to go on with. `call` is the interrupted system call that was made again (kinds/restart):
+ * the kernel restarts it, or it has ended meanwhile.
+ */
+export function finalRegisters(task: RestoreTask, call?: { nr: number; result: number }): Registers {
   const info = task.core.thread_info;
   if (!info) {
     throw new StasisError({
@@ -103,7 +106,8 @@ export function finalRegisters(task: RestoreTask): Registers {
     words[i] = saved[name] ?? 0n;
   });
   // Saved outside of any call: the kernel must not think that there is one to be restarted.
-  words[arch.registerNames.indexOf('orig_ax')] = 0xffff_ffff_ffff_ffffn;
+  words[arch.registerNames.indexOf('orig_ax')] = BigInt.asUintN(64, BigInt(call?.nr ?? -1));
+  if (call) words[arch.registerNames.indexOf('ax')] = BigInt.asUintN(64, BigInt(call.result));
   return words;
 }
 
