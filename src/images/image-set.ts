@@ -23,12 +23,12 @@ const MAX_IMAGE_SIZE = 1024 * 1024 * 1024;
 /** Reads the images of one folder. An absent image is an empty one. */
 export class ImageSet {
   readonly dir: string;
-  private readonly options: { readonly onUnknown: UnknownFieldReporter | undefined };
+  readonly onUnknown: UnknownFieldReporter | undefined;
 
   /** `onUnknown` is told of fields a newer program wrote; without it they are errors. */
   constructor(dir: string, onUnknown?: UnknownFieldReporter) {
     this.dir = dir;
-    this.options = { onUnknown };
+    this.onUnknown = onUnknown;
   }
 
   /** The path of an image, there or not. */
@@ -39,7 +39,7 @@ export class ImageSet {
   /** All messages of an image without blobs. */
   read<M extends Message>(kind: ImageKind<M, never>, id?: ImageId): TypeOf<M>[] {
     const bytes = this.bytes(kind, id);
-    return bytes ? readImage(kind, imageName(kind, id), bytes, this.options) : [];
+    return bytes ? readImage(kind, imageName(kind, id), bytes, this) : [];
   }
 
   /** The message of an image that must be there and hold exactly one. */
@@ -47,7 +47,7 @@ export class ImageSet {
     const file = imageName(kind, id);
     const bytes = this.bytes(kind, id);
     if (!bytes) throw new ImageError({ file: this.path(kind, id), reason: whyNeeded });
-    const [only, ...more] = readImage(kind, file, bytes, this.options);
+    const [only, ...more] = readImage(kind, file, bytes, this);
     if (only === undefined || more.length > 0) {
       throw new ImageError({ file, reason: `${more.length + (only ? 1 : 0)} entries where there is always one` });
     }
@@ -57,7 +57,7 @@ export class ImageSet {
   /** All messages of an image, with their blobs. */
   readEntries<M extends Message, E>(kind: ImageKind<M, E>, id?: ImageId): Entry<TypeOf<M>, E>[] {
     const bytes = this.bytes(kind, id);
-    return bytes ? readEntries(kind, imageName(kind, id), bytes, this.options) : [];
+    return bytes ? readEntries(kind, imageName(kind, id), bytes, this) : [];
   }
 
   /** An image whose first entry differs from the rest; undefined if it is not there. */
@@ -66,13 +66,13 @@ export class ImageSet {
     id: ImageId,
   ): { head: Entry<TypeOf<H>, E>; entries: Entry<TypeOf<M>, E>[] } | undefined {
     const bytes = this.bytes(kind, id);
-    return bytes && readHeaded(kind, imageName(kind, id), bytes, this.options);
+    return bytes && readHeaded(kind, imageName(kind, id), bytes, this);
   }
 
   /** A pagemap: `Images.pagemap` of a PID or `Images.shmemPagemap` of a segment; undefined if it is not there. */
   readPagemap(kind: typeof Images.pagemap, id: ImageId): PageMap | undefined {
     const bytes = this.bytes(kind, id);
-    return bytes && readPagemap(imageName(kind, id), bytes, this.options);
+    return bytes && readPagemap(imageName(kind, id), bytes, this);
   }
 
   /** The inventory; its absence means that the dump was never finished. */

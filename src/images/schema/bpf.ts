@@ -3,7 +3,7 @@
 import { bool, message, nested, optional, sint32, type TypeOf, text, uint32, uint64 } from '../message.ts';
 import { fownEntry } from './common.ts';
 
-/** `bpfmap_file_entry`. */
+/** A descriptor of a BPF map, with the map's own properties. */
 export const bpfmapFileEntry = message('bpfmap_file_entry', () => ({
   id: uint32(1),
   flags: uint32(2, 'rfile.flags'),
@@ -24,7 +24,7 @@ export const bpfmapFileEntry = message('bpfmap_file_entry', () => ({
 }));
 export type BpfmapFileEntry = TypeOf<typeof bpfmapFileEntry>;
 
-/** `bpfmap_data_entry`. */
+/** `bpfmap-data.img`: says how many bytes of keys and values follow. */
 export const bpfmapDataEntry = message('bpfmap_data_entry', () => ({
   map_id: uint32(1),
   keys_bytes: uint32(2),

@@ -16,7 +16,7 @@ import {
   uint32,
 } from '../message.ts';
 
-/** `cgroup_perms`. */
+/** Mode and owner of a cgroup directory or file. */
 export const cgroupPerms = message('cgroup_perms', () => ({
   mode: uint32(1),
   uid: uint32(2),
@@ -24,7 +24,7 @@ export const cgroupPerms = message('cgroup_perms', () => ({
 }));
 export type CgroupPerms = TypeOf<typeof cgroupPerms>;
 
-/** `cgroup_prop_entry`. */
+/** A control file and its content. */
 export const cgroupPropEntry = message('cgroup_prop_entry', () => ({
   name: text(1),
   value: text(2),
@@ -39,10 +39,10 @@ type CgroupDirEntryShape = {
   readonly properties: Field<CgroupPropEntry, InputOf<typeof cgroupPropEntry>, 'repeated'>;
   readonly dir_perms: Field<CgroupPerms, InputOf<typeof cgroupPerms>, 'optional'>;
 };
-/** `cgroup_dir_entry`. */
+/** A cgroup directory with all below it. */
 export interface CgroupDirEntry extends OutOf<CgroupDirEntryShape> {}
 interface CgroupDirEntryInput extends InOf<CgroupDirEntryShape> {}
-/** `cgroup_dir_entry`. */
+/** A cgroup directory with all below it. */
 export const cgroupDirEntry: Message<CgroupDirEntryShape> = message('cgroup_dir_entry', () => ({
   dir_name: text(1),
   children: repeated(nested(2, cgroupDirEntry)),
@@ -50,7 +50,7 @@ export const cgroupDirEntry: Message<CgroupDirEntryShape> = message('cgroup_dir_
   dir_perms: optional(nested(4, cgroupPerms)),
 }));
 
-/** `cg_controller_entry`. */
+/** One hierarchy: the controllers it carries, its directories. */
 export const cgControllerEntry = message('cg_controller_entry', () => ({
   cnames: repeated(text(1)),
   dirs: repeated(nested(2, cgroupDirEntry)),
@@ -58,7 +58,7 @@ export const cgControllerEntry = message('cg_controller_entry', () => ({
 }));
 export type CgControllerEntry = TypeOf<typeof cgControllerEntry>;
 
-/** `cg_member_entry`. */
+/** A task's place in one hierarchy. */
 export const cgMemberEntry = message('cg_member_entry', () => ({
   name: text(1),
   path: text(2),
@@ -66,14 +66,14 @@ export const cgMemberEntry = message('cg_member_entry', () => ({
 }));
 export type CgMemberEntry = TypeOf<typeof cgMemberEntry>;
 
-/** `cg_set_entry`. */
+/** The places of a task in all hierarchies; tasks in the same places share a set. */
 export const cgSetEntry = message('cg_set_entry', () => ({
   id: uint32(1),
   ctls: repeated(nested(2, cgMemberEntry)),
 }));
 export type CgSetEntry = TypeOf<typeof cgSetEntry>;
 
-/** `cgroup_entry`. */
+/** `cgroup.img`. */
 export const cgroupEntry = message('cgroup_entry', () => ({
   sets: repeated(nested(1, cgSetEntry)),
   controllers: repeated(nested(2, cgControllerEntry)),

@@ -2,7 +2,7 @@
 
 import { message, nested, type TypeOf, uint32, uint64 } from '../message.ts';
 
-/** `fown_entry`. */
+/** Who gets signals about a file (`F_SETOWN`, `F_SETSIG`). */
 export const fownEntry = message('fown_entry', () => ({
   uid: uint32(1),
   euid: uint32(2),
@@ -12,21 +12,21 @@ export const fownEntry = message('fown_entry', () => ({
 }));
 export type FownEntry = TypeOf<typeof fownEntry>;
 
-/** `timeval`. */
+/** Seconds and microseconds. */
 export const timeval = message('timeval', () => ({
   tv_sec: uint64(1),
   tv_usec: uint64(2),
 }));
 export type Timeval = TypeOf<typeof timeval>;
 
-/** `timespec`. */
+/** Seconds and nanoseconds. */
 export const timespec = message('timespec', () => ({
   tv_sec: uint64(1),
   tv_nsec: uint64(2),
 }));
 export type Timespec = TypeOf<typeof timespec>;
 
-/** `timens_entry`. */
+/** `timens-%u.img`: the clocks as they stood, not offsets. */
 export const timensEntry = message('timens_entry', () => ({
   monotonic: nested(1, timespec),
   boottime: nested(2, timespec),

@@ -2,7 +2,7 @@
 
 import { message, nested, optional, repeated, type TypeOf, uint32, uint64 } from '../message.ts';
 
-/** `user_arm_regs_entry`. */
+/** General registers. */
 export const userArmRegsEntry = message('user_arm_regs_entry', () => ({
   r0: uint32(1),
   r1: uint32(2),
@@ -25,7 +25,7 @@ export const userArmRegsEntry = message('user_arm_regs_entry', () => ({
 }));
 export type UserArmRegsEntry = TypeOf<typeof userArmRegsEntry>;
 
-/** `user_arm_vfpstate_entry`. */
+/** Floating point registers. */
 export const userArmVfpstateEntry = message('user_arm_vfpstate_entry', () => ({
   vfp_regs: repeated(uint64(1)),
   fpscr: uint32(2),
@@ -35,7 +35,7 @@ export const userArmVfpstateEntry = message('user_arm_vfpstate_entry', () => ({
 }));
 export type UserArmVfpstateEntry = TypeOf<typeof userArmVfpstateEntry>;
 
-/** `thread_info_arm`. */
+/** All registers of a thread on 32-bit ARM. */
 export const threadInfoArm = message('thread_info_arm', () => ({
   clear_tid_addr: uint64(1, 'hex'),
   tls: uint32(2),
@@ -44,7 +44,7 @@ export const threadInfoArm = message('thread_info_arm', () => ({
 }));
 export type ThreadInfoArm = TypeOf<typeof threadInfoArm>;
 
-/** `user_aarch64_regs_entry`. */
+/** General registers x0 to x30, and the rest of the user's state. */
 export const userAarch64RegsEntry = message('user_aarch64_regs_entry', () => ({
   regs: repeated(uint64(1)),
   sp: uint64(2),
@@ -53,7 +53,7 @@ export const userAarch64RegsEntry = message('user_aarch64_regs_entry', () => ({
 }));
 export type UserAarch64RegsEntry = TypeOf<typeof userAarch64RegsEntry>;
 
-/** `user_aarch64_fpsimd_context_entry`. */
+/** SIMD registers: two words for each of v0 to v31. */
 export const userAarch64FpsimdContextEntry = message('user_aarch64_fpsimd_context_entry', () => ({
   vregs: repeated(uint64(1)),
   fpsr: uint32(2),
@@ -61,7 +61,7 @@ export const userAarch64FpsimdContextEntry = message('user_aarch64_fpsimd_contex
 }));
 export type UserAarch64FpsimdContextEntry = TypeOf<typeof userAarch64FpsimdContextEntry>;
 
-/** `pac_address_keys`. */
+/** Pointer authentication: the keys for addresses. */
 export const pacAddressKeys = message('pac_address_keys', () => ({
   apiakey_lo: uint64(1),
   apiakey_hi: uint64(2),
@@ -75,21 +75,21 @@ export const pacAddressKeys = message('pac_address_keys', () => ({
 }));
 export type PacAddressKeys = TypeOf<typeof pacAddressKeys>;
 
-/** `pac_generic_keys`. */
+/** Pointer authentication: the key for data. */
 export const pacGenericKeys = message('pac_generic_keys', () => ({
   apgakey_lo: uint64(1),
   apgakey_hi: uint64(2),
 }));
 export type PacGenericKeys = TypeOf<typeof pacGenericKeys>;
 
-/** `pac_keys`. */
+/** Pointer authentication keys of a thread. */
 export const pacKeys = message('pac_keys', () => ({
   pac_address_keys: optional(nested(6, pacAddressKeys)),
   pac_generic_keys: optional(nested(7, pacGenericKeys)),
 }));
 export type PacKeys = TypeOf<typeof pacKeys>;
 
-/** `thread_info_aarch64`. */
+/** All registers of a thread on 64-bit ARM. */
 export const threadInfoAarch64 = message('thread_info_aarch64', () => ({
   clear_tid_addr: uint64(1, 'hex'),
   tls: uint64(2),

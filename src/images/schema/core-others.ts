@@ -2,7 +2,7 @@
 
 import { message, nested, optional, repeated, type TypeOf, uint32, uint64 } from '../message.ts';
 
-/** `user_s390_regs_entry`. */
+/** General and access registers. */
 export const userS390RegsEntry = message('user_s390_regs_entry', () => ({
   psw_mask: uint64(1),
   psw_addr: uint64(2),
@@ -13,39 +13,39 @@ export const userS390RegsEntry = message('user_s390_regs_entry', () => ({
 }));
 export type UserS390RegsEntry = TypeOf<typeof userS390RegsEntry>;
 
-/** `user_s390_vxrs_low_entry`. */
+/** Vector registers 0 to 15: the halves that overlap nothing else. */
 export const userS390VxrsLowEntry = message('user_s390_vxrs_low_entry', () => ({
   regs: repeated(uint64(1)),
 }));
 export type UserS390VxrsLowEntry = TypeOf<typeof userS390VxrsLowEntry>;
 
-/** `user_s390_vxrs_high_entry`. */
+/** Vector registers 16 to 31, each as high half then low half. */
 export const userS390VxrsHighEntry = message('user_s390_vxrs_high_entry', () => ({
   regs: repeated(uint64(1)),
 }));
 export type UserS390VxrsHighEntry = TypeOf<typeof userS390VxrsHighEntry>;
 
-/** `user_s390_fpregs_entry`. */
+/** Floating point registers. */
 export const userS390FpregsEntry = message('user_s390_fpregs_entry', () => ({
   fpc: uint32(1),
   fprs: repeated(uint64(2)),
 }));
 export type UserS390FpregsEntry = TypeOf<typeof userS390FpregsEntry>;
 
-/** `user_s390_gs_cb_entry`. */
+/** A guarded-storage control block. */
 export const userS390GsCbEntry = message('user_s390_gs_cb_entry', () => ({
   regs: repeated(uint64(1)),
 }));
 export type UserS390GsCbEntry = TypeOf<typeof userS390GsCbEntry>;
 
-/** `user_s390_ri_entry`. */
+/** The runtime-instrumentation control block. */
 export const userS390RiEntry = message('user_s390_ri_entry', () => ({
   ri_on: uint32(1),
   regs: repeated(uint64(2)),
 }));
 export type UserS390RiEntry = TypeOf<typeof userS390RiEntry>;
 
-/** `thread_info_s390`. */
+/** All registers of a thread on s390. */
 export const threadInfoS390 = message('thread_info_s390', () => ({
   clear_tid_addr: uint64(1, 'hex'),
   gpregs: nested(2, userS390RegsEntry, 'hex'),
@@ -58,7 +58,7 @@ export const threadInfoS390 = message('thread_info_s390', () => ({
 }));
 export type ThreadInfoS390 = TypeOf<typeof threadInfoS390>;
 
-/** `user_mips_regs_entry`. */
+/** General registers. */
 export const userMipsRegsEntry = message('user_mips_regs_entry', () => ({
   r0: uint64(1),
   r1: uint64(2),
@@ -101,7 +101,7 @@ export const userMipsRegsEntry = message('user_mips_regs_entry', () => ({
 }));
 export type UserMipsRegsEntry = TypeOf<typeof userMipsRegsEntry>;
 
-/** `user_mips_fpregs_entry`. */
+/** Floating point registers. */
 export const userMipsFpregsEntry = message('user_mips_fpregs_entry', () => ({
   r0: uint64(1),
   r1: uint64(2),
@@ -142,7 +142,7 @@ export const userMipsFpregsEntry = message('user_mips_fpregs_entry', () => ({
 }));
 export type UserMipsFpregsEntry = TypeOf<typeof userMipsFpregsEntry>;
 
-/** `thread_info_mips`. */
+/** All registers of a thread on MIPS. */
 export const threadInfoMips = message('thread_info_mips', () => ({
   clear_tid_addr: uint64(1, 'hex'),
   tls: uint64(2),
@@ -151,14 +151,14 @@ export const threadInfoMips = message('thread_info_mips', () => ({
 }));
 export type ThreadInfoMips = TypeOf<typeof threadInfoMips>;
 
-/** `user_loongarch64_gpregs_entry`. */
+/** General registers. */
 export const userLoongarch64GpregsEntry = message('user_loongarch64_gpregs_entry', () => ({
   regs: repeated(uint64(1)),
   pc: uint64(2),
 }));
 export type UserLoongarch64GpregsEntry = TypeOf<typeof userLoongarch64GpregsEntry>;
 
-/** `user_loongarch64_fpregs_entry`. */
+/** Floating point registers. */
 export const userLoongarch64FpregsEntry = message('user_loongarch64_fpregs_entry', () => ({
   regs: repeated(uint64(1)),
   fcc: uint64(2),
@@ -166,7 +166,7 @@ export const userLoongarch64FpregsEntry = message('user_loongarch64_fpregs_entry
 }));
 export type UserLoongarch64FpregsEntry = TypeOf<typeof userLoongarch64FpregsEntry>;
 
-/** `thread_info_loongarch64`. */
+/** All registers of a thread on LoongArch. */
 export const threadInfoLoongarch64 = message('thread_info_loongarch64', () => ({
   clear_tid_addr: uint64(1, 'hex'),
   tls: uint64(2),
@@ -175,7 +175,7 @@ export const threadInfoLoongarch64 = message('thread_info_loongarch64', () => ({
 }));
 export type ThreadInfoLoongarch64 = TypeOf<typeof threadInfoLoongarch64>;
 
-/** `user_riscv64_regs_entry`. */
+/** General registers. */
 export const userRiscv64RegsEntry = message('user_riscv64_regs_entry', () => ({
   pc: uint64(1),
   ra: uint64(2),
@@ -212,14 +212,14 @@ export const userRiscv64RegsEntry = message('user_riscv64_regs_entry', () => ({
 }));
 export type UserRiscv64RegsEntry = TypeOf<typeof userRiscv64RegsEntry>;
 
-/** `user_riscv64_d_ext_entry`. */
+/** Floating point registers. */
 export const userRiscv64DExtEntry = message('user_riscv64_d_ext_entry', () => ({
   f: repeated(uint64(1)),
   fcsr: uint32(2),
 }));
 export type UserRiscv64DExtEntry = TypeOf<typeof userRiscv64DExtEntry>;
 
-/** `thread_info_riscv64`. */
+/** All registers of a thread on RISC-V. */
 export const threadInfoRiscv64 = message('thread_info_riscv64', () => ({
   clear_tid_addr: uint64(1, 'hex'),
   tls: uint64(2),

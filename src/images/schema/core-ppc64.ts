@@ -2,7 +2,7 @@
 
 import { message, nested, optional, repeated, type TypeOf, uint32, uint64 } from '../message.ts';
 
-/** `user_ppc64_regs_entry`. */
+/** General registers, r0 first; the last three belong to transactional memory. */
 export const userPpc64RegsEntry = message('user_ppc64_regs_entry', () => ({
   gpr: repeated(uint64(1)),
   nip: uint64(2),
@@ -19,26 +19,26 @@ export const userPpc64RegsEntry = message('user_ppc64_regs_entry', () => ({
 }));
 export type UserPpc64RegsEntry = TypeOf<typeof userPpc64RegsEntry>;
 
-/** `user_ppc64_fpstate_entry`. */
+/** Floating point registers. */
 export const userPpc64FpstateEntry = message('user_ppc64_fpstate_entry', () => ({
   fpregs: repeated(uint64(1)),
 }));
 export type UserPpc64FpstateEntry = TypeOf<typeof userPpc64FpstateEntry>;
 
-/** `user_ppc64_vrstate_entry`. */
+/** Altivec registers, each as high half then low half, VSCR last. */
 export const userPpc64VrstateEntry = message('user_ppc64_vrstate_entry', () => ({
   vrregs: repeated(uint64(1)),
   vrsave: uint32(2),
 }));
 export type UserPpc64VrstateEntry = TypeOf<typeof userPpc64VrstateEntry>;
 
-/** `user_ppc64_vsxstate_entry`. */
+/** The halves of the first 32 VSX registers that overlap nothing else. */
 export const userPpc64VsxstateEntry = message('user_ppc64_vsxstate_entry', () => ({
   vsxregs: repeated(uint64(1)),
 }));
 export type UserPpc64VsxstateEntry = TypeOf<typeof userPpc64VsxstateEntry>;
 
-/** `user_ppc64_tm_regs_entry`. */
+/** The checkpointed registers of a transaction. */
 export const userPpc64TmRegsEntry = message('user_ppc64_tm_regs_entry', () => ({
   gpregs: nested(1, userPpc64RegsEntry),
   fpstate: optional(nested(2, userPpc64FpstateEntry)),
@@ -47,7 +47,7 @@ export const userPpc64TmRegsEntry = message('user_ppc64_tm_regs_entry', () => ({
 }));
 export type UserPpc64TmRegsEntry = TypeOf<typeof userPpc64TmRegsEntry>;
 
-/** `thread_info_ppc64`. */
+/** All registers of a thread on 64-bit POWER. */
 export const threadInfoPpc64 = message('thread_info_ppc64', () => ({
   clear_tid_addr: uint64(1, 'hex'),
   gpregs: nested(2, userPpc64RegsEntry, 'hex'),

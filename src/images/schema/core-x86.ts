@@ -2,13 +2,13 @@
 
 import { bool, enumerated, message, nested, optional, repeated, type TypeOf, uint32, uint64 } from '../message.ts';
 
-/** `user_x86_regs_mode`. */
+/** Whether the thread was in 64-bit code or in 32-bit code. */
 export const UserX86RegsMode = {
   NATIVE: 1,
   COMPAT: 2,
 } as const;
 
-/** `user_x86_regs_entry`. */
+/** General registers, as `struct user_regs_struct`; also those of 32-bit programs. */
 export const userX86RegsEntry = message('user_x86_regs_entry', () => ({
   r15: uint64(1),
   r14: uint64(2),
@@ -41,14 +41,14 @@ export const userX86RegsEntry = message('user_x86_regs_entry', () => ({
 }));
 export type UserX86RegsEntry = TypeOf<typeof userX86RegsEntry>;
 
-/** `user_x86_cet_entry`. */
+/** Control-flow enforcement: its settings, the shadow stack pointer. */
 export const userX86CetEntry = message('user_x86_cet_entry', () => ({
   cet: uint64(1, 'hex'),
   ssp: uint64(2, 'hex'),
 }));
 export type UserX86CetEntry = TypeOf<typeof userX86CetEntry>;
 
-/** `user_x86_xsave_entry`. */
+/** The extended state by component: upper halves of ymm, MPX, AVX-512, protection keys. */
 export const userX86XsaveEntry = message('user_x86_xsave_entry', () => ({
   xstate_bv: uint64(1),
   ymmh_space: repeated(uint32(2)),
@@ -62,7 +62,7 @@ export const userX86XsaveEntry = message('user_x86_xsave_entry', () => ({
 }));
 export type UserX86XsaveEntry = TypeOf<typeof userX86XsaveEntry>;
 
-/** `user_x86_fpregs_entry`. */
+/** The legacy area (fxsave), with the extended state nested. */
 export const userX86FpregsEntry = message('user_x86_fpregs_entry', () => ({
   cwd: uint32(1),
   swd: uint32(2),
@@ -79,7 +79,7 @@ export const userX86FpregsEntry = message('user_x86_fpregs_entry', () => ({
 }));
 export type UserX86FpregsEntry = TypeOf<typeof userX86FpregsEntry>;
 
-/** `user_desc_t`. */
+/** A thread-local storage slot of the GDT, for 32-bit programs. */
 export const userDescT = message('user_desc_t', () => ({
   entry_number: uint32(1),
   base_addr: uint32(2),
@@ -94,7 +94,7 @@ export const userDescT = message('user_desc_t', () => ({
 }));
 export type UserDescT = TypeOf<typeof userDescT>;
 
-/** `thread_info_x86`. */
+/** All registers of a thread on x86. */
 export const threadInfoX86 = message('thread_info_x86', () => ({
   clear_tid_addr: uint64(1, 'hex'),
   gpregs: nested(2, userX86RegsEntry, 'hex'),

@@ -2,20 +2,20 @@
 
 import { enumerated, message, nested, optional, repeated, type TypeOf, text, uint32, uint64 } from '../message.ts';
 
-/** `vendor`. */
+/** Makers of x86 processors. */
 export const Vendor = {
   UNKNOWN: 0,
   INTEL: 1,
   AMD: 2,
 } as const;
 
-/** `endianness`. */
+/** Byte orders of POWER. */
 export const Endianness = {
   BIGENDIAN: 0,
   LITTLEENDIAN: 1,
 } as const;
 
-/** `cpuinfo_x86_entry`. */
+/** An x86 processor: CPUID words and the size of its extended state. */
 export const cpuinfoX86Entry = message('cpuinfo_x86_entry', () => ({
   vendor_id: enumerated(1, Vendor),
   cpu_family: uint32(2),
@@ -30,20 +30,20 @@ export const cpuinfoX86Entry = message('cpuinfo_x86_entry', () => ({
 }));
 export type CpuinfoX86Entry = TypeOf<typeof cpuinfoX86Entry>;
 
-/** `cpuinfo_ppc64_entry`. */
+/** A POWER processor. */
 export const cpuinfoPpc64Entry = message('cpuinfo_ppc64_entry', () => ({
   endian: enumerated(1, Endianness),
   hwcap: repeated(uint64(2)),
 }));
 export type CpuinfoPpc64Entry = TypeOf<typeof cpuinfoPpc64Entry>;
 
-/** `cpuinfo_s390_entry`. */
+/** An s390 processor. */
 export const cpuinfoS390Entry = message('cpuinfo_s390_entry', () => ({
   hwcap: repeated(uint64(2)),
 }));
 export type CpuinfoS390Entry = TypeOf<typeof cpuinfoS390Entry>;
 
-/** `cpuinfo_entry`. */
+/** `cpuinfo.img`. */
 export const cpuinfoEntry = message('cpuinfo_entry', () => ({
   x86_entry: repeated(nested(1, cpuinfoX86Entry)),
   ppc64_entry: repeated(nested(2, cpuinfoPpc64Entry)),

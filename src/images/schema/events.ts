@@ -3,7 +3,7 @@
 import { enumerated, message, nested, optional, repeated, type TypeOf, text, uint32, uint64 } from '../message.ts';
 import { fownEntry } from './common.ts';
 
-/** `eventfd_file_entry`. */
+/** An eventfd. */
 export const eventfdFileEntry = message('eventfd_file_entry', () => ({
   id: uint32(1),
   flags: uint32(2),
@@ -12,7 +12,7 @@ export const eventfdFileEntry = message('eventfd_file_entry', () => ({
 }));
 export type EventfdFileEntry = TypeOf<typeof eventfdFileEntry>;
 
-/** `eventpoll_tfd_entry`. */
+/** A descriptor an epoll instance watches; dev, inode and pos tell duplicates apart. */
 export const eventpollTfdEntry = message('eventpoll_tfd_entry', () => ({
   id: uint32(1),
   tfd: uint32(2),
@@ -24,7 +24,7 @@ export const eventpollTfdEntry = message('eventpoll_tfd_entry', () => ({
 }));
 export type EventpollTfdEntry = TypeOf<typeof eventpollTfdEntry>;
 
-/** `eventpoll_file_entry`. */
+/** An epoll instance. */
 export const eventpollFileEntry = message('eventpoll_file_entry', () => ({
   id: uint32(1),
   flags: uint32(2),
@@ -33,7 +33,7 @@ export const eventpollFileEntry = message('eventpoll_file_entry', () => ({
 }));
 export type EventpollFileEntry = TypeOf<typeof eventpollFileEntry>;
 
-/** `signalfd_entry`. */
+/** A signalfd. */
 export const signalfdEntry = message('signalfd_entry', () => ({
   id: uint32(1),
   flags: uint32(2, 'hex'),
@@ -42,7 +42,7 @@ export const signalfdEntry = message('signalfd_entry', () => ({
 }));
 export type SignalfdEntry = TypeOf<typeof signalfdEntry>;
 
-/** `timerfd_entry`. */
+/** A timerfd: rest and interval, expirations not read yet. */
 export const timerfdEntry = message('timerfd_entry', () => ({
   id: uint32(1),
   flags: uint32(2, 'hex'),
@@ -57,13 +57,13 @@ export const timerfdEntry = message('timerfd_entry', () => ({
 }));
 export type TimerfdEntry = TypeOf<typeof timerfdEntry>;
 
-/** `mark_type`. */
+/** What a fanotify mark is on. */
 export const MarkType = {
   INODE: 1,
   MOUNT: 2,
 } as const;
 
-/** `inotify_wd_entry`. */
+/** One watch of an inotify instance. */
 export const inotifyWdEntry = message('inotify_wd_entry', () => ({
   id: uint32(1),
   i_ino: uint64(2),
@@ -75,7 +75,7 @@ export const inotifyWdEntry = message('inotify_wd_entry', () => ({
 }));
 export type InotifyWdEntry = TypeOf<typeof inotifyWdEntry>;
 
-/** `inotify_file_entry`. */
+/** An inotify instance. */
 export const inotifyFileEntry = message('inotify_file_entry', () => ({
   id: uint32(1),
   flags: uint32(2, 'hex'),
@@ -84,21 +84,21 @@ export const inotifyFileEntry = message('inotify_file_entry', () => ({
 }));
 export type InotifyFileEntry = TypeOf<typeof inotifyFileEntry>;
 
-/** `fanotify_inode_mark_entry`. */
+/** A mark on one inode. */
 export const fanotifyInodeMarkEntry = message('fanotify_inode_mark_entry', () => ({
   i_ino: uint64(1),
   f_handle: nested(2, fhEntry),
 }));
 export type FanotifyInodeMarkEntry = TypeOf<typeof fanotifyInodeMarkEntry>;
 
-/** `fanotify_mount_mark_entry`. */
+/** A mark on a mount. */
 export const fanotifyMountMarkEntry = message('fanotify_mount_mark_entry', () => ({
   mnt_id: uint32(1),
   path: optional(text(2)),
 }));
 export type FanotifyMountMarkEntry = TypeOf<typeof fanotifyMountMarkEntry>;
 
-/** `fanotify_mark_entry`. */
+/** One mark of a fanotify group. */
 export const fanotifyMarkEntry = message('fanotify_mark_entry', () => ({
   id: uint32(1),
   type: enumerated(2, MarkType),
@@ -111,7 +111,7 @@ export const fanotifyMarkEntry = message('fanotify_mark_entry', () => ({
 }));
 export type FanotifyMarkEntry = TypeOf<typeof fanotifyMarkEntry>;
 
-/** `fanotify_file_entry`. */
+/** A fanotify group. */
 export const fanotifyFileEntry = message('fanotify_file_entry', () => ({
   id: uint32(1),
   flags: uint32(2, 'hex'),
@@ -122,7 +122,7 @@ export const fanotifyFileEntry = message('fanotify_file_entry', () => ({
 }));
 export type FanotifyFileEntry = TypeOf<typeof fanotifyFileEntry>;
 
-/** `fh_entry`. */
+/** A file handle, in words, and perhaps the path it was found under. */
 export const fhEntry = message('fh_entry', () => ({
   bytes: uint32(1),
   type: uint32(2),
@@ -132,7 +132,7 @@ export const fhEntry = message('fh_entry', () => ({
 }));
 export type FhEntry = TypeOf<typeof fhEntry>;
 
-/** `irmap_cache_entry`. */
+/** `irmap-cache`: the path of an inode, found during an earlier pre-dump. */
 export const irmapCacheEntry = message('irmap_cache_entry', () => ({
   dev: uint32(1, 'odev'),
   inode: uint64(2),

@@ -30,7 +30,7 @@ import { tunfileEntry } from './network.ts';
 import { inetSkEntry, netlinkSkEntry, packetSockEntry, unixSkEntry } from './sockets.ts';
 import { ttyFileEntry } from './tty.ts';
 
-/** `fd_types`. */
+/** Kinds of open files; the last two never stand in an image. */
 export const FdTypes = {
   UND: 0,
   REG: 1,
@@ -57,7 +57,7 @@ export const FdTypes = {
   AUTOFS_PIPE: 65535,
 } as const;
 
-/** `fdinfo_entry`. */
+/** `fdinfo-%u.img`: one descriptor and the open file it refers to. */
 export const fdinfoEntry = message('fdinfo_entry', () => ({
   id: uint32(1),
   flags: uint32(2),
@@ -67,7 +67,7 @@ export const fdinfoEntry = message('fdinfo_entry', () => ({
 }));
 export type FdinfoEntry = TypeOf<typeof fdinfoEntry>;
 
-/** `file_entry`. */
+/** `files.img`: one open file; which field is there depends on its type. */
 export const fileEntry = message('file_entry', () => ({
   type: enumerated(1, FdTypes),
   id: uint32(2),
@@ -94,7 +94,7 @@ export const fileEntry = message('file_entry', () => ({
 }));
 export type FileEntry = TypeOf<typeof fileEntry>;
 
-/** `reg_file_entry`. */
+/** A path that is open: regular file, directory, device node; also working directories and mapped files. */
 export const regFileEntry = message('reg_file_entry', () => ({
   id: uint32(1),
   flags: uint32(2, 'rfile.flags'),
@@ -112,14 +112,14 @@ export const regFileEntry = message('reg_file_entry', () => ({
 }));
 export type RegFileEntry = TypeOf<typeof regFileEntry>;
 
-/** `ext_file_entry`. */
+/** A file a plugin takes care of. */
 export const extFileEntry = message('ext_file_entry', () => ({
   id: uint32(1),
   fown: nested(5, fownEntry),
 }));
 export type ExtFileEntry = TypeOf<typeof extFileEntry>;
 
-/** `fs_entry`. */
+/** `fs-%u.img`: working directory, root and umask. */
 export const fsEntry = message('fs_entry', () => ({
   cwd_id: uint32(1),
   root_id: uint32(2),
@@ -127,7 +127,7 @@ export const fsEntry = message('fs_entry', () => ({
 }));
 export type FsEntry = TypeOf<typeof fsEntry>;
 
-/** `fifo_entry`. */
+/** A named pipe; its path is the regular file `regf_id`. */
 export const fifoEntry = message('fifo_entry', () => ({
   id: uint32(1),
   pipe_id: uint32(2),
@@ -135,7 +135,7 @@ export const fifoEntry = message('fifo_entry', () => ({
 }));
 export type FifoEntry = TypeOf<typeof fifoEntry>;
 
-/** `pipe_entry`. */
+/** One end of a pipe; both ends have the same `pipe_id`. */
 export const pipeEntry = message('pipe_entry', () => ({
   id: uint32(1),
   pipe_id: uint32(2),
@@ -144,7 +144,7 @@ export const pipeEntry = message('pipe_entry', () => ({
 }));
 export type PipeEntry = TypeOf<typeof pipeEntry>;
 
-/** `pipe_data_entry`. */
+/** `pipes-data.img`, `fifo-data.img`: so many bytes of the pipe's content follow. */
 export const pipeDataEntry = message('pipe_data_entry', () => ({
   pipe_id: uint32(1),
   bytes: uint32(2),
@@ -152,7 +152,7 @@ export const pipeDataEntry = message('pipe_data_entry', () => ({
 }));
 export type PipeDataEntry = TypeOf<typeof pipeDataEntry>;
 
-/** `memfd_file_entry`. */
+/** A descriptor of a memfd. */
 export const memfdFileEntry = message('memfd_file_entry', () => ({
   id: uint32(1),
   flags: uint32(2, 'rfile.flags'),
@@ -162,7 +162,7 @@ export const memfdFileEntry = message('memfd_file_entry', () => ({
 }));
 export type MemfdFileEntry = TypeOf<typeof memfdFileEntry>;
 
-/** `memfd_inode_entry`. */
+/** `memfd.img`: a memfd itself; its content is the shared segment `shmid`. */
 export const memfdInodeEntry = message('memfd_inode_entry', () => ({
   name: text(1),
   uid: uint32(2),
@@ -176,7 +176,7 @@ export const memfdInodeEntry = message('memfd_inode_entry', () => ({
 }));
 export type MemfdInodeEntry = TypeOf<typeof memfdInodeEntry>;
 
-/** `ghost_file_entry`. */
+/** `ghost-file-%x.img`: a deleted file. Its content follows, whole or in chunks. */
 export const ghostFileEntry = message('ghost_file_entry', () => ({
   uid: uint32(1),
   gid: uint32(2),
@@ -192,21 +192,21 @@ export const ghostFileEntry = message('ghost_file_entry', () => ({
 }));
 export type GhostFileEntry = TypeOf<typeof ghostFileEntry>;
 
-/** `ghost_chunk_entry`. */
+/** A stretch of a deleted file with holes; its bytes follow. */
 export const ghostChunkEntry = message('ghost_chunk_entry', () => ({
   len: uint64(1),
   off: uint64(2),
 }));
 export type GhostChunkEntry = TypeOf<typeof ghostChunkEntry>;
 
-/** `remap_type`. */
+/** How a file that lost its path is found again. */
 export const RemapType = {
   LINKED: 0,
   GHOST: 1,
   PROCFS: 2,
 } as const;
 
-/** `remap_file_path_entry`. */
+/** `remap-fpath.img`: an open file and what stands in for its path. */
 export const remapFilePathEntry = message('remap_file_path_entry', () => ({
   orig_id: uint32(1),
   remap_id: uint32(2),
@@ -214,7 +214,7 @@ export const remapFilePathEntry = message('remap_file_path_entry', () => ({
 }));
 export type RemapFilePathEntry = TypeOf<typeof remapFilePathEntry>;
 
-/** `file_lock_entry`. */
+/** `filelocks.img`: one lock or lease. */
 export const fileLockEntry = message('file_lock_entry', () => ({
   flag: uint32(1),
   type: uint32(2),
@@ -225,7 +225,7 @@ export const fileLockEntry = message('file_lock_entry', () => ({
 }));
 export type FileLockEntry = TypeOf<typeof fileLockEntry>;
 
-/** `pidfd_entry`. */
+/** A pidfd; `ino` tells processes apart. */
 export const pidfdEntry = message('pidfd_entry', () => ({
   id: uint32(1),
   ino: uint32(2),

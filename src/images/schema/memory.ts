@@ -2,7 +2,7 @@
 
 import { bool, int32, message, nested, optional, repeated, sint64, type TypeOf, uint32, uint64 } from '../message.ts';
 
-/** `aio_ring_entry`. */
+/** A ring of asynchronous I/O. */
 export const aioRingEntry = message('aio_ring_entry', () => ({
   id: uint64(1),
   nr_req: uint32(2),
@@ -10,7 +10,7 @@ export const aioRingEntry = message('aio_ring_entry', () => ({
 }));
 export type AioRingEntry = TypeOf<typeof aioRingEntry>;
 
-/** `mm_entry`. */
+/** `mm-%u.img`: the layout of an address space and all its areas. */
 export const mmEntry = message('mm_entry', () => ({
   mm_start_code: uint64(1, 'hex'),
   mm_end_code: uint64(2, 'hex'),
@@ -32,7 +32,7 @@ export const mmEntry = message('mm_entry', () => ({
 }));
 export type MmEntry = TypeOf<typeof mmEntry>;
 
-/** `vma_entry`. */
+/** One area. `shmid` is the segment, or the open file, behind it; `fd` is always -1. */
 export const vmaEntry = message('vma_entry', () => ({
   start: uint64(1, 'hex'),
   end: uint64(2, 'hex'),
@@ -47,13 +47,13 @@ export const vmaEntry = message('vma_entry', () => ({
 }));
 export type VmaEntry = TypeOf<typeof vmaEntry>;
 
-/** `pagemap_head`. */
+/** First entry of a pagemap: which pages file it is of. */
 export const pagemapHead = message('pagemap_head', () => ({
   pages_id: uint32(1),
 }));
 export type PagemapHead = TypeOf<typeof pagemapHead>;
 
-/** `pagemap_entry`. */
+/** A run of pages; see pagemap.ts. `compat_nr_pages` is 0 since the count has 64 bits. */
 export const pagemapEntry = message('pagemap_entry', () => ({
   vaddr: uint64(1, 'hex'),
   compat_nr_pages: uint32(2),

@@ -2,7 +2,7 @@
 
 import { bool, int32, message, optional, type TypeOf, text, uint32 } from '../message.ts';
 
-/** `fstype`. */
+/** File systems that get special treatment; 0 is any other. */
 export const Fstype = {
   UNSUPPORTED: 0,
   PROC: 1,
@@ -27,7 +27,7 @@ export const Fstype = {
   CGROUP2: 23,
 } as const;
 
-/** `mnt_entry`. */
+/** `mountpoints-%u.img`: one mount of a mount namespace. */
 export const mntEntry = message('mnt_entry', () => ({
   fstype: uint32(1),
   mnt_id: uint32(2),
@@ -50,7 +50,7 @@ export const mntEntry = message('mnt_entry', () => ({
 }));
 export type MntEntry = TypeOf<typeof mntEntry>;
 
-/** `autofs_entry`. */
+/** `autofs-%u.img`: parameters of an autofs mount. */
 export const autofsEntry = message('autofs_entry', () => ({
   fd: int32(1),
   pgrp: int32(2),
@@ -64,7 +64,7 @@ export const autofsEntry = message('autofs_entry', () => ({
 }));
 export type AutofsEntry = TypeOf<typeof autofsEntry>;
 
-/** `binfmt_misc_entry`. */
+/** `binfmt-misc.img`: one registered binary format. */
 export const binfmtMiscEntry = message('binfmt_misc_entry', () => ({
   name: text(1),
   enabled: bool(2),

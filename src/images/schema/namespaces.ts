@@ -2,7 +2,7 @@
 
 import { bool, message, nested, optional, repeated, type TypeOf, text, uint32, uint64 } from '../message.ts';
 
-/** `ns_file_entry`. */
+/** An open file of /proc/PID/ns. */
 export const nsFileEntry = message('ns_file_entry', () => ({
   id: uint32(1),
   ns_id: uint32(2),
@@ -11,20 +11,20 @@ export const nsFileEntry = message('ns_file_entry', () => ({
 }));
 export type NsFileEntry = TypeOf<typeof nsFileEntry>;
 
-/** `utsns_entry`. */
+/** `utsns-%u.img`: host and domain name. */
 export const utsnsEntry = message('utsns_entry', () => ({
   nodename: text(1),
   domainname: text(2),
 }));
 export type UtsnsEntry = TypeOf<typeof utsnsEntry>;
 
-/** `pidns_entry`. */
+/** `pidns-%u.img`: an external PID namespace. */
 export const pidnsEntry = message('pidns_entry', () => ({
   ext_key: optional(text(1)),
 }));
 export type PidnsEntry = TypeOf<typeof pidnsEntry>;
 
-/** `uid_gid_extent`. */
+/** A line of a uid_map or gid_map. */
 export const uidGidExtent = message('uid_gid_extent', () => ({
   first: uint32(1),
   lower_first: uint32(2),
@@ -32,14 +32,14 @@ export const uidGidExtent = message('uid_gid_extent', () => ({
 }));
 export type UidGidExtent = TypeOf<typeof uidGidExtent>;
 
-/** `userns_entry`. */
+/** `userns-%u.img`: the maps of a user namespace. */
 export const usernsEntry = message('userns_entry', () => ({
   uid_map: repeated(nested(1, uidGidExtent)),
   gid_map: repeated(nested(2, uidGidExtent)),
 }));
 export type UsernsEntry = TypeOf<typeof usernsEntry>;
 
-/** `ipc_desc_entry`. */
+/** What all System V objects have. */
 export const ipcDescEntry = message('ipc_desc_entry', () => ({
   key: uint32(1),
   uid: uint32(2),
@@ -51,7 +51,7 @@ export const ipcDescEntry = message('ipc_desc_entry', () => ({
 }));
 export type IpcDescEntry = TypeOf<typeof ipcDescEntry>;
 
-/** `ipc_var_entry`. */
+/** `ipcns-var-%u.img`: the limits of an IPC namespace. */
 export const ipcVarEntry = message('ipc_var_entry', () => ({
   sem_ctls: repeated(uint32(1)),
   msg_ctlmax: uint32(2),
@@ -73,7 +73,7 @@ export const ipcVarEntry = message('ipc_var_entry', () => ({
 }));
 export type IpcVarEntry = TypeOf<typeof ipcVarEntry>;
 
-/** `ipc_shm_entry`. */
+/** `ipcns-shm-%u.img`: a segment; its content follows unless it is stored as pages. */
 export const ipcShmEntry = message('ipc_shm_entry', () => ({
   desc: nested(1, ipcDescEntry),
   size: uint64(2),
@@ -82,14 +82,14 @@ export const ipcShmEntry = message('ipc_shm_entry', () => ({
 }));
 export type IpcShmEntry = TypeOf<typeof ipcShmEntry>;
 
-/** `ipc_msg`. */
+/** A message in a queue; its bytes follow. */
 export const ipcMsg = message('ipc_msg', () => ({
   mtype: uint64(1),
   msize: uint32(2),
 }));
 export type IpcMsg = TypeOf<typeof ipcMsg>;
 
-/** `ipc_msg_entry`. */
+/** `ipcns-msg-%u.img`: a message queue; its messages follow. */
 export const ipcMsgEntry = message('ipc_msg_entry', () => ({
   desc: nested(1, ipcDescEntry),
   qbytes: uint32(2),
@@ -97,7 +97,7 @@ export const ipcMsgEntry = message('ipc_msg_entry', () => ({
 }));
 export type IpcMsgEntry = TypeOf<typeof ipcMsgEntry>;
 
-/** `ipc_sem_entry`. */
+/** `ipcns-sem-%u.img`: a semaphore array; its values follow. */
 export const ipcSemEntry = message('ipc_sem_entry', () => ({
   desc: nested(1, ipcDescEntry),
   nsems: uint32(2),

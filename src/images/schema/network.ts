@@ -14,7 +14,7 @@ import {
   uint32,
 } from '../message.ts';
 
-/** `nd_type`. */
+/** Kinds of network devices. */
 export const NdType = {
   LOOPBACK: 1,
   VETH: 2,
@@ -26,7 +26,7 @@ export const NdType = {
   SIT: 8,
 } as const;
 
-/** `net_device_entry`. */
+/** `netdev-%u.img`: one network device. */
 export const netDeviceEntry = message('net_device_entry', () => ({
   type: enumerated(1, NdType),
   ifindex: uint32(2),
@@ -46,14 +46,14 @@ export const netDeviceEntry = message('net_device_entry', () => ({
 }));
 export type NetDeviceEntry = TypeOf<typeof netDeviceEntry>;
 
-/** `netns_id`. */
+/** The id one network namespace knows another by. */
 export const netnsId = message('netns_id', () => ({
   target_ns_id: uint32(1),
   netnsid_value: int32(2),
 }));
 export type NetnsId = TypeOf<typeof netnsId>;
 
-/** `netns_entry`. */
+/** `netns-%u.img`: the settings of a network namespace. */
 export const netnsEntry = message('netns_entry', () => ({
   def_conf: repeated(int32(1)),
   all_conf: repeated(int32(2)),
@@ -68,13 +68,13 @@ export const netnsEntry = message('netns_entry', () => ({
 }));
 export type NetnsEntry = TypeOf<typeof netnsEntry>;
 
-/** `SysctlType`. */
+/** Forms of a setting. */
 export const SysctlType = {
   CTL_STR: 5,
   CTL_32: 6,
 } as const;
 
-/** `sysctl_entry`. */
+/** The value of a setting. */
 export const sysctlEntry = message('sysctl_entry', () => ({
   type: enumerated(1, SysctlType),
   iarg: optional(int32(2)),
@@ -82,7 +82,7 @@ export const sysctlEntry = message('sysctl_entry', () => ({
 }));
 export type SysctlEntry = TypeOf<typeof sysctlEntry>;
 
-/** `tunfile_entry`. */
+/** An open file of /dev/net/tun. */
 export const tunfileEntry = message('tunfile_entry', () => ({
   id: uint32(1),
   netdev: optional(text(2)),
@@ -91,7 +91,7 @@ export const tunfileEntry = message('tunfile_entry', () => ({
 }));
 export type TunfileEntry = TypeOf<typeof tunfileEntry>;
 
-/** `tun_link_entry`. */
+/** A tun or tap device. */
 export const tunLinkEntry = message('tun_link_entry', () => ({
   flags: uint32(1, 'hex'),
   owner: int32(2),
@@ -101,14 +101,14 @@ export const tunLinkEntry = message('tun_link_entry', () => ({
 }));
 export type TunLinkEntry = TypeOf<typeof tunLinkEntry>;
 
-/** `macvlan_link_entry`. */
+/** A macvlan device. */
 export const macvlanLinkEntry = message('macvlan_link_entry', () => ({
   mode: uint32(1),
   flags: optional(uint32(2)),
 }));
 export type MacvlanLinkEntry = TypeOf<typeof macvlanLinkEntry>;
 
-/** `sit_entry`. */
+/** An IPv6-in-IPv4 tunnel. */
 export const sitEntry = message('sit_entry', () => ({
   link: optional(uint32(1)),
   local: repeated(uint32(2, 'ip')),

@@ -2,7 +2,7 @@
 
 import { bool, enumerated, int32, message, nested, optional, repeated, type TypeOf, text, uint32 } from '../message.ts';
 
-/** `criu_cg_mode`. */
+/** How cgroups are treated. */
 export const CriuCgMode = {
   IGNORE: 0,
   CG_NONE: 1,
@@ -13,20 +13,20 @@ export const CriuCgMode = {
   DEFAULT: 6,
 } as const;
 
-/** `criu_network_lock_method`. */
+/** How the network is locked. */
 export const CriuNetworkLockMethod = {
   IPTABLES: 1,
   NFTABLES: 2,
   SKIP: 3,
 } as const;
 
-/** `criu_pre_dump_mode`. */
+/** How a pre-dump reads memory. */
 export const CriuPreDumpMode = {
   SPLICE: 1,
   VM_READ: 2,
 } as const;
 
-/** `criu_req_type`. */
+/** What is asked for. */
 export const CriuReqType = {
   EMPTY: 0,
   DUMP: 1,
@@ -44,7 +44,7 @@ export const CriuReqType = {
   SINGLE_PRE_DUMP: 13,
 } as const;
 
-/** `criu_page_server_info`. */
+/** Where a page server is, or how it was started. */
 export const criuPageServerInfo = message('criu_page_server_info', () => ({
   address: optional(text(1)),
   port: optional(int32(2)),
@@ -53,21 +53,21 @@ export const criuPageServerInfo = message('criu_page_server_info', () => ({
 }));
 export type CriuPageServerInfo = TypeOf<typeof criuPageServerInfo>;
 
-/** `criu_veth_pair`. */
+/** A pair of virtual Ethernet devices, inside and outside. */
 export const criuVethPair = message('criu_veth_pair', () => ({
   if_in: text(1),
   if_out: text(2),
 }));
 export type CriuVethPair = TypeOf<typeof criuVethPair>;
 
-/** `ext_mount_map`. */
+/** An external mount and its key. */
 export const extMountMap = message('ext_mount_map', () => ({
   key: text(1),
   val: text(2),
 }));
 export type ExtMountMap = TypeOf<typeof extMountMap>;
 
-/** `join_namespace`. */
+/** A namespace to restore into. */
 export const joinNamespace = message('join_namespace', () => ({
   ns: text(1),
   ns_file: text(2),
@@ -75,27 +75,27 @@ export const joinNamespace = message('join_namespace', () => ({
 }));
 export type JoinNamespace = TypeOf<typeof joinNamespace>;
 
-/** `inherit_fd`. */
+/** A descriptor to be used in place of a file. */
 export const inheritFd = message('inherit_fd', () => ({
   key: text(1),
   fd: int32(2),
 }));
 export type InheritFd = TypeOf<typeof inheritFd>;
 
-/** `cgroup_root`. */
+/** Where a controller's tree is to be rooted. */
 export const cgroupRoot = message('cgroup_root', () => ({
   ctrl: optional(text(1)),
   path: text(2),
 }));
 export type CgroupRoot = TypeOf<typeof cgroupRoot>;
 
-/** `unix_sk`. */
+/** An external unix socket. */
 export const unixSk = message('unix_sk', () => ({
   inode: uint32(1),
 }));
 export type UnixSk = TypeOf<typeof unixSk>;
 
-/** `criu_opts`. */
+/** All options of a request. */
 export const criuOpts = message('criu_opts', () => ({
   images_dir_fd: int32(1),
   images_dir: optional(text(68)),
@@ -170,26 +170,26 @@ export const criuOpts = message('criu_opts', () => ({
 }));
 export type CriuOpts = TypeOf<typeof criuOpts>;
 
-/** `criu_dump_resp`. */
+/** The answer to a dump. */
 export const criuDumpResp = message('criu_dump_resp', () => ({
   restored: optional(bool(1)),
 }));
 export type CriuDumpResp = TypeOf<typeof criuDumpResp>;
 
-/** `criu_restore_resp`. */
+/** The answer to a restore. */
 export const criuRestoreResp = message('criu_restore_resp', () => ({
   pid: int32(1),
 }));
 export type CriuRestoreResp = TypeOf<typeof criuRestoreResp>;
 
-/** `criu_notify`. */
+/** A point of the work the client wants to hear of. */
 export const criuNotify = message('criu_notify', () => ({
   script: optional(text(1)),
   pid: optional(int32(2)),
 }));
 export type CriuNotify = TypeOf<typeof criuNotify>;
 
-/** `criu_features`. */
+/** Features of kernel and program, asked for or found. */
 export const criuFeatures = message('criu_features', () => ({
   mem_track: optional(bool(1)),
   lazy_pages: optional(bool(2)),
@@ -197,7 +197,7 @@ export const criuFeatures = message('criu_features', () => ({
 }));
 export type CriuFeatures = TypeOf<typeof criuFeatures>;
 
-/** `criu_req`. */
+/** A request. */
 export const criuReq = message('criu_req', () => ({
   type: enumerated(1, CriuReqType),
   opts: optional(nested(2, criuOpts)),
@@ -208,7 +208,7 @@ export const criuReq = message('criu_req', () => ({
 }));
 export type CriuReq = TypeOf<typeof criuReq>;
 
-/** `criu_resp`. */
+/** A response. */
 export const criuResp = message('criu_resp', () => ({
   type: enumerated(1, CriuReqType),
   success: bool(2),
@@ -224,7 +224,7 @@ export const criuResp = message('criu_resp', () => ({
 }));
 export type CriuResp = TypeOf<typeof criuResp>;
 
-/** `criu_version`. */
+/** The version of the program. */
 export const criuVersion = message('criu_version', () => ({
   major_number: int32(1),
   minor_number: int32(2),

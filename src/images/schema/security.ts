@@ -16,7 +16,7 @@ import {
   uint32,
 } from '../message.ts';
 
-/** `seccomp_filter`. */
+/** One BPF filter; `prev` is the index of the filter installed before it. */
 export const seccompFilter = message('seccomp_filter', () => ({
   filter: bytes(1),
   prev: optional(uint32(2)),
@@ -24,13 +24,13 @@ export const seccompFilter = message('seccomp_filter', () => ({
 }));
 export type SeccompFilter = TypeOf<typeof seccompFilter>;
 
-/** `seccomp_entry`. */
+/** `seccomp.img`: each filter once, however many threads share it. */
 export const seccompEntry = message('seccomp_entry', () => ({
   seccomp_filters: repeated(nested(1, seccompFilter)),
 }));
 export type SeccompEntry = TypeOf<typeof seccompEntry>;
 
-/** `aa_policy`. */
+/** One AppArmor policy, as the kernel gives it. */
 export const aaPolicy = message('aa_policy', () => ({
   name: text(1),
   blob: bytes(2),
@@ -43,17 +43,17 @@ type AaNamespaceShape = {
   readonly policies: Field<AaPolicy, InputOf<typeof aaPolicy>, 'repeated'>;
   readonly namespaces: Field<AaNamespace, AaNamespaceInput, 'repeated'>;
 };
-/** `aa_namespace`. */
+/** An AppArmor namespace: its policies, and the namespaces in it. */
 export interface AaNamespace extends OutOf<AaNamespaceShape> {}
 interface AaNamespaceInput extends InOf<AaNamespaceShape> {}
-/** `aa_namespace`. */
+/** An AppArmor namespace: its policies, and the namespaces in it. */
 export const aaNamespace: Message<AaNamespaceShape> = message('aa_namespace', () => ({
   name: text(1),
   policies: repeated(nested(2, aaPolicy)),
   namespaces: repeated(nested(3, aaNamespace)),
 }));
 
-/** `apparmor_entry`. */
+/** `apparmor.img`: the AppArmor namespaces of the dumped tasks. */
 export const apparmorEntry = message('apparmor_entry', () => ({
   namespaces: repeated(nested(1, aaNamespace)),
 }));

@@ -17,7 +17,7 @@ import {
 } from '../message.ts';
 import { fownEntry } from './common.ts';
 
-/** `sk_shutdown`. */
+/** Directions shut down. */
 export const SkShutdown = {
   NONE: 0,
   READ: 1,
@@ -25,7 +25,7 @@ export const SkShutdown = {
   BOTH: 3,
 } as const;
 
-/** `sk_opts_entry`. */
+/** Options all sockets have. */
 export const skOptsEntry = message('sk_opts_entry', () => ({
   so_sndbuf: uint32(1),
   so_rcvbuf: uint32(2),
@@ -55,7 +55,7 @@ export const skOptsEntry = message('sk_opts_entry', () => ({
 }));
 export type SkOptsEntry = TypeOf<typeof skOptsEntry>;
 
-/** `ip_opts_raw_entry`. */
+/** Options of raw IP sockets. */
 export const ipOptsRawEntry = message('ip_opts_raw_entry', () => ({
   hdrincl: optional(bool(1)),
   nodefrag: optional(bool(2)),
@@ -64,7 +64,7 @@ export const ipOptsRawEntry = message('ip_opts_raw_entry', () => ({
 }));
 export type IpOptsRawEntry = TypeOf<typeof ipOptsRawEntry>;
 
-/** `ip_opts_entry`. */
+/** Options of IP sockets. */
 export const ipOptsEntry = message('ip_opts_entry', () => ({
   freebind: optional(bool(1)),
   raw: optional(nested(4, ipOptsRawEntry)),
@@ -74,7 +74,7 @@ export const ipOptsEntry = message('ip_opts_entry', () => ({
 }));
 export type IpOptsEntry = TypeOf<typeof ipOptsEntry>;
 
-/** `inet_sk_entry`. */
+/** An IP socket. `id` is the open file's, `ino` names its TCP stream. */
 export const inetSkEntry = message('inet_sk_entry', () => ({
   id: uint32(1),
   ino: uint32(2),
@@ -99,7 +99,7 @@ export const inetSkEntry = message('inet_sk_entry', () => ({
 }));
 export type InetSkEntry = TypeOf<typeof inetSkEntry>;
 
-/** `tcp_opts_entry`. */
+/** Options of TCP sockets. */
 export const tcpOptsEntry = message('tcp_opts_entry', () => ({
   cork: optional(bool(1)),
   nodelay: optional(bool(2)),
@@ -109,7 +109,7 @@ export const tcpOptsEntry = message('tcp_opts_entry', () => ({
 }));
 export type TcpOptsEntry = TypeOf<typeof tcpOptsEntry>;
 
-/** `tcp_stream_entry`. */
+/** `tcp-stream-%x.img`: the state of a connection; its two queues follow. */
 export const tcpStreamEntry = message('tcp_stream_entry', () => ({
   inq_len: uint32(1),
   inq_seq: uint32(2),
@@ -131,7 +131,7 @@ export const tcpStreamEntry = message('tcp_stream_entry', () => ({
 }));
 export type TcpStreamEntry = TypeOf<typeof tcpStreamEntry>;
 
-/** `file_perms_entry`. */
+/** Mode and owner of a socket's file. */
 export const filePermsEntry = message('file_perms_entry', () => ({
   mode: uint32(1),
   uid: uint32(2),
@@ -139,7 +139,7 @@ export const filePermsEntry = message('file_perms_entry', () => ({
 }));
 export type FilePermsEntry = TypeOf<typeof filePermsEntry>;
 
-/** `unix_sk_entry`. */
+/** A unix socket. `id` is the open file's, `ino` is what a peer refers to. */
 export const unixSkEntry = message('unix_sk_entry', () => ({
   id: uint32(1),
   ino: uint32(2),
@@ -161,7 +161,7 @@ export const unixSkEntry = message('unix_sk_entry', () => ({
 }));
 export type UnixSkEntry = TypeOf<typeof unixSkEntry>;
 
-/** `netlink_sk_entry`. */
+/** A netlink socket. */
 export const netlinkSkEntry = message('netlink_sk_entry', () => ({
   id: uint32(1),
   ino: uint32(2),
@@ -178,7 +178,7 @@ export const netlinkSkEntry = message('netlink_sk_entry', () => ({
 }));
 export type NetlinkSkEntry = TypeOf<typeof netlinkSkEntry>;
 
-/** `packet_mclist`. */
+/** A membership of a packet socket. */
 export const packetMclist = message('packet_mclist', () => ({
   index: uint32(1),
   type: uint32(2),
@@ -186,7 +186,7 @@ export const packetMclist = message('packet_mclist', () => ({
 }));
 export type PacketMclist = TypeOf<typeof packetMclist>;
 
-/** `packet_ring`. */
+/** A ring buffer of a packet socket. */
 export const packetRing = message('packet_ring', () => ({
   block_size: uint32(1),
   block_nr: uint32(2),
@@ -198,7 +198,7 @@ export const packetRing = message('packet_ring', () => ({
 }));
 export type PacketRing = TypeOf<typeof packetRing>;
 
-/** `packet_sock_entry`. */
+/** A packet socket. */
 export const packetSockEntry = message('packet_sock_entry', () => ({
   id: uint32(1),
   type: uint32(2),
@@ -223,14 +223,14 @@ export const packetSockEntry = message('packet_sock_entry', () => ({
 }));
 export type PacketSockEntry = TypeOf<typeof packetSockEntry>;
 
-/** `scm_entry`. */
+/** Control data of a packet: open files on their way. */
 export const scmEntry = message('scm_entry', () => ({
   type: uint32(1),
   rights: repeated(uint32(2)),
 }));
 export type ScmEntry = TypeOf<typeof scmEntry>;
 
-/** `sk_packet_entry`. */
+/** `sk-queues.img`: so many bytes of one queued packet follow. */
 export const skPacketEntry = message('sk_packet_entry', () => ({
   id_for: uint32(1),
   length: uint32(2),

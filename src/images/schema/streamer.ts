@@ -2,13 +2,13 @@
 
 import { bool, message, type TypeOf, text } from '../message.ts';
 
-/** `img_streamer_request_entry`. */
+/** Asks for a file by name. */
 export const imgStreamerRequestEntry = message('img_streamer_request_entry', () => ({
   filename: text(1),
 }));
 export type ImgStreamerRequestEntry = TypeOf<typeof imgStreamerRequestEntry>;
 
-/** `img_streamer_reply_entry`. */
+/** Says whether it is there. */
 export const imgStreamerReplyEntry = message('img_streamer_reply_entry', () => ({
   exists: bool(1),
 }));

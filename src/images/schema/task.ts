@@ -20,14 +20,14 @@ import { threadInfoLoongarch64, threadInfoMips, threadInfoRiscv64, threadInfoS39
 import { threadInfoPpc64 } from './core-ppc64.ts';
 import { threadInfoX86 } from './core-x86.ts';
 
-/** `seccomp_mode`. */
+/** `SECCOMP_MODE_*`. */
 export const SeccompMode = {
   disabled: 0,
   strict: 1,
   filter: 2,
 } as const;
 
-/** `march`. */
+/** The machine a core image is of; says which `thread_info` it has. */
 export const March = {
   UNKNOWN: 0,
   X86_64: 1,
@@ -40,7 +40,7 @@ export const March = {
   RISCV64: 8,
 } as const;
 
-/** `task_core_entry`. */
+/** State of a process; only in the image of its leader. */
 export const taskCoreEntry = message('task_core_entry', () => ({
   task_state: uint32(1, 'gen'),
   exit_code: uint32(2),
@@ -64,7 +64,7 @@ export const taskCoreEntry = message('task_core_entry', () => ({
 }));
 export type TaskCoreEntry = TypeOf<typeof taskCoreEntry>;
 
-/** `task_kobj_ids_entry`. */
+/** Ids of the kernel objects a task uses: equal ids, shared object. Also `ids-%u.img`. */
 export const taskKobjIdsEntry = message('task_kobj_ids_entry', () => ({
   vm_id: uint32(1),
   files_id: uint32(2),
@@ -81,7 +81,7 @@ export const taskKobjIdsEntry = message('task_kobj_ids_entry', () => ({
 }));
 export type TaskKobjIdsEntry = TypeOf<typeof taskKobjIdsEntry>;
 
-/** `thread_sas_entry`. */
+/** The alternate signal stack. */
 export const threadSasEntry = message('thread_sas_entry', () => ({
   ss_sp: uint64(1),
   ss_size: uint64(2),
@@ -89,7 +89,7 @@ export const threadSasEntry = message('thread_sas_entry', () => ({
 }));
 export type ThreadSasEntry = TypeOf<typeof threadSasEntry>;
 
-/** `thread_core_entry`. */
+/** State of a thread. */
 export const threadCoreEntry = message('thread_core_entry', () => ({
   futex_rla: uint64(1),
   futex_rla_len: uint32(2),
@@ -110,13 +110,13 @@ export const threadCoreEntry = message('thread_core_entry', () => ({
 }));
 export type ThreadCoreEntry = TypeOf<typeof threadCoreEntry>;
 
-/** `task_rlimits_entry`. */
+/** All resource limits, in the order of their numbers. */
 export const taskRlimitsEntry = message('task_rlimits_entry', () => ({
   rlimits: repeated(nested(1, rlimitEntry)),
 }));
 export type TaskRlimitsEntry = TypeOf<typeof taskRlimitsEntry>;
 
-/** `core_entry`. */
+/** `core-%u.img`: one thread. */
 export const coreEntry = message('core_entry', () => ({
   mtype: enumerated(1, March),
   thread_info: optional(nested(2, threadInfoX86)),
@@ -133,14 +133,14 @@ export const coreEntry = message('core_entry', () => ({
 }));
 export type CoreEntry = TypeOf<typeof coreEntry>;
 
-/** `rlimit_entry`. */
+/** One resource limit. */
 export const rlimitEntry = message('rlimit_entry', () => ({
   cur: uint64(1),
   max: uint64(2),
 }));
 export type RlimitEntry = TypeOf<typeof rlimitEntry>;
 
-/** `itimer_entry`. */
+/** An interval timer: its interval and what is left, each in seconds and microseconds. */
 export const itimerEntry = message('itimer_entry', () => ({
   isec: uint64(1),
   iusec: uint64(2),
@@ -149,7 +149,7 @@ export const itimerEntry = message('itimer_entry', () => ({
 }));
 export type ItimerEntry = TypeOf<typeof itimerEntry>;
 
-/** `posix_timer_entry`. */
+/** A POSIX timer: interval and rest in seconds and nanoseconds. */
 export const posixTimerEntry = message('posix_timer_entry', () => ({
   it_id: uint32(1),
   clock_id: uint32(2),
@@ -165,7 +165,7 @@ export const posixTimerEntry = message('posix_timer_entry', () => ({
 }));
 export type PosixTimerEntry = TypeOf<typeof posixTimerEntry>;
 
-/** `task_timers_entry`. */
+/** All timers of a process. */
 export const taskTimersEntry = message('task_timers_entry', () => ({
   real: nested(1, itimerEntry),
   virt: nested(2, itimerEntry),
@@ -174,7 +174,7 @@ export const taskTimersEntry = message('task_timers_entry', () => ({
 }));
 export type TaskTimersEntry = TypeOf<typeof taskTimersEntry>;
 
-/** `creds_entry`. */
+/** Credentials of a thread; each capability set as two words, low first. */
 export const credsEntry = message('creds_entry', () => ({
   uid: uint32(1),
   gid: uint32(2),
@@ -198,7 +198,7 @@ export const credsEntry = message('creds_entry', () => ({
 }));
 export type CredsEntry = TypeOf<typeof credsEntry>;
 
-/** `sa_entry`. */
+/** The action of one signal. */
 export const saEntry = message('sa_entry', () => ({
   sigaction: uint64(1, 'hex'),
   flags: uint64(2, 'hex'),
@@ -209,19 +209,19 @@ export const saEntry = message('sa_entry', () => ({
 }));
 export type SaEntry = TypeOf<typeof saEntry>;
 
-/** `siginfo_entry`. */
+/** A pending signal's `siginfo_t`. */
 export const siginfoEntry = message('siginfo_entry', () => ({
   siginfo: bytes(1),
 }));
 export type SiginfoEntry = TypeOf<typeof siginfoEntry>;
 
-/** `signal_queue_entry`. */
+/** Pending signals, oldest first. */
 export const signalQueueEntry = message('signal_queue_entry', () => ({
   signals: repeated(nested(1, siginfoEntry)),
 }));
 export type SignalQueueEntry = TypeOf<typeof signalQueueEntry>;
 
-/** `rseq_entry`. */
+/** A registered restartable-sequence area. */
 export const rseqEntry = message('rseq_entry', () => ({
   rseq_abi_pointer: uint64(1),
   rseq_abi_size: uint32(2),

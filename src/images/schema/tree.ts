@@ -14,20 +14,20 @@ import {
 } from '../message.ts';
 import { taskKobjIdsEntry } from './task.ts';
 
-/** `lsmtype`. */
+/** The security module of the dumping machine. */
 export const Lsmtype = {
   NO_LSM: 0,
   SELINUX: 1,
   APPARMOR: 2,
 } as const;
 
-/** `plugins_entry`. */
+/** Names of plugins that took part. */
 export const pluginsEntry = message('plugins_entry', () => ({
   plugins: repeated(text(12)),
 }));
 export type PluginsEntry = TypeOf<typeof pluginsEntry>;
 
-/** `inventory_entry`. */
+/** `inventory.img`: what the dump is. */
 export const inventoryEntry = message('inventory_entry', () => ({
   img_version: uint32(1),
   fdinfo_per_id: optional(bool(2)),
@@ -45,7 +45,7 @@ export const inventoryEntry = message('inventory_entry', () => ({
 }));
 export type InventoryEntry = TypeOf<typeof inventoryEntry>;
 
-/** `pstree_entry`. */
+/** `pstree.img`: one process and its threads, parents before children. */
 export const pstreeEntry = message('pstree_entry', () => ({
   pid: uint32(1),
   ppid: uint32(2),
@@ -55,7 +55,7 @@ export const pstreeEntry = message('pstree_entry', () => ({
 }));
 export type PstreeEntry = TypeOf<typeof pstreeEntry>;
 
-/** `dump_stats_entry`. */
+/** What a dump cost: times in microseconds, counts of pages. */
 export const dumpStatsEntry = message('dump_stats_entry', () => ({
   freezing_time: uint32(1),
   frozen_time: uint32(2),
@@ -74,7 +74,7 @@ export const dumpStatsEntry = message('dump_stats_entry', () => ({
 }));
 export type DumpStatsEntry = TypeOf<typeof dumpStatsEntry>;
 
-/** `restore_stats_entry`. */
+/** What a restore cost: times in microseconds, counts of pages. */
 export const restoreStatsEntry = message('restore_stats_entry', () => ({
   pages_compared: uint64(1),
   pages_skipped_cow: uint64(2),
@@ -84,7 +84,7 @@ export const restoreStatsEntry = message('restore_stats_entry', () => ({
 }));
 export type RestoreStatsEntry = TypeOf<typeof restoreStatsEntry>;
 
-/** `stats_entry`. */
+/** `stats-dump`, `stats-restore`. */
 export const statsEntry = message('stats_entry', () => ({
   dump: optional(nested(1, dumpStatsEntry)),
   restore: optional(nested(2, restoreStatsEntry)),

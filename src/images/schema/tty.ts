@@ -3,7 +3,7 @@
 import { bool, bytes, enumerated, message, nested, optional, repeated, type TypeOf, uint32 } from '../message.ts';
 import { fownEntry } from './common.ts';
 
-/** `TtyType`. */
+/** Kinds of terminals. */
 export const TtyType = {
   UNKNOWN: 0,
   PTY: 1,
@@ -14,7 +14,7 @@ export const TtyType = {
   SERIAL: 6,
 } as const;
 
-/** `winsize_entry`. */
+/** The size of a window. */
 export const winsizeEntry = message('winsize_entry', () => ({
   ws_row: uint32(1),
   ws_col: uint32(2),
@@ -23,7 +23,7 @@ export const winsizeEntry = message('winsize_entry', () => ({
 }));
 export type WinsizeEntry = TypeOf<typeof winsizeEntry>;
 
-/** `termios_entry`. */
+/** Settings of a terminal, as `struct termios`. */
 export const termiosEntry = message('termios_entry', () => ({
   c_iflag: uint32(1),
   c_oflag: uint32(2),
@@ -36,20 +36,20 @@ export const termiosEntry = message('termios_entry', () => ({
 }));
 export type TermiosEntry = TypeOf<typeof termiosEntry>;
 
-/** `tty_pty_entry`. */
+/** The number of a pseudo terminal. */
 export const ttyPtyEntry = message('tty_pty_entry', () => ({
   index: uint32(1),
 }));
 export type TtyPtyEntry = TypeOf<typeof ttyPtyEntry>;
 
-/** `tty_data_entry`. */
+/** `tty-data.img`: bytes not read yet. */
 export const ttyDataEntry = message('tty_data_entry', () => ({
   tty_id: uint32(1),
   data: bytes(2),
 }));
 export type TtyDataEntry = TypeOf<typeof ttyDataEntry>;
 
-/** `tty_info_entry`. */
+/** `tty-info.img`: one terminal. */
 export const ttyInfoEntry = message('tty_info_entry', () => ({
   id: uint32(1),
   type: enumerated(2, TtyType),
@@ -69,7 +69,7 @@ export const ttyInfoEntry = message('tty_info_entry', () => ({
 }));
 export type TtyInfoEntry = TypeOf<typeof ttyInfoEntry>;
 
-/** `tty_file_entry`. */
+/** An open file of a terminal. */
 export const ttyFileEntry = message('tty_file_entry', () => ({
   id: uint32(1),
   tty_info_id: uint32(2),
