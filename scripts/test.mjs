@@ -1,0 +1,90 @@
+/**
+ * npm test: everything, from a fresh clone on: npm packages, Debian packages, build, checks of the code, then the pure and the
+ * whole-system tests. Arguments choose test files by a part of their path: npm test -- state
+ */
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureInstalled, home, run, tool } from './setup.mjs';
+
+/** Programs the tests use, and the Debian packages that bring them. */
+const PROGRAMS = {
+  gcc: ['gcc', 'libc6-dev'],
+  python3: ['python3'],
+  perl: ['perl'],
+  gawk: ['gawk'],
+  bc: ['bc'],
+  bash: ['bash'],
+  strace: ['strace'],
+};
+
+const started = Date.now();
+const chosen = process.argv.slice(2);
+const results = [];
+
+ensureInstalled();
+installPrograms();
+step('build', () => run(process.execPath, [join(home, 'scripts/build.mjs')]), true);
+step('victims', () => run(tool('bun'), [join(home, 'test/whole/kit/compile.ts')]), true);
+if (chosen.length === 0) step('types', () => run(tool('tsc'), []));
+for (const file of testFiles()) {
+  // A limit for each file, so that one that hangs does not take the others with it.
+  step(file, () => run(tool('bun'), ['test', `./${file}`], { timeout: 8 * 60_000, killSignal: 'SIGTERM' }));
+}
+summary();
+
+/** All test files, the fast ones first. */
+function testFiles() {
+  const files = ['test/pure', 'test/whole'].flatMap((folder) =>
+    existsSync(join(home, folder))
+      ? readdirSync(join(home, folder), { recursive: true })
+          .filter((file) => file.endsWith('.test.ts'))
+          .sort()
+          .map((file) => `${folder}/${file}`)
+      : [],
+  );
+  return chosen.length === 0 ? files : files.filter((file) => chosen.some((part) => file.includes(part)));
+}
+
+/** Runs one step and notes how it went; nothing makes sense after a failed one that is `vital`. */
+function step(name, work, vital = false) {
+  console.log(`\n— ${name}`);
+  const began = Date.now();
+  const passed = work();
+  results.push({ name, passed, seconds: (Date.now() - began) / 1000 });
+  if (!passed && vital) summary();
+}
+
+function summary() {
+  console.log('\nSummary');
+  for (const { name, passed, seconds } of results) {
+    console.log(`  ${passed ? 'pass' : 'FAIL'}  ${seconds.toFixed(1).padStart(6)} s  ${name}`);
+  }
+  const failed = results.filter((result) => !result.passed).length;
+  const minutes = ((Date.now() - started) / 60_000).toFixed(1);
+  console.log(failed === 0 ? `All passed, in ${minutes} minutes.` : `${failed} failed, in ${minutes} minutes.`);
+  process.exit(failed === 0 ? 0 : 1);
+}
+
+/** Installs the Debian packages of programs that are missing. */
+function installPrograms() {
+  const packages = Object.entries(PROGRAMS)
+    .filter(([program]) => !onPath(program))
+    .flatMap(([, names]) => names);
+  if (!existsSync('/usr/include/stdio.h')) packages.push('libc6-dev');
+  if (packages.length === 0) return;
+  console.log(`Installing ${packages.join(', ')} …`);
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = (...args) => run('apt-get', ['-qq', ...args], { env: environment });
+  const install = ['install', '-y', '--no-install-recommends', ...new Set(packages)];
+  if (!apt(...install) && !(apt('update') && apt(...install))) {
+    console.error(`Error: these packages could not be installed: ${packages.join(', ')}`);
+    console.error('Hint: install them by hand; the tests need root and a Debian or Ubuntu');
+    process.exit(1);
+  }
+}
+
+function onPath(program) {
+  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+}
