@@ -27,10 +27,13 @@ export class Remote {
     return new Program(this.area);
   }
 
-  /** Runs a program to its end. @throws RemoteCallError at the first failure that is not tolerated */
-  run(program: Program): Program {
+  /**
+   * Runs a program to its end. A call that sleeps longer than `patience` milliseconds is interrupted.
+   * @throws RemoteCallError at the first failure that is not tolerated
+   */
+  run(program: Program, patience = Number.POSITIVE_INFINITY): Program {
     this.start(program);
-    return this.finish(program);
+    return this.finish(program, patience);
   }
 
   /** Builds and runs a program in one go. */
@@ -55,9 +58,9 @@ export class Remote {
   }
 
   /** Waits for the end of a program that was started, and fetches its results. */
-  finish(program: Program): Program {
+  finish(program: Program, patience = Number.POSITIVE_INFINITY): Program {
     const { tracee } = this;
-    tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === this.#endSignal);
+    tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === this.#endSignal, patience);
     const counter = tracee.arch.programCounter(tracee.getRegisters());
     this.#transfer('process_vm_readv', program);
     const done = (counter - program.start) / 64;

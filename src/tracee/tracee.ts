@@ -62,15 +62,33 @@ export class Tracee implements Disposable {
     this.waitUntil(how, wanted);
   }
 
-  /** The waiting half of {@link resumeUntil}, for several tasks set going together. */
-  waitUntil(how: Resume, wanted: (stop: pt.Stop) => boolean): void {
-    for (;;) {
-      const stop = pt.waitStop(this.pid);
+  /**
+   * The waiting half of {@link resumeUntil}, for several tasks set going together.
+   * @throws StasisError after `patience` milliseconds; the task is stopped then
+   */
+  waitUntil(how: Resume, wanted: (stop: pt.Stop) => boolean, patience = Number.POSITIVE_INFINITY): void {
+    for (let late = false; ; ) {
+      const stop = pt.waitStop(this.pid, late ? Number.POSITIVE_INFINITY : patience);
+      if (!stop) {
+        late = true;
+        pt.ptrace(pt.PTRACE.INTERRUPT, this.pid);
+        continue;
+      }
       if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
       if (wanted(stop)) return;
+      if (late && stop.kind === 'event') throw this.#asleep(patience);
       if (stop.kind === 'signal') this.held.push(pt.getSiginfo(this.pid));
       pt.ptrace(how, this.pid);
     }
+  }
+
+  #asleep(patience: number): StasisError {
+    return new StasisError({
+      kind: 'conflict',
+      task: { pid: this.pid },
+      reason: `the system call did not return within ${patience / 1000} s and was interrupted`,
+      remedy: 'give it longer with --timeout',
+    });
   }
 
   #stuck(patience: number): StasisError {
