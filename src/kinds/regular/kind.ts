@@ -7,27 +7,29 @@ import type { DumpContext, FileDraft, FileKind, OpenFile, RestoreContext, Restor
 import { armAsync } from '../fown.ts';
 import { openRegular } from '../open-regfile.ts';
 import { captureRegular, regularObstacle } from '../regfile.ts';
-import { obstacle } from '../whereabouts.ts';
+import { segmentFlag } from '../shmem.ts';
 
 /** Null, zero, full, random, mem, kmsg …: devices without state of their own (include/uapi/linux/major.h). */
 const MEM_MAJOR = 1;
 
-/** Whatever has a path. Kinds that know more of some of these files (terminals, FIFOs, memfds) are asked before. */
+/** What has a path and nothing to it but its content. A path alone (O_PATH) may lead to anything. */
 function recognises(file: OpenFile): boolean {
   if (!file.link.startsWith('/')) return false;
-  const type = file.stat.mode & S_IF.MT;
-  return (file.flags & O.PATH) !== 0 || (type !== S_IF.SOCK && type !== S_IF.IFO);
+  if (segmentFlag(file) !== undefined) return false;
+  if ((file.flags & O.PATH) !== 0) return true;
+  switch (file.stat.mode & S_IF.MT) {
+    case S_IF.REG:
+    case S_IF.DIR:
+    case S_IF.LNK:
+      return true;
+    case S_IF.CHR:
+      return file.stat.rdev >>> 20 === MEM_MAJOR;
+    default:
+      return false;
+  }
 }
 
 function whyNot(file: OpenFile, task: SeenTask): StasisError | undefined {
-  const type = file.stat.mode & S_IF.MT;
-  const path = (file.flags & O.PATH) !== 0;
-  const device = type === S_IF.CHR || type === S_IF.BLK;
-  if (device && !path && !(type === S_IF.CHR && file.stat.rdev >>> 20 === MEM_MAJOR)) {
-    const what = type === S_IF.CHR ? 'character' : 'block';
-    const number = `${file.stat.rdev >>> 20}:${file.stat.rdev & 0xfffff}`;
-    return obstacle(file, `no kind of Stasis carries the state of ${what} device ${number}`);
-  }
   return regularObstacle(file, task.options);
 }
 
@@ -35,17 +37,18 @@ function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
   return { reg: captureRegular(file, id, context) };
 }
 
-function rebuild(entry: FileEntry, context: RestoreContext): number {
+/** As FileKind.rebuild; with `flags` it is opened in another way, to be mapped. */
+function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number {
   if (!entry.reg) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no reg_file_entry` });
-  return openRegular(entry.reg, context);
+  return openRegular(entry.reg, context, flags);
 }
 
 function finish(entry: FileEntry, fd: number, task: RestoreTask): void {
   if (entry.reg) armAsync(fd, entry.reg.flags, task);
 }
 
-/** Files that have a path. Comes last in the registry: see {@link recognises}. */
-export const regular: FileKind = {
+/** Files that have a path. */
+export const regular = {
   name: 'regular',
   type: FdTypes.REG,
   recognises,
@@ -53,4 +56,4 @@ export const regular: FileKind = {
   capture,
   rebuild,
   finish,
-};
+} satisfies FileKind;
