@@ -81,13 +81,17 @@ export const i64: Field<bigint> = {
 
 /** Bytes as they are; decoded ones are a copy, shorter ones are filled up with zeros. */
 export function bytes(size: number): Field<Uint8Array> {
+  const at = (view: DataView, offset: number): Uint8Array => {
+    if (offset + size > view.byteLength) throw new RangeError('a field beyond the end of the bytes');
+    return new Uint8Array(view.buffer, view.byteOffset + offset, size);
+  };
   return {
     size,
     align: 1,
-    get: (view, at) => new Uint8Array(view.buffer, view.byteOffset + at, size).slice(),
-    set: (view, at, value) => {
+    get: (view, offset) => at(view, offset).slice(),
+    set: (view, offset, value) => {
       if (value.length > size) throw new RangeError(`${value.length} bytes do not fit a field of ${size}`);
-      const field = new Uint8Array(view.buffer, view.byteOffset + at, size);
+      const field = at(view, offset);
       field.fill(0);
       field.set(value);
     },

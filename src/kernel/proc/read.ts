@@ -16,8 +16,8 @@ const CHUNK = 16 * 1024;
 
 /**
  * Reads `/proc/PID/NAME`, as `readProc(17, 'task/18/stat')`. The bytes are valid until the next call: parse or copy them.
- * Throws `gone` when there is no such task, `unsupported` when it has no such file (an older kernel, or another
- * configuration), `permission`, else `kernel`.
+ * Throws `gone` when there is no such task, `unsupported` when it has no such file (an older kernel, another configuration,
+ * a zombie asked for its memory), `permission`, else `kernel`.
  */
 export function readProc(pid: number | 'self', name: string): Uint8Array {
   return read(`/proc/${pid}/${name}`, pid);
@@ -82,10 +82,13 @@ function grown(length: number): Buffer<ArrayBuffer> {
 function failure(path: string, pid: number | 'self' | undefined, error: unknown): StasisError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
   const facts = { resource: path, cause: error, ...(typeof pid === 'number' ? { task: { pid } } : {}) };
-  if (code === 'ESRCH' || (code === 'ENOENT' && typeof pid === 'number' && !existsSync(`/proc/${pid}`))) {
-    return new StasisError({ ...facts, kind: 'gone', reason: 'no such task' });
+  if (code === 'ENOENT' || code === 'ESRCH') {
+    // ESRCH is also what `auxv` or `smaps` of a zombie or kernel thread say: the task is there, its memory is not.
+    const gone = typeof pid === 'number' && !existsSync(`/proc/${pid}`);
+    return gone
+      ? new StasisError({ ...facts, kind: 'gone', reason: 'no such task' })
+      : new StasisError({ ...facts, kind: 'unsupported', reason: 'there is no such file' });
   }
-  if (code === 'ENOENT') return new StasisError({ ...facts, kind: 'unsupported', reason: 'there is no such file' });
   if (code === 'EACCES' || code === 'EPERM') {
     return new StasisError({
       ...facts,
