@@ -13,9 +13,9 @@ const dist = join(home, 'dist');
 ensureInstalled();
 mkdirSync(dist, { recursive: true });
 
-// Bytecode halves the start-up, splitting brings --version down to what is imported for it; minifying on top gains
-// nothing and would spoil stack traces. A compiled executable reads .env and bunfig.toml of the current directory unless told not to: here that would let any
-// directory change what a root process does.
+// Bytecode halves the start-up, and split chunks let --version load only its own few lines; minifying on top gains
+// nothing and would spoil stack traces. A compiled executable reads .env and bunfig.toml of the current directory
+// unless told not to: here that would let any directory change what a root process does.
 bundle('stasis', [
   '--compile',
   '--bytecode',
