@@ -3,14 +3,13 @@
  * whole-system tests. Arguments choose test files by a part of their path: npm test -- state
  */
 
-import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { canCompile, installPackages, onPath } from './debian.mjs';
 import { ensureInstalled, home, run, tool } from './setup.mjs';
 
 /** Programs the tests use, and the Debian packages that bring them. */
 const PROGRAMS = {
-  gcc: ['gcc', 'libc6-dev'],
   python3: ['python3'],
   perl: ['perl'],
   gawk: ['gawk'],
@@ -69,22 +68,11 @@ function summary() {
 
 /** Installs the Debian packages of programs that are missing. */
 function installPrograms() {
-  const packages = Object.entries(PROGRAMS)
-    .filter(([program]) => !onPath(program))
-    .flatMap(([, names]) => names);
-  if (!existsSync('/usr/include/stdio.h')) packages.push('libc6-dev');
-  if (packages.length === 0) return;
-  console.log(`Installing ${packages.join(', ')} …`);
-  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const apt = (...args) => run('apt-get', ['-qq', ...args], { env: environment });
-  const install = ['install', '-y', '--no-install-recommends', ...new Set(packages)];
-  if (!apt(...install) && !(apt('update') && apt(...install))) {
-    console.error(`Error: these packages could not be installed: ${packages.join(', ')}`);
-    console.error('Hint: install them by hand; the tests need root and a Debian or Ubuntu');
-    process.exit(1);
-  }
-}
-
-function onPath(program) {
-  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+  const missing = Object.entries(PROGRAMS).filter(([program]) => !onPath(program));
+  const packages = new Set(missing.flatMap(([, names]) => names));
+  if (!canCompile()) packages.add('gcc').add('libc6-dev');
+  if (installPackages([...packages])) return;
+  console.error(`Error: these packages could not be installed: ${[...packages].join(', ')}`);
+  console.error('Hint: install them by hand; the tests need root and a Debian or Ubuntu');
+  process.exit(1);
 }

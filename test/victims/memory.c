@@ -1,4 +1,7 @@
-/* Memory: anonymous, private and shared file mappings, exact protections and flags, changed and untouched pages. */
+/*
+ * Memory: anonymous, private and shared file mappings, exact protections and flags, changed and untouched pages.
+ * memory shared: shared anonymous mappings as well.
+ */
 #include "victim.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -77,7 +80,7 @@ static int new_file(const char *name, size_t pages, uint64_t seed) {
   return fd;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   const int anon = MAP_PRIVATE | MAP_ANONYMOUS, rw = PROT_READ | PROT_WRITE;
   unsigned char *p;
 
@@ -97,9 +100,11 @@ int main(void) {
   opened->hidden = true;
   p = block("write-only", 2, 3, rw, anon, -1, 0);
   check(!mprotect(p, 2 * PAGE, PROT_WRITE));
-  block("shared anonymous", 8, 0x81, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  p = block("shared anonymous, read-only", 4, 0xf, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  check(!mprotect(p, 4 * PAGE, PROT_READ));
+  if (argc > 1 && !strcmp(argv[1], "shared")) {
+    block("shared anonymous", 8, 0x81, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    p = block("shared anonymous, read-only", 4, 0xf, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    check(!mprotect(p, 4 * PAGE, PROT_READ));
+  }
   p = block("striped", 9, 0x1ff, rw, anon, -1, 0);
   for (int i = 0; i < 9; i += 2) check(!mprotect(p + i * PAGE, PAGE, PROT_READ));
 

@@ -1,7 +1,7 @@
 /** The state of one process, item 4 of the first issue: memory, registers, files, calls, attributes. */
 import { victimSuite } from './kit/suite.ts';
 
-victimSuite('memory', [{ victim: 'memory' }, { victim: 'heap' }]);
+victimSuite('memory', [{ victim: 'memory' }, { victim: 'memory', args: ['shared'] }, { victim: 'heap' }]);
 
 victimSuite('processor', [{ victim: 'cpu' }, { victim: 'cpu', args: ['amx'] }, { victim: 'vdso' }]);
 

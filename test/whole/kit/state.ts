@@ -16,7 +16,7 @@ const STATUS = [
   ...['Seccomp', 'Seccomp_filters', 'Cpus_allowed', 'Mems_allowed', 'VmLck', 'CoreDumping', 'THP_enabled'],
 ];
 const FILES = [
-  ...['cmdline', 'environ', 'auxv', 'comm', 'limits', 'oom_score_adj', 'coredump_filter', 'personality'],
+  ...['cmdline', 'environ', 'auxv', 'comm', 'oom_score_adj', 'coredump_filter', 'personality'],
   ...['timerslack_ns'],
 ];
 const LINKS = [
@@ -45,6 +45,10 @@ export function readState(pid: number): TaskState {
     const colon = line.indexOf(':');
     if (STATUS.includes(line.slice(0, colon)))
       state.set(`status ${line.slice(0, colon)}`, line.slice(colon + 1).trim());
+  }
+  for (const line of readFileSync(`${base}/limits`, 'latin1').split('\n')) {
+    const [name = '', soft = '', hard = ''] = line.split(/ {2,}/);
+    state.set(`limit ${name}`, `${soft} ${hard}`);
   }
   readStat(base, state);
   readMaps(base, state);
