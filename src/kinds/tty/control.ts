@@ -17,7 +17,7 @@ export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void 
   }
   takeControl(task);
   if (terminal.role === 'current') openCurrent(terminal, task);
-  if (terminal.info.exclusive) setInt(task.context.open(terminal.id), 'TIOCEXCL', 0);
+  else if (terminal.info.exclusive) setInt(task.context.open(terminal.id), 'TIOCEXCL', 0);
 }
 
 /** A session leader takes its terminal back, once, through a descriptor it has for either side. */
