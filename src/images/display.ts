@@ -111,7 +111,7 @@ export function parseNumber(show: Display | undefined, field: string, text: stri
   }
   const flags = show && FLAGS[show];
   if (flags) return parseFlags(text, flags);
-  const named = show && VALUES[show]?.[field]?.[text];
+  const named = show && numberOf(VALUES[show]?.[field], text);
   return named === undefined ? parseInteger(text) : BigInt(named);
 }
 
@@ -120,6 +120,11 @@ export function parseInteger(text: string): bigint | undefined {
   const [, sign, digits] = /^\s*([-+]?)(0x[\da-f]+|0o[0-7]+|0b[01]+|0+|[1-9]\d*)\s*$/i.exec(text) ?? [];
   if (digits === undefined) return undefined;
   return sign === '-' ? -BigInt(digits) : BigInt(digits);
+}
+
+/** The value of a name. */
+export function numberOf(values: Readonly<Record<string, number>> | undefined, name: string): number | undefined {
+  return values && Object.hasOwn(values, name) ? values[name] : undefined;
 }
 
 /** The name of an enum's or a table's value. */

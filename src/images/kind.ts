@@ -13,7 +13,7 @@ export type Framing = 'common' | 'service' | 'bare' | 'raw';
 export interface RawKind {
   /** The name of its magic, as crit prints it. */
   readonly name: string;
-  /** The file name without `.img`; `%u` stands for a number, `%x` for one in hexadecimal, `%s` for a word. */
+  /** The file name, without the `.img` all but service files have; `%u` stands for a number, `%x` for one in hexadecimal, `%s` for a word. */
   readonly pattern: string;
   readonly magic: number;
   readonly framing: Framing;
@@ -36,5 +36,5 @@ export interface HeadedKind<H extends Message = Message, M extends Message = Mes
 /** The file name of an image: `imageName(Images.core, 17)` is `core-17.img`. */
 export function imageName(kind: RawKind, id: number | bigint | string = ''): string {
   const name = kind.pattern.replace(/%[uxs]/, (hole) => id.toString(hole === '%x' ? 16 : 10));
-  return `${name}.img`;
+  return kind.framing === 'service' ? name : `${name}.img`;
 }

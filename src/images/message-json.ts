@@ -4,7 +4,7 @@
  */
 
 import { decodeBase64, encodeBase64 } from './base64.ts';
-import { nameOf, parseAddress, parseInteger, parseNumber, showAddress, showNumber } from './display.ts';
+import { nameOf, numberOf, parseAddress, parseInteger, parseNumber, showAddress, showNumber } from './display.ts';
 import { ImageError } from './error.ts';
 import type { Json, JsonObject } from './json.ts';
 import { layoutOf, type Message, type Slot } from './message.ts';
@@ -97,7 +97,7 @@ function valueFromJson(slot: Slot, json: Json, place: Place): unknown {
 function numberFromJson(slot: Slot, json: Json, place: Place): number | bigint {
   if (typeof json === 'number' || typeof json === 'bigint') return json;
   if (typeof json !== 'string') throw misfit(slot, place, 'a number expected');
-  const named = slot.values?.[json];
+  const named = numberOf(slot.values, json);
   if (named !== undefined) return named;
   const value = parseNumber(slot.show, slot.name, json);
   if (value === undefined) throw misfit(slot, place, `'${json}' is not a value of this field`);
