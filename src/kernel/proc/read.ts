@@ -9,7 +9,8 @@ import { closeSync, existsSync, openSync, readlinkSync, readSync } from 'node:fs
 import { StasisError } from '../../base/errors.ts';
 import { decodeText } from '../../base/text.ts';
 
-let buffer = Buffer.allocUnsafeSlow(64 * 1024);
+/** No Buffer: its slice() copies nothing, and callers that keep what they read would keep the next file. */
+let buffer = new Uint8Array(64 * 1024);
 
 /** Most a read is offered; below it the buffer is grown first. */
 const CHUNK = 16 * 1024;
@@ -73,8 +74,8 @@ function readAll(fd: number): Uint8Array {
   }
 }
 
-function grown(length: number): Buffer<ArrayBuffer> {
-  const next = Buffer.allocUnsafeSlow(buffer.length * 2);
+function grown(length: number): Uint8Array<ArrayBuffer> {
+  const next = new Uint8Array(buffer.length * 2);
   next.set(buffer.subarray(0, length));
   return next;
 }
