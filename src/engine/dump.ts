@@ -1,6 +1,6 @@
 /** The story of a dump. */
 import { ObstacleError, StasisError } from '../base/errors.ts';
-import { logInfo } from '../base/log.ts';
+import { logDebug, logInfo } from '../base/log.ts';
 import { UndoStack } from '../base/undo.ts';
 import { type Entry, writeEntries } from '../images/image.ts';
 import { ImageSetWriter } from '../images/image-set.ts';
@@ -50,6 +50,7 @@ export interface DumpOutcome {
 export function dump(options: DumpOptions): DumpOutcome {
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
   preflight(options.pid, options.carry);
+  logDebug('preflight: nothing in the way');
   scripts.require('pre-dump', options.pid);
   const sleep = observeSleep(options.pid, parseStat(readProc(options.pid, 'stat')).processor);
   using images = new ImageSetWriter(options.imagesDir);
@@ -57,6 +58,7 @@ export function dump(options: DumpOptions): DumpOutcome {
   const clock = new DumpClock();
   using tracee = freeze(options);
   clock.frozen();
+  logInfo(`task ${options.pid} is frozen`);
   const pages = saveTask({ tracee, sleep, frozenAt: performance.now() }, options, images, undo);
   clock.counted(pages);
   commit(images);
@@ -105,8 +107,11 @@ function saveTask(frozen: Frozen, options: DumpOptions, images: ImageSetWriter, 
   const context = makeContext(options.carry, images, files, pages, shared, undo);
   files.attach(context);
   const task = makeTask(seen, frozen, context);
+  logDebug('observed');
   askTask(task, seen);
+  logDebug('asked; nothing of Stasis is left in the task');
   for (const kind of taskKinds) kind.drain?.(task);
+  logDebug(`memory is stored: ${pages.counts.written} pages`);
   writeTask(task, images, files);
   shared.write(images);
   writeGlobals(images);
@@ -118,7 +123,9 @@ function askTask(task: MutableDumpTask, seen: Observation): void {
   using foothold = Foothold.gain(task.tracee, seen.status.tgid, seen.vmas);
   task.bell = { signal: foothold.bellSignal, actionAt: foothold.bellActionAt };
   const program = foothold.remote.program();
+  logDebug('foothold gained');
   const readers = taskKinds.map((kind) => kind.capture?.(task, program));
+  logDebug(`asking: ${program.calls} remote calls`);
   foothold.remote.run(program);
   for (const read of readers) read?.();
 }
@@ -175,8 +182,7 @@ function writeTask(task: DumpTask, images: ImageSetWriter, files: OpenFileTable)
   const ids = objectIds(TASK_OBJECT);
   const fdinfo = task.fds.map((file) => {
     const id = files.idOf(file);
-    const type = files.entries.find((entry) => entry.id === id)?.type ?? 0;
-    return { id, flags: file.cloexec ? 1 : 0, type, fd: file.fd };
+    return { id, flags: file.cloexec ? 1 : 0, type: files.typeOf(id), fd: file.fd };
   });
   images.write(Images.fdinfo, TASK_OBJECT, fdinfo);
   images.write(Images.files, undefined, files.entries);

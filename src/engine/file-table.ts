@@ -1,7 +1,7 @@
 /** Open file descriptions of a dump, each with one id, whoever has it open and under however many numbers. */
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import type { InputOf } from '../images/message.ts';
-import type { fileEntry } from '../images/schema/files.ts';
+import { FdTypes, type fileEntry } from '../images/schema/files.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { DumpContext, FileKind, FileTable, OpenFile } from '../kinds/contract.ts';
 import { fileKinds } from '../kinds/registry.ts';
@@ -30,6 +30,7 @@ export class OpenFileTable implements FileTable {
   /** Which kind each description was captured by, and its id. */
   readonly #seen = new Map<string, { file: OpenFile; id: number }[]>();
   readonly #paths = new Map<string, number>();
+  readonly #types = new Map<number, number>();
   #nextId = 1;
   #context: DumpContext | undefined;
 
@@ -66,6 +67,10 @@ export class OpenFileTable implements FileTable {
     }
   }
 
+  typeOf(id: number): number {
+    return this.#types.get(id) ?? FdTypes.UND;
+  }
+
   #capture(file: OpenFile): number {
     const kind = kindOf(file);
     if (!kind) throw unknownFile(file);
@@ -73,6 +78,7 @@ export class OpenFileTable implements FileTable {
     const id = this.newId();
     const draft = kind.capture(file, id, this.#context);
     this.entries.push({ type: kind.type, id, ...draft });
+    this.#types.set(id, kind.type);
     return id;
   }
 }

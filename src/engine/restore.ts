@@ -1,7 +1,7 @@
 /** The story of a restore. */
 import { unlinkSync, writeFileSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
-import { logInfo, logWarn } from '../base/log.ts';
+import { logDebug, logInfo, logWarn } from '../base/log.ts';
 import { UndoStack } from '../base/undo.ts';
 import { ImageSet } from '../images/image-set.ts';
 import { trySyscall } from '../kernel/syscall.ts';
@@ -49,6 +49,7 @@ const AFTER_FILES: readonly Phase[] = ['state', 'creds', 'last'];
 export function restore(options: RestoreOptions): RestoreOutcome {
   const images = new ImageSet(options.imagesDir);
   const plan = readPlan(images);
+  logDebug('images are read and checked');
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
   scripts.require('pre-restore');
   const began = performance.now();
@@ -58,6 +59,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   const seed = plant(plan.task, options);
   undo.add(() => seed[Symbol.dispose]());
   const forked = performance.now();
+  logDebug('the seed is planted');
   const task = makeTask(plan.task, context, seed);
   rebuild(task);
   logInfo('the task is rebuilt');
@@ -69,6 +71,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   resumeScript(scripts, 'pre-resume', task.pid);
   go(task, options);
   undo.keep();
+  logInfo('the task runs');
   resumeScript(scripts, 'post-resume', task.pid);
   return { pid: task.pid, duration };
 }
@@ -104,7 +107,10 @@ function makeTask(plan: TaskPlan, context: RestoreContext, seed: Seed): RestoreT
 
 function rebuild(task: RestoreTask): void {
   const run = (phases: readonly Phase[]): void => {
-    for (const phase of phases) for (const kind of taskKinds) kind.rebuild?.[phase]?.(task);
+    for (const phase of phases) {
+      for (const kind of taskKinds) kind.rebuild?.[phase]?.(task);
+      logDebug(`phase ${phase}`);
+    }
   };
   // Descriptors of ours that the seed was born with are not the task's.
   closeAll(task.seed, task.batch);
@@ -152,7 +158,8 @@ class Context implements RestoreContext {
   readonly options: CarryOptions;
   readonly images: ImageSet;
   readonly files: Plan['files'];
-  readonly #open = new Map<number, number>();
+  /** Descriptors made so far, by file id and, where they are to be mapped, flags. */
+  readonly #open = new Map<string, number>();
   readonly #shared = new Map<string, unknown>();
   readonly #undo: UndoStack;
   readonly #ending: UndoStack;
@@ -168,14 +175,15 @@ class Context implements RestoreContext {
     });
   }
 
-  open(fileId: number): number {
-    const known = this.#open.get(fileId);
+  open(fileId: number, flags?: number): number {
+    const key = flags === undefined ? `${fileId}` : `${fileId}/${flags}`;
+    const known = this.#open.get(key);
     if (known !== undefined) return known;
     const entry = this.files.get(fileId);
     const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
     if (!entry || !kind) throw new StasisError({ kind: 'internal', reason: `file ${fileId} was not planned for` });
-    const local = kind.rebuild(entry, this);
-    this.#open.set(fileId, local);
+    const local = kind.rebuild(entry, this, flags);
+    this.#open.set(key, local);
     return local;
   }
 

@@ -104,6 +104,8 @@ export interface FileTable {
    * /proc/PID/map_files/A-B, …), `flags` how it is to be opened again.
    */
   idOfPath(task: TaskRef, via: string, flags: number): number;
+  /** Of which type (FdTypes) a file is. */
+  typeOf(id: number): number;
 }
 
 /** The dump as a whole. */
@@ -170,8 +172,11 @@ export interface RestoreContext {
   readonly images: ImageSet;
   /** files.img by id. */
   readonly files: ReadonlyMap<number, FileEntry>;
-  /** A local descriptor for an entry of files.img, rebuilt when first asked for; owned by the context. */
-  open(fileId: number): number;
+  /**
+   * A local descriptor for an entry of files.img, rebuilt when first asked for; owned by the context. With `flags` it is
+   * another open file of the same thing, opened in that way, to be mapped.
+   */
+  open(fileId: number, flags?: number): number;
   /** Something all tasks share (the entries of an image, a table of pipes), made once under its name. */
   shared<T>(name: string, make: () => T): T;
   /** Registers work to be undone if the restore fails, in reverse order. */
@@ -237,8 +242,11 @@ export interface FileKind {
   obstacle?(file: OpenFile, task: SeenTask): StasisError | undefined;
   /** Describes the open file; `id` is its id in files.img. */
   capture(file: OpenFile, id: number, context: DumpContext): FileDraft;
-  /** Makes the open file again: a local descriptor with its flags and position; the caller owns it. */
-  rebuild(entry: FileEntry, context: RestoreContext): number;
+  /**
+   * Makes the open file again: a local descriptor with its flags and position; the caller owns it. With `flags` it is
+   * opened in that way instead, to be mapped; kinds that cannot be mapped have no use for them.
+   */
+  rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number;
   /**
    * Second step, when all descriptors of `task` are in place: epoll targets, inotify watches, owners. Called once for
    * each open file description, with a descriptor number the task has it under.

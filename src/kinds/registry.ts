@@ -1,29 +1,62 @@
 /** Every kind there is. A new kernel object is a new folder and one line here. */
+import { clearTid } from './clear-tid/kind.ts';
 import type { FileKind, TaskKind } from './contract.ts';
+import { epollKind } from './epoll/kind.ts';
 import { eventfdKind } from './eventfd/kind.ts';
+import { fanotifyKind } from './fanotify/kind.ts';
 import { fifoKind } from './fifo/kind.ts';
+import { fileLocks } from './file-locks/kind.ts';
 import { fs } from './fs/kind.ts';
+import { inotifyKind } from './inotify/kind.ts';
+import { itimers } from './itimers/kind.ts';
+import { limits } from './limits/kind.ts';
+import { memfd, memfdSeals } from './memfd/kind.ts';
 import { memory } from './memory/kind.ts';
 import { pidfdKind } from './pidfd/kind.ts';
 import { pipeKind } from './pipe/kind.ts';
+import { posixTimers } from './posix-timers/kind.ts';
 import { registers } from './registers/kind.ts';
 import { regular } from './regular/kind.ts';
 import { restart } from './restart/kind.ts';
+import { robustList } from './robust-list/kind.ts';
+import { rseq } from './rseq/kind.ts';
 import { session } from './session/kind.ts';
 import { signalfdKind } from './signalfd/kind.ts';
+import { signals } from './signals/kind.ts';
 import { timerfdKind } from './timerfd/kind.ts';
+import { ttyKind } from './tty/kind.ts';
 
 /** Kinds of task state, in the order they are captured and, within a phase, rebuilt. */
-export const taskKinds: readonly TaskKind[] = [session, registers, restart, fs, memory];
+export const taskKinds: readonly TaskKind[] = [
+  session,
+  registers,
+  restart,
+  fs,
+  memory,
+  fileLocks,
+  limits,
+  robustList,
+  clearTid,
+  rseq,
+  memfdSeals,
+  itimers,
+  posixTimers,
+  signals,
+];
 
 /** Kinds of open files; the first that recognises a descriptor has it. */
 export const fileKinds: readonly FileKind[] = [
   regular,
+  memfd,
   pipeKind,
   fifoKind,
+  ttyKind,
   eventfdKind,
+  epollKind,
   signalfdKind,
   timerfdKind,
+  inotifyKind,
+  fanotifyKind,
   pidfdKind,
 ];
 

@@ -1,5 +1,6 @@
 /** A task's address space: the mappings, the pages that are its own, and where its parts lie. */
 import { StasisError } from '../../base/errors.ts';
+import { FdTypes } from '../../images/schema/files.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { auxvWords } from '../../kernel/proc/auxv.ts';
 import { readProc } from '../../kernel/proc/read.ts';
@@ -9,22 +10,17 @@ import type { Program } from '../../tracee/program.ts';
 import type { DumpTask, Json, PageRange, SeenTask, TaskKind } from '../contract.ts';
 import { rebuildMemory } from './rebuild.ts';
 import { addRange, intersect, scanOwnPages } from './scan.ts';
-import { anonymousEntry, fileEntryOf, isVvar, mergeVvar, type VmaDraft, VmaStatus } from './vma.ts';
+import { anonymousEntry, fileEntryOf, isAnonymous, isVvar, mergeVvar, type VmaDraft, VmaStatus } from './vma.ts';
 
 /** Why a mapping cannot be carried; undefined when it can. */
 function whyNot(vma: ProcVma): string | undefined {
   const flags = vma.vmFlags;
   const name = vmaName(vma.name);
   if (flags?.has('um') || flags?.has('uw') || flags?.has('ui')) return 'it is watched by a userfaultfd';
-  if (flags?.has('ht') || name.kind === 'anonHuge') return 'huge pages (hugetlb) are not carried yet';
   if (flags?.has('ss')) return 'shadow stacks are not carried yet';
   switch (name.kind) {
-    case 'anonShmem':
-      return 'shared anonymous memory is not carried yet';
     case 'sysv':
       return 'SysV shared memory is not carried yet';
-    case 'memfd':
-      return 'a mapped memfd is not carried yet';
     case 'aio':
       return 'the ring of an AIO context is not carried yet';
     case 'uprobes':
@@ -57,10 +53,11 @@ function openFlags(vma: ProcVma): number {
 
 function vmaEntries(task: DumpTask): VmaDraft[] {
   const entries = task.vmas.map((vma) => {
-    if (vma.ino === 0n) return anonymousEntry(vma);
+    if (isAnonymous(vma)) return anonymousEntry(vma);
+    const { files } = task.context;
     const flags = openFlags(vma);
-    const via = `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`;
-    return fileEntryOf(vma, task.context.files.idOfPath(task.ref, via, flags), flags);
+    const id = files.idOfPath(task.ref, `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`, flags);
+    return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);
   });
   return mergeVvar(entries);
 }

@@ -2,6 +2,7 @@
 import { StasisError } from '../../base/errors.ts';
 import { cstring } from '../../base/text.ts';
 import type { VmaEntry } from '../../images/schema/memory.ts';
+import { O } from '../../kernel/constants/files.ts';
 import { MADV, MAP, MLOCK_ONFAULT, PROT } from '../../kernel/constants/memory.ts';
 import { PR, PR_SET_MM, PR_SET_VMA_ANON_NAME } from '../../kernel/constants/prctl.ts';
 import { closeAll, handOver } from '../../tracee/handover.ts';
@@ -54,29 +55,37 @@ function plan(task: RestoreTask, stored: StoredPages): Mapping[] {
 
 /** Where the task finds the files it needs meanwhile. */
 interface Descriptors {
-  readonly files: ReadonlyMap<number, number>;
+  readonly files: ReadonlyMap<string, number>;
   readonly exe: number;
   readonly pages: number;
 }
 
 function handOverFiles(task: RestoreTask, mappings: readonly Mapping[], stored: StoredPages): Descriptors {
-  const ids: number[] = [];
+  const wanted = new Map<string, number>();
   for (const { entry } of mappings) {
-    const id = Number(entry.shmid);
-    if (entry.status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED) && !ids.includes(id)) ids.push(id);
+    if (!isFile(entry)) continue;
+    const key = fileKey(entry);
+    if (!wanted.has(key)) wanted.set(key, task.context.open(Number(entry.shmid), entry.fdflags ?? O.RDONLY));
   }
-  const locals = ids.map((id) => task.context.open(id));
-  locals.push(task.context.open(task.mm.exe_file_id), stored.file.number);
+  const locals = [...wanted.values(), task.context.open(task.mm.exe_file_id, O.RDONLY), stored.file.number];
   const arrived = handOver(task.seed, task.batch, locals);
-  const files = new Map(ids.map((id, i) => [id, arrived[i] ?? -1]));
-  const [exe = -1, pages = -1] = arrived.slice(ids.length);
+  const files = new Map([...wanted.keys()].map((key, i) => [key, arrived[i] ?? -1]));
+  const [exe = -1, pages = -1] = arrived.slice(wanted.size);
   return { files, exe, pages };
 }
 
+function isFile(entry: VmaEntry): boolean {
+  return (entry.status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED)) !== 0;
+}
+
+/** A file may be mapped for reading here and for writing there. */
+function fileKey(entry: VmaEntry): string {
+  return `${entry.shmid}/${entry.fdflags ?? O.RDONLY}`;
+}
+
 function map(task: RestoreTask, { start, length, entry, filled }: Mapping, descriptors: Descriptors): void {
-  const isFile = (entry.status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED)) !== 0;
-  const fd = isFile ? descriptors.files.get(Number(entry.shmid)) : -1;
-  if (fd === undefined || (!isFile && (entry.flags & MAP.ANONYMOUS) === 0)) {
+  const fd = isFile(entry) ? descriptors.files.get(fileKey(entry)) : -1;
+  if (fd === undefined || (fd < 0 && (entry.flags & MAP.ANONYMOUS) === 0)) {
     throw new StasisError({
       kind: 'unsupported',
       task: task.ref,
@@ -87,7 +96,7 @@ function map(task: RestoreTask, { start, length, entry, filled }: Mapping, descr
   const prot = filled ? entry.prot | PROT.WRITE : entry.prot;
   // Locking waits until the contents are there, so that nothing is read in twice.
   const flags = (entry.flags & ~MAP.LOCKED) | MAP.FIXED_NOREPLACE;
-  task.batch.call('mmap', start, length, prot, flags, fd, isFile ? Number(entry.pgoff) : 0);
+  task.batch.call('mmap', start, length, prot, flags, fd, fd < 0 ? 0 : Number(entry.pgoff));
 }
 
 /** What must come after the contents: the final protection, advice, locks. */

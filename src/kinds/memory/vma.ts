@@ -3,6 +3,7 @@ import type { InputOf } from '../../images/message.ts';
 import type { vmaEntry } from '../../images/schema/memory.ts';
 import { MADV, MAP } from '../../kernel/constants/memory.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
+import { vmaName } from '../../kernel/proc/vmaname.ts';
 
 /** vma_entry.status bits. */
 export const VmaStatus = {
@@ -60,6 +61,7 @@ export function mapFlagsOf(vma: ProcVma, anonymous: boolean): number {
   if (flags.has('gd')) bits |= MAP.GROWSDOWN;
   if (flags.has('lo')) bits |= MAP.LOCKED;
   if (flags.has('nr')) bits |= MAP.NORESERVE;
+  if (anonymous && flags.has('ht')) bits |= MAP.HUGETLB | (Math.log2(vma.kernelPageSize ?? 0) << MAP.HUGE_SHIFT);
   return bits;
 }
 
@@ -68,9 +70,9 @@ export function isVvar(name: string): boolean {
   return name === '[vvar]' || name === '[vvar_vclock]';
 }
 
-/** Whether the mapping is of anonymous memory private to the task. */
-export function isPrivateAnonymous(vma: ProcVma): boolean {
-  return !vma.shared && vma.ino === 0n;
+/** Whether the mapping has no file to be opened again. Private huge pages have one, but only in name. */
+export function isAnonymous(vma: ProcVma): boolean {
+  return vma.ino === 0n || (!vma.shared && vmaName(vma.name).kind === 'anonHuge');
 }
 
 /** The image's entry for a mapping without a file, or nothing for what has none. */
@@ -94,8 +96,9 @@ export function anonymousEntry(vma: ProcVma): VmaDraft {
   return { ...base, flags: mapFlagsOf(vma, true), status };
 }
 
-/** The image's entry for a mapped file. */
-export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number): VmaDraft {
+/** The image's entry for a mapped file; a segment is a memfd or what shared anonymous memory maps. */
+export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number, isSegment: boolean): VmaDraft {
+  const segment = isSegment ? VmaStatus.MEMFD : 0;
   return {
     start: BigInt(vma.start),
     end: BigInt(vma.end),
@@ -103,7 +106,7 @@ export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number): Vm
     shmid: fileId,
     prot: vma.prot,
     flags: mapFlagsOf(vma, false),
-    status: VmaStatus.REGULAR | (vma.shared ? VmaStatus.FILE_SHARED : VmaStatus.FILE_PRIVATE),
+    status: VmaStatus.REGULAR | (vma.shared ? VmaStatus.FILE_SHARED : VmaStatus.FILE_PRIVATE) | segment,
     fd: -1,
     ...advice(vma),
     fdflags: openFlags,
