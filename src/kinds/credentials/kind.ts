@@ -1,0 +1,64 @@
+/** Credentials: users and groups, capabilities, securebits, no_new_privs; and what their change resets. */
+import { StasisError } from '../../base/errors.ts';
+import { PR } from '../../kernel/constants/prctl.ts';
+import { SECCOMP_MODE } from '../../kernel/constants/tasks.ts';
+import type { Program } from '../../tracee/program.ts';
+import type { DumpTask, SeenTask, TaskKind } from '../contract.ts';
+import { rebuildCredentials } from './rebuild.ts';
+import { rebuildReset } from './reset.ts';
+import { capWords } from './sets.ts';
+
+function obstacles(task: SeenTask): StasisError[] {
+  const mode = task.status.seccomp ?? SECCOMP_MODE.DISABLED;
+  if (mode === SECCOMP_MODE.DISABLED) return [];
+  const what = mode === SECCOMP_MODE.STRICT ? 'strict mode' : `${task.status.seccompFilters ?? 'some'} filters`;
+  return [
+    new StasisError({
+      kind: 'unsupported',
+      task: task.ref,
+      resource: `seccomp (${what})`,
+      reason: 'the system calls of the process are restricted by seccomp, which is not carried yet',
+      remedy: 'start it without a seccomp profile',
+    }),
+  ];
+}
+
+function capture(task: DumpTask, program: Program): () => void {
+  const { status, core, mm } = task;
+  const securebits = program.call('prctl', PR.GET_SECUREBITS, 0, 0, 0, 0);
+  const dumpable = program.call('prctl', PR.GET_DUMPABLE, 0, 0, 0, 0);
+  const deathSignal = program.space(8);
+  program.call('prctl', PR.GET_PDEATHSIG, deathSignal, 0, 0, 0);
+  core.thread_core.creds = {
+    uid: status.uid.real,
+    gid: status.gid.real,
+    euid: status.uid.effective,
+    egid: status.gid.effective,
+    suid: status.uid.saved,
+    sgid: status.gid.saved,
+    fsuid: status.uid.fs,
+    fsgid: status.gid.fs,
+    cap_inh: capWords(status.capInh),
+    cap_prm: capWords(status.capPrm),
+    cap_eff: capWords(status.capEff),
+    cap_bnd: capWords(status.capBnd),
+    cap_amb: capWords(status.capAmb ?? 0n),
+    secbits: 0,
+    groups: [...status.groups],
+    ...(status.noNewPrivs ? { no_new_privs: 1 } : {}),
+  };
+  return () => {
+    if (core.thread_core.creds) core.thread_core.creds.secbits = program.result(securebits);
+    mm.dumpable = program.result(dumpable);
+    const signal = program.view(deathSignal, 4).getInt32(0, true);
+    if (signal !== 0) core.thread_core.pdeath_sig = signal;
+  };
+}
+
+/** Credentials. In phase `creds` the last kind of all: afterwards the task may do little. */
+export const credentials: TaskKind = {
+  name: 'credentials',
+  obstacles,
+  capture,
+  rebuild: { creds: rebuildCredentials, last: rebuildReset },
+};

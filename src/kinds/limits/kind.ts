@@ -1,0 +1,58 @@
+/** Resource limits (setrlimit(2)). */
+import { StasisError } from '../../base/errors.ts';
+import type { RlimitEntry } from '../../images/schema/task.ts';
+import { RLIMIT_NAMES } from '../../kernel/constants/tasks.ts';
+import { Rlimit64 } from '../../kernel/layouts/tasks.ts';
+import { parseLimits } from '../../kernel/proc/limits.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import { describeErrno } from '../../kernel/syscall.ts';
+import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
+
+const SIGPENDING = 11;
+const UNLIMITED = 0xffff_ffff_ffff_ffffn;
+
+function capture(task: DumpTask): undefined {
+  // Not prlimit(2): it asks for CAP_SYS_RESOURCE where users differ.
+  const rlimits = parseLimits(readProc(task.pid, 'limits')).map(({ cur, max }) => ({ cur, max }));
+  task.core.tc.rlimits = { rlimits };
+}
+
+function setLimit(task: RestoreTask, resource: number, limit: RlimitEntry): void {
+  const program = task.batch.reserve(1, Rlimit64.size);
+  const result = program.attempt('prlimit64', 0, resource, program.data(Rlimit64.encode(limit)), 0);
+  task.batch.after((done) => {
+    const errno = -done.result(result);
+    if (errno > 0) throw refused(task, resource, limit, errno);
+  });
+}
+
+function refused(task: RestoreTask, resource: number, limit: RlimitEntry, errno: number): StasisError {
+  const name = `RLIMIT_${RLIMIT_NAMES[resource] ?? resource}`;
+  return new StasisError({
+    kind: 'permission',
+    task: task.ref,
+    resource: name,
+    reason: `cannot be set to ${show(limit.cur)}, at most ${show(limit.max)}: ${describeErrno(errno)}`,
+    remedy: `restore with CAP_SYS_RESOURCE, or with a hard ${name} that is high enough`,
+  });
+}
+
+function show(value: bigint): string {
+  return value === UNLIMITED ? 'unlimited' : String(value);
+}
+
+/** All of them once memory and descriptors are there, and while a hard limit may still be raised. */
+function rebuild(task: RestoreTask): void {
+  for (const [resource, limit] of (task.core.tc?.rlimits?.rlimits ?? []).entries()) {
+    // Pending signals and timers may be more than were allowed in the end: only the hard limit now.
+    setLimit(task, resource, resource === SIGPENDING ? { cur: limit.max, max: limit.max } : limit);
+  }
+}
+
+function rebuildLast(task: RestoreTask): void {
+  const limit = task.core.tc?.rlimits?.rlimits[SIGPENDING];
+  if (limit && limit.cur !== limit.max) setLimit(task, SIGPENDING, limit);
+}
+
+/** Limits. In phase `creds` before the credentials, in phase `last` after the signals. */
+export const limits: TaskKind = { name: 'limits', capture, rebuild: { creds: rebuild, last: rebuildLast } };
