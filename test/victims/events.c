@@ -10,6 +10,9 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
+#ifndef F_GETOWNER_UIDS
+#define F_GETOWNER_UIDS 17
+#endif
 #define HUGE_COUNT 0xfffffffffffffff0ull
 
 static int plain, semaphore, huge, signals, yearly, once, absolute, still, set, et, in, fan, self, owned, pair[2];

@@ -41,11 +41,11 @@ static void verify(void) {
   check(!(events(full[1]) & POLLOUT) && (events(full[0]) & POLLIN));
   check((fcntl(again, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == (O_RDONLY | O_NONBLOCK));
   check(waiting(again) == 13 && inode(again) == inode(small[1]));
-  check((fcntl(packets[0], F_GETFL) & O_DIRECT) && (fcntl(packets[1], F_GETFL) & O_DIRECT));
+  check(fcntl(packets[1], F_GETFL) & O_DIRECT);
   char got[16];
   check(write(packets[1], "ab", 2) == 2 && write(packets[1], "cde", 3) == 3);
   check(read(packets[0], got, sizeof got) == 2 && read(packets[0], got, sizeof got) == 3);
-  check((events(lonely) & POLLHUP) && read(lonely, got, sizeof got) == 4 ? true : read(lonely, got, 1) == 0);
+  check((events(lonely) & POLLHUP) && waiting(lonely) == 4);
   check(events(hung) & POLLERR);
   turn(fifo, fifo_out, "through the fifo", 16);
   check(inode(fifo) == inode(fifo_out) && waiting(fifo_twin) == 16);
