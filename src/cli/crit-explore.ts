@@ -36,15 +36,26 @@ export function exploreImages(
 
 function* listTree(images: ImageSet, tasks: readonly PstreeEntry[]): Generator<string> {
   const children = new Map<number, PstreeEntry[]>();
-  for (const task of tasks) children.set(task.ppid, [...(children.get(task.ppid) ?? []), task]);
-  function* subtree(task: PstreeEntry, depth: number): Generator<string> {
+  for (const task of tasks) {
+    const siblings = children.get(task.ppid);
+    if (siblings) siblings.push(task);
+    else children.set(task.ppid, [task]);
+  }
+  // Emptied as they are listed, so that a damaged tree with a loop in it ends all the same.
+  const takeChildren = (pid: number, depth: number) => {
+    const taken = (children.get(pid) ?? []).map((task) => ({ task, depth }));
+    children.delete(pid);
+    return taken.reverse();
+  };
+  yield `${['PID', 'PGID', 'SID'].map((title) => title.padStart(7)).join('')}   COMM`;
+  const ahead = takeChildren(0, 0);
+  for (let next = ahead.pop(); next; next = ahead.pop()) {
+    const { task, depth } = next;
     const { tc } = images.readOne(Images.core, task.pid);
     const ids = [task.pid, task.pgid, task.sid].map((id) => String(id).padStart(7)).join('');
     yield `${ids}   ${' '.repeat(4 * depth)}${tc?.comm ?? ''}`;
-    for (const child of children.get(task.pid) ?? []) yield* subtree(child, depth + 1);
+    for (const child of takeChildren(task.pid, depth + 1)) ahead.push(child);
   }
-  yield `${['PID', 'PGID', 'SID'].map((title) => title.padStart(7)).join('')}   COMM`;
-  for (const root of children.get(0) ?? []) yield* subtree(root, 0);
 }
 
 function* listTasks(

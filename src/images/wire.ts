@@ -364,14 +364,18 @@ export class Writer {
     return signed;
   }
 
-  /** A varint of any unsigned 64-bit value. */
+  /** A varint of an unsigned 64-bit value too large to be an exact number, shifted as two halves. */
   private bigVarint(value: bigint): void {
-    const groups: number[] = [];
-    for (let rest = value; rest > 0n; rest >>= 7n) groups.push(Number(rest & 0x7fn));
-    const at = this.room(groups.length);
-    for (let i = 0; i < groups.length; i++) {
-      this.buffer[at + i] = (groups[i] as number) | (i < groups.length - 1 ? 0x80 : 0);
+    let low = Number(value & 0xffff_ffffn);
+    let high = Number(value >> 32n);
+    const last = high < 0x100_0000 ? 7 : high < 0x8000_0000 ? 8 : 9;
+    const at = this.room(last + 1);
+    for (let i = 0; i < last; i++) {
+      this.buffer[at + i] = (low & 0x7f) | 0x80;
+      low = (low >>> 7) | ((high & 0x7f) << 25);
+      high >>>= 7;
     }
+    this.buffer[at + last] = low & 0x7f;
   }
 }
 

@@ -1,9 +1,9 @@
 /** Damaged images: an ImageError, quickly, and nothing else. */
 import { expect, test } from 'bun:test';
-import { imageToJson } from '../../src/images/crit-json.ts';
+import { imageFromJson, imageToJson } from '../../src/images/crit-json.ts';
 import { ImageError } from '../../src/images/error.ts';
 import { decodeImage, encodeImage } from '../../src/images/image.ts';
-import { printJson } from '../../src/images/json.ts';
+import { parseJson, printJson } from '../../src/images/json.ts';
 import { readPagemap } from '../../src/images/pagemap.ts';
 import { type Recorded, recordedImages } from './images-fixtures.ts';
 
@@ -87,6 +87,43 @@ test('every image cut at every byte', () => {
     for (let length = 0; length < bytes.length; length++) exercise(name, bytes.subarray(0, length));
   }
 }, 60_000);
+
+test('5,000 damaged JSON texts', () => {
+  const texts = recordedImages()
+    .filter(({ bytes }) => bytes.length < 600)
+    .map(({ name, bytes }) => printJson(imageToJson(decodeImage(name, bytes), { pretty: name.length % 2 === 0 })));
+  const random = generator(2);
+  const splinters = [
+    '"',
+    '{',
+    '}',
+    '[',
+    ']',
+    ',',
+    ':',
+    '-1',
+    '1e99',
+    'null',
+    'true',
+    '18446744073709551616',
+    '"x"',
+    '\\',
+    '|',
+  ];
+  let refused = 0;
+  for (let round = 0; round < 5000; round++) {
+    const text = texts[random(texts.length)] as string;
+    const at = random(text.length);
+    const damaged = text.slice(0, at) + splinters[random(splinters.length)] + text.slice(at + random(4));
+    try {
+      imageFromJson(parseJson(damaged, 'x'), 'x');
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw new Error(`${error}: ${damaged}`, { cause: error });
+      refused++;
+    }
+  }
+  expect(refused).toBeGreaterThan(4000);
+});
 
 test('an announced size costs nothing', () => {
   // core-1.img with one entry of 4 GiB, and with a byte string of 4 GiB in a small entry.
