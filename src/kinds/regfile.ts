@@ -10,6 +10,7 @@ import { FdTypes, RemapType, type regFileEntry } from '../images/schema/files.ts
 import { AT, O, S_IF } from '../kernel/constants/files.ts';
 import { major, minor, userDev } from '../kernel/devnum.ts';
 import { addressOf } from '../kernel/ffi.ts';
+import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
 import { arenaPath, ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { buildIdWords, type ReadAt } from './build-id.ts';
 import type { CarryOptions, DumpContext, OpenFile } from './contract.ts';
@@ -73,7 +74,9 @@ function position(file: OpenFile): bigint {
   const device = userDev(file.stat.rdev);
   const kmsg = (file.stat.mode & S_IF.MT) === S_IF.CHR && major(device) === 1 && minor(device) === 11;
   if (kmsg && (file.flags & O.ACCMODE) === O.WRONLY && file.pos === 0) return 0xffff_ffff_ffff_ffffn;
-  return BigInt.asUintN(64, BigInt(file.pos));
+  // The position in a directory may be a hash that uses all bits.
+  const exact = Number.isSafeInteger(file.pos) ? BigInt(file.pos) : parseFdInfo(file.fdinfo()).pos;
+  return BigInt.asUintN(64, exact);
 }
 
 /** By what the file is known again: its size, and what it was built from. Logs may grow. */
