@@ -42,6 +42,7 @@ export interface RunOptions {
   /** The command instead of {@link stasisCommand}. */
   readonly command?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
   /** Called with the process ID as soon as it runs. */
   readonly started?: (pid: number) => void;
 }
@@ -53,6 +54,7 @@ export function run(command: readonly string[], options: RunOptions = {}): Promi
   const child = spawn(file, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
+    cwd: options.cwd,
   });
   let stdout = '';
   let stderr = '';

@@ -1,0 +1,156 @@
+/** What the tests of the promises share: ending Stasis at a bad moment, and looking for what it left behind. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Outcome, run, stasis, stasisCommand } from './stasis.ts';
+import { differences, type TaskState } from './state.ts';
+import { sleep, until } from './until.ts';
+import type { Victim } from './victim.ts';
+
+/** How often a test does its harm: `STASIS_HARM=400` for the proof, few for every day. */
+export const HARM = Number(process.env.STASIS_HARM ?? 40);
+
+/** Runs Stasis and kills it after `ms` milliseconds, unless it has ended before. */
+export function stasisKilled(args: readonly string[], ms: number, cwd?: string): Promise<Outcome> {
+  return stasis(args, { limitMs: ms, ...(cwd ? { cwd } : {}) });
+}
+
+/** Moments spread over `span` milliseconds: one at random in each of `count` slices, in random order. */
+export function moments(count: number, span: number): number[] {
+  const all = Array.from({ length: count }, (_, i) => ((i + Math.random()) / count) * span);
+  return all.sort(() => Math.random() - 0.5);
+}
+
+/** Waits until a task is nobody's: not traced, not stopped. Throws if it does not come free. */
+export function free(pid: number): Promise<true> {
+  return until(
+    () => {
+      const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+      const held = /^TracerPid:\t[1-9]/m.test(status) || /^State:\t[tT]/m.test(status);
+      return held ? undefined : true;
+    },
+    2000,
+    () => `process ${pid} is still held`,
+  );
+}
+
+/** The count of a `sturdy` victim's turns. */
+export function turns(victim: Victim): bigint {
+  return readFileSync(join(victim.cwd, 'progress')).readBigUInt64LE();
+}
+
+/** Waits until a `sturdy` victim has gone on for a few turns. */
+export async function goesOn(victim: Victim): Promise<void> {
+  const before = turns(victim);
+  await until(
+    () => (turns(victim) > before + 2n ? true : undefined),
+    3000,
+    () => `process ${victim.pid} does not go on; it said ${victim.output()}`,
+  );
+}
+
+/** Largest mapping a Stasis that was killed may leave in a task that lives on. */
+const LITTLE = 1 << 20;
+
+/**
+ * Throws if the state of a task has changed, and stays so: one look may fall into a signal handler. What a killed Stasis may
+ * leave is one small mapping.
+ */
+export async function unharmed(before: TaskState, victim: Victim): Promise<void> {
+  let changes: string[] = [];
+  await until(
+    () => {
+      changes = differences(before, victim.state()).filter((line) => !isLittle(line));
+      return changes.length === 0 ? true : undefined;
+    },
+    500,
+    () => changes.join('\n'),
+  );
+}
+
+function isLittle(line: string): boolean {
+  const range = /^map ([0-9a-f]+)-([0-9a-f]+): was not there/.exec(line);
+  if (!range) return false;
+  return Number.parseInt(range[2] ?? '', 16) - Number.parseInt(range[1] ?? '', 16) <= LITTLE;
+}
+
+/** What a restore could leave on the machine besides a task. */
+export interface Traces {
+  readonly mounts: string;
+  readonly files: string;
+}
+
+/** Looks at the mounts, and at the files of the places a victim and Stasis use. */
+export function traces(victim: Victim): Traces {
+  const files = [victim.cwd, '/tmp', '/dev/shm', '/run'].flatMap((place) =>
+    readdirSync(place).map((name) => join(place, name)),
+  );
+  // Other tests and programs come and go in the common places: theirs have other names.
+  const ours = files.filter((path) => path.startsWith(victim.dir) || /stasis|criu/.test(path)).filter(notTests);
+  return { mounts: readFileSync('/proc/self/mountinfo', 'utf8'), files: ours.sort().join('\n') };
+}
+
+function notTests(path: string): boolean {
+  return !/^\/tmp\/stasis-(test|demo)-\w+$/.test(path);
+}
+
+/**
+ * Processes that are there because of a restore of this victim, and are not the victim: seeds too, for Stasis is run in the
+ * victim's directory by these tests, and so are they.
+ */
+export function strays(victim: Victim): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => isStray(pid, victim));
+}
+
+function isStray(pid: number, victim: Victim): boolean {
+  try {
+    if (/memfd:stasis/.test(readlinkSync(`/proc/${pid}/exe`)) && pid === victim.pid) return true;
+    return pid !== victim.pid && readlinkSync(`/proc/${pid}/cwd`).startsWith(victim.dir);
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until no process is left of a restore that failed. */
+export function nothingLeft(victim: Victim): Promise<true> {
+  return until(
+    () => (strays(victim).length === 0 && !victim.exists() ? true : undefined),
+    2000,
+    () => `left behind: ${strays(victim).join(', ')}${victim.exists() ? ` and ${victim.pid}` : ''}`,
+  );
+}
+
+/** How long a command line takes, the median of three, in milliseconds. */
+export async function duration(work: () => Promise<Outcome>): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < 3; i++) times.push((await work()).ms);
+  return times.sort((a, b) => a - b)[1] ?? 0;
+}
+
+/** How often Stasis makes each system call in a run: `strace -c` of its main thread, the one that works. */
+export async function callCounts(args: readonly string[], file: string): Promise<Map<string, number>> {
+  await run(['strace', '-c', '-U', 'name,calls', '-o', file, ...stasisCommand(), ...args]);
+  const counts = new Map<string, number>();
+  for (const line of readFileSync(file, 'utf8').split('\n')) {
+    const [name = '', calls = ''] = line.trim().split(/\s+/);
+    if (/^\w+$/.test(name) && /^\d+$/.test(calls)) counts.set(name, Number(calls));
+  }
+  counts.delete('total');
+  return counts;
+}
+
+/** Runs Stasis with the `when`th system call of a name failing. */
+export function withFailure(
+  victim: Victim,
+  args: readonly string[],
+  call: string,
+  errno: string,
+  when: number,
+): Promise<Outcome> {
+  const inject = `inject=${call}:error=${errno}:when=${when}`;
+  return stasis(args, { cwd: victim.dir, wrapper: ['strace', '-o', '/dev/null', '-e', `trace=${call}`, '-e', inject] });
+}
+
+export { sleep };
