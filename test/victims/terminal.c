@@ -5,7 +5,7 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 
-static int master, slave, twin, current, locked, gone;
+static int master, slave, twin, current, locked, gone, typist, reader;
 static struct termios want;
 static char name[64];
 
@@ -24,7 +24,29 @@ static int open_slave(int of, int flags) {
   return fd;
 }
 
+static int waiting(int fd) {
+  int n = -1;
+  ioctl(fd, FIONREAD, &n);
+  return n;
+}
+
+/* Two lines and the beginning of a third were typed, and echoed; nobody has read any of it. */
+static void verify_typed(bool read_it) {
+  char line[64];
+  check(waiting(reader) == 18 && waiting(typist) == 24, "%d in, %d out", waiting(reader), waiting(typist));
+  if (!read_it) return;
+  check(read(reader, line, sizeof line) == 9 && !memcmp(line, "line one\n", 9));
+  check(read(reader, line, sizeof line) == 9 && !memcmp(line, "line two\n", 9));
+  check(read(typist, line, sizeof line) == 24 && !memcmp(line, "line one\r\nline two\r\npart", 24));
+  check(write(typist, " of it\n", 7) == 7);
+  check(read(reader, line, sizeof line) == 11 && !memcmp(line, "part of it\n", 11));
+}
+
 static void verify(void) {
+  static bool done;
+  bool asked = victim_asked();
+  if (!done) verify_typed(asked);
+  done = asked;
   struct termios got;
   memset(&got, 0, sizeof got);
   check(!tcgetattr(slave, &got));
@@ -79,6 +101,10 @@ int main(void) {
   int short_lived = open_master();
   gone = open_slave(short_lived, O_RDWR);
   close(short_lived);
+  typist = open_master();
+  reader = open_slave(typist, O_RDWR);
+  check(write(typist, "line one\nline two\npart", 22) == 22);
+  while (waiting(reader) < 18 || waiting(typist) < 24) victim_nap(1);
   victim_ready();
   victim_loop(verify);
 }

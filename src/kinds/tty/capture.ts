@@ -2,16 +2,17 @@
 import { StasisError } from '../../base/errors.ts';
 import { Images } from '../../images/kinds.ts';
 import { userDev } from '../../kernel/devnum.ts';
-import { statusOf } from '../../kernel/statx.ts';
 import { Termios, Winsize } from '../../kernel/layouts/tty.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
+import { statusOf } from '../../kernel/statx.ts';
 import { ERRNO } from '../../kernel/syscall.ts';
 import type { CarryOptions, DumpContext, FileDraft, OpenFile, SeenTask } from '../contract.ts';
 import { describeFile } from '../detail.ts';
 import { captureOwner, imageFlags } from '../fown.ts';
 import { captureName } from '../named.ts';
 import { getStruct, tryGetInt } from './ioctl.ts';
+import { copyQueues } from './queues.ts';
 import { externalKey, infoId, MAX_EXTERNAL, MAX_PTY, type Role, roleOf, typeOf } from './terminal.ts';
 import { termiosMessage, winsizeMessage } from './termios.ts';
 
@@ -56,13 +57,14 @@ export function controlOf(file: OpenFile, role: Role): Control {
 /** Describes a terminal and, once for each, its settings. */
 export function captureTerminal(file: OpenFile, id: number, context: DumpContext): FileDraft {
   const role = roleOfFile(file, context.options) as Role; // recognised before
-  const known = context.shared('terminals', () => ({ infos: new Set<number>(), external: 0 }));
+  const known = context.shared('terminals', () => ({ infos: new Map<number, OpenFile>(), external: 0 }));
   const index =
     role === 'master' || role === 'slave' ? ptyIndex(file, role) : role === 'external' ? ++known.external : 0;
   const info = infoId(role, index);
   if (!known.infos.has(info)) {
-    known.infos.add(info);
+    known.infos.set(info, file);
     captureInfo(file, role, index, info, context);
+    if (role === 'master' || role === 'slave') captureQueues(index, known.infos, context);
   }
   return {
     tty: {
@@ -103,6 +105,16 @@ function captureInfo(file: OpenFile, role: Role, index: number, id: number, cont
     termios_locked: termiosMessage(getStruct(file.local, 'TIOCGLCKTRMIOS', Termios)),
     winsize: winsizeMessage(getStruct(file.local, 'TIOCGWINSZ', Winsize)),
   });
+}
+
+/** When both sides of a pty have come: what waits in it. One side alone could not put back what it takes. */
+function captureQueues(index: number, seen: ReadonlyMap<number, OpenFile>, context: DumpContext): void {
+  const master = seen.get(infoId('master', index));
+  const slave = seen.get(infoId('slave', index));
+  if (!master || !slave || isHung(slave)) return;
+  const { input, output } = copyQueues(master.local, slave.local);
+  if (input.length > 0) context.append(Images.ttyData, { tty_id: infoId('slave', index), data: input });
+  if (output.length > 0) context.append(Images.ttyData, { tty_id: infoId('master', index), data: output });
 }
 
 /** Why a terminal cannot be carried, if so. */

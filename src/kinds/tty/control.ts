@@ -1,13 +1,16 @@
 /** Terminals and sessions: which terminal controls the task, and which process group is in its foreground. */
 import { logInfo, logWarn } from '../../base/log.ts';
 import { cstring } from '../../base/text.ts';
+import { Images } from '../../images/kinds.ts';
 import { FD_CLOEXEC, O } from '../../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../../kernel/constants/tty.ts';
 import type { Program } from '../../tracee/program.ts';
-import type { RestoreTask } from '../contract.ts';
+import type { RestoreContext, RestoreTask } from '../contract.ts';
 import { inBackground, setInt, tryGetInt, trySetInt } from './ioctl.ts';
-import { type TerminalFile, wasHung } from './plan.ts';
+import { ptyNumber, type TerminalFile, wasHung } from './plan.ts';
+import { fillQueues, MAX_QUEUE } from './queues.ts';
 import { isOrphan, registered, terminalsOf } from './rebuild.ts';
+import { infoId } from './terminal.ts';
 
 /** The second step for an open file of a terminal, when the task has all its descriptors. */
 export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void {
@@ -16,8 +19,29 @@ export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void 
     return;
   }
   takeControl(task);
+  if (terminal.role === 'master' || terminal.role === 'slave') refill(terminal, task.context);
   if (terminal.role === 'current') openCurrent(terminal, task);
   else if (terminal.info.exclusive) setInt(task.context.open(terminal.id), 'TIOCEXCL', 0);
+}
+
+/** What waited in a pty, once for both sides. */
+function refill(terminal: TerminalFile, context: RestoreContext): void {
+  const number = ptyNumber(terminal);
+  const data = context.shared('terminal queues', () => {
+    const entries = context.images.read(Images.ttyData);
+    return new Map(entries.map(({ tty_id: id, data: bytes }) => [id, bytes.subarray(0, MAX_QUEUE)]));
+  });
+  const ids = { slave: infoId('slave', number), master: infoId('master', number) };
+  if (!data.has(ids.slave) && !data.has(ids.master)) return;
+  const { masters, slaves } = terminalsOf(context);
+  const master = masters.get(number);
+  const slave = slaves.get(number)?.find((one) => !wasHung(one));
+  if (!master || !slave) return;
+  const nothing = new Uint8Array();
+  const queues = { input: data.get(ids.slave) ?? nothing, output: data.get(ids.master) ?? nothing };
+  data.delete(ids.slave);
+  data.delete(ids.master);
+  fillQueues(context.open(master.id), context.open(slave.id), queues);
 }
 
 /** A session leader takes its terminal back, once, through a descriptor it has for either side. */
