@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { callCounts, duration, free, goesOn, HARM, moments, stasisKilled, unharmed, withFailure } from './kit/harm.ts';
+import { duration, free, goesOn, HARM, moments, occasions, stasisKilled, unharmed, withFailure } from './kit/harm.ts';
 import { stasis } from './kit/stasis.ts';
 import { Victim } from './kit/victim.ts';
 
@@ -88,46 +88,21 @@ async function stillItself(victim: Victim, before: ReturnType<Victim['state']>, 
   }
 }
 
-/** Calls that are Stasis' own work on the task and on the images; each is made to fail at some of its occasions. */
-const CALLS = [
-  ...['ptrace', 'process_vm_readv', 'process_vm_writev', 'pread64', 'pwrite64', 'preadv', 'pwritev', 'read', 'write'],
-  ...['writev', 'openat', 'pidfd_open', 'pidfd_getfd', 'wait4', 'waitid', 'kcmp', 'fcntl', 'readlink', 'readlinkat'],
-  ...[
-    'statx',
-    'fstat',
-    'newfstatat',
-    'getdents64',
-    'ioctl',
-    'lseek',
-    'rename',
-    'mkdir',
-    'fsync',
-    'ftruncate',
-    'copy_file_range',
-  ],
-  ...['kill', 'tgkill', 'pidfd_send_signal', 'rt_sigprocmask', 'mmap', 'munmap', 'vmsplice', 'splice', 'sendfile'],
-];
-
 test(
   'any system call of Stasis may fail: the task lives on',
   async () => {
     using victim = await Victim.start('sturdy', ['4']);
     const before = await victim.settled();
-    const counts = await callCounts(victim.dumpLine(['--leave-running']), join(victim.dir, 'counts'));
-    const each = Math.max(2, Math.round(HARM / 15));
+    const line = ['--leave-running'];
+    const all = await occasions(victim.dumpLine(line), Math.max(2, Math.round(HARM / 15)), victim);
     let failed = 0;
-    let tried = 0;
-    for (const call of CALLS) {
-      const count = counts.get(call) ?? 0;
-      const occasions = new Set(moments(Math.min(each, count), count).map((at) => Math.floor(at) + 1));
-      for (const when of occasions) {
-        const outcome = await withFailure(victim, victim.dumpLine(['--leave-running']), call, 'EIO', when);
-        tried++;
-        if (outcome.status !== 0) failed++;
-        await stillItself(victim, before, `${call} number ${when} of ${count} fails; ${outcome.stderr.slice(-300)}`);
-      }
+    for (const occasion of all) {
+      const outcome = await withFailure(victim, victim.dumpLine(line), occasion, 'EIO');
+      if (outcome.status !== 0) failed++;
+      const { call, when, of } = occasion;
+      await stillItself(victim, before, `${call} number ${when} of ${of} fails; ${outcome.stderr.slice(-300)}`);
     }
-    console.log(`dumps with a failing call: ${tried}, of which ended with an error: ${failed}`);
+    console.log(`dumps with a failing call: ${all.length}, of which ended with an error: ${failed}`);
     await victim.verdict();
   },
   LONG * 2,

@@ -130,7 +130,7 @@ export async function duration(work: () => Promise<Outcome>): Promise<number> {
 }
 
 /** How often Stasis makes each system call in a run: `strace -c` of its main thread, the one that works. */
-export async function callCounts(args: readonly string[], file: string): Promise<Map<string, number>> {
+async function callCounts(args: readonly string[], file: string): Promise<Map<string, number>> {
   await run(['strace', '-c', '-U', 'name,calls', '-o', file, ...stasisCommand(), ...args]);
   const counts = new Map<string, number>();
   for (const line of readFileSync(file, 'utf8').split('\n')) {
@@ -141,13 +141,41 @@ export async function callCounts(args: readonly string[], file: string): Promise
   return counts;
 }
 
+/** One occasion for a system call to fail. */
+export interface Occasion {
+  readonly call: string;
+  readonly when: number;
+  readonly of: number;
+}
+
+/**
+ * Occasions for calls to fail in a run of Stasis: `each` for every kind of call it makes, at random. Not those of the
+ * runtime while it starts: what comes of these is not ours.
+ */
+export async function occasions(args: readonly string[], each: number, victim: Victim): Promise<Occasion[]> {
+  const file = join(victim.dir, 'counts');
+  const starting = await callCounts(['--version'], file);
+  const whole = await callCounts(args, file);
+  const all: Occasion[] = [];
+  for (const [call, of] of whole) {
+    if (RUNTIME.test(call)) continue;
+    const first = starting.get(call) ?? 0;
+    const some = moments(Math.min(each, of - first), of - first).map((at) => first + Math.floor(at) + 1);
+    for (const when of new Set(some)) all.push({ call, when, of });
+  }
+  return all;
+}
+
+/** Memory and threads of the runtime, and calls that cannot fail. */
+const RUNTIME =
+  /^(mmap|munmap|mprotect|madvise|brk|futex|clone3?|exit_group|execve|rt_sig\w+|sched_\w+|get\w*id|close)$/;
+
 /** Runs Stasis with the `when`th system call of a name failing. */
 export function withFailure(
   victim: Victim,
   args: readonly string[],
-  call: string,
+  { call, when }: Occasion,
   errno: string,
-  when: number,
 ): Promise<Outcome> {
   const inject = `inject=${call}:error=${errno}:when=${when}`;
   return stasis(args, { cwd: victim.dir, wrapper: ['strace', '-o', '/dev/null', '-e', `trace=${call}`, '-e', inject] });

@@ -17,10 +17,20 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ProcStat, parseStat } from '../../../src/kernel/proc/stat.ts';
+import { trySyscall } from '../../../src/kernel/syscall.ts';
 import { victimBinary } from './compile.ts';
 import { complaint, type Outcome, type RunOptions, stasisOk } from './stasis.ts';
 import { differences, readState, type TaskState } from './state.ts';
 import { sleep, until } from './until.ts';
+
+const PR_SET_CHILD_SUBREAPER = 36;
+const WNOHANG = 1;
+
+/**
+ * Restored processes become children of this process when Stasis has ended, so that a dead one can be buried at once: PID 1
+ * of a container may take its time for that, and its process ID is in use until then.
+ */
+trySyscall('prctl', PR_SET_CHILD_SUBREAPER, 1);
 
 /** Ends the processes that are left if the tests themselves are ended. */
 const living = new Set<Victim>();
@@ -158,6 +168,8 @@ export class Victim implements Disposable {
 
   /** Whether any process, a zombie too, has the process ID. */
   exists(): boolean {
+    // The first one is the runtime's to wait for.
+    if (this.#dumps > 0) trySyscall('wait4', this.pid, 0, WNOHANG, 0);
     return this.#stat() !== undefined;
   }
 
