@@ -17,7 +17,8 @@ const MOST = 250;
 
 function timersOf(task: SeenTask): ProcTimer[] {
   const text = readProcIfAny(task.pid, 'timers');
-  return text ? parseTimers(text) : [];
+  // The newest is listed first; made again in this order, they will be listed as they were.
+  return text ? parseTimers(text).reverse() : [];
 }
 
 function obstacles(task: SeenTask): StasisError[] {
@@ -38,7 +39,6 @@ function capture(task: DumpTask, program: Program): () => void {
       const setting = Itimerspec.decode(program.bytes(at, Itimerspec.size));
       return entryOf(timer, setting, program.result(overrun), innerTid(task, timer.target));
     });
-    // CRIU lists them in the kernel's order backwards; the order means nothing, ids do.
     const idle = { isec: 0, iusec: 0, vsec: 0, vusec: 0 };
     task.core.tc.timers = { real: idle, virt: idle, prof: idle, ...task.core.tc.timers, posix };
   };

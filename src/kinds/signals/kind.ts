@@ -1,12 +1,12 @@
 /** Signals: actions, the alternate stack, what is pending. The mask is the engine's: it sets it last of all. */
-import { SIG, SS } from '../../kernel/constants/signals.ts';
+import { SS } from '../../kernel/constants/signals.ts';
 import { Sigaction, StackT } from '../../kernel/layouts/signals.ts';
 import { readMemory } from '../../tracee/memory.ts';
 import type { Program } from '../../tracee/program.ts';
 import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
 import { actionBytes, actionEntry, actionSignals } from './actions.ts';
-import { pendingSignals, requeue } from './pending.ts';
-import { restoreTrap } from './trap.ts';
+import { pendingOf, pendingSignals, requeue } from './pending.ts';
+import { restoreQuietly } from './trap.ts';
 
 /** The size of the kernel's signal mask. */
 const MASK_SIZE = 8;
@@ -44,10 +44,7 @@ function drain(task: DumpTask): void {
 function rebuild(task: RestoreTask): void {
   rebuildActions(task);
   rebuildStack(task);
-  const { tc, thread_core: thread } = task.core;
-  const isTrap = (signal: number): boolean => signal === SIG.TRAP;
-  if (tc?.signals_s) requeue(task, tc.signals_s, true, isTrap);
-  if (thread?.signals_p) requeue(task, thread.signals_p, false, isTrap);
+  requeue(task, pendingOf(task).usual);
 }
 
 /** Sets every action, since the seed has inherited what we ignore. */
@@ -72,5 +69,5 @@ function rebuildStack(task: RestoreTask): void {
 /** Signals. In phase `last` after timers, and before what limits them (limits). */
 export const signals: TaskKind = { name: 'signals', capture, drain, rebuild: { last: rebuild } };
 
-/** SIGTRAP where it needs care: the very last of all kinds, after which no program may be run in the task. */
-export const signalTrap: TaskKind = { name: 'signal-trap', rebuild: { last: restoreTrap } };
+/** What a trap would spoil: the very last of all kinds, after which no program may be run in the task. */
+export const signalTrap: TaskKind = { name: 'signal-trap', rebuild: { last: restoreQuietly } };

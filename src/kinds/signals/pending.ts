@@ -22,19 +22,43 @@ export function pendingSignals(task: DumpTask, shared: boolean): Queue {
   return { signals: infos.map((siginfo) => ({ siginfo })) };
 }
 
+/** A signal to be queued again. */
+export interface Pending {
+  readonly siginfo: Uint8Array;
+  readonly signal: number;
+  readonly shared: boolean;
+}
+
+/** Signals a thread causes by what it executes: ILL, TRAP, BUS, FPE, SEGV, SYS. */
+const SYNCHRONOUS: readonly number[] = [SIG.ILL, SIG.TRAP, SIG.BUS, SIG.FPE, SIG.SEGV, SIG.SYS];
+
 /**
- * Queues the signals again, from within the task: only to itself may a task send whatever siginfo it likes. They stay
- * pending, as everything is blocked. Signals for which `skip` says so are left out.
+ * What is to be queued again. `quiet` are those a trap would bring out: SIGTRAP itself; and of a thread's own the
+ * synchronous ones, which the kernel takes before any other, blocked or not (`dequeue_synchronous_signal()`).
  */
-export function requeue(
-  task: RestoreTask,
-  queue: SignalQueueEntry,
-  shared: boolean,
-  skip: (signal: number) => boolean,
-): void {
-  for (const { siginfo } of queue.signals) {
-    const { signal } = signalOf(siginfo);
-    if (signal === SIG.KILL || signal === SIG.STOP || skip(signal)) continue;
+export function pendingOf(task: RestoreTask): { usual: Pending[]; quiet: Pending[] } {
+  const { tc, thread_core: thread } = task.core;
+  const usual: Pending[] = [];
+  const quiet: Pending[] = [];
+  const sort = (queue: SignalQueueEntry | undefined, shared: boolean): void => {
+    for (const { siginfo } of queue?.signals ?? []) {
+      const { signal, code } = signalOf(siginfo);
+      if (signal === SIG.KILL || signal === SIG.STOP) continue;
+      const loud = signal === SIG.TRAP || (!shared && code > SI.USER && SYNCHRONOUS.includes(signal));
+      (loud ? quiet : usual).push({ siginfo, signal, shared });
+    }
+  };
+  sort(tc?.signals_s, true);
+  sort(thread?.signals_p, false);
+  return { usual, quiet };
+}
+
+/**
+ * Queues signals again, from within the task: only to itself may a task send whatever siginfo it likes. They stay
+ * pending, as everything is blocked.
+ */
+export function requeue(task: RestoreTask, pending: readonly Pending[]): void {
+  for (const { siginfo, signal, shared } of pending) {
     const program = task.batch.reserve(2, SIGINFO_SIZE);
     const info = program.data(siginfo);
     const self = program.call('getpid');

@@ -1,7 +1,7 @@
 /**
  * SIGTRAP, the one signal a seed cannot do without: each of its programs ends with a trap. The kernel forces that
- * signal: it unblocks it, and takes away an action that ignores it. So what the saved task had of SIGTRAP pending or
- * ignored is put back by calls that end without a trap, when nothing else is run any more.
+ * signal: it unblocks it, and takes away an action that ignores it; and with it come out others that are pending. So
+ * what the saved task had of these is put back by calls that end without a trap, when nothing else is run any more.
  */
 import { StasisError } from '../../base/errors.ts';
 import { SIG, SIG_HANDLER } from '../../kernel/constants/signals.ts';
@@ -12,27 +12,16 @@ import { AREA } from '../../tracee/program.ts';
 import { PTRACE, type Stop, setSignalMask } from '../../tracee/ptrace.ts';
 import type { RestoreTask } from '../contract.ts';
 import { actionBytes, actionSignals } from './actions.ts';
-import { signalOf } from './pending.ts';
+import { pendingOf } from './pending.ts';
 
 const EVERYTHING = 0xffff_ffff_ffff_ffffn;
 const MASK_SIZE = 8;
 
-function trapsOf(task: RestoreTask): { siginfo: Uint8Array; shared: boolean }[] {
-  const { tc, thread_core: thread } = task.core;
-  const isTrap = ({ siginfo }: { siginfo: Uint8Array }): boolean => signalOf(siginfo).signal === SIG.TRAP;
-  const shared = (tc?.signals_s?.signals ?? []).filter(isTrap);
-  const own = (thread?.signals_p?.signals ?? []).filter(isTrap);
-  return [
-    ...shared.map(({ siginfo }) => ({ siginfo, shared: true })),
-    ...own.map(({ siginfo }) => ({ siginfo, shared: false })),
-  ];
-}
-
-/** Puts back an action that ignores SIGTRAP, and what is pending of it. Afterwards the task must run no programs. */
-export function restoreTrap(task: RestoreTask): void {
+/** Puts back an action that ignores SIGTRAP, and pending signals a trap would bring out. No program may run afterwards. */
+export function restoreQuietly(task: RestoreTask): void {
   const action = task.core.tc?.sigactions[actionSignals().indexOf(SIG.TRAP)];
-  const pending = trapsOf(task);
-  if (action?.sigaction !== SIG_HANDLER.IGN && pending.length === 0) return;
+  const { quiet } = pendingOf(task);
+  if (action?.sigaction !== SIG_HANDLER.IGN && quiet.length === 0) return;
   task.batch.flush();
   setSignalMask(task.pid, EVERYTHING);
   const data = task.seed.remote.area + AREA.code + AREA.entries;
@@ -40,11 +29,11 @@ export function restoreTrap(task: RestoreTask): void {
     writeMemory(task.pid, data, actionBytes(action));
     quietCall(task, 'rt_sigaction', [SIG.TRAP, data, 0, MASK_SIZE]);
   }
-  for (const { siginfo, shared } of pending) {
+  for (const { siginfo, signal, shared } of quiet) {
     const self = quietCall(task, 'getpid', []);
     writeMemory(task.pid, data, siginfo);
-    if (shared) quietCall(task, 'rt_sigqueueinfo', [self, SIG.TRAP, data]);
-    else quietCall(task, 'rt_tgsigqueueinfo', [self, self, SIG.TRAP, data]);
+    if (shared) quietCall(task, 'rt_sigqueueinfo', [self, signal, data]);
+    else quietCall(task, 'rt_tgsigqueueinfo', [self, self, signal, data]);
   }
 }
 
