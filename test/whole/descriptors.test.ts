@@ -1,0 +1,24 @@
+/** Open files that are more than a path: what reports events, pipes, terminals. */
+import { describe, test } from 'bun:test';
+import { victimSuite } from './kit/suite.ts';
+import { goOn, Victim } from './kit/victim.ts';
+
+victimSuite('descriptors', [{ victim: 'pipes' }, { victim: 'terminal' }]);
+
+// Without the look from outside: timers never stand still, and lists of targets have no order.
+describe('events', () => {
+  test('dump and restore, three times', async () => {
+    using victim = await Victim.start('events');
+    for (let cycle = 0; cycle < 3; cycle++) {
+      await victim.cycle();
+      await goOn();
+    }
+    await victim.verdict();
+  });
+
+  test('dump --leave-running', async () => {
+    using victim = await Victim.start('events');
+    await victim.dump(['--leave-running']);
+    await victim.verdict();
+  });
+});
