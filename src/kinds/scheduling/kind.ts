@@ -102,7 +102,11 @@ function rebuildPolicy(task: RestoreTask, extra: Extra): void {
   const thread = task.core.thread_core;
   if (thread?.sched_policy === undefined) return;
   const nice = thread.sched_nice ?? 0;
-  const policy = thread.sched_policy & ~SCHED.RESET_ON_FORK;
+  let policy = thread.sched_policy & ~SCHED.RESET_ON_FORK;
+  if (policy === SCHED.DEADLINE && extra.deadline === undefined) {
+    logWarn('scheduling', `task ${task.pid}: its deadlines are not in the images, it is scheduled as any other`);
+    policy = SCHED.NORMAL;
+  }
   const clamps = extra.utilMin === undefined ? 0 : SCHED_FLAG.UTIL_CLAMP_MIN | SCHED_FLAG.UTIL_CLAMP_MAX;
   const reset = thread.sched_policy & SCHED.RESET_ON_FORK ? SCHED_FLAG.RESET_ON_FORK : 0;
   const attr = SchedAttr.encode({
