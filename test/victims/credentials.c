@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <signal.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 
@@ -75,6 +76,8 @@ int main(int argc, char **argv) {
   else fail("how?");
   if (!strcmp(how, "caps")) check(!prctl(PR_SET_DUMPABLE, 0l, 0l, 0l, 0l));
   if (!strcmp(how, "user")) check(!prctl(PR_SET_DUMPABLE, 1l, 0l, 0l, 0l));
+  /* One that does nothing when it comes: after a detached restore it does at once, as the parent ends. */
+  check(!prctl(PR_SET_PDEATHSIG, (long)SIGWINCH, 0l, 0l, 0l));
   for (size_t i = 0; i < KEYS; i++) strcpy(was[i], status_line(keys[i]));
   bits = prctl(PR_GET_SECUREBITS);
   dumpable = prctl(PR_GET_DUMPABLE);
