@@ -98,7 +98,10 @@ test('a bash script reads one file, writes another, and listens to its terminal'
   writeFileSync(join(dir, 'in'), Array.from({ length: count }, (_, i) => `line ${i}\n`).join(''));
   // Waiting for the terminal is how a script sleeps without a child.
   const loop = 'while read -r a b <&3; do echo "$a $((b * b))" >>out; read -rt 0.01 _; done';
-  writeFileSync(join(dir, 'job.sh'), `echo READY $$ >out\nexec 3<in\n${loop}\necho ASKING >>out\nread -r x\necho "GOT $x" >>out\n`);
+  writeFileSync(
+    join(dir, 'job.sh'),
+    `echo READY $$ >out\nexec 3<in\n${loop}\necho ASKING >>out\nread -r x\necho "GOT $x" >>out\n`,
+  );
   let terminal = new Pty(dir);
   try {
     terminal.type('bash job.sh\n');
