@@ -153,7 +153,7 @@ function command(tool: Tool, args: readonly string[]): number {
 
 /** From stats-dump, in milliseconds. */
 function frozenTime(images: string): number {
-  const crit = spawnSync(options.stasis, ['crit', 'decode', '-i', join(images, existsSync(join(images, 'stats-dump')) ? 'stats-dump' : 'stats-dump.img')], { encoding: 'utf8' });
+  const crit = spawnSync(options.stasis, ['crit', 'decode', '-i', join(images, 'stats-dump')], { encoding: 'utf8' });
   if (crit.status !== 0) throw new Error(`crit: ${crit.stderr}`);
   return JSON.parse(crit.stdout).entries[0].dump.frozen_time / 1000;
 }
