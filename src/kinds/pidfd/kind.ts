@@ -6,8 +6,9 @@ import { syscall } from '../../kernel/syscall.ts';
 import type { FileKind, OpenFile } from '../contract.ts';
 import { describeFile, detailOf, partOf } from '../detail.ts';
 import { captureOwner, imageFlags, settle } from '../fown.ts';
+import { takeDead } from './dead.ts';
 
-/** The process it is about has to be there after a restore: for now that is the task itself. */
+/** Of the task itself, or of a process that is gone; those of others need the others in the images. */
 export const pidfdKind: FileKind = {
   name: 'pidfd',
   type: FdTypes.PIDFD,
@@ -17,8 +18,7 @@ export const pidfdKind: FileKind = {
   obstacle(file, task) {
     if (file.flags & PIDFD.THREAD) return refusal(file, 'a pidfd of a thread');
     const { pid } = detailOf(file, 'pidfd');
-    if (pid === task.pid) return undefined;
-    return refusal(file, pid === -1 ? 'a pidfd of a process that is gone' : `a pidfd of process ${pid}`);
+    return pid === task.pid || pid === -1 ? undefined : refusal(file, `a pidfd of process ${pid}`);
   },
 
   capture(file, id) {
@@ -35,16 +35,10 @@ export const pidfdKind: FileKind = {
     };
   },
 
-  rebuild(entry) {
-    const { nspid, flags, fown } = partOf(entry, 'pidfd');
-    if (nspid <= 0) {
-      throw new StasisError({
-        kind: 'unsupported',
-        resource: `file ${entry.id}`,
-        reason: 'a pidfd of a process that was gone already when it was dumped',
-      });
-    }
-    const fd = syscall('pidfd_open', nspid, flags & PIDFD.NONBLOCK);
+  rebuild(entry, context) {
+    const pidfd = partOf(entry, 'pidfd');
+    const { nspid, flags, fown } = pidfd;
+    const fd = nspid > 0 ? syscall('pidfd_open', nspid, flags & PIDFD.NONBLOCK) : takeDead(pidfd, context);
     settle(fd, flags, fown);
     return fd;
   },
