@@ -134,8 +134,9 @@ function remapLinked(file: OpenFile, name: string, id: number, context: DumpCont
       return;
     }
     if (result === -ERRNO.EEXIST) continue;
-    if (result !== -ERRNO.ENOENT && result !== -ERRNO.ENOTDIR) throw linkError(file, path, -result);
-    if (directory === '/') {
+    const missing = result === -ERRNO.ENOENT || result === -ERRNO.ENOTDIR;
+    if (!missing || directory === '/') {
+      // A file of a lower layer only seems to have links left: climbing leads out of its file system.
       if (!isOverlay(file.local)) throw linkError(file, path, -result);
       remap(context, id, captureGhost(file, context), RemapType.GHOST);
       return;
