@@ -4,7 +4,7 @@ import { logWarn } from '../../base/log.ts';
 import type { InputOf } from '../../images/message.ts';
 import { type FanotifyMarkEntry, type fanotifyMarkEntry, MarkType } from '../../images/schema/events.ts';
 import { FdTypes } from '../../images/schema/files.ts';
-import { AT, O } from '../../kernel/constants/files.ts';
+import { AT, F, FD_CLOEXEC } from '../../kernel/constants/files.ts';
 import type { FanotifyMark } from '../../kernel/proc/fddetail.ts';
 import { arenaPath, type Fd, syscall } from '../../kernel/syscall.ts';
 import type { FileKind, OpenFile, RestoreContext } from '../contract.ts';
@@ -20,8 +20,8 @@ import {
   unreachable,
 } from '../watched.ts';
 
-/** Flags of fanotify_init(2) and fanotify_mark(2) (include/uapi/linux/fanotify.h). */
-const FAN = { CLOEXEC: 1, NONBLOCK: 2, MARK_ADD: 1, MARK_MOUNT: 0x10, MARK_IGNORED_MASK: 0x20 } as const;
+/** Flags of fanotify_mark(2) (include/uapi/linux/fanotify.h). */
+const FAN = { MARK_ADD: 1, MARK_MOUNT: 0x10, MARK_IGNORED_MASK: 0x20 } as const;
 
 /** Marks on inodes and on mounts; those on whole file systems or namespaces have no place in CRIU's images. */
 export const fanotifyKind: FileKind = {
@@ -57,8 +57,9 @@ export const fanotifyKind: FileKind = {
 
   rebuild(entry) {
     const { flags, fown, faflags, evflags } = partOf(entry, 'ffy');
-    const nonblock = flags & O.NONBLOCK ? FAN.NONBLOCK : 0;
-    const fd = syscall('fanotify_init', faflags | FAN.CLOEXEC | nonblock, evflags);
+    // Exactly as it was asked for: the instance remembers, and shows it.
+    const fd = syscall('fanotify_init', faflags, evflags);
+    syscall('fcntl', fd, F.SETFD, FD_CLOEXEC);
     settle(fd, flags, fown);
     return fd;
   },

@@ -1,10 +1,12 @@
 /** Regular files, directories, symbolic links, and the devices that are nothing but their name (/dev/null). */
 import type { StasisError } from '../../base/errors.ts';
 import { ImageError } from '../../images/error.ts';
-import { FdTypes, type FileEntry } from '../../images/schema/files.ts';
+import { FdTypes, type FileEntry, type RegFileEntry } from '../../images/schema/files.ts';
 import { O, S_IF } from '../../kernel/constants/files.ts';
 import type { DumpContext, FileDraft, FileKind, OpenFile, RestoreContext, RestoreTask, SeenTask } from '../contract.ts';
 import { armAsync } from '../fown.ts';
+import { openInTask, PLACEHOLDER } from '../in-task.ts';
+import { openPath } from '../open-path.ts';
 import { openRegular } from '../open-regfile.ts';
 import { captureRegular, regularObstacle } from '../regfile.ts';
 import { segmentFlag } from '../shmem.ts';
@@ -40,11 +42,20 @@ function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
 /** As FileKind.rebuild; with `flags` it is opened in another way, to be mapped. */
 function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number {
   if (!entry.reg) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no reg_file_entry` });
+  if (isAboutDescriptor(entry.reg)) return openPath(PLACEHOLDER, O.RDONLY, entry.reg.name);
   return openRegular(entry.reg, context, flags);
 }
 
 function finish(entry: FileEntry, fd: number, task: RestoreTask): void {
-  if (entry.reg) armAsync(fd, entry.reg.flags, task);
+  const { id, reg } = entry;
+  if (!reg) return;
+  if (isAboutDescriptor(reg)) openInTask(task, id, reg.name, reg.flags, reg.pos);
+  armAsync(fd, reg.flags, task);
+}
+
+/** /proc/17/fdinfo/4 is not there before the task has its descriptor 4. */
+function isAboutDescriptor(reg: RegFileEntry): boolean {
+  return /^\/proc\/\d+\/(task\/\d+\/)?fdinfo\/\d+$/.test(reg.name);
 }
 
 /** Files that have a path. */

@@ -1,11 +1,11 @@
 /** Terminals and sessions: which terminal controls the task, and which process group is in its foreground. */
 import { logInfo, logWarn } from '../../base/log.ts';
-import { cstring } from '../../base/text.ts';
 import { Images } from '../../images/kinds.ts';
-import { FD_CLOEXEC, O } from '../../kernel/constants/files.ts';
+import { O } from '../../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../../kernel/constants/tty.ts';
 import type { Program } from '../../tracee/program.ts';
 import type { RestoreContext, RestoreTask } from '../contract.ts';
+import { openInTask } from '../in-task.ts';
 import { inBackground, setInt, tryGetInt, trySetInt } from './ioctl.ts';
 import { ptyNumber, type TerminalFile, wasHung } from './plan.ts';
 import { fillQueues, MAX_QUEUE } from './queues.ts';
@@ -20,8 +20,12 @@ export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void 
   }
   takeControl(task);
   if (terminal.role === 'master' || terminal.role === 'slave') refill(terminal, task.context);
-  if (terminal.role === 'current') openCurrent(terminal, task);
-  else if (terminal.info.exclusive) setInt(task.context.open(terminal.id), 'TIOCEXCL', 0);
+  if (terminal.role === 'current') {
+    // Now that there is a terminal that controls it.
+    openInTask(task, terminal.id, registered(terminal, task.context).name, terminal.file.flags);
+  } else if (terminal.info.exclusive) {
+    setInt(task.context.open(terminal.id), 'TIOCEXCL', 0);
+  }
 }
 
 /** What waited in a pty, once for both sides. */
@@ -91,20 +95,6 @@ function controlling(task: RestoreTask): { terminal: TerminalFile; fd: number } 
     found ??= { terminal, fd };
   }
   return found;
-}
-
-/** Opens /dev/tty in the task, now that it has one, in all places of the file. */
-function openCurrent(terminal: TerminalFile, task: RestoreTask): void {
-  const { name } = registered(terminal, task.context);
-  const places = task.fds.filter(({ id }) => id === terminal.id);
-  const path = cstring(name);
-  const program = task.batch.reserve(places.length + 2, path.length);
-  const { flags } = terminal.file;
-  const opened = program.call('openat', -100, program.data(path), flags | O.NOCTTY, 0);
-  for (const { fd, flags: fdFlags } of places) {
-    program.call('dup3', opened, fd, fdFlags & FD_CLOEXEC ? O.CLOEXEC : 0);
-  }
-  program.call('close', opened);
 }
 
 /**

@@ -7,6 +7,7 @@ import { F, O } from '../../kernel/constants/files.ts';
 import { Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
 import type { RestoreContext } from '../contract.ts';
 import { settle } from '../fown.ts';
+import { PLACEHOLDER } from '../in-task.ts';
 import { nameEntry, openAs, reopen } from '../named.ts';
 import { setInt, tryGetInt } from './ioctl.ts';
 import { planTerminals, ptyNumber, type TerminalFile, type Terminals, wasHung } from './plan.ts';
@@ -52,7 +53,7 @@ function openByRole(terminal: TerminalFile, context: RestoreContext): number {
       return isOrphan(terminal, context) ? openOwn(terminal, context) : openSlave(terminal, context);
     case 'current':
       // Only the task itself can open the terminal that controls it; this keeps the place until it does.
-      return openAs('/dev/null', O.RDWR);
+      return openAs(PLACEHOLDER, O.RDWR);
     default: {
       using fd = new Fd(openAs(registered(terminal, context).name, file.flags));
       applySettings(fd.number, info);
