@@ -1,19 +1,135 @@
-/** `check`: what this kernel offers; with `-t PID`, what would stand in the way of dumping that tree. */
+/** `check`: what this kernel offers; with `-t PID`, what would stand in the way of dumping that process. */
 
 import { StasisError } from '../base/errors.ts';
+import { logWarn } from '../base/log.ts';
+import { examine, examineAll, type Verdict, verdictOn } from '../engine/check/examine.ts';
+import type { Finding } from '../engine/check/feature.ts';
+import { allFeatures, featureByName, featureNames } from '../engine/check/features.ts';
+import { examineTask, type TaskReport } from '../engine/check/task.ts';
+import { carryOptions } from './carry.ts';
+import { nearest } from './getopt.ts';
+import { logGoesToFile } from './logfile.ts';
+import { printable, printErr, printOut } from './print.ts';
 import { requirePrivileges } from './privileges.ts';
 import type { Invocation, Settings } from './settings.ts';
 import { openWorkplace } from './workplace.ts';
 
+/** What CRIU says last; tools look for it. */
+const VERDICTS: Readonly<Record<Verdict, string>> = {
+  good: 'Looks good.',
+  partial:
+    'Looks good but some kernel features are missing\n' +
+    'which, depending on your process tree, may cause\n' +
+    'dump or restore failure.',
+  bad: 'Does not look good.',
+};
+const WIDTH = 80;
+
 /** Runs the command; returns its exit code. */
 export async function run(invocation: Invocation): Promise<number> {
   const { settings } = invocation;
+  const wanted = settings.feature.map(known);
+  if (wanted.includes('list')) {
+    printOut(listOf(featureNames().sort()));
+    return 0;
+  }
+  if (settings.tree !== undefined && wanted.length > 0) {
+    throw new StasisError({
+      kind: 'usage',
+      reason: '--tree and --feature ask for different things',
+      remedy: 'give one',
+    });
+  }
   requirePrivileges(settings.unprivileged);
   openWorkplace(invocation);
-  return check(settings);
+  if (settings.tree !== undefined) return checkTask(settings.tree, settings);
+  // As with CRIU, the last of several names counts.
+  const feature = wanted.at(-1);
+  return feature === undefined ? checkKernel(settings) : checkFeature(feature, settings);
 }
 
-/** TO BE REPLACED by the engine's. */
-async function check(_settings: Settings): Promise<number> {
-  throw new StasisError({ kind: 'unsupported', resource: 'check', reason: 'this command is not built yet' });
+/** @throws StasisError when there is no such feature */
+function known(name: string): string {
+  if (name === 'list' || featureByName(name)) return name;
+  const near = nearest(name, featureNames());
+  throw new StasisError({
+    kind: 'usage',
+    reason: `Unknown feature ${name}`,
+    remedy: near ? `did you mean ${near}?` : '--feature list names them all',
+  });
+}
+
+/** Names in lines of at most 80 columns. */
+export function listOf(names: readonly string[]): string {
+  const lines: string[] = [];
+  for (const name of names) {
+    const last = lines.at(-1);
+    // Every line but the last ends with a comma.
+    if (last !== undefined && last.length + name.length + 3 <= WIDTH) lines[lines.length - 1] = `${last}, ${name}`;
+    else lines.push(name);
+  }
+  return `${lines.join(',\n')}\n`;
+}
+
+function checkFeature(name: string, settings: Settings): number {
+  const feature = featureByName(name);
+  if (!feature) return 1; // never: it was looked up before
+  const finding = examine(feature);
+  if (settings.json) printOut(`${JSON.stringify(toObject(finding))}\n`);
+  else if (finding.missing === undefined) printOut(`${name} is supported\n`);
+  else if (settings.verbosity > 0) printErr(`${name} is not supported\n${describe(finding)}`);
+  return finding.missing === undefined ? 0 : 1;
+}
+
+function checkKernel(settings: Settings): number {
+  const findings = examineAll(allFeatures());
+  const verdict = verdictOn(findings, settings);
+  const missing = findings.filter((finding) => finding.missing !== undefined);
+  for (const { feature, missing: why } of missing) logMissing(feature.name, why);
+  if (settings.json) {
+    printOut(`${JSON.stringify({ verdict, missing: missing.length, features: findings.map(toObject) })}\n`);
+  } else {
+    if (settings.verbosity > 0) printOut(missing.map((one) => `Missing: ${title(one)}\n${describe(one)}`).join(''));
+    // CRIU says so on stderr.
+    (verdict === 'bad' ? printErr : printOut)(`${VERDICTS[verdict]}\n`);
+  }
+  return verdict === 'good' ? 0 : 1;
+}
+
+function logMissing(name: string, why: string | undefined): void {
+  if (logGoesToFile()) logWarn('check.ts', `${name} is missing: ${why}`);
+}
+
+function title({ feature }: Finding): string {
+  return feature.category === 'named' ? feature.name : `${feature.name} (${feature.category})`;
+}
+
+function describe({ feature, missing }: Finding): string {
+  const lines = [`needed for ${feature.neededFor}`, `found: ${missing}`, `comes with: ${feature.remedy}`];
+  return lines.map((line) => `  ${printable(line)}\n`).join('');
+}
+
+function toObject({ feature, missing }: Finding): Record<string, unknown> {
+  const { name, category, neededFor, remedy } = feature;
+  const supported = missing === undefined;
+  return { name, category, supported, neededFor, ...(supported ? {} : { reason: missing, remedy }) };
+}
+
+function checkTask(pid: number, settings: Settings): number {
+  const report = examineTask(pid, carryOptions(settings));
+  const free = report.obstacles.length === 0;
+  if (settings.json) printOut(`${JSON.stringify({ ...report.task, dumpable: free, obstacles: report.obstacles })}\n`);
+  else printOut(forPeople(report));
+  return free ? 0 : 1;
+}
+
+function forPeople({ task, obstacles }: TaskReport): string {
+  const who = `Task ${task.pid}${task.comm ? ` (${printable(task.comm)})` : ''}`;
+  if (obstacles.length === 0) return `${who} can be dumped.\n`;
+  const lines = [`${who} cannot be dumped:`];
+  for (const { resource, reason, remedy } of obstacles) {
+    lines.push(`  - ${printable(resource ? `${resource}: ${reason}` : reason)}`);
+    if (remedy) lines.push(`    Hint: ${printable(remedy)}`);
+  }
+  return `${lines.join('\n')}\n`;
 }

@@ -1,0 +1,117 @@
+/** Features that are a system call, or an option of one, tried here and now without effect. */
+import { AT, MFD, O, SPLICE_F, TFD_IOC_SET_TICKS } from '../../kernel/constants/files.ts';
+import { PR, PR_SET_MM, PR_TIMER_CREATE_RESTORE_IDS } from '../../kernel/constants/prctl.ts';
+import { CLOCK, CLONE } from '../../kernel/constants/tasks.ts';
+import { TTY_IOCTL } from '../../kernel/constants/tty.ts';
+import { addressOf } from '../../kernel/ffi.ts';
+import {
+  arena,
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  describeErrno,
+  ERRNO,
+  Fd,
+  syscall,
+  trySyscall,
+} from '../../kernel/syscall.ts';
+import { type Probe, refusal } from './feature.ts';
+
+/** With a type that does not exist: only whether there is such a call. */
+export const kcmp: Probe = () => {
+  const result = trySyscall('kcmp', process.pid, -1, -1, -1, -1);
+  return result === -ERRNO.ENOSYS ? refusal('kcmp', result) : undefined;
+};
+
+/** The address a thread's exit is announced at, and setting the whole memory layout at once. */
+export const prctlBasics: Probe = () =>
+  refusal('prctl', trySyscall('prctl', PR.GET_TID_ADDRESS, arenaAddress, 0, 0, 0)) ?? memoryMap();
+
+/** PR_SET_MM_MAP_SIZE only tells how large the struct for PR_SET_MM_MAP is (since 3.18). */
+export const memoryMap: Probe = () =>
+  refusal('prctl', trySyscall('prctl', PR.SET_MM, PR_SET_MM.MAP_SIZE, arenaAddress, 0, 0));
+
+/** One byte of a page spliced into a pipe. */
+export const unalignedVmsplice: Probe = () => {
+  syscall('pipe2', arenaAddress, O.CLOEXEC);
+  using reader = new Fd(arenaView.getInt32(0, true));
+  using writer = new Fd(arenaView.getInt32(4, true));
+  arenaView.setBigUint64(0, BigInt(arenaAddress + 33), true);
+  arenaView.setBigUint64(8, 1n, true);
+  const moved = trySyscall('vmsplice', writer.number, arenaAddress, 1, SPLICE_F.GIFT | SPLICE_F.NONBLOCK);
+  return reader.number === moved ? undefined : refusal('vmsplice', moved);
+};
+
+/** A locked terminal cannot be opened (EIO), so a pair is ours until it is unlocked. */
+export const terminalLock: Probe = () => {
+  const flags = O.RDWR | O.NOCTTY | O.CLOEXEC;
+  using master = new Fd(syscall('openat', AT.FDCWD, arenaPath('/dev/ptmx'), flags));
+  arenaView.setInt32(0, 1, true);
+  syscall('ioctl', master.number, TTY_IOCTL.TIOCSPTLCK, arenaAddress);
+  syscall('ioctl', master.number, TTY_IOCTL.TIOCGPTN, arenaAddress);
+  const slave = trySyscall('openat', AT.FDCWD, arenaPath(`/dev/pts/${arenaView.getUint32(0, true)}`), flags);
+  if (slave >= 0) trySyscall('close', slave);
+  if (slave === -ERRNO.EIO) return undefined;
+  return slave >= 0 ? 'a locked terminal could be opened' : `opening a locked terminal: ${describeErrno(slave)}`;
+};
+
+/** With a bad struct: TFD_IOC_SET_TICKS is looked at before its argument. */
+export const timerfdTicks: Probe = () => {
+  using fd = new Fd(syscall('timerfd_create', CLOCK.MONOTONIC, O.CLOEXEC));
+  const result = trySyscall('ioctl', fd.number, TFD_IOC_SET_TICKS, 0);
+  return result === -ERRNO.EFAULT ? undefined : refusal('ioctl', result);
+};
+
+export const timerIds: Probe = () => {
+  const result = trySyscall('prctl', PR.TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS.GET, 0, 0, 0);
+  return refusal('prctl', result);
+};
+
+/** A struct of size 0 is refused by a kernel that knows the call. */
+export const openat2: Probe = () => {
+  const result = trySyscall('openat2', AT.FDCWD, arenaPath('.'), 0, 0);
+  return result === -ERRNO.ENOSYS ? refusal('openat2', result) : undefined;
+};
+
+export const hugeMemfd: Probe = () => {
+  const fd = trySyscall('memfd_create', arenaPath(''), MFD.HUGETLB | MFD.CLOEXEC);
+  if (fd >= 0) trySyscall('close', fd);
+  return refusal('memfd_create', fd);
+};
+
+export const pidfds: Probe = () => {
+  const pidfd = trySyscall('pidfd_open', process.pid, 0);
+  if (pidfd < 0) return refusal('pidfd_open', pidfd);
+  using held = new Fd(pidfd);
+  using original = new Fd(syscall('eventfd2', 1984, O.CLOEXEC));
+  const copy = trySyscall('pidfd_getfd', held.number, original.number, 0);
+  if (copy < 0) return refusal('pidfd_getfd', copy);
+  using borrowed = new Fd(copy);
+  syscall('read', borrowed.number, arenaAddress, 8);
+  return arenaView.getBigUint64(0, true) === 1984n ? undefined : 'pidfd_getfd gave another file';
+};
+
+/** Size of struct clone_args with set_tid. */
+const CLONE_ARGS = 80;
+
+/** A clone3 that cannot succeed, so that nothing is born; how it fails tells what the kernel knows. */
+function impossibleClone(flags: bigint, setTid: bigint, setTidSize: bigint): number {
+  arena.fill(0, 0, CLONE_ARGS);
+  arenaView.setBigUint64(0, flags, true);
+  arenaView.setBigUint64(64, setTid, true);
+  arenaView.setBigUint64(72, setTidSize, true);
+  return trySyscall('clone3', arenaAddress, CLONE_ARGS);
+}
+
+/** A wish of no PIDs at an address: EINVAL from a kernel that knows wishes, E2BIG from one that does not. */
+export const cloneSetTid: Probe = () => {
+  const result = impossibleClone(0n, 0xffff_ffff_ffff_ffffn, 0n);
+  return result === -ERRNO.EINVAL ? undefined : refusal('clone3', result);
+};
+
+/** A sibling in a new PID namespace, that wishes for our own PID outside of it: EEXIST, if the flags go together. */
+export const cloneParentNewPid: Probe = () => {
+  const wish = new Int32Array([1, process.pid]);
+  const result = impossibleClone(CLONE.PARENT | CLONE.NEWPID, BigInt(addressOf(wish)), 2n);
+  return result === -ERRNO.EEXIST ? undefined : refusal('clone3', result);
+};

@@ -1,0 +1,124 @@
+/** Features that show in /proc and in what it tells about descriptors. */
+import { AT, EPOLL_CTL, F, LOCK, O } from '../../kernel/constants/files.ts';
+import { SIG, signalBit } from '../../kernel/constants/signals.ts';
+import { type FdInfo, parseFdInfo } from '../../kernel/proc/fdinfo.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import { parseStat } from '../../kernel/proc/stat.ts';
+import { arenaAddress, arenaPath, arenaView, describeErrno, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { type Probe, refusal } from './feature.ts';
+
+const F_OK = 0;
+const W_OK = 2;
+const R_OK = 4;
+
+/** Nothing if the file may be used so, else what the kernel said. */
+function access(path: string, mode: number): string | undefined {
+  const result = trySyscall('faccessat', AT.FDCWD, arenaPath(path), mode);
+  return result < 0 ? `${path}: ${describeErrno(result)}` : undefined;
+}
+
+export const mapFiles: Probe = () => access('/proc/self/map_files', R_OK);
+export const nsLastPid: Probe = () => access('/proc/sys/kernel/ns_last_pid', W_OK);
+export const posixTimers: Probe = () => access('/proc/self/timers', R_OK);
+export const cgroupNamespace: Probe = () => access('/proc/self/ns/cgroup', F_OK);
+export const userNamespace: Probe = () => access('/proc/self/ns/user', F_OK);
+export const timeNamespace: Probe = () => access('/proc/self/timens_offsets', F_OK);
+
+/** The next identifier of each kind of System V object can be set. Not asked of others than root, as in CRIU. */
+export const ipcNextId: Probe = () =>
+  process.geteuid?.() === 0 ? access('/proc/sys/kernel/sem_next_id', R_OK | W_OK) : undefined;
+
+/** All 52 fields, the last of which (since 3.5) tell where code, data, arguments and environment lie. */
+export const procStat: Probe = () => {
+  const fields = Buffer.from(readProc('self', 'stat')).toString('latin1').split(') ').at(-1)?.trim().split(' ') ?? [];
+  parseStat(readProc('self', 'stat'));
+  return fields.length < 50 ? `/proc/PID/stat has ${fields.length + 2} fields of 52` : undefined;
+};
+
+export const nsPid: Probe = () =>
+  Buffer.from(readProc('self', 'status')).toString('latin1').includes('\nNSpid:')
+    ? undefined
+    : '/proc/PID/status does not tell the PIDs in inner namespaces';
+
+function fdinfo(fd: Fd): FdInfo {
+  return parseFdInfo(readProc('self', `fdinfo/${fd.number}`));
+}
+
+function openSelf(): Fd {
+  return new Fd(syscall('openat', AT.FDCWD, arenaPath('/proc/self/comm'), O.CLOEXEC));
+}
+
+export const mountId: Probe = () => {
+  using fd = openSelf();
+  return fdinfo(fd).mntId < 0 ? 'fdinfo does not tell the mount' : undefined;
+};
+
+export const fdinfoLock: Probe = () => {
+  using fd = new Fd(syscall('memfd_create', arenaPath('stasis-check'), 1)); // MFD_CLOEXEC
+  syscall('flock', fd.number, LOCK.SH);
+  return fdinfo(fd).locks.length === 0 ? 'fdinfo does not tell the locks' : undefined;
+};
+
+export const fileOwner: Probe = () => {
+  using fd = openSelf();
+  return refusal('fcntl', trySyscall('fcntl', fd.number, F.GETOWNER_UIDS, arenaAddress));
+};
+
+/** What fdinfo says of descriptors that have no content to read: counters, masks, watches. */
+export const fdinfoDetails: Probe = () =>
+  fdinfoOfEventfd() ?? fdinfoOfEpoll() ?? fdinfoOfSignalfd() ?? fdinfoOfInotify();
+
+function fdinfoOfEventfd(): string | undefined {
+  using fd = new Fd(syscall('eventfd2', 13, O.CLOEXEC));
+  const { detail } = fdinfo(fd);
+  return detail.kind === 'eventfd' && detail.count === 13n ? undefined : 'fdinfo of an eventfd lacks its count';
+}
+
+function fdinfoOfEpoll(): string | undefined {
+  using fd = new Fd(syscall('epoll_create1', O.CLOEXEC));
+  using watched = new Fd(syscall('eventfd2', 0, O.CLOEXEC));
+  watch(fd, watched);
+  const { detail } = fdinfo(fd);
+  const found = detail.kind === 'epoll' && detail.targets.length === 1 && detail.targets[0]?.tfd === watched.number;
+  return found ? undefined : 'fdinfo of an epoll descriptor lacks what it watches';
+}
+
+function fdinfoOfSignalfd(): string | undefined {
+  const mask = signalBit(SIG.USR1);
+  arenaView.setBigUint64(0, mask, true);
+  using fd = new Fd(syscall('signalfd4', -1, arenaAddress, 8, O.CLOEXEC));
+  const { detail } = fdinfo(fd);
+  return detail.kind === 'signalfd' && detail.sigmask === mask ? undefined : 'fdinfo of a signalfd lacks its mask';
+}
+
+function fdinfoOfInotify(): string | undefined {
+  const IN_ALL_EVENTS = 0xfff;
+  using fd = new Fd(syscall('inotify_init1', O.CLOEXEC));
+  const wd = syscall('inotify_add_watch', fd.number, arenaPath('/'), IN_ALL_EVENTS);
+  const { detail } = fdinfo(fd);
+  const found = detail.kind === 'inotify' && detail.watches.length === 1 && detail.watches[0]?.wd === wd;
+  return found ? undefined : 'fdinfo of an inotify descriptor lacks its watches';
+}
+
+const EPOLLIN_OUT = 5;
+
+function watch(epoll: Fd, watched: Fd): void {
+  arenaView.setUint32(0, EPOLLIN_OUT, true);
+  arenaView.setBigUint64(4, 0n, true);
+  syscall('epoll_ctl', epoll.number, EPOLL_CTL.ADD, watched.number, arenaAddress);
+}
+
+/** kcmp can tell which of several descriptors of one number an epoll instance watches (since 4.13). */
+export const kcmpEpoll: Probe = () => {
+  const KCMP_EPOLL_TFD = 7;
+  using epoll = new Fd(syscall('epoll_create1', O.CLOEXEC));
+  using watched = new Fd(syscall('eventfd2', 0, O.CLOEXEC));
+  watch(epoll, watched);
+  // struct kcmp_epoll_slot { u32 efd, tfd, toff; }
+  [epoll.number, watched.number, 0].forEach((value, i) => {
+    arenaView.setUint32(4 * i, value, true);
+  });
+  const { pid } = process;
+  const result = trySyscall('kcmp', pid, pid, KCMP_EPOLL_TFD, watched.number, arenaAddress);
+  return result > 0 ? 'kcmp does not find the watched descriptor' : refusal('kcmp', result);
+};

@@ -1,0 +1,160 @@
+/** Features of memory: moving the kernel's own mappings, and what /proc tells about pages. */
+import { AT, O } from '../../kernel/constants/files.ts';
+import { MREMAP, PAGE_IS, PAGEMAP, PAGEMAP_SCAN } from '../../kernel/constants/memory.ts';
+import { ARCH } from '../../kernel/constants/ptrace.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
+import {
+  arena,
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  describeErrno,
+  ERRNO,
+  Fd,
+  syscall,
+  trySyscall,
+} from '../../kernel/syscall.ts';
+import { forceWrite, openMemory } from '../../tracee/memory.ts';
+import { PTRACE } from '../../tracee/ptrace.ts';
+import type { Seed } from '../../tracee/seed.ts';
+import { type Probe, refusal } from './feature.ts';
+import { ask, inThrowaway, PLAYGROUND } from './throwaway.ts';
+
+function mapsOf(seed: Seed): ProcVma[] {
+  return parseSmaps(readProc(seed.tracee.pid, 'maps'));
+}
+
+const isKernels = ({ name }: ProcVma): boolean => name === '[vdso]' || name.startsWith('[vvar');
+
+/** The vdso and its data are moved, and the kernel knows where they are afterwards. */
+export const moveVdso: Probe = () =>
+  inThrowaway((seed) => {
+    const before = mapsOf(seed).filter(isKernels);
+    let next = PLAYGROUND;
+    const targets = before.map(({ start, end }) => {
+      const target = next;
+      next += end - start;
+      return target;
+    });
+    ask(seed, (p) => {
+      before.forEach(({ start, end }, i) => {
+        p.call('mremap', start, end - start, end - start, MREMAP.MAYMOVE | MREMAP.FIXED, targets[i] ?? 0);
+      });
+    });
+    const after = mapsOf(seed).filter(isKernels);
+    return after.every(({ start }) => targets.includes(start)) ? undefined : 'a moved vdso is lost';
+  });
+
+/** The kernel maps a vdso on demand; while there is one it says EEXIST. */
+export const mapVdso: Probe = () => {
+  if (process.arch !== 'x64') return 'only known for x86-64';
+  return inThrowaway((seed) => {
+    const { program, built } = ask(seed, (p) => p.attempt('arch_prctl', ARCH.MAP_VDSO_32, 0));
+    const result = program.result(built);
+    return result === -ERRNO.EEXIST ? undefined : refusal('arch_prctl', result);
+  });
+};
+
+/** getpid of the 32-bit system calls. */
+const GETPID_32 = 20;
+
+/** A vdso for 32-bit programs, and a 32-bit system call that works. */
+export const compatible: Probe = () => mapVdso() ?? oldSystemCall();
+
+function oldSystemCall(): string | undefined {
+  return inThrowaway(({ tracee, remote }) => {
+    using mem = openMemory(tracee.pid);
+    forceWrite(mem, remote.area, Uint8Array.of(0xcd, 0x80, 0xcc)); // int 0x80; int3
+    tracee.setRegisters(tracee.arch.oneCall(tracee.getRegisters(), remote.area, GETPID_32, []));
+    let crashed = false;
+    tracee.resumeUntil(PTRACE.CONT, (stop) => {
+      crashed = stop.kind === 'signal' && stop.signal === 11;
+      return stop.kind === 'signal';
+    });
+    const works = !crashed && tracee.arch.result(tracee.getRegisters()) === tracee.pid;
+    return works ? undefined : '32-bit system calls are switched off';
+  });
+}
+
+/** The ring of asynchronous I/O goes on to work after it was moved. */
+export const moveAioRing: Probe = () =>
+  inThrowaway((seed) => {
+    const { program, built } = ask(seed, (p) => {
+      const context = p.space(8);
+      p.call('io_setup', 16, context);
+      return context;
+    });
+    const ring = Number(program.view(built, 8).getBigUint64(0, true));
+    const vma = mapsOf(seed).find(({ start, name }) => start === ring && name.startsWith('/[aio]'));
+    if (!vma) return 'the ring is not where its name says';
+    ask(seed, (p) => {
+      const size = vma.end - vma.start;
+      p.call('mremap', ring, size, size, MREMAP.MAYMOVE | MREMAP.FIXED, PLAYGROUND);
+      p.call('io_getevents', PLAYGROUND, 0, 1, 0, 0);
+    });
+    return undefined;
+  });
+
+/** Marks are cleared, a page is written to, and the mark is looked for. */
+export const dirtyTracking: Probe = () =>
+  inThrowaway((seed) => {
+    const { pid } = seed.tracee;
+    using clear = open(`/proc/${pid}/clear_refs`, O.WRONLY);
+    const cleared = trySyscall('write', clear.number, arenaPath('4'), 1);
+    if (cleared < 0) return `clear_refs: ${describeErrno(cleared)}`;
+    const { program } = ask(seed, (p) => p.call('getpid'));
+    using pagemap = open(`/proc/${pid}/pagemap`, O.RDONLY);
+    // The call's result was stored there by the process itself.
+    syscall('pread64', pagemap.number, arenaAddress, 8, (program.start / 4096) * 8);
+    const marked = (arenaView.getBigUint64(0, true) & PAGEMAP.SOFT_DIRTY) !== 0n;
+    return marked ? undefined : 'the kernel does not mark pages that are written to';
+  });
+
+function open(path: string, flags: number): Fd {
+  return new Fd(syscall('openat', AT.FDCWD, arenaPath(path), flags | O.CLOEXEC));
+}
+
+export const pagemapScan: Probe = () => scan(0);
+export const pagemapScanGuards: Probe = () => scan(PAGE_IS.GUARD);
+
+/** PAGEMAP_SCAN of an empty range of our own memory (struct pm_scan_arg, 96 bytes). */
+function scan(more: number): string | undefined {
+  using pagemap = open('/proc/self/pagemap', O.RDONLY);
+  arena.fill(0, 0, 96);
+  const word = (index: number, value: number): void => arenaView.setBigUint64(8 * index, BigInt(value), true);
+  word(0, 96);
+  word(8, PAGE_IS.PFNZERO | PAGE_IS.FILE);
+  word(9, PAGE_IS.PFNZERO | PAGE_IS.FILE);
+  word(10, PAGE_IS.PRESENT | PAGE_IS.SWAPPED);
+  word(11, PAGE_IS.PRESENT | PAGE_IS.SWAPPED | PAGE_IS.SOFT_DIRTY | more);
+  return refusal('ioctl', trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, arenaAddress));
+}
+
+const UFFDIO_API = 0xc018aa3f;
+const UFFD_API = 0xaan;
+/** Events of a process that forks, moves, unmaps or discards memory. */
+const NONCOOPERATIVE = (1n << 1n) | (1n << 2n) | (1n << 3n) | (1n << 6n);
+
+/** What userfaultfd can do here, as a set of bits; or why there is none. */
+function userfaultFeatures(): bigint | string {
+  const opened = trySyscall('userfaultfd', O.CLOEXEC);
+  if (opened < 0) return refusal('userfaultfd', opened) ?? '';
+  using fd = new Fd(opened);
+  arenaView.setBigUint64(0, UFFD_API, true);
+  arenaView.setBigUint64(8, 0n, true);
+  const result = trySyscall('ioctl', fd.number, UFFDIO_API, arenaAddress);
+  return refusal('ioctl', result) ?? arenaView.getBigUint64(8, true);
+}
+
+export const userfault: Probe = () => {
+  const features = userfaultFeatures();
+  return typeof features === 'string' ? features : undefined;
+};
+
+export const userfaultEvents: Probe = () => {
+  const features = userfaultFeatures();
+  if (typeof features === 'string') return features;
+  const all = (features & NONCOOPERATIVE) === NONCOOPERATIVE;
+  return all ? undefined : 'userfaultfd does not tell of forks and of memory that is moved or given back';
+};

@@ -1,0 +1,155 @@
+/** Features of sockets: what can be read from one, and put back. */
+import { O } from '../../kernel/constants/files.ts';
+import { CLONE } from '../../kernel/constants/tasks.ts';
+import { arena, arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { type Probe, refusal } from './feature.ts';
+import { ask, borrow, inThrowaway } from './throwaway.ts';
+
+/** include/linux/socket.h, uapi/linux/in.h, asm-generic/socket.h, tcp.h, sockios.h. */
+const AF = { UNIX: 1, INET: 2, INET6: 10 } as const;
+const SOCK = { STREAM: 1, DGRAM: 2 } as const;
+const IPPROTO_TCP = 6;
+const SOL = { SOCKET: 1, TCP: 6, IPV6: 41 } as const;
+const SO = { BINDTODEVICE: 25, GET_FILTER: 26, PEEK_OFF: 42, BUF_LOCK: 72 } as const;
+const TCP = { REPAIR: 19, TIMESTAMP: 24, REPAIR_WINDOW: 29 } as const;
+const IPV6_FREEBIND = 78;
+const SIOCSIFFLAGS = 0x8914;
+const SIOCGSKNS = 0x894c;
+const SIOCUNIXFILE = 0x89e0;
+const TUNSETIFINDEX = 0x400454da;
+const SHUT_WR = 1;
+
+function socket(family: number, type: number, protocol = 0): Fd {
+  return new Fd(syscall('socket', family, type | O.CLOEXEC, protocol));
+}
+
+/** A TCP socket of whatever family there is. */
+function tcpSocket(): Fd {
+  const inet = trySyscall('socket', AF.INET, SOCK.STREAM | O.CLOEXEC, 0);
+  return inet >= 0 ? new Fd(inet) : socket(AF.INET6, SOCK.STREAM);
+}
+
+/** getsockopt into the start of the arena; the option's length is at its end. */
+function getOption(fd: Fd, level: number, option: number, size: number): number {
+  const lengthAt = arena.length - 8;
+  arenaView.setUint32(lengthAt, size, true);
+  return trySyscall('getsockopt', fd.number, level, option, arenaAddress, arenaAddress + lengthAt);
+}
+
+function setOption(fd: Fd, level: number, option: number, value: number): number {
+  arenaView.setInt32(0, value, true);
+  return trySyscall('setsockopt', fd.number, level, option, arenaAddress, 4);
+}
+
+export const peekOffset: Probe = () => {
+  using fd = socket(AF.UNIX, SOCK.DGRAM);
+  const result = getOption(fd, SOL.SOCKET, SO.PEEK_OFF, 4);
+  if (result < 0) return refusal('getsockopt', result);
+  return arenaView.getInt32(0, true) === -1 ? undefined : 'SO_PEEK_OFF of a fresh socket is not -1';
+};
+
+export const readableOptions: Probe = () => {
+  using fd = socket(AF.INET, SOCK.DGRAM);
+  const filter = getOption(fd, SOL.SOCKET, SO.GET_FILTER, 0);
+  return refusal('getsockopt', filter) ?? refusal('getsockopt', getOption(fd, SOL.SOCKET, SO.BINDTODEVICE, 16));
+};
+
+export const tcpRepair: Probe = () => {
+  using fd = tcpSocket();
+  const repair = setOption(fd, SOL.TCP, TCP.REPAIR, 1);
+  return refusal('setsockopt', repair) ?? refusal('getsockopt', getOption(fd, SOL.TCP, TCP.TIMESTAMP, 4));
+};
+
+export const tcpWindow: Probe = () => {
+  using fd = tcpSocket();
+  const repair = setOption(fd, SOL.TCP, TCP.REPAIR, 1);
+  return refusal('setsockopt', repair) ?? refusal('getsockopt', getOption(fd, SOL.TCP, TCP.REPAIR_WINDOW, 20));
+};
+
+/** A connection over a loopback device of its own, half closed, and then repaired. */
+export const tcpHalfClosed: Probe = () =>
+  inThrowaway((seed) => {
+    const { program, built } = ask(seed, (p) => {
+      p.call('unshare', CLONE.NEWNET);
+      return [0, 1].map(() => p.call('socket', AF.INET, SOCK.STREAM, IPPROTO_TCP));
+    });
+    const [first = -1, second = -1] = built.map((ref) => program.result(ref));
+    using listener = borrow(seed, first);
+    using client = borrow(seed, second);
+    switchOn(listener, 'lo');
+    // struct sockaddr_in: 127.0.0.1, any port
+    arena.fill(0, 0, 16);
+    arenaView.setUint16(0, AF.INET, true);
+    arena.set([127, 0, 0, 1], 4);
+    syscall('bind', listener.number, arenaAddress, 16);
+    syscall('listen', listener.number, 1);
+    arenaView.setUint32(16, 16, true);
+    syscall('getsockname', listener.number, arenaAddress, arenaAddress + 16);
+    syscall('connect', client.number, arenaAddress, 16);
+    syscall('shutdown', client.number, SHUT_WR);
+    return refusal('setsockopt', setOption(client, SOL.TCP, TCP.REPAIR, 1));
+  });
+
+/** Switches an interface on: struct ifreq is a name of 16 bytes, then IFF_UP. */
+function switchOn(fd: Fd, name: string): void {
+  arena.fill(0, 0, 40);
+  arenaPath(name);
+  arenaView.setUint16(16, 1, true);
+  syscall('ioctl', fd.number, SIOCSIFFLAGS, arenaAddress);
+}
+
+export const bufferLock: Probe = () => {
+  using fd = tcpSocket();
+  return refusal('getsockopt', getOption(fd, SOL.SOCKET, SO.BUF_LOCK, 4));
+};
+
+export const ipv6FreeBind: Probe = () => {
+  using fd = socket(AF.INET6, SOCK.DGRAM);
+  return refusal('setsockopt', setOption(fd, SOL.IPV6, IPV6_FREEBIND, 1));
+};
+
+/** Calls an ioctl that answers a descriptor, which is closed. */
+function descriptorIoctl(fd: Fd, request: number): number {
+  const answer = trySyscall('ioctl', fd.number, request, 0);
+  if (answer >= 0) trySyscall('close', answer);
+  return answer;
+}
+
+export const socketNamespace: Probe = () => {
+  using fd = socket(AF.UNIX, SOCK.DGRAM);
+  return refusal('ioctl', descriptorIoctl(fd, SIOCGSKNS));
+};
+
+/** A socket without a name has no file: ENOENT from a kernel that knows the question. */
+export const unixSocketFile: Probe = () => {
+  using fd = socket(AF.UNIX, SOCK.DGRAM);
+  const result = descriptorIoctl(fd, SIOCUNIXFILE);
+  return result === -ERRNO.ENOENT ? undefined : refusal('ioctl', result);
+};
+
+function tunDevice(): number {
+  return trySyscall('openat', -100, arenaPath('/dev/net/tun'), O.RDWR | O.CLOEXEC);
+}
+
+/** Whether there is the device tun and tap interfaces are made with. */
+export function hasTun(): boolean {
+  const opened = tunDevice();
+  if (opened >= 0) trySyscall('close', opened);
+  return opened >= 0;
+}
+
+/** Wishing for an interface number, on a descriptor that never becomes an interface. */
+export const tun: Probe = () => {
+  const opened = tunDevice();
+  if (opened < 0) return `/dev/net/tun: ${refusal('openat', opened)}`;
+  using fd = new Fd(opened);
+  arenaView.setInt32(0, 13, true);
+  return refusal('ioctl', trySyscall('ioctl', fd.number, TUNSETIFINDEX, arenaAddress));
+};
+
+export const tunNamespace: Probe = () => {
+  const opened = tunDevice();
+  if (opened < 0) return `/dev/net/tun: ${refusal('openat', opened)}`;
+  using fd = new Fd(opened);
+  return refusal('ioctl', descriptorIoctl(fd, SIOCGSKNS));
+};

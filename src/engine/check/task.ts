@@ -1,0 +1,34 @@
+/** The preflight alone: what stands in the way of dumping a process, which is not touched. */
+import { StasisError, type TaskRef } from '../../base/errors.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import { parseStatus } from '../../kernel/proc/status.ts';
+import type { CarryOptions } from '../../kinds/contract.ts';
+import { Observation } from '../observe.ts';
+import { obstaclesOf } from '../preflight.ts';
+
+/** A process, and everything that could not be saved of it. */
+export interface TaskReport {
+  readonly task: TaskRef;
+  readonly obstacles: readonly StasisError[];
+}
+
+/** Looks at a process from outside. @throws StasisError when it does not exist or may not be looked at */
+export function examineTask(pid: number, carry: CarryOptions): TaskReport {
+  requireProcess(pid);
+  using seen = new Observation(pid, carry);
+  return { task: seen.ref, obstacles: obstaclesOf(seen) };
+}
+
+/** @throws StasisError unless this is the PID of a process, and not of nobody or of one of its threads */
+function requireProcess(pid: number): void {
+  let tgid: number;
+  try {
+    tgid = parseStatus(readProc(pid, 'status')).tgid;
+  } catch (error) {
+    if (!(error instanceof StasisError) || error.kind !== 'gone') throw error;
+    throw new StasisError({ kind: 'gone', task: { pid }, reason: 'there is no such process', cause: error });
+  }
+  if (tgid === pid) return;
+  const reason = `this is a thread of process ${tgid}`;
+  throw new StasisError({ kind: 'usage', task: { pid }, reason, remedy: `name the process: -t ${tgid}` });
+}

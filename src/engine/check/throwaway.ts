@@ -1,0 +1,49 @@
+/** A process to try things in: traced, stopped, empty, and gone with everything it had when the trying is over. */
+import { StasisError } from '../../base/errors.ts';
+import { readSystem } from '../../kernel/proc/read.ts';
+import { Fd, syscall } from '../../kernel/syscall.ts';
+import type { Program } from '../../tracee/program.ts';
+import { Seed } from '../../tracee/seed.ts';
+
+/** Somewhere between the seed's own page and the kernel's (stack, vdso). */
+const AREA = 0x1000_0000;
+/** Room for mappings of a probe, below 4 GiB. */
+export const PLAYGROUND = 0x2000_0000;
+const ATTEMPTS = 64;
+
+/** Calls `work` with a process that ends with it. @throws StasisError when none can be made */
+export function inThrowaway<T>(work: (seed: Seed) => T): T {
+  using seed = plant();
+  return work(seed);
+}
+
+/** Runs a program there; answers its results through what `build` returned. @throws RemoteCallError */
+export function ask<T>(seed: Seed, build: (program: Program) => T): { program: Program; built: T } {
+  return seed.remote.do(build);
+}
+
+/** A descriptor of the throw-away process, as one of ours. */
+export function borrow(seed: Seed, fd: number): Fd {
+  using pidfd = new Fd(syscall('pidfd_open', seed.tracee.pid, 0));
+  return new Fd(syscall('pidfd_getfd', pidfd.number, fd, 0));
+}
+
+/** Any PID will do: the next ones the kernel would take itself are tried until one is free. */
+function plant(): Seed {
+  const last = lastPid();
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return Seed.plant({ pid: last + attempt, sibling: false, highestFd: 2 }, AREA);
+    } catch (error) {
+      const taken = error instanceof StasisError && error.kind === 'conflict';
+      if (!taken || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** The PID given last in our namespace: the fifth word of /proc/loadavg. Near the end of the range: a low one instead. */
+function lastPid(): number {
+  const last = Number(Buffer.from(readSystem('/proc/loadavg')).toString('latin1').split(' ')[4]);
+  const max = Number(Buffer.from(readSystem('/proc/sys/kernel/pid_max')).toString('latin1'));
+  return last + 2 * ATTEMPTS < max ? last : 300;
+}

@@ -1,0 +1,88 @@
+/** Features of ptrace and of signals, tried on a throw-away process. */
+
+import { PR } from '../../kernel/constants/prctl.ts';
+import { PTRACE_O } from '../../kernel/constants/ptrace.ts';
+import { SIG, TRAP } from '../../kernel/constants/signals.ts';
+import { SECCOMP_MODE } from '../../kernel/constants/tasks.ts';
+import { getRseq, getSiginfo, getSignalMask, PTRACE, peekSignals, tryPtrace } from '../../tracee/ptrace.ts';
+import { type Probe, refusal } from './feature.ts';
+import { ask, inThrowaway } from './throwaway.ts';
+
+const ALL = 0xffff_ffff_ffff_ffffn;
+/** A signal code that only a process may send, and only to itself. */
+const OWN_CODE = 1;
+
+/** A process sends itself a signal as if the kernel had, and it is seen in its queue with all it says. */
+export const queuedSignals: Probe = () =>
+  inThrowaway((seed) => {
+    const { pid } = seed.tracee;
+    ask(seed, (p) => {
+      const mask = p.data(new Uint8Array(new BigUint64Array([ALL]).buffer));
+      const info = new Int32Array(32);
+      info[0] = SIG.USR1;
+      info[2] = OWN_CODE;
+      p.call('rt_sigprocmask', 2, mask, 0, 8);
+      p.call('rt_sigqueueinfo', pid, SIG.USR1, p.data(new Uint8Array(info.buffer)));
+    });
+    const found = peekSignals(pid, true).some((info) => {
+      const view = new DataView(info.buffer, info.byteOffset);
+      return view.getInt32(0, true) === SIG.USR1 && view.getInt32(8, true) === OWN_CODE;
+    });
+    return found ? undefined : 'a queued signal is not seen by PTRACE_PEEKSIGINFO';
+  });
+
+/** Queue and mask of a tracee can be read. */
+export const peekSiginfo: Probe = () =>
+  inThrowaway(({ tracee: { pid } }) => {
+    peekSignals(pid, false);
+    getSignalMask(pid);
+    return undefined;
+  });
+
+export const suspendSeccomp: Probe = () =>
+  inThrowaway(({ tracee: { pid } }) => {
+    const options = PTRACE_O.EXITKILL | PTRACE_O.TRACESYSGOOD | PTRACE_O.SUSPEND_SECCOMP;
+    return refusal('ptrace', tryPtrace(PTRACE.SETOPTIONS, pid, 0, options));
+  });
+
+/** A filter that lets everything pass is installed, and read back. */
+export const seccompFilters: Probe = () =>
+  inThrowaway((seed) => {
+    // struct sock_filter { u16 code; u8 jt, jf; u32 k; }: BPF_RET|BPF_K, SECCOMP_RET_ALLOW
+    const allow = new Uint8Array(new Uint32Array([0x06, 0x7fff_0000]).buffer);
+    ask(seed, (p) => {
+      const program = p.data(new Uint8Array(new BigUint64Array([1n, BigInt(p.data(allow))]).buffer));
+      p.call('prctl', PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+      p.call('prctl', PR.SET_SECCOMP, SECCOMP_MODE.FILTER, program, 0, 0);
+    });
+    return refusal('ptrace', tryPtrace(PTRACE.SECCOMP_GET_FILTER, seed.tracee.pid, 0, 0));
+  });
+
+export const rseqConfiguration: Probe = () =>
+  inThrowaway(({ tracee: { pid } }) => {
+    const rseq = getRseq(pid);
+    if (!rseq) return 'PTRACE_GET_RSEQ_CONFIGURATION is not known';
+    return rseq.flags === 0
+      ? undefined
+      : `the kernel knows rseq flags 0x${rseq.flags.toString(16)} that nobody else does`;
+  });
+
+const POKEUSER = 6;
+/** offsetof(struct user, u_debugreg) on x86-64. */
+const DEBUG_REGISTERS = 848;
+
+/** A breakpoint of the processor on the first instruction of a program that does nothing. */
+export const breakpoints: Probe = () => {
+  if (process.arch !== 'x64') return 'only known for x86-64';
+  return inThrowaway(({ tracee, remote }) => {
+    const address = tryPtrace(POKEUSER, tracee.pid, DEBUG_REGISTERS, remote.area);
+    const control = tryPtrace(POKEUSER, tracee.pid, DEBUG_REGISTERS + 7 * 8, 1);
+    if (address < 0 || control < 0) return refusal('ptrace', Math.min(address, control));
+    remote.start(remote.program());
+    tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIG.TRAP);
+    const code = new DataView(getSiginfo(tracee.pid).buffer).getInt32(8, true);
+    return code === TRAP.HWBKPT
+      ? undefined
+      : 'the processor runs over breakpoints: the hypervisor does not pass them on';
+  });
+};
