@@ -16,6 +16,7 @@ import { statusAt, statusOf } from '../kernel/statx.ts';
 import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { OpenFile, RestoreContext } from './contract.ts';
 import { GhostImage } from './ghost-image.ts';
+import { searchInode } from './irmap.ts';
 import { remapsOf } from './remap.ts';
 
 /** Words of the `handle` field, as CRIU always writes them. */
@@ -37,8 +38,8 @@ export function mountsOf(pid: number | 'self'): Mounts {
 }
 
 /**
- * The fh_entry of a watched inode, with the path that leads to it. Without one (it was unlinked and is held open) the restore has to
- * find it among the ghosts, or by its handle. Undefined if its file system cannot find an inode by handle.
+ * The fh_entry of a watched inode, with the path that leads to it. Without one (it was unlinked and is held open) the
+ * restore has to find it among the ghosts, or by its handle. Undefined if it cannot be found, by handle or by looking around.
  */
 export function describeWatched(watched: Watched, pid: number, mounts: Mounts): InputOf<typeof fhEntry> | undefined {
   for (const mount of mounts) {
@@ -50,7 +51,8 @@ export function describeWatched(watched: Watched, pid: number, mounts: Mounts): 
     const leads = there?.dev === watched.dev && BigInt(there.ino) === watched.ino;
     return leads ? { ...handleMessage(watched.handle), path } : handleMessage(watched.handle);
   }
-  return undefined;
+  const path = searchInode(watched.dev, watched.ino, []);
+  return path === undefined ? undefined : { ...handleMessage(watched.handle), path };
 }
 
 const isOn = (mount: MountInfo, dev: number): boolean => mount.devMajor * 2 ** 20 + mount.devMinor === dev;

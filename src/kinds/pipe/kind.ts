@@ -1,10 +1,11 @@
 /** pipe(2). Each end that was opened is a file of its own; ends of one pipe have one pipe_id, its inode number. */
 import { StasisError } from '../../base/errors.ts';
+import { logWarn } from '../../base/log.ts';
 import { Images } from '../../images/kinds.ts';
 import { FdTypes, type PipeEntry } from '../../images/schema/files.ts';
 import { F, O } from '../../kernel/constants/files.ts';
 import { arenaAddress, arenaView, Fd, syscall } from '../../kernel/syscall.ts';
-import type { FileKind, OpenFile, RestoreContext } from '../contract.ts';
+import type { FileKind, OpenFile, RestoreContext, SeenTask } from '../contract.ts';
 import { describeFile, partOf } from '../detail.ts';
 import { armAsync, captureOwner, imageFlags, settle } from '../fown.ts';
 import { reopen } from '../named.ts';
@@ -20,7 +21,8 @@ export const pipeKind: FileKind = {
 
   recognises: (file) => file.link.startsWith('pipe:['),
 
-  obstacle(file) {
+  obstacle(file, task) {
+    if (hasPartner(file) && !partnerIn(task, file)) alone.add(file);
     if (!(file.flags & O.DIRECT) || waitingBytes(file.local) === 0) return undefined;
     return new StasisError({
       kind: 'unsupported',
@@ -34,6 +36,11 @@ export const pipeKind: FileKind = {
     const pipeId = file.stat.ino;
     captureContent(Images.pipesData, pipeId, file, context);
     if (hasPartner(file)) noteFile(context, 'pipe', id, 'partner');
+    if (alone.has(file)) {
+      const other = writes(file.flags) ? 'reading' : 'writing';
+      const what = `the ${other} end is held outside; restore it with --inherit-fd 'fd[N]:${file.link}'`;
+      logWarn('pipe', `task ${file.task.pid}: ${describeFile(file)}: ${what}`);
+    }
     const flags = imageFlags(file.flags);
     return { pipe: { id, pipe_id: pipeId, flags, fown: captureOwner(file.local, file.flags) } };
   },
@@ -57,6 +64,25 @@ function hasPartner(file: OpenFile): boolean {
   arenaView.setInt32(4, 0, true); // no events asked for: hang-up and error are told anyway
   syscall('poll', arenaAddress, 1, 0);
   return (arenaView.getInt16(6, true) & (POLLERR | POLLHUP)) === 0;
+}
+
+/** Ends whose other end somebody has, but not their task, as the last look for obstacles found. */
+const alone = new WeakSet<OpenFile>();
+
+/** Access modes of each pipe a task has, as bits: 1 reads, 2 writes. */
+const modesOf = new WeakMap<SeenTask, Map<number, number>>();
+
+function partnerIn(task: SeenTask, file: OpenFile): boolean {
+  let modes = modesOf.get(task);
+  if (!modes) {
+    modes = new Map();
+    for (const { link, stat, flags } of task.fds) {
+      if (!link.startsWith('pipe:[')) continue;
+      modes.set(stat.ino, (modes.get(stat.ino) ?? 0) | (reads(flags) ? 1 : 0) | (writes(flags) ? 2 : 0));
+    }
+    modesOf.set(task, modes);
+  }
+  return ((modes.get(file.stat.ino) ?? 0) & (writes(file.flags) ? 1 : 2)) !== 0;
 }
 
 const reads = (flags: number): boolean => (flags & O.ACCMODE) !== O.WRONLY;

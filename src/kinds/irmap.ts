@@ -1,0 +1,52 @@
+/**
+ * The way to an inode, found by looking everywhere: for file systems that open nothing by handle. Users say where to
+ * look (`--irmap-scan-path`); without that it is where daemons usually watch.
+ */
+import { type Dirent, readdirSync } from 'node:fs';
+import { statusAt } from '../kernel/statx.ts';
+
+/** Directories that are often watched. */
+const USUAL = [
+  '/etc',
+  '/var/spool',
+  '/var/log',
+  '/usr/share/dbus-1',
+  '/usr/share/polkit-1',
+  '/var/lib/polkit-1',
+  '/lib/udev',
+];
+
+/** A path of the inode (`dev` as major << 20 | minor) below `places` or the usual ones; symbolic links are not followed. */
+export function searchInode(dev: number, ino: bigint, places: readonly string[]): string | undefined {
+  for (const place of [...places, ...USUAL]) {
+    const found = searchBelow(place, dev, ino);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function searchBelow(path: string, dev: number, ino: bigint): string | undefined {
+  const status = statusAt(path);
+  if (!status) return undefined;
+  if (status.dev === dev && BigInt(status.ino) === ino) return path;
+  for (const entry of entriesOf(path)) {
+    const child = `${path === '/' ? '' : path}/${entry.name}`;
+    const found = entry.isDirectory() ? searchBelow(child, dev, ino) : isInode(child, dev, ino);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function isInode(path: string, dev: number, ino: bigint): string | undefined {
+  const status = statusAt(path);
+  return status?.dev === dev && BigInt(status.ino) === ino ? path : undefined;
+}
+
+/** What is in a directory; nothing if it is none, or we may not look. */
+function entriesOf(path: string): Dirent[] {
+  try {
+    return readdirSync(path, { withFileTypes: true });
+  } catch {
+    return [];
+  }
+}
