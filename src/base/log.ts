@@ -3,7 +3,8 @@
  *
  *     (00.012345) Error (dump.ts:12): task 17: fd 3: …
  *
- * Lines go to a sink set by the command (a log file, or stderr). Until then early lines are kept in memory.
+ * At levels below 3 the time is left out. Lines go to a sink set by the command (a log file, or stderr). Until then they
+ * are kept in memory.
  */
 
 /** As `-v0` … `-v4`: error 1, warning 2 (the default), information 3, debugging 4; 0 prints only messages. */
@@ -14,7 +15,7 @@ type Sink = (line: string) => void;
 const started = performance.now();
 let level: LogLevel = 2;
 let sink: Sink | undefined;
-let early: string[] = [];
+let early: { readonly at: number; readonly text: string }[] = [];
 let firstError: string | undefined;
 
 /** Sets how much is logged. */
@@ -30,7 +31,7 @@ export function logs(wanted: LogLevel): boolean {
 /** Sends lines to `next` from now on, those kept so far first. */
 export function setLogSink(next: Sink): void {
   sink = next;
-  for (const line of early) next(line);
+  for (const { at, text } of early) next(lineOf(at, text));
   early = [];
 }
 
@@ -40,10 +41,14 @@ export function firstErrorLine(): string | undefined {
 }
 
 function emit(text: string): void {
-  const elapsed = (performance.now() - started) / 1000;
-  const line = `(${elapsed.toFixed(6).padStart(9, '0')}) ${text}\n`;
-  if (sink) sink(line);
-  else early.push(line);
+  const at = performance.now() - started;
+  if (sink) sink(lineOf(at, text));
+  else early.push({ at, text });
+}
+
+/** Seconds since the start come before a line from level 3 on, as with CRIU. */
+function lineOf(at: number, text: string): string {
+  return level < 3 ? `${text}\n` : `(${(at / 1000).toFixed(6).padStart(9, '0')}) ${text}\n`;
 }
 
 /** Logs an error; `at` is the file it comes from, as `dump.ts`. */

@@ -5,6 +5,7 @@ import { decodeText } from '../base/text.ts';
 import { type ExecArgument, type ExecOutcome, execRemote } from '../engine/exec.ts';
 import { describeErrno } from '../kernel/syscall.ts';
 import { openLog } from './logfile.ts';
+import { printOut } from './print.ts';
 import type { Invocation } from './settings.ts';
 
 /** Runs the command; returns its exit code. Needs no privileges of its own: the kernel decides who may trace whom. */
@@ -42,7 +43,7 @@ export function parseArgument(word: string): ExecArgument {
 function print(call: string, { result, buffers }: ExecOutcome): void {
   const shown = result < 0 && result > -4096 ? `${result} (${describeErrno(result)})` : `${result}`;
   const lines = [`${call} = ${shown}`, ...buffers.map((bytes, i) => `buffer ${i + 1}: ${readable(bytes)}`)];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  printOut(`${lines.join('\n')}\n`);
 }
 
 /** Text where it is text, else hexadecimal bytes; trailing zeros are left out. */

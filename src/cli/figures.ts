@@ -1,5 +1,6 @@
 /** `--display-stats`: what a dump or a restore took, for people. */
 import type { DumpFigures } from '../engine/stats.ts';
+import { printOut } from './print.ts';
 
 /** Prints the figures of a dump on stdout. Times come in microseconds. */
 export function printDumpFigures(figures: DumpFigures): void {
@@ -11,10 +12,10 @@ export function printDumpFigures(figures: DumpFigures): void {
     `Memory pages written: ${figures.pages} (0x${figures.pages.toString(16)})`,
     `Shared memory pages written: ${figures.sharedPages}`,
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  printOut(`${lines.join('\n')}\n`);
 }
 
 /** Prints the figures of a restore on stdout. */
 export function printRestoreFigures(duration: number): void {
-  process.stdout.write(`Displaying restore stats:\nRestore time: ${Math.round(duration)} us\n`);
+  printOut(`Displaying restore stats:\nRestore time: ${Math.round(duration)} us\n`);
 }

@@ -1,18 +1,17 @@
 /** What an attached restore does afterwards: it stays the parent of the tree. */
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
+import { SIG } from '../kernel/constants/signals.ts';
 import { addressOf } from '../kernel/ffi.ts';
-import { arenaAddress, arenaPath, arenaView, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { arena, arenaAddress, arenaPath, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { flushLog } from './logfile.ts';
 
-/** Waits until no child is left; answers the root task's exit code, or 128 + its signal. */
-function wait(root: number): number {
-  let code = 0;
+/** Waits until no child is left. Answers 0 however the tree ended, as CRIU does: the restore itself went well. */
+function wait(): number {
+  flushLog();
   for (;;) {
-    const pid = trySyscall('wait4', -1, arenaAddress, 0, 0);
-    if (pid === -ERRNO.EINTR) continue;
-    if (pid < 0) return code;
-    const status = arenaView.getInt32(0, true);
-    if (pid === root) code = (status & 0x7f) === 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f);
+    const result = trySyscall('wait4', -1, 0, 0, 0);
+    if (result < 0 && result !== -ERRNO.EINTR) return 0;
   }
 }
 
@@ -24,12 +23,20 @@ function execute(command: readonly string[]): never {
   const argv = pointers(strings);
   const environment = Object.entries(process.env).map(([name, value]) => cstring(`${name}=${value ?? ''}`));
   const envp = pointers(environment);
+  restoreSignals();
+  flushLog(); // the file closes by itself when another program begins, and takes the error if none does
   let errno = ERRNO.ENOENT as number;
   for (const path of candidates(file)) {
     const result = trySyscall('execve', arenaPath(path), addressOf(argv), addressOf(envp));
     if (result !== -ERRNO.ENOENT) errno = -result;
   }
   throw new SyscallError('execve', errno, { resource: file });
+}
+
+/** The runtime ignores these, and what is ignored stays so for the next program (execve(2)). */
+function restoreSignals(): void {
+  arena.fill(0, 0, 32); // struct sigaction: SIG_DFL
+  for (const signal of [SIG.PIPE, SIG.XFSZ]) trySyscall('rt_sigaction', signal, arenaAddress, 0, 8);
 }
 
 function candidates(file: string): string[] {

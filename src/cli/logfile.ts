@@ -57,7 +57,7 @@ function add(line: string): void {
   const whole = `${printable(line.slice(0, -1))}\n`;
   open.lines.push(whole);
   open.length += whole.length;
-  const isError = whole.startsWith('Error (', whole.indexOf(') ') + 2);
+  const isError = /^(\([\d.]+\) )?Error \(/.test(whole);
   if (open.length >= PIECE || isError || open.onStderr) flushLog();
 }
 

@@ -31,7 +31,8 @@ export function requirePrivileges(unprivileged: boolean, privileges: Privileges 
     throw new StasisError({
       kind: 'permission',
       reason: 'neither CAP_SYS_ADMIN nor CAP_CHECKPOINT_RESTORE is there',
-      remedy: 'run as root, or give the program cap_checkpoint_restore and cap_sys_ptrace and use --unprivileged',
+      // Not by setcap on the program: the environment tells its runtime what to run, and would do so with capabilities.
+      remedy: 'run as root, or with --unprivileged in a session that has these and CAP_SYS_PTRACE (capsh --addamb)',
     });
   }
   if (privileges.euid !== 0 && !unprivileged) {

@@ -24,5 +24,5 @@ export async function run(invocation: Invocation): Promise<number> {
   });
   if (settings.displayStats) printRestoreFigures(outcome.duration);
   if (settings.execCmd) return followTree.execute(operands);
-  return settings.detached ? 0 : followTree.wait(outcome.pid);
+  return settings.detached ? 0 : followTree.wait();
 }

@@ -60,7 +60,13 @@ describe('the log file', () => {
     logWarn('x', 'no');
     logError('x', 'yes');
     closeLog();
-    expect(read('log')).toMatch(/^\(.*\) Error \(x\): yes\n$/);
+    expect(read('log')).toBe('Error (x): yes\n');
+  });
+  test('from level 3 on lines tell the time', () => {
+    openLog(join(dir, 'log'), 3);
+    logError('x', 'yes');
+    closeLog();
+    expect(read('log')).toMatch(/^\(\d\d\.\d{6}\) Error \(x\): yes\n$/);
   });
   test('a hostile name stays on its line', () => {
     openLog(join(dir, 'log'), 2);
