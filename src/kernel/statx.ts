@@ -20,11 +20,14 @@ export interface FileStatus {
   readonly gid: number;
   /** Blocks of 512 bytes in use. */
   readonly blocks: number;
-  /** Nanoseconds since the epoch. */
-  readonly atime: bigint;
-  readonly mtime: bigint;
   /** Mount the file was reached through; 0 before Linux 5.8. */
   readonly mntId: number;
+}
+
+/** Seconds since the epoch, and nanoseconds. */
+export interface FileTime {
+  readonly sec: bigint;
+  readonly nsec: number;
 }
 
 const MASK = STATX.BASIC_STATS | STATX.MNT_ID;
@@ -43,10 +46,28 @@ export function statusOf(local: number): FileStatus {
  * @throws SyscallError for other reasons
  */
 export function statusAt(path: string): FileStatus | undefined {
-  const status = statx(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW | AT.NO_AUTOMOUNT);
+  return there(path, statx(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW | AT.NO_AUTOMOUNT));
+}
+
+/** As {@link statusAt}, of what a symbolic link leads to. */
+export function followedStatus(path: string): FileStatus | undefined {
+  return there(path, statx(AT.FDCWD, path, 0));
+}
+
+function there(path: string, status: FileStatus | number): FileStatus | undefined {
   if (typeof status !== 'number') return status;
   if (status === -ERRNO.ENOENT || status === -ERRNO.ENOTDIR) return undefined;
   throw new SyscallError('statx', -status, { resource: path });
+}
+
+/** When the file behind a descriptor of ours was read and written last. @throws SyscallError */
+export function timesOf(local: number): { atime: FileTime; mtime: FileTime } {
+  statusOf(local);
+  const time = (offset: number): FileTime => ({
+    sec: arenaView.getBigInt64(AT_BYTE + offset, true),
+    nsec: arenaView.getUint32(AT_BYTE + offset + 8, true),
+  });
+  return { atime: time(Statx.offsets.atime), mtime: time(Statx.offsets.mtime) };
 }
 
 function statx(dirfd: number, path: string, flags: number): FileStatus | number {
@@ -59,8 +80,6 @@ function decode(at: number): FileStatus {
   const u32 = (offset: number): number => arenaView.getUint32(at + offset, true);
   const u64 = (offset: number): number => Number(arenaView.getBigUint64(at + offset, true));
   const device = (offset: number): number => ((u32(offset) << 20) | u32(offset + 4)) >>> 0;
-  const time = (offset: number): bigint =>
-    arenaView.getBigInt64(at + offset, true) * 1_000_000_000n + BigInt(u32(offset + 8));
   return {
     nlink: u32(offsets.nlink),
     uid: u32(offsets.uid),
@@ -69,8 +88,6 @@ function decode(at: number): FileStatus {
     ino: u64(offsets.ino),
     size: u64(offsets.size),
     blocks: u64(offsets.blocks),
-    atime: time(offsets.atime),
-    mtime: time(offsets.mtime),
     rdev: device(offsets.rdevMajor),
     dev: device(offsets.devMajor),
     mntId: (u32(offsets.mask) & STATX.MNT_ID) !== 0 ? u64(offsets.mntId) : 0,

@@ -12,7 +12,7 @@ import { ghostChunkEntry, type ghostFileEntry } from '../images/schema/files.ts'
 import { AT, O, S_IF, SEEK } from '../kernel/constants/files.ts';
 import { userDev } from '../kernel/devnum.ts';
 import { addressOf } from '../kernel/ffi.ts';
-import { type FileStatus, statusOf } from '../kernel/statx.ts';
+import { type FileTime, statusOf, timesOf } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { DumpContext, OpenFile } from './contract.ts';
 import { obstacle } from './whereabouts.ts';
@@ -50,14 +50,14 @@ function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
   const type = status.mode & S_IF.MT;
   const name = imageName(Images.ghostFile, id);
   if (type !== S_IF.REG) {
-    const message = { ...headOf(status), symlnk_target: type === S_IF.LNK ? targetOf(file.local) : undefined };
+    const message = { ...headOf(file.local), symlnk_target: type === S_IF.LNK ? targetOf(file.local) : undefined };
     context.images.writeHeaded(Images.ghostFile, id, { message }, []);
     return;
   }
   // A description of our own: seeking in the task's would move its position, and it may not be readable.
   using source = reopen(file.local, O.RDONLY);
   const chunked = status.size >= CHUNKED_FROM;
-  const message = { ...headOf(status), ...(chunked ? { chunks: true, size: status.size } : {}) };
+  const message = { ...headOf(file.local), ...(chunked ? { chunks: true, size: status.size } : {}) };
   using image = new Fd(context.images.create(name));
   write(image.number, writeHeaded(Images.ghostFile, { message }, [], name));
   if (!chunked) {
@@ -72,7 +72,9 @@ function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
   }
 }
 
-function headOf(status: FileStatus): InputOf<typeof ghostFileEntry> {
+function headOf(local: number): InputOf<typeof ghostFileEntry> {
+  const status = statusOf(local);
+  const times = timesOf(local);
   const type = status.mode & S_IF.MT;
   const device = type === S_IF.CHR || type === S_IF.BLK;
   return {
@@ -82,15 +84,13 @@ function headOf(status: FileStatus): InputOf<typeof ghostFileEntry> {
     dev: status.dev,
     ino: status.ino,
     rdev: device ? userDev(status.rdev) : undefined,
-    atim: timeval(status.atime),
-    mtim: timeval(status.mtime),
+    atim: timeval(times.atime),
+    mtim: timeval(times.mtime),
   };
 }
 
-function timeval(nanoseconds: bigint): { tv_sec: bigint; tv_usec: bigint } {
-  const second = 1_000_000_000n;
-  const fraction = ((nanoseconds % second) + second) % second;
-  return { tv_sec: BigInt.asUintN(64, (nanoseconds - fraction) / second), tv_usec: fraction / 1000n };
+function timeval(time: FileTime): { tv_sec: bigint; tv_usec: number } {
+  return { tv_sec: BigInt.asUintN(64, time.sec), tv_usec: Math.floor(time.nsec / 1000) };
 }
 
 /** Opens the file behind a descriptor anew, whatever its name; without touching its access time if we may. */
