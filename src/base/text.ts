@@ -11,23 +11,11 @@ const utf8 = new TextEncoder();
 
 /** Decodes bytes of unknown origin; never throws, never loses a byte. */
 export function decodeText(bytes: Uint8Array): string {
-  let ascii = true;
-  for (let i = 0; i < bytes.length; i++) {
-    if ((bytes[i] as number) >= 0x80) {
-      ascii = false;
-      break;
-    }
-  }
-  if (ascii) return asciiText(bytes);
   try {
     return utf8Strict.decode(bytes);
   } catch {
     return decodeEscaped(bytes);
   }
-}
-
-function asciiText(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 /** The slow way, sequence by sequence, for text that is not valid UTF-8 as a whole. */
@@ -57,7 +45,7 @@ function sequenceLength(lead: number): number {
 
 /** The inverse of {@link decodeText}. A lone surrogate outside U+DC80…U+DCFF becomes U+FFFD, as everywhere. */
 export function encodeText(text: string): Uint8Array {
-  if (!/[\udc80-\udcff]/.test(text)) return utf8.encode(text);
+  if (text.isWellFormed()) return utf8.encode(text);
   const parts: Uint8Array[] = [];
   let plain = '';
   for (const char of text) {
@@ -71,6 +59,17 @@ export function encodeText(text: string): Uint8Array {
   }
   parts.push(utf8.encode(plain));
   return new Uint8Array(Buffer.concat(parts));
+}
+
+/** Writes text and a NUL to the beginning of `into`; what has no room there is cut off. */
+export function putText(text: string, into: Uint8Array): void {
+  if (text.isWellFormed()) {
+    into[Math.min(utf8.encodeInto(text, into).written, into.length - 1)] = 0;
+    return;
+  }
+  const bytes = encodeText(text).subarray(0, into.length - 1);
+  into.set(bytes);
+  into[bytes.length] = 0;
 }
 
 /** A NUL-terminated byte string, as syscalls want paths. */

@@ -7,6 +7,7 @@ import { ImageSetWriter } from '../images/image-set.ts';
 import { type ImageKind, imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
 import type { InputOf, Message } from '../images/message.ts';
+import { disk } from '../kernel/disk.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStat } from '../kernel/proc/stat.ts';
 import { trySyscall } from '../kernel/syscall.ts';
@@ -53,7 +54,7 @@ export function dump(options: DumpOptions): DumpOutcome {
   logDebug('preflight: nothing in the way');
   scripts.require('pre-dump', options.pid);
   const sleep = observeSleep(options.pid, parseStat(readProc(options.pid, 'stat')).processor);
-  using images = new ImageSetWriter(options.imagesDir);
+  using images = new ImageSetWriter(options.imagesDir, disk);
   using undo = new UndoStack();
   const clock = new DumpClock();
   using tracee = freeze(options);

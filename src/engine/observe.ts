@@ -1,7 +1,7 @@
 /** Seeing a task from outside, with its descriptors borrowed. Nothing of the task is touched. */
-import { readdirSync } from 'node:fs';
 import type { TaskRef } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
+import { namesIn } from '../kernel/files.ts';
 import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
 import { readProc, readProcLink } from '../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../kernel/proc/smaps.ts';
@@ -44,7 +44,7 @@ export class Observation implements SeenTask, Disposable {
 /** Borrows every descriptor of a task with pidfd_getfd(2). One that is closed meanwhile is left out. */
 function borrowAll(pid: number, task: TaskRef): OpenFile[] {
   using pidfd = new Fd(syscall('pidfd_open', pid, 0));
-  const numbers = readdirSync(`/proc/${pid}/fd`)
+  const numbers = namesIn(`/proc/${pid}/fd`)
     .map(Number)
     .sort((a, b) => a - b);
   const files: OpenFile[] = [];

@@ -1,5 +1,4 @@
 /** Reading and checking all images before anything is made. Whatever is wrong with them is said here. */
-import { readFileSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
 import { ImageError } from '../images/error.ts';
 import type { ImageSet } from '../images/image-set.ts';
@@ -10,6 +9,7 @@ import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts'
 import type { MmEntry } from '../images/schema/memory.ts';
 import type { CoreEntry, TaskKobjIdsEntry } from '../images/schema/task.ts';
 import type { PstreeEntry } from '../images/schema/tree.ts';
+import { disk } from '../kernel/disk.ts';
 import type { Json } from '../kinds/contract.ts';
 import { fileKinds } from '../kinds/registry.ts';
 import { extraName } from './dump.ts';
@@ -169,13 +169,8 @@ function requireMapped(task: TaskPlan, start: number, end: number): void {
 /** Our own file beside CRIU's; absent in a set that `criu` wrote. */
 function readExtra(dir: string, pid: number): { readonly [key: string]: Json } {
   const file = extraName(pid);
-  let text: string;
-  try {
-    text = readFileSync(`${dir}/${file}`, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    throw new ImageError({ file, reason: 'cannot be read' });
-  }
+  const text = disk.readText(`${dir}/${file}`);
+  if (text === undefined) return {};
   try {
     const value: unknown = JSON.parse(text);
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as { [key: string]: Json };

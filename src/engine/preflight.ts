@@ -1,6 +1,6 @@
 /** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
-import { readdirSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
+import { namesIn } from '../kernel/files.ts';
 import { parseNsLink } from '../kernel/proc/namespaces.ts';
 import { readProcIfAny, readProcLink } from '../kernel/proc/read.ts';
 import { parseChildren } from '../kernel/proc/values.ts';
@@ -54,7 +54,7 @@ function relatives(task: SeenTask): StasisError[] {
 
 /** Children of all threads. */
 function childrenOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((tid) => {
+  return namesIn(`/proc/${pid}/task`).flatMap((tid) => {
     const bytes = readProcIfAny(pid, `task/${tid}/children`);
     return bytes ? parseChildren(bytes) : [];
   });

@@ -4,6 +4,7 @@ import { writeImage } from '../images/image.ts';
 import { writeWhole } from '../images/image-set.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
+import { disk } from '../kernel/disk.ts';
 import type { Pages } from './pages.ts';
 
 /** What a dump took. */
@@ -62,7 +63,7 @@ export class DumpClock {
       },
     };
     const name = imageName(Images.stats, 'dump');
-    writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name));
+    writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name), disk);
   }
 }
 
@@ -78,5 +79,5 @@ export function writeRestoreStats(dir: string, figures: { forking: number; resto
       pages_restored: figures.pages,
     },
   };
-  writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name));
+  writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name), disk);
 }

@@ -3,8 +3,8 @@
  * nobody restores anything, is removed before the first file is written and written after the last.
  */
 
-import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
+import { type Disk, nodeDisk } from './disk.ts';
 import { ImageError } from './error.ts';
 import { type Entry, readEntries, readHeaded, readImage, writeEntries, writeHeaded, writeImage } from './image.ts';
 import { type HeadedKind, type ImageKind, imageName, type RawKind } from './kind.ts';
@@ -24,11 +24,13 @@ const MAX_IMAGE_SIZE = 1024 * 1024 * 1024;
 export class ImageSet {
   readonly dir: string;
   readonly onUnknown: UnknownFieldReporter | undefined;
+  readonly disk: Disk;
 
   /** `onUnknown` is told of fields a newer program wrote; without it they are errors. */
-  constructor(dir: string, onUnknown?: UnknownFieldReporter) {
+  constructor(dir: string, onUnknown?: UnknownFieldReporter, disk = nodeDisk()) {
     this.dir = dir;
     this.onUnknown = onUnknown;
+    this.disk = disk;
   }
 
   /** The path of an image, there or not. */
@@ -83,41 +85,38 @@ export class ImageSet {
 
   /** The content of an image file; undefined if there is none. */
   bytes(kind: RawKind, id?: ImageId): Uint8Array | undefined {
-    return readFile(this.path(kind, id), imageName(kind, id));
+    return readFile(this.disk, this.path(kind, id), imageName(kind, id));
   }
 }
 
 /** Reads a regular file of sane size; undefined if it does not exist. */
-function readFile(path: string, name: string): Uint8Array | undefined {
+function readFile(disk: Disk, path: string, name: string): Uint8Array | undefined {
   let fd: number;
   try {
     // Not blocking, so that a FIFO of that name cannot hold us up.
-    fd = openSync(path, O_RDONLY | O_NONBLOCK);
+    fd = disk.open(path, O_RDONLY | O_NONBLOCK, 0);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw ioError(path, 'cannot be opened', error);
   }
   try {
-    const stat = fstatSync(fd);
-    if (!stat.isFile()) throw new ImageError({ file: name, reason: 'not a regular file' });
-    if (stat.size > MAX_IMAGE_SIZE) throw new ImageError({ file: name, reason: `absurd size: ${stat.size} bytes` });
-    const bytes = new Uint8Array(stat.size);
-    let filled = 0;
-    while (filled < bytes.length) {
-      const count = readSync(fd, bytes, filled, bytes.length - filled, filled);
-      if (count === 0) break;
-      filled += count;
-    }
+    const { regular, size } = disk.statusOf(fd);
+    if (!regular) throw new ImageError({ file: name, reason: 'not a regular file' });
+    if (size > MAX_IMAGE_SIZE) throw new ImageError({ file: name, reason: `absurd size: ${size} bytes` });
+    const bytes = new Uint8Array(size);
+    const filled = disk.read(fd, bytes);
     return filled < bytes.length ? bytes.subarray(0, filled) : bytes;
   } catch (error) {
     throw error instanceof StasisError ? error : ioError(path, 'cannot be read', error);
   } finally {
-    closeSync(fd);
+    disk.close(fd);
   }
 }
 
 const O_RDONLY = 0;
 const O_NONBLOCK = 0o4000;
+/** O_RDWR | O_CREAT | O_EXCL */
+const FRESH = 0o302;
 
 /**
  * Writes a folder of images. Hold it with `using`: unless {@link commit} was reached, everything written is removed
@@ -125,13 +124,15 @@ const O_NONBLOCK = 0o4000;
  */
 export class ImageSetWriter implements Disposable {
   readonly dir: string;
+  private readonly disk: Disk;
   private readonly written = new Set<string>();
   private stale: Set<string> | undefined;
   private committed = false;
 
   /** Nothing is touched before the first write. */
-  constructor(dir: string) {
+  constructor(dir: string, disk = nodeDisk()) {
     this.dir = dir;
+    this.disk = disk;
   }
 
   /** Writes an image without blobs; with no messages there will be no such image. */
@@ -171,13 +172,13 @@ export class ImageSetWriter implements Disposable {
 
   /** Writes a file of the set as it is: a raw image, or one of our own. */
   put(name: string, bytes: Uint8Array): void {
-    writeAll(this.create(name), `${this.dir}/${name}`, bytes);
+    writeAll(this.disk, this.create(name), `${this.dir}/${name}`, bytes);
   }
 
   /** Creates a file of the set and leaves writing (and closing) it to the caller: page data. */
   create(name: string): number {
     this.remove(name);
-    const fd = createFile(`${this.dir}/${name}`);
+    const fd = createFile(this.disk, `${this.dir}/${name}`);
     this.written.add(name);
     return fd;
   }
@@ -201,7 +202,7 @@ export class ImageSetWriter implements Disposable {
   abort(): void {
     for (const name of this.written) {
       try {
-        unlinkSync(`${this.dir}/${name}`);
+        this.disk.unlink(`${this.dir}/${name}`);
       } catch {
         // What made us give up may also be in the way here; it is reported already.
       }
@@ -213,10 +214,10 @@ export class ImageSetWriter implements Disposable {
   private begin(): void {
     if (this.stale) return;
     try {
-      this.stale = new Set(readdirSync(this.dir));
+      this.stale = new Set(this.disk.namesIn(this.dir));
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw ioError(this.dir, 'cannot be read', error);
-      mkdirSync(this.dir, { recursive: true });
+      this.disk.makeDirectory(this.dir);
       this.stale = new Set();
     }
     this.remove(imageName(Images.inventory));
@@ -226,7 +227,7 @@ export class ImageSetWriter implements Disposable {
   private remove(name: string): void {
     this.begin();
     if (!this.stale?.delete(name) && !this.written.delete(name)) return;
-    unlink(`${this.dir}/${name}`);
+    unlink(this.disk, `${this.dir}/${name}`);
   }
 }
 
@@ -234,43 +235,43 @@ export class ImageSetWriter implements Disposable {
  * Writes one file outside a set, in place of one that may be there: `stats-restore`, a `cpuinfo.img`.
  * Throws StasisError (kind `io`).
  */
-export function writeWhole(path: string, bytes: Uint8Array): void {
-  unlink(path);
-  writeAll(createFile(path), path, bytes);
+export function writeWhole(path: string, bytes: Uint8Array, disk = nodeDisk()): void {
+  unlink(disk, path);
+  writeAll(disk, createFile(disk, path), path, bytes);
 }
 
 /** Creates a file that must not be there yet, so that nobody's link is followed. */
-function createFile(path: string): number {
+function createFile(disk: Disk, path: string): number {
   try {
-    return openSync(path, 'wx+', 0o644);
+    return disk.open(path, FRESH, 0o644);
   } catch (error) {
     throw ioError(path, 'cannot be created', error);
   }
 }
 
 /** Writes all of `bytes`, however little the kernel takes at once, and closes `fd`. */
-function writeAll(fd: number, path: string, bytes: Uint8Array): void {
+function writeAll(disk: Disk, fd: number, path: string, bytes: Uint8Array): void {
   try {
-    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done);
+    disk.write(fd, bytes);
   } catch (error) {
     throw ioError(path, 'cannot be written', error);
   } finally {
-    closeChecked(fd, path);
+    closeChecked(disk, fd, path);
   }
 }
 
-function unlink(path: string): void {
+function unlink(disk: Disk, path: string): void {
   try {
-    unlinkSync(path);
+    disk.unlink(path);
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw ioError(path, 'cannot be removed', error);
   }
 }
 
 /** On network file systems a write may only fail here. */
-function closeChecked(fd: number, path: string): void {
+function closeChecked(disk: Disk, fd: number, path: string): void {
   try {
-    closeSync(fd);
+    disk.close(fd);
   } catch (error) {
     throw ioError(path, 'cannot be closed', error);
   }

@@ -3,7 +3,6 @@
  * since the dump before, in that of its parent, or its parent's parent.
  */
 
-import { statSync } from 'node:fs';
 import { ImageError } from './error.ts';
 import { type ImageId, ImageSet } from './image-set.ts';
 import { imageName } from './kind.ts';
@@ -46,7 +45,7 @@ export function findPiece(pieces: readonly StoredPiece[], address: number): Stor
 /** The image set a set builds on; undefined if it stands alone. */
 export function parentOf(set: ImageSet): ImageSet | undefined {
   const dir = `${set.dir}/parent`;
-  return statSync(dir, { throwIfNoEntry: false }) ? new ImageSet(dir, set.onUnknown) : undefined;
+  return set.disk.status(dir) ? new ImageSet(dir, set.onUnknown, set.disk) : undefined;
 }
 
 function piecesOf(
@@ -57,7 +56,7 @@ function piecesOf(
   visited: Set<string>,
 ): StoredPiece[] | undefined {
   const file = imageName(kind, id);
-  const { dev, ino } = statSync(set.dir);
+  const { dev, ino } = set.disk.status(set.dir) ?? {};
   if (visited.has(`${dev}:${ino}`)) throw new ImageError({ file, reason: `${set.dir} is its own parent` });
   visited.add(`${dev}:${ino}`);
   const map = set.readPagemap(kind, id);
@@ -74,7 +73,7 @@ function checkSize(set: ImageSet, map: PageMap, pageSize: number, file: string):
   let needed = 0;
   for (const run of map.runs) if (run.flags & PageFlags.PRESENT) needed += run.pages * pageSize;
   if (needed === 0) return;
-  const size = statSync(set.path(Images.pages, map.pagesId), { throwIfNoEntry: false })?.size;
+  const size = set.disk.status(set.path(Images.pages, map.pagesId))?.size;
   const name = imageName(Images.pages, map.pagesId);
   if (size === undefined) throw new ImageError({ file: name, reason: `missing, but named by ${file}` });
   if (size < needed) throw new ImageError({ file: name, reason: `${size} bytes where ${file} tells of ${needed}` });

@@ -4,8 +4,6 @@
  *
  * ptrace(2) wants all requests from one thread: calls here are synchronous and run on the runtime's main thread.
  */
-import { createRequire } from 'node:module';
-
 /** An argument of a system call: a number, a pointer as a number, or a 64-bit value. */
 export type Word = number | bigint;
 
@@ -17,8 +15,6 @@ interface Backend {
   readonly addressOf: (view: ArrayBufferView) => number;
 }
 
-const require = createRequire(import.meta.url);
-
 /** What is used of bun:ffi, typed by hand: its own types do not know `i64_fast` for a symbol's result. */
 interface BunFfi {
   dlopen(
@@ -29,8 +25,8 @@ interface BunFfi {
   read: { i32(pointer: number, offset: number): number };
 }
 
-function bunBackend(): Backend {
-  const { dlopen, ptr, read } = require('bun:ffi') as BunFfi;
+async function bunBackend(): Promise<Backend> {
+  const { dlopen, ptr, read } = (await import('bun:ffi')) as unknown as BunFfi;
   const { symbols } = dlopen('libc.so.6', {
     syscall: { args: ['i64', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64'], returns: 'i64_fast' },
     __errno_location: { args: [], returns: 'ptr' },
@@ -46,8 +42,8 @@ interface Koffi {
   address(view: ArrayBufferView): bigint;
 }
 
-function nodeBackend(): Backend {
-  const koffi = require('koffi') as Koffi;
+async function nodeBackend(): Promise<Backend> {
+  const koffi = ((await import('koffi')) as unknown as { default: Koffi }).default;
   const syscall = koffi.load('libc.so.6').func('long syscall(long, long, long, long, long, long, long)');
   return {
     syscall: syscall as RawSyscall,
@@ -56,7 +52,7 @@ function nodeBackend(): Backend {
   };
 }
 
-const backend: Backend = process.versions.bun ? bunBackend() : nodeBackend();
+const backend = await (process.versions.bun ? bunBackend() : nodeBackend());
 
 /**
  * One system call, as the kernel answers it: a value ≥ 0 or -errno.

@@ -1,7 +1,6 @@
 /** Local system calls with typed errors, and a small arena for the structs they take. */
-import { getSystemErrorMap } from 'node:util';
 import { StasisError, type TaskRef } from '../base/errors.ts';
-import { cstring } from '../base/text.ts';
+import { putText } from '../base/text.ts';
 import { addressOf, rawSyscall, type Word } from './ffi.ts';
 import { NR, type SyscallName } from './nr.ts';
 
@@ -35,8 +34,14 @@ export const ERRNO = {
 
 /** `-EPERM` → `EPERM: operation not permitted`. */
 export function describeErrno(errno: number): string {
-  const known = getSystemErrorMap().get(-Math.abs(errno));
+  const known = knownError(errno);
   return known ? `${known[0]}: ${known[1]}` : `errno ${Math.abs(errno)}`;
+}
+
+/** Name and meaning. */
+function knownError(errno: number): readonly [string, string] | undefined {
+  // Not imported at the top: node:util would take a twentieth of a small dump, and only errors need it.
+  return process.getBuiltinModule('node:util').getSystemErrorMap().get(-Math.abs(errno));
 }
 
 /** A system call that failed; `errno` is positive. */
@@ -49,6 +54,11 @@ export class SyscallError extends StasisError {
     this.name = 'SyscallError';
     this.errno = errno;
     this.call = call;
+  }
+
+  /** As node:fs names its errors: `ENOENT`. */
+  get code(): string | undefined {
+    return knownError(this.errno)?.[0];
   }
 }
 
@@ -90,10 +100,12 @@ export const arenaView = new DataView(arena.buffer);
 /** Where {@link arena} lies. */
 export const arenaAddress = addressOf(arena);
 
+/** More than PATH_MAX: what is cut off here is refused by the kernel as too long. */
+const LONGEST_PATH = 8192;
+
 /** Puts a NUL-terminated path at `offset` in the arena and answers its address. */
 export function arenaPath(path: string, offset = 0): number {
-  const bytes = cstring(path);
-  arena.set(bytes, offset);
+  putText(path, arena.subarray(offset, offset + LONGEST_PATH));
   return arenaAddress + offset;
 }
 

@@ -2,8 +2,9 @@
  * What CRIU's images have no place for, of open files: one line of JSON for each note in a file of our own. CRIU opens
  * only names that end in `.img`.
  */
-import { appendFileSync, readFileSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
+import { O } from '../kernel/constants/files.ts';
+import { disk } from '../kernel/disk.ts';
 import type { DumpContext, Json, RestoreContext } from './contract.ts';
 
 const NAME = 'stasis-files.jsonl';
@@ -29,7 +30,9 @@ export function noteFile(context: DumpContext, kind: string, id: number, value: 
 
 function append(path: string, bytes: Uint8Array): void {
   try {
-    appendFileSync(path, bytes);
+    const fd = disk.open(path, O.WRONLY | O.APPEND, 0);
+    disk.write(fd, bytes);
+    disk.close(fd);
   } catch (cause) {
     throw new StasisError({ kind: 'io', resource: path, reason: `cannot be written: ${String(cause)}`, cause });
   }
@@ -41,12 +44,8 @@ export function notedFile(context: RestoreContext, kind: string, id: number): Js
 }
 
 function readNotes(path: string): Map<string, Json> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch {
-    return new Map(); // no notes: the usual case
-  }
+  const text = disk.readText(path);
+  if (text === undefined) return new Map(); // no notes: the usual case
   try {
     const lines = text.split('\n').filter((line) => line !== '');
     return new Map(

@@ -5,15 +5,19 @@
  * always 0: reading goes on until a read answers nothing.
  */
 
-import { closeSync, existsSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { StasisError } from '../../base/errors.ts';
-import { decodeText } from '../../base/text.ts';
+import { AT, O } from '../constants/files.ts';
+import { addressOf } from '../ffi.ts';
+import { tryOpen, tryReadLink } from '../files.ts';
+import { arenaPath, describeErrno, ERRNO, trySyscall } from '../syscall.ts';
 
 /** No Buffer: its slice() copies nothing, and callers that keep what they read would keep the next file. */
 let buffer = new Uint8Array(64 * 1024);
 
 /** Most a read is offered; below it the buffer is grown first. */
 const CHUNK = 16 * 1024;
+
+const LARGEST_READ = 1024 * 1024;
 
 /**
  * Reads `/proc/PID/NAME`, as `readProc(17, 'task/18/stat')`. The bytes are valid until the next call: parse or copy them.
@@ -45,31 +49,28 @@ export function readSystem(path: string): Uint8Array {
  */
 export function readProcLink(pid: number | 'self', name: string): string {
   const path = `/proc/${pid}/${name}`;
-  try {
-    return decodeText(readlinkSync(path, 'buffer'));
-  } catch (error) {
-    throw failure(path, pid, error);
-  }
+  const target = tryReadLink(path);
+  if (typeof target === 'number') throw failure(path, pid, -target);
+  return target;
 }
 
 function read(path: string, pid: number | 'self' | undefined): Uint8Array {
-  let fd = -1;
-  try {
-    fd = openSync(path, 'r');
-    return readAll(fd);
-  } catch (error) {
-    throw failure(path, pid, error);
-  } finally {
-    if (fd >= 0) closeSync(fd);
-  }
+  const fd = tryOpen(path, O.RDONLY);
+  if (fd < 0) throw failure(path, pid, -fd);
+  const length = readAll(fd);
+  trySyscall('close', fd);
+  if (length < 0) throw failure(path, pid, -length);
+  return buffer.subarray(0, length);
 }
 
-function readAll(fd: number): Uint8Array {
+/** Reads a file to its end into the buffer; the number of bytes, or -errno. */
+function readAll(fd: number): number {
   let length = 0;
   for (;;) {
     if (buffer.length - length < CHUNK) buffer = grown(length);
-    const got = readSync(fd, buffer, length, buffer.length - length, null);
-    if (got === 0) return buffer.subarray(0, length);
+    // sysctl files refuse to be read with a buffer of more than KMALLOC_MAX_SIZE (ENOMEM).
+    const got = trySyscall('read', fd, addressOf(buffer) + length, Math.min(buffer.length - length, LARGEST_READ));
+    if (got <= 0) return got < 0 ? got : length;
     length += got;
   }
 }
@@ -80,17 +81,16 @@ function grown(length: number): Uint8Array<ArrayBuffer> {
   return next;
 }
 
-function failure(path: string, pid: number | 'self' | undefined, error: unknown): StasisError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
-  const facts = { resource: path, cause: error, ...(typeof pid === 'number' ? { task: { pid } } : {}) };
-  if (code === 'ENOENT' || code === 'ESRCH') {
+function failure(path: string, pid: number | 'self' | undefined, errno: number): StasisError {
+  const facts = { resource: path, ...(typeof pid === 'number' ? { task: { pid } } : {}) };
+  if (errno === ERRNO.ENOENT || errno === ERRNO.ESRCH) {
     // ESRCH is also what `auxv` or `smaps` of a zombie or kernel thread say: the task is there, its memory is not.
-    const gone = typeof pid === 'number' && !existsSync(`/proc/${pid}`);
+    const gone = typeof pid === 'number' && trySyscall('faccessat', AT.FDCWD, arenaPath(`/proc/${pid}`), 0) < 0;
     return gone
       ? new StasisError({ ...facts, kind: 'gone', reason: 'no such task' })
       : new StasisError({ ...facts, kind: 'unsupported', reason: 'there is no such file' });
   }
-  if (code === 'EACCES' || code === 'EPERM') {
+  if (errno === ERRNO.EACCES || errno === ERRNO.EPERM) {
     return new StasisError({
       ...facts,
       kind: 'permission',
@@ -98,5 +98,5 @@ function failure(path: string, pid: number | 'self' | undefined, error: unknown)
       remedy: 'run as root, or with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE',
     });
   }
-  return new StasisError({ ...facts, kind: 'kernel', reason: error instanceof Error ? error.message : String(error) });
+  return new StasisError({ ...facts, kind: 'kernel', reason: describeErrno(errno) });
 }

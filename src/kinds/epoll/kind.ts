@@ -1,8 +1,8 @@
 /** epoll(7). */
-import { readdirSync } from 'node:fs';
 import { StasisError } from '../../base/errors.ts';
 import { FdTypes } from '../../images/schema/files.ts';
 import { EPOLL_CTL, O } from '../../kernel/constants/files.ts';
+import { namesIn } from '../../kernel/files.ts';
 import { EpollEvent } from '../../kernel/layouts/files.ts';
 import type { EpollTarget } from '../../kernel/proc/fddetail.ts';
 import { syscall } from '../../kernel/syscall.ts';
@@ -69,7 +69,7 @@ function targetsOf(file: OpenFile): readonly EpollTarget[] {
 
 /** The numbers the task has in use: the same that are dumped, since it is frozen. */
 function descriptorsOf(file: OpenFile): Candidate[] {
-  const numbers = readdirSync(`/proc/${file.task.pid}/fd`).map(Number);
+  const numbers = namesIn(`/proc/${file.task.pid}/fd`).map(Number);
   return numbers.sort((a, b) => a - b).map((fd) => ({ fd }));
 }
 

@@ -1,10 +1,10 @@
 /** What a task is called and how it is treated: comm, personality, OOM score, core dump filter, prctl switches, loginuid. */
-import { writeFileSync } from 'node:fs';
 import { logWarn } from '../../base/log.ts';
 import { encodeText } from '../../base/text.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { MEMBARRIER } from '../../kernel/constants/memory.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
+import { trySet } from '../../kernel/files.ts';
 import { readProc, readProcIfAny } from '../../kernel/proc/read.ts';
 import { parseCoredumpFilter, parseNumber, parsePersonality } from '../../kernel/proc/values.ts';
 import { arenaPath, describeErrno, Fd, syscall } from '../../kernel/syscall.ts';
@@ -123,12 +123,8 @@ function rebuildFiles(task: RestoreTask): void {
 }
 
 function writeProc(task: RestoreTask, name: string, text: string): void {
-  try {
-    writeFileSync(`/proc/${task.pid}/${name}`, text);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    logWarn('identity', `task ${task.pid}: ${name} cannot be set to ${text}: ${code}`);
-  }
+  const result = trySet(`/proc/${task.pid}/${name}`, text);
+  if (result < 0) logWarn('identity', `task ${task.pid}: ${name} cannot be set to ${text}: ${describeErrno(result)}`);
 }
 
 /** Personality only now: some of its bits change how memory is mapped. */

@@ -1,0 +1,63 @@
+/** How an image set reaches its files: the little that is needed of a file system. */
+
+/** What is asked of a file. */
+export interface DiskStatus {
+  readonly regular: boolean;
+  readonly size: number;
+  readonly dev: number;
+  readonly ino: number;
+}
+
+/**
+ * A file system. Errors have a `code`, as `ENOENT`. The engine brings one of its own (kernel/disk.ts), because loading
+ * node:fs takes longer than everything it does in a small dump; for everybody else there is {@link nodeDisk}.
+ */
+export interface Disk {
+  /** `flags` are those of open(2). */
+  open(path: string, flags: number, mode: number): number;
+  close(fd: number): void;
+  /** Reads on from where the file stands, until `into` is full or the file ends; the number of bytes read. */
+  read(fd: number, into: Uint8Array): number;
+  /** Writes all bytes, however few are taken at once. */
+  write(fd: number, bytes: Uint8Array): void;
+  statusOf(fd: number): DiskStatus;
+  /** What a path leads to; undefined if there is nothing. */
+  status(path: string): DiskStatus | undefined;
+  unlink(path: string): void;
+  namesIn(dir: string): string[];
+  /** Makes a directory and those above it. */
+  makeDirectory(dir: string): void;
+}
+
+/** The disk through node:fs. */
+export function nodeDisk(): Disk {
+  const fs = process.getBuiltinModule('node:fs');
+  const told = (stat: import('node:fs').Stats): DiskStatus => {
+    const { size, dev, ino } = stat;
+    return { regular: stat.isFile(), size, dev, ino };
+  };
+  return {
+    open: fs.openSync,
+    close: fs.closeSync,
+    read(fd, into) {
+      let filled = 0;
+      while (filled < into.length) {
+        const count = fs.readSync(fd, into, filled, into.length - filled, null);
+        if (count === 0) break;
+        filled += count;
+      }
+      return filled;
+    },
+    write(fd, bytes) {
+      for (let done = 0; done < bytes.length; ) done += fs.writeSync(fd, bytes, done, bytes.length - done);
+    },
+    statusOf: (fd) => told(fs.fstatSync(fd)),
+    status(path) {
+      const stat = fs.statSync(path, { throwIfNoEntry: false });
+      return stat && told(stat);
+    },
+    unlink: fs.unlinkSync,
+    namesIn: (dir) => fs.readdirSync(dir),
+    makeDirectory: (dir) => void fs.mkdirSync(dir, { recursive: true }),
+  };
+}

@@ -1,0 +1,48 @@
+/** The file system as an image set wants it (images/disk.ts), with system calls of our own. Errors are SyscallErrors. */
+import { decodeText } from '../base/text.ts';
+import { AT, O, S_IF } from './constants/files.ts';
+import { namesIn, openFile, tryRead, tryWrite } from './files.ts';
+import { type FileStatus, followedStatus, statusOf } from './statx.ts';
+import { arenaPath, SyscallError, syscall } from './syscall.ts';
+
+interface DiskStatus {
+  readonly regular: boolean;
+  readonly size: number;
+  readonly dev: number;
+  readonly ino: number;
+}
+
+function told({ mode, size, dev, ino }: FileStatus): DiskStatus {
+  return { regular: (mode & S_IF.MT) === S_IF.REG, size, dev, ino };
+}
+
+export const disk = {
+  open: (path: string, flags: number, mode: number): number => openFile(path, flags, mode).release(),
+  close: (fd: number): void => void syscall('close', fd),
+  read(fd: number, into: Uint8Array): number {
+    const got = tryRead(fd, into);
+    if (got < 0) throw new SyscallError('read', -got);
+    return got;
+  },
+  write(fd: number, bytes: Uint8Array): void {
+    const result = tryWrite(fd, bytes);
+    if (result < 0) throw new SyscallError('write', -result);
+  },
+  statusOf: (fd: number): DiskStatus => told(statusOf(fd)),
+  status(path: string): DiskStatus | undefined {
+    const found = followedStatus(path);
+    return found && told(found);
+  },
+  unlink: (path: string): void => void syscall('unlinkat', AT.FDCWD, arenaPath(path), 0),
+  namesIn,
+  /** The text of a small file; undefined if there is none. */
+  readText(path: string): string | undefined {
+    const status = followedStatus(path);
+    if (!status) return undefined;
+    using fd = openFile(path, O.RDONLY);
+    const bytes = new Uint8Array(status.size);
+    return decodeText(bytes.subarray(0, disk.read(fd.number, bytes)));
+  },
+  /** Rare: a dump into a directory that is not there. */
+  makeDirectory: (dir: string): void => void process.getBuiltinModule('node:fs').mkdirSync(dir, { recursive: true }),
+};

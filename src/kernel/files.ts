@@ -1,0 +1,85 @@
+/**
+ * Files by their paths, with system calls of our own: loading node:fs would take longer than all the opening, reading
+ * and writing of a small dump. Results are the kernel's: a value, or -errno where a function says so.
+ */
+import { decodeText } from '../base/text.ts';
+import { AT, O } from './constants/files.ts';
+import { addressOf } from './ffi.ts';
+import { arena, arenaAddress, arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from './syscall.ts';
+
+/** Opens a file (`O.CLOEXEC` is added); a descriptor, or -errno. */
+export function tryOpen(path: string, flags: number, mode = 0): number {
+  return trySyscall('openat', AT.FDCWD, arenaPath(path), flags | O.CLOEXEC, mode);
+}
+
+/** As {@link tryOpen}. @throws SyscallError */
+export function openFile(path: string, flags: number, mode = 0): Fd {
+  const fd = tryOpen(path, flags, mode);
+  if (fd < 0) throw new SyscallError('openat', -fd, { resource: path });
+  return new Fd(fd);
+}
+
+/** Reads until `length` bytes are there or the file ends; the number read, or -errno. */
+export function tryRead(fd: number, into: Uint8Array, length = into.byteLength): number {
+  const at = addressOf(into);
+  let done = 0;
+  while (done < length) {
+    const got = trySyscall('read', fd, at + done, length - done);
+    if (got === -ERRNO.EINTR) continue;
+    if (got < 0) return got;
+    if (got === 0) break;
+    done += got;
+  }
+  return done;
+}
+
+/** Writes all bytes, however few the kernel takes at once; 0, or -errno. */
+export function tryWrite(fd: number, bytes: Uint8Array): number {
+  if (bytes.byteLength === 0) return 0;
+  const at = addressOf(bytes);
+  for (let done = 0; done < bytes.byteLength; ) {
+    const got = trySyscall('write', fd, at + done, bytes.byteLength - done);
+    if (got < 0 && got !== -ERRNO.EINTR) return got;
+    if (got > 0) done += got;
+  }
+  return 0;
+}
+
+/** Replaces what an existing file holds, as /proc and /sys files are set; 0, or -errno. */
+export function trySet(path: string, text: string): number {
+  const fd = tryOpen(path, O.WRONLY);
+  if (fd < 0) return fd;
+  const result = tryWrite(fd, new Uint8Array(Buffer.from(text)));
+  trySyscall('close', fd);
+  return result;
+}
+
+const ENTRIES = 32 * 1024;
+let entries: Uint8Array<ArrayBuffer> | undefined;
+
+/** The names in a directory, without `.` and `..`, in the kernel's order (struct linux_dirent64). @throws SyscallError */
+export function namesIn(path: string): string[] {
+  entries ??= new Uint8Array(ENTRIES);
+  using directory = openFile(path, O.RDONLY | O.DIRECTORY);
+  const names: string[] = [];
+  for (;;) {
+    const filled = syscall('getdents64', directory.number, addressOf(entries), ENTRIES);
+    if (filled === 0) return names;
+    for (let at = 0; at < filled; ) {
+      const length = (entries[at + 16] as number) | ((entries[at + 17] as number) << 8);
+      const from = at + 19;
+      const name = decodeText(entries.subarray(from, entries.indexOf(0, from)));
+      if (name !== '.' && name !== '..') names.push(name);
+      at += length;
+    }
+  }
+}
+
+const LINK_AT = 4096;
+const LONGEST_LINK = 8192;
+
+/** The target of a symbolic link; or -errno. */
+export function tryReadLink(path: string): string | number {
+  const length = trySyscall('readlinkat', AT.FDCWD, arenaPath(path), arenaAddress + LINK_AT, LONGEST_LINK);
+  return length < 0 ? length : decodeText(arena.subarray(LINK_AT, LINK_AT + length));
+}
