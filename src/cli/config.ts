@@ -10,9 +10,8 @@
  * then the command line. `--config` and `--no-default-config` both switch the two default files off.
  */
 
-import { existsSync, readFileSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
-import { decodeText } from '../base/text.ts';
+import { disk } from '../kernel/disk.ts';
 import { byLongName } from './getopt.ts';
 import { OPTIONS } from './options.ts';
 import type { Given } from './values.ts';
@@ -59,21 +58,25 @@ export function configFiles(choice: ConfigChoice): ConfigFile[] {
  * @throws StasisError (usage for a mistake in the file, with file and line; io when it cannot be read)
  */
 export function readConfigFile(file: ConfigFile): Given[] {
-  if (!file.mustExist && !existsSync(file.path)) return []; // the usual case; an exception would cost far more
-  let bytes: Uint8Array;
+  let text: string | undefined;
+  let failed: unknown;
   try {
-    bytes = readFileSync(file.path);
+    text = disk.readText(file.path);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
+    failed = error;
+  }
+  if (text === undefined) {
+    if (!failed && !file.mustExist) return []; // the usual case
+    const code = failed ? (failed as NodeJS.ErrnoException).code : 'ENOENT';
     throw new StasisError({
       kind: 'io',
       resource: file.path,
       reason: `the configuration file cannot be read (${code})`,
       remedy: code === 'ENOENT' ? 'check the path' : undefined,
-      cause: error,
+      cause: failed,
     });
   }
-  return parseConfig(decodeText(bytes), file.path).map(meant);
+  return parseConfig(text, file.path).map(meant);
 }
 
 /**

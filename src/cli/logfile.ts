@@ -3,11 +3,12 @@
  * the end of the process, write what there is at once.
  */
 
-import { closeSync, constants, openSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
 import { type LogLevel, setLogLevel, setLogSink } from '../base/log.ts';
 import { encodeText } from '../base/text.ts';
-import { printable, printErr, writeAll } from './print.ts';
+import { O } from '../kernel/constants/files.ts';
+import { disk } from '../kernel/disk.ts';
+import { printable, printErr } from './print.ts';
 
 const PIECE = 64 * 1024;
 
@@ -38,9 +39,8 @@ export function openLog(file: string | undefined, level: LogLevel): void {
 function target(file: string | undefined): Pick<Open, 'fd' | 'name' | 'onStderr'> {
   if (file === undefined) return { fd: 2, name: 'stderr', onStderr: true };
   if (file === '-') return { fd: 1, name: 'stdout', onStderr: false };
-  const { O_CREAT, O_TRUNC, O_WRONLY, O_APPEND } = constants;
   try {
-    return { fd: openSync(file, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0o600), name: file, onStderr: false };
+    return { fd: disk.open(file, O.CREAT | O.TRUNC | O.WRONLY | O.APPEND, 0o600), name: file, onStderr: false };
   } catch (error) {
     throw new StasisError({
       kind: 'io',
@@ -68,7 +68,7 @@ export function flushLog(): void {
   open.lines = [];
   open.length = 0;
   try {
-    writeAll(open.fd, encodeText(text));
+    disk.write(open.fd, encodeText(text));
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (!open.failed && !open.onStderr) printErr(`Warning: ${open.name}: log lines were lost (${code})\n`);
@@ -79,7 +79,7 @@ export function flushLog(): void {
 /** Writes what is left and closes the file. */
 export function closeLog(): void {
   flushLog();
-  if (open && open.fd > 2) closeSync(open.fd);
+  if (open && open.fd > 2) disk.close(open.fd);
   open = undefined;
 }
 

@@ -1,6 +1,5 @@
 /** Plain, complete, synchronous output: what has been printed has left the process when it ends. */
 
-import { writeSync } from 'node:fs';
 import { encodeText } from '../base/text.ts';
 
 /** Writes to stdout. A reader that went away is no error. */
@@ -27,6 +26,7 @@ function write(fd: number, text: string): void {
  * @throws the error of `write(2)`, as node:fs gives it
  */
 export function writeAll(fd: number, bytes: Uint8Array): void {
+  const { writeSync } = process.getBuiltinModule('node:fs'); // loaded only if something is to be said
   for (let at = 0; at < bytes.length; ) {
     try {
       at += writeSync(fd, bytes, at);

@@ -1,7 +1,8 @@
 /** Whether we may do the work at all; asked before anything is touched. */
 
-import { readFileSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
+import { latin1 } from '../kernel/proc/common.ts';
+import { readProc } from '../kernel/proc/read.ts';
 
 /** Who we are to the kernel. */
 export interface Privileges {
@@ -45,5 +46,5 @@ export function requirePrivileges(unprivileged: boolean, privileges: Privileges 
 }
 
 function ownPrivileges(): Privileges {
-  return parsePrivileges(readFileSync('/proc/self/status', 'latin1'));
+  return parsePrivileges(latin1(readProc('self', 'status')));
 }

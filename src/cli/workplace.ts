@@ -1,9 +1,13 @@
 /** Where a command works: its images directory, its work directory, its log. */
 
-import { closeSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { StasisError } from '../base/errors.ts';
 import { logInfo, logs, logWarn } from '../base/log.ts';
+import { S_IF } from '../kernel/constants/files.ts';
+import { namesIn } from '../kernel/files.ts';
+import { latin1 } from '../kernel/proc/common.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { type FileStatus, followedStatus } from '../kernel/statx.ts';
+import { trySyscall } from '../kernel/syscall.ts';
 import { openLog } from './logfile.ts';
 import type { Invocation, Settings } from './settings.ts';
 import { CRIU_VERSION, STASIS_VERSION } from './version.ts';
@@ -42,12 +46,15 @@ function runtimeName(): string {
 }
 
 function directory(path: string, role: string, option: string): string {
-  const absolute = resolve(path);
+  const absolute = path.startsWith('/') ? path : path === '.' ? process.cwd() : `${process.cwd()}/${path}`;
+  let status: FileStatus | undefined;
   try {
-    if (statSync(absolute).isDirectory()) return absolute;
+    status = followedStatus(absolute);
   } catch (error) {
     throw unusable(path, role, option, error);
   }
+  if (!status) throw unusable(path, role, option, { code: 'ENOENT' });
+  if ((status.mode & S_IF.MT) === S_IF.DIR) return absolute;
   throw new StasisError({
     kind: 'io',
     resource: path,
@@ -73,9 +80,9 @@ function unusable(path: string, role: string, option: string, error: unknown): S
  */
 function closeInherited(fd: number): void {
   try {
-    const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? '';
+    const flags = /^flags:\s*([0-7]+)/m.exec(latin1(readProc('self', `fdinfo/${fd}`)))?.[1] ?? '';
     const CLOSE_ON_EXEC = 0o2000000;
-    if (!(Number.parseInt(flags, 8) & CLOSE_ON_EXEC)) closeSync(fd);
+    if (!(Number.parseInt(flags, 8) & CLOSE_ON_EXEC)) trySyscall('close', fd);
   } catch {
     // It was not open: that is what was asked for.
   }
@@ -85,7 +92,7 @@ function closeInherited(fd: number): void {
 function warnOfPlugins({ libdir }: Settings): void {
   if (libdir === undefined) return;
   try {
-    const plugins = readdirSync(libdir).filter((name) => name.endsWith('.so'));
+    const plugins = namesIn(libdir).filter((name) => name.endsWith('.so'));
     if (plugins.length > 0) logWarn('workplace.ts', `${libdir}: C plugins are not loaded: ${plugins.join(', ')}`);
   } catch {
     // A directory that is not there holds no plugins.

@@ -35,13 +35,20 @@ export const disk = {
   },
   unlink: (path: string): void => void syscall('unlinkat', AT.FDCWD, arenaPath(path), 0),
   namesIn,
-  /** The text of a small file; undefined if there is none. */
+  /** The text of a file of any kind; undefined if there is none. */
   readText(path: string): string | undefined {
     const status = followedStatus(path);
     if (!status) return undefined;
     using fd = openFile(path, O.RDONLY);
-    const bytes = new Uint8Array(status.size);
-    return decodeText(bytes.subarray(0, disk.read(fd.number, bytes)));
+    let bytes = new Uint8Array(status.size + 1); // what does not fill it has ended
+    let length = disk.read(fd.number, bytes);
+    while (length === bytes.length) {
+      const more = new Uint8Array(2 * length + 4096);
+      more.set(bytes);
+      bytes = more;
+      length += disk.read(fd.number, bytes.subarray(length));
+    }
+    return decodeText(bytes.subarray(0, length));
   },
   /** Rare: a dump into a directory that is not there. */
   makeDirectory: (dir: string): void => void process.getBuiltinModule('node:fs').mkdirSync(dir, { recursive: true }),
