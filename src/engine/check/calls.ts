@@ -5,7 +5,6 @@ import { CLOCK, CLONE } from '../../kernel/constants/tasks.ts';
 import { TTY_IOCTL } from '../../kernel/constants/tty.ts';
 import { addressOf } from '../../kernel/ffi.ts';
 import {
-  arena,
   arenaAddress,
   arenaPath,
   arenaView,
@@ -16,6 +15,7 @@ import {
   trySyscall,
 } from '../../kernel/syscall.ts';
 import { type Probe, refusal } from './feature.ts';
+import { ask, inThrowaway } from './throwaway.ts';
 
 /** With a type that does not exist: only whether there is such a call. */
 export const kcmp: Probe = () => {
@@ -94,24 +94,32 @@ export const pidfds: Probe = () => {
 /** Size of struct clone_args with set_tid. */
 const CLONE_ARGS = 80;
 
-/** A clone3 that cannot succeed, so that nothing is born; how it fails tells what the kernel knows. */
-function impossibleClone(flags: bigint, setTid: bigint, setTidSize: bigint): number {
-  arena.fill(0, 0, CLONE_ARGS);
-  arenaView.setBigUint64(0, flags, true);
-  arenaView.setBigUint64(64, setTid, true);
-  arenaView.setBigUint64(72, setTidSize, true);
-  return trySyscall('clone3', arenaAddress, CLONE_ARGS);
+/** struct clone_args: flags first, then set_tid and how many at 64. */
+function cloneArguments(flags: bigint, setTid: bigint, setTidSize: bigint): Uint8Array {
+  const args = new BigUint64Array(CLONE_ARGS / 8);
+  args[0] = flags;
+  args[8] = setTid;
+  args[9] = setTidSize;
+  return new Uint8Array(args.buffer);
 }
 
-/** A wish of no PIDs at an address: EINVAL from a kernel that knows wishes, E2BIG from one that does not. */
+/** A wish of no PIDs at an address cannot succeed: EINVAL if the kernel knows of wishes, E2BIG if not. */
 export const cloneSetTid: Probe = () => {
-  const result = impossibleClone(0n, 0xffff_ffff_ffff_ffffn, 0n);
+  const result = trySyscall('clone3', addressOf(cloneArguments(0n, 0xffff_ffff_ffff_ffffn, 0n)), CLONE_ARGS);
   return result === -ERRNO.EINVAL ? undefined : refusal('clone3', result);
 };
 
-/** A sibling in a new PID namespace, that wishes for our own PID outside of it: EEXIST, if the flags go together. */
-export const cloneParentNewPid: Probe = () => {
-  const wish = new Int32Array([1, process.pid]);
-  const result = impossibleClone(CLONE.PARENT | CLONE.NEWPID, BigInt(addressOf(wish)), 2n);
-  return result === -ERRNO.EEXIST ? undefined : refusal('clone3', result);
-};
+/**
+ * A sibling in a new PID namespace that wishes, outside of it, for a PID in use. Flags are looked at first: EEXIST if these
+ * go together. Not asked here: who is PID 1 of a namespace cannot have siblings.
+ */
+export const cloneParentNewPid: Probe = () =>
+  inThrowaway((seed) => {
+    const { program, built } = ask(seed, (p) => {
+      const wish = p.data(new Uint8Array(new Int32Array([1, seed.tracee.pid]).buffer));
+      const args = p.data(cloneArguments(CLONE.PARENT | CLONE.NEWPID, BigInt(wish), 2n));
+      return p.attempt('clone3', args, CLONE_ARGS);
+    });
+    const result = program.result(built);
+    return result === -ERRNO.EEXIST ? undefined : refusal('clone3', result);
+  });

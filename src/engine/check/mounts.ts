@@ -77,10 +77,10 @@ export const autofsPipe: Probe = () =>
       const pipe = p.space(8);
       isolate(p);
       p.call('pipe2', pipe, 0);
-      return { pipe, group: p.call('getpgid', 0) };
+      return pipe;
     });
-    const writer = program.view(built.pipe, 8).getInt32(4, true);
-    const options = `fd=${writer},pgrp=${program.result(built.group)},minproto=5,maxproto=5,direct`;
+    const writer = program.view(built, 8).getInt32(4, true);
+    const options = `fd=${writer},minproto=5,maxproto=5,direct`;
     ask(seed, (p) => p.call('mount', at(p, 'stasis'), at(p, HERE), at(p, 'autofs'), 0, at(p, options)));
     const mounts = parseMountInfo(readProc(seed.tracee.pid, 'mountinfo'));
     const told = mounts.some(({ fsType, superOptions }) => fsType === 'autofs' && superOptions.includes('pipe_ino='));
