@@ -190,6 +190,8 @@ export class ImageSetWriter implements Disposable {
       const name = imageName(kind);
       if (kind.framing !== 'service' && !kind.pattern.includes('%') && !this.written.has(name)) this.remove(name);
     }
+    // What we keep beside the images would be taken for part of this dump.
+    for (const name of [...(this.stale ?? [])]) if (name.startsWith('stasis-')) this.remove(name);
     this.write(Images.inventory, undefined, [inventory]);
     this.committed = true;
   }

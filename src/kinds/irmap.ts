@@ -2,7 +2,8 @@
  * The way to an inode, found by looking everywhere: for file systems that open nothing by handle. Users say where to
  * look (`--irmap-scan-path`); without that it is where daemons usually watch.
  */
-import { type Dirent, readdirSync } from 'node:fs';
+import { S_IF } from '../kernel/constants/files.ts';
+import { namesIn } from '../kernel/files.ts';
 import { statusAt } from '../kernel/statx.ts';
 
 /** Directories that are often watched. */
@@ -29,23 +30,18 @@ function searchBelow(path: string, dev: number, ino: bigint): string | undefined
   const status = statusAt(path);
   if (!status) return undefined;
   if (status.dev === dev && BigInt(status.ino) === ino) return path;
-  for (const entry of entriesOf(path)) {
-    const child = `${path === '/' ? '' : path}/${entry.name}`;
-    const found = entry.isDirectory() ? searchBelow(child, dev, ino) : isInode(child, dev, ino);
+  if ((status.mode & S_IF.MT) !== S_IF.DIR) return undefined;
+  for (const name of namesBelow(path)) {
+    const found = searchBelow(`${path === '/' ? '' : path}/${name}`, dev, ino);
     if (found !== undefined) return found;
   }
   return undefined;
 }
 
-function isInode(path: string, dev: number, ino: bigint): string | undefined {
-  const status = statusAt(path);
-  return status?.dev === dev && BigInt(status.ino) === ino ? path : undefined;
-}
-
-/** What is in a directory; nothing if it is none, or we may not look. */
-function entriesOf(path: string): Dirent[] {
+/** What is in a directory; nothing if it is gone meanwhile. */
+function namesBelow(path: string): string[] {
   try {
-    return readdirSync(path, { withFileTypes: true });
+    return namesIn(path);
   } catch {
     return [];
   }

@@ -88,6 +88,16 @@ describe('writing a set', () => {
     expect(new ImageSet(dir).read(Images.pstree)).toEqual([init]);
   });
 
+  test('what an earlier dump kept beside its images goes too', () => {
+    writeFileSync(join(dir, 'stasis-files.jsonl'), 'old');
+    writeFileSync(join(dir, 'stasis-task-1.json'), 'old');
+    writeFileSync(join(dir, 'somebody-elses'), 'old');
+    using writer = new ImageSetWriter(dir);
+    writer.put('stasis-task-1.json', new Uint8Array([1]));
+    writer.commit(inventory);
+    expect(readdirSync(dir).sort()).toEqual(['inventory.img', 'somebody-elses', 'stasis-task-1.json']);
+  });
+
   test('an image written twice holds what came last', () => {
     using images = new ImageSetWriter(dir);
     images.write(Images.pstree, undefined, [init, init]);
