@@ -86,7 +86,7 @@ function read(path: string): string {
 
 /** How many units of work take long enough for all cycles. */
 function enough(work: Work, folder: string): number {
-  const wanted = (CYCLES + 3) * (RUN_MS + 12) * 1.5;
+  const wanted = (CYCLES + 3) * (RUN_MS + 12) * 2.5;
   for (let units = 50; ; ) {
     const { ms } = plainly(work, units, folder);
     if (ms >= wanted) return units;
