@@ -71,7 +71,7 @@ describe('all or nothing', () => {
       const span = times.sort((a, b) => a - b)[1] ?? 0;
       const before = traces(victim);
       let lived = 0;
-      for (const moment of moments(HARM, span * 1.05)) {
+      for (const moment of moments(HARM, span * 1.25)) {
         const outcome = await stasisKilled(victim.restoreLine(), moment, victim.dir);
         // The task may be in the middle of its death: its tracer has just gone.
         if (outcome.signal) await Bun.sleep(5);

@@ -177,19 +177,17 @@ export class Victim implements Disposable {
     return readState(this.pid);
   }
 
-  /** Waits until its state can be compared: two looks see the same. */
-  async settled(limitMs = 2000): Promise<TaskState> {
+  /** Waits until its state can be compared: looks some time apart see the same. One look may fall into a signal handler. */
+  async settled(): Promise<TaskState> {
     let last = this.state();
-    return until(
-      () => {
-        const now = this.state();
-        if (differences(last, now).length === 0) return now;
-        last = now;
-        return undefined;
-      },
-      limitMs,
-      () => 'its state does not settle',
-    );
+    for (let same = 0, looks = 0; same < 3; looks++) {
+      await sleep(4);
+      const now = this.state();
+      same = differences(last, now).length === 0 ? same + 1 : 0;
+      last = now;
+      if (looks === 200) throw new Error('its state does not settle');
+    }
+    return last;
   }
 
   /** Command line of a dump into a new directory. */
