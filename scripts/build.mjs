@@ -23,6 +23,8 @@ const executable = [
   '--bytecode',
   '--format=esm',
   '--splitting',
+  '--min-chunk-size=16384',
+  '--external=koffi',
   '--compile-jit-policy=50',
   '--no-compile-autoload-dotenv',
   '--no-compile-autoload-bunfig',
