@@ -8,7 +8,6 @@ import { Images } from '../images/kinds.ts';
 import type { InputOf } from '../images/message.ts';
 import { FdTypes, RemapType, type regFileEntry } from '../images/schema/files.ts';
 import { AT, O, S_IF } from '../kernel/constants/files.ts';
-import { major, minor, userDev } from '../kernel/devnum.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
 import { arenaPath, ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
@@ -69,10 +68,12 @@ function isReached(file: OpenFile): boolean {
   return file.fd < 0;
 }
 
+/** Device 1:11. */
+const KMSG = (1 << 20) | 11;
+
 /** The kernel lets nobody seek in /dev/kmsg when it was opened for writing; -1 says so. */
 function position(file: OpenFile): bigint {
-  const device = userDev(file.stat.rdev);
-  const kmsg = (file.stat.mode & S_IF.MT) === S_IF.CHR && major(device) === 1 && minor(device) === 11;
+  const kmsg = (file.stat.mode & S_IF.MT) === S_IF.CHR && file.stat.rdev === KMSG;
   if (kmsg && (file.flags & O.ACCMODE) === O.WRONLY && file.pos === 0) return 0xffff_ffff_ffff_ffffn;
   // The position in a directory may be a hash that uses all bits.
   const exact = Number.isSafeInteger(file.pos) ? BigInt(file.pos) : parseFdInfo(file.fdinfo()).pos;
