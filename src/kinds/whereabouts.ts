@@ -48,10 +48,11 @@ export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts 
   if (there && options.evasiveDevices && isDevice(file) && there.rdev === file.stat.rdev) {
     return { kind: 'visible', name: file.link };
   }
-  if (!there || deleted) return otherNames(file, deleted ? path : file.link, options);
+  if (deleted) return otherNames(file, path, options);
+  const what = there ? 'another file is at its path' : 'its path leads nowhere';
   return {
     kind: 'lost',
-    reason: 'another file is at its path now: something was mounted over it, or it is of another mount namespace',
+    reason: `${what}: its file system was unmounted or mounted over, or is one of another mount namespace`,
   };
 }
 
