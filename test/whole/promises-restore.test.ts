@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'bun:test';
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { NR } from '../../src/kernel/nr.ts';
+import { helperBinary } from './kit/compile.ts';
 import {
   free,
   goesOn,
@@ -108,6 +110,45 @@ describe('all or nothing', () => {
       await victim.verdict();
     },
     LONG * 2,
+  );
+
+  /** Calls that only a task in the making makes, not Stasis itself or its runtime. */
+  const IN_TASK = [
+    ...(['timer_create', 'timer_settime', 'setitimer', 'setresuid', 'setresgid', 'setgroups', 'capset'] as const),
+    ...(['mremap', 'mlock', 'umask', 'fchdir', 'setpriority', 'sched_setattr', 'ioprio_set', 'recvmsg'] as const),
+    ...([
+      'preadv',
+      'rt_sigqueueinfo',
+      'rt_tgsigqueueinfo',
+      'setsid',
+      'setpgid',
+      'personality',
+      'dup2',
+      'dup3',
+    ] as const),
+  ];
+
+  test(
+    'any system call of the task in the making may fail',
+    async () => {
+      using victim = await saved('4');
+      const before = traces(victim);
+      const deny = helperBinary('deny');
+      let failed = 0;
+      for (const call of IN_TASK) {
+        const outcome = await stasis(victim.restoreLine(), { cwd: victim.dir, wrapper: [deny, String(NR[call])] });
+        const note = `${call} fails; ${outcome.stderr.slice(-300)}`;
+        const lives = await allOrNothing(victim, note);
+        if (!lives) failed++;
+        expect(outcome.status === 0, note).toBe(lives);
+        if (!lives) refused(outcome);
+        expect(traces(victim), note).toEqual(before);
+      }
+      console.log(`kinds of calls that failed in the task: ${IN_TASK.length}, restores that left nothing: ${failed}`);
+      await victim.restore();
+      await victim.verdict();
+    },
+    LONG,
   );
 
   test('the process ID is taken', async () => {

@@ -16,7 +16,16 @@ function changed(path: string): number {
 
 /** The path of a victim's executable. Throws what the compiler says. */
 export function victimBinary(name: string): string {
-  const source = join(SOURCES, `${name}.c`);
+  return compiled(name, SOURCES);
+}
+
+/** The path of a helper of the tests, compiled: test/programs/NAME.c. */
+export function helperBinary(name: string): string {
+  return compiled(name, join(HOUSE, 'test/programs'));
+}
+
+function compiled(name: string, folder: string): string {
+  const source = join(folder, `${name}.c`);
   const binary = join(BINARIES, name);
   if (changed(binary) > Math.max(changed(source), changed(join(SOURCES, 'victim.h')))) return binary;
   mkdirSync(BINARIES, { recursive: true });
