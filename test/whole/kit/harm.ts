@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Outcome, run, stasis, stasisCommand } from './stasis.ts';
 import { differences, type TaskState } from './state.ts';
-import { sleep, until } from './until.ts';
+import { until } from './until.ts';
 import type { Victim } from './victim.ts';
 
 /** How often a test does its harm: `STASIS_HARM=400` for the proof, few for every day. */
@@ -180,5 +180,3 @@ export function withFailure(
   const inject = `inject=${call}:error=${errno}:when=${when}`;
   return stasis(args, { cwd: victim.dir, wrapper: ['strace', '-o', '/dev/null', '-e', `trace=${call}`, '-e', inject] });
 }
-
-export { sleep };
