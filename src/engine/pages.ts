@@ -9,6 +9,7 @@ import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
 import type { PageRange, PageStore } from '../kinds/contract.ts';
+import { Helper, type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../tracee/hands.ts';
 import { forceRead, openMemory } from '../tracee/memory.ts';
 
 const PAGE = 4096;
@@ -39,13 +40,18 @@ export class Pages implements PageStore {
     const pagesId = this.#nextId++;
     const all = [...ranges, ...hidden].sort((a, b) => a.start - b.start);
     const secret = new Set(hidden);
+    const lots = [...lotsOf(all, secret)];
+    const bytes = all.reduce((sum, range) => sum + range.length, 0);
     using out = new Fd(this.#images.create(`pages-${pagesId}.img`));
     using mem = openMemory(pid);
-    for (const { pieces, hidden: force } of batches(all, secret)) {
-      const length = force ? this.#force(mem, pieces) : this.#gather(pid, pieces);
-      writeAll(out.number, this.#buffer, length, `${this.#images.dir}/pages-${pagesId}.img`);
-      this.counts.written += length / PAGE;
-    }
+    const store = (lot: Lot): void => {
+      if (lot.hidden) this.#force(mem, lot);
+      else this.#gather(pid, lot);
+      writeAll(out.number, this.#buffer, lot, `${this.#images.dir}/pages-${pagesId}.img`);
+    };
+    if (bytes < WORTH_TWO_HANDS) lots.forEach(store);
+    else storeWithHelper(pid, lots, out.number, store);
+    this.counts.written += bytes / PAGE;
     this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });
     this.counts.microseconds += (performance.now() - began) * 1000;
   }
@@ -54,45 +60,76 @@ export class Pages implements PageStore {
     const pagesId = this.#nextId++;
     const name = `pages-${pagesId}.img`;
     using out = new Fd(this.#images.create(name));
-    for (const { pieces } of batches(ranges, new Set())) {
+    for (const lot of lotsOf(ranges, new Set())) {
       let filled = 0;
-      for (const { start, length } of pieces) {
+      for (const { start, length } of lot.pieces) {
         const got = trySyscall('pread64', local, addressOf(this.#buffer) + filled, length, start);
         if (got < 0) throw readError(0, start, got);
         this.#buffer.fill(0, filled + got, filled + length);
         filled += length;
       }
-      writeAll(out.number, this.#buffer, filled, `${this.#images.dir}/${name}`);
+      writeAll(out.number, this.#buffer, lot, `${this.#images.dir}/${name}`);
       this.counts.sharedWritten += filled / PAGE;
     }
     this.#images.writePagemap(Images.shmemPagemap, id, { pagesId, runs: ranges.map(presentRun) });
   }
 
   /** Many scattered pieces into the buffer with one process_vm_readv. */
-  #gather(pid: number, pieces: readonly PageRange[]): number {
-    const total = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const iovecs = this.#iovecs;
-    iovecs[0] = BigInt(addressOf(this.#buffer));
-    iovecs[1] = BigInt(total);
-    pieces.forEach((piece, i) => {
-      iovecs[2 + 2 * i] = BigInt(piece.start);
-      iovecs[3 + 2 * i] = BigInt(piece.length);
-    });
-    const at = addressOf(iovecs);
+  #gather(pid: number, { pieces, length }: Lot): void {
+    const at = addressOf(this.#iovecs);
+    putIovecs(this.#iovecs, [{ start: addressOf(this.#buffer), length }, ...pieces]);
     const got = trySyscall('process_vm_readv', pid, at, 1, at + 16, pieces.length, 0);
-    if (got !== total) throw readError(pid, pieces[0]?.start ?? 0, got);
-    return total;
+    if (got !== length) throw readError(pid, pieces[0]?.start ?? 0, got);
   }
 
-  #force(mem: Fd, pieces: readonly PageRange[]): number {
+  #force(mem: Fd, { pieces }: Lot): void {
     let filled = 0;
     for (const { start, length } of pieces) {
       const got = forceRead(mem, start, this.#buffer.subarray(filled), length);
       if (got !== length) throw readError(0, start, got);
       filled += length;
     }
-    return filled;
   }
+}
+
+/** What goes through the buffer at once. */
+interface Lot {
+  readonly pieces: readonly PageRange[];
+  /** Bytes of all pieces. */
+  readonly length: number;
+  /** Where they belong in the pages file. */
+  readonly offset: number;
+  /** Not to be read by process_vm_readv(). */
+  readonly hidden: boolean;
+}
+
+/** A helper process copies at our side; what it cannot do is done again here, where errors are told. */
+function storeWithHelper(pid: number, lots: readonly Lot[], out: number, store: (lot: Lot) => void): void {
+  using helper = Helper.hire(CHUNK, [out]);
+  for (const lot of lots) if (lot.hidden || !helper) store(lot);
+  if (!helper) return;
+  const { buffer, descriptors } = helper;
+  const copy: RemoteWork<Lot> = (program, lot) => {
+    const { pieces, length, offset } = lot;
+    if (!program.fits(2, 16 * (pieces.length + 1))) return undefined;
+    const iovecs = new BigUint64Array(2 * (pieces.length + 1));
+    putIovecs(iovecs, [{ start: buffer, length }, ...pieces]);
+    const at = program.data(new Uint8Array(iovecs.buffer));
+    const read = program.attempt('process_vm_readv', pid, at, 1, at + 16, pieces.length, 0);
+    const written = program.attempt('pwrite64', descriptors[0] ?? -1, buffer, length, offset);
+    return (results) => {
+      if (results.result(read) !== length || results.result(written) !== length) store(lot);
+    };
+  };
+  const plain = lots.filter((lot) => !lot.hidden);
+  shareOut(plain, helper.remote, copy, store);
+}
+
+function putIovecs(iovecs: BigUint64Array, ranges: readonly PageRange[]): void {
+  ranges.forEach(({ start, length }, i) => {
+    iovecs[2 * i] = BigInt(start);
+    iovecs[2 * i + 1] = BigInt(length);
+  });
 }
 
 function presentRun(range: PageRange): PageRun {
@@ -100,38 +137,36 @@ function presentRun(range: PageRange): PageRun {
 }
 
 /** Cuts ranges into lots that fit the buffer and one system call; hidden and plain ones are not mixed. */
-function* batches(
-  ranges: readonly PageRange[],
-  secret: ReadonlySet<PageRange>,
-): Generator<{ pieces: PageRange[]; hidden: boolean }> {
+function* lotsOf(ranges: readonly PageRange[], secret: ReadonlySet<PageRange>): Generator<Lot> {
   let pieces: PageRange[] = [];
-  let room = CHUNK;
+  let length = 0;
+  let offset = 0;
   let hidden = false;
+  const lot = (): Lot => {
+    const full = { pieces, length, offset, hidden };
+    offset += length;
+    pieces = [];
+    length = 0;
+    return full;
+  };
   for (const range of ranges) {
-    if (pieces.length > 0 && secret.has(range) !== hidden) {
-      yield { pieces, hidden };
-      pieces = [];
-      room = CHUNK;
-    }
+    if (pieces.length > 0 && secret.has(range) !== hidden) yield lot();
     hidden = secret.has(range);
     for (let done = 0; done < range.length; ) {
-      const length = Math.min(room, range.length - done);
-      pieces.push({ start: range.start + done, length });
-      done += length;
-      room -= length;
-      if (room > 0 && pieces.length < MAX_PIECES) continue;
-      yield { pieces, hidden };
-      pieces = [];
-      room = CHUNK;
+      const piece = Math.min(CHUNK - length, range.length - done);
+      pieces.push({ start: range.start + done, length: piece });
+      done += piece;
+      length += piece;
+      if (length === CHUNK || pieces.length === MAX_PIECES) yield lot();
     }
   }
-  if (pieces.length > 0) yield { pieces, hidden };
+  if (pieces.length > 0) yield lot();
 }
 
-function writeAll(fd: number, buffer: Uint8Array, length: number, path: string): void {
+function writeAll(fd: number, buffer: Uint8Array, { length, offset }: Lot, path: string): void {
   const at = addressOf(buffer);
   for (let done = 0; done < length; ) {
-    const got = trySyscall('write', fd, at + done, length - done);
+    const got = trySyscall('pwrite64', fd, at + done, length - done, offset + done);
     if (got > 0) done += got;
     else if (got !== -ERRNO.EINTR) {
       const remedy = got === -ERRNO.ENOSPC ? 'make room on the file system of the images' : undefined;

@@ -1,9 +1,11 @@
 /** The story of a restore. */
-import { unlinkSync, writeFileSync } from 'node:fs';
 import { StasisError } from '../base/errors.ts';
 import { logDebug, logInfo, logWarn } from '../base/log.ts';
+import { encodeText } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
 import { ImageSet } from '../images/image-set.ts';
+import { O } from '../kernel/constants/files.ts';
+import { disk } from '../kernel/disk.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/contract.ts';
 import { fileKinds, finalRegisters, remakeInterruptedCall, taskKinds } from '../kinds/registry.ts';
@@ -47,7 +49,7 @@ const AFTER_FILES: readonly Phase[] = ['state', 'creds', 'last'];
  * @throws StasisError
  */
 export function restore(options: RestoreOptions): RestoreOutcome {
-  const images = new ImageSet(options.imagesDir);
+  const images = new ImageSet(options.imagesDir, undefined, disk);
   const plan = readPlan(images);
   logDebug('images are read and checked');
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
@@ -84,7 +86,7 @@ function plant(task: TaskPlan, options: RestoreOptions): Seed {
     AREA.length,
   );
   const highest = task.fds.reduce((max, { fd }) => Math.max(max, fd), 2);
-  return Seed.plant({ pid: task.tree.pid, sibling: options.sibling, socketTarget: highest + 1 }, area);
+  return Seed.plant({ pid: task.tree.pid, sibling: options.sibling, highestFd: highest }, area);
 }
 
 function makeTask(plan: TaskPlan, context: RestoreContext, seed: Seed): RestoreTask {
@@ -116,8 +118,8 @@ function rebuild(task: RestoreTask): void {
   closeAll(task.seed, task.batch);
   run(BEFORE_FILES);
   placeDescriptors(task);
-  run(AFTER_FILES);
   task.batch.call('close', task.seed.socketTarget);
+  run(AFTER_FILES);
   task.batch.flush();
 }
 
@@ -140,7 +142,9 @@ function resumeScript(scripts: ActionScripts, point: 'pre-resume' | 'post-resume
 
 function writePidfile(path: string, pid: number, undo: UndoStack): void {
   try {
-    writeFileSync(path, String(pid), { flag: 'wx' });
+    const fd = disk.open(path, O.WRONLY | O.CREAT | O.EXCL, 0o666);
+    disk.write(fd, encodeText(String(pid)));
+    disk.close(fd);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? String(error);
     throw new StasisError({
@@ -150,7 +154,7 @@ function writePidfile(path: string, pid: number, undo: UndoStack): void {
       cause: error,
     });
   }
-  undo.add(() => unlinkSync(path));
+  undo.add(() => disk.unlink(path));
 }
 
 /** The restore as a whole, as kinds see it. */

@@ -3,7 +3,7 @@ import { addressOf } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import type { Registers } from './arch/arch.ts';
 import { AREA, Program, Ref } from './program.ts';
-import { PTRACE, ptrace } from './ptrace.ts';
+import { PTRACE, ptrace, type Stop } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
 
 /** A task that executes programs for us. */
@@ -14,6 +14,9 @@ export class Remote {
   readonly #base: Registers;
   /** The signal a finished program stops with: SIGTRAP of a seed, the bell of a task that is not ours. */
   readonly #endSignal: number;
+  /** The end of the running program has been seen, its results not fetched. */
+  #over = false;
+  readonly #isEnd = (stop: Stop): boolean => stop.kind === 'signal' && stop.signal === this.#endSignal;
 
   constructor(tracee: Tracee, area: number, base: Registers, endSignal: number) {
     this.tracee = tracee;
@@ -57,10 +60,17 @@ export class Remote {
     if (result < 0) throw new SyscallError('ptrace', -result, { task: { pid: this.tracee.pid } });
   }
 
+  /** Whether a program that was started has ended by now; {@link finish} is still to be called. */
+  ended(): boolean {
+    this.#over ||= this.tracee.hasStopped(PTRACE.CONT, this.#isEnd);
+    return this.#over;
+  }
+
   /** Waits for the end of a program that was started, and fetches its results. */
   finish(program: Program, patience = Number.POSITIVE_INFINITY): Program {
     const { tracee } = this;
-    tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === this.#endSignal, patience);
+    if (!this.#over) tracee.waitUntil(PTRACE.CONT, this.#isEnd, patience);
+    this.#over = false;
     const counter = tracee.arch.programCounter(tracee.getRegisters());
     this.#transfer('process_vm_readv', program);
     const done = (counter - program.start) / 64;
@@ -83,7 +93,7 @@ export class Remote {
       ptrace(PTRACE.INTERRUPT, tracee.pid);
       let ended = false;
       tracee.waitUntil(PTRACE.CONT, (stop) => {
-        ended = stop.kind === 'signal' && stop.signal === this.#endSignal;
+        ended = this.#isEnd(stop);
         return ended || stop.kind === 'event';
       });
       const registers = tracee.getRegisters();

@@ -10,7 +10,7 @@ import { cstring } from '../base/text.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { NR } from '../kernel/nr.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import type { Registers } from './arch/arch.ts';
+import type { Registers, SpawnPlan } from './arch/arch.ts';
 import { thisArch } from './arch/index.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import { AREA } from './program.ts';
@@ -27,12 +27,12 @@ const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 /** What a seed is to become. */
 export interface SeedWish {
-  /** The PID it must have (in our PID namespace). */
-  readonly pid: number;
+  /** The PID it must have (in our PID namespace); any, if undefined. */
+  readonly pid: number | undefined;
   /** Make it a child of our parent instead of ours (`--restore-sibling`). */
   readonly sibling: boolean;
-  /** The descriptor number of its socket: above every descriptor the task is to have. */
-  readonly socketTarget: number;
+  /** The highest descriptor the task is to have; its socket goes above. */
+  readonly highestFd: number;
 }
 
 export class Seed implements Disposable {
@@ -62,14 +62,17 @@ export class Seed implements Disposable {
    */
   static plant(wish: SeedWish, area: number): Seed {
     const arch = thisArch();
-    const { elf, callAt } = arch.seed(wish.socketTarget);
-    using executable = makeExecutable(elf);
+    using executable = new Fd(syscall('memfd_create', arenaPath('stasis-seed'), 1)); // MFD_CLOEXEC
     const [ours, theirs] = socketPair();
+    // The child moves its end there while it still needs the descriptors it has from us.
+    const socketTarget = Math.max(wish.highestFd, executable.number, ours.number, theirs.number) + 1;
+    const { elf, callAt } = arch.seed(socketTarget);
     try {
-      spawn(wish, executable, theirs);
-      const tracee = Tracee.attach(wish.pid, PTRACE_O_EXITKILL);
+      syscall('write', executable.number, addressOf(elf), elf.byteLength);
+      const pid = spawn(wish, { executable: executable.number, socket: theirs.number, socketTarget });
+      const tracee = Tracee.attach(pid, PTRACE_O_EXITKILL);
       tracee.stop();
-      return new Seed(tracee, ours, wish.socketTarget, callAt, area);
+      return new Seed(tracee, ours, socketTarget, callAt, area);
     } catch (error) {
       ours[Symbol.dispose]();
       throw error;
@@ -104,31 +107,19 @@ export class Seed implements Disposable {
   }
 }
 
-function makeExecutable(elf: Uint8Array): Fd {
-  const fd = new Fd(syscall('memfd_create', arenaPath('stasis-seed'), 1)); // MFD_CLOEXEC
-  syscall('write', fd.number, addressOf(elf), elf.byteLength);
-  return fd;
-}
-
 function socketPair(): [Fd, Fd] {
   syscall('socketpair', 1, 0x80001, 0, arenaAddress); // AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC
   return [new Fd(arenaView.getInt32(0, true)), new Fd(arenaView.getInt32(4, true))];
 }
 
-/** clone3 into a stack whose top is the address of the spawn code; returns when the child has executed the seed. */
-function spawn(wish: SeedWish, executable: Fd, socket: Fd): void {
+/** clone3 into a stack whose top is the address of the spawn code; answers its PID when it has executed the seed. */
+function spawn(wish: SeedWish, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): number {
   const arch = thisArch();
   const empty = cstring('');
   const argv = new BigUint64Array(2);
   const name = cstring('stasis-seed');
   argv[0] = BigInt(addressOf(name));
-  const code = arch.spawnCode({
-    executable: executable.number,
-    emptyString: addressOf(empty),
-    argv: addressOf(argv),
-    socket: socket.number,
-    socketTarget: wish.socketTarget,
-  });
+  const code = arch.spawnCode({ ...fds, emptyString: addressOf(empty), argv: addressOf(argv) });
   const page = syscall('mmap', 0, 8192, 3, 0x22, -1, 0);
   try {
     const stackTop = page + 8192 - 64;
@@ -137,6 +128,7 @@ function spawn(wish: SeedWish, executable: Fd, socket: Fd): void {
     syscall('mprotect', page, 4096, 5);
     const outcome = clone3(wish, page + 4096, stackTop - (page + 4096));
     if (outcome < 0) throw spawnError(wish.pid, -outcome);
+    return outcome;
   } finally {
     syscall('munmap', page, 8192);
   }
@@ -145,13 +137,15 @@ function spawn(wish: SeedWish, executable: Fd, socket: Fd): void {
 /** struct clone_args, then the PID wanted; all signals are blocked meanwhile, so that no handler runs in the child. */
 function clone3(wish: SeedWish, stack: number, stackSize: number): number {
   const args = new BigUint64Array(11);
-  const pids = new Int32Array([wish.pid, 0]);
+  const pids = new Int32Array([wish.pid ?? 0, 0]);
   args[0] = BigInt(CLONE_VM | CLONE_VFORK | (wish.sibling ? CLONE_PARENT : 0));
   args[4] = BigInt(wish.sibling ? 0 : SIGCHLD);
   args[5] = BigInt(stack);
   args[6] = BigInt(stackSize);
-  args[8] = BigInt(addressOf(pids));
-  args[9] = 1n;
+  if (wish.pid !== undefined) {
+    args[8] = BigInt(addressOf(pids));
+    args[9] = 1n;
+  }
   arenaView.setBigUint64(0, ALL_SIGNALS, true);
   syscall('rt_sigprocmask', 2, arenaAddress, arenaAddress + 8, 8);
   const outcome = trySyscall('clone3', addressOf(args), 88);
@@ -170,7 +164,8 @@ function copyToSelf(address: number, bytes: Uint8Array): void {
   syscall('process_vm_writev', process.pid, at, 1, at + 16, 1, 0);
 }
 
-function spawnError(pid: number, errno: number): StasisError {
+function spawnError(pid: number | undefined, errno: number): StasisError {
+  if (pid === undefined) return new SyscallError('clone3', errno);
   if (errno === ERRNO.EEXIST) {
     return new StasisError({
       kind: 'conflict',

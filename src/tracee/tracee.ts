@@ -74,12 +74,28 @@ export class Tracee implements Disposable {
         pt.ptrace(pt.PTRACE.INTERRUPT, this.pid);
         continue;
       }
-      if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
-      if (wanted(stop)) return;
+      if (this.#isWanted(stop, wanted)) return;
       if (late && stop.kind === 'event') throw this.#asleep(patience);
-      if (stop.kind === 'signal') this.held.push(pt.getSiginfo(this.pid));
       pt.ptrace(how, this.pid);
     }
+  }
+
+  /** As {@link waitUntil}, without waiting: whether the stop wanted has come. */
+  hasStopped(how: Resume, wanted: (stop: pt.Stop) => boolean): boolean {
+    for (;;) {
+      const stop = pt.waitStop(this.pid, -1);
+      if (!stop) return false;
+      if (this.#isWanted(stop, wanted)) return true;
+      pt.ptrace(how, this.pid);
+    }
+  }
+
+  /** Sorts a stop: the wanted one, or one after which the task is to go on. @throws StasisError when it has ended */
+  #isWanted(stop: pt.Stop, wanted: (stop: pt.Stop) => boolean): boolean {
+    if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
+    if (wanted(stop)) return true;
+    if (stop.kind === 'signal') this.held.push(pt.getSiginfo(this.pid));
+    return false;
   }
 
   #asleep(patience: number): StasisError {

@@ -4,7 +4,9 @@ import { ImageError } from '../../images/error.ts';
 import { Images } from '../../images/kinds.ts';
 import { PageFlags, type PageRun } from '../../images/pagemap.ts';
 import { addressOf } from '../../kernel/ffi.ts';
-import { arenaPath, describeErrno, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { arenaPath, describeErrno, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../../tracee/hands.ts';
+import type { Program } from '../../tracee/program.ts';
 import type { PageRange, RestoreTask } from '../contract.ts';
 import { subtract } from './scan.ts';
 
@@ -13,6 +15,8 @@ const PAGE = 4096;
 const VECTORS = 512;
 /** The kernel moves at most this much in one call (MAX_RW_COUNT). */
 const MAX_BYTES = 0x7fff_f000;
+/** What goes through our own hands at once; it stays in the processor's cache. */
+const BUFFER = 256 << 10;
 
 /** The stored pages of a task. */
 export interface StoredPages {
@@ -68,57 +72,95 @@ interface Piece extends PageRange {
   readonly offset: number;
 }
 
-/** Has the task read its pages. `skipped` ranges are there already (the vdso). */
+/** Has the task read its pages; of many, we bring it some. `skipped` ranges are there already (the vdso). */
 export function fill(task: RestoreTask, stored: StoredPages, fd: number, skipped: readonly PageRange[]): void {
-  for (const lot of lots(pieces(stored.runs, skipped))) {
-    const program = task.batch.reserve(1, 16 * lot.length + 16);
-    const vectors = new BigUint64Array(2 * lot.length);
-    let total = 0;
-    lot.forEach((piece, i) => {
-      vectors[2 * i] = BigInt(piece.start);
-      vectors[2 * i + 1] = BigInt(piece.length);
-      total += piece.length;
-    });
-    const at = program.data(new Uint8Array(vectors.buffer));
-    const read = program.call('preadv', fd, at, lot.length, lot[0]?.offset ?? 0, 0);
-    task.batch.after((results) => {
-      const got = results.result(read);
-      if (got !== total)
-        throw new ImageError({ file: stored.name, reason: `only ${got} of ${total} bytes could be read` });
-    });
+  const bytes = stored.runs.reduce((sum, run) => sum + run.pages * PAGE, 0);
+  const byTask: RemoteWork<Lot> = (program, lot) => readIn(program, lot, fd, stored.name);
+  if (bytes < WORTH_TWO_HANDS) {
+    for (const lot of lots(pieces(stored.runs, skipped, MAX_BYTES), MAX_BYTES)) {
+      const check = byTask(task.batch.reserve(1, 16 * lot.pieces.length + 16), lot);
+      if (check) task.batch.after(check);
+    }
+    return;
   }
+  task.batch.flush(); // there must be something to be filled
+  const buffer = new Uint8Array(BUFFER);
+  shareOut([...lots(pieces(stored.runs, skipped, BUFFER), BUFFER)], task.seed.remote, byTask, (lot) =>
+    bring(task, lot, stored, buffer),
+  );
 }
 
-/** Runs as pieces with their offsets, without what is to be skipped, none too long for one call. */
-function* pieces(runs: readonly PageRun[], skipped: readonly PageRange[]): Generator<Piece> {
+/** Has the task read a lot. */
+function readIn(program: Program, lot: Lot, fd: number, name: string): ReturnType<RemoteWork<Lot>> {
+  const { pieces, length, offset } = lot;
+  if (!program.fits(1, 16 * pieces.length + 16)) return undefined;
+  const read = program.call('preadv', fd, program.data(vectorsOf(pieces)), pieces.length, offset, 0);
+  return (results) => requireAll(results.result(read), length, name);
+}
+
+/** Reads a lot here and writes it into the task. */
+function bring(task: RestoreTask, { pieces, length, offset }: Lot, stored: StoredPages, buffer: Uint8Array): void {
+  requireAll(trySyscall('pread64', stored.file.number, addressOf(buffer), length, offset), length, stored.name);
+  const local = addressOf(vectorsOf([{ start: addressOf(buffer), length, offset }]));
+  const remote = addressOf(vectorsOf(pieces));
+  const got = trySyscall('process_vm_writev', task.pid, local, 1, remote, pieces.length, 0);
+  if (got < 0) throw new SyscallError('process_vm_writev', -got, { task: task.ref });
+  requireAll(got, length, stored.name);
+}
+
+function vectorsOf(pieces: readonly Piece[]): Uint8Array {
+  const vectors = new BigUint64Array(2 * pieces.length);
+  pieces.forEach((piece, i) => {
+    vectors[2 * i] = BigInt(piece.start);
+    vectors[2 * i + 1] = BigInt(piece.length);
+  });
+  return new Uint8Array(vectors.buffer);
+}
+
+function requireAll(got: number, wanted: number, name: string): void {
+  if (got !== wanted) throw new ImageError({ file: name, reason: `only ${got} of ${wanted} bytes could be read` });
+}
+
+/** Pieces that follow each other in the file. */
+interface Lot {
+  readonly pieces: readonly Piece[];
+  readonly length: number;
+  readonly offset: number;
+}
+
+/** Runs as pieces with their offsets, without what is to be skipped, none longer than `most`. */
+function* pieces(runs: readonly PageRun[], skipped: readonly PageRange[], most: number): Generator<Piece> {
   let offset = 0;
   for (const run of runs) {
     const whole = { start: run.start, length: run.pages * PAGE };
     const kept = skipped.reduce<PageRange[]>((left, hole) => left.flatMap((range) => subtract(range, hole)), [whole]);
     for (const { start, length } of kept) {
-      for (let done = 0; done < length; done += MAX_BYTES) {
+      for (let done = 0; done < length; done += most) {
         const at = offset + start - run.start + done;
-        yield { start: start + done, length: Math.min(MAX_BYTES, length - done), offset: at };
+        yield { start: start + done, length: Math.min(most, length - done), offset: at };
       }
     }
     offset += whole.length;
   }
 }
 
-/** Pieces that follow each other in the file, as many as one preadv() takes. */
-function* lots(all: Iterable<Piece>): Generator<Piece[]> {
-  let lot: Piece[] = [];
-  let next = 0;
-  let total = 0;
+/** Pieces gathered into lots of `most` bytes at most, as many as one preadv() takes. */
+function* lots(all: Iterable<Piece>, most: number): Generator<Lot> {
+  let gathered: Piece[] = [];
+  let length = 0;
+  let offset = 0;
   for (const piece of all) {
-    if (lot.length > 0 && (piece.offset !== next || lot.length === VECTORS || total + piece.length > MAX_BYTES)) {
-      yield lot;
-      lot = [];
-      total = 0;
+    const apart = piece.offset !== offset + length;
+    if (gathered.length > 0 && (apart || gathered.length === VECTORS || length + piece.length > most)) {
+      yield { pieces: gathered, length, offset };
+      gathered = [];
     }
-    lot.push(piece);
-    total += piece.length;
-    next = piece.offset + piece.length;
+    if (gathered.length === 0) {
+      length = 0;
+      offset = piece.offset;
+    }
+    gathered.push(piece);
+    length += piece.length;
   }
-  if (lot.length > 0) yield lot;
+  if (gathered.length > 0) yield { pieces: gathered, length, offset };
 }

@@ -1,0 +1,96 @@
+/**
+ * Two hands for bulk work. Much memory is copied faster by two processors: another task runs remote programs while we
+ * copy other parts with system calls of our own.
+ */
+import { logDebug } from '../base/log.ts';
+import { MAP, PROT } from '../kernel/constants/memory.ts';
+import { Batch } from './batch.ts';
+import { findGap } from './gap.ts';
+import { closeAll, handOver } from './handover.ts';
+import { AREA, type Program } from './program.ts';
+import type { Remote } from './remote.ts';
+import { Seed } from './seed.ts';
+
+/** From so many bytes on the second hand is worth its trouble. */
+export const WORTH_TWO_HANDS = 32 << 20;
+
+/** Adds what a lot needs to a program, unless it has no room for that; answers what to do with the results. */
+export type RemoteWork<Lot> = (program: Program, lot: Lot) => ((results: Program) => void) | undefined;
+
+/** Most lots the other hand gets at once. */
+const HANDFUL = 32;
+
+/**
+ * Does work in lots, some here (`locally`), some in a task that runs beside us. Whoever is free takes the next ones,
+ * the other hand a handful, since we look after it only between two lots of our own.
+ */
+export function shareOut<Lot>(
+  lots: readonly Lot[],
+  remote: Remote,
+  remotely: RemoteWork<Lot>,
+  locally: (lot: Lot) => void,
+): void {
+  let collect: (() => void) | undefined;
+  for (let next = 0; next < lots.length; ) {
+    if (collect && !remote.ended()) {
+      locally(lots[next++] as Lot); // next < length
+      continue;
+    }
+    collect?.();
+    // Towards the end less and less, so that both are done at the same time.
+    const handful = lots.slice(next, next + Math.min(HANDFUL, Math.ceil((lots.length - next) / 4)));
+    const program = remote.program();
+    const readers: ((results: Program) => void)[] = [];
+    for (const lot of handful) {
+      const reader = remotely(program, lot);
+      if (!reader) break;
+      readers.push(reader);
+    }
+    next += readers.length;
+    remote.start(program);
+    collect = () => {
+      remote.finish(program);
+      for (const reader of readers) reader(program);
+    };
+  }
+  collect?.();
+}
+
+/** A helper process of our own: a seed that never becomes anybody. It dies with us. */
+export class Helper implements Disposable {
+  readonly remote: Remote;
+  /** Address of a buffer it has. */
+  readonly buffer: number;
+  /** Its numbers for the descriptors it was given. */
+  readonly descriptors: readonly number[];
+  readonly #seed: Seed;
+
+  private constructor(seed: Seed, bufferLength: number, locals: readonly number[]) {
+    this.#seed = seed;
+    this.remote = seed.remote;
+    const batch = new Batch(seed.remote);
+    closeAll(seed, batch);
+    this.descriptors = handOver(seed, batch, locals);
+    const program = batch.reserve(1);
+    const mapped = program.call('mmap', 0, bufferLength, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
+    batch.flush();
+    this.buffer = program.result(mapped);
+  }
+
+  /** Makes one, with a buffer and copies of some of our descriptors; undefined where that cannot be: work alone then. */
+  static hire(bufferLength: number, locals: readonly number[]): Helper | undefined {
+    let seed: Seed | undefined;
+    try {
+      seed = Seed.plant({ pid: undefined, sibling: false, highestFd: locals.length + 2 }, findGap([], AREA.length));
+      return new Helper(seed, bufferLength, locals);
+    } catch (error) {
+      logDebug(`no helper: ${error instanceof Error ? error.message : String(error)}`);
+      seed?.[Symbol.dispose]();
+      return undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#seed[Symbol.dispose]();
+  }
+}
