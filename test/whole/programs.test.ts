@@ -48,7 +48,7 @@ interface Work {
 const program = (name: string): string => join(HOUSE, 'test/programs', name);
 
 const WORKS: Readonly<Record<string, Work>> = {
-  python3: { command: (source, target) => ['python3', program('work.py'), source, target] },
+  python3: { command: (source, target) => [python(), program('work.py'), source, target] },
   perl: { command: (source, target) => ['perl', program('work.pl'), source, target] },
   gawk: { command: (source, target) => ['gawk', '-v', `target=${target}`, '-f', program('work.awk'), source] },
   bash: { command: (source, target) => ['bash', program('work.sh'), source, target] },
@@ -58,6 +58,11 @@ const WORKS: Readonly<Record<string, Work>> = {
       `define f(n) { auto i, s\n s = 0\n for (i = 1; i <= n; i++) s += e(1 / i) * s(i) / i\n return s }\nscale = 60\nf(${units})\nprint "done\\n"\nquit\n`,
   },
 };
+
+/** Python itself: the `python3` of a version manager is a script that starts others. */
+function python(): string {
+  return spawnSync('python3', ['-c', 'import sys; print(sys.executable)'], { encoding: 'utf8' }).stdout.trim();
+}
 
 /** Runs a program undisturbed. */
 function plainly(work: Work, units: number, folder: string): { output: string; target: string; ms: number } {
