@@ -27,8 +27,8 @@ export function unknownFile(file: OpenFile): StasisError {
 
 export class OpenFileTable implements FileTable {
   readonly entries: InputOf<typeof fileEntry>[] = [];
-  /** Which kind each description was captured by, and its id. */
-  readonly #seen = new Map<string, { file: OpenFile; id: number }[]>();
+  /** Descriptions by what is cheap to compare; those that agree in that are in the kernel's order. */
+  readonly #seen = new Map<string, Seen[]>();
   readonly #paths = new Map<string, number>();
   readonly #types = new Map<number, number>();
   #nextId = 1;
@@ -46,10 +46,11 @@ export class OpenFileTable implements FileTable {
   idOf(file: OpenFile): number {
     const key = `${file.stat.dev}:${file.stat.ino}:${file.pos}:${file.flags}`;
     const alike = this.#seen.get(key) ?? [];
-    const same = alike.find((other) => sameDescription(other.file, file));
-    if (same) return same.id;
+    const same = find(file, alike);
+    if (typeof same !== 'number') return same.id;
     const id = this.#capture(file);
-    this.#seen.set(key, [...alike, { file, id }]);
+    alike.splice(same, 0, { file, id });
+    this.#seen.set(key, alike);
     return id;
   }
 
@@ -83,7 +84,25 @@ export class OpenFileTable implements FileTable {
   }
 }
 
-/** Whether two descriptors, borrowed or not, are the same open file description. */
-function sameDescription(a: OpenFile, b: OpenFile): boolean {
-  return trySyscall('kcmp', process.pid, process.pid, KCMP_FILE, a.local, b.local) === 0;
+/** An open file description and its id. */
+interface Seen {
+  readonly file: OpenFile;
+  readonly id: number;
+}
+
+/** What kcmp(2) answers if the first of two is to come after the second; 0 means that they are the same. */
+const AFTER = 2;
+
+/** The description of a descriptor, borrowed or not; if it is not among them, where it is to be put. */
+function find(file: OpenFile, sorted: readonly Seen[]): Seen | number {
+  let low = 0;
+  for (let high = sorted.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    const other = sorted[middle] as Seen; // middle < length
+    const order = trySyscall('kcmp', process.pid, process.pid, KCMP_FILE, file.local, other.file.local);
+    if (order === 0) return other;
+    if (order === AFTER) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

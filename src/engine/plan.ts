@@ -4,7 +4,7 @@ import { ImageError } from '../images/error.ts';
 import type { ImageSet } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
 import { IMAGE_VERSION } from '../images/magic.ts';
-import { PageFlags } from '../images/pagemap.ts';
+import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts';
 import type { MmEntry } from '../images/schema/memory.ts';
 import type { CoreEntry, TaskKobjIdsEntry } from '../images/schema/task.ts';
@@ -148,22 +148,30 @@ function checkMemory(images: ImageSet, task: TaskPlan): number {
   }
   const map = images.readPagemap(Images.pagemap, task.tree.pid);
   if (!map) throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason: 'image is missing' });
-  for (const run of map.runs) requireMapped(task, run.start, run.start + run.pages * PAGE);
+  requireMapped(task, map.runs);
   return map.runs.reduce((sum, run) => sum + (run.flags & PageFlags.PARENT ? 0 : run.pages), 0);
 }
 
 const GUARD = 1 << 16;
 
-function requireMapped(task: TaskPlan, start: number, end: number): void {
-  let at = start;
-  for (const vma of task.mm.vmas) {
-    if (vma.status & GUARD) continue;
-    if (at >= end) break;
-    if (Number(vma.start) <= at && at < Number(vma.end)) at = Number(vma.end);
+/** The runs ascend; there may be a hundred thousand of them, in as many mappings. */
+function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
+  const mappings = task.mm.vmas
+    .filter((vma) => (vma.status & GUARD) === 0)
+    .map((vma) => ({ start: Number(vma.start), end: Number(vma.end) }))
+    .sort((a, b) => a.start - b.start);
+  let next = 0;
+  for (const { start, pages } of runs) {
+    for (let at = start; at < start + pages * PAGE; ) {
+      let mapping = mappings[next];
+      while (mapping && mapping.end <= at) mapping = mappings[++next];
+      if (!mapping || mapping.start > at) {
+        const reason = `pages at 0x${at.toString(16)} belong to no mapping`;
+        throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason });
+      }
+      at = mapping.end;
+    }
   }
-  if (at >= end) return;
-  const reason = `pages at 0x${at.toString(16)} belong to no mapping`;
-  throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason });
 }
 
 /** Our own file beside CRIU's; absent in a set that `criu` wrote. */

@@ -50,18 +50,24 @@ function scan(pagemap: Fd, wanted: Wanted): PageRange[] | undefined {
   args[9] = BigInt(wanted.all);
   args[10] = BigInt(wanted.any);
   args[11] = BigInt(PAGE_IS.GUARD | PAGE_IS.PFNZERO);
-  for (let start = 0; start < TASK_END; start = Number(args[4])) {
+  for (let start = 0, got = REGIONS; got === REGIONS; ) {
     args[2] = BigInt(start);
-    const got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, addressOf(args));
+    got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, addressOf(args));
     if (got === -ERRNO.ENOTTY || got === -ERRNO.EINVAL) return undefined;
     if (got < 0) throw new SyscallError('ioctl', -got, { resource: 'PAGEMAP_SCAN' });
     for (let i = 0; i < got; i++) {
       const from = Number(view.getBigUint64(i * REGION_BYTES, true));
       addRange(found, from, Number(view.getBigUint64(i * REGION_BYTES + 8, true)) - from);
     }
-    if (Number(args[4]) <= start) break;
+    // The kernel's own answer, walk_end, may lie before the last region found: it forgets to bring it up to date each
+    // time its internal buffer of 512 regions was emptied. A full buffer of ours has ended the walk, nothing else does.
+    start = endOf(found.at(-1));
   }
   return found;
+}
+
+function endOf(range: PageRange | undefined): number {
+  return range ? range.start + range.length : 0;
 }
 
 /** Appends a range, or lengthens the last one. */
@@ -74,12 +80,18 @@ export function addRange(ranges: PageRange[], start: number, length: number): vo
   }
 }
 
-/** A guard region holds nothing, whatever its markers look like to the scan. */
+/** A guard region holds nothing, whatever its markers look like to the scan. Both lists ascend. */
 function withoutGuards(ranges: PageRange[], guards: readonly PageRange[]): PageRange[] {
   if (guards.length === 0) return ranges;
+  let first = 0;
   return ranges.flatMap((range) => {
+    while (first < guards.length && endOf(guards[first]) <= range.start) first++;
     let pieces = [range];
-    for (const guard of guards) pieces = pieces.flatMap((piece) => subtract(piece, guard));
+    for (let i = first; i < guards.length; i++) {
+      const guard = guards[i] as PageRange; // i < length
+      if (guard.start >= endOf(range)) break;
+      pieces = pieces.flatMap((piece) => subtract(piece, guard));
+    }
     return pieces;
   });
 }
