@@ -13,6 +13,8 @@ export function carryOptions(settings: Settings): CarryOptions {
     ghostLimit: settings.ghostLimit,
     fileValidation: settings.fileValidation,
     skipFileRwxCheck: settings.skipFileRwxCheck,
+    forceIrmap: settings.forceIrmap,
+    irmapScanPaths: settings.irmapScanPath,
     external: settings.external,
     inheritFd: new Map(settings.inheritFd.map(({ fd, key }) => [key, fd])),
     leaveRunning: settings.finalState !== 'dead',

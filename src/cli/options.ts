@@ -197,10 +197,10 @@ export const OPTIONS: readonly OptionRow[] = [
     value: { type: 'flag', key: 'skipFileRwxCheck' }, used: RESTORE, built: RESTORE, rpc: [66, 'skip_file_rwx_check'],
     help: 'restore although the permissions of a file changed' },
   { group: 'Files of the tasks', long: 'force-irmap', negatable: true, value: { type: 'flag', key: 'forceIrmap' },
-    used: DUMPS, built: NONE, rpc: [21, 'force_irmap'],
+    used: DUMPS, built: DUMP, rpc: [21, 'force_irmap'],
     help: 'find the paths of inotify watches by searching' },
   { group: 'Files of the tasks', long: 'irmap-scan-path', arg: 'DIR', value: { type: 'texts', key: 'irmapScanPath' },
-    used: DUMPS, built: NONE, rpc: [36, 'irmap_scan_paths'],
+    used: DUMPS, built: DUMP, rpc: [36, 'irmap_scan_paths'],
     help: 'search here for the paths of inotify watches, too' },
 
   { group: 'Sockets and network', long: 'tcp-established', negatable: true,

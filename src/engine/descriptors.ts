@@ -5,6 +5,7 @@ import { FD_CLOEXEC, O } from '../kernel/constants/files.ts';
 import type { RestoreTask } from '../kinds/contract.ts';
 import { fileKinds } from '../kinds/registry.ts';
 import { handOver } from '../tracee/handover.ts';
+import { growTable } from './observe.ts';
 
 /** Descriptors handed over at a time: SCM_MAX_FD. */
 const LOT = 253;
@@ -18,6 +19,7 @@ export function placeDescriptors(task: RestoreTask): void {
   const ascending = [...task.fds].sort((a, b) => a.fd - b.fd);
   for (const entry of ascending) if (!first.has(entry.id)) first.set(entry.id, entry);
   const originals = [...first.values()];
+  growTable(originals.length);
   const taken = new Set<number>();
   for (let at = 0; at < originals.length; at += LOT) place(task, originals.slice(at, at + LOT), taken);
   for (const { id, fd, flags } of ascending) {

@@ -12,7 +12,7 @@ import { readProc } from '../kernel/proc/read.ts';
 import { parseStat } from '../kernel/proc/stat.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, CoreDraft, DumpContext, DumpTask, Json, SeenTask } from '../kinds/contract.ts';
-import { taskKinds } from '../kinds/registry.ts';
+import { settleCriticalSection, taskKinds } from '../kinds/registry.ts';
 import { Foothold } from '../tracee/foothold.ts';
 import { getSignalMask } from '../tracee/ptrace.ts';
 import { Tracee } from '../tracee/tracee.ts';
@@ -55,15 +55,16 @@ export function dump(options: DumpOptions): DumpOutcome {
   scripts.require('pre-dump', options.pid);
   const sleep = observeSleep(options.pid, parseStat(readProc(options.pid, 'stat')).processor);
   using images = new ImageSetWriter(options.imagesDir, disk);
-  using undo = new UndoStack();
   const clock = new DumpClock();
   using tracee = freeze(options);
+  // Undone before the task goes on: it must not see what was made for its images.
+  using undo = new UndoStack();
   clock.frozen();
   logInfo(`task ${options.pid} is frozen`);
   const pages = saveTask({ tracee, sleep, frozenAt: performance.now() }, options, images, undo);
   clock.counted(pages);
-  commit(images);
   clock.write(options.workDir);
+  commit(images);
   const exitCode = scripts.run('post-dump', options.pid);
   finish(tracee, exitCode === 0 ? options.finalState : 'running', undo);
   clock.thawed();
@@ -87,6 +88,7 @@ function freeze(options: DumpOptions): Tracee {
   const tracee = Tracee.attach(options.pid, 0);
   try {
     tracee.stop(options.timeout * 1000);
+    settleCriticalSection(tracee);
     return tracee;
   } catch (error) {
     tracee.detach();
@@ -256,6 +258,7 @@ function finish(tracee: Tracee, finalState: DumpOptions['finalState'], undo: Und
     logInfo(`task ${tracee.pid} is saved and has ended`);
     return;
   }
+  undo[Symbol.dispose]();
   if (finalState === 'stopped') trySyscall('kill', tracee.pid, 19);
   tracee.detach();
 }

@@ -41,12 +41,27 @@ export class Observation implements SeenTask, Disposable {
   }
 }
 
+/** Below this many descriptors the table grows fast enough by itself. */
+const MANY = 200;
+const F_DUPFD = 0;
+
+/**
+ * Makes room for so many descriptors at once: each time our table doubles, the kernel waits for an RCU grace period
+ * (expand_fdtable() in fs/file.c), since the runtime has threads.
+ */
+export function growTable(count: number): void {
+  if (count < MANY) return;
+  const high = trySyscall('fcntl', 0, F_DUPFD, count + 100);
+  if (high >= 0) trySyscall('close', high);
+}
+
 /** Borrows every descriptor of a task with pidfd_getfd(2). One that is closed meanwhile is left out. */
 function borrowAll(pid: number, task: TaskRef): OpenFile[] {
   using pidfd = new Fd(syscall('pidfd_open', pid, 0));
   const numbers = namesIn(`/proc/${pid}/fd`)
     .map(Number)
     .sort((a, b) => a - b);
+  growTable(numbers.length);
   const files: OpenFile[] = [];
   for (const fd of numbers) {
     const local = trySyscall('pidfd_getfd', pidfd.number, fd, 0);

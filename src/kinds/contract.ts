@@ -28,6 +28,9 @@ export interface CarryOptions {
   readonly ghostLimit: number;
   readonly fileValidation: 'filesize' | 'buildid';
   readonly skipFileRwxCheck: boolean;
+  /** Look for watched files whose path the kernel does not give, there and in the usual places. */
+  readonly forceIrmap: boolean;
+  readonly irmapScanPaths: readonly string[];
   /** Keys of `--external`. */
   readonly external: readonly string[];
   /** `--inherit-fd`: key → our own descriptor. */

@@ -1,12 +1,15 @@
 /** Every kind there is. A new kernel object is a new folder and one line here. */
+import { aio } from './aio/kind.ts';
 import { clearTid } from './clear-tid/kind.ts';
 import type { FileKind, TaskKind } from './contract.ts';
+import { credentials } from './credentials/kind.ts';
 import { epollKind } from './epoll/kind.ts';
 import { eventfdKind } from './eventfd/kind.ts';
 import { fanotifyKind } from './fanotify/kind.ts';
 import { fifoKind } from './fifo/kind.ts';
 import { fileLocks } from './file-locks/kind.ts';
 import { fs } from './fs/kind.ts';
+import { identity } from './identity/kind.ts';
 import { inotifyKind } from './inotify/kind.ts';
 import { itimers } from './itimers/kind.ts';
 import { limits } from './limits/kind.ts';
@@ -20,9 +23,10 @@ import { regular } from './regular/kind.ts';
 import { restart } from './restart/kind.ts';
 import { robustList } from './robust-list/kind.ts';
 import { rseq } from './rseq/kind.ts';
+import { scheduling } from './scheduling/kind.ts';
 import { session } from './session/kind.ts';
 import { signalfdKind } from './signalfd/kind.ts';
-import { signals } from './signals/kind.ts';
+import { signals, signalTrap } from './signals/kind.ts';
 import { timerfdKind } from './timerfd/kind.ts';
 import { ttyKind } from './tty/kind.ts';
 
@@ -33,15 +37,22 @@ export const taskKinds: readonly TaskKind[] = [
   restart,
   fs,
   memory,
+  aio,
   fileLocks,
-  limits,
   robustList,
   clearTid,
   rseq,
   memfdSeals,
   itimers,
   posixTimers,
+  identity,
+  scheduling,
+  // The limit on queued signals is lowered when they are queued; credentials go when all privileges have been used.
   signals,
+  limits,
+  credentials,
+  // The end of a remote program is a trap, so nothing may run after this.
+  signalTrap,
 ];
 
 /** Kinds of open files; the first that recognises a descriptor has it. */
@@ -62,3 +73,4 @@ export const fileKinds: readonly FileKind[] = [
 
 export { finalRegisters } from './registers/kind.ts';
 export { remakeInterruptedCall } from './restart/kind.ts';
+export { settleCriticalSection } from './rseq/settle.ts';

@@ -2,14 +2,17 @@
  * Files whose name did not lead to them any more when they were dumped, and how they are opened all the same:
  * ghosts, links made by the dump, files of dead tasks (`remap-fpath.img`).
  */
-import { StasisError } from '../base/errors.ts';
 import { ImageError } from '../images/error.ts';
 import { Images } from '../images/kinds.ts';
 import { type RegFileEntry, type RemapFilePathEntry, RemapType } from '../images/schema/files.ts';
+import { O } from '../kernel/constants/files.ts';
+import { trySyscall } from '../kernel/syscall.ts';
+import { Seed } from '../tracee/seed.ts';
 import type { RestoreContext } from './contract.ts';
 import { openPath } from './open-path.ts';
 import { openGhost } from './summon.ts';
 import { linkFile, underName, unlinkFile } from './under-name.ts';
+import { linkOpenFile } from './whereabouts.ts';
 
 /** Images of CRIU before 1.6 know no types, but a bit in the id. */
 const OLD_GHOST_BIT = 0x8000_0000;
@@ -32,19 +35,42 @@ export function openRemapped(entry: RegFileEntry, context: RestoreContext, flags
   const remap = remapsOf(context).get(entry.id);
   switch (remap?.remap_type) {
     case undefined:
-      return undefined;
+      return deadTaskOf(entry.name, context) === undefined ? undefined : openOfDeadTask(entry, context, flags);
     case RemapType.GHOST:
       return openGhost(remap.remap_id, entry, flags, context, () => peersOf(remap.remap_id, context));
     case RemapType.LINKED:
       return openLinked(remap.remap_id, entry, context, flags);
     default:
-      throw new StasisError({
-        kind: 'unsupported',
-        resource: entry.name,
-        reason: 'a file of a dead task cannot be opened again yet',
-      });
+      return openOfDeadTask(entry, context, flags);
   }
 }
+
+/** The dead task a file of /proc is about. Only the first of its files has a remap. */
+function deadTaskOf(name: string, context: RestoreContext): number | undefined {
+  const dead = context.shared('dead-tasks', () => {
+    const remaps = [...remapsOf(context).values()].filter((remap) => remap.remap_type === RemapType.PROCFS);
+    return new Set(remaps.map((remap) => remap.remap_id));
+  });
+  if (dead.size === 0) return undefined;
+  const pid = Number(/^\/proc\/(\d+)(?:\/|$)/.exec(name)?.[1]);
+  return dead.has(pid) ? pid : undefined;
+}
+
+/** A task with that PID lives until all is restored: not even changing to a directory of a dead one is allowed. */
+function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: number): number {
+  const pid = deadTaskOf(entry.name, context);
+  if (pid === undefined)
+    throw new ImageError({ file: 'remap-fpath.img', reason: `${entry.name} is no file of a task` });
+  context.shared(`helper ${pid}`, () => {
+    const helper = Seed.plant({ pid, sibling: false, highestFd: 2 }, HELPER_AREA);
+    context.atEnd(() => helper[Symbol.dispose]());
+    return helper;
+  });
+  return openPath(entry.name, flags, entry.name);
+}
+
+/** Where a seed has nothing. */
+const HELPER_AREA = 0x1000_0000;
 
 /** All files that are one ghost. */
 function peersOf(ghostId: number, context: RestoreContext): RegFileEntry[] {
@@ -71,16 +97,15 @@ function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext
   );
 }
 
-/** The link was made for this restore; it goes when nobody needs it any more, but a failed restore may be repeated. */
+/** The link was made for this restore, and goes with its end. One that fails may be repeated: it gets the link back. */
 function removeAtEnd(path: string, context: RestoreContext): void {
   context.shared(`link ${path}`, () => {
-    let failed = false;
+    const local = openPath(path, O.PATH | O.NOFOLLOW, path);
     context.undo(() => {
-      failed = true;
+      linkOpenFile(local, path);
+      trySyscall('close', local);
     });
-    context.atEnd(() => {
-      if (!failed) unlinkFile(path);
-    });
-    return true;
+    context.atEnd(() => unlinkFile(path));
+    return local;
   });
 }

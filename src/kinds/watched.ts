@@ -14,7 +14,7 @@ import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
 import { readProc, readProcLink } from '../kernel/proc/read.ts';
 import { statusAt, statusOf } from '../kernel/statx.ts';
 import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import type { OpenFile, RestoreContext } from './contract.ts';
+import type { CarryOptions, OpenFile, RestoreContext } from './contract.ts';
 import { GhostImage } from './ghost-image.ts';
 import { searchInode } from './irmap.ts';
 import { remapsOf } from './remap.ts';
@@ -41,7 +41,12 @@ export function mountsOf(pid: number | 'self'): Mounts {
  * The fh_entry of a watched inode, with the path that leads to it. Without one (it was unlinked and is held open) the
  * restore has to find it among the ghosts, or by its handle. Undefined if it cannot be found, by handle or by looking around.
  */
-export function describeWatched(watched: Watched, pid: number, mounts: Mounts): InputOf<typeof fhEntry> | undefined {
+export function describeWatched(
+  watched: Watched,
+  pid: number,
+  mounts: Mounts,
+  options: CarryOptions,
+): InputOf<typeof fhEntry> | undefined {
   for (const mount of mounts) {
     if (!isOn(mount, watched.dev)) continue;
     using found = openByHandle(`/proc/${pid}/root${mount.mountPoint}`, watched);
@@ -49,9 +54,11 @@ export function describeWatched(watched: Watched, pid: number, mounts: Mounts): 
     const path = readProcLink('self', `fd/${found.number}`);
     const there = path.startsWith('/') ? statusAt(path) : undefined;
     const leads = there?.dev === watched.dev && BigInt(there.ino) === watched.ino;
-    return leads ? { ...handleMessage(watched.handle), path } : handleMessage(watched.handle);
+    if (leads) return { ...handleMessage(watched.handle), path };
+    if (!options.forceIrmap) return handleMessage(watched.handle);
+    break;
   }
-  const path = searchInode(watched.dev, watched.ino, []);
+  const path = searchInode(watched.dev, watched.ino, options.irmapScanPaths);
   return path === undefined ? undefined : { ...handleMessage(watched.handle), path };
 }
 

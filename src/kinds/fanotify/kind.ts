@@ -7,7 +7,7 @@ import { FdTypes } from '../../images/schema/files.ts';
 import { AT, F, FD_CLOEXEC } from '../../kernel/constants/files.ts';
 import type { FanotifyMark } from '../../kernel/proc/fddetail.ts';
 import { arenaPath, type Fd, syscall } from '../../kernel/syscall.ts';
-import type { FileKind, OpenFile, RestoreContext } from '../contract.ts';
+import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../contract.ts';
 import { describeFile, detailOf, partOf } from '../detail.ts';
 import { armAsync, captureOwner, imageFlags, settle } from '../fown.ts';
 import {
@@ -34,7 +34,7 @@ export const fanotifyKind: FileKind = {
     const { marks } = detailOf(file, 'fanotify');
     const mounts = mountsOf(task.pid);
     for (const mark of marks) {
-      if (!describe(mark, task.pid, mounts)) return refusal(file, mark);
+      if (!describe(mark, task.pid, mounts, task.options)) return refusal(file, mark);
     }
     return undefined;
   },
@@ -47,7 +47,7 @@ export const fanotifyKind: FileKind = {
     const { flags: faflags, eventFlags: evflags, marks } = detailOf(file, 'fanotify');
     const mounts = context.shared(`mounts of ${pid}`, () => mountsOf(pid));
     const mark = marks.map((seen) => {
-      const entry = describe(seen, pid, mounts);
+      const entry = describe(seen, pid, mounts, context.options);
       if (!entry) throw refusal(file, seen);
       return entry;
     });
@@ -73,7 +73,12 @@ export const fanotifyKind: FileKind = {
   },
 };
 
-function describe(mark: FanotifyMark, pid: number, mounts: Mounts): InputOf<typeof fanotifyMarkEntry> | undefined {
+function describe(
+  mark: FanotifyMark,
+  pid: number,
+  mounts: Mounts,
+  options: CarryOptions,
+): InputOf<typeof fanotifyMarkEntry> | undefined {
   const common = { id: 0, mflags: mark.markFlags, mask: mark.mask, ignored_mask: mark.ignoredMask };
   if (mark.on === 'mount') {
     const mount = mounts.find((candidate) => candidate.mountId === mark.mntId);
@@ -83,7 +88,7 @@ function describe(mark: FanotifyMark, pid: number, mounts: Mounts): InputOf<type
   }
   const { ino, sdev, handle } = mark;
   if (mark.on !== 'inode' || ino === undefined || sdev === undefined || !handle) return undefined;
-  const found = describeWatched({ dev: sdev, ino, handle }, pid, mounts);
+  const found = describeWatched({ dev: sdev, ino, handle }, pid, mounts, options);
   return found && { ...common, type: MarkType.INODE, s_dev: sdev, ie: { i_ino: ino, f_handle: found } };
 }
 

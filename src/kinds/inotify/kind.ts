@@ -6,7 +6,7 @@ import { FdTypes } from '../../images/schema/files.ts';
 import { INOTIFY_IOC_SETNEXTWD, O } from '../../kernel/constants/files.ts';
 import type { InotifyWatch } from '../../kernel/proc/fddetail.ts';
 import { arenaPath, SyscallError, syscall } from '../../kernel/syscall.ts';
-import type { FileKind, OpenFile, RestoreContext } from '../contract.ts';
+import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../contract.ts';
 import { describeFile, detailIfAny, partOf } from '../detail.ts';
 import { armAsync, captureOwner, imageFlags, settle } from '../fown.ts';
 import { describeWatched, hasEvents, type Mounts, mountsOf, openWatched, unreachable } from '../watched.ts';
@@ -24,7 +24,7 @@ export const inotifyKind: FileKind = {
     const watches = watchesOf(file);
     if (watches.length === 0) return undefined;
     const mounts = mountsOf(task.pid);
-    const lost = watches.find((watch) => !describe(watch, task.pid, mounts));
+    const lost = watches.find((watch) => !describe(watch, task.pid, mounts, task.options));
     return lost && unreachable(file, lost.ino);
   },
 
@@ -35,7 +35,7 @@ export const inotifyKind: FileKind = {
     const { pid } = file.task;
     const wd = watchesOf(file).map((watch) => {
       const mounts = context.shared(`mounts of ${pid}`, () => mountsOf(pid));
-      const entry = describe(watch, pid, mounts);
+      const entry = describe(watch, pid, mounts, context.options);
       if (!entry) throw unreachable(file, watch.ino);
       return entry;
     });
@@ -61,9 +61,14 @@ function watchesOf(file: OpenFile): readonly InotifyWatch[] {
   return detailIfAny(file, 'inotify')?.watches ?? [];
 }
 
-function describe(watch: InotifyWatch, pid: number, mounts: Mounts): InputOf<typeof inotifyWdEntry> | undefined {
+function describe(
+  watch: InotifyWatch,
+  pid: number,
+  mounts: Mounts,
+  options: CarryOptions,
+): InputOf<typeof inotifyWdEntry> | undefined {
   const { wd, ino, sdev, mask, ignoredMask, handle } = watch;
-  const found = handle && describeWatched({ dev: sdev, ino, handle }, pid, mounts);
+  const found = handle && describeWatched({ dev: sdev, ino, handle }, pid, mounts, options);
   return found && { id: 0, i_ino: ino, mask, ignored_mask: ignoredMask, s_dev: sdev, wd, f_handle: found };
 }
 

@@ -10,7 +10,17 @@ import type { Program } from '../../tracee/program.ts';
 import type { DumpTask, Json, PageRange, SeenTask, TaskKind } from '../contract.ts';
 import { rebuildMemory } from './rebuild.ts';
 import { addRange, intersect, scanOwnPages } from './scan.ts';
-import { anonymousEntry, fileEntryOf, isAnonymous, isVvar, mergeVvar, type VmaDraft, VmaStatus } from './vma.ts';
+import {
+  aioEntry,
+  anonymousEntry,
+  fileEntryOf,
+  isAioRing,
+  isAnonymous,
+  isVvar,
+  mergeVvar,
+  type VmaDraft,
+  VmaStatus,
+} from './vma.ts';
 
 /** Why a mapping cannot be carried; undefined when it can. */
 function whyNot(vma: ProcVma): string | undefined {
@@ -21,8 +31,6 @@ function whyNot(vma: ProcVma): string | undefined {
   switch (name.kind) {
     case 'sysv':
       return 'SysV shared memory is not carried yet';
-    case 'aio':
-      return 'the ring of an AIO context is not carried yet';
     case 'uprobes':
       return 'it belongs to uprobes';
     case 'anonInode':
@@ -54,6 +62,7 @@ function openFlags(vma: ProcVma): number {
 function vmaEntries(task: DumpTask): VmaDraft[] {
   const entries = task.vmas.map((vma) => {
     if (isAnonymous(vma)) return anonymousEntry(vma);
+    if (isAioRing(vma)) return aioEntry(vma);
     const { files } = task.context;
     const flags = openFlags(vma);
     const id = files.idOfPath(task.ref, `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`, flags);
@@ -64,6 +73,7 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
 
 /** Whether a mapping's own pages go into the image. The vvar pages and shared memory are not the task's alone. */
 function isStored(vma: ProcVma): boolean {
+  if (isAioRing(vma)) return true;
   return !vma.shared && !isVvar(vma.name) && vma.name !== '[vsyscall]' && !vma.vmFlags?.has('dp');
 }
 
@@ -81,7 +91,7 @@ function toStore(own: readonly PageRange[], vmas: readonly ProcVma[]): { plain: 
     while (next < own.length && endOf(own[next]) <= vma.start) next++;
     if (!isStored(vma)) continue;
     const into = (vma.prot & 1) === 0 ? hidden : plain;
-    if (vma.name === '[vdso]') {
+    if (vma.name === '[vdso]' || isAioRing(vma)) {
       into.push(whole);
       continue;
     }
@@ -116,6 +126,15 @@ function extraOf(vmas: readonly ProcVma[]): Json {
   return empty ? null : { names, lockedOnFault };
 }
 
+/** CRIU refuses more words than its own AT_VECTOR_SIZE; newer kernels give more, but the rest is zeros. */
+function savedAuxv(pid: number): bigint[] {
+  const words = auxvWords(readProc(pid, 'auxv'));
+  const isRest = (word: bigint, i: number): boolean => i >= CRIU_AUXV_WORDS && word === 0n;
+  return words.filter((word, i) => !isRest(word, i));
+}
+
+const CRIU_AUXV_WORDS = 44;
+
 function capture(task: DumpTask, program: Program): () => void {
   const { stat, mm } = task;
   const brk = program.call('brk', 0);
@@ -131,7 +150,7 @@ function capture(task: DumpTask, program: Program): () => void {
     mm_env_start: stat.envStart,
     mm_env_end: stat.envEnd,
     exe_file_id: task.context.files.idOfPath(task.ref, `/proc/${task.pid}/exe`, O.RDONLY),
-    mm_saved_auxv: auxvWords(readProc(task.pid, 'auxv')),
+    mm_saved_auxv: savedAuxv(task.pid),
   });
   const extra = extraOf(task.vmas);
   if (extra !== null) task.extra.memory = extra;

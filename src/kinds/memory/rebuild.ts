@@ -1,6 +1,7 @@
 /** Rebuilding an address space in a seed: everything out, the vdso to its old place, then mapping by mapping. */
 import { StasisError } from '../../base/errors.ts';
 import { cstring } from '../../base/text.ts';
+import type { PageRun } from '../../images/pagemap.ts';
 import type { VmaEntry } from '../../images/schema/memory.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { MADV, MAP, MLOCK_ONFAULT, PROT } from '../../kernel/constants/memory.ts';
@@ -8,7 +9,6 @@ import { PR, PR_SET_MM, PR_SET_VMA_ANON_NAME } from '../../kernel/constants/prct
 import { closeAll, handOver } from '../../tracee/handover.ts';
 import type { RestoreTask } from '../contract.ts';
 import { fill, openPages, type StoredPages } from './fill.ts';
-import { intersect } from './scan.ts';
 import { moveVdso } from './vdso-move.ts';
 import { adviceNumbers, VmaStatus } from './vma.ts';
 
@@ -43,14 +43,26 @@ export function rebuildMemory(task: RestoreTask): void {
 function plan(task: RestoreTask, stored: StoredPages): Mapping[] {
   return task.mm.vmas
     .filter((vma) => (vma.status & SPECIAL) === 0)
-    .map((entry) => {
+    .map((saved) => {
+      const entry = saved.status & VmaStatus.AIORING ? { ...saved, flags: MAP.PRIVATE | MAP.ANONYMOUS } : saved;
       const start = Number(entry.start);
       const length = Number(entry.end) - start;
-      const filled = stored.runs.some((run) =>
-        intersect({ start: run.start, length: run.pages * 4096 }, { start, length }),
-      );
+      const filled = anyBetween(stored.runs, start, start + length);
       return { start, length, entry, filled };
     });
+}
+
+/** Whether one of the runs, which ascend, has pages in a range. */
+function anyBetween(runs: readonly PageRun[], start: number, end: number): boolean {
+  let low = 0;
+  for (let high = runs.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    const run = runs[middle] as PageRun; // middle < length
+    if (run.start + run.pages * 4096 <= start) low = middle + 1;
+    else high = middle;
+  }
+  const first = runs[low];
+  return first !== undefined && first.start < end;
 }
 
 /** Where the task finds the files it needs meanwhile. */

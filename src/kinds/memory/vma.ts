@@ -1,6 +1,7 @@
 /** Virtual memory areas: what /proc says, as CRIU's images say it. Pure. */
 import type { InputOf } from '../../images/message.ts';
 import type { vmaEntry } from '../../images/schema/memory.ts';
+import { O } from '../../kernel/constants/files.ts';
 import { MADV, MAP } from '../../kernel/constants/memory.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
@@ -94,6 +95,16 @@ export function anonymousEntry(vma: ProcVma): VmaDraft {
   if (vma.name === '[vdso]') status |= VmaStatus.VDSO;
   if (isVvar(vma.name)) status |= VmaStatus.VVAR;
   return { ...base, flags: mapFlagsOf(vma, true), status };
+}
+
+/** Whether the mapping is the ring of an AIO context: a file that cannot be opened, with content that is the task's own. */
+export function isAioRing(vma: ProcVma): boolean {
+  return vmaName(vma.name).kind === 'aio';
+}
+
+/** The image's entry for such a ring. */
+export function aioEntry(vma: ProcVma): VmaDraft {
+  return { ...fileEntryOf(vma, 0, O.RDWR, false), status: VmaStatus.AIORING };
 }
 
 /** The image's entry for a mapped file; a segment is a memfd or what shared anonymous memory maps. */
