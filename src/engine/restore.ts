@@ -132,7 +132,7 @@ function go(task: RestoreTask, options: RestoreOptions): void {
   tracee.setRegisters(finalRegisters(task, call));
   const stop = options.leaveStopped ? 19 : task.core.tc?.task_state === 6 ? (task.core.tc.stop_signo ?? 19) : 0;
   if (stop !== 0) trySyscall('kill', task.pid, stop);
-  tracee.detach();
+  tracee.setFree();
 }
 
 function resumeScript(scripts: ActionScripts, point: 'pre-resume' | 'post-resume', pid: number): void {

@@ -9,6 +9,7 @@
  * ignored signal is nothing, and the task runs on into the cave's second half: whenever we die, it walks out alone.
  */
 import { StasisError } from '../base/errors.ts';
+import { logWarn } from '../base/log.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
 import type { Cave, Registers } from './arch/arch.ts';
 import { findGap } from './gap.ts';
@@ -43,7 +44,7 @@ export class Foothold implements Disposable {
   readonly #caveAt: number;
   readonly #registers: Registers;
   readonly #mask: bigint;
-  #open = true;
+  #open = false;
 
   private constructor(tracee: Tracee, mem: Fd, maps: readonly Mapping[]) {
     this.#tracee = tracee;
@@ -90,16 +91,23 @@ export class Foothold implements Disposable {
     // First the registers, then the mask: were we to die between the two, the cave would put both back.
     this.#tracee.setRegisters(arch.jump(this.#registers, this.#cave.enter));
     setSignalMask(pid, ~(1n << BigInt(this.bellSignal - 1)));
+    let mapped = false;
     try {
       this.#step('rt_sigprocmask');
       this.#step('mmap');
+      mapped = true;
       this.#step('mprotect');
       this.#step('rt_sigaction');
       this.#step('rt_sigaction');
     } catch (error) {
-      this.#restore();
+      // The bell's action is the last thing changed, so it is as it was.
+      this.#quietly(() => {
+        if (mapped) this.#unmap();
+        this.#restore();
+      });
       throw error;
     }
+    this.#open = true;
     const code = arch.programCode({
       kind: 'bell',
       tgid,
@@ -107,7 +115,12 @@ export class Foothold implements Disposable {
       signal: this.bellSignal,
       leave: this.#cave.leave,
     });
-    forceWrite(this.#mem, this.remote.area, code);
+    try {
+      forceWrite(this.#mem, this.remote.area, code);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** One system call of the cave: to its entry, to its exit. */
@@ -130,11 +143,31 @@ export class Foothold implements Disposable {
   [Symbol.dispose](): void {
     if (!this.#open) return;
     this.#open = false;
-    const { arch } = this.#tracee;
-    this.#tracee.setRegisters(arch.jump(this.#registers, this.#cave.leave));
-    this.#step('rt_sigaction');
+    this.#quietly(() => {
+      this.#tracee.setRegisters(this.#tracee.arch.jump(this.#registers, this.#cave.leave));
+      this.#step('rt_sigaction');
+      this.#step('munmap');
+      this.#restore();
+    });
+  }
+
+  #unmap(): void {
+    this.#tracee.setRegisters(this.#tracee.arch.jump(this.#registers, this.#cave.unmap));
     this.#step('munmap');
-    this.#restore();
+  }
+
+  /**
+   * Work that gives the task back. If that fails halfway (it was killed meanwhile, say), the rest is the task's: let go,
+   * it walks out through the cave. What went wrong before must not be hidden by this.
+   */
+  #quietly(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      logWarn('foothold.ts', `task ${this.#tracee.pid} was left to itself: ${String(error)}`);
+    } finally {
+      this.#mem[Symbol.dispose]();
+    }
   }
 
   /**
@@ -148,13 +181,6 @@ export class Foothold implements Disposable {
     setSignalMask(pid, this.#mask);
     this.#tracee.setRegisters(this.#registers);
     forceWrite(this.#mem, this.#caveAt, new Uint8Array(this.#cave.code.length));
-    this.#mem[Symbol.dispose]();
-  }
-
-  /** The task is about to be killed: nothing needs to be put back. */
-  abandon(): void {
-    this.#open = false;
-    this.#mem[Symbol.dispose]();
   }
 }
 

@@ -1,6 +1,6 @@
 /** A seized task: stopped, readable, resumable, and let go when its scope ends. */
 import { StasisError } from '../base/errors.ts';
-import { ERRNO } from '../kernel/syscall.ts';
+import { ERRNO, trySyscall } from '../kernel/syscall.ts';
 import type { Arch, Registers } from './arch/arch.ts';
 import { thisArch } from './arch/index.ts';
 import * as pt from './ptrace.ts';
@@ -16,7 +16,7 @@ export type Resume = typeof pt.PTRACE.CONT | typeof pt.PTRACE.SYSCALL;
 export class Tracee implements Disposable {
   readonly pid: number;
   readonly arch: Arch;
-  /** siginfo of signals that arrived while the task was ours, and were kept from it. Whoever lets it go re-sends them. */
+  /** siginfo of signals that arrived while the task was ours, and were kept from it until it is let go. */
   readonly held: Uint8Array[] = [];
   /** The signal of the group stop the task was found in, if it was. */
   groupStop: number | undefined;
@@ -159,12 +159,29 @@ export class Tracee implements Disposable {
     pt.setRegset(this.pid, NT_X86_XSTATE, state);
   }
 
-  /** Lets the task go on from where its registers say. */
+  /**
+   * Lets the task go on from where its registers say, and sends it the signals that were kept from it. All that are ever
+   * held are a bell and SIGSTOP, for everything else is blocked meanwhile.
+   */
   detach(): void {
     if (!this.#attached) return;
     this.#attached = false;
+    this.#release();
     // ESRCH: killed meanwhile by somebody else; there is nothing left to let go.
     pt.tryPtrace(pt.PTRACE.DETACH, this.pid);
+  }
+
+  /** As {@link detach}, where it is the success of the whole. @throws StasisError; the task is still ours then */
+  setFree(): void {
+    this.#release();
+    pt.ptrace(pt.PTRACE.DETACH, this.pid);
+    this.#attached = false;
+  }
+
+  #release(): void {
+    for (const info of this.held.splice(0)) {
+      trySyscall('kill', this.pid, new DataView(info.buffer, info.byteOffset).getInt32(0, true));
+    }
   }
 
   /** Gives up the task without a word to the kernel: it is dead, or dies with us. */

@@ -23,11 +23,12 @@ export interface CavePlan {
   readonly mask: bigint;
 }
 
-/** Machine code for the cave, and the two places where it is entered. */
+/** Machine code for the cave, and the places where it is entered: `unmap` is `leave` without the signal action. */
 export interface Cave {
   readonly code: Uint8Array;
   readonly enter: number;
   readonly leave: number;
+  readonly unmap: number;
 }
 
 /** How a program's code page ends: what happens after the last call. */

@@ -228,10 +228,17 @@ function cave(plan: CavePlan): Cave {
     load.rsi(c, plan.areaLength - plan.codeLength);
     load.edx(c, 3); // PROT_READ|PROT_WRITE
   });
+  code.raw(0x85, 0xc0, 0x0f, 0x85); // test eax, eax; jnz unmap
+  const notWritable = code.near();
   sigaction(0, plan.oldAction);
+  code.raw(0x85, 0xc0, 0x0f, 0x85); // test eax, eax; jnz unmap
+  const notSaved = code.near();
   sigaction(ignore, 0);
   const leave = code.here;
   sigaction(plan.oldAction, 0);
+  const unmap = code.here;
+  notWritable();
+  notSaved();
   call(code, NR.munmap, (c) => {
     load.rdi(c, plan.area);
     load.rsi(c, plan.areaLength);
@@ -241,7 +248,7 @@ function cave(plan: CavePlan): Cave {
   const back = restarted(plan.registers);
   for (const [register, opcode] of RESTORED) code.raw(...opcode).imm64(word(back, register));
   jumpTo(code, word(back, IP));
-  return { code: code.bytes(), enter, leave };
+  return { code: code.bytes(), enter, leave, unmap };
 }
 
 /** Lowest address a program may be mapped at by default (vm.mmap_min_addr). */
