@@ -16,7 +16,7 @@ mkdirSync(dist, { recursive: true });
 
 // Bytecode halves the start-up, and split chunks let --version load only its own few lines; minifying on top gains
 // nothing and would spoil stack traces. Nearly all code runs once: the JIT must not jump at it (half the time of a small
-// dump would be spent compiling), and only loops over much data ever pass fifty times its usual thresholds. A compiled executable reads .env and bunfig.toml of the current directory
+// dump would be spent compiling), and only loops over much data ever pass a hundred times its usual thresholds. A compiled executable reads .env and bunfig.toml of the current directory
 // unless told not to: here that would let any directory change what a root process does.
 const executable = [
   '--compile',
@@ -25,7 +25,7 @@ const executable = [
   '--splitting',
   '--min-chunk-size=16384',
   '--external=koffi',
-  '--compile-jit-policy=50',
+  '--compile-jit-policy=100',
   '--no-compile-autoload-dotenv',
   '--no-compile-autoload-bunfig',
   '--no-compile-autoload-tsconfig',
