@@ -63,7 +63,18 @@ export function rawSyscall(nr: number, a: Word, b: Word, c: Word, d: Word, e: Wo
   return result === -1 || result === -1n ? -backend.errno() : Number(result);
 }
 
-/** The address of a buffer's first byte. The caller keeps the buffer alive while the kernel may use it. */
+/** How many buffers stay alive after their address was asked for: more than any one system call has structs. */
+const KEPT = 64;
+const kept: ArrayBufferView[] = [];
+let next = 0;
+
+/**
+ * The address of a buffer's first byte. Once only the address is left of a buffer, the garbage collector may free it
+ * under the kernel's hands (seen: an iovec of a restore, so that pages went astray). So the latest are held here, which
+ * covers structs filled, called with and forgotten; a buffer that must live longer is held by its owner.
+ */
 export function addressOf(view: ArrayBufferView): number {
+  kept[next] = view;
+  next = (next + 1) % KEPT;
   return backend.addressOf(view);
 }
