@@ -1,8 +1,8 @@
 /** Whether we may do the work at all; asked before anything is touched. */
 
 import { StasisError } from '../base/errors.ts';
-import { latin1 } from '../kernel/proc/common.ts';
 import { readProc } from '../kernel/proc/read.ts';
+import { parseStatus } from '../kernel/proc/status.ts';
 
 /** Who we are to the kernel. */
 export interface Privileges {
@@ -13,13 +13,6 @@ export interface Privileges {
 
 const CAP_SYS_ADMIN = 21n;
 const CAP_CHECKPOINT_RESTORE = 40n;
-
-/** Reads them from the text of `/proc/PID/status` (proc_pid_status(5): the second Uid, and CapEff in hex). */
-export function parsePrivileges(status: string): Privileges {
-  const euid = Number(/^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1] ?? '-1');
-  const effective = BigInt(`0x${/^CapEff:\s+([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
-  return { euid, effective };
-}
 
 /**
  * The rule is CRIU's: CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and `--unprivileged` when not root.
@@ -46,5 +39,6 @@ export function requirePrivileges(unprivileged: boolean, privileges: Privileges 
 }
 
 function ownPrivileges(): Privileges {
-  return parsePrivileges(latin1(readProc('self', 'status')));
+  const { uid, capEff } = parseStatus(readProc('self', 'status'));
+  return { euid: uid.effective, effective: capEff };
 }

@@ -40,7 +40,7 @@ export class Pages implements PageStore {
     const pagesId = this.#nextId++;
     const all = [...ranges, ...hidden].sort((a, b) => a.start - b.start);
     const secret = new Set(hidden);
-    const lots = [...lotsOf(all, secret)];
+    const lots = lotsOf(all, secret);
     const bytes = all.reduce((sum, range) => sum + range.length, 0);
     using out = new Fd(this.#images.create(`pages-${pagesId}.img`));
     using mem = openMemory(pid);
@@ -126,10 +126,11 @@ function storeWithHelper(pid: number, lots: readonly Lot[], out: number, store: 
 }
 
 function putIovecs(iovecs: BigUint64Array, ranges: readonly PageRange[]): void {
-  ranges.forEach(({ start, length }, i) => {
-    iovecs[2 * i] = BigInt(start);
-    iovecs[2 * i + 1] = BigInt(length);
-  });
+  let at = 0;
+  for (const { start, length } of ranges) {
+    iovecs[at++] = BigInt(start);
+    iovecs[at++] = BigInt(length);
+  }
 }
 
 function presentRun(range: PageRange): PageRun {
@@ -137,30 +138,31 @@ function presentRun(range: PageRange): PageRun {
 }
 
 /** Cuts ranges into lots that fit the buffer and one system call; hidden and plain ones are not mixed. */
-function* lotsOf(ranges: readonly PageRange[], secret: ReadonlySet<PageRange>): Generator<Lot> {
+function lotsOf(ranges: readonly PageRange[], secret: ReadonlySet<PageRange>): Lot[] {
+  const lots: Lot[] = [];
   let pieces: PageRange[] = [];
   let length = 0;
   let offset = 0;
   let hidden = false;
-  const lot = (): Lot => {
-    const full = { pieces, length, offset, hidden };
+  const close = (): void => {
+    lots.push({ pieces, length, offset, hidden });
     offset += length;
     pieces = [];
     length = 0;
-    return full;
   };
   for (const range of ranges) {
-    if (pieces.length > 0 && secret.has(range) !== hidden) yield lot();
+    if (pieces.length > 0 && secret.has(range) !== hidden) close();
     hidden = secret.has(range);
     for (let done = 0; done < range.length; ) {
       const piece = Math.min(CHUNK - length, range.length - done);
       pieces.push({ start: range.start + done, length: piece });
       done += piece;
       length += piece;
-      if (length === CHUNK || pieces.length === MAX_PIECES) yield lot();
+      if (length === CHUNK || pieces.length === MAX_PIECES) close();
     }
   }
-  if (pieces.length > 0) yield lot();
+  if (pieces.length > 0) close();
+  return lots;
 }
 
 function writeAll(fd: number, buffer: Uint8Array, { length, offset }: Lot, path: string): void {

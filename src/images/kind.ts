@@ -35,6 +35,9 @@ export interface HeadedKind<H extends Message = Message, M extends Message = Mes
 
 /** The file name of an image: `imageName(Images.core, 17)` is `core-17.img`. */
 export function imageName(kind: RawKind, id: number | bigint | string = ''): string {
-  const name = kind.pattern.replace(/%[uxs]/, (hole) => id.toString(hole === '%x' ? 16 : 10));
+  const { pattern } = kind;
+  const hole = pattern.indexOf('%');
+  const shown = pattern[hole + 1] === 'x' ? id.toString(16) : String(id);
+  const name = hole < 0 ? pattern : pattern.slice(0, hole) + shown + pattern.slice(hole + 2);
   return kind.framing === 'service' ? name : `${name}.img`;
 }

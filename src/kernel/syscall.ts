@@ -1,8 +1,11 @@
 /** Local system calls with typed errors, and a small arena for the structs they take. */
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import { putText } from '../base/text.ts';
+import { describeErrno, errnoName } from './errno.ts';
 import { addressOf, rawSyscall, type Word } from './ffi.ts';
 import { NR, type SyscallName } from './nr.ts';
+
+export { describeErrno };
 
 /** The errno values the code branches on (asm-generic/errno-base.h and errno.h; x86, arm64, ppc64le agree). */
 export const ERRNO = {
@@ -32,18 +35,6 @@ export const ERRNO = {
   EOPNOTSUPP: 95,
 } as const;
 
-/** `-EPERM` → `EPERM: operation not permitted`. */
-export function describeErrno(errno: number): string {
-  const known = knownError(errno);
-  return known ? `${known[0]}: ${known[1]}` : `errno ${Math.abs(errno)}`;
-}
-
-/** Name and meaning. */
-function knownError(errno: number): readonly [string, string] | undefined {
-  // Not imported at the top: node:util would take a twentieth of a small dump, and only errors need it.
-  return process.getBuiltinModule('node:util').getSystemErrorMap().get(-Math.abs(errno));
-}
-
 /** A system call that failed; `errno` is positive. */
 export class SyscallError extends StasisError {
   readonly errno: number;
@@ -57,8 +48,8 @@ export class SyscallError extends StasisError {
   }
 
   /** As node:fs names its errors: `ENOENT`. */
-  get code(): string | undefined {
-    return knownError(this.errno)?.[0];
+  get code(): string {
+    return errnoName(this.errno);
   }
 }
 

@@ -19,7 +19,9 @@ export function buildIdWords(read: ReadAt): number[] {
   const padded = new Uint8Array(Math.ceil(id.length / 4) * 4);
   padded.set(id);
   const view = new DataView(padded.buffer);
-  return Array.from({ length: padded.length / 4 }, (_, i) => view.getUint32(i * 4, true));
+  const words: number[] = [];
+  for (let at = 0; at < padded.length; at += 4) words.push(view.getUint32(at, true));
+  return words;
 }
 
 function buildId(read: ReadAt): Uint8Array | undefined {
@@ -36,21 +38,28 @@ function buildId(read: ReadAt): Uint8Array | undefined {
   return undefined;
 }
 
+interface Segment {
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** Elf64_Ehdr and Elf64_Phdr, or their 32-bit forms (elf.h). */
-function* noteSegments(read: ReadAt, head: Uint8Array, wide: boolean, little: boolean) {
+function noteSegments(read: ReadAt, head: Uint8Array, wide: boolean, little: boolean): Segment[] {
   const view = viewOf(head);
   const offset = wide ? Number(view.getBigUint64(32, little)) : view.getUint32(28, little);
   const size = view.getUint16(wide ? 54 : 42, little);
   const count = view.getUint16(wide ? 56 : 44, little);
-  if (offset === 0 || size < (wide ? 56 : 32) || offset + size * count > FAR) return;
+  if (offset === 0 || size < (wide ? 56 : 32) || offset + size * count > FAR) return [];
   const table = read(offset, size * count);
   const headers = viewOf(table);
+  const found: Segment[] = [];
   for (let at = 0; at + size <= table.length; at += size) {
     if (headers.getUint32(at, little) !== PT_NOTE) continue;
     const place = wide ? Number(headers.getBigUint64(at + 8, little)) : headers.getUint32(at + 4, little);
     const length = wide ? Number(headers.getBigUint64(at + 32, little)) : headers.getUint32(at + 16, little);
-    if (place > 0 && place < FAR) yield { offset: place, length: Math.min(length, FAR - place) };
+    if (place > 0 && place < FAR) found.push({ offset: place, length: Math.min(length, FAR - place) });
   }
+  return found;
 }
 
 /** Goes through notes: sizes of name and description, type, then both, padded to four bytes. */

@@ -99,20 +99,21 @@ export class Program {
     if (this.#calls >= MAX_CALLS) throw new StasisError({ kind: 'internal', reason: 'remote program too long' });
     const at = this.#calls * ENTRY;
     let marks = flags;
-    args.forEach((argument, i) => {
-      let value: Word;
-      if (argument instanceof Ref) value = this.start + argument.index * ENTRY + 56;
-      else if (argument instanceof Indirect) value = argument.address;
-      else value = argument;
-      if (typeof argument === 'object') marks |= 1 << i;
-      this.#view.setBigInt64(at + 8 + 8 * i, BigInt(value), true);
-    });
-    for (let i = args.length; i < 6; i++) this.#view.setBigInt64(at + 8 + 8 * i, 0n, true);
-    this.#view.setUint32(at, nr, true);
-    this.#view.setUint32(at + 4, marks, true);
-    this.#view.setBigInt64(at + 56, 0n, true);
+    const view = this.#view;
+    for (let i = 0; i < args.length; i++) {
+      const argument = args[i] as Argument; // i < length
+      if (typeof argument === 'object') {
+        marks |= 1 << i;
+        const place = argument instanceof Ref ? this.start + argument.index * ENTRY + 56 : argument.address;
+        setWord(view, at + 8 + 8 * i, place);
+      } else if (argument !== 0) {
+        setWord(view, at + 8 + 8 * i, argument); // everything is zero from the start
+      }
+    }
+    view.setUint32(at, nr, true);
+    view.setUint32(at + 4, marks, true);
     this.#calls++;
-    this.#view.setUint32(this.#calls * ENTRY, END, true);
+    view.setUint32(this.#calls * ENTRY, END, true);
     return new Ref(this.#calls - 1);
   }
 
@@ -166,6 +167,16 @@ export class Program {
     const args = Array.from({ length: 6 }, (_, i) => this.#view.getBigUint64(index * ENTRY + 8 + 8 * i, true));
     return new RemoteCallError(pid, name, index, errno, args);
   }
+}
+
+/** Most are numbers, and to make a bigint of each would take longer than the rest. */
+function setWord(view: DataView, at: number, value: Word): void {
+  if (typeof value === 'bigint') {
+    view.setBigInt64(at, value, true);
+    return;
+  }
+  view.setUint32(at, value, true);
+  view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
 /** A system call that failed inside another task. */

@@ -114,12 +114,14 @@ export class Remote {
     const heap = program.usedHeap();
     const pieces: (readonly [Uint8Array, number])[] = [[entries, program.start]];
     if (heap.length > 0) pieces.push([heap, program.start + AREA.entries]);
-    pieces.forEach(([bytes, remote], i) => {
-      arenaView.setBigUint64(i * 16, BigInt(addressOf(bytes)), true);
-      arenaView.setBigUint64(i * 16 + 8, BigInt(bytes.byteLength), true);
-      arenaView.setBigUint64(64 + i * 16, BigInt(remote), true);
-      arenaView.setBigUint64(64 + i * 16 + 8, BigInt(bytes.byteLength), true);
-    });
+    let at = 0;
+    for (const [bytes, remote] of pieces) {
+      arenaView.setBigUint64(at, BigInt(addressOf(bytes)), true);
+      arenaView.setBigUint64(at + 8, BigInt(bytes.byteLength), true);
+      arenaView.setBigUint64(64 + at, BigInt(remote), true);
+      arenaView.setBigUint64(64 + at + 8, BigInt(bytes.byteLength), true);
+      at += 16;
+    }
     const n = pieces.length;
     const got = trySyscall(call, this.tracee.pid, arenaAddress, n, arenaAddress + 64, n, 0);
     if (got !== entries.byteLength + heap.byteLength) {

@@ -6,7 +6,7 @@ import { asStasisError, ObstacleError, StasisError } from '../../src/base/errors
 import { logDebug, logError, logInfo, logWarn } from '../../src/base/log.ts';
 import { closeLog, flushLog, logGoesToFile, openLog } from '../../src/cli/logfile.ts';
 import { printable } from '../../src/cli/print.ts';
-import { parsePrivileges, requirePrivileges } from '../../src/cli/privileges.ts';
+import { requirePrivileges } from '../../src/cli/privileges.ts';
 import { forPeople } from '../../src/cli/report.ts';
 import { defaultSettings, type Settings } from '../../src/cli/settings.ts';
 import { openWorkplace } from '../../src/cli/workplace.ts';
@@ -161,11 +161,6 @@ describe('errors', () => {
 });
 
 describe('privileges', () => {
-  const status = 'Name:\tx\nUid:\t0\t1000\t0\t0\nCapEff:\t000001ffffffffff\n';
-  test('are read from /proc/PID/status', () => {
-    expect(parsePrivileges(status)).toEqual({ euid: 1000, effective: 0x1ffffffffffn });
-    expect(parsePrivileges('')).toEqual({ euid: -1, effective: 0n });
-  });
   test('CRIU’s rule', () => {
     const admin = 1n << 21n;
     const checkpoint = 1n << 40n;

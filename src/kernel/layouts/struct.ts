@@ -115,49 +115,88 @@ export function array<T>(item: Field<T>, count: number): Field<T[]> {
 
 /** Declares a struct. `packed` leaves out all padding, as `__attribute__((packed))`. */
 export function struct<const F extends Fields>(fields: F, options?: { packed: boolean }): Struct<Values<F>> {
-  const packed = options?.packed ?? false;
-  const entries = Object.entries(fields) as [string & keyof F, Field<unknown>][];
+  return new Layout(fields, options?.packed ?? false);
+}
+
+/** Where everything is. */
+interface Places<F extends Fields> {
+  readonly size: number;
+  readonly align: number;
+  readonly offsets: { readonly [K in keyof Values<F>]: number };
+}
+
+/** Works out its places when first asked: programs declare many structs and use few. */
+class Layout<F extends Fields> implements Struct<Values<F>> {
+  readonly #fields: F;
+  readonly #packed: boolean;
+  #places: Places<F> | undefined;
+
+  constructor(fields: F, packed: boolean) {
+    this.#fields = fields;
+    this.#packed = packed;
+  }
+
+  get size(): number {
+    return this.#found.size;
+  }
+
+  get align(): number {
+    return this.#found.align;
+  }
+
+  get offsets(): Places<F>['offsets'] {
+    return this.#found.offsets;
+  }
+
+  get #found(): Places<F> {
+    this.#places ??= placesOf(this.#fields, this.#packed);
+    return this.#places;
+  }
+
+  get(view: DataView, at: number): Values<F> {
+    const { offsets } = this;
+    const out: Record<string, unknown> = {};
+    for (const name in this.#fields) out[name] = this.#fields[name]?.get(view, at + offsets[name]);
+    return out as Values<F>;
+  }
+
+  set(view: DataView, at: number, values: Partial<Values<F>>): void {
+    const { offsets } = this;
+    for (const name in this.#fields) {
+      const value = values[name];
+      if (value !== undefined) this.#fields[name]?.set(view, at + offsets[name], value);
+    }
+  }
+
+  decode(from: Uint8Array, at = 0): Values<F> {
+    return this.get(viewOf(from), at);
+  }
+
+  encode(values: Partial<Values<F>>): Uint8Array {
+    const out = new Uint8Array(this.size);
+    this.set(viewOf(out), 0, values);
+    return out;
+  }
+
+  encodeInto(into: Uint8Array, at: number, values: Partial<Values<F>>): void {
+    into.fill(0, at, at + this.size);
+    this.set(viewOf(into), at, values);
+  }
+}
+
+function placesOf<F extends Fields>(fields: F, packed: boolean): Places<F> {
   const offsets: Record<string, number> = {};
   let end = 0;
   let align = 1;
-  for (const [name, field] of entries) {
+  for (const name in fields) {
+    const field = fields[name] as Field<unknown>;
     const step = packed ? 1 : field.align;
     align = Math.max(align, step);
     end = roundUp(end, step);
     offsets[name] = end;
     end += field.size;
   }
-  const size = roundUp(end, align);
-
-  const get = (view: DataView, at: number): Values<F> => {
-    const out: Record<string, unknown> = {};
-    for (const [name, field] of entries) out[name] = field.get(view, at + (offsets[name] as number));
-    return out as Values<F>;
-  };
-  const set = (view: DataView, at: number, values: Partial<Values<F>>): void => {
-    for (const [name, field] of entries) {
-      const value = values[name];
-      if (value !== undefined) field.set(view, at + (offsets[name] as number), value);
-    }
-  };
-  const encodeInto = (into: Uint8Array, at: number, values: Partial<Values<F>>): void => {
-    into.fill(0, at, at + size);
-    set(viewOf(into), at, values);
-  };
-  return {
-    size,
-    align,
-    offsets: offsets as Struct<Values<F>>['offsets'],
-    get,
-    set,
-    decode: (from, at = 0) => get(viewOf(from), at),
-    encode: (values) => {
-      const out = new Uint8Array(size);
-      set(viewOf(out), 0, values);
-      return out;
-    },
-    encodeInto,
-  };
+  return { size: roundUp(end, align), align, offsets: offsets as Places<F>['offsets'] };
 }
 
 /** All structs that lie one after another in the bytes; a remainder shorter than one is ignored. */

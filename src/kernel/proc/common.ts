@@ -31,7 +31,7 @@ function isAscii(piece: string): boolean {
 /** The lines of a file, without their newlines; no empty line at the end. */
 export function linesOf(bytes: Uint8Array): string[] {
   const lines = latin1(bytes).split('\n');
-  if (lines.at(-1) === '') lines.pop();
+  if (lines[lines.length - 1] === '') lines.pop();
   return lines;
 }
 

@@ -85,7 +85,7 @@ export function fill(task: RestoreTask, stored: StoredPages, fd: number, skipped
   }
   task.batch.flush(); // there must be something to be filled
   const buffer = new Uint8Array(BUFFER);
-  shareOut([...lots(pieces(stored.runs, skipped, BUFFER), BUFFER)], task.seed.remote, byTask, (lot) =>
+  shareOut(lots(pieces(stored.runs, skipped, BUFFER), BUFFER), task.seed.remote, byTask, (lot) =>
     bring(task, lot, stored, buffer),
   );
 }
@@ -110,10 +110,11 @@ function bring(task: RestoreTask, { pieces, length, offset }: Lot, stored: Store
 
 function vectorsOf(pieces: readonly Piece[]): Uint8Array {
   const vectors = new BigUint64Array(2 * pieces.length);
-  pieces.forEach((piece, i) => {
-    vectors[2 * i] = BigInt(piece.start);
-    vectors[2 * i + 1] = BigInt(piece.length);
-  });
+  let at = 0;
+  for (const { start, length } of pieces) {
+    vectors[at++] = BigInt(start);
+    vectors[at++] = BigInt(length);
+  }
   return new Uint8Array(vectors.buffer);
 }
 
@@ -129,30 +130,34 @@ interface Lot {
 }
 
 /** Runs as pieces with their offsets, without what is to be skipped, none longer than `most`. */
-function* pieces(runs: readonly PageRun[], skipped: readonly PageRange[], most: number): Generator<Piece> {
+function pieces(runs: readonly PageRun[], skipped: readonly PageRange[], most: number): Piece[] {
+  const found: Piece[] = [];
   let offset = 0;
   for (const run of runs) {
     const whole = { start: run.start, length: run.pages * PAGE };
-    const kept = skipped.reduce<PageRange[]>((left, hole) => left.flatMap((range) => subtract(range, hole)), [whole]);
+    let kept: PageRange[] = [whole];
+    for (const hole of skipped) kept = kept.flatMap((range) => subtract(range, hole));
     for (const { start, length } of kept) {
       for (let done = 0; done < length; done += most) {
         const at = offset + start - run.start + done;
-        yield { start: start + done, length: Math.min(most, length - done), offset: at };
+        found.push({ start: start + done, length: Math.min(most, length - done), offset: at });
       }
     }
     offset += whole.length;
   }
+  return found;
 }
 
 /** Pieces gathered into lots of `most` bytes at most, as many as one preadv() takes. */
-function* lots(all: Iterable<Piece>, most: number): Generator<Lot> {
+function lots(all: readonly Piece[], most: number): Lot[] {
+  const full: Lot[] = [];
   let gathered: Piece[] = [];
   let length = 0;
   let offset = 0;
   for (const piece of all) {
     const apart = piece.offset !== offset + length;
     if (gathered.length > 0 && (apart || gathered.length === VECTORS || length + piece.length > most)) {
-      yield { pieces: gathered, length, offset };
+      full.push({ pieces: gathered, length, offset });
       gathered = [];
     }
     if (gathered.length === 0) {
@@ -162,5 +167,6 @@ function* lots(all: Iterable<Piece>, most: number): Generator<Lot> {
     gathered.push(piece);
     length += piece.length;
   }
-  if (gathered.length > 0) yield { pieces: gathered, length, offset };
+  if (gathered.length > 0) full.push({ pieces: gathered, length, offset });
+  return full;
 }

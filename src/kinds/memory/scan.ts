@@ -61,7 +61,7 @@ function scan(pagemap: Fd, wanted: Wanted): PageRange[] | undefined {
     }
     // The kernel's own answer, walk_end, may lie before the last region found: it forgets to bring it up to date each
     // time its internal buffer of 512 regions was emptied. A full buffer of ours has ended the walk, nothing else does.
-    start = endOf(found.at(-1));
+    start = endOf(found[found.length - 1]);
   }
   return found;
 }
@@ -72,7 +72,7 @@ function endOf(range: PageRange | undefined): number {
 
 /** Appends a range, or lengthens the last one. */
 export function addRange(ranges: PageRange[], start: number, length: number): void {
-  const last = ranges.at(-1);
+  const last = ranges[ranges.length - 1];
   if (last && last.start + last.length === start) {
     ranges[ranges.length - 1] = { start: last.start, length: last.length + length };
   } else {

@@ -133,7 +133,7 @@ function advice(vma: ProcVma): { madv?: bigint } {
 export function mergeVvar(entries: readonly VmaDraft[]): VmaDraft[] {
   const out: VmaDraft[] = [];
   for (const entry of entries) {
-    const last = out.at(-1);
+    const last = out[out.length - 1];
     const both = last && last.status & entry.status & VmaStatus.VVAR;
     if (last && both && Number(last.end) === Number(entry.start)) out[out.length - 1] = { ...last, end: entry.end };
     else out.push(entry);

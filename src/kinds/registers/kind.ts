@@ -6,6 +6,7 @@ import { March } from '../../images/schema/task.ts';
 import type { Registers } from '../../tracee/arch/arch.ts';
 import type { Program } from '../../tracee/program.ts';
 import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
+import { interruptedCall } from '../interrupted.ts';
 import { CARRIED, COMPONENTS, enabledFeatures, fromFpregs, toFpregs, usedFeatures, type XsaveLayout } from './xsave.ts';
 
 const EINTR = 4n;
@@ -67,22 +68,23 @@ const NO_TLS = [12, 13, 14].map((entry_number) => ({
 }));
 
 /**
- * Registers as CRIU saves them: an interrupted call is set back to be made again; one with a restart block, which
- * lives in the kernel, fails with EINTR (kinds/restart does better where Stasis itself restores).
+ * Registers as CRIU saves them: an interrupted call is set back to be made again; one that would have to be made with
+ * another time, which only the kernel knows, fails with EINTR (kinds/restart does better where Stasis itself restores).
  */
 function imageRegisters(task: DumpTask): InputOf<typeof userX86RegsEntry> {
   const { arch } = task.tracee;
-  const found = arch.interrupted(task.registers);
+  const found = interruptedCall(task);
   const words = task.registers.slice();
   const at = (name: string): number => arch.registerNames.indexOf(name);
-  if (found && found.result === 516) {
-    words[at('ax')] = BigInt.asUintN(64, -EINTR);
-  } else if (found) {
-    words[at('ax')] = BigInt(found.nr);
+  if (found?.again !== undefined) {
+    words[at('ax')] = BigInt(found.again);
     words[at('ip')] = (words[at('ip')] ?? 0n) - 2n;
+  } else if (found) {
+    words[at('ax')] = BigInt.asUintN(64, -EINTR);
   }
-  const entry = Object.fromEntries(arch.registerNames.map((name, i) => [name, words[i] ?? 0n]));
-  return { ...(entry as Omit<UserX86RegsEntry, 'mode'>), mode: 1 };
+  const entry: Record<string, bigint | number> = { mode: 1 };
+  for (let i = 0; i < words.length; i++) entry[arch.registerNames[i] ?? ''] = words[i] ?? 0n;
+  return entry as unknown as UserX86RegsEntry;
 }
 
 /**

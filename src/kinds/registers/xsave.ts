@@ -21,7 +21,7 @@ export const COMPONENTS = [
 ] as const;
 
 /** Bits of xstate_bv that the message can carry: x87, SSE and the above. */
-export const CARRIED = COMPONENTS.reduce((bits, { number }) => bits | (1n << BigInt(number)), 3n);
+export const CARRIED = 0x2ffn;
 
 /** The kernel puts XCR0 into the software-reserved bytes of the legacy area. */
 const XCR0_AT = 464;
@@ -122,21 +122,29 @@ export function fromFpregs(
 }
 
 function words32(view: DataView, at: number, size: number): number[] {
-  return Array.from({ length: size / 4 }, (_, i) => view.getUint32(at + 4 * i, true));
+  const words: number[] = [];
+  for (let offset = 0; offset < size; offset += 4) words.push(view.getUint32(at + offset, true));
+  return words;
 }
 
 function words64(view: DataView, at: number, size: number): bigint[] {
-  return Array.from({ length: size / 8 }, (_, i) => view.getBigUint64(at + 8 * i, true));
+  const words: bigint[] = [];
+  for (let offset = 0; offset < size; offset += 8) words.push(view.getBigUint64(at + offset, true));
+  return words;
 }
 
 function put32(view: DataView, at: number, values: readonly number[]): void {
-  values.forEach((value, i) => {
-    view.setUint32(at + 4 * i, value, true);
-  });
+  let offset = at;
+  for (const value of values) {
+    view.setUint32(offset, value, true);
+    offset += 4;
+  }
 }
 
 function put64(view: DataView, at: number, values: readonly bigint[]): void {
-  values.forEach((value, i) => {
-    view.setBigUint64(at + 8 * i, value, true);
-  });
+  let offset = at;
+  for (const value of values) {
+    view.setBigUint64(offset, value, true);
+    offset += 8;
+  }
 }

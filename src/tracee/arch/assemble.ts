@@ -63,6 +63,6 @@ export class CodeWriter {
 
   /** What has been written. */
   bytes(): Uint8Array {
-    return Uint8Array.from(this.#bytes);
+    return new Uint8Array(this.#bytes);
   }
 }
