@@ -3,21 +3,10 @@ import type { ImageSetWriter } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
 import { IMAGE_VERSION } from '../images/magic.ts';
 import type { InputOf } from '../images/message.ts';
+import { NAMESPACE_IDS } from '../images/namespace-ids.ts';
 import type { taskKobjIdsEntry } from '../images/schema/task.ts';
 import { readSystem } from '../kernel/proc/read.ts';
 import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
-
-/** Namespaces are numbered in this order; all tasks are in ours so far, so that one set of numbers serves. */
-const NAMESPACE_IDS = {
-  pid_ns_id: 1,
-  net_ns_id: 2,
-  ipc_ns_id: 3,
-  uts_ns_id: 4,
-  time_ns_id: 5,
-  mnt_ns_id: 6,
-  user_ns_id: 7,
-  cgroup_ns_id: 8,
-} as const;
 
 /** Kernel-object ids of a task: `unique` numbers its own memory, files, fs and signal handlers; ours are 1. */
 export function objectIds(unique: number): InputOf<typeof taskKobjIdsEntry> {

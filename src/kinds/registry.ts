@@ -15,6 +15,7 @@ import { itimers } from './itimers/kind.ts';
 import { limits } from './limits/kind.ts';
 import { memfd, memfdSeals } from './memfd/kind.ts';
 import { memory } from './memory/kind.ts';
+import { nsfs } from './nsfs/kind.ts';
 import { pidfdKind } from './pidfd/kind.ts';
 import { pipeKind } from './pipe/kind.ts';
 import { posixTimers } from './posix-timers/kind.ts';
@@ -69,6 +70,7 @@ export const fileKinds: readonly FileKind[] = [
   inotifyKind,
   fanotifyKind,
   pidfdKind,
+  nsfs,
 ];
 
 export { finalRegisters } from './registers/kind.ts';
