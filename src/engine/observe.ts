@@ -2,7 +2,7 @@
 import type { TaskRef } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
 import { namesIn } from '../kernel/files.ts';
-import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
+import { parseFdHead } from '../kernel/proc/fdinfo.ts';
 import { readProc, readProcLink } from '../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../kernel/proc/stat.ts';
@@ -13,7 +13,6 @@ import type { CarryOptions, FileFacts, OpenFile, SeenTask } from '../kinds/contr
 const AT_EMPTY_PATH = 0x1000;
 /** STATX_BASIC_STATS | STATX_MNT_ID. */
 const STATX_WANTED = 0x7ff | 0x1000;
-const F_GETFL = 3;
 const O_CLOEXEC = 0o2000000;
 
 /** A task as seen; the borrowed descriptors are given back when its scope ends. */
@@ -72,14 +71,14 @@ function borrowAll(pid: number, task: TaskRef): OpenFile[] {
 
 function describe(task: TaskRef, fd: number, local: number): OpenFile {
   const info = readProc(task.pid, `fdinfo/${fd}`).slice();
-  const { pos, flags } = parseFdInfo(info);
+  const { pos, flags } = parseFdHead(info);
   return {
     task,
     fd,
     local,
     cloexec: (flags & O_CLOEXEC) !== 0,
-    flags: syscall('fcntl', local, F_GETFL, 0),
-    pos: Number(pos),
+    flags: flags & ~O_CLOEXEC,
+    pos,
     link: readProcLink('self', `fd/${local}`),
     ...factsOf(local),
     fdinfo: () => info,

@@ -129,19 +129,8 @@ function makeLayout(shape: Shape): Layout {
   const repeated: string[] = [];
   for (const name in shape) {
     const field = shape[name] as Field;
-    const { number, label, type, message, values, show } = field;
-    const wire = type ? type.wire : WireType.bytes;
-    const slot: Slot = {
-      name,
-      tag: number * 8 + wire,
-      number,
-      label,
-      type,
-      message,
-      values,
-      show,
-      default: field.default,
-    };
+    const { number, label, type } = field;
+    const slot: Slot = { ...field, name, tag: number * 8 + (type ? type.wire : WireType.bytes) };
     slots.push(slot);
     byNumber[number] = slot;
     if (label === 'required') required.push(name);

@@ -3,7 +3,7 @@
  * `show_fdinfo()` adds, which tells what kind of file it is.
  */
 
-import { bigDecimal, decimal, linesOf, malformed } from './common.ts';
+import { bigDecimal, decimal, latin1, linesOf, malformed } from './common.ts';
 import { type FdDetail, parseFdDetail } from './fddetail.ts';
 import { type FileLock, parseLockLine } from './locks.ts';
 
@@ -23,6 +23,17 @@ export interface FdInfo {
 }
 
 const FILE = '/proc/PID/fdinfo';
+
+/** Every file begins with these two lines, which a dump asks for more often than for the rest. */
+export function parseFdHead(bytes: Uint8Array): { readonly pos: number; readonly flags: number } {
+  const text = latin1(bytes, 0, Math.min(bytes.length, 80));
+  const first = text.indexOf('\n');
+  const second = text.indexOf('\n', first + 1);
+  if (!text.startsWith('pos:\t') || !text.startsWith('flags:\t', first + 1) || second < 0) {
+    throw malformed(FILE, 'no pos or flags');
+  }
+  return { pos: Number(text.slice(5, first)), flags: Number.parseInt(text.slice(first + 8, second), 8) };
+}
 
 /** Parses one fdinfo file. Throws `kernel` for another format. */
 export function parseFdInfo(bytes: Uint8Array): FdInfo {

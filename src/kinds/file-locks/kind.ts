@@ -5,6 +5,7 @@ import { Images } from '../../images/kinds.ts';
 import type { FileLockEntry } from '../../images/schema/files.ts';
 import { AT, F, F_LCK, O } from '../../kernel/constants/files.ts';
 import { Flock } from '../../kernel/layouts/files.ts';
+import { latin1 } from '../../kernel/proc/common.ts';
 import { parseFdInfo } from '../../kernel/proc/fdinfo.ts';
 import type { FileLock } from '../../kernel/proc/locks.ts';
 import { arenaPath, describeErrno, ERRNO, syscall, trySyscall } from '../../kernel/syscall.ts';
@@ -12,13 +13,10 @@ import type { Program, Ref } from '../../tracee/program.ts';
 import type { DumpTask, OpenFile, RestoreTask, SeenTask, TaskKind } from '../contract.ts';
 import { LEASE_BREAKING, LockKind, lockCall, lockEntry } from './lock.ts';
 
-const LOCK_LINE = Buffer.from('\nlock:');
-
 /** The locks a task holds through a descriptor. The kernel shows those of other owners under their descriptors only. */
 function locksOf(file: OpenFile): readonly FileLock[] {
   const info = file.fdinfo();
-  const bytes = Buffer.from(info.buffer, info.byteOffset, info.byteLength);
-  if (!bytes.includes(LOCK_LINE)) return [];
+  if (!latin1(info).includes('\nlock:')) return [];
   return parseFdInfo(info).locks.filter((lock) => !lock.blocked);
 }
 
