@@ -1,15 +1,17 @@
 /** Reading and checking all images before anything is made. Whatever is wrong with them is said here. */
 import { StasisError } from '../base/errors.ts';
+import { logWarn } from '../base/log.ts';
+import { decodeText } from '../base/text.ts';
 import { ImageError } from '../images/error.ts';
 import type { ImageSet } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
 import { IMAGE_VERSION } from '../images/magic.ts';
+import { parentOf } from '../images/page-store.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts';
 import type { MmEntry } from '../images/schema/memory.ts';
 import type { CoreEntry, TaskKobjIdsEntry } from '../images/schema/task.ts';
 import type { PstreeEntry } from '../images/schema/tree.ts';
-import { disk } from '../kernel/disk.ts';
 import type { Json } from '../kinds/contract.ts';
 import { fileKinds } from '../kinds/registry.ts';
 import { extraName } from './dump.ts';
@@ -20,7 +22,7 @@ export interface TaskPlan {
   readonly core: CoreEntry;
   readonly ids: TaskKobjIdsEntry;
   readonly mm: MmEntry;
-  readonly fs: FsEntry | undefined;
+  readonly fs: FsEntry;
   readonly fds: readonly FdinfoEntry[];
   readonly extra: { readonly [key: string]: Json };
 }
@@ -39,6 +41,7 @@ const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are n
 /** Reads the image set and checks that it is whole and that Stasis can bring back what is in it. */
 export function readPlan(images: ImageSet): Plan {
   const inventory = images.inventory();
+  checkWhole(images);
   if (inventory.img_version > IMAGE_VERSION) {
     throw new ImageError({
       file: 'inventory.img',
@@ -60,12 +63,25 @@ export function readPlan(images: ImageSet): Plan {
     ids,
     core: readCore(images, tree.pid),
     mm: images.readOne(Images.mm, tree.pid),
-    fs: images.read(Images.fs, tree.pid)[0],
+    fs: images.readOne(Images.fs, tree.pid),
     fds: images.read(Images.fdinfo, ids.files_id),
-    extra: readExtra(images.dir, tree.pid),
+    extra: readExtra(images, tree.pid),
   };
   checkReferences(task, files);
   return { task, files, pages: checkMemory(images, task) };
+}
+
+/** Every file of the set, and of the sets it builds on, must be what the dump wrote, as far as a manifest tells. */
+function checkWhole(images: ImageSet): void {
+  const seen = new Set<string>();
+  for (let set: ImageSet | undefined = images; set; set = parentOf(set)) {
+    if (set.wholeness() === 'stale') {
+      logWarn('plan.ts', `${set.dir}/stasis-*: of an earlier dump than the images; ignored, damage may go unnoticed`);
+    }
+    const { dev, ino } = set.disk.status(set.dir) ?? {};
+    if (seen.has(`${dev}:${ino}`)) return; // its own parent: an error where pages are looked for
+    seen.add(`${dev}:${ino}`);
+  }
 }
 
 function unsupported(resource: string, reason: string): StasisError {
@@ -124,10 +140,8 @@ function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>):
     numbers.add(fd);
   }
   need(task.mm.exe_file_id, `mm-${task.tree.pid}.img`, 'exe_file_id');
-  if (task.fs) {
-    need(task.fs.cwd_id, `fs-${task.tree.pid}.img`, 'cwd_id');
-    need(task.fs.root_id, `fs-${task.tree.pid}.img`, 'root_id');
-  }
+  need(task.fs.cwd_id, `fs-${task.tree.pid}.img`, 'cwd_id');
+  need(task.fs.root_id, `fs-${task.tree.pid}.img`, 'root_id');
 }
 
 /** Far above any limit a kernel is run with (fs.nr_open is 2^20 by default). */
@@ -175,12 +189,12 @@ function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
 }
 
 /** Our own file beside CRIU's; absent in a set that `criu` wrote. */
-function readExtra(dir: string, pid: number): { readonly [key: string]: Json } {
+function readExtra(images: ImageSet, pid: number): { readonly [key: string]: Json } {
   const file = extraName(pid);
-  const text = disk.readText(`${dir}/${file}`);
-  if (text === undefined) return {};
+  const bytes = images.own(file);
+  if (!bytes) return {};
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(decodeText(bytes));
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as { [key: string]: Json };
   } catch {
     // Said below, for both ways of being wrong.

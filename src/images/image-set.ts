@@ -1,6 +1,7 @@
 /**
  * A folder of images. Writing keeps the promise that an image set is never half a set: the inventory, without which
- * nobody restores anything, is removed before the first file is written and written after the last.
+ * nobody restores anything, is removed before the first file is written and written after the last, when a manifest tells
+ * what all the others look like.
  */
 
 import { StasisError } from '../base/errors.ts';
@@ -9,6 +10,17 @@ import { ImageError } from './error.ts';
 import { type Entry, readEntries, readHeaded, readImage, writeEntries, writeHeaded, writeImage } from './image.ts';
 import { type HeadedKind, type ImageKind, imageName, type RawKind } from './kind.ts';
 import { Images } from './kinds.ts';
+import {
+  compare,
+  isOfAnotherDump,
+  isPages,
+  MANIFEST,
+  type Mark,
+  manifestBytes,
+  markOf,
+  markOfFile,
+  readManifest,
+} from './manifest.ts';
 import type { InputOf, Message, TypeOf } from './message.ts';
 import { type PageMap, readPagemap, writePagemap } from './pagemap.ts';
 import type { InventoryEntry, inventoryEntry } from './schema/tree.ts';
@@ -17,14 +29,26 @@ import type { UnknownFieldReporter } from './wire.ts';
 /** What tells images of one kind apart: a PID, an id, a name. */
 export type ImageId = number | bigint | string;
 
+/** Files up to this size are kept between being compared with the manifest and being read. */
+const KEPT = 1024 * 1024;
+
 /** No image but those with page or file contents is ever this large; a larger one is damaged or hostile. */
 const MAX_IMAGE_SIZE = 1024 * 1024 * 1024;
+
+/**
+ * What the manifest says of a set: all files are as they were written; it tells of an earlier dump than the images; or there
+ * is none, since `criu` wrote the images.
+ */
+export type Wholeness = 'whole' | 'stale' | 'untold';
 
 /** Reads the images of one folder. An absent image is an empty one. */
 export class ImageSet {
   readonly dir: string;
   readonly onUnknown: UnknownFieldReporter | undefined;
   readonly disk: Disk;
+  private checked: Wholeness | undefined;
+  /** What was compared with the manifest need not be read again. */
+  private readonly kept = new Map<string, Uint8Array>();
 
   /** `onUnknown` is told of fields a newer program wrote; without it they are errors. */
   constructor(dir: string, onUnknown?: UnknownFieldReporter, disk = nodeDisk()) {
@@ -83,9 +107,54 @@ export class ImageSet {
     return this.readOne(Images.inventory, undefined, missing);
   }
 
+  /**
+   * Compares all files of the set with its manifest, once.
+   *
+   * @throws ImageError naming a file that is not what the dump wrote, or is missing
+   */
+  wholeness(): Wholeness {
+    this.checked ??= this.compareAll();
+    return this.checked;
+  }
+
+  private compareAll(): Wholeness {
+    const bytes = readFile(this.disk, `${this.dir}/${MANIFEST}`, MANIFEST);
+    if (!bytes) return 'untold';
+    const manifest = readManifest(bytes);
+    const { dump_criu_run_id } = this.inventory();
+    const inventory = imageName(Images.inventory);
+    try {
+      compare(manifest, inventory, this.look(inventory, 0));
+    } catch (error) {
+      if (isOfAnotherDump(manifest, dump_criu_run_id)) return 'stale';
+      throw error;
+    }
+    for (const [name, { size }] of manifest.files) {
+      if (name !== inventory) compare(manifest, name, this.look(name, size));
+    }
+    return 'whole';
+  }
+
+  /** What a file looks like now; it is kept if it was small when it was written. */
+  private look(name: string, size: number): Mark | undefined {
+    if (size > KEPT || isPages(name)) return lookAt(this.disk, this.dir, name);
+    const bytes = readFile(this.disk, `${this.dir}/${name}`, name);
+    if (bytes) this.kept.set(name, bytes);
+    return bytes && markOf(bytes);
+  }
+
+  /** The content of one of our own files (`stasis-*`); undefined if there is none, or if it tells of an earlier dump. */
+  own(name: string): Uint8Array | undefined {
+    return this.wholeness() === 'stale' ? undefined : this.file(name);
+  }
+
   /** The content of an image file; undefined if there is none. */
   bytes(kind: RawKind, id?: ImageId): Uint8Array | undefined {
-    return readFile(this.disk, this.path(kind, id), imageName(kind, id));
+    return this.file(imageName(kind, id));
+  }
+
+  private file(name: string): Uint8Array | undefined {
+    return this.kept.get(name) ?? readFile(this.disk, `${this.dir}/${name}`, name);
   }
 }
 
@@ -117,6 +186,8 @@ const O_RDONLY = 0;
 const O_NONBLOCK = 0o4000;
 /** O_RDWR | O_CREAT | O_EXCL */
 const FRESH = 0o302;
+/** O_WRONLY | O_APPEND */
+const APPENDING = 0o2001;
 
 /**
  * Writes a folder of images. Hold it with `using`: unless {@link commit} was reached, everything written is removed
@@ -125,7 +196,8 @@ const FRESH = 0o302;
 export class ImageSetWriter implements Disposable {
   readonly dir: string;
   private readonly disk: Disk;
-  private readonly written = new Set<string>();
+  /** What is known of the files written; of those that others fill, nothing yet. */
+  private readonly written = new Map<string, Mark | undefined>();
   private stale: Set<string> | undefined;
   private committed = false;
 
@@ -173,17 +245,29 @@ export class ImageSetWriter implements Disposable {
   /** Writes a file of the set as it is: a raw image, or one of our own. */
   put(name: string, bytes: Uint8Array): void {
     writeAll(this.disk, this.create(name), `${this.dir}/${name}`, bytes);
+    this.written.set(name, markOf(bytes));
+  }
+
+  /** Adds to a file of the set, which may not be there yet. */
+  append(name: string, bytes: Uint8Array): void {
+    if (!this.written.has(name)) {
+      this.put(name, bytes);
+      return;
+    }
+    const path = `${this.dir}/${name}`;
+    this.written.set(name, undefined);
+    writeAll(this.disk, openFile(this.disk, path, APPENDING, 'opened'), path, bytes);
   }
 
   /** Creates a file of the set and leaves writing (and closing) it to the caller: page data. */
   create(name: string): number {
     this.remove(name);
-    const fd = createFile(this.disk, `${this.dir}/${name}`);
-    this.written.add(name);
+    const fd = openFile(this.disk, `${this.dir}/${name}`, FRESH, 'created');
+    this.written.set(name, undefined);
     return fd;
   }
 
-  /** Completes the set: leftovers of an earlier dump are removed, then the inventory is written. */
+  /** Completes the set: leftovers of an earlier dump are removed, then the manifest is written, then the inventory. */
   commit(inventory: InputOf<typeof inventoryEntry>): void {
     this.begin();
     for (const kind of Object.values(Images)) {
@@ -192,8 +276,23 @@ export class ImageSetWriter implements Disposable {
     }
     // What we keep beside the images would be taken for part of this dump.
     for (const name of [...(this.stale ?? [])]) if (name.startsWith('stasis-')) this.remove(name);
-    this.write(Images.inventory, undefined, [inventory]);
+    const name = imageName(Images.inventory);
+    const bytes = writeImage(Images.inventory, [inventory], name);
+    const files = this.marks().set(name, markOf(bytes));
+    this.put(MANIFEST, manifestBytes({ run: inventory.dump_criu_run_id ?? '', files }));
+    this.put(name, bytes);
     this.committed = true;
+  }
+
+  /** The marks of everything written; what others have filled is read again. */
+  private marks(): Map<string, Mark> {
+    const marks = new Map<string, Mark>();
+    for (const [name, known] of this.written) {
+      const mark = known ?? lookAt(this.disk, this.dir, name);
+      if (!mark) throw ioError(`${this.dir}/${name}`, 'has vanished', 'ENOENT');
+      marks.set(name, mark);
+    }
+    return marks;
   }
 
   [Symbol.dispose](): void {
@@ -202,7 +301,7 @@ export class ImageSetWriter implements Disposable {
 
   /** Removes everything written so far, as far as possible. */
   abort(): void {
-    for (const name of this.written) {
+    for (const name of this.written.keys()) {
       try {
         this.disk.unlink(`${this.dir}/${name}`);
       } catch {
@@ -239,15 +338,24 @@ export class ImageSetWriter implements Disposable {
  */
 export function writeWhole(path: string, bytes: Uint8Array, disk = nodeDisk()): void {
   unlink(disk, path);
-  writeAll(disk, createFile(disk, path), path, bytes);
+  writeAll(disk, openFile(disk, path, FRESH, 'created'), path, bytes);
 }
 
-/** Creates a file that must not be there yet, so that nobody's link is followed. */
-function createFile(disk: Disk, path: string): number {
+/** Opens a file for writing. FRESH: it must not be there yet, so that nobody's link is followed. */
+function openFile(disk: Disk, path: string, flags: number, what: 'created' | 'opened'): number {
   try {
-    return disk.open(path, FRESH, 0o644);
+    return disk.open(path, flags, 0o644);
   } catch (error) {
-    throw ioError(path, 'cannot be created', error);
+    throw ioError(path, `cannot be ${what}`, error);
+  }
+}
+
+/** What a file looks like now; undefined if there is none. */
+function lookAt(disk: Disk, dir: string, name: string): Mark | undefined {
+  try {
+    return markOfFile(disk, dir, name);
+  } catch (error) {
+    throw error instanceof StasisError ? error : ioError(`${dir}/${name}`, 'cannot be read', error);
   }
 }
 

@@ -68,15 +68,17 @@ function piecesOf(
   return assemble(set, map, inherited ?? [], pageSize, file);
 }
 
-/** A pages file cut short would otherwise be noticed only when memory is being filled. */
+/** A pages file, or a pagemap, cut short would otherwise be noticed only when memory is being filled, or never. */
 function checkSize(set: ImageSet, map: PageMap, pageSize: number, file: string): void {
   let needed = 0;
   for (const run of map.runs) if (run.flags & PageFlags.PRESENT) needed += run.pages * pageSize;
-  if (needed === 0) return;
   const size = set.disk.status(set.path(Images.pages, map.pagesId))?.size;
   const name = imageName(Images.pages, map.pagesId);
-  if (size === undefined) throw new ImageError({ file: name, reason: `missing, but named by ${file}` });
-  if (size < needed) throw new ImageError({ file: name, reason: `${size} bytes where ${file} tells of ${needed}` });
+  if (size === undefined) {
+    if (needed === 0) return;
+    throw new ImageError({ file: name, reason: `missing, but named by ${file}` });
+  }
+  if (size !== needed) throw new ImageError({ file: name, reason: `${size} bytes where ${file} tells of ${needed}` });
 }
 
 function assemble(

@@ -84,7 +84,7 @@ describe('writing a set', () => {
     images.write(Images.ttyInfo, undefined, []);
     expect(existsSync(`${dir}/tty-info.img`)).toBe(false);
     images.commit(inventory);
-    expect(readdirSync(dir).sort()).toEqual(['dump.log', 'inventory.img', 'pstree.img']);
+    expect(readdirSync(dir).sort()).toEqual(['dump.log', 'inventory.img', 'pstree.img', 'stasis-manifest.json']);
     expect(new ImageSet(dir).read(Images.pstree)).toEqual([init]);
   });
 
@@ -95,7 +95,12 @@ describe('writing a set', () => {
     using writer = new ImageSetWriter(dir);
     writer.put('stasis-task-1.json', new Uint8Array([1]));
     writer.commit(inventory);
-    expect(readdirSync(dir).sort()).toEqual(['inventory.img', 'somebody-elses', 'stasis-task-1.json']);
+    expect(readdirSync(dir).sort()).toEqual([
+      'inventory.img',
+      'somebody-elses',
+      'stasis-manifest.json',
+      'stasis-task-1.json',
+    ]);
   });
 
   test('an image written twice holds what came last', () => {
@@ -266,6 +271,10 @@ describe('stored pages', () => {
     writeFileSync(`${dir}/2/pages-1.img`, new Uint8Array(4096));
     expect((thrownBy(() => storedPieces(short, Images.pagemap, 1)) as ImageError).reason).toMatch(
       /4096 bytes where .* 8192/,
+    );
+    writeFileSync(`${dir}/2/pages-1.img`, new Uint8Array(3 * 4096));
+    expect((thrownBy(() => storedPieces(short, Images.pagemap, 1)) as ImageError).reason).toMatch(
+      /12288 bytes where .* 8192/,
     );
     rmSync(`${dir}/2/pages-1.img`);
     expect((thrownBy(() => storedPieces(short, Images.pagemap, 1)) as ImageError).reason).toMatch(/missing/);
