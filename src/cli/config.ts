@@ -37,14 +37,17 @@ export interface ConfigChoice {
 export interface ConfigFile {
   readonly path: string;
   readonly mustExist: boolean;
+  /** Nobody named it: passed over when it may not be read, as when a user inherits root's HOME. */
+  readonly byDefault?: boolean;
 }
 
 /** The files to read, in the order in which they are applied. */
 export function configFiles(choice: ConfigChoice): ConfigFile[] {
   const files: ConfigFile[] = [];
   if (choice.file === undefined && !choice.noDefaults) {
-    files.push({ path: '/etc/criu/default.conf', mustExist: false });
-    if (choice.env.HOME) files.push({ path: `${choice.env.HOME}/.criu/default.conf`, mustExist: false });
+    files.push({ path: '/etc/criu/default.conf', mustExist: false, byDefault: true });
+    if (choice.env.HOME)
+      files.push({ path: `${choice.env.HOME}/.criu/default.conf`, mustExist: false, byDefault: true });
   }
   // CRIU goes on silently without the file the environment names; engines that set it everywhere count on that.
   if (choice.env.CRIU_CONFIG_FILE) files.push({ path: choice.env.CRIU_CONFIG_FILE, mustExist: false });
@@ -53,7 +56,7 @@ export function configFiles(choice: ConfigChoice): ConfigFile[] {
 }
 
 /**
- * Reads a file's options; a file that does not exist and need not has none.
+ * Reads a file's options; one that does not exist and need not has none, nor has one by default that may not be read.
  *
  * @throws StasisError (usage for a mistake in the file, with file and line; io when it cannot be read)
  */
@@ -68,6 +71,7 @@ export function readConfigFile(file: ConfigFile): Given[] {
   if (text === undefined) {
     if (!failed && !file.mustExist) return []; // the usual case
     const code = failed ? (failed as NodeJS.ErrnoException).code : 'ENOENT';
+    if (code === 'EACCES' && file.byDefault) return [];
     throw new StasisError({
       kind: 'io',
       resource: file.path,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
+import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { StasisError } from '../../src/base/errors.ts';
 import { readCommandLine } from '../../src/cli/commandline.ts';
 import { configFiles, parseConfig } from '../../src/cli/config.ts';
 import type { Settings } from '../../src/cli/settings.ts';
+import { disk } from '../../src/kernel/disk.ts';
 
 describe('the syntax of a line', () => {
   const cases: [line: string, name: string, value: string | undefined][] = [
@@ -114,6 +115,20 @@ describe('files and the command line together', () => {
     expect(() => settings(['check', '--config', join(dir, 'none')])).toThrow(
       /none: the configuration file cannot be read/,
     );
+  });
+  test('a default file that may not be read is passed over, one that was named is not', () => {
+    // Root, as which tests run, may read everything.
+    const denied = () => {
+      throw Object.assign(new Error('denied'), { code: 'EACCES' });
+    };
+    const read = spyOn(disk, 'readText').mockImplementation(denied);
+    try {
+      expect(settings(['check'], { HOME: '/root' }).timeout).toBe(10);
+      expect(() => settings(['check'], { CRIU_CONFIG_FILE: '/x' })).toThrow(/EACCES/);
+      expect(() => settings(['check', '--config', '/x'])).toThrow(/EACCES/);
+    } finally {
+      read.mockRestore();
+    }
   });
   test('a directory is no configuration file', () => {
     expect(() => settings(['check', '--no-default-config'], { CRIU_CONFIG_FILE: dir })).toThrow(StasisError);
