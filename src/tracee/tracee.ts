@@ -90,12 +90,26 @@ export class Tracee implements Disposable {
     }
   }
 
-  /** Sorts a stop: the wanted one, or one after which the task is to go on. @throws StasisError when it has ended */
+  /**
+   * Sorts a stop: the wanted one, or one after which the task is to go on.
+   * @throws StasisError when it has ended, or cannot go on: code of ours has faulted, and would forever
+   */
   #isWanted(stop: pt.Stop, wanted: (stop: pt.Stop) => boolean): boolean {
     if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
     if (wanted(stop)) return true;
-    if (stop.kind === 'signal') this.held.push(pt.getSiginfo(this.pid));
+    if (stop.kind !== 'signal') return false;
+    const info = pt.getSiginfo(this.pid);
+    if (isFault(info)) throw this.#faulted(stop.signal);
+    this.held.push(info);
     return false;
+  }
+
+  #faulted(signal: number): StasisError {
+    return new StasisError({
+      kind: 'internal',
+      task: { pid: this.pid },
+      reason: `code of Stasis in the task was stopped by signal ${signal}`,
+    });
   }
 
   #asleep(patience: number): StasisError {
@@ -192,6 +206,15 @@ export class Tracee implements Disposable {
   [Symbol.dispose](): void {
     this.detach();
   }
+}
+
+/** SIGILL, SIGBUS, SIGFPE, SIGSEGV: what an instruction may cause. */
+const FAULTS: readonly number[] = [4, 7, 8, 11];
+
+/** Whether a signal comes from the instruction just tried: a positive si_code is the kernel's own word. */
+function isFault(info: Uint8Array): boolean {
+  const view = new DataView(info.buffer, info.byteOffset);
+  return FAULTS.includes(view.getInt32(0, true)) && view.getInt32(8, true) > 0;
 }
 
 function seizeError(pid: number, errno: number): StasisError {
