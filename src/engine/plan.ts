@@ -6,7 +6,7 @@ import { ImageError } from '../images/error.ts';
 import type { ImageSet } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
 import { IMAGE_VERSION } from '../images/magic.ts';
-import { parentOf } from '../images/page-store.ts';
+import { parentOf, storedPieces } from '../images/page-store.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts';
 import type { MmEntry } from '../images/schema/memory.ts';
@@ -163,6 +163,9 @@ function checkMemory(images: ImageSet, task: TaskPlan): number {
   const map = images.readPagemap(Images.pagemap, task.tree.pid);
   if (!map) throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason: 'image is missing' });
   requireMapped(task, map.runs);
+  // Where a manifest told the sizes of all files, looking for every page would find nothing more.
+  const inherits = map.runs.some((run) => run.flags & PageFlags.PARENT);
+  if (inherits || images.wholeness() !== 'whole') storedPieces(images, Images.pagemap, task.tree.pid);
   return map.runs.reduce((sum, run) => sum + (run.flags & PageFlags.PARENT ? 0 : run.pages), 0);
 }
 
