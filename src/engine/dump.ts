@@ -14,7 +14,7 @@ import { trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, CoreDraft, DumpContext, DumpTask, Json, SeenTask } from '../kinds/contract.ts';
 import { settleCriticalSection, taskKinds } from '../kinds/registry.ts';
 import { Foothold } from '../tracee/foothold.ts';
-import { getSignalMask } from '../tracee/ptrace.ts';
+import { getSignalMask, PTRACE, ptrace } from '../tracee/ptrace.ts';
 import { Tracee } from '../tracee/tracee.ts';
 import { OpenFileTable } from './file-table.ts';
 import { commit, objectIds, ROOT_CG_SET, writeGlobals } from './inventory.ts';
@@ -53,15 +53,17 @@ export function dump(options: DumpOptions): DumpOutcome {
   preflight(options.pid, options.carry);
   logDebug('preflight: nothing in the way');
   scripts.require('pre-dump', options.pid);
-  const sleep = observeSleep(options.pid, parseStat(readProc(options.pid, 'stat')).processor);
+  const lookAgain = observeSleep(options.pid, parseStat(readProc(options.pid, 'stat')).processor);
   using images = new ImageSetWriter(options.imagesDir, disk);
   const clock = new DumpClock();
   using tracee = freeze(options);
+  const sleep = lookAgain((look) => letGo(tracee, options, look));
+  const frozen = { tracee, frozenAt: performance.now(), sleep };
   // Undone before the task goes on: it must not see what was made for its images.
   using undo = new UndoStack();
   clock.frozen();
   logInfo(`task ${options.pid} is frozen`);
-  const pages = saveTask({ tracee, sleep, frozenAt: performance.now() }, options, images, undo);
+  const pages = saveTask(frozen, options, images, undo);
   clock.counted(pages);
   clock.write(options.workDir);
   commit(images);
@@ -87,12 +89,27 @@ function requireCarriable(seen: SeenTask): void {
 function freeze(options: DumpOptions): Tracee {
   const tracee = Tracee.attach(options.pid, 0);
   try {
-    tracee.stop(options.timeout * 1000);
-    settleCriticalSection(tracee);
+    stop(tracee, options);
     return tracee;
   } catch (error) {
     tracee.detach();
     throw error;
+  }
+}
+
+function stop(tracee: Tracee, options: DumpOptions): void {
+  tracee.stop(options.timeout * 1000);
+  settleCriticalSection(tracee);
+}
+
+/** Lets a task go on while something is looked at; the freeze begins anew after that. */
+function letGo(tracee: Tracee, options: DumpOptions, look: () => void): void {
+  if (tracee.groupStop !== undefined) return;
+  ptrace(PTRACE.CONT, tracee.pid);
+  try {
+    look();
+  } finally {
+    stop(tracee, options);
   }
 }
 

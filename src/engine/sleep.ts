@@ -1,34 +1,100 @@
 /**
- * Since when a task has been asleep in a system call.
+ * What a task sleeps in, since when and for how long.
  *
  * A call that is interrupted and restarted by the kernel (nanosleep, poll, futex with a timeout) keeps its deadline in
- * the task's restart block, which nothing outside the kernel can read. What can be read, while the task still sleeps, is
- * when it last left the CPU (`se.exec_start` in /proc/PID/sched, on the clock of that CPU's run queue): the moment the
- * call began. Our own exec_start, read on the same CPU just after we got onto it, is the same clock's "now".
+ * the task's restart block, which nothing outside the kernel can read. What can be read, while the task still sleeps:
+ * /proc/timer_list, where its timer is one among others, without a name; it is the one that is gone after the freeze. And
+ * when the task last left the CPU (`se.exec_start` in /proc/PID/sched, on the clock of that CPU's run queue): the moment
+ * it fell asleep. Our own exec_start, read on the same CPU just after we got onto it, is the same clock's "now".
  */
-
+import { NR } from '../kernel/nr.ts';
+import { latin1 } from '../kernel/proc/common.ts';
 import { readProcIfAny } from '../kernel/proc/read.ts';
+import { readTimerList, type TimerList } from '../kernel/proc/timer-list.ts';
 import { parseSyscall } from '../kernel/proc/values.ts';
-import { arena, arenaAddress, trySyscall } from '../kernel/syscall.ts';
+import { arena, arenaAddress, arenaView, trySyscall } from '../kernel/syscall.ts';
+import { callBehind, needsTimer, timedCall } from '../kernel/timed-calls.ts';
 import type { Sleep } from '../kinds/contract.ts';
 
 const CPU_BYTES = 128;
 
-/** What a task sleeps in, or nothing if it runs, or the kernel does not tell. `cpu` is where it last ran. */
-export function observeSleep(pid: number, cpu: number): Sleep | undefined {
+/** Lets a frozen task go on while `look` is running, and freezes it again. */
+export type LetGo = (look: () => void) => void;
+
+/**
+ * Looks what a task sleeps in, shortly before it is frozen; `cpu` is where it last ran. The function it answers is to be
+ * called just after the freeze, and says what was found; nothing if the task ran, or the kernel does not tell.
+ */
+export function observeSleep(pid: number, cpu: number): (letGo: LetGo) => Sleep | undefined {
   const bytes = readProcIfAny(pid, 'syscall');
   const state = bytes && parseSyscall(bytes);
-  if (state?.kind !== 'inside') return undefined;
+  if (state?.kind !== 'inside') return () => undefined;
+  const { nr, args } = state;
+  const wchan = latin1(readProcIfAny(pid, 'wchan') ?? new Uint8Array());
+  const seen = { nr, args, wchan, since: undefined, gone: [] };
+  const restarted = nr === NR.restart_syscall;
+  const call = restarted ? callBehind(wchan, args) : timedCall(nr, args);
+  if (!call || call.repeatable) return () => seen;
+  const stopped = wchan === 'do_signal_stop';
+  // Where the kernel itself tells the rest, the way to another CPU and back is spared.
+  const since = stopped || needsTimer(call) ? asleepSince(pid, cpu) : undefined;
+  if (stopped || !needsTimer(call)) return () => ({ ...seen, since });
+  const before = readTimerList();
+  return (letGo) => ({ ...seen, since, gone: timersGone(before, restarted ? letGo : undefined) });
+}
+
+/**
+ * Timers that are gone since the first list: the task's, and those of tasks that were woken in the same moment. Which is
+ * which shows when the task may go on for a moment: the kernel sets its timer again, to the same nanosecond.
+ */
+function timersGone(before: TimerList | undefined, letGo: LetGo | undefined): bigint[] {
+  let after = before && readTimerList();
+  if (!before || !after) return [];
+  let gone = missing(before.deadlines, after);
+  if (letGo && gone.length > 1) {
+    let back: bigint[] = [];
+    letGo(() => {
+      back = backAgain(gone);
+    });
+    after = readTimerList() ?? after;
+    gone = missing(back, after);
+  }
+  const { now } = after;
+  return gone.map((deadline) => deadline - now);
+}
+
+function missing(deadlines: Iterable<bigint>, from: TimerList): bigint[] {
+  return [...deadlines].filter((deadline) => deadline > from.now && !from.deadlines.has(deadline));
+}
+
+/** Nanoseconds. */
+const PAUSE = 100_000n;
+const LONGEST_WAIT = 20_000_000n;
+
+/** Waits until some of the timers are there again. */
+function backAgain(gone: readonly bigint[]): bigint[] {
+  for (let waited = 0n; waited < LONGEST_WAIT; waited += PAUSE) {
+    const list = readTimerList();
+    const back = gone.filter((deadline) => list?.deadlines.has(deadline));
+    if (back.length > 0) return back;
+    arenaView.setBigInt64(0, 0n, true);
+    arenaView.setBigInt64(8, PAUSE, true);
+    trySyscall('nanosleep', arenaAddress, 0);
+  }
+  return [];
+}
+
+function asleepSince(pid: number, cpu: number): number | undefined {
   const theirs = execStart(pid);
   const ours = theirs === undefined ? undefined : onCpu(cpu, () => execStart('self'));
   if (theirs === undefined || ours === undefined || ours < theirs) return undefined;
-  return { nr: state.nr, args: state.args, since: performance.now() - (ours - theirs) };
+  return performance.now() - (ours - theirs);
 }
 
 /** Milliseconds on the run queue's clock; undefined without CONFIG_SCHED_DEBUG. */
 function execStart(pid: number | 'self'): number | undefined {
   const bytes = readProcIfAny(pid, 'sched');
-  const match = bytes && /^se\.exec_start\s*:\s*([0-9.]+)/m.exec(Buffer.from(bytes).toString('latin1'));
+  const match = bytes && /^se\.exec_start\s*:\s*([0-9.]+)/m.exec(latin1(bytes));
   return match ? Number(match[1]) : undefined;
 }
 

@@ -31,6 +31,10 @@ export interface CarryOptions {
   /** Look for watched files whose path the kernel does not give, there and in the usual places. */
   readonly forceIrmap: boolean;
   readonly irmapScanPaths: readonly string[];
+  /** What of the tasks' cgroups is carried. */
+  readonly manageCgroups: 'ignore' | 'none' | 'props' | 'soft' | 'full' | 'strict';
+  /** `--cgroup-root`: where the tasks' cgroups begin, for the hierarchy of one controller or (no key) for all. */
+  readonly cgroupRoot: readonly { readonly key: string | undefined; readonly value: string }[];
   /** Keys of `--external`. */
   readonly external: readonly string[];
   /** `--inherit-fd`: key → our own descriptor. */
@@ -71,7 +75,7 @@ export interface OpenFile {
   readonly fd: number;
   readonly local: number;
   readonly cloexec: boolean;
-  /** F_GETFL: access mode and status flags. */
+  /** Access mode and status flags, as F_GETFL gives them, without O_CLOEXEC. */
   readonly flags: number;
   /** Offset; 0 for what cannot seek. */
   readonly pos: number;
@@ -130,11 +134,19 @@ export interface DumpContext {
   undo(work: () => void): void;
 }
 
-/** What a task was asleep in before it was frozen, and since when (on performance.now()'s clock). */
+/** What a task was asleep in before it was frozen. */
 export interface Sleep {
   readonly nr: number;
   readonly args: readonly bigint[];
-  readonly since: number;
+  /** Since when, on performance.now()'s clock; undefined where the kernel does not tell. */
+  readonly since: number | undefined;
+  /** The function of the kernel it slept in (/proc/PID/wchan). */
+  readonly wchan: string;
+  /**
+   * Nanoseconds left, at the freeze, of timers of sleeping tasks that were gone then although not due: its own is among
+   * them. Empty where the kernel does not tell, or nothing depends on it.
+   */
+  readonly gone: readonly bigint[];
 }
 
 /** A frozen task being dumped. */

@@ -7,6 +7,7 @@ import type { Registers } from '../../tracee/arch/arch.ts';
 import type { Program } from '../../tracee/program.ts';
 import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
 import { interruptedCall } from '../interrupted.ts';
+import { capturePermission, makeRoom, rebuildPermission } from './tiles.ts';
 import { CARRIED, COMPONENTS, enabledFeatures, fromFpregs, toFpregs, usedFeatures, type XsaveLayout } from './xsave.ts';
 
 const EINTR = 4n;
@@ -42,7 +43,9 @@ function capture(task: DumpTask, program: Program): () => void {
   // What CRIU's message has no field for (AMX tiles): the whole buffer goes into a file of our own.
   if (more !== 0n) task.extra.xsave = Buffer.from(state).toString('base64');
   const gpregs = imageRegisters(task);
+  const readPermission = capturePermission(task, program);
   return () => {
+    readPermission();
     task.core.mtype = March.X86_64;
     task.core.thread_info = {
       clear_tid_addr: task.core.thread_info?.clear_tid_addr ?? 0n,
@@ -121,7 +124,10 @@ function rebuild(task: RestoreTask): void {
     const { tracee } = task.seed;
     const template = tracee.getExtendedState();
     const whole = savedWhole(task, template);
-    if (whole) return tracee.setExtendedState(whole);
+    if (whole) {
+      makeRoom(task, whole);
+      return tracee.setExtendedState(whole);
+    }
     const { state, missing } = fromFpregs(info.fpregs, template, layout());
     if (missing.length > 0) {
       throw new StasisError({
@@ -151,4 +157,4 @@ function savedWhole(task: RestoreTask, template: Uint8Array): Uint8Array | undef
 }
 
 /** Registers. */
-export const registers: TaskKind = { name: 'registers', capture, rebuild: { last: rebuild } };
+export const registers: TaskKind = { name: 'registers', capture, rebuild: { state: rebuildPermission, last: rebuild } };

@@ -1,0 +1,98 @@
+/**
+ * System calls whose deadline the kernel keeps in the task's restart block when they are interrupted, and which it goes
+ * on with through restart_syscall(2): nanosleep, clock_nanosleep, poll, and futex with a timeout (set_restart_fn() in
+ * kernel/time/, fs/select.c, kernel/futex/waitwake.c; nothing else in the kernel uses it). Pure.
+ */
+import { CLOCK, TIMER_ABSTIME } from './constants/tasks.ts';
+import { NR } from './nr.ts';
+
+const FUTEX_WAIT = 0;
+const FUTEX_WAIT_BITSET = 9;
+/** FUTEX_CMD_MASK: not FUTEX_PRIVATE_FLAG, not FUTEX_CLOCK_REALTIME. */
+const FUTEX_COMMANDS = 0x7f;
+/** User memory does not begin below this, so that a smaller word is no pointer (vm.mmap_min_addr). */
+const LOWEST_POINTER = 4096n;
+const USER_END = 1n << 47n;
+
+/** A call that wants to sleep for a while, by its arguments. */
+export interface TimedCall {
+  readonly nr: number;
+  readonly args: readonly bigint[];
+  /** Index of the argument with the timeout, and what it is: a pointer to a timespec, or milliseconds. */
+  readonly timeout: number;
+  readonly form: 'timespec' | 'milliseconds';
+  /** Where the kernel leaves the remaining time when the call is interrupted; 0 for nowhere. */
+  readonly rest: bigint;
+  /** The clock is the CPU time of a process: it stands still while that sleeps. */
+  readonly cpuTime: boolean;
+  /** Its limit is absolute, or there is none: making the call anew, as it was, is the same as going on with it. */
+  readonly repeatable: boolean;
+}
+
+/** What is known of a call that the kernel goes on with through the restart block; undefined if it is none of those. */
+export function timedCall(nr: number, args: readonly bigint[]): TimedCall | undefined {
+  const [first = 0n, second = 0n, third = 0n, fourth = 0n] = args;
+  const call = { nr, args, rest: 0n, cpuTime: false, repeatable: false };
+  switch (nr) {
+    case NR.nanosleep:
+      return { ...call, timeout: 0, form: 'timespec', rest: second };
+    case NR.clock_nanosleep:
+      return {
+        ...call,
+        timeout: 2,
+        form: 'timespec',
+        rest: fourth,
+        cpuTime: isCpuClock(int(first)),
+        repeatable: (int(second) & TIMER_ABSTIME) !== 0,
+      };
+    case NR.poll:
+      return { ...call, timeout: 2, form: 'milliseconds', repeatable: int(third) < 0 };
+    case NR.futex: {
+      const command = int(second) & FUTEX_COMMANDS;
+      if (command !== FUTEX_WAIT && command !== FUTEX_WAIT_BITSET) return undefined;
+      // Of these two, only FUTEX_WAIT takes its timeout as a length of time.
+      const repeatable = command === FUTEX_WAIT_BITSET || fourth === 0n;
+      return { ...call, timeout: 3, form: 'timespec', repeatable };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * Which call a task sleeps in when it says restart_syscall: its arguments are still those of the call itself, and `wchan`
+ * (/proc/PID/wchan) names the function of the kernel. Undefined if these do not tell.
+ */
+export function callBehind(wchan: string, args: readonly bigint[]): TimedCall | undefined {
+  const [first = 0n, second = 0n, third = 0n] = args;
+  if (wchan.includes('poll')) return timedCall(NR.poll, args);
+  if (wchan.includes('futex')) return timedCall(NR.futex, args);
+  // What restarts a nanosleep jumps to the scheduler's own code, so that it is not always on the stack by name.
+  if (!/nanosleep|nsleep|syscall/.test(wchan)) return undefined;
+  const pointers = isPointer(first) && (second === 0n || isPointer(second));
+  if (pointers && !isClock(first)) return timedCall(NR.nanosleep, args);
+  return isClock(first) && int(second) === 0 && isPointer(third) ? timedCall(NR.clock_nanosleep, args) : undefined;
+}
+
+/** Whether /proc/timer_list tells something of a call that would not be known without it. */
+export function needsTimer(call: TimedCall): boolean {
+  return !call.repeatable && call.rest === 0n && !call.cpuTime;
+}
+
+/** The lower half of a register, as the kernel takes an `int`. */
+function int(word: bigint): number {
+  return Number(BigInt.asIntN(32, word));
+}
+
+/** Negative clock IDs are CPU clocks of some process. */
+function isCpuClock(id: number): boolean {
+  return id < 0 || id === CLOCK.PROCESS_CPUTIME_ID || id === CLOCK.THREAD_CPUTIME_ID;
+}
+
+function isClock(word: bigint): boolean {
+  return word < LOWEST_POINTER || (int(word) < 0 && (word >= USER_END || word < 1n << 32n));
+}
+
+function isPointer(word: bigint): boolean {
+  return word >= LOWEST_POINTER && word < USER_END;
+}
