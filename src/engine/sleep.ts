@@ -39,29 +39,42 @@ export function observeSleep(pid: number, cpu: number): (letGo: LetGo) => Sleep 
   // Where the kernel itself tells the rest, the way to another CPU and back is spared.
   const since = stopped || needsTimer(call) ? asleepSince(pid, cpu) : undefined;
   if (stopped || !needsTimer(call)) return () => ({ ...seen, since });
-  const before = readTimerList();
-  return (letGo) => ({ ...seen, since, gone: timersGone(before, restarted ? letGo : undefined) });
+  const before = timersNow();
+  return (letGo) => ({ ...seen, since, gone: restarted ? ownTimer(before, letGo) : timersGone(before) });
+}
+
+/** The kernel lets go of its lock between any two timers, and may miss one when others come and go: two looks see all. */
+function timersNow(): TimerList | undefined {
+  const first = readTimerList();
+  const second = first && readTimerList();
+  return second && { now: second.now, deadlines: new Set([...first.deadlines, ...second.deadlines]) };
+}
+
+/** Time left of the timers that are gone since the first list: the task's, and those of tasks woken in the same moment. */
+function timersGone(before: TimerList | undefined): bigint[] {
+  const after = before && timersNow();
+  return after ? missing(before.deadlines, after).map((deadline) => deadline - after.now) : [];
 }
 
 /**
- * Timers that are gone since the first list: the task's, and those of tasks that were woken in the same moment. Which is
- * which shows when the task may go on for a moment: the kernel sets its timer again, to the same nanosecond.
+ * The same, but the task's only: when it may go on for a moment, the kernel sets its timer again, to the same nanosecond.
  */
-function timersGone(before: TimerList | undefined, letGo: LetGo | undefined): bigint[] {
-  let after = before && readTimerList();
-  if (!before || !after) return [];
-  let gone = missing(before.deadlines, after);
-  if (letGo && gone.length > 1) {
+function ownTimer(before: TimerList | undefined, letGo: LetGo): bigint[] {
+  let after = before && timersNow();
+  for (let round = 0; before && after && round < ROUNDS; round++) {
+    const gone = missing(before.deadlines, after);
     let back: bigint[] = [];
     letGo(() => {
       back = backAgain(gone);
     });
-    after = readTimerList() ?? after;
-    gone = missing(back, after);
+    after = timersNow();
+    const [own, ...others] = after ? missing(back, after) : [];
+    if (after && own !== undefined && others.length === 0) return [own - after.now];
   }
-  const { now } = after;
-  return gone.map((deadline) => deadline - now);
+  return [];
 }
+
+const ROUNDS = 3;
 
 function missing(deadlines: Iterable<bigint>, from: TimerList): bigint[] {
   return [...deadlines].filter((deadline) => deadline > from.now && !from.deadlines.has(deadline));
@@ -69,7 +82,7 @@ function missing(deadlines: Iterable<bigint>, from: TimerList): bigint[] {
 
 /** Nanoseconds. */
 const PAUSE = 100_000n;
-const LONGEST_WAIT = 20_000_000n;
+const LONGEST_WAIT = 10_000_000n;
 
 /** Waits until some of the timers are there again. */
 function backAgain(gone: readonly bigint[]): bigint[] {

@@ -144,7 +144,7 @@ export interface Sleep {
   readonly wchan: string;
   /**
    * Nanoseconds left, at the freeze, of timers of sleeping tasks that were gone then although not due: its own is among
-   * them. Empty where the kernel does not tell, or nothing depends on it.
+   * them, and is the only one if `nr` is restart_syscall. Empty where the kernel does not tell, or nothing depends on it.
    */
   readonly gone: readonly bigint[];
 }

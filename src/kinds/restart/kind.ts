@@ -39,11 +39,10 @@ function remainingTime(task: DumpTask, call: TimedCall): bigint | undefined {
   const whole = timeoutOf(task, call);
   if (stopped || whole === undefined) return undefined;
   if (call.cpuTime) return whole;
-  // It fell asleep after it had set its deadline: later, if it was woken in between for nothing.
-  const atMost = asleep === undefined ? whole : whole - asleep;
-  // In its first sleep, that is: of one that has been interrupted before, only the timer tells.
-  const expected = sleep?.nr === call.nr && asleep !== undefined ? atMost : undefined;
-  return ownTimer(sleep?.gone ?? [], atMost, expected) ?? expected;
+  // Of one that has been interrupted before, only the timer tells.
+  const first = sleep?.nr === call.nr && asleep !== undefined;
+  const expected = first ? whole - asleep : undefined;
+  return ownTimer(sleep?.gone ?? [], expected) ?? expected;
 }
 
 function timeoutOf(task: DumpTask, call: TimedCall): bigint | undefined {
