@@ -15,6 +15,8 @@ export function carryOptions(settings: Settings): CarryOptions {
     skipFileRwxCheck: settings.skipFileRwxCheck,
     forceIrmap: settings.forceIrmap,
     irmapScanPaths: settings.irmapScanPath,
+    manageCgroups: settings.manageCgroups,
+    cgroupRoot: settings.cgroupRoot,
     external: settings.external,
     inheritFd: new Map(settings.inheritFd.map(({ fd, key }) => [key, fd])),
     leaveRunning: settings.finalState !== 'dead',

@@ -271,7 +271,7 @@ export const OPTIONS: readonly OptionRow[] = [
     used: BOTH, built: BOTH, rpc: [34, 'manage_cgroups_mode'],
     help: 'what of the cgroups is carried: none, props, soft, full, strict, ignore (soft)' },
   { group: 'Cgroups and security', long: 'cgroup-root', arg: '[CTL:]PATH', value: { type: 'cgroupRoot' },
-    used: BOTH, built: NONE, rpc: [25, 'cg_root'],
+    used: BOTH, built: BOTH, rpc: [25, 'cg_root'],
     help: 'where the tasks\' cgroups begin, for one controller or all' },
   { group: 'Cgroups and security', long: 'cgroup-props', arg: 'TEXT', value: { type: 'text', key: 'cgroupProps' },
     used: DUMP, built: NONE, rpc: [41, 'cgroup_props'],

@@ -13,7 +13,7 @@ export function objectIds(unique: number): InputOf<typeof taskKobjIdsEntry> {
   return { vm_id: unique, files_id: unique, fs_id: unique, sighand_id: unique, ...NAMESPACE_IDS };
 }
 
-/** The id of the one cgroup set: that of whoever dumps, which is left alone at restore. */
+/** The id of the cgroups whoever dumps is in. Tasks of this set are restored to where the restore is run. */
 export const ROOT_CG_SET = 1;
 
 /** Clocks at the dump, and an empty list of seccomp filters, as CRIU writes them. */

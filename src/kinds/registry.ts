@@ -1,5 +1,6 @@
 /** Every kind there is. A new kernel object is a new folder and one line here. */
 import { aio } from './aio/kind.ts';
+import { cgroups } from './cgroups/kind.ts';
 import { clearTid } from './clear-tid/kind.ts';
 import type { FileKind, TaskKind } from './contract.ts';
 import { credentials } from './credentials/kind.ts';
@@ -33,6 +34,7 @@ import { ttyKind } from './tty/kind.ts';
 
 /** Kinds of task state, in the order they are captured and, within a phase, rebuilt. */
 export const taskKinds: readonly TaskKind[] = [
+  cgroups,
   session,
   registers,
   restart,

@@ -1,0 +1,158 @@
+/**
+ * Cgroup hierarchies, reached through mounts of our own that no mount table shows: a hierarchy may be mounted nowhere,
+ * or where we cannot see it. Such a mount lasts as long as its descriptor.
+ */
+import { StasisError } from '../../base/errors.ts';
+import { decodeText } from '../../base/text.ts';
+import { AT, O } from '../../kernel/constants/files.ts';
+import { openFile, tryRead, trySet } from '../../kernel/files.ts';
+import { type FileStatus, followedStatus } from '../../kernel/statx.ts';
+import { arenaPath, describeErrno, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { namesOf } from './sets.ts';
+
+/** fsopen(2) and its companions (linux/mount.h). */
+const CLOEXEC = 1;
+const SET_FLAG = 0;
+const SET_STRING = 1;
+const CMD_CREATE = 6;
+/** The second string of a call, behind the first one. */
+const SECOND = 16 * 1024;
+
+/**
+ * Mounts a hierarchy, named as in /proc/PID/cgroup; a v1 hierarchy that does not exist is made.
+ *
+ * @throws StasisError (conflict) when that is not possible on this machine
+ */
+function mount(hierarchy: string): Fd {
+  try {
+    using context = new Fd(syscall('fsopen', arenaPath(hierarchy === '' ? 'cgroup2' : 'cgroup'), CLOEXEC));
+    for (const name of hierarchy === '' ? [] : namesOf(hierarchy)) {
+      if (name.startsWith('name=')) {
+        const value = arenaPath(name.slice('name='.length), SECOND);
+        syscall('fsconfig', context.number, SET_STRING, arenaPath('name'), value);
+      } else {
+        syscall('fsconfig', context.number, SET_FLAG, arenaPath(name));
+      }
+    }
+    syscall('fsconfig', context.number, CMD_CREATE);
+    return new Fd(syscall('fsmount', context.number, CLOEXEC));
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    throw new StasisError({
+      kind: 'conflict',
+      resource: label(hierarchy, ''),
+      reason: `this hierarchy is not to be had here: ${error.reason}`,
+      remedy: LEAVE_ALONE,
+      cause: error,
+    });
+  }
+}
+
+/** What helps against everything that goes wrong with cgroups. */
+export const LEAVE_ALONE = '--manage-cgroups=ignore leaves cgroups alone';
+
+/** A cgroup as people are told of it. */
+export function label(hierarchy: string, path: string): string {
+  return `cgroup ${hierarchy === '' ? 'v2' : hierarchy}${path === '' ? '' : `:${path}`}`;
+}
+
+/** A mounted hierarchy. Paths are absolute within it. */
+class Hierarchy implements Disposable {
+  readonly name: string;
+  readonly #mount: Fd;
+
+  constructor(name: string) {
+    this.name = name;
+    this.#mount = mount(name);
+  }
+
+  /** A path that leads to a cgroup or a control file. */
+  at(path: string, file = ''): string {
+    return `/proc/self/fd/${this.#mount.number}${path}${file === '' ? '' : `/${file}`}`;
+  }
+
+  /** Undefined if there is no such cgroup or control file. */
+  status(path: string, file?: string): FileStatus | undefined {
+    return followedStatus(this.at(path, file));
+  }
+
+  /** The content of a control file. @throws SyscallError */
+  read(path: string, file: string): string {
+    using fd = openFile(this.at(path, file), O.RDONLY);
+    let bytes = new Uint8Array(4096);
+    for (let length = 0; ; ) {
+      const got = tryRead(fd.number, bytes.subarray(length));
+      if (got < 0) throw new SyscallError('read', -got, { resource: `${label(this.name, path)}/${file}` });
+      length += got;
+      if (length < bytes.length) return decodeText(bytes.subarray(0, length));
+      const more = new Uint8Array(2 * length);
+      more.set(bytes);
+      bytes = more;
+    }
+  }
+
+  /** Writes to a control file; 0, or -errno. */
+  write(path: string, file: string, text: string): number {
+    return trySet(this.at(path, file), text);
+  }
+
+  /** @throws StasisError when the kernel makes no such cgroup */
+  make(path: string): void {
+    const result = trySyscall('mkdirat', AT.FDCWD, arenaPath(this.at(path)), 0o755);
+    if (result < 0) throw refused(this.name, path, 'cannot be made', -result);
+  }
+
+  /** Owner and mode of a cgroup or control file. @throws StasisError */
+  own(path: string, file: string, uid: number, gid: number, mode: number): void {
+    const target = this.at(path, file);
+    let result = trySyscall('fchownat', AT.FDCWD, arenaPath(target), uid, gid, 0);
+    if (result === 0) result = trySyscall('fchmodat', AT.FDCWD, arenaPath(target), mode & 0o7777);
+    if (result < 0) throw refused(this.name, path, `cannot have the owner ${uid}:${gid} and its mode`, -result);
+  }
+
+  remove(path: string): void {
+    const result = trySyscall('unlinkat', AT.FDCWD, arenaPath(this.at(path)), AT.REMOVEDIR);
+    if (result < 0) throw refused(this.name, path, 'cannot be removed', -result);
+  }
+
+  [Symbol.dispose](): void {
+    this.#mount[Symbol.dispose]();
+  }
+}
+
+export type { Hierarchy };
+
+/** Something the kernel does not do to a cgroup. */
+export function refused(hierarchy: string, path: string, what: string, errno: number): StasisError {
+  return new StasisError({
+    kind: 'conflict',
+    resource: label(hierarchy, path),
+    reason: `${what}: ${describeErrno(errno)}`,
+    remedy: LEAVE_ALONE,
+  });
+}
+
+/** Hierarchies in use, each mounted when first asked for. */
+export class Hierarchies implements Disposable {
+  readonly #mounted = new Map<string, Hierarchy>();
+
+  /** @throws StasisError (conflict) when it cannot be mounted */
+  get(name: string): Hierarchy {
+    const known = this.#mounted.get(name);
+    if (known) return known;
+    const hierarchy = new Hierarchy(name);
+    this.#mounted.set(name, hierarchy);
+    return hierarchy;
+  }
+
+  [Symbol.dispose](): void {
+    for (const hierarchy of this.#mounted.values()) hierarchy[Symbol.dispose]();
+    this.#mounted.clear();
+  }
+}
+
+/** Works on one hierarchy when the ones in use may have been let go: to undo something. */
+export function withHierarchy(name: string, work: (hierarchy: Hierarchy) => void): void {
+  using hierarchy = new Hierarchy(name);
+  work(hierarchy);
+}
