@@ -35,8 +35,15 @@ function statusObstacles(task: SeenTask): StasisError[] {
   if (status.tracerPid !== 0 && status.tracerPid !== process.pid) {
     found.push(obstacle(task, `tracer ${status.tracerPid}`, 'the task is being traced', 'detach gdb or strace first'));
   }
+  if (isNarrow(task.pid)) found.push(obstacle(task, undefined, '32-bit programs are not carried yet'));
   if (status.coreDumping) found.push(obstacle(task, undefined, 'the task is dumping core'));
   return found;
+}
+
+/** The auxiliary vector of a 32-bit program has words of 32 bits: the first value stands where an empty half would. */
+function isNarrow(pid: number): boolean {
+  const bytes = readProcIfAny(pid, 'auxv');
+  return bytes !== undefined && bytes.length >= 8 && Buffer.from(bytes).readUInt32LE(4) !== 0;
 }
 
 function relatives(task: SeenTask): StasisError[] {

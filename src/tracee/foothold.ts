@@ -12,6 +12,7 @@ import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
 import type { Cave, Registers } from './arch/arch.ts';
+import { requireFit } from './fitness.ts';
 import { findGap } from './gap.ts';
 import { forceRead, forceWrite, openMemory } from './memory.ts';
 import { AREA } from './program.ts';
@@ -73,6 +74,7 @@ export class Foothold implements Disposable {
    * @throws StasisError if there is no place for the cave, or the task may map no more memory; it is unharmed then
    */
   static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[]): Foothold {
+    requireFit(tracee);
     const mem = openMemory(tracee.pid);
     try {
       const foothold = new Foothold(tracee, mem, maps);

@@ -20,6 +20,7 @@ export const PTRACE = {
   SETSIGMASK: 0x420b,
   SECCOMP_GET_FILTER: 0x420c,
   GET_RSEQ_CONFIGURATION: 0x420f,
+  GET_SYSCALL_USER_DISPATCH_CONFIG: 0x4211,
 } as const;
 
 /** PTRACE_O_*: a syscall stop must be told from SIGTRAP, and dead tracer's 0x85 is no valid signal to be left with. */
@@ -146,6 +147,12 @@ export function getRseq(pid: number): { pointer: bigint; size: number; signature
     signature: arenaView.getUint32(12, true),
     flags: arenaView.getUint32(16, true),
   };
+}
+
+/** Whether the task catches its own system calls (prctl(PR_SET_SYSCALL_USER_DISPATCH)); not told before 6.4. */
+export function getSyscallDispatch(pid: number): boolean {
+  const got = tryPtrace(PTRACE.GET_SYSCALL_USER_DISPATCH_CONFIG, pid, 32, arenaAddress);
+  return got >= 0 && arenaView.getBigUint64(0, true) !== 0n; // struct ptrace_sud_config: mode, selector, offset, len
 }
 
 /** The error for a task that ended while we worked on it. */

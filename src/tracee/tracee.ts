@@ -147,11 +147,16 @@ export class Tracee implements Disposable {
     return pt.endedError(this.pid, stop);
   }
 
-  /** General registers. */
+  /** General registers. @throws StasisError for a task that runs 32-bit code: the kernel gives fewer and narrower ones */
   getRegisters(): Registers {
     const registers = new BigUint64Array(this.arch.registerCount);
-    pt.getRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer));
-    return registers;
+    const length = pt.getRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer));
+    if (length === registers.byteLength) return registers;
+    throw new StasisError({
+      kind: 'unsupported',
+      task: { pid: this.pid },
+      reason: '32-bit programs are not carried yet',
+    });
   }
 
   /** Replaces the general registers. */
