@@ -7,7 +7,7 @@
  */
 
 import { checksum, checksumOf } from '../base/checksum.ts';
-import { encodeText } from '../base/text.ts';
+import { decodeText, encodeText } from '../base/text.ts';
 import type { Disk } from './disk.ts';
 import { ImageError } from './error.ts';
 
@@ -91,7 +91,7 @@ export function readManifest(bytes: Uint8Array): Manifest {
 
 function parsed(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return JSON.parse(decodeText(bytes));
   } catch {
     throw damaged();
   }
