@@ -23,6 +23,8 @@ const CLONE_VFORK = 0x4000;
 const CLONE_PARENT = 0x8000;
 const SIGCHLD = 17;
 const SIGTRAP = 5;
+const WALL = 0x4000_0000;
+const RLIMIT_NOFILE = 7;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 /** What a seed is to become. */
@@ -67,14 +69,17 @@ export class Seed implements Disposable {
     // The child moves its end there while it still needs the descriptors it has from us.
     const socketTarget = Math.max(wish.highestFd, executable.number, ours.number, theirs.number) + 1;
     const { elf, callAt } = arch.seed(socketTarget);
+    let pid: number | undefined;
     try {
+      requireDescriptors(socketTarget + 1);
       syscall('write', executable.number, addressOf(elf), elf.byteLength);
-      const pid = spawn(wish, { executable: executable.number, socket: theirs.number, socketTarget });
+      pid = spawn(wish, { executable: executable.number, socket: theirs.number, socketTarget });
       const tracee = Tracee.attach(pid, PTRACE_O_EXITKILL);
       tracee.stop();
       return new Seed(tracee, ours, socketTarget, callAt, area);
     } catch (error) {
       ours[Symbol.dispose]();
+      if (pid !== undefined) bury(pid);
       throw error;
     } finally {
       theirs[Symbol.dispose]();
@@ -101,10 +106,32 @@ export class Seed implements Disposable {
   /** Kills and buries the task. Harmless when it is gone already. */
   [Symbol.dispose](): void {
     this.socket[Symbol.dispose]();
-    trySyscall('kill', this.tracee.pid, 9);
-    trySyscall('wait4', this.tracee.pid, arenaAddress, 0x4000_0000, 0);
+    bury(this.tracee.pid);
     this.tracee.forget();
   }
+}
+
+/** Kills a seed, and takes its PID out of use. */
+function bury(pid: number): void {
+  trySyscall('kill', pid, 9);
+  trySyscall('wait4', pid, arenaAddress, WALL, 0);
+}
+
+/** The seed has our limit: its descriptors must fit. @throws StasisError kind 'permission' if it cannot be raised */
+function requireDescriptors(count: number): void {
+  syscall('prlimit64', 0, RLIMIT_NOFILE, 0, arenaAddress);
+  const [soft, hard] = [arenaView.getBigUint64(0, true), arenaView.getBigUint64(8, true)];
+  const wanted = BigInt(count);
+  if (soft >= wanted) return;
+  arenaView.setBigUint64(0, wanted, true);
+  arenaView.setBigUint64(8, hard > wanted ? hard : wanted, true);
+  if (trySyscall('prlimit64', 0, RLIMIT_NOFILE, arenaAddress, 0) === 0) return;
+  throw new StasisError({
+    kind: 'permission',
+    resource: 'RLIMIT_NOFILE',
+    reason: `${count} descriptors are needed, and no more than ${hard} are allowed`,
+    remedy: `start Stasis with a higher limit (ulimit -n ${count})`,
+  });
 }
 
 function socketPair(): [Fd, Fd] {
