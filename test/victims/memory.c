@@ -153,6 +153,10 @@ int main(int argc, char **argv) {
   p = block("named", 2, 1, rw, anon, -1, 0);
   prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, 2 * PAGE, "victim: a name");
 
+  /* Sealed (6.10): its protection can never be changed again. */
+  unsigned char *sealed = block("sealed", 2, 3, rw, anon, -1, 0);
+  bool is_sealed = syscall(462, sealed, 2 * PAGE, 0) == 0;
+
   /* Low, and far too large to be there. */
   check(mmap((void *)0x7000000, 2 * PAGE, rw, anon | MAP_FIXED_NOREPLACE, -1, 0) == (void *)0x7000000);
   blocks[block_count++] = (Block){"low", (void *)0x7000000, 2, 99, 2, false};
@@ -206,6 +210,7 @@ int main(int argc, char **argv) {
     check(!readable(guarded) && !readable(guarded + PAGE), "the guard pages guard no more");
     check(readable(guarded - 1) && readable(guarded + 2 * PAGE));
   }
+  if (is_sealed) check(mprotect(sealed, PAGE, PROT_READ) == -1 && errno == EPERM, "the seal is broken");
   check(vast[123ull << 27] == 0x1234567890abcdef && !touched(vast) && !touched(&vast[(123ull << 27) + 1024]));
 
   check(differs_known(private + PAGE, PAGE, 901) < 0, "changed page of a private mapping");

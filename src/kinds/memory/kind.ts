@@ -113,17 +113,20 @@ function endOf(range: PageRange | undefined): number {
   return range ? range.start + range.length : 0;
 }
 
-/** Names given with PR_SET_VMA_ANON_NAME and mappings locked on fault: CRIU's image has no place for them. */
+/** Names given with PR_SET_VMA_ANON_NAME, mappings locked on fault, sealed ones: CRIU's image has no place for them. */
 function extraOf(vmas: readonly ProcVma[]): Json {
   const names: Record<string, string> = {};
   const lockedOnFault: string[] = [];
+  const sealed: string[] = [];
   for (const vma of vmas) {
     const name = vmaName(vma.name);
     if (name.kind === 'anon') names[hex(vma.start)] = name.label;
     if (vma.vmFlags?.has('lf')) lockedOnFault.push(hex(vma.start));
+    // The kernel seals its own pages itself, where it does.
+    if (vma.vmFlags?.has('sl') && vma.name !== '[vdso]' && !isVvar(vma.name)) sealed.push(hex(vma.start));
   }
-  const empty = Object.keys(names).length === 0 && lockedOnFault.length === 0;
-  return empty ? null : { names, lockedOnFault };
+  const empty = Object.keys(names).length === 0 && lockedOnFault.length === 0 && sealed.length === 0;
+  return empty ? null : { names, lockedOnFault, sealed };
 }
 
 /** CRIU refuses more words than its own AT_VECTOR_SIZE; newer kernels give more, but the rest is zeros. */

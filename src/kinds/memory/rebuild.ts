@@ -36,6 +36,7 @@ export function rebuildMemory(task: RestoreTask): void {
     task.batch.call('madvise', Number(guard.start), Number(guard.end - guard.start), MADV.GUARD_INSTALL);
   }
   nameAnonymous(task);
+  seal(task, mappings);
   setMap(task, descriptors.exe);
   closeAll(task.seed, task.batch);
 }
@@ -119,11 +120,18 @@ function finish(task: RestoreTask, { start, length, entry, filled }: Mapping): v
 }
 
 /** What extra state there is of this kind, defensively: the file may come from elsewhere. */
-function extraOf(task: RestoreTask): { names: Record<string, unknown>; lockedOnFault: readonly unknown[] } {
+function extraOf(task: RestoreTask): MemoryExtra {
   const extra = task.extra.memory;
-  if (extra === null || typeof extra !== 'object' || Array.isArray(extra)) return { names: {}, lockedOnFault: [] };
-  const { names, lockedOnFault } = extra as { names?: Record<string, unknown>; lockedOnFault?: unknown[] };
-  return { names: names ?? {}, lockedOnFault: lockedOnFault ?? [] };
+  const known = extra !== null && typeof extra === 'object' && !Array.isArray(extra);
+  const { names, lockedOnFault, sealed } = (known ? extra : {}) as Partial<MemoryExtra>;
+  const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+  return { names: names ?? {}, lockedOnFault: list(lockedOnFault), sealed: list(sealed) };
+}
+
+interface MemoryExtra {
+  readonly names: Record<string, unknown>;
+  readonly lockedOnFault: readonly unknown[];
+  readonly sealed: readonly unknown[];
 }
 
 function lockFlags(task: RestoreTask, start: number): number {
@@ -139,6 +147,15 @@ function nameAnonymous(task: RestoreTask): void {
     const length = Number(vma.end - vma.start);
     // Kernels without CONFIG_ANON_VMA_NAME refuse; a name is not worth failing for.
     program.attempt('prctl', PR.SET_VMA, PR_SET_VMA_ANON_NAME, Number(vma.start), length, program.data(cstring(name)));
+  }
+}
+
+/** Seals what was sealed (6.10), now that nothing of it is to be changed any more. */
+function seal(task: RestoreTask, mappings: readonly Mapping[]): void {
+  const { sealed } = extraOf(task);
+  if (sealed.length === 0) return;
+  for (const { start, length } of mappings) {
+    if (sealed.includes(start.toString(16))) task.batch.call('mseal', start, length, 0);
   }
 }
 
