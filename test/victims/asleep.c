@@ -67,7 +67,14 @@ int main(int argc, char **argv) {
   began = now_ms(CLOCK_MONOTONIC);
   errno = 0;
   if (IS("nanosleep")) {
-    check(nanosleep(&sleep_time, &left) == 0, "rest %ld.%09ld", (long)left.tv_sec, left.tv_nsec);
+    /* glibc's nanosleep() is clock_nanosleep(). */
+    check(syscall(SYS_nanosleep, &sleep_time, &left) == 0, "rest %ld.%09ld", (long)left.tv_sec, left.tv_nsec);
+    timed(began, true);
+  } else if (IS("nanosleep-without-rest")) {
+    check(syscall(SYS_nanosleep, &sleep_time, 0) == 0);
+    timed(began, true);
+  } else if (IS("clock_nanosleep-without-rest")) {
+    check(clock_nanosleep(CLOCK_BOOTTIME, 0, &sleep_time, 0) == 0);
     timed(began, true);
   } else if (IS("clock_nanosleep")) {
     check(clock_nanosleep(CLOCK_BOOTTIME, 0, &sleep_time, &left) == 0);

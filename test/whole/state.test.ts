@@ -17,8 +17,10 @@ victimSuite('files', [{ victim: 'files' }]);
 const timed = [
   ...[
     'nanosleep',
+    'nanosleep-without-rest',
     'clock_nanosleep',
     'clock_nanosleep-realtime',
+    'clock_nanosleep-without-rest',
     'clock_nanosleep-absolute',
     'poll',
     'ppoll',
@@ -28,7 +30,9 @@ const timed = [
 ];
 const untimed = ['futex-forever', 'poll-forever', 'pause', 'sigsuspend', 'ppoll-forever'];
 
+const ways = ['restore', 'running', 'cycles', 'again'] as const;
+
 victimSuite('sleeping calls', [
-  ...timed.map((call) => ({ victim: 'asleep', args: [call] })),
-  ...untimed.map((call) => ({ victim: 'asleep', args: [call], signal: 'SIGUSR1' as const })),
+  ...timed.map((call) => ({ victim: 'asleep', args: [call], ways })),
+  ...untimed.map((call) => ({ victim: 'asleep', args: [call], signal: 'SIGUSR1' as const, ways })),
 ]);

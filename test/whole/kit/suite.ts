@@ -27,8 +27,11 @@ export interface Row {
   readonly limitMs?: number;
 }
 
-/** `restore`: dump and restore; `running`: dump --leave-running; `cycles`: three times dump and restore. */
-export type Way = 'restore' | 'running' | 'cycles';
+/**
+ * `restore`: dump and restore; `running`: dump --leave-running; `cycles`: three times dump and restore; `again`: dump
+ * --leave-running, then dump and restore.
+ */
+export type Way = 'restore' | 'running' | 'cycles' | 'again';
 const WAYS: readonly Way[] = ['restore', 'running', 'cycles'];
 
 /** Declares the tests of a table. */
@@ -53,8 +56,9 @@ async function through(row: Row, way: Way): Promise<void> {
   await goOn();
   const before = await victim.settled();
   for (let cycle = 0; cycle < (way === 'cycles' ? 3 : 1); cycle++) {
-    if (way === 'running') await victim.dump(['--leave-running', ...(row.dump ?? [])]);
-    else await victim.cycle({ dump: row.dump ?? [], restore: row.restore ?? [] });
+    if (way === 'running' || way === 'again') await victim.dump(['--leave-running', ...(row.dump ?? [])]);
+    if (way === 'again') await goOn();
+    if (way !== 'running') await victim.cycle({ dump: row.dump ?? [], restore: row.restore ?? [] });
     expect(await lastingDifferences(before, victim, row.ignore)).toEqual([]);
     await goOn();
   }
