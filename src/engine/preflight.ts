@@ -1,9 +1,11 @@
 /** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
 import { StasisError } from '../base/errors.ts';
+import { KCMP } from '../kernel/constants/files.ts';
 import { namesIn } from '../kernel/files.ts';
 import { parseNsLink } from '../kernel/proc/namespaces.ts';
 import { readProcIfAny, readProcLink } from '../kernel/proc/read.ts';
 import { parseChildren } from '../kernel/proc/values.ts';
+import { trySyscall } from '../kernel/syscall.ts';
 import type { SeenTask } from '../kinds/contract.ts';
 import { taskKinds } from '../kinds/registry.ts';
 import { kindOf, unknownFile } from './file-table.ts';
@@ -56,7 +58,25 @@ function relatives(task: SeenTask): StasisError[] {
     const list = children.slice(0, 5).join(', ') + (children.length > 5 ? ', …' : '');
     found.push(obstacle(task, `child ${list}`, 'process trees (children) are not carried yet'));
   }
+  const common = sharedWithParent(task);
+  if (common.length > 0) {
+    const reason = `its ${common.join(' and ')} ${common.length > 1 ? 'are' : 'is'} shared with its parent (vfork, clone)`;
+    found.push(obstacle(task, `parent ${task.stat.ppid}`, reason));
+  }
   return found;
+}
+
+/** What clone(2) can leave in common. */
+const COMMON = [
+  ['memory', KCMP.VM],
+  ['descriptor table', KCMP.FILES],
+  ['working directory', KCMP.FS],
+] as const;
+
+/** What a task has in common with its parent, which would be torn apart. Nothing is told of parents we may not trace. */
+function sharedWithParent({ pid, stat }: SeenTask): string[] {
+  if (stat.ppid === 0) return [];
+  return COMMON.filter(([, type]) => trySyscall('kcmp', pid, stat.ppid, type, 0, 0) === 0).map(([name]) => name);
 }
 
 /** Children of all threads. */

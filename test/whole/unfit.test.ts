@@ -73,3 +73,11 @@ function narrowProgram(): Uint8Array {
   image.write('READY\n', 0x308);
   return image;
 }
+
+test('a process that shares its memory with its parent', async () => {
+  using victim = await Victim.run([helperBinary('common')]);
+  const child = /child (\d+)/.exec(victim.output())?.[1] ?? '';
+  const { status, stdout } = await stasis(['check', '-t', child]);
+  expect(stdout).toContain('memory and descriptor table are shared with its parent');
+  expect(status).toBe(1);
+});
