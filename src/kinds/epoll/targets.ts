@@ -25,6 +25,7 @@ export function resolveTargets(
   targets: readonly EpollTarget[],
   candidates: readonly Candidate[],
 ): (number | undefined)[] {
+  if (targets.length === 0) return []; // there may be as many instances as descriptors
   const byFd = new Map(candidates.map((candidate) => [candidate.fd, candidate]));
   const orders = ordersOf(targets);
   return targets.map((target, i) => {
