@@ -98,7 +98,10 @@ const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
     else draft.extMountMap.push(pair(given, ':'));
   },
   cgroupRoot: (draft, _to, given) => {
-    draft.cgroupRoot.push(text(given).includes(':') ? pair(given, ':') : { key: undefined, value: text(given) });
+    // Cgroup v2 goes by an empty name.
+    const [, key, value = ''] = /^(?:([^:]*):)?(.*)$/s.exec(text(given)) ?? [];
+    if (value === '') throw wrong(given, 'names a path in the hierarchy');
+    draft.cgroupRoot.push({ key, value });
   },
   vethPair: (draft, _to, given) => {
     draft.vethPair.push(pair(given, '='));

@@ -225,8 +225,8 @@ describe('what is not built yet', () => {
     'restore --lsm-profile apparmor:x',
     'restore --stream',
     'restore -M auto',
-    'restore --cgroup-root /x',
-    'restore --cgroup-root cpu:/x',
+    'restore --cgroup-yard /x',
+    'dump -t1 --cgroup-props x',
   ];
   test.each(unbuilt)('%s is refused by name', (line) => {
     const error = refusal(line);

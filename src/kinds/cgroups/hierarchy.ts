@@ -5,9 +5,9 @@
 import { StasisError } from '../../base/errors.ts';
 import { decodeText } from '../../base/text.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
-import { openFile, tryRead, trySet } from '../../kernel/files.ts';
+import { namesIn, tryOpen, tryRead, trySet } from '../../kernel/files.ts';
 import { type FileStatus, followedStatus } from '../../kernel/statx.ts';
-import { arenaPath, describeErrno, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { namesOf } from './sets.ts';
 
 /** fsopen(2) and its companions (linux/mount.h). */
@@ -76,12 +76,28 @@ class Hierarchy implements Disposable {
     return followedStatus(this.at(path, file));
   }
 
-  /** The content of a control file. @throws SyscallError */
-  read(path: string, file: string): string {
-    using fd = openFile(this.at(path, file), O.RDONLY);
+  /** What is in a cgroup; nothing if it has just been removed: others may do that at any time. */
+  names(path: string): string[] {
+    try {
+      return namesIn(this.at(path));
+    } catch (error) {
+      if (error instanceof SyscallError && isGone(error.errno)) return [];
+      throw error;
+    }
+  }
+
+  /** The content of a control file; undefined if it is gone or has none. @throws SyscallError */
+  read(path: string, file: string): string | undefined {
+    const opened = tryOpen(this.at(path, file), O.RDONLY);
+    if (opened < 0) {
+      if (isGone(-opened)) return undefined;
+      throw new SyscallError('openat', -opened, { resource: `${label(this.name, path)}/${file}` });
+    }
+    using fd = new Fd(opened);
     let bytes = new Uint8Array(4096);
     for (let length = 0; ; ) {
       const got = tryRead(fd.number, bytes.subarray(length));
+      if (got < 0 && isGone(-got)) return undefined;
       if (got < 0) throw new SyscallError('read', -got, { resource: `${label(this.name, path)}/${file}` });
       length += got;
       if (length < bytes.length) return decodeText(bytes.subarray(0, length));
@@ -121,6 +137,11 @@ class Hierarchy implements Disposable {
 }
 
 export type { Hierarchy };
+
+/** The cgroup has been removed, or the control file means nothing in this kernel. */
+function isGone(errno: number): boolean {
+  return errno === ERRNO.ENOENT || errno === ERRNO.ENODEV || errno === ERRNO.EOPNOTSUPP;
+}
 
 /** Something the kernel does not do to a cgroup. */
 export function refused(hierarchy: string, path: string, what: string, errno: number): StasisError {

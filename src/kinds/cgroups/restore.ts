@@ -89,7 +89,7 @@ class SavedCgroups {
   /** Moves the task into one of its places; back again if the restore fails, so that the place can be removed. */
   move(task: RestoreTask, { name, path: saved }: Member): void {
     const path = pathOf(saved);
-    const own = this.#own.find((member) => member.name === name)?.path ?? '/';
+    const own = this.#ownPath(name);
     if (path === own) return;
     const pid = String(task.pid);
     this.#context.undo(() => withHierarchy(name, (hierarchy) => void hierarchy.write(own, 'cgroup.procs', pid)));
@@ -105,14 +105,18 @@ class SavedCgroups {
     }
   }
 
-  /** Where every task is in its root, a hierarchy that cannot be had is no loss. */
+  #ownPath(hierarchy: string): string {
+    return this.#own.find(({ name }) => name === hierarchy)?.path ?? '/';
+  }
+
+  /** Where every task is to be where we are, a hierarchy that cannot be had is no loss. */
   #mounted(controller: CgControllerEntry): Hierarchy | undefined {
     try {
       return this.#hierarchies.get(controller.cnames.join(','));
     } catch (error) {
       const places = this.image.sets.flatMap(({ ctls }) => ctls.filter(({ name }) => isOf(controller, name)));
-      if (!(error instanceof StasisError) || places.some(({ path }) => path !== '/')) throw error;
-      logWarn('cgroups', `${error.message}; all tasks were in its root`);
+      if (!(error instanceof StasisError) || places.some(({ name, path }) => path !== this.#ownPath(name))) throw error;
+      logWarn('cgroups', `${error.message}; the tasks are in the right cgroup of it already`);
       return undefined;
     }
   }
@@ -160,8 +164,8 @@ class SavedCgroups {
     logInfo(`${label(hierarchy.name, path)} is made`);
     // A new v1 cpuset has nothing, and no task can enter it, nor can one below it have more.
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
-      if (!hierarchy.name.split(',').includes('cpuset') || hierarchy.read(path, file).trim() !== '') continue;
-      hierarchy.write(path, file, hierarchy.read(above === '' ? '/' : above, file));
+      if (!hierarchy.name.split(',').includes('cpuset') || hierarchy.read(path, file)?.trim() !== '') continue;
+      hierarchy.write(path, file, hierarchy.read(above === '' ? '/' : above, file) ?? '');
     }
   }
 
@@ -183,7 +187,7 @@ class SavedCgroups {
     }
     this.#permit(hierarchy, path, name, perms, status, existed);
     if (isTaskList(name)) return;
-    const current = savedValue(name, hierarchy.read(path, name));
+    const current = savedValue(name, hierarchy.read(path, name) ?? '');
     if (existed && current !== value) {
       this.#context.undo(() =>
         withHierarchy(hierarchy.name, (again) => {

@@ -4,7 +4,6 @@ import { logWarn } from '../../base/log.ts';
 import { Images } from '../../images/kinds.ts';
 import type { CgControllerEntry, CgroupDirEntry, CgroupPropEntry, CgSetEntry } from '../../images/schema/cgroup.ts';
 import { S_IF } from '../../kernel/constants/files.ts';
-import { namesIn } from '../../kernel/files.ts';
 import { type CgroupMembership, parseCgroup } from '../../kernel/proc/cgroup.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import type { CarryOptions, DumpContext, DumpTask } from '../contract.ts';
@@ -66,7 +65,8 @@ class SavedCgroups {
       const root = rootFor(namesOf(name), this.#options.cgroupRoot);
       const top = root ?? pathOf(path);
       if (controller.dirs.some((dir) => below(top, pathOf(dir.dir_name)) !== undefined)) continue;
-      const hierarchy = hierarchies.get(name);
+      const hierarchy = reach(hierarchies, name);
+      if (!hierarchy) continue;
       const dir = describe(hierarchy, controller.cnames, top, top.slice(1));
       if (!dir) throw missing(name, top);
       if (dir.threaded) controller.is_threaded = true;
@@ -80,6 +80,17 @@ class SavedCgroups {
     const made = newController(name);
     this.#controllers.push(made);
     return made;
+  }
+}
+
+/** A hierarchy that cannot be mounted is left undescribed: its cgroups have to be there at the restore. */
+function reach(hierarchies: Hierarchies, name: string): Hierarchy | undefined {
+  try {
+    return hierarchies.get(name);
+  } catch (error) {
+    if (!(error instanceof StasisError)) throw error;
+    logWarn('cgroups', `${error.message}: its cgroups are not saved`);
+    return undefined;
   }
 }
 
@@ -109,7 +120,7 @@ function describe(
   let threaded = properties.some((p) => p.name === 'tasks' || (p.name === 'cgroup.type' && p.value === 'threaded'));
   const children: CgroupDirEntry[] = [];
   // The links of a directory tell how many are in it, and most cgroups have none.
-  for (const child of status.nlink > 2 ? namesIn(hierarchy.at(path)) : []) {
+  for (const child of status.nlink > 2 ? hierarchy.names(path) : []) {
     const below = path === '/' ? `/${child}` : `${path}/${child}`;
     if (((hierarchy.status(below)?.mode ?? 0) & S_IF.MT) !== S_IF.DIR) continue;
     const found = describe(hierarchy, names, below, child);
@@ -125,6 +136,7 @@ function describe(
 function property(hierarchy: Hierarchy, path: string, name: string): CgroupPropEntry | undefined {
   const status = hierarchy.status(path, name);
   if (!status) return undefined;
-  const value = isTaskList(name) ? '' : savedValue(name, hierarchy.read(path, name));
-  return { name, value, perms: { mode: status.mode, uid: status.uid, gid: status.gid } };
+  const content = isTaskList(name) ? '' : hierarchy.read(path, name);
+  if (content === undefined) return undefined;
+  return { name, value: savedValue(name, content), perms: { mode: status.mode, uid: status.uid, gid: status.gid } };
 }
