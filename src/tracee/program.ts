@@ -88,10 +88,10 @@ export class Program {
     return this.#add(nr, args, FLAG_TOLERATE);
   }
 
-  /** Adds cpuid(leaf, subleaf); answers the address of eax, ebx, ecx, edx. */
-  cpuid(leaf: number, subleaf: number): number {
+  /** Adds cpuid(leaf, subleaf), skipped where `allowed` is 0; answers the address of eax, ebx, ecx, edx. */
+  cpuid(leaf: number, subleaf: number, allowed: Argument): number {
     const out = this.space(16);
-    this.#add(0, [leaf, subleaf, out], FLAG_CPUID);
+    this.#add(0, [leaf, subleaf, out, allowed], FLAG_CPUID);
     return out;
   }
 

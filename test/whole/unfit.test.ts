@@ -74,6 +74,17 @@ function narrowProgram(): Uint8Array {
   return image;
 }
 
+test('a program for which cpuid faults', async () => {
+  using victim = await Victim.run([helperBinary('faulting')]);
+  if (victim.output().includes('SKIP')) return;
+  const images = join(victim.dir, 'unfit');
+  mkdirSync(images);
+  const { status, stderr } = await stasis(['dump', '-t', String(victim.pid), '-D', images], { limitMs: 10_000 });
+  expect(stderr).toContain('may not execute the instruction cpuid');
+  expect(status).toBe(1);
+  await goesOn(victim);
+}, 30_000);
+
 test('a process that shares its memory with its parent', async () => {
   using victim = await Victim.run([helperBinary('common')]);
   const child = /child (\d+)/.exec(victim.output())?.[1] ?? '';

@@ -11,13 +11,16 @@ import { capturePermission, makeRoom, rebuildPermission } from './tiles.ts';
 import { CARRIED, COMPONENTS, enabledFeatures, fromFpregs, toFpregs, usedFeatures, type XsaveLayout } from './xsave.ts';
 
 const EINTR = 4n;
-/** Segment selectors of a 32-bit program. */
-const USER32_CS = 0x23n;
+/** Whether the instruction cpuid may be executed: it faults in a process that asked for that (4.12, arch_prctl(2)). */
+const ARCH_GET_CPUID = 0x1011;
+const CPUID_FAULTS = 'the process may not execute the instruction cpuid (arch_prctl, ARCH_SET_CPUID)';
 
-/** cpuid(0xD, n) for every component of interest, as calls of a program. */
+/** cpuid(0xD, n) for every component of interest, as calls of a program. Its reader throws if the task may not ask. */
 function askLayout(program: Program): () => XsaveLayout {
-  const asked = COMPONENTS.map(({ number }) => ({ number, at: program.cpuid(0xd, number) }));
+  const allowed = program.attempt('arch_prctl', ARCH_GET_CPUID);
+  const asked = COMPONENTS.map(({ number }) => ({ number, at: program.cpuid(0xd, number, allowed) }));
   return () => {
+    if (program.result(allowed) === 0) throw new StasisError({ kind: 'unsupported', reason: CPUID_FAULTS });
     const layout = new Map<number, { offset: number; size: number }>();
     for (const { number, at } of asked) {
       const view = program.view(at, 16);
@@ -28,15 +31,7 @@ function askLayout(program: Program): () => XsaveLayout {
   };
 }
 
-function obstaclesOf(task: DumpTask): void {
-  const cs = task.registers[task.tracee.arch.registerNames.indexOf('cs')];
-  if (cs === USER32_CS) {
-    throw new StasisError({ kind: 'unsupported', task: task.ref, reason: '32-bit programs are not carried yet' });
-  }
-}
-
 function capture(task: DumpTask, program: Program): () => void {
-  obstaclesOf(task);
   const layout = askLayout(program);
   const state = task.tracee.getExtendedState();
   const more = usedFeatures(state) & ~CARRIED;
@@ -119,7 +114,7 @@ export function finalRegisters(task: RestoreTask, call?: { nr: number; result: n
 function rebuild(task: RestoreTask): void {
   const info = task.core.thread_info;
   if (!info) return;
-  const layout = askLayout(task.batch.reserve(COMPONENTS.length, 256));
+  const layout = askLayout(task.batch.reserve(COMPONENTS.length + 1, 256));
   task.batch.after(() => {
     const { tracee } = task.seed;
     const template = tracee.getExtendedState();

@@ -122,7 +122,8 @@ const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])
 /**
  * The interpreter of programs. r15 points to the entry: u32 number, u32 flags, six arguments, one result (64 bytes).
  * Number -1 ends the program; so does a failure, unless flag 0x40 tolerates it. Flag 0x80 is the one entry that is no
- * system call: cpuid(leaf, subleaf), its four registers stored at the third argument.
+ * system call: cpuid(leaf, subleaf), its four registers stored at the third argument,
+ * unless the fourth is 0.
  * Uses no stack and no register but the syscall's own, rbx and r15; never touches the floating-point state.
  */
 function programCode(end: ProgramEnd): Uint8Array {
@@ -151,6 +152,7 @@ function programCode(end: ProgramEnd): Uint8Array {
   code.raw(0x49, 0x83, 0xc7, 0x40); // add r15, 64
   code.raw(0xe9).backNear(loop);
   cpuid();
+  code.raw(0x4d, 0x85, 0xd2, 0x0f, 0x84).backNear(next); // test r10, r10; jz next
   code.raw(0x49, 0x89, 0xd0, 0x89, 0xf8, 0x89, 0xf1); // mov r8, rdx; mov eax, edi; mov ecx, esi
   code.raw(0x0f, 0xa2); // cpuid
   code.raw(0x41, 0x89, 0x00, 0x41, 0x89, 0x58, 0x04); // mov [r8], eax; mov [r8+4], ebx
