@@ -1,13 +1,23 @@
 /** Seeing a task from outside, with its descriptors borrowed. Nothing of the task is touched. */
-import type { TaskRef } from '../base/errors.ts';
+import { StasisError, type TaskRef } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
 import { namesIn } from '../kernel/files.ts';
 import { parseFdHead } from '../kernel/proc/fdinfo.ts';
-import { readProc, readProcLink } from '../kernel/proc/read.ts';
+import { readProc, readProcIfAny, readProcLink } from '../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
-import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import {
+  arena,
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  ERRNO,
+  Fd,
+  SyscallError,
+  syscall,
+  trySyscall,
+} from '../kernel/syscall.ts';
 import type { CarryOptions, FileFacts, OpenFile, SeenTask } from '../kinds/contract.ts';
 
 const AT_EMPTY_PATH = 0x1000;
@@ -31,6 +41,11 @@ export class Observation implements SeenTask, Disposable {
     this.stat = parseStat(readProc(pid, 'stat'));
     this.ref = { pid, comm: this.stat.comm };
     this.status = parseStatus(readProc(pid, 'status'));
+    const { tgid } = this.status;
+    if (tgid !== pid) {
+      const reason = `this is a thread of process ${tgid}`;
+      throw new StasisError({ kind: 'usage', task: this.ref, reason, remedy: `name the process: -t ${tgid}` });
+    }
     this.vmas = parseSmaps(readProc(pid, 'smaps'));
     this.fds = borrowAll(pid, this.ref);
   }
@@ -64,13 +79,19 @@ function borrowAll(pid: number, task: TaskRef): OpenFile[] {
   const files: OpenFile[] = [];
   for (const fd of numbers) {
     const local = trySyscall('pidfd_getfd', pidfd.number, fd, 0);
-    if (local >= 0) files.push(describe(task, fd, local));
+    if (local === -ERRNO.EBADF) continue;
+    if (local < 0) throw new SyscallError('pidfd_getfd', -local, { task, resource: `fd ${fd}` });
+    const file = describe(task, fd, local);
+    if (file) files.push(file);
+    else trySyscall('close', local);
   }
   return files;
 }
 
-function describe(task: TaskRef, fd: number, local: number): OpenFile {
-  const info = readProc(task.pid, `fdinfo/${fd}`).slice();
+/** Undefined if a running task has closed the descriptor meanwhile. */
+function describe(task: TaskRef, fd: number, local: number): OpenFile | undefined {
+  const info = readProcIfAny(task.pid, `fdinfo/${fd}`)?.slice();
+  if (!info) return undefined;
   const { pos, flags } = parseFdHead(info);
   return {
     task,

@@ -1,5 +1,6 @@
 /** Open files that are more than a path: what reports events, pipes, terminals. */
 import { describe, test } from 'bun:test';
+import { helperBinary } from './kit/compile.ts';
 import { victimSuite } from './kit/suite.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
@@ -22,3 +23,8 @@ describe('events', () => {
     await victim.verdict();
   });
 });
+
+test('descriptors that come and go while they are looked at', async () => {
+  using victim = await Victim.run([helperBinary('busy')]);
+  for (let i = 0; i < 15; i++) await victim.dump(['--leave-running']);
+}, 30_000);
