@@ -81,6 +81,8 @@ class SavedCgroups {
   /** Makes what is missing. @throws StasisError when the mode does not allow that, or the kernel does not */
   makeDirectories(): void {
     for (const controller of this.image.controllers) {
+      // Most hierarchies have nothing to be made, and are not needed: mounting one that is not there would make it.
+      if (controller.dirs.every((dir) => pathOf(dir.dir_name) === '/' && dir.children.length === 0)) continue;
       const hierarchy = this.#mounted(controller);
       for (const dir of hierarchy ? controller.dirs : []) this.#directory(hierarchy as Hierarchy, '/', dir);
     }
