@@ -11,7 +11,7 @@
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
-import type { Cave, Registers } from './arch/arch.ts';
+import { CAVE_MARK, type Cave, type Registers } from './arch/arch.ts';
 import { requireFit } from './fitness.ts';
 import { findGap } from './gap.ts';
 import { forceRead, forceWrite, openMemory } from './memory.ts';
@@ -53,7 +53,7 @@ export class Foothold implements Disposable {
     this.#registers = tracee.getRegisters();
     this.#mask = getSignalMask(tracee.pid);
     this.bellSignal = chooseBell(tracee.pid);
-    this.#caveAt = findCave(tracee.pid, mem, maps);
+    this.#caveAt = findCave(tracee, mem, maps);
     const area = findGap(maps, AREA.length);
     this.bellActionAt = area + AREA.length - 64;
     this.#cave = tracee.arch.cave({
@@ -199,21 +199,37 @@ function chooseBell(pid: number): number {
   return bell;
 }
 
-/** The zero tail of the vdso or, failing that, of another private executable mapping. */
-function findCave(pid: number, mem: Fd, maps: readonly Mapping[]): number {
+/**
+ * The zero tail of the vdso or, failing that, of another private executable mapping. A cave that a tracer of ours died
+ * in is there still, and serves again; but not while the task is walking out of it.
+ */
+function findCave(tracee: Tracee, mem: Fd, maps: readonly Mapping[]): number {
   const executable = maps.filter((m) => (m.prot & 4) !== 0 && !m.shared && m.name !== '[vsyscall]');
   const candidates = [
     ...executable.filter((m) => m.name === '[vdso]'),
     ...executable.filter((m) => m.name !== '[vdso]'),
   ];
+  const pc = Number(tracee.arch.pc(tracee.getRegisters()));
   const tail = new Uint8Array(CAVE_SIZE);
   for (const mapping of candidates) {
     const at = mapping.end - CAVE_SIZE;
-    if (at >= mapping.start && forceRead(mem, at, tail) === CAVE_SIZE && tail.every((byte) => byte === 0)) return at;
+    if (at < mapping.start || forceRead(mem, at, tail) !== CAVE_SIZE) continue;
+    const isOurs = CAVE_MARK.every((byte, i) => tail[i] === byte);
+    if (isOurs && pc >= at && pc < mapping.end) throw walkingOut(tracee.pid);
+    if (isOurs || tail.every((byte) => byte === 0)) return at;
   }
   throw new StasisError({
     kind: 'unsupported',
-    task: { pid },
+    task: { pid: tracee.pid },
     reason: 'no executable mapping has room for the code that lets Stasis in and out',
+  });
+}
+
+function walkingOut(pid: number): StasisError {
+  return new StasisError({
+    kind: 'conflict',
+    task: { pid },
+    reason: 'the task is about to leave the code of a Stasis that was killed a moment ago',
+    remedy: 'try again',
   });
 }

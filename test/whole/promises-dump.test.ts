@@ -20,6 +20,8 @@ describe('SIGKILL to Stasis', () => {
         await stasisKilled(victim.dumpLine(['--leave-running']), moment);
         await stillItself(victim, before, `killed after ${moment.toFixed(1)} of ${span.toFixed(1)} ms`);
       }
+      // What is left of those that died inside must not be in the way of the next.
+      await stasisOk(victim.dumpLine(['--leave-running']));
       await victim.verdict();
     },
     LONG,

@@ -23,6 +23,9 @@ export interface CavePlan {
   readonly mask: bigint;
 }
 
+/** What a cave begins with, so that one left behind is known: "STASIS", and the version of what follows. */
+export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 1] as const;
+
 /** Machine code for the cave, and the places where it is entered: `unmap` is `leave` without the signal action. */
 export interface Cave {
   readonly code: Uint8Array;

@@ -1,6 +1,14 @@
 /** x86-64: registers, and every byte of machine code Stasis brings into a task. */
 import { NR_X86_64 as NR } from '../../kernel/nr-x86-64.ts';
-import type { Arch, Cave, CavePlan, ProgramEnd, Registers, SpawnPlan } from './arch.ts';
+import {
+  type Arch,
+  CAVE_MARK,
+  type Cave,
+  type CavePlan,
+  type ProgramEnd,
+  type Registers,
+  type SpawnPlan,
+} from './arch.ts';
 import { CodeWriter } from './assemble.ts';
 
 /** struct user_regs_struct, word by word; the names are those of the core image. */
@@ -191,7 +199,7 @@ const RESTORED: readonly (readonly [register: number, opcode: readonly [number, 
  */
 function cave(plan: CavePlan): Cave {
   const dataAt = plan.address;
-  const code = new CodeWriter(dataAt);
+  const code = new CodeWriter(dataAt).raw(...CAVE_MARK);
   const blockAll = code.here;
   code.imm64(~(1n << BigInt(plan.bell - 1)));
   const ownMask = code.here;
