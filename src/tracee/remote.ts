@@ -3,8 +3,16 @@ import { addressOf } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import type { Registers } from './arch/arch.ts';
 import { AREA, Program, Ref } from './program.ts';
-import { PTRACE, ptrace, type Stop } from './ptrace.ts';
+import { getSiginfo, PTRACE, ptrace, type Stop } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
+
+const SIGTRAP = 5;
+/** Sent by tgkill(2), as the code at the end of a program does. */
+const SI_TKILL = -6;
+
+function siCode(info: Uint8Array): number {
+  return new DataView(info.buffer, info.byteOffset).getInt32(8, true);
+}
 
 /** A task that executes programs for us. */
 export class Remote {
@@ -16,7 +24,11 @@ export class Remote {
   readonly #endSignal: number;
   /** The end of the running program has been seen, its results not fetched. */
   #over = false;
-  readonly #isEnd = (stop: Stop): boolean => stop.kind === 'signal' && stop.signal === this.#endSignal;
+  readonly #isEnd = (stop: Stop): boolean => {
+    if (stop.kind !== 'signal' || stop.signal !== this.#endSignal) return false;
+    // Others may send the task the bell's signal: theirs is held back like any other.
+    return stop.signal === SIGTRAP || siCode(getSiginfo(this.tracee.pid)) === SI_TKILL;
+  };
 
   constructor(tracee: Tracee, area: number, base: Registers, endSignal: number) {
     this.tracee = tracee;
