@@ -10,8 +10,11 @@ const SIGTRAP = 5;
 /** Sent by tgkill(2), as the code at the end of a program does. */
 const SI_TKILL = -6;
 
-function siCode(info: Uint8Array): number {
-  return new DataView(info.buffer, info.byteOffset).getInt32(8, true);
+/** Where RLIMIT_SIGPENDING leaves no room for it, the siginfo is lost: then all of it is 0, the sender as well. */
+function mayBeOurs(info: Uint8Array): boolean {
+  const view = new DataView(info.buffer, info.byteOffset);
+  const code = view.getInt32(8, true);
+  return code === SI_TKILL || (code === 0 && view.getInt32(16, true) === 0);
 }
 
 /** A task that executes programs for us. */
@@ -27,7 +30,7 @@ export class Remote {
   readonly #isEnd = (stop: Stop): boolean => {
     if (stop.kind !== 'signal' || stop.signal !== this.#endSignal) return false;
     // Others may send the task the bell's signal: theirs is held back like any other.
-    return stop.signal === SIGTRAP || siCode(getSiginfo(this.tracee.pid)) === SI_TKILL;
+    return stop.signal === SIGTRAP || mayBeOurs(getSiginfo(this.tracee.pid));
   };
 
   constructor(tracee: Tracee, area: number, base: Registers, endSignal: number) {
