@@ -182,6 +182,11 @@ function readError(pid: number, address: number, got: number): StasisError {
     kind: got === -ERRNO.ESRCH ? 'gone' : 'kernel',
     task: pid ? { pid } : undefined,
     resource: `memory at 0x${address.toString(16)}`,
-    reason: got < 0 ? `cannot be read: ${describeErrno(got)}` : `only ${got} bytes could be read`,
+    reason:
+      got === -ERRNO.ESRCH
+        ? 'the task was killed while Stasis saved it'
+        : got < 0
+          ? `cannot be read: ${describeErrno(got)}`
+          : `only ${got} bytes could be read`,
   });
 }

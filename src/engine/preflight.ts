@@ -14,6 +14,7 @@ const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup']
 
 /** All obstacles of one task. */
 export function obstaclesOf(task: SeenTask): StasisError[] {
+  if (!task.status.hasMemory) return statusObstacles(task);
   return [
     ...statusObstacles(task),
     ...relatives(task),

@@ -6,7 +6,7 @@ import { UndoStack } from '../base/undo.ts';
 import { ImageSet } from '../images/image-set.ts';
 import { O } from '../kernel/constants/files.ts';
 import { disk } from '../kernel/disk.ts';
-import { trySyscall } from '../kernel/syscall.ts';
+import { syscall, trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/contract.ts';
 import { fileKinds, finalRegisters, remakeInterruptedCall, taskKinds } from '../kinds/registry.ts';
 import { Batch } from '../tracee/batch.ts';
@@ -131,7 +131,7 @@ function go(task: RestoreTask, options: RestoreOptions): void {
   setSignalMask(task.pid, task.core.thread_core?.blk_sigset ?? task.core.tc?.blk_sigset ?? 0n);
   tracee.setRegisters(finalRegisters(task, call));
   const stop = options.leaveStopped ? 19 : task.core.tc?.task_state === 6 ? (task.core.tc.stop_signo ?? 19) : 0;
-  if (stop !== 0) trySyscall('kill', task.pid, stop);
+  if (stop !== 0) syscall('kill', task.pid, stop);
   tracee.setFree();
 }
 

@@ -1,5 +1,7 @@
 /** A seized task: stopped, readable, resumable, and let go when its scope ends. */
 import { StasisError } from '../base/errors.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { parseStatus } from '../kernel/proc/status.ts';
 import { ERRNO, trySyscall } from '../kernel/syscall.ts';
 import type { Arch, Registers } from './arch/arch.ts';
 import { thisArch } from './arch/index.ts';
@@ -225,6 +227,9 @@ function isFault(info: Uint8Array): boolean {
 function seizeError(pid: number, errno: number): StasisError {
   if (errno === ERRNO.ESRCH) {
     return new StasisError({ kind: 'gone', task: { pid }, reason: 'no such process' });
+  }
+  if (!parseStatus(readProc(pid, 'status')).hasMemory) {
+    return new StasisError({ kind: 'unsupported', task: { pid }, reason: 'it is a zombie or a kernel thread' });
   }
   return new StasisError({
     kind: 'permission',

@@ -48,7 +48,9 @@ describe('reading /proc', () => {
 
   test('a zombie is there, its memory is not', async () => {
     // The child of the shell ends; `exec` leaves a parent that never waits for it.
-    const parent = spawn('sh', ['-c', '(sleep 0.1; exit 3) & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const parent = spawn('sh', ['-c', '(sleep 0.1; exit 3) & echo $!; exec sleep 20'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     try {
       const [text] = (await once(parent.stdout, 'data')) as [Buffer];
       const zombie = Number(text.toString());

@@ -28,6 +28,7 @@ function whyNot(vma: ProcVma): string | undefined {
   const name = vmaName(vma.name);
   if (flags?.has('um') || flags?.has('uw') || flags?.has('ui')) return 'it is watched by a userfaultfd';
   if (flags?.has('ss')) return 'shadow stacks are not carried yet';
+  if (vma.protectionKey) return `its protection key (${vma.protectionKey}) is not carried yet`;
   switch (name.kind) {
     case 'sysv':
       return 'SysV shared memory is not carried yet';
