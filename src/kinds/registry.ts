@@ -25,7 +25,7 @@ import { regular } from './regular/kind.ts';
 import { restart } from './restart/kind.ts';
 import { robustList } from './robust-list/kind.ts';
 import { rseq } from './rseq/kind.ts';
-import { scheduling } from './scheduling/kind.ts';
+import { deadline, scheduling } from './scheduling/kind.ts';
 import { session } from './session/kind.ts';
 import { signalfdKind } from './signalfd/kind.ts';
 import { signals, signalTrap } from './signals/kind.ts';
@@ -56,6 +56,7 @@ export const taskKinds: readonly TaskKind[] = [
   credentials,
   // The end of a remote program is a trap, so nothing may run after this.
   signalTrap,
+  deadline,
 ];
 
 /** Kinds of open files; the first that recognises a descriptor has it. */

@@ -1,6 +1,7 @@
 /** Scheduling: policy, priority, niceness; and beyond CRIU deadlines, slices, clamps, CPU affinity and I/O priority. */
 import { logWarn } from '../../base/log.ts';
 import { IOPRIO, SCHED, SCHED_FLAG } from '../../kernel/constants/tasks.ts';
+import { addressOf } from '../../kernel/ffi.ts';
 import { SchedAttr } from '../../kernel/layouts/tasks.ts';
 import { readSystem } from '../../kernel/proc/read.ts';
 import { arena, arenaAddress, describeErrno, syscall, trySyscall } from '../../kernel/syscall.ts';
@@ -99,8 +100,35 @@ function warnIfRefused(task: RestoreTask, what: string, result: Ref): void {
 }
 
 function rebuildPolicy(task: RestoreTask, extra: Extra): void {
+  const nice = task.core.thread_core?.sched_nice ?? 0;
+  const attr = policyOf(task, extra);
+  if (!attr) return;
+  const program = task.batch.reserve(2, ATTR_SIZE);
+  program.call('setpriority', 0, 0, nice);
+  if (!hasDeadline(task, extra)) program.call('sched_setattr', 0, program.data(attr), 0);
+}
+
+function hasDeadline(task: RestoreTask, extra: Extra): boolean {
+  const policy = (task.core.thread_core?.sched_policy ?? 0) & ~SCHED.RESET_ON_FORK;
+  return policy === SCHED.DEADLINE && extra.deadline !== undefined;
+}
+
+/**
+ * Deadlines are set from outside, when nothing more is done in the task's name: what our calls take would count against
+ * its runtime, and with SCHED_FLAG_DL_OVERRUN the kernel would send it SIGXCPU for that.
+ */
+function rebuildDeadline(task: RestoreTask): void {
+  const extra = (task.extra.scheduling ?? {}) as Extra;
+  const attr = hasDeadline(task, extra) && policyOf(task, extra);
+  if (!attr) return;
+  task.batch.flush();
+  syscall('sched_setattr', task.pid, addressOf(attr), 0);
+}
+
+/** struct sched_attr, if the image tells of a policy. */
+function policyOf(task: RestoreTask, extra: Extra): Uint8Array | undefined {
   const thread = task.core.thread_core;
-  if (thread?.sched_policy === undefined) return;
+  if (thread?.sched_policy === undefined) return undefined;
   const nice = thread.sched_nice ?? 0;
   let policy = thread.sched_policy & ~SCHED.RESET_ON_FORK;
   if (policy === SCHED.DEADLINE && extra.deadline === undefined) {
@@ -109,7 +137,7 @@ function rebuildPolicy(task: RestoreTask, extra: Extra): void {
   }
   const clamps = extra.utilMin === undefined ? 0 : SCHED_FLAG.UTIL_CLAMP_MIN | SCHED_FLAG.UTIL_CLAMP_MAX;
   const reset = thread.sched_policy & SCHED.RESET_ON_FORK ? SCHED_FLAG.RESET_ON_FORK : 0;
-  const attr = SchedAttr.encode({
+  return SchedAttr.encode({
     size: ATTR_SIZE,
     policy,
     flags: BigInt((extra.flags ?? 0) | clamps | reset),
@@ -121,10 +149,10 @@ function rebuildPolicy(task: RestoreTask, extra: Extra): void {
     utilMin: extra.utilMin ?? 0,
     utilMax: extra.utilMax ?? 0,
   });
-  const program = task.batch.reserve(2, ATTR_SIZE);
-  program.call('setpriority', 0, 0, nice);
-  program.call('sched_setattr', 0, program.data(attr), 0);
 }
 
 /** Scheduling. In phase `creds`, before the credentials: a task of low priority is slow to be rebuilt. */
 export const scheduling: TaskKind = { name: 'scheduling', capture, rebuild: { creds: rebuild } };
+
+/** The deadline policy, last of all. */
+export const deadline: TaskKind = { name: 'deadline', rebuild: { last: rebuildDeadline } };
