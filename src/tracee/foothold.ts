@@ -93,22 +93,8 @@ export class Foothold implements Disposable {
     // First the registers, then the mask: were we to die between the two, the cave would put both back.
     this.#tracee.setRegisters(arch.jump(this.#registers, this.#cave.enter));
     setSignalMask(pid, ~(1n << BigInt(this.bellSignal - 1)));
-    let mapped = false;
-    try {
-      this.#step('rt_sigprocmask');
-      this.#step('mmap');
-      mapped = true;
-      this.#step('mprotect');
-      this.#step('rt_sigaction');
-      this.#step('rt_sigaction');
-    } catch (error) {
-      // The bell's action is the last thing changed, so it is as it was.
-      this.#quietly(() => {
-        if (mapped) this.#unmap();
-        this.#restore();
-      });
-      throw error;
-    }
+    // If anything fails here, the task is let go where it is: from every point of the cave it walks out by itself.
+    for (const call of ['rt_sigprocmask', 'mmap', 'mprotect', 'rt_sigaction', 'rt_sigaction']) this.#step(call);
     this.#open = true;
     const code = arch.programCode({
       kind: 'bell',
@@ -151,11 +137,6 @@ export class Foothold implements Disposable {
       this.#step('munmap');
       this.#restore();
     });
-  }
-
-  #unmap(): void {
-    this.#tracee.setRegisters(this.#tracee.arch.jump(this.#registers, this.#cave.unmap));
-    this.#step('munmap');
   }
 
   /**

@@ -26,12 +26,11 @@ export interface CavePlan {
 /** What a cave begins with, so that one left behind is known: "STASIS", and the version of what follows. */
 export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 1] as const;
 
-/** Machine code for the cave, and the places where it is entered: `unmap` is `leave` without the signal action. */
+/** Machine code for the cave, and the two places where it is entered. */
 export interface Cave {
   readonly code: Uint8Array;
   readonly enter: number;
   readonly leave: number;
-  readonly unmap: number;
 }
 
 /** How a program's code page ends: what happens after the last call. */

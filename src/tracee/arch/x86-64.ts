@@ -246,7 +246,6 @@ function cave(plan: CavePlan): Cave {
   sigaction(ignore, 0);
   const leave = code.here;
   sigaction(plan.oldAction, 0);
-  const unmap = code.here;
   notWritable();
   notSaved();
   call(code, NR.munmap, (c) => {
@@ -258,7 +257,7 @@ function cave(plan: CavePlan): Cave {
   const back = restarted(plan.registers);
   for (const [register, opcode] of RESTORED) code.raw(...opcode).imm64(word(back, register));
   jumpTo(code, word(back, IP));
-  return { code: code.bytes(), enter, leave, unmap };
+  return { code: code.bytes(), enter, leave };
 }
 
 /** Lowest address a program may be mapped at by default (vm.mmap_min_addr). */
