@@ -16,7 +16,6 @@ const started = performance.now();
 let level: LogLevel = 2;
 let sink: Sink | undefined;
 let early: { readonly at: number; readonly text: string }[] = [];
-let firstError: string | undefined;
 
 /** Sets how much is logged. */
 export function setLogLevel(wanted: LogLevel): void {
@@ -35,11 +34,6 @@ export function setLogSink(next: Sink): void {
   early = [];
 }
 
-/** The first error line logged, as RPC reports it in `cr_errmsg`. */
-export function firstErrorLine(): string | undefined {
-  return firstError;
-}
-
 function emit(text: string): void {
   const at = performance.now() - started;
   if (sink) sink(lineOf(at, text));
@@ -53,7 +47,6 @@ function lineOf(at: number, text: string): string {
 
 /** Logs an error; `at` is the file it comes from, as `dump.ts`. */
 export function logError(at: string, message: string): void {
-  firstError ??= message;
   if (logs(1)) emit(`Error (${at}): ${message}`);
 }
 

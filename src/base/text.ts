@@ -79,9 +79,3 @@ export function cstring(text: string): Uint8Array {
   out.set(body);
   return out;
 }
-
-/** The text up to the first NUL (or the end) of a fixed-size field. */
-export function textUntilNul(bytes: Uint8Array, start = 0): string {
-  const end = bytes.indexOf(0, start);
-  return decodeText(bytes.subarray(start, end < 0 ? bytes.length : end));
-}

@@ -18,6 +18,3 @@ const table = TABLES[process.arch];
 
 /** The table in force. On an architecture without one every number is -1, so that calls fail with ENOSYS. */
 export const NR: SyscallTable = table ?? new Proxy(NR_X86_64, { get: () => -1 });
-
-/** Whether Stasis knows this machine's architecture. */
-export const architectureKnown = table !== undefined;

@@ -95,7 +95,6 @@ export class Foothold implements Disposable {
     setSignalMask(pid, ~(1n << BigInt(this.bellSignal - 1)));
     // If anything fails here, the task is let go where it is: from every point of the cave it walks out by itself.
     for (const call of ['rt_sigprocmask', 'mmap', 'mprotect', 'rt_sigaction', 'rt_sigaction']) this.#step(call);
-    this.#open = true;
     const code = arch.programCode({
       kind: 'bell',
       tgid,
@@ -103,12 +102,8 @@ export class Foothold implements Disposable {
       signal: this.bellSignal,
       leave: this.#cave.leave,
     });
-    try {
-      forceWrite(this.#mem, this.remote.area, code);
-    } catch (error) {
-      this[Symbol.dispose]();
-      throw error;
-    }
+    forceWrite(this.#mem, this.remote.area, code);
+    this.#open = true;
   }
 
   /** One system call of the cave: to its entry, to its exit. */

@@ -1,32 +1,10 @@
 /** ptrace(2) and wait4(2), as far as they are used: one function a request, plain numbers in and out. */
 import { StasisError } from '../base/errors.ts';
+import { PTRACE, PTRACE_O } from '../kernel/constants/ptrace.ts';
 import { addressOf, type Word } from '../kernel/ffi.ts';
 import { arena, arenaAddress, arenaView, ERRNO, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
-/** Requests and options (include/uapi/linux/ptrace.h). */
-export const PTRACE = {
-  CONT: 7,
-  DETACH: 17,
-  SYSCALL: 24,
-  SETOPTIONS: 0x4200,
-  GETEVENTMSG: 0x4201,
-  GETSIGINFO: 0x4202,
-  GETREGSET: 0x4204,
-  SETREGSET: 0x4205,
-  SEIZE: 0x4206,
-  INTERRUPT: 0x4207,
-  PEEKSIGINFO: 0x4209,
-  GETSIGMASK: 0x420a,
-  SETSIGMASK: 0x420b,
-  SECCOMP_GET_FILTER: 0x420c,
-  GET_RSEQ_CONFIGURATION: 0x420f,
-  GET_SYSCALL_USER_DISPATCH_CONFIG: 0x4211,
-} as const;
-
-/** PTRACE_O_*: a syscall stop must be told from SIGTRAP, and dead tracer's 0x85 is no valid signal to be left with. */
-export const PTRACE_O_TRACESYSGOOD = 1;
-/** Kills the tracee when its tracer ends, however it ends. */
-export const PTRACE_O_EXITKILL = 1 << 20;
+export { PTRACE, PTRACE_O };
 
 const PTRACE_EVENT_STOP = 128;
 const SIGTRAP = 5;

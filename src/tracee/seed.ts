@@ -14,7 +14,7 @@ import type { Registers, SpawnPlan } from './arch/arch.ts';
 import { thisArch } from './arch/index.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import { AREA } from './program.ts';
-import { PTRACE, PTRACE_O_EXITKILL } from './ptrace.ts';
+import { PTRACE, PTRACE_O } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import { Tracee } from './tracee.ts';
 
@@ -74,7 +74,7 @@ export class Seed implements Disposable {
       requireDescriptors(socketTarget + 1);
       syscall('write', executable.number, addressOf(elf), elf.byteLength);
       pid = spawn(wish, { executable: executable.number, socket: theirs.number, socketTarget });
-      const tracee = Tracee.attach(pid, PTRACE_O_EXITKILL);
+      const tracee = Tracee.attach(pid, PTRACE_O.EXITKILL);
       tracee.stop();
       return new Seed(tracee, ours, socketTarget, callAt, area);
     } catch (error) {

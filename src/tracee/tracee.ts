@@ -34,7 +34,7 @@ export class Tracee implements Disposable {
    * @throws StasisError kind 'gone', 'permission' or 'conflict' (somebody else traces it)
    */
   static attach(pid: number, options: number): Tracee {
-    const result = pt.tryPtrace(pt.PTRACE.SEIZE, pid, 0, options | pt.PTRACE_O_TRACESYSGOOD);
+    const result = pt.tryPtrace(pt.PTRACE.SEIZE, pid, 0, options | pt.PTRACE_O.TRACESYSGOOD);
     if (result < 0) throw seizeError(pid, -result);
     return new Tracee(pid);
   }

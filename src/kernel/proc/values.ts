@@ -83,8 +83,3 @@ export function parseUptime(bytes: Uint8Array): number {
   if (!Number.isFinite(seconds)) throw malformed('/proc/uptime', latin1(bytes));
   return seconds;
 }
-
-/** `/proc/sys/kernel/random/boot_id`: a UUID that is another after each boot. */
-export function parseBootId(bytes: Uint8Array): string {
-  return latin1(bytes).trim();
-}
