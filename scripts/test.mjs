@@ -16,6 +16,9 @@ const PROGRAMS = {
   bc: ['bc'],
   bash: ['bash'],
   strace: ['strace'],
+  xz: ['xz-utils'],
+  'stress-ng': ['stress-ng'],
+  java: ['default-jre-headless'],
 };
 
 const started = Date.now();
