@@ -48,7 +48,7 @@ __attribute__((unused)) static int victim_out_fd = 1;
 
 /* One line to stdout, in one write. */
 __attribute__((unused, format(printf, 1, 2))) static void victim_say(const char *format, ...) {
-  static char line[1024];
+  char line[1024];
   va_list args;
   va_start(args, format);
   int length = vsnprintf(line, sizeof line - 1, format, args);

@@ -27,7 +27,8 @@ export function helperBinary(name: string): string {
 function compiled(name: string, folder: string): string {
   const source = join(folder, `${name}.c`);
   const binary = join(BINARIES, name);
-  if (changed(binary) > Math.max(changed(source), changed(join(SOURCES, 'victim.h')))) return binary;
+  const headers = ['victim.h', 'family.h'].map((header) => changed(join(SOURCES, header)));
+  if (changed(binary) > Math.max(changed(source), ...headers)) return binary;
   mkdirSync(BINARIES, { recursive: true });
   // Tests may run in several processes: the name appears when the file is whole.
   const fresh = `${binary}.${process.pid}`;

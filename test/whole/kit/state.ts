@@ -41,11 +41,7 @@ export function readState(pid: number): TaskState {
   const base = `/proc/${pid}`;
   for (const name of FILES) state.set(name, readFileSync(`${base}/${name}`, 'latin1'));
   for (const name of LINKS) state.set(name, readlinkSync(`${base}/${name}`, 'latin1'));
-  for (const line of readFileSync(`${base}/status`, 'latin1').split('\n')) {
-    const colon = line.indexOf(':');
-    if (STATUS.includes(line.slice(0, colon)))
-      state.set(`status ${line.slice(0, colon)}`, line.slice(colon + 1).trim());
-  }
+  readStatus(base, state);
   for (const line of readFileSync(`${base}/limits`, 'latin1').split('\n')) {
     const [name = '', soft = '', hard = ''] = line.split(/ {2,}/);
     state.set(`limit ${name}`, `${soft} ${hard}`);
@@ -54,6 +50,31 @@ export function readState(pid: number): TaskState {
   readMaps(base, state);
   readFds(base, state);
   return state;
+}
+
+/** Lines of the status of a thread that all of a process have in common. */
+const COMMON = /^(Tgid|Ngid|Threads|ShdPnd|SigIgn|SigCgt|VmLck|CoreDumping|THP_enabled)$/;
+
+/** Reads the state of one thread of a process: what it does not share with the others. */
+export function readThreadState(pid: number, tid: number): TaskState {
+  const state = new Map<string, string>();
+  const base = `/proc/${pid}/task/${tid}`;
+  readStatus(base, state);
+  for (const key of state.keys()) if (COMMON.test(key.slice('status '.length))) state.delete(key);
+  state.set('comm', readFileSync(`${base}/comm`, 'latin1'));
+  state.set('personality', readFileSync(`${base}/personality`, 'latin1'));
+  state.set('timerslack_ns', readFileSync(`/proc/${tid}/timerslack_ns`, 'latin1'));
+  const stat = parseStat(readFileSync(`${base}/stat`));
+  for (const key of ['nice', 'priority', 'rtPriority', 'policy'] as const) state.set(`stat ${key}`, String(stat[key]));
+  return state;
+}
+
+function readStatus(base: string, state: Map<string, string>): void {
+  for (const line of readFileSync(`${base}/status`, 'latin1').split('\n')) {
+    const colon = line.indexOf(':');
+    if (STATUS.includes(line.slice(0, colon)))
+      state.set(`status ${line.slice(0, colon)}`, line.slice(colon + 1).trim());
+  }
 }
 
 function readStat(base: string, state: Map<string, string>): void {

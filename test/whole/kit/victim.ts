@@ -1,6 +1,6 @@
 /**
- * A program under test: started in a session of its own with its standard descriptors on files, dumped, restored, asked for
- * its verdict, and ended by its process ID whatever happens.
+ * A program under test, alone or with children: started in a session of its own with its standard descriptors on files,
+ * dumped, restored, asked for its verdict, and ended by its process IDs whatever happens.
  */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -16,15 +16,16 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ProcStat, parseStat } from '../../../src/kernel/proc/stat.ts';
 import { trySyscall } from '../../../src/kernel/syscall.ts';
 import { victimBinary } from './compile.ts';
 import { complaint, type Outcome, type RunOptions, stasisOk } from './stasis.ts';
-import { differences, readState, type TaskState } from './state.ts';
+import { differences, type TaskState } from './state.ts';
+import { bearersOf, descendants, environmentOf, readTreeState, statOf } from './tree.ts';
 import { sleep, until } from './until.ts';
 
 const PR_SET_CHILD_SUBREAPER = 36;
 const WNOHANG = 1;
+const SIGKILL = 9;
 
 /**
  * Restored processes become children of this process when Stasis has ended, so that a dead one can be buried at once: PID 1
@@ -61,6 +62,8 @@ export class Victim implements Disposable {
   readonly #startTime: number;
   #ended = false;
   #dumps = 0;
+  /** The process IDs at the latest dump. */
+  #saved: readonly number[] = [];
   /** For how long the task did not exist, at least and at most, in milliseconds. */
   #gone = { lo: 0, hi: 0 };
   #lastDump: Outcome | undefined;
@@ -85,7 +88,7 @@ export class Victim implements Disposable {
     child.on('error', () => {});
     child.unref();
     this.pid = child.pid ?? 0;
-    this.#startTime = this.#stat()?.starttime ?? -1;
+    this.#startTime = statOf(this.pid)?.starttime ?? -1;
     living.add(this);
   }
 
@@ -143,38 +146,36 @@ export class Victim implements Disposable {
 
   /** Whether the process is gone, or a zombie. */
   #over(): boolean {
-    const stat = this.#stat();
+    const stat = statOf(this.pid);
     return stat === undefined || stat.state === 'Z' || stat.state === 'X';
-  }
-
-  #stat(): ProcStat | undefined {
-    try {
-      return parseStat(readFileSync(`/proc/${this.pid}/stat`));
-    } catch {
-      return undefined;
-    }
   }
 
   /** Whether the process is there, is this program, and is no zombie. */
   alive(): boolean {
-    if (this.pid === 0) return false;
-    try {
-      const environment = readFileSync(`/proc/${this.pid}/environ`, 'latin1');
-      return environment.includes(this.#token);
-    } catch {
-      return false;
-    }
+    return this.pid !== 0 && environmentOf(this.pid).includes(this.#token);
   }
 
   /** Whether any process, a zombie too, has the process ID. */
   exists(): boolean {
     // The first one is the runtime's to wait for.
     if (this.#dumps > 0) trySyscall('wait4', this.pid, 0, WNOHANG, 0);
-    return this.#stat() !== undefined;
+    return statOf(this.pid) !== undefined;
+  }
+
+  /** Process IDs of the root and of all others that come from it, zombies as well. */
+  members(): number[] {
+    return [this.pid, ...descendants(this.pid).map(({ pid }) => pid)];
+  }
+
+  /** Which of the process IDs of the latest dump are in use, by zombies too. Orphans are our children: they are buried. */
+  remains(): number[] {
+    const others = this.#saved.filter((pid) => pid !== this.pid);
+    for (const pid of others) trySyscall('wait4', pid, 0, WNOHANG, 0);
+    return [...(this.exists() ? [this.pid] : []), ...others.filter((pid) => statOf(pid) !== undefined)];
   }
 
   state(): TaskState {
-    return readState(this.pid);
+    return readTreeState(this.pid);
   }
 
   /** Waits until its state can be compared: looks some time apart see the same. One look may fall into a signal handler. */
@@ -194,6 +195,7 @@ export class Victim implements Disposable {
   dumpLine(options: readonly string[] = []): string[] {
     this.images = join(this.dir, `images-${++this.#dumps}`);
     mkdirSync(this.images);
+    this.#saved = this.members();
     return ['dump', '-t', String(this.pid), '-D', this.images, '-o', 'dump.log', '-v4', ...options];
   }
 
@@ -212,12 +214,12 @@ export class Victim implements Disposable {
     return outcome;
   }
 
-  /** Waits until the process ID is free again: its parent has to see that it ended. */
+  /** Waits until the process IDs are free again: the parents have to see that they ended. */
   async waitGone(limitMs = 5000): Promise<void> {
     await until(
-      () => (this.exists() ? undefined : true),
+      () => (this.remains().length > 0 ? undefined : true),
       limitMs,
-      () => `process ${this.pid} is still there`,
+      () => `still there: ${this.remains().join(', ')}`,
     );
   }
 
@@ -251,19 +253,20 @@ export class Victim implements Disposable {
     if (said !== 'PASS') throw new Error(said);
   }
 
-  /** Ends the process, if it is still the one we started. */
+  /** Ends the process and all that come from it, if they are still those we started. */
   kill(): void {
+    if (this.pid === 0) return;
     // Before its exec it has not the environment that we know it by.
-    const ours = this.alive() || (this.pid !== 0 && this.#stat()?.starttime === this.#startTime);
-    if (!ours) return;
-    try {
-      process.kill(this.pid, 'SIGKILL');
-    } catch {
-      // It went by itself.
+    if (statOf(this.pid)?.starttime === this.#startTime) killIfThere(this.pid);
+    // One may have had a child while we looked.
+    for (let looks = 0, left = [0]; looks < 500 && left.length > 0; looks++) {
+      left = bearersOf(this.#token);
+      for (const pid of left) killIfThere(pid);
     }
+    this.remains();
   }
 
-  /** Ends the process and removes its directory. */
+  /** Ends the processes and removes the directory. */
   [Symbol.dispose](): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -271,6 +274,10 @@ export class Victim implements Disposable {
     living.delete(this);
     rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+function killIfThere(pid: number): void {
+  trySyscall('kill', pid, SIGKILL);
 }
 
 /** Lets a victim go on for a while. */
