@@ -29,21 +29,26 @@ export class Indirect {
 /** An argument of a remote call. */
 export type Argument = Word | Ref | Indirect;
 
-/** Sizes of the work area: a page of code, then entries, then the heap. */
-export const AREA = { code: 4096, entries: 64 * 1024, heap: 64 * 1024, length: 4096 + 128 * 1024 } as const;
+/**
+ * Sizes of the work area: a page of code, then entries, then the heap. What is left of it at the end no program
+ * touches: a foothold keeps there what its way out needs.
+ */
+export const AREA = { code: 4096, entries: 64 * 1024, heap: 64 * 1024 - 64, length: 4096 + 128 * 1024 } as const;
 
 const ENTRY = 64;
 const MAX_CALLS = AREA.entries / ENTRY - 1;
 const FLAG_TOLERATE = 0x40;
 const FLAG_CPUID = 0x80;
 const END = 0xffff_ffff;
+/** Bytes a program begins with: enough for most, since there is one for each thread of a task. */
+const FIRST = { entries: 2048, heap: 1024 } as const;
 
 export class Program {
   /** Where the area lies in the task. */
   readonly area: number;
-  readonly entries = new Uint8Array(AREA.entries);
-  readonly heap = new Uint8Array(AREA.heap);
-  readonly #view = new DataView(this.entries.buffer);
+  #entries = new Uint8Array(FIRST.entries);
+  #view = new DataView(this.#entries.buffer);
+  #heap = new Uint8Array(FIRST.heap);
   #calls = 0;
   #used = 0;
 
@@ -98,6 +103,10 @@ export class Program {
   #add(nr: number, args: readonly Argument[], flags: number): Ref {
     if (this.#calls >= MAX_CALLS) throw new StasisError({ kind: 'internal', reason: 'remote program too long' });
     const at = this.#calls * ENTRY;
+    if (at + 2 * ENTRY > this.#entries.length) {
+      this.#entries = grown(this.#entries, at + 2 * ENTRY);
+      this.#view = new DataView(this.#entries.buffer);
+    }
     let marks = flags;
     const view = this.#view;
     for (let i = 0; i < args.length; i++) {
@@ -120,7 +129,7 @@ export class Program {
   /** Puts bytes on the heap; answers their address in the task. */
   data(bytes: Uint8Array): number {
     const address = this.space(bytes.byteLength);
-    this.heap.set(bytes, address - this.#heapStart);
+    this.#heap.set(bytes, address - this.#heapStart);
     return address;
   }
 
@@ -130,17 +139,18 @@ export class Program {
     const next = (at + size + 7) & ~7;
     if (next > AREA.heap) throw new StasisError({ kind: 'internal', reason: 'remote program needs too much heap' });
     this.#used = next;
+    if (next > this.#heap.length) this.#heap = grown(this.#heap, next);
     return this.#heapStart + at;
   }
 
   /** The bytes of the entry table that are in use, its end mark included. */
   usedEntries(): Uint8Array {
-    return this.entries.subarray(0, this.#calls * ENTRY + 8);
+    return this.#entries.subarray(0, this.#calls * ENTRY + 8);
   }
 
   /** The bytes of the heap in use. */
   usedHeap(): Uint8Array {
-    return this.heap.subarray(0, this.#used);
+    return this.#heap.subarray(0, this.#used);
   }
 
   /** After the run: a call's result; of one that was allowed to fail perhaps -errno. */
@@ -151,12 +161,12 @@ export class Program {
   /** After the run: heap bytes at a task's address. */
   bytes(address: number, length: number): Uint8Array {
     const at = address - this.#heapStart;
-    return this.heap.subarray(at, at + length);
+    return this.#heap.subarray(at, at + length);
   }
 
   /** After the run: a view of heap bytes. */
   view(address: number, length: number): DataView {
-    return new DataView(this.heap.buffer, address - this.#heapStart, length);
+    return new DataView(this.#heap.buffer, address - this.#heapStart, length);
   }
 
   /** The error for the entry at which the program stopped. `counter` is its address, `errno` positive. */
@@ -167,6 +177,13 @@ export class Program {
     const args = Array.from({ length: 6 }, (_, i) => this.#view.getBigUint64(index * ENTRY + 8 + 8 * i, true));
     return new RemoteCallError(pid, name, index, errno, args);
   }
+}
+
+/** A larger copy, with room for `needed` bytes and more to come. */
+function grown(bytes: Uint8Array<ArrayBuffer>, needed: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(Math.max(needed, 2 * bytes.length));
+  larger.set(bytes);
+  return larger;
 }
 
 /** Most are numbers, and to make a bigint of each would take longer than the rest. */

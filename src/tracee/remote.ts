@@ -90,8 +90,7 @@ export class Remote {
     this.#transfer('process_vm_readv', program);
     const done = (counter - program.start) / 64;
     if (done < program.calls) {
-      const errno = -Number(new DataView(program.entries.buffer).getBigInt64(done * 64 + 56, true));
-      throw program.failure(tracee.pid, counter, errno);
+      throw program.failure(tracee.pid, counter, -program.result(new Ref(done)));
     }
     return program;
   }
