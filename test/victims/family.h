@@ -30,12 +30,13 @@ typedef struct {
   _Atomic int32_t pid;
   _Atomic int32_t stage; /* BORN, SETTLED, DONE */
   int32_t ppid, sid, pgid, death;
-  _Atomic int32_t quiet; /* does not beat: it is stopped, say */
+  _Atomic int32_t quiet; /* does not beat: STOPPING, which READY waits for; or SILENT */
   int32_t spare[7];
 } Member;
 _Static_assert(sizeof(Member) == 64, "the tests know the size");
 
 enum { BORN = 1, SETTLED, DONE };
+enum { STOPPING = 1, SILENT };
 
 typedef struct {
   int32_t count;
@@ -101,7 +102,21 @@ __attribute__((unused)) static void family_born(int member) {
   tell(&family->member[me].stage, BORN);
 }
 
-/* Notes who this process is. The first member says READY when all have done so. */
+/* The field of /proc/PID/stat that tells what the process does: R, S, T, Z…; 0 if it is not there. */
+__attribute__((unused)) static char process_state(pid_t pid) {
+  char path[40], text[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return 0;
+  text[n] = 0;
+  char *at = strrchr(text, ')');
+  return at ? at[2] : 0;
+}
+
+/* Notes who this process is. The first member says READY when all have, and those that will be stopped are. */
 __attribute__((unused)) static void family_settle(void) {
   if (me == 0) {
     for (int i = 1; i < family->count; i++) family_await(i, BORN);
@@ -116,7 +131,12 @@ __attribute__((unused)) static void family_settle(void) {
   tell(&own->stage, SETTLED);
   if (me == 0) {
     for (int i = 1; i < family->count; i++) family_await(i, SETTLED);
+    for (int i = 1; i < family->count; i++)
+      while (family->member[i].quiet == STOPPING && process_state(pid_of(i)) != 'T') victim_nap(1);
+    tell(&family->settle, 2);
     victim_ready();
+  } else if (own->quiet != STOPPING) {
+    await(&family->settle, 2);
   }
 }
 
@@ -156,20 +176,6 @@ __attribute__((unused)) static int children_of_self(pid_t *list, int room) {
   return count;
 }
 
-/* The field of /proc/PID/stat that tells what the process does: R, S, T, Z…; 0 if it is not there. */
-__attribute__((unused)) static char process_state(pid_t pid) {
-  char path[40], text[1024];
-  snprintf(path, sizeof path, "/proc/%d/stat", pid);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  ssize_t n = read(fd, text, sizeof text - 1);
-  close(fd);
-  if (n <= 0) return 0;
-  text[n] = 0;
-  char *at = strrchr(text, ')');
-  return at ? at[2] : 0;
-}
-
 /* All children must end with exit code 0. */
 static void family_bury(void) {
   int status;
@@ -179,7 +185,16 @@ static void family_bury(void) {
   check(why == ECHILD);
 }
 
-/* Verifies until asked, and once more; `last`, if any, is verified at the end only. Then waits for the children and ends. */
+/* This member is content: waits until all are, then for its children, and ends. */
+__attribute__((noreturn)) static void family_part(void) {
+  tell(&family->member[me].stage, DONE);
+  for (int i = 0; i < family->count; i++) family_await(i, DONE);
+  family_bury();
+  if (me == 0) victim_pass();
+  _exit(0);
+}
+
+/* Verifies until asked, and once more; `last`, if any, is verified at the end only. */
 __attribute__((unused, noreturn)) static void family_live_and(void (*verify)(void), void (*last)(void)) {
   family_settle();
   while (!family_asked()) {
@@ -191,12 +206,7 @@ __attribute__((unused, noreturn)) static void family_live_and(void (*verify)(voi
   verify_identity();
   verify();
   if (last) last();
-  tell(&family->member[me].stage, DONE);
-  /* Others may still look at this one. */
-  for (int i = 0; i < family->count; i++) family_await(i, DONE);
-  family_bury();
-  if (me == 0) victim_pass();
-  _exit(0);
+  family_part();
 }
 
 __attribute__((unused, noreturn)) static void family_live(void (*verify)(void)) { family_live_and(verify, 0); }
