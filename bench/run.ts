@@ -1,16 +1,26 @@
 /**
- * Measures dump and restore, of a toy process, 64 MiB and 1 GiB, images on tmpfs; against a `criu` in the same run when there
- * is one.
+ * Measures dump and restore, of one process of several sizes, of many tasks, of many threads and of a family that shares
+ * memory copy-on-write, images on tmpfs; against a `criu` in the same run when there is one.
  *
- *     npm run build && node_modules/.bin/bun bench/run.ts [--criu PATH] [--runs N] [--markdown FILE] [--only toy,64M,1G]
+ *     npm run build && node_modules/.bin/bun bench/run.ts [--criu PATH] [--runs N] [--markdown FILE] [--only toy,1G,tasks100]
  *
  * The two take turns, run for run, and medians of whole commands are shown: from the start of the program to its end.
  * `--markdown` writes the table into a file, between the lines `<!-- bench -->` and `<!-- /bench -->` if it has them.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { syscall, trySyscall } from '../src/kernel/syscall.ts';
 
@@ -22,7 +32,7 @@ const { values: options } = parseArgs({
     criu: { type: 'string' },
     stasis: { type: 'string', default: join(HOUSE, 'dist/stasis') },
     runs: { type: 'string', default: '11' },
-    only: { type: 'string', default: 'toy,64M,1G' },
+    only: { type: 'string' },
     markdown: { type: 'string' },
   },
 });
@@ -36,14 +46,31 @@ interface Tool {
 interface Load {
   readonly name: string;
   readonly title: string;
-  readonly mebibytes: number;
+  /** The program, test/victims/eatmem.c or bench/loads.c, and its arguments. It writes a line when it is ready. */
+  readonly command: readonly [program: 'eatmem' | 'loads', ...args: string[]];
+  /** Of a series that shows growth: its name, and how many there are in this one. */
+  readonly series?: readonly [name: string, count: number];
 }
 
+const HOLD = '1000000';
 const LOADS: readonly Load[] = [
-  { name: 'toy', title: 'toy process', mebibytes: 0 },
-  { name: '64M', title: '64 MiB', mebibytes: 64 },
-  { name: '1G', title: '1 GiB', mebibytes: 1024 },
+  { name: 'toy', title: 'toy process', command: ['eatmem', '0', HOLD] },
+  { name: '64M', title: '64 MiB', command: ['eatmem', '64', HOLD] },
+  { name: '1G', title: '1 GiB', command: ['eatmem', '1024', HOLD] },
+  ...many('tasks'),
+  ...many('threads'),
+  { name: 'prefork', title: '8 workers, 512 MiB copy-on-write', command: ['loads', 'prefork', '512', '8'] },
 ];
+
+/** A series of 10, 100 and 1,000. */
+function many(what: 'tasks' | 'threads'): Load[] {
+  return [10, 100, 1000].map((count) => ({
+    name: `${what}${count}`,
+    title: `${count.toLocaleString('en')} ${what}`,
+    command: ['loads', what, String(count)],
+    series: [what, count],
+  }));
+}
 
 const MEASURES = {
   dump: 'dump',
@@ -56,11 +83,14 @@ type Measure = keyof typeof MEASURES;
 /** Milliseconds, a list for each measure. */
 type Times = Record<Measure, number[]>;
 
+/** What a family uses of the machine's memory, in MiB, before the dump and after the restore. */
+type Use = Record<'before' | 'after', number>;
+
 const memory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 const dir = mkdtempSync(join(memory, 'stasis-bench-'));
 let current = 0;
 process.on('exit', () => {
-  if (current > 0) trySyscall('kill', current, 9);
+  if (current > 0) trySyscall('kill', -current, 9);
   rmSync(dir, { recursive: true, force: true });
 });
 // Restored processes become our children, so that their process IDs are free as soon as they end.
@@ -68,16 +98,17 @@ syscall('prctl', PR_SET_CHILD_SUBREAPER, 1);
 
 const tools: Tool[] = [{ name: 'stasis', path: options.stasis }];
 if (options.criu) tools.push({ name: 'criu', path: options.criu });
-const loads = LOADS.filter((load) => options.only.split(',').includes(load.name));
-const binary = compile();
+const chosen = options.only?.split(',');
+const loads = LOADS.filter((load) => chosen?.includes(load.name) ?? true);
+const binaries = { eatmem: compile('test/victims/eatmem.c'), loads: compile('bench/loads.c') };
 const results = new Map<Load, Map<Tool, Times>>();
+const uses = new Map<Load, Map<Tool, Use>>();
 for (const load of loads) results.set(load, await measure(load, Number(options.runs)));
 report();
 
-function compile(): string {
-  const path = join(dir, 'eatmem');
-  const source = join(HOUSE, 'test/victims/eatmem.c');
-  const gcc = spawnSync('gcc', ['-O2', '-o', path, source], { encoding: 'utf8' });
+function compile(source: string): string {
+  const path = join(dir, basename(source, '.c'));
+  const gcc = spawnSync('gcc', ['-O2', '-pthread', '-o', path, join(HOUSE, source)], { encoding: 'utf8' });
   if (gcc.status !== 0) throw new Error(`gcc: ${gcc.error?.message ?? gcc.stderr}`);
   return path;
 }
@@ -97,24 +128,55 @@ async function measure(load: Load, runs: number): Promise<Map<Tool, Times>> {
   return all;
 }
 
-/** One process: dumped and left running, dumped and ended, restored, ended. */
+/** One family: dumped and left running, dumped and ended, restored, ended. */
 async function cycle(tool: Tool, load: Load): Promise<Record<Measure, number>> {
   const images = join(dir, 'images');
   const child = await start(load);
   const pid = child.pid ?? 0;
   current = pid;
   const ended = new Promise((resolve) => child.on('exit', resolve));
+  const before = memoryUse(pid);
   fresh(images);
   const running = command(tool, ['dump', '-t', String(pid), '-D', images, '-o', 'dump.log', '-R']);
   const frozen = frozenTime(images);
   fresh(images);
   const dump = command(tool, ['dump', '-t', String(pid), '-D', images, '-o', 'dump.log']);
   await ended;
+  bury(pid);
   const restore = command(tool, ['restore', '-D', images, '-o', 'restore.log', '-d']);
-  syscall('kill', pid, 9);
-  syscall('wait4', pid, 0, 0, 0);
+  remember(load, tool, { before, after: memoryUse(pid) });
+  syscall('kill', -pid, 9);
+  bury(pid);
   current = 0;
   return { dump, restore, running, frozen };
+}
+
+/** Waits for the end of all children of a process group: its orphans became ours. */
+function bury(group: number): void {
+  while (trySyscall('wait4', -group, 0, 0, 0) > 0) {}
+}
+
+/** What the processes of a group use of the machine's memory, shared pages shared out (PSS), in MiB. */
+function memoryUse(group: number): number {
+  let kibibytes = 0;
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name) || groupOf(name) !== group) continue;
+    kibibytes += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${name}/smaps_rollup`, 'latin1'))?.[1] ?? 0);
+  }
+  return kibibytes / 1024;
+}
+
+function groupOf(pid: string): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ')[2]);
+  } catch {
+    return 0; // it has ended meanwhile
+  }
+}
+
+function remember(load: Load, tool: Tool, use: Use): void {
+  const byTool = uses.get(load) ?? new Map<Tool, Use>();
+  uses.set(load, byTool.set(tool, use));
 }
 
 /** Starts the process, its output on a file, and waits until it has filled its memory. */
@@ -122,7 +184,8 @@ function start(load: Load): Promise<ChildProcess> {
   const output = join(dir, 'output');
   writeFileSync(output, '');
   const out = openSync(output, 'a');
-  const child = spawn(binary, [String(load.mebibytes), '1000000'], {
+  const [program, ...args] = load.command;
+  const child = spawn(binaries[program], args, {
     cwd: dir,
     detached: true,
     stdio: ['ignore', out, out],
@@ -164,24 +227,68 @@ function median(values: readonly number[]): number {
 }
 
 function report(): void {
+  const text = [...[timesTable(), growthTable(), memoryTable()].filter((table) => table !== ''), conditions()].join(
+    '\n\n',
+  );
+  console.log(text);
+  if (options.markdown) writeMarkdown(options.markdown, `${text}\n`);
+}
+
+function medians(load: Load, key: Measure): number[] {
+  return [...(results.get(load)?.values() ?? [])].map((times) => median(times[key]));
+}
+
+function timesTable(): string {
   const header = ['', '', ...tools.map((tool) => tool.name), ...(tools.length > 1 ? ['ratio'] : [])];
   const rows: string[][] = [];
-  for (const [load, byTool] of results) {
+  for (const load of results.keys()) {
     for (const key of Object.keys(MEASURES) as Measure[]) {
-      const medians = [...byTool.values()].map((times) => median(times[key]));
-      const [ours = Number.NaN, theirs] = medians;
+      const values = medians(load, key);
+      const [ours = Number.NaN, theirs] = values;
       const ratio = theirs === undefined ? [] : [`${(ours / theirs).toFixed(2)} ×`];
-      rows.push([load.title, MEASURES[key], ...medians.map((value) => `${value.toFixed(1)} ms`), ...ratio]);
+      rows.push([load.title, MEASURES[key], ...values.map((value) => `${value.toFixed(1)} ms`), ...ratio]);
     }
   }
+  return table(header, rows);
+}
+
+/** What one more costs, from each load of a series to the next: the same all the way where growth is linear. */
+function growthTable(): string {
+  const rows: string[][] = [];
+  const done = [...results.keys()];
+  for (const [i, load] of done.entries()) {
+    const next = done[i + 1];
+    if (!load.series || !next?.series || load.series[0] !== next.series[0]) continue;
+    const [[what, few], [, many]] = [load.series, next.series];
+    for (const key of ['dump', 'restore'] as const) {
+      const [from, to] = [medians(load, key), medians(next, key)];
+      const each = to.map((value, n) => ((value - (from[n] ?? Number.NaN)) / (many - few)) * 1000);
+      rows.push([`${few} to ${many} ${what}`, MEASURES[key], ...each.map((value) => `${value.toFixed(0)} µs`)]);
+    }
+  }
+  return rows.length === 0 ? '' : table(['one more costs', '', ...tools.map((tool) => tool.name)], rows);
+}
+
+/** Memory in use of families that share it. */
+function memoryTable(): string {
+  const rows: string[][] = [];
+  for (const [load, byTool] of uses) {
+    if (load.name !== 'prefork') continue;
+    for (const when of ['before', 'after'] as const) {
+      const cells = [...byTool.values()].map((use) => `${use[when].toFixed(0)} MiB`);
+      rows.push([load.title, when === 'before' ? 'before the dump' : 'after the restore', ...cells]);
+    }
+  }
+  return rows.length === 0 ? '' : table(['memory in use', '', ...tools.map((tool) => tool.name)], rows);
+}
+
+/** A table in Markdown. */
+function table(header: readonly string[], rows: readonly string[][]): string {
   const widths = header.map((name, i) => Math.max(name.length, ...rows.map((row) => row[i]?.length ?? 0)));
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`;
   const rule = line(widths.map((width) => '-'.repeat(width)));
-  const table = [line(header), rule, ...rows.map(line)].join('\n');
-  const text = `${table}\n\n${conditions()}\n`;
-  console.log(text);
-  if (options.markdown) writeMarkdown(options.markdown, text);
+  return [line(header), rule, ...rows.map(line)].join('\n');
 }
 
 function conditions(): string {
