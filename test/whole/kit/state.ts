@@ -119,10 +119,22 @@ function continues(a: ProcVma, b: ProcVma): boolean {
   );
 }
 
+/** What a victim opens for a moment, to look at itself and its children. */
+const IN_PASSING = /^\/proc\/\d+\/(task\/\d+\/)?(children|comm|pagemap|smaps|stat|status)$/;
+
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path, 'latin1');
+  } catch {
+    return undefined; // closed meanwhile
+  }
+}
+
 /** Descriptors: what they lead to, position and flags, and the details some kinds have. Not: mount IDs and inodes of pipes. */
 function readFds(base: string, state: Map<string, string>): void {
   for (const fd of readdirSync(`${base}/fd`)) {
-    const link = readlinkSync(`${base}/fd/${fd}`, 'latin1').replace(/^(pipe|socket):\[\d+\]$/, '$1');
+    const link = linkOf(`${base}/fd/${fd}`)?.replace(/^(pipe|socket):\[\d+\]$/, '$1');
+    if (link === undefined || IN_PASSING.test(link)) continue;
     const info = readFileSync(`${base}/fdinfo/${fd}`, 'latin1')
       .split('\n')
       .filter((line) => !/^(mnt_id|ino|eventfd-id):/.test(line))
