@@ -52,12 +52,26 @@ export function waitStop(pid: number, patience = Number.POSITIVE_INFINITY): Stop
     if (got === pid) return decodeStop(arenaView.getInt32(0, true));
     if (got < 0 && got !== -ERRNO.EINTR) throw new SyscallError('wait4', -got, { task: { pid } });
     if (got === 0 && performance.now() > deadline) return undefined;
-    if (got === 0) sleep(pause);
+    if (got === 0) nap(pause);
+  }
+}
+
+/**
+ * The next stop (or the end) of a tracee, if it is there already; 'none' if not; 'lost' for what is no tracee of ours any
+ * more: a thread whose process executed a program, or that has been buried (death-watch.ts).
+ */
+export function pollStop(pid: number): Stop | 'none' | 'lost' {
+  for (;;) {
+    const got = trySyscall('wait4', pid, arenaAddress, WALL | WNOHANG, 0);
+    if (got === pid) return decodeStop(arenaView.getInt32(0, true));
+    if (got === 0) return 'none';
+    if (got === -ERRNO.ECHILD) return 'lost';
+    if (got !== -ERRNO.EINTR) throw new SyscallError('wait4', -got, { task: { pid } });
   }
 }
 
 /** Sleeps so many nanoseconds, below a second. */
-function sleep(nanoseconds: number): void {
+export function nap(nanoseconds: number): void {
   arenaView.setBigUint64(0, 0n, true);
   arenaView.setBigUint64(8, BigInt(nanoseconds), true);
   trySyscall('nanosleep', arenaAddress, 0);

@@ -1,7 +1,7 @@
 /** A seized task: stopped, readable, resumable, and let go when its scope ends. */
 import { StasisError } from '../base/errors.ts';
 import { readProc } from '../kernel/proc/read.ts';
-import { parseStatus } from '../kernel/proc/status.ts';
+import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
 import { ERRNO, trySyscall } from '../kernel/syscall.ts';
 import type { Arch, Registers } from './arch/arch.ts';
 import { thisArch } from './arch/index.ts';
@@ -40,22 +40,63 @@ export class Tracee implements Disposable {
   }
 
   /**
+   * As {@link attach}, for a task that comes and goes: undefined if it is dead or gone. One that is traced by us already
+   * is taken over: a thread that executes a program goes on, tracer and all, under its process's id.
+   * @throws StasisError kind 'permission' or 'conflict', as attach
+   */
+  static attachIfAlive(pid: number): Tracee | undefined {
+    for (let tries = 0; tries < 3; tries++) {
+      if (pt.tryPtrace(pt.PTRACE.SEIZE, pid, 0, pt.PTRACE_O.TRACESYSGOOD) === 0) return new Tracee(pid);
+      const status = statusIfAny(pid);
+      if (!status || status.state === 'Z' || status.state === 'X') return undefined;
+      if (status.tracerPid === process.pid) return new Tracee(pid);
+      // It may be dying, between the two looks.
+    }
+    return Tracee.attach(pid, 0); // says what is wrong
+  }
+
+  /**
+   * A task that a tracee of ours has just made with CLONE_PTRACE: the kernel has attached it to us, with the options of
+   * its maker (ptrace_init_task()). Waits for the stop it is born in.
+   * @throws StasisError if it is dead already
+   */
+  static born(pid: number): Tracee {
+    const tracee = new Tracee(pid);
+    const stop = pt.waitStop(pid);
+    if (stop.kind === 'exited' || stop.kind === 'killed') throw tracee.#ended(stop);
+    return tracee;
+  }
+
+  /**
    * Stops the task (PTRACE_INTERRUPT). A signal on its way is delivered first, so that nothing is out of order.
    * @throws StasisError if that takes longer than `patience` milliseconds: it sleeps where nothing wakes it
    */
   stop(patience = Number.POSITIVE_INFINITY): void {
-    pt.ptrace(pt.PTRACE.INTERRUPT, this.pid);
+    this.interrupt();
     for (;;) {
       const stop = pt.waitStop(this.pid, patience);
       if (!stop) throw this.#stuck(patience);
       if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
-      if (stop.kind === 'event') {
-        if (stop.signal !== 5) this.groupStop = stop.signal;
-        return;
-      }
-      const signal = stop.kind === 'signal' ? stop.signal : 0;
-      pt.ptrace(pt.PTRACE.CONT, this.pid, 0, signal);
+      if (this.standsStill(stop)) return;
     }
+  }
+
+  /** Asks the task to stop, soon. */
+  interrupt(): void {
+    // ESRCH: it is dead, and waiting for it will tell.
+    pt.tryPtrace(pt.PTRACE.INTERRUPT, this.pid);
+  }
+
+  /** Whether a stop is the one that was asked for. If not, the task goes on to it, with its signal. */
+  standsStill(stop: pt.Stop): boolean {
+    if (stop.kind === 'event') {
+      if (stop.signal !== 5) this.groupStop = stop.signal;
+      return true;
+    }
+    // Any stop takes an interrupt with it that comes while it is being made (ptrace_stop()), so it is asked again.
+    this.interrupt();
+    pt.tryPtrace(pt.PTRACE.CONT, this.pid, 0, stop.kind === 'signal' ? stop.signal : 0);
+    return false;
   }
 
   /** Sets the task going and waits until `wanted` says this is the stop; other signals are held back meanwhile. */
@@ -205,6 +246,11 @@ export class Tracee implements Disposable {
     }
   }
 
+  /** Whether the task is still ours to let go. */
+  get attached(): boolean {
+    return this.#attached;
+  }
+
   /** Gives up the task without a word to the kernel: it is dead, or dies with us. */
   forget(): void {
     this.#attached = false;
@@ -222,6 +268,15 @@ const FAULTS: readonly number[] = [4, 7, 8, 11];
 function isFault(info: Uint8Array): boolean {
   const view = new DataView(info.buffer, info.byteOffset);
   return FAULTS.includes(view.getInt32(0, true)) && view.getInt32(8, true) > 0;
+}
+
+function statusIfAny(pid: number): ProcStatus | undefined {
+  try {
+    return parseStatus(readProc(pid, 'status'));
+  } catch (error) {
+    if (error instanceof StasisError && error.kind === 'gone') return undefined;
+    throw error;
+  }
 }
 
 function seizeError(pid: number, errno: number): StasisError {

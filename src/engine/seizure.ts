@@ -1,0 +1,319 @@
+/**
+ * Brings a tree of processes to a stand, while it forks, executes, starts and ends threads as it likes.
+ *
+ * Every thread is seized and asked to stop as soon as it is found; then all are waited for. A thread that stands makes no
+ * child and no other thread, so that a walk over the tree finds what was made before that, and when it finds nothing new,
+ * there is nothing. A new thread is stopped at its next system call, fork included, so the chase is short even after
+ * programs that do nothing but fork and exit.
+ *
+ * A parent in vfork(2) does not stop before its child has executed a program or ended. The child is let go for that.
+ */
+import { StasisError } from '../base/errors.ts';
+import { logDebug } from '../base/log.ts';
+import { childrenOfThread, threadsOf, unlessGone } from '../kernel/proc/tree.ts';
+import { arenaAddress } from '../kernel/syscall.ts';
+import { DeathWatch } from '../tracee/death-watch.ts';
+import { nap, PTRACE, pollStop, tryPtrace } from '../tracee/ptrace.ts';
+import { Tracee } from '../tracee/tracee.ts';
+import { type Hindrance, hindranceOf, tardy } from './hindrance.ts';
+
+/** A thread that is seized. */
+export interface SeizedThread {
+  readonly tid: number;
+  readonly process: SeizedProcess;
+  readonly tracee: Tracee;
+}
+
+/** A process, as it was when last looked at. */
+export interface SeizedProcess {
+  readonly pid: number;
+  /** The process whose child it is; 0 for the root. */
+  parent: number;
+  /** Those that are seized, by thread id. */
+  readonly threads: Map<number, SeizedThread>;
+  /** Whether the main thread is dead; without any threads, it is a zombie. */
+  dead: boolean;
+}
+
+/** Milliseconds the tree is held while somebody in it waits in vfork, before it may go on and all begins anew. */
+const FIRST_GRACE = 100;
+/** Milliseconds without any progress after which the reason is looked for. */
+const STALLED = 1;
+/** Nanoseconds between two looks at those that have not stopped yet. */
+const SHORTEST_NAP = 20_000;
+const LONGEST_NAP = 1_000_000;
+
+export class Seizure implements Disposable {
+  readonly #root: number;
+  readonly #seconds: number;
+  readonly #deadline: number;
+  /** All that have seized threads, and zombies. */
+  readonly #known = new Map<number, SeizedProcess>();
+  /** Those that the latest walk came to, in its order. */
+  #tree: SeizedProcess[] = [];
+  /** Threads that have not been seen to stand. */
+  #moving: SeizedThread[] = [];
+  /** Children in vfork, which must go on: they are not seized until all others stand. */
+  readonly #excused = new Set<number>();
+  #watch: DeathWatch | undefined;
+
+  /** `timeout`: seconds it may all take. */
+  constructor(root: number, timeout: number) {
+    this.#root = root;
+    this.#seconds = timeout;
+    this.#deadline = performance.now() + timeout * 1000;
+  }
+
+  /** The processes of the tree when all stands: parents before their children. */
+  get processes(): readonly SeizedProcess[] {
+    return this.#tree;
+  }
+
+  /** Seizes processes that may belong to the tree or not; {@link stopAll} stops them with it. */
+  seize(pids: readonly number[]): void {
+    for (const pid of pids) this.#refresh(this.#processOf(pid));
+  }
+
+  /**
+   * Stops all of the tree. `before` is called while nothing of it is stopped, again if it had to go on meanwhile.
+   * @throws StasisError when a task cannot be traced, or does not stop in time
+   */
+  stopAll(before: () => void): void {
+    for (let grace = FIRST_GRACE; ; grace *= 2) {
+      before();
+      this.#walk();
+      if (this.settle(performance.now() + grace)) break;
+      logDebug('a task waits in vfork: the tree goes on until its child has executed a program');
+      this.#letAllGo();
+      this.#await(this.#deadline);
+    }
+    if (this.#tree.length === 0)
+      throw new StasisError({ kind: 'gone', task: { pid: this.#root }, reason: 'no such process' });
+  }
+
+  /** Waits until all stand, those included that have been made meanwhile; false if vfork is in the way until `giveWay`. */
+  settle(giveWay = this.#deadline): boolean {
+    do {
+      if (performance.now() > this.#deadline) throw this.#restless();
+      if (!this.#await(giveWay)) return false;
+      this.#excused.clear();
+    } while (this.#walk() || !this.#allStand());
+    return true;
+  }
+
+  /** Sets threads going that stand. */
+  resume(threads: readonly SeizedThread[]): void {
+    for (const thread of threads) {
+      if (tryPtrace(PTRACE.CONT, thread.tid) === 0) this.#moving.push(thread);
+    }
+  }
+
+  /** Stops those that were set going; what they have made meanwhile is left to {@link settle}. */
+  stopAgain(): void {
+    for (const { tracee } of this.#moving) tracee.interrupt();
+    this.#await(this.#deadline);
+  }
+
+  /** Lets go what turned out not to belong to the tree: it has left it, or never was in it. Answers what that is. */
+  releaseOthers(): SeizedProcess[] {
+    const tree = new Set(this.#tree);
+    const others = [...this.#known.values()].filter((process) => !tree.has(process));
+    for (const process of others) this.#release(process);
+    return others;
+  }
+
+  /** Ends the watch over threads that die. Nothing may be seized after this. */
+  endWatch(): void {
+    this.#watch?.[Symbol.dispose]();
+    this.#watch = undefined;
+  }
+
+  /** Lets everything go. What does not stand cannot be; the kernel frees it when we end. */
+  [Symbol.dispose](): void {
+    this.endWatch();
+    for (const process of this.#known.values()) this.#release(process);
+  }
+
+  // ------------------------------------------------------------------------------------------------- finding them
+
+  #processOf(pid: number): SeizedProcess {
+    let process = this.#known.get(pid);
+    if (!process) {
+      process = { pid, parent: 0, threads: new Map(), dead: false };
+      this.#known.set(pid, process);
+    }
+    return process;
+  }
+
+  /** Walks over the tree and seizes what is new. Answers whether anything has changed since the last walk. */
+  #walk(): boolean {
+    const seen = new Set<number>();
+    const tree: SeizedProcess[] = [];
+    let changed = false;
+    const todo: [pid: number, parent: number][] = [[this.#root, 0]];
+    for (let next = todo.pop(); next; next = todo.pop()) {
+      const [pid, parent] = next;
+      if (seen.has(pid) || this.#excused.has(pid)) continue;
+      seen.add(pid);
+      const process = this.#processOf(pid);
+      process.parent = parent;
+      const { tids, news } = this.#refresh(process);
+      if (news) changed = true;
+      if (tids.length === 0) {
+        this.#known.delete(pid);
+        continue;
+      }
+      tree.push(process);
+      // The first child is the next one looked at: what has just been made is run after at once.
+      const children = tids.flatMap((tid) => childrenOfThread(pid, tid));
+      for (const child of children.reverse()) todo.push([child, pid]);
+    }
+    changed ||= tree.length !== this.#tree.length || tree.some((process, i) => process !== this.#tree[i]);
+    this.#tree = tree;
+    return changed;
+  }
+
+  /** Seizes the threads of a process that are not yet, and forgets those that are no more. Answers all there are. */
+  #refresh(process: SeizedProcess): { tids: number[]; news: boolean } {
+    let news = false;
+    for (;;) {
+      const tids = threadsOf(process.pid);
+      if (tids.length > 1) this.#watch ??= new DeathWatch();
+      let found = false;
+      for (const tid of tids) if (!process.threads.has(tid)) found = this.#seizeThread(tid, process) || found;
+      news ||= found;
+      // Threads that make a thread and end are run after at once.
+      if (found && tids.length > 1) continue;
+      if (process.threads.size > tids.length - (process.dead ? 1 : 0)) {
+        const there = new Set(tids);
+        for (const thread of process.threads.values()) if (!there.has(thread.tid)) this.#forget(thread);
+        news = true;
+      }
+      return { tids, news };
+    }
+  }
+
+  /** Answers whether the thread is ours now; it is dead otherwise. */
+  #seizeThread(tid: number, process: SeizedProcess): boolean {
+    this.#watch?.add(tid);
+    const tracee = unlessGone(() => Tracee.attachIfAlive(tid));
+    if (tid === process.pid) process.dead = !tracee;
+    if (!tracee) return false;
+    tracee.interrupt();
+    const thread = { tid, process, tracee };
+    process.threads.set(tid, thread);
+    this.#moving.push(thread);
+    return true;
+  }
+
+  #forget({ tid, process, tracee }: SeizedThread): void {
+    tracee.forget();
+    process.threads.delete(tid);
+    if (tid === process.pid) process.dead = true;
+  }
+
+  // ------------------------------------------------------------------------------------------------ waiting for them
+
+  /** Waits until all threads stand or are gone; false if vfork is in the way until `giveWay`. @throws StasisError if late */
+  #await(giveWay: number): boolean {
+    let pause = SHORTEST_NAP;
+    let progress = performance.now();
+    for (;;) {
+      const before = this.#moving.length;
+      this.#moving = this.#moving.filter((thread) => !this.#take(thread, pollStop(thread.tid)));
+      if (this.#moving.length === 0) return true;
+      if (this.#moving.length < before) {
+        progress = performance.now();
+        pause = SHORTEST_NAP;
+      } else if (performance.now() - progress > STALLED) {
+        const hindrances = this.#unblock();
+        if (performance.now() > this.#deadline && hindrances.length > 0) throw tardy(hindrances, this.#seconds);
+        if (performance.now() > giveWay && hindrances.some(({ kind }) => kind === 'vfork')) return false;
+        progress = performance.now();
+      }
+      nap(pause);
+      pause = Math.min(2 * pause, LONGEST_NAP);
+    }
+  }
+
+  /** What a look at a thread has brought: whether it stands now, or is no more. */
+  #take(thread: SeizedThread, stop: ReturnType<typeof pollStop>): boolean {
+    if (stop === 'none') return false;
+    if (stop !== 'lost' && stop.kind !== 'exited' && stop.kind !== 'killed') return thread.tracee.standsStill(stop);
+    this.#forget(thread);
+    return true;
+  }
+
+  /** Looks why threads do not stop, and does what can be done. */
+  #unblock(): Hindrance[] {
+    const hindrances: Hindrance[] = [];
+    for (const thread of this.#moving) {
+      const hindrance = hindranceOf(thread.tid, thread.process.pid);
+      // The kernel tells of a dead main thread only when the last thread of its process is dead.
+      if (hindrance.kind === 'dead' && thread.tid === thread.process.pid) this.#forget(thread);
+      else hindrances.push(hindrance);
+      // Attaching to a thread that executes a program may wait until it has; then it has another id than the one to interrupt.
+      if (hindrance.kind === 'busy') thread.tracee.interrupt();
+      if (hindrance.kind === 'vfork') for (const child of hindrance.children) this.#excuse(child);
+    }
+    this.#moving = this.#moving.filter((thread) => thread.process.threads.get(thread.tid) === thread);
+    return hindrances;
+  }
+
+  /** Lets a child go on that somebody waits for in vfork, as soon as it stands itself. */
+  #excuse(pid: number): void {
+    if (this.#moving.some(({ process }) => process.pid === pid)) return;
+    this.#excused.add(pid);
+    const process = this.#known.get(pid);
+    if (process) this.#release(process);
+  }
+
+  /**
+   * Asks the kernel whether all threads stand, and are those that we mean: a thread that executes a program gets the id
+   * of the main thread, which may have stood already.
+   */
+  #allStand(): boolean {
+    let all = true;
+    for (const { threads } of this.#tree) {
+      for (const thread of [...threads.values()]) {
+        const stop = pollStop(thread.tid);
+        if (stop === 'none' && tryPtrace(PTRACE.GETEVENTMSG, thread.tid, 0, arenaAddress) === 0) continue;
+        all = false;
+        if (stop === 'none') thread.tracee.interrupt();
+        if (!this.#take(thread, stop)) this.#moving.push(thread);
+      }
+    }
+    return all;
+  }
+
+  // ------------------------------------------------------------------------------------------------ letting them go
+
+  #release(process: SeizedProcess): void {
+    for (const { tracee } of process.threads.values()) tracee.detach();
+    this.#known.delete(process.pid);
+  }
+
+  /** All but those that do not stand. */
+  #letAllGo(): void {
+    this.#excused.clear();
+    this.#tree = [];
+    const moving = new Set(this.#moving);
+    for (const process of [...this.#known.values()]) {
+      for (const thread of process.threads.values()) {
+        if (moving.has(thread)) continue;
+        thread.tracee.detach();
+        process.threads.delete(thread.tid);
+      }
+      if (process.threads.size === 0) this.#known.delete(process.pid);
+    }
+  }
+
+  #restless(): StasisError {
+    return new StasisError({
+      kind: 'conflict',
+      task: { pid: this.#root },
+      reason: `its tree goes on making tasks faster than they can be stopped, for ${this.#seconds} s`,
+      remedy: 'give it longer with --timeout, or name a cgroup to freeze with --freeze-cgroup',
+    });
+  }
+}
