@@ -1,0 +1,178 @@
+/**
+ * Which session every task is born in. A task that leads no session is born in its own: fork is the only way into a
+ * session. A leader may be born anywhere, and its children that are in neither its own session nor one that a task
+ * below it began can only have been born before it called setsid, when it was still in theirs.
+ */
+import { type Tree, TreeNode } from './node.ts';
+import { addTo, unbuildable } from './types.ts';
+
+/** A session whose leader is not in the tree. */
+interface GoneSession {
+  readonly sid: number;
+  /** Nodes that must be above the helper that takes the leader's place, or be born in the session. */
+  parents: TreeNode[];
+}
+
+/** The leaders of all sessions but the foreign one: tasks, and helpers in the places of those who are gone. */
+export interface Leaders {
+  readonly bySession: ReadonlyMap<number, TreeNode>;
+  readonly helpers: readonly TreeNode[];
+}
+
+/**
+ * Decides births.
+ * @throws StasisError kind 'unsupported' if a task's session cannot have come to where the task is
+ */
+export function decideBirths({ nodes, byPid, foreign }: Tree): Leaders {
+  const bySession = new Map<number, TreeNode>();
+  const gone = new Map<number, TreeNode[]>();
+  for (const node of nodes) {
+    const { sid, parent } = node;
+    if (node.leads) bySession.set(sid, node);
+    else if (sid === foreign || byPid.has(sid)) demandBirth(node, byPid.get(sid));
+    else if (parent) addTo(gone, sid, node);
+  }
+  const homes = new Placement([...gone].map(([sid, members]) => goneSession(sid, members))).solve();
+  const helpers = [...homes].map(([sid, home]) => helperAt(sid, home));
+  for (const helper of helpers) bySession.set(helper.pid, helper);
+  // Nobody minds where the others are born: by their parents, as these are in the end.
+  for (const node of nodes) node.birth ??= node.parent?.sid;
+  return { bySession, helpers };
+}
+
+/** All on the way up are born in the session, until one stays in it, or is above the leader that began it. */
+function demandBirth(task: TreeNode, leader: TreeNode | undefined): void {
+  const { sid } = task;
+  for (let at = task.parent; at; at = at.parent) {
+    if (at.sid === sid || at.birth === sid || (leader && at.contains(leader))) return;
+    if (!mayBeBorn(at)) throw strayed(task, sid, at);
+    at.birth = sid;
+  }
+}
+
+/** Whatever is below a member is no older: the session did not begin there, and came there from the member. */
+function goneSession(sid: number, members: TreeNode[]): GoneSession {
+  const parents = new Set<TreeNode>();
+  let outermost: TreeNode | undefined;
+  for (const member of members.sort((a, b) => a.first - b.first)) {
+    if (outermost?.contains(member)) demandBirth(member, undefined);
+    else {
+      outermost = member;
+      if (member.parent) parents.add(member.parent);
+    }
+  }
+  return { sid, parents: [...parents] };
+}
+
+function mayBeBorn(node: TreeNode): boolean {
+  return node.leads && node.birth === undefined;
+}
+
+function strayed(task: TreeNode, sid: number, at: TreeNode): Error {
+  const why = at.leads ? `was born in session ${at.birth}` : `has always been in session ${at.sid}`;
+  const reason = `it cannot have got below task ${at.pid}, which ${why}`;
+  return unbuildable(task.pid, `session ${sid}`, reason);
+}
+
+function helperAt(sid: number, home: TreeNode): TreeNode {
+  const helper = new TreeNode(sid, sid, home);
+  // For questions of ancestry it is where its parent is.
+  helper.first = home.first;
+  helper.last = home.last;
+  helper.depth = home.depth + 1;
+  helper.birth = home.sid;
+  return helper;
+}
+
+/**
+ * Finds parents for the helpers. The parents of a session's members that are not in it themselves must be above the
+ * helper, on one way up to the root, or be born in the session, with all between. First is done what has no
+ * alternative; if nothing of the kind is left, one session is made above all its members, which has as few
+ * consequences as any choice: leaders born in it were not needed by another session alone.
+ */
+class Placement {
+  readonly #pending: GoneSession[];
+  readonly #homes = new Map<number, TreeNode>();
+  /** Whose choices may end when a node's birth is decided. */
+  readonly #watchers = new Map<TreeNode, GoneSession[]>();
+
+  constructor(sessions: GoneSession[]) {
+    this.#pending = sessions;
+  }
+
+  /** The parents of the helpers, by session. */
+  solve(): ReadonlyMap<number, TreeNode> {
+    const undecided: GoneSession[] = [];
+    for (;;) {
+      for (let session = this.#pending.pop(); session; session = this.#pending.pop()) {
+        if (!this.#homes.has(session.sid) && !this.#narrow(session)) undecided.push(session);
+      }
+      const session = undecided.pop();
+      if (!session) return this.#homes;
+      if (!this.#homes.has(session.sid)) this.#placeOnTop(session);
+    }
+  }
+
+  /** Goes down from the members' nearest common ancestor while there is but one way; false at a fork in the road. */
+  #narrow(session: GoneSession): boolean {
+    for (;;) {
+      const lowest = lowestOfChain(session.parents);
+      if (lowest) {
+        this.#homes.set(session.sid, lowest);
+        return true;
+      }
+      const between = this.#between(session);
+      const fixed = between.filter((node) => !mayBeBorn(node) && node.birth !== session.sid);
+      if (fixed.length === 0) {
+        this.#watch(session, between);
+        return false;
+      }
+      const down = lowestOfChain(fixed);
+      if (!down) {
+        const [one, two] = fixed as [TreeNode, TreeNode]; // one alone is a chain
+        throw strayed(one, session.sid, two);
+      }
+      for (const node of between) if (!node.contains(down)) this.#bear(node, session.sid);
+      session.parents = session.parents.filter((node) => down.contains(node));
+    }
+  }
+
+  #placeOnTop(session: GoneSession): void {
+    for (const node of this.#between(session)) this.#bear(node, session.sid);
+    this.#homes.set(session.sid, commonAncestor(session.parents));
+  }
+
+  #bear(node: TreeNode, sid: number): void {
+    node.birth = sid;
+    this.#pending.push(...(this.#watchers.get(node) ?? []));
+    this.#watchers.delete(node);
+  }
+
+  #watch(session: GoneSession, nodes: readonly TreeNode[]): void {
+    for (const node of nodes) addTo(this.#watchers, node, session);
+  }
+
+  /** The parents, and all between them and their nearest common ancestor, without that one. */
+  #between({ parents }: GoneSession): TreeNode[] {
+    const top = commonAncestor(parents);
+    const between = new Set<TreeNode>();
+    for (const parent of parents) {
+      for (let at: TreeNode | undefined = parent; at && at !== top && !between.has(at); at = at.parent) between.add(at);
+    }
+    return [...between];
+  }
+}
+
+/** The lowest of nodes that are all on one way up to the root; undefined if they are not. */
+function lowestOfChain(nodes: readonly TreeNode[]): TreeNode | undefined {
+  const lowest = nodes.reduce((low, node) => (node.depth > low.depth ? node : low));
+  return nodes.every((node) => node.contains(lowest)) ? lowest : undefined;
+}
+
+function commonAncestor(nodes: readonly TreeNode[]): TreeNode {
+  const leftmost = nodes.reduce((left, node) => (node.first < left.first ? node : left));
+  const rightmost = nodes.reduce((right, node) => (node.first > right.first ? node : right));
+  let at = leftmost;
+  while (!at.contains(rightmost) && at.parent) at = at.parent;
+  return at;
+}

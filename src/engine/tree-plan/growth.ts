@@ -1,0 +1,74 @@
+/** The steps by which all tasks come into being, each in its session: from the root on, whoever is there forks on. */
+import type { Leaders } from './births.ts';
+import type { Tree, TreeNode } from './node.ts';
+import { addTo, type Sharable, type TreeStep, unbuildable } from './types.ts';
+
+/**
+ * The steps that make all tasks. Helpers in the places of session leaders are still there at the end.
+ * @throws StasisError kind 'unsupported' if tasks wait for each other
+ */
+export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePid: number): Generator<TreeStep> {
+  // Those a task forks, in the order they were given in, which becomes the order of its children.
+  const early = new Map<TreeNode, TreeNode[]>();
+  const late = new Map<TreeNode, TreeNode[]>();
+  for (const node of [...tree.nodes, ...helpers]) if (node.host) addTo(node.early ? early : late, node.host, node);
+
+  const there = new Set([tree.root]);
+  // A set is walked in the order of insertion, what is added on the way included.
+  for (const node of there) {
+    yield* forkAll(node, early.get(node), sparePid);
+    if (node.leads) yield { do: 'setsid', pid: node.pid };
+    // The terminal of a session whose leader has died is nobody's any more.
+    if (node.leads && node.task?.terminal && !node.task.zombie) yield { do: 'terminal', pid: node.pid };
+    yield* forkAll(node, late.get(node), sparePid);
+    for (const guest of early.get(node) ?? []) there.add(guest);
+    for (const guest of late.get(node) ?? []) there.add(guest);
+  }
+  const missing = tree.nodes.find((node) => !there.has(node));
+  if (missing) {
+    const reason = 'each of several tasks, of which it is one, could only be started by another one of them';
+    throw unbuildable(missing.pid, `session ${missing.sid}`, reason);
+  }
+}
+
+/** Children and siblings at once; then those whose parents are further up. */
+function* forkAll(host: TreeNode, guests: readonly TreeNode[] = [], sparePid: number): Generator<TreeStep> {
+  const orphans = new Map<TreeNode, TreeNode[]>();
+  for (const guest of guests) {
+    const { parent } = guest;
+    if (parent === host || parent === host.parent) yield fork(host, guest, parent !== host);
+    else if (parent) addTo(orphans, parent, guest);
+  }
+  for (const [parent, children] of orphans) yield* orphan(host, parent, children, sparePid);
+}
+
+/**
+ * Gives an ancestor children that a task below it forks: those of a dead parent go to the nearest ancestor that is a
+ * subreaper (kernel/exit.c, find_new_reaper). Nobody else between is one yet; the flag is given out at the very end.
+ */
+function* orphan(
+  host: TreeNode,
+  reaper: TreeNode,
+  children: readonly TreeNode[],
+  sparePid: number,
+): Generator<TreeStep> {
+  const share = sharing((kind) => children.some((child) => shares(host, child, kind)));
+  yield { do: 'fork', by: host.pid, pid: sparePid, sibling: false, share, helper: true };
+  for (const child of children) yield { ...fork(host, child, false), by: sparePid };
+  yield { do: 'subreaper', pid: reaper.pid, on: true };
+  yield { do: 'end', pid: sparePid, reaper: host.pid };
+  yield { do: 'subreaper', pid: reaper.pid, on: false };
+}
+
+function fork(host: TreeNode, guest: TreeNode, sibling: boolean) {
+  const share = sharing((kind) => shares(host, guest, kind));
+  return { do: 'fork', by: host.pid, pid: guest.pid, sibling, share, helper: !guest.task } as const;
+}
+
+function shares(one: TreeNode, other: TreeNode, kind: Sharable): boolean {
+  return one.shared[kind] !== undefined && one.shared[kind] === other.shared[kind];
+}
+
+function sharing(of: (kind: Sharable) => boolean): Record<Sharable, boolean> {
+  return { vm: of('vm'), sighand: of('sighand'), files: of('files'), fs: of('fs') };
+}

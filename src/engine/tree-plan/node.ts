@@ -1,0 +1,165 @@
+/** The tree as the planner sees it: checked, linked, and numbered so that ancestry is one comparison. */
+import { StasisError } from '../../base/errors.ts';
+import { addTo, damaged, type Planting, type Sharable, type TreeTask } from './types.ts';
+
+/** The session of the one who plants the root, when nobody of the tree may stay in it. */
+export const OUTSIDE = 0;
+
+/** A task of the tree, or a helper in the place of a session leader that is gone. */
+export class TreeNode {
+  readonly pid: number;
+  readonly sid: number;
+  /** Of a helper: none. */
+  readonly task: TreeTask | undefined;
+  readonly parent: TreeNode | undefined;
+  readonly shared: Partial<Record<Sharable, number>>;
+  /** The session it is born in; that of a session leader is decided by those who need one. */
+  birth: number | undefined;
+  /** Who forks it; nobody the root. */
+  host: TreeNode | undefined;
+  /** It is forked before its host calls setsid. */
+  early = false;
+  depth = 0;
+  /** Of its subtree: the number of the first node, its own, and that of the last. */
+  first = 0;
+  last = 0;
+
+  constructor(pid: number, sid: number, parent: TreeNode | undefined, task?: TreeTask) {
+    this.pid = pid;
+    this.sid = sid;
+    this.parent = parent;
+    this.task = task;
+    this.shared = task && !task.zombie ? { ...task.shared } : {};
+  }
+
+  /** It leads its session. */
+  get leads(): boolean {
+    return this.pid === this.sid;
+  }
+
+  /** Whether `other` is this node or below it. */
+  contains(other: TreeNode): boolean {
+    return this.first <= other.first && other.last <= this.last;
+  }
+}
+
+/** The tree, checked. */
+export interface Tree {
+  readonly root: TreeNode;
+  /** In the order given. */
+  readonly nodes: readonly TreeNode[];
+  readonly byPid: ReadonlyMap<number, TreeNode>;
+  /** The saved number of the session the root is born in, if tasks are to stay there. */
+  readonly foreign: number | undefined;
+  /** The saved number of the group it is born in, likewise. */
+  readonly foreignGroup: number | undefined;
+}
+
+/**
+ * Links the tasks, which may come in any order.
+ * @throws StasisError kind 'image' for a tree that no kernel can have had; 'usage' for a root in a session of others
+ */
+export function linkTree(tasks: readonly TreeTask[], { joins }: Planting): Tree {
+  const byPid = new Map<number, TreeNode>();
+  const top = checkTasks(tasks);
+  const children = new Map<number, TreeTask[]>();
+  for (const task of tasks) addTo(children, task.ppid, task);
+  const root = number(top, children, byPid);
+  // Who is on no way down from the root is on a circle, or below one.
+  const lost = tasks.find(({ pid }) => !byPid.has(pid));
+  if (lost) throw damaged(lost.pid, 'the task is its own ancestor');
+  const nodes = tasks.map(({ pid }) => byPid.get(pid) as TreeNode); // none is lost
+
+  if (!root.leads && !joins) {
+    throw new StasisError({
+      kind: 'usage',
+      task: { pid: root.pid },
+      resource: `session ${root.sid}`,
+      reason: 'the process was part of a session that is not in the images',
+      remedy: 'give --shell-job to let it join the session of whoever restores it',
+    });
+  }
+  const foreign = root.leads ? undefined : root.sid;
+  if (foreign !== undefined && byPid.has(foreign)) {
+    throw damaged(root.pid, `it is in session ${foreign}, which a task below it leads`);
+  }
+  root.birth = foreign ?? OUTSIDE;
+  // The root's group is its own, or one of the tree's, or foreign. If it is not, what is foreign is the shell's own.
+  const foreignGroup = root.leads ? undefined : byPid.has(top.pgid) ? root.sid : top.pgid;
+  const tree = { root, nodes, byPid, foreign, foreignGroup };
+  checkMembership(tree);
+  return tree;
+}
+
+function checkTasks(tasks: readonly TreeTask[]): TreeTask {
+  const known = new Map<number, TreeTask>();
+  let root: TreeTask | undefined;
+  for (const task of tasks) {
+    const { pid, ppid } = task;
+    if (!Number.isSafeInteger(pid) || pid <= 0) throw damaged(pid, 'this is no PID');
+    if (known.has(pid)) throw damaged(pid, 'the task is there twice');
+    known.set(pid, task);
+    if (ppid !== 0) continue;
+    if (root) throw damaged(pid, `it has no parent, and neither has task ${root.pid}`);
+    root = task;
+  }
+  if (!root) throw damaged(undefined, tasks.length === 0 ? 'there are no tasks' : 'no task is the root of the others');
+  for (const { pid, ppid } of tasks) {
+    if (ppid === 0) continue;
+    const parent = known.get(ppid);
+    if (!parent) throw damaged(pid, `its parent ${ppid} is not there`);
+    if (parent.zombie) throw damaged(pid, `its parent ${ppid} is a zombie`);
+  }
+  return root;
+}
+
+/** Makes the nodes from the root down, without recursion: a chain may be longer than the stack is deep. */
+function number(top: TreeTask, children: ReadonlyMap<number, TreeTask[]>, byPid: Map<number, TreeNode>): TreeNode {
+  const root = new TreeNode(top.pid, top.sid, undefined, top);
+  const path: { node: TreeNode; below: Iterator<TreeTask> }[] = [];
+  let count = 0;
+  const enter = (node: TreeNode) => {
+    byPid.set(node.pid, node);
+    node.first = count++;
+    node.depth = path.length;
+    if (!node.leads) node.birth = node.sid;
+    path.push({ node, below: (children.get(node.pid) ?? []).values() });
+  };
+  enter(root);
+  for (let at = path.at(-1); at; at = path.at(-1)) {
+    const { done, value: task } = at.below.next();
+    if (done) {
+      at.node.last = count - 1;
+      path.pop();
+    } else enter(new TreeNode(task.pid, task.sid, at.node, task));
+  }
+  return root;
+}
+
+/** Sessions and groups as no kernel can have them. */
+function checkMembership({ nodes, byPid, foreign, foreignGroup }: Tree): void {
+  const sessionOf = new Map<number, number>();
+  const memoryOf = new Map<number, number>();
+  for (const { pid, sid, leads, task, shared } of nodes) {
+    const pgid = task?.pgid ?? 0;
+    if (leads && pgid !== pid) throw damaged(pid, `it leads a session, but is in group ${pgid}`);
+    if (sid !== foreign && sid <= 0) throw damaged(pid, `there is no session ${sid}`);
+    if (pgid !== foreignGroup && pgid <= 0) throw damaged(pid, `there is no group ${pgid}`);
+    const leader = byPid.get(sid);
+    if (leader && !leader.leads) throw damaged(pid, `task ${sid} does not lead the session ${sid} it is in`);
+    // A group lives in one session, its leader's if that one is alive; no group is numbered as another session.
+    const session = sessionOf.get(pgid) ?? byPid.get(pgid)?.sid ?? sid;
+    if (session !== sid) throw damaged(pid, `its group ${pgid} is in session ${session}, not in ${sid}`);
+    sessionOf.set(pgid, sid);
+    if (shared.sighand === undefined) continue;
+    const memory = memoryOf.get(shared.sighand) ?? shared.vm;
+    if (memory === undefined || memory !== shared.vm) {
+      throw damaged(pid, 'it shares signal handlers, but no memory, with another task');
+    }
+    memoryOf.set(shared.sighand, memory);
+  }
+  for (const { pid, sid } of nodes) {
+    const session = sessionOf.get(sid);
+    if (session !== undefined && session !== sid) throw damaged(pid, `group ${sid} is not in session ${sid}`);
+  }
+}
