@@ -16,7 +16,7 @@ import {
   uint32,
 } from '../message.ts';
 
-/** One BPF filter; `prev` is the index of the filter installed before it. */
+/** One BPF filter; `prev` is the index of the filter to be installed after it, whatever its name says. */
 export const seccompFilter = message('seccomp_filter', () => ({
   filter: bytes(1),
   prev: optional(uint32(2)),

@@ -197,6 +197,18 @@ export const RSEQ_FLAG_UNREGISTER = 1;
 export const RSEQ_CS_FLAG = { NO_RESTART_ON_PREEMPT: 1, NO_RESTART_ON_SIGNAL: 2, NO_RESTART_ON_MIGRATE: 4 } as const;
 
 export const SECCOMP_MODE = { DISABLED: 0, STRICT: 1, FILTER: 2 } as const;
+/** Operations of seccomp(2). */
+export const SECCOMP_SET_MODE = { STRICT: 0, FILTER: 1 } as const;
+/** Of a filter being installed; of one that is, the kernel tells LOG alone. */
+export const SECCOMP_FILTER_FLAG = {
+  /** In all threads of the process at once. */
+  TSYNC: 1 << 0,
+  LOG: 1 << 1,
+  SPEC_ALLOW: 1 << 2,
+  NEW_LISTENER: 1 << 3,
+  TSYNC_ESRCH: 1 << 4,
+  WAIT_KILLABLE_RECV: 1 << 5,
+} as const;
 
 /** `PF_*` bits in the flags field of `/proc/PID/stat`. */
 export const PF = {
