@@ -15,10 +15,12 @@ import { CAVE_MARK, type Cave, type Registers } from './arch/arch.ts';
 import { requireFit } from './fitness.ts';
 import { findGap } from './gap.ts';
 import { forceRead, forceWrite, openMemory } from './memory.ts';
+import type { Program } from './program.ts';
 import { AREA } from './program.ts';
 import { getSignalMask, PTRACE, peekSignals, ptrace, type Stop, setSignalMask } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import type { Tracee } from './tracee.ts';
+import { type Ground, Visit } from './visit.ts';
 
 /** What must be known of a mapping to find a place for the cave and a gap for the area. */
 export interface Mapping {
@@ -32,7 +34,9 @@ export interface Mapping {
 
 /** Signals that serve as a bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
 const BELLS = [16, 30, 23, 28, 24] as const;
-const CAVE_SIZE = 640;
+/** Room for the leader's ways, and below them for a visited thread's way out. */
+const CAVE_SIZE = 896;
+const WAY_OUT_SIZE = 256;
 
 export class Foothold implements Disposable {
   readonly remote: Remote;
@@ -45,17 +49,19 @@ export class Foothold implements Disposable {
   readonly #caveAt: number;
   readonly #registers: Registers;
   readonly #mask: bigint;
+  readonly #ground: Ground;
   #open = false;
 
-  private constructor(tracee: Tracee, mem: Fd, maps: readonly Mapping[]) {
+  private constructor(tgid: number, tracee: Tracee, mem: Fd, maps: readonly Mapping[], others: readonly Tracee[]) {
     this.#tracee = tracee;
     this.#mem = mem;
     this.#registers = tracee.getRegisters();
     this.#mask = getSignalMask(tracee.pid);
-    this.bellSignal = chooseBell(tracee.pid);
-    this.#caveAt = findCave(tracee, mem, maps);
+    this.bellSignal = chooseBell([tracee, ...others]);
+    this.#caveAt = findCave([tracee, ...others], mem, maps);
     const area = findGap(maps, AREA.length);
-    this.bellActionAt = area + AREA.length - 64;
+    this.bellActionAt = area + AREA.code + AREA.entries + AREA.heap;
+    const done = this.bellActionAt + 32;
     this.#cave = tracee.arch.cave({
       address: this.#caveAt,
       area,
@@ -63,22 +69,28 @@ export class Foothold implements Disposable {
       codeLength: AREA.code,
       bell: this.bellSignal,
       oldAction: this.bellActionAt,
+      done,
       registers: this.#registers,
       mask: this.#mask,
     });
-    this.remote = new Remote(tracee, area, this.#registers, this.bellSignal);
+    const rope = { tgid, tid: tracee.pid, leave: this.#cave.leave };
+    this.remote = new Remote(tracee, area, tracee.arch.withRope(this.#registers, rope), this.bellSignal);
+    const wayOutAt = this.#caveAt + CAVE_SIZE - WAY_OUT_SIZE;
+    const { claim } = this.#cave;
+    const wayOut = tracee.arch.wayOut({ address: wayOutAt, claim, done });
+    this.#ground = { tgid, mem, area, bell: this.bellSignal, wayOut, wayOutAt, claim, guest: undefined };
   }
 
   /**
-   * Gets a foothold in a stopped task.
+   * Gets a foothold in a stopped task. `others`: all other tasks with the same memory, its threads above all, stopped too.
    * @throws StasisError if there is no place for the cave, or the task may map no more memory; it is unharmed then
    */
-  static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[]): Foothold {
+  static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[], others: readonly Tracee[] = []): Foothold {
     requireFit(tracee);
     const mem = openMemory(tracee.pid);
     try {
-      const foothold = new Foothold(tracee, mem, maps);
-      foothold.#enter(tgid);
+      const foothold = new Foothold(tgid, tracee, mem, maps, others);
+      foothold.#enter();
       return foothold;
     } catch (error) {
       mem[Symbol.dispose]();
@@ -87,7 +99,7 @@ export class Foothold implements Disposable {
   }
 
   /** Runs the first half of the cave, call by call, then installs the interpreter. */
-  #enter(tgid: number): void {
+  #enter(): void {
     const { arch, pid } = this.#tracee;
     forceWrite(this.#mem, this.#caveAt, this.#cave.code);
     // First the registers, then the mask: were we to die between the two, the cave would put both back.
@@ -95,15 +107,22 @@ export class Foothold implements Disposable {
     setSignalMask(pid, ~(1n << BigInt(this.bellSignal - 1)));
     // If anything fails here, the task is let go where it is: from every point of the cave it walks out by itself.
     for (const call of ['rt_sigprocmask', 'mmap', 'mprotect', 'rt_sigaction', 'rt_sigaction']) this.#step(call);
-    const code = arch.programCode({
-      kind: 'bell',
-      tgid,
-      tid: pid,
-      signal: this.bellSignal,
-      leave: this.#cave.leave,
-    });
-    forceWrite(this.#mem, this.remote.area, code);
+    forceWrite(this.#mem, this.remote.area, arch.programCode({ kind: 'bell', signal: this.bellSignal }));
     this.#open = true;
+  }
+
+  /**
+   * Runs a program of {@link Remote.program} in another stopped thread of the process, and leaves that, stopped, as it
+   * was. No program may be running in the process.
+   * @throws RemoteCallError at the first failure that is not tolerated; the thread is as it was then, too
+   */
+  visit(thread: Tracee, program: Program, patience = Number.POSITIVE_INFINITY): void {
+    this.beginVisit(thread, program).end(patience);
+  }
+
+  /** The first half of {@link visit}: sets the program going. Several processes can have one visit each at a time. */
+  beginVisit(thread: Tracee, program: Program): Visit {
+    return Visit.begin(this.#ground, thread, program);
   }
 
   /** One system call of the cave: to its entry, to its exit. */
@@ -127,6 +146,7 @@ export class Foothold implements Disposable {
     if (!this.#open) return;
     this.#open = false;
     this.#quietly(() => {
+      if (this.#ground.guest) throw new Error(`thread ${this.#ground.guest.pid} has not come back`);
       this.#tracee.setRegisters(this.#tracee.arch.jump(this.#registers, this.#cave.leave));
       this.#step('rt_sigaction');
       this.#step('munmap');
@@ -158,16 +178,19 @@ export class Foothold implements Disposable {
     this.#tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
     setSignalMask(pid, this.#mask);
     this.#tracee.setRegisters(this.#registers);
-    forceWrite(this.#mem, this.#caveAt, new Uint8Array(this.#cave.code.length));
+    forceWrite(this.#mem, this.#caveAt, new Uint8Array(CAVE_SIZE));
   }
 }
 
-/** A bell must have no instance pending: ignoring a signal drops those (do_sigaction). */
-function chooseBell(pid: number): number {
+/** A bell must have no instance pending in any thread: ignoring a signal drops those (do_sigaction). */
+function chooseBell(tracees: readonly Tracee[]): number {
   const pending = new Set<number>();
-  for (const shared of [false, true]) {
-    for (const info of peekSignals(pid, shared)) pending.add(new DataView(info.buffer).getInt32(0, true));
-  }
+  const note = (infos: readonly Uint8Array[]): void => {
+    for (const info of infos) pending.add(new DataView(info.buffer).getInt32(0, true));
+  };
+  for (const { pid } of tracees) note(peekSignals(pid, false));
+  const [{ pid }] = tracees as [Tracee];
+  note(peekSignals(pid, true));
   const bell = BELLS.find((signal) => !pending.has(signal));
   if (bell === undefined) {
     throw new StasisError({ kind: 'unsupported', task: { pid }, reason: 'every signal Stasis could use is pending' });
@@ -177,28 +200,37 @@ function chooseBell(pid: number): number {
 
 /**
  * The zero tail of the vdso or, failing that, of another private executable mapping. A cave that a tracer of ours died
- * in is there still, and serves again; but not while the task is walking out of it.
+ * in is there still, and serves again; but not while a thread is on its way out of it.
  */
-function findCave(tracee: Tracee, mem: Fd, maps: readonly Mapping[]): number {
+function findCave(tracees: readonly Tracee[], mem: Fd, maps: readonly Mapping[]): number {
   const executable = maps.filter((m) => (m.prot & 4) !== 0 && !m.shared && m.name !== '[vsyscall]');
   const candidates = [
     ...executable.filter((m) => m.name === '[vdso]'),
     ...executable.filter((m) => m.name !== '[vdso]'),
   ];
-  const pc = Number(tracee.arch.pc(tracee.getRegisters()));
   const tail = new Uint8Array(CAVE_SIZE);
   for (const mapping of candidates) {
     const at = mapping.end - CAVE_SIZE;
     if (at < mapping.start || forceRead(mem, at, tail) !== CAVE_SIZE) continue;
-    const isOurs = CAVE_MARK.every((byte, i) => tail[i] === byte);
-    if (isOurs && pc >= at && pc < mapping.end) throw walkingOut(tracee.pid);
-    if (isOurs || tail.every((byte) => byte === 0)) return at;
+    if (tail.every((byte) => byte === 0)) return at;
+    if (!CAVE_MARK.every((byte, i) => tail[i] === byte)) continue;
+    requireEmpty(tracees, at, Number(new DataView(tail.buffer).getBigUint64(CAVE_MARK.length, true)));
+    return at;
   }
   throw new StasisError({
     kind: 'unsupported',
-    task: { pid: tracee.pid },
+    task: { pid: tracees[0]?.pid ?? 0 },
     reason: 'no executable mapping has room for the code that lets Stasis in and out',
   });
+}
+
+/** @throws StasisError if a thread is in a cave that was left behind, or in the area that belongs to it */
+function requireEmpty(tracees: readonly Tracee[], cave: number, area: number): void {
+  for (const tracee of tracees) {
+    const pc = Number(tracee.arch.pc(tracee.getRegisters()));
+    const isIn = (start: number, length: number): boolean => pc >= start && pc < start + length;
+    if (isIn(cave, CAVE_SIZE) || isIn(area, AREA.code)) throw walkingOut(tracee.pid);
+  }
 }
 
 function walkingOut(pid: number): StasisError {

@@ -18,18 +18,46 @@ export interface CavePlan {
   readonly bell: number;
   /** Where in the area the bell's old action is kept. */
   readonly oldAction: number;
+  /** A word of the area: a visited thread says there that it is out of it. */
+  readonly done: number;
   /** The task's registers and signal mask, to be put back. */
   readonly registers: Registers;
   readonly mask: bigint;
 }
 
-/** What a cave begins with, so that one left behind is known: "STASIS", and the version of what follows. */
-export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 1] as const;
+/**
+ * What a cave begins with, so that one left behind is known: "STASIS", and the version of what follows. That is the
+ * address of the area.
+ */
+export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 2] as const;
 
 /** Machine code for the cave, and the two places where it is entered. */
 export interface Cave {
   readonly code: Uint8Array;
   readonly enter: number;
+  readonly leave: number;
+  /** Address of the claim: while this word of the cave is not 0, `leave` waits for a visited thread to be done. */
+  readonly claim: number;
+}
+
+/** Where the way out of a visited thread lies, and what it has to do with the cave's: see visit.ts. */
+export interface WayOutPlan {
+  readonly address: number;
+  readonly claim: number;
+  readonly done: number;
+}
+
+/** Machine code that takes a visited thread back to where it was; {@link set} makes it that of a certain thread. */
+export interface WayOut {
+  readonly code: Uint8Array;
+  readonly enter: number;
+  readonly set: (registers: Registers, mask: bigint) => void;
+}
+
+/** What the bell at the end of a program is rung with, and where the thread goes if nobody stops it. */
+export interface Rope {
+  readonly tgid: number;
+  readonly tid: number;
   readonly leave: number;
 }
 
@@ -37,14 +65,8 @@ export interface Cave {
 export type ProgramEnd =
   /** Our own seeds: a trap for the tracer, whose death kills the task anyway. */
   | { readonly kind: 'trap' }
-  /** Somebody's task: ring for the tracer; if nobody stops us, go to `leave` in the cave. */
-  | {
-      readonly kind: 'bell';
-      readonly tgid: number;
-      readonly tid: number;
-      readonly signal: number;
-      readonly leave: number;
-    };
+  /** Somebody's task: ring for the tracer; if nobody stops us, leave. Who rings, and the way out: {@link Arch.withRope}. */
+  | { readonly kind: 'bell'; readonly signal: number };
 
 export interface Arch {
   /** Number of words in {@link Registers}. */
@@ -63,6 +85,8 @@ export interface Arch {
   readonly jump: (base: Registers, pc: number) => Registers;
   /** Registers that run the program at `entries` with the code page at `code`. */
   readonly runProgram: (base: Registers, code: number, entries: number) => Registers;
+  /** Registers from which programs are run in somebody's thread. */
+  readonly withRope: (base: Registers, rope: Rope) => Registers;
   /** Registers that execute one syscall instruction at `pc`. */
   readonly oneCall: (base: Registers, pc: number, nr: number, args: readonly number[]) => Registers;
   /** Address of the program entry being run (after a stop), and the result of the last call. */
@@ -71,10 +95,9 @@ export interface Arch {
   /** The code page: runs programs (program.ts), then `end`. */
   readonly programCode: (end: ProgramEnd) => Uint8Array;
   readonly cave: (plan: CavePlan) => Cave;
+  readonly wayOut: (plan: WayOutPlan) => WayOut;
   /** The one-page executable that waits at `socket`, and where in memory it has a syscall followed by a trap. */
   readonly seed: (socket: number) => { elf: Uint8Array; callAt: number };
-  /** A signal handler of our own, and the function it returns to: see death-watch.ts. */
-  readonly buryCode: (tids: number) => { readonly code: Uint8Array; readonly restorer: number };
   /** Code a vfork child runs to become the seed: see seed.ts. */
   readonly spawnCode: (plan: SpawnPlan) => Uint8Array;
 }

@@ -1,70 +1,39 @@
 /** x86-64: registers, and every byte of machine code Stasis brings into a task. */
 import { NR_X86_64 as NR } from '../../kernel/nr-x86-64.ts';
-import {
-  type Arch,
-  CAVE_MARK,
-  type Cave,
-  type CavePlan,
-  type ProgramEnd,
-  type Registers,
-  type SpawnPlan,
-} from './arch.ts';
+import type { Arch, ProgramEnd, Registers, Rope, SpawnPlan } from './arch.ts';
 import { CodeWriter } from './assemble.ts';
-
-/** struct user_regs_struct, word by word; the names are those of the core image. */
-const NAMES = [
-  ...['r15', 'r14', 'r13', 'r12', 'bp', 'bx', 'r11', 'r10', 'r9', 'r8', 'ax', 'cx', 'dx', 'si', 'di', 'orig_ax'],
-  ...['ip', 'cs', 'flags', 'sp', 'ss', 'fs_base', 'gs_base', 'ds', 'es', 'fs', 'gs'],
-] as const;
-
-const R15 = 0;
-const BX = 5;
-const R11 = 6;
-const R10 = 7;
-const R9 = 8;
-const R8 = 9;
-const AX = 10;
-const CX = 11;
-const DX = 12;
-const SI = 13;
-const DI = 14;
-const ORIG_AX = 15;
-const IP = 16;
-const SP = 19;
-const ARGUMENTS = [DI, SI, DX, R10, R8, R9] as const;
-const NO_SYSCALL = 0xffff_ffff_ffff_ffffn;
-
-/** The kernel's internal "start this call again" results (include/linux/errno.h). */
-const ERESTARTSYS = 512;
-const ERESTARTNOHAND = 514;
-const ERESTART_RESTARTBLOCK = 516;
-
-const word = (registers: Registers, index: number): bigint => registers[index] ?? 0n;
-
-function interrupted(registers: Registers): { nr: number; args: bigint[]; result: number } | undefined {
-  const nr = Number(BigInt.asIntN(64, word(registers, ORIG_AX)));
-  const result = -Number(BigInt.asIntN(32, word(registers, AX)));
-  const restartable = (result >= ERESTARTSYS && result <= ERESTARTNOHAND) || result === ERESTART_RESTARTBLOCK;
-  if (nr < 0 || !restartable) return undefined;
-  return { nr, args: ARGUMENTS.map((r) => word(registers, r)), result };
-}
-
-/** What arch_do_signal_or_restart() would do: step back onto the `syscall` instruction, two bytes long. */
-function restarted(registers: Registers): Registers {
-  const found = interrupted(registers);
-  const out = registers.slice();
-  if (found) {
-    out[AX] = BigInt(found.result === ERESTART_RESTARTBLOCK ? NR.restart_syscall : found.nr);
-    out[IP] = word(registers, IP) - 2n;
-  }
-  out[ORIG_AX] = NO_SYSCALL;
-  return out;
-}
+import { cave, wayOut } from './x86-64-cave.ts';
+import {
+  ARGUMENTS,
+  AX,
+  call,
+  IP,
+  interrupted,
+  load,
+  NAMES,
+  NO_SYSCALL,
+  ORIG_AX,
+  R12,
+  R13,
+  R14,
+  R15,
+  restarted,
+  SP,
+  word,
+} from './x86-64-code.ts';
 
 function jump(base: Registers, pc: number): Registers {
   const out = base.slice();
   out[IP] = BigInt(pc);
   out[ORIG_AX] = NO_SYSCALL;
+  return out;
+}
+
+function withRope(base: Registers, rope: Rope): Registers {
+  const out = base.slice();
+  out[R12] = BigInt(rope.tgid);
+  out[R13] = BigInt(rope.tid);
+  out[R14] = BigInt(rope.leave);
   return out;
 }
 
@@ -75,28 +44,6 @@ function oneCall(base: Registers, pc: number, nr: number, args: readonly number[
     out[register] = BigInt.asUintN(64, BigInt(args[i] ?? 0));
   });
   return out;
-}
-
-/** mov eax, nr … syscall, with the arguments spelled between. */
-function call(code: CodeWriter, nr: number, loadArguments: (code: CodeWriter) => void): void {
-  code.raw(0xb8).imm32(nr);
-  loadArguments(code);
-  code.raw(0x0f, 0x05);
-}
-
-const load = {
-  edi: (code: CodeWriter, value: number) => code.raw(0xbf).imm32(value),
-  esi: (code: CodeWriter, value: number) => code.raw(0xbe).imm32(value),
-  edx: (code: CodeWriter, value: number) => code.raw(0xba).imm32(value),
-  r10d: (code: CodeWriter, value: number) => code.raw(0x41, 0xba).imm32(value),
-  rdi: (code: CodeWriter, value: number) => code.raw(0x48, 0xbf).imm64(value),
-  rsi: (code: CodeWriter, value: number) => code.raw(0x48, 0xbe).imm64(value),
-  rdx: (code: CodeWriter, value: number) => code.raw(0x48, 0xba).imm64(value),
-};
-
-/** jmp [rip]; the address follows. */
-function jumpTo(code: CodeWriter, address: number | bigint): void {
-  code.raw(0xff, 0x25).imm32(0).imm64(address);
 }
 
 /** For each argument: mov reg, [r15+8+8i]; mov reg, [reg] (taken when bit i of bl says "load from there"). */
@@ -132,7 +79,8 @@ const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])
  * Number -1 ends the program; so does a failure, unless flag 0x40 tolerates it. Flag 0x80 is the one entry that is no
  * system call: cpuid(leaf, subleaf), its four registers stored at the third argument,
  * unless the fourth is 0.
- * Uses no stack and no register but the syscall's own, rbx and r15; never touches the floating-point state.
+ * Uses no stack and no register but the syscall's own, rbx and r15; never touches the floating-point state. The end for
+ * somebody's task finds in r12 and r13 who rings, and in r14 the way out.
  */
 function programCode(end: ProgramEnd): Uint8Array {
   const code = new CodeWriter();
@@ -170,94 +118,10 @@ function programCode(end: ProgramEnd): Uint8Array {
   failed();
   if (end.kind === 'trap') return code.raw(0xcc).bytes(); // int3
   call(code, NR.tgkill, (c) => {
-    load.edi(c, end.tgid);
-    load.esi(c, end.tid);
+    c.raw(0x44, 0x89, 0xe7, 0x44, 0x89, 0xee); // mov edi, r12d; mov esi, r13d
     load.edx(c, end.signal);
   });
-  jumpTo(code, end.leave);
-  return code.bytes();
-}
-
-/** mov r64, imm64 for what system calls, the interpreter and the cave itself change. */
-const RESTORED: readonly (readonly [register: number, opcode: readonly [number, number]])[] = [
-  [AX, [0x48, 0xb8]],
-  [CX, [0x48, 0xb9]],
-  [DX, [0x48, 0xba]],
-  [BX, [0x48, 0xbb]],
-  [SI, [0x48, 0xbe]],
-  [DI, [0x48, 0xbf]],
-  [R8, [0x49, 0xb8]],
-  [R9, [0x49, 0xb9]],
-  [R10, [0x49, 0xba]],
-  [R11, [0x49, 0xbb]],
-  [R15, [0x49, 0xbf]],
-];
-
-/**
- * The cave: straight-line code that makes the area, and puts everything back. `enter` runs into `leave`, so that a
- * task whose tracer died anywhere in here walks out on the far side by itself, registers and all.
- */
-function cave(plan: CavePlan): Cave {
-  const dataAt = plan.address;
-  const code = new CodeWriter(dataAt).raw(...CAVE_MARK);
-  const blockAll = code.here;
-  code.imm64(~(1n << BigInt(plan.bell - 1)));
-  const ownMask = code.here;
-  code.imm64(plan.mask);
-  const ignore = code.here; // struct sigaction: SIG_IGN, no flags, no restorer, no mask
-  code.imm64(1).imm64(0).imm64(0).imm64(0);
-  const setMask = (mask: number) =>
-    call(code, NR.rt_sigprocmask, (c) => {
-      load.edi(c, 2); // SIG_SETMASK
-      load.rsi(c, mask);
-      load.edx(c, 0);
-      load.r10d(c, 8);
-    });
-  const sigaction = (act: number, old: number) =>
-    call(code, NR.rt_sigaction, (c) => {
-      load.edi(c, plan.bell);
-      load.rsi(c, act);
-      load.rdx(c, old);
-      load.r10d(c, 8);
-    });
-  const enter = code.here;
-  setMask(blockAll);
-  call(code, NR.mmap, (c) => {
-    load.rdi(c, plan.area);
-    load.rsi(c, plan.areaLength);
-    load.edx(c, 5); // PROT_READ|PROT_EXEC: never writable and executable at once (MDWE, SELinux execmem)
-    load.r10d(c, 0x100022); // MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE
-    c.raw(0x49, 0xc7, 0xc0).imm32(-1); // mov r8, -1
-    c.raw(0x45, 0x31, 0xc9); // xor r9d, r9d
-  });
-  code.raw(0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff); // cmp rax, -4096
-  code.raw(0x0f, 0x87); // ja noArea
-  const noArea = code.near();
-  call(code, NR.mprotect, (c) => {
-    load.rdi(c, plan.area + plan.codeLength);
-    load.rsi(c, plan.areaLength - plan.codeLength);
-    load.edx(c, 3); // PROT_READ|PROT_WRITE
-  });
-  code.raw(0x85, 0xc0, 0x0f, 0x85); // test eax, eax; jnz unmap
-  const notWritable = code.near();
-  sigaction(0, plan.oldAction);
-  code.raw(0x85, 0xc0, 0x0f, 0x85); // test eax, eax; jnz unmap
-  const notSaved = code.near();
-  sigaction(ignore, 0);
-  const leave = code.here;
-  sigaction(plan.oldAction, 0);
-  notWritable();
-  notSaved();
-  call(code, NR.munmap, (c) => {
-    load.rdi(c, plan.area);
-    load.rsi(c, plan.areaLength);
-  });
-  noArea();
-  setMask(ownMask);
-  const back = restarted(plan.registers);
-  for (const [register, opcode] of RESTORED) code.raw(...opcode).imm64(word(back, register));
-  jumpTo(code, word(back, IP));
-  return { code: code.bytes(), enter, leave };
+  return code.raw(0x41, 0xff, 0xe6).bytes(); // jmp r14
 }
 
 /** Lowest address a program may be mapped at by default (vm.mmap_min_addr). */
@@ -306,29 +170,6 @@ function seed(socket: number): { elf: Uint8Array; callAt: number } {
 }
 
 /** dup3(socket, target, 0); execveat(executable, "", argv, NULL, AT_EMPTY_PATH); exit_group(127). */
-/** waitid(P_PID, tid, NULL, WEXITED | WNOHANG | __WALL, NULL) for each tid of a list that ends with 0. */
-function buryCode(tids: number): { code: Uint8Array; restorer: number } {
-  const code = new CodeWriter();
-  code.raw(0x53); // push rbx
-  code.raw(0x48, 0xbb).imm64(tids); // mov rbx, tids
-  const next = code.here;
-  code.raw(0x8b, 0x33, 0x85, 0xf6, 0x74); // mov esi, [rbx]; test esi, esi; jz done
-  const done = code.short();
-  code.raw(0x48, 0x83, 0xc3, 0x04); // add rbx, 4
-  call(code, NR.waitid, (c) => {
-    load.edi(c, 1);
-    load.edx(c, 0);
-    load.r10d(c, 0x4000_0005);
-    c.raw(0x45, 0x31, 0xc0); // xor r8d, r8d
-  });
-  code.raw(0xe9).backNear(next); // jmp next
-  done();
-  code.raw(0x5b, 0xc3); // pop rbx; ret
-  const restorer = code.here;
-  call(code, NR.rt_sigreturn, () => {});
-  return { code: code.bytes(), restorer };
-}
-
 function spawnCode(plan: SpawnPlan): Uint8Array {
   const code = new CodeWriter();
   call(code, NR.dup3, (c) => {
@@ -362,12 +203,13 @@ export const X86_64: Arch = {
     out[R15] = BigInt(entries);
     return out;
   },
+  withRope,
   oneCall,
   programCounter: (registers) => Number(word(registers, R15)),
   result: (registers) => Number(BigInt.asIntN(64, word(registers, AX))),
   programCode,
   cave,
+  wayOut,
   seed,
-  buryCode,
   spawnCode,
 };

@@ -1,0 +1,109 @@
+/**
+ * Visits all threads of a process, over and over: to be run as a process of its own, so that it can be killed meanwhile.
+ *
+ *     bun visitor.ts PID[,PID…] [rounds] [calls]
+ *
+ * Says "visiting" when it begins, then a line of JSON for each round. Several processes are visited at the same time; those
+ * with the same memory one after the other.
+ */
+import { readdirSync } from 'node:fs';
+import { readProc } from '../../../src/kernel/proc/read.ts';
+import { parseSmaps } from '../../../src/kernel/proc/smaps.ts';
+import { settleCriticalSection } from '../../../src/kinds/rseq/settle.ts';
+import { Foothold } from '../../../src/tracee/foothold.ts';
+import type { Program } from '../../../src/tracee/program.ts';
+import { Tracee } from '../../../src/tracee/tracee.ts';
+
+interface Crowd {
+  readonly pid: number;
+  readonly threads: Tracee[];
+}
+
+function tids(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).map(Number);
+}
+
+/** Stops all threads there are. */
+function freeze(pid: number): Crowd {
+  const threads = new Map<number, Tracee>();
+  for (;;) {
+    const fresh = tids(pid).filter((tid) => !threads.has(tid));
+    if (fresh.length === 0) return { pid, threads: [...threads.values()] };
+    for (const tid of fresh) threads.set(tid, Tracee.attach(tid, 0));
+    for (const tid of fresh) threads.get(tid)?.stop(5000);
+  }
+}
+
+/** What only the thread itself can tell, and what shows whether it was the right one. */
+function ask(program: Program, tracee: Tracee, calls: number): () => void {
+  const tid = program.call('gettid');
+  const stack = program.space(24);
+  program.call('sigaltstack', 0, stack);
+  const where = program.space(8);
+  program.attempt('prctl', 40, where, 0, 0, 0); // PR_GET_TID_ADDRESS
+  const secure = program.call('prctl', 27, 0, 0, 0, 0); // PR_GET_SECUREBITS
+  const name = program.space(16);
+  program.call('prctl', 16, name, 0, 0, 0); // PR_GET_NAME
+  for (let i = program.calls; i < calls; i++) program.call('getpid');
+  return () => {
+    if (program.result(tid) !== tracee.pid) throw new Error(`${program.result(tid)} for ${tracee.pid}`);
+    if (program.result(secure) !== 0) throw new Error('securebits');
+    if (program.bytes(name, 1)[0] === 0) throw new Error('no name');
+  };
+}
+
+/** One round; answers microseconds for a visit, and for everything. */
+function round(crowds: readonly Crowd[], calls: number): { visit: number; visits: number } {
+  using footholds = new DisposableStack();
+  const places = crowds.map(({ pid, threads }) => {
+    const leader = threads[Math.floor(Math.random() * threads.length)] as Tracee;
+    const others = threads.filter((thread) => thread !== leader);
+    for (const thread of threads) settleCriticalSection(thread);
+    const foothold = Foothold.gain(leader, pid, parseSmaps(readProc(leader.pid, 'maps')), others);
+    footholds.use(foothold);
+    return { foothold, leader, others };
+  });
+  // The leaders at the same time, and their results in the reverse order.
+  const led = places.map(({ foothold, leader }) => {
+    const program = foothold.remote.program();
+    const check = ask(program, leader, calls);
+    foothold.remote.start(program);
+    return () => {
+      foothold.remote.finish(program);
+      check();
+    };
+  });
+  for (const finish of led.reverse()) finish();
+  let visits = 0;
+  const began = performance.now();
+  for (let i = 0; ; i++) {
+    const going = places.flatMap(({ foothold, others }) => {
+      const thread = others[i];
+      if (!thread) return [];
+      const program = foothold.remote.program();
+      const check = ask(program, thread, calls);
+      const visit = foothold.beginVisit(thread, program);
+      return () => {
+        visit.end();
+        check();
+      };
+    });
+    for (const end of going) end();
+    visits += going.length;
+    if (going.length === 0) break;
+  }
+  return { visit: ((performance.now() - began) * 1000) / Math.max(1, visits), visits };
+}
+
+const [pids = '', rounds = '1', calls = '10'] = process.argv.slice(2);
+for (let i = 0; i < Number(rounds); i++) {
+  const crowds = pids.split(',').map((pid) => freeze(Number(pid)));
+  try {
+    if (i === 0) process.stdout.write('visiting\n');
+    const { visit, visits } = round(crowds, Number(calls));
+    process.stdout.write(`${JSON.stringify({ visit: Math.round(visit * 10) / 10, visits })}\n`);
+  } finally {
+    for (const { threads } of crowds) for (const thread of threads) thread.detach();
+  }
+  await new Promise((done) => setTimeout(done, 1 + Math.random() * 5));
+}
