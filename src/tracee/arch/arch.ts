@@ -98,6 +98,8 @@ export interface Arch {
   readonly wayOut: (plan: WayOutPlan) => WayOut;
   /** The one-page executable that waits at `socket`, and where in memory it has a syscall followed by a trap. */
   readonly seed: (socket: number) => { elf: Uint8Array; callAt: number };
+  /** A signal handler of our own, and the function it returns to: see death-watch.ts. */
+  readonly buryCode: (tids: number) => { readonly code: Uint8Array; readonly restorer: number };
   /** Code a vfork child runs to become the seed: see seed.ts. */
   readonly spawnCode: (plan: SpawnPlan) => Uint8Array;
 }

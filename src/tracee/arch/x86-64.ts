@@ -169,6 +169,29 @@ function seed(socket: number): { elf: Uint8Array; callAt: number } {
   return { elf, callAt };
 }
 
+/** waitid(P_PID, tid, NULL, WEXITED | WNOHANG | __WALL, NULL) for each tid of a list that ends with 0. */
+function buryCode(tids: number): { code: Uint8Array; restorer: number } {
+  const code = new CodeWriter();
+  code.raw(0x53); // push rbx
+  code.raw(0x48, 0xbb).imm64(tids); // mov rbx, tids
+  const next = code.here;
+  code.raw(0x8b, 0x33, 0x85, 0xf6, 0x74); // mov esi, [rbx]; test esi, esi; jz done
+  const done = code.short();
+  code.raw(0x48, 0x83, 0xc3, 0x04); // add rbx, 4
+  call(code, NR.waitid, (c) => {
+    load.edi(c, 1);
+    load.edx(c, 0);
+    load.r10d(c, 0x4000_0005);
+    c.raw(0x45, 0x31, 0xc0); // xor r8d, r8d
+  });
+  code.raw(0xe9).backNear(next); // jmp next
+  done();
+  code.raw(0x5b, 0xc3); // pop rbx; ret
+  const restorer = code.here;
+  call(code, NR.rt_sigreturn, () => {});
+  return { code: code.bytes(), restorer };
+}
+
 /** dup3(socket, target, 0); execveat(executable, "", argv, NULL, AT_EMPTY_PATH); exit_group(127). */
 function spawnCode(plan: SpawnPlan): Uint8Array {
   const code = new CodeWriter();
@@ -211,5 +234,6 @@ export const X86_64: Arch = {
   cave,
   wayOut,
   seed,
+  buryCode,
   spawnCode,
 };
