@@ -1,9 +1,11 @@
 /** Freezing a tree: every thread of every process stands still, or all go on. */
 import { StasisError } from '../base/errors.ts';
+import { logWarn } from '../base/log.ts';
 import { threadsBelow } from '../kernel/proc/tree.ts';
 import type { Sleep } from '../kinds/contract.ts';
 import { settleCriticalSection } from '../kinds/registry.ts';
 import type { Tracee } from '../tracee/tracee.ts';
+import { FreezerCgroup } from './freezer-cgroup.ts';
 import { type SeizedProcess, type SeizedThread, Seizure } from './seizure.ts';
 import { Sleeps } from './sleeps.ts';
 
@@ -39,10 +41,12 @@ export class FrozenTree implements Disposable {
   /** Parents before their children. */
   readonly processes: readonly FrozenProcess[];
   readonly #seizure: Seizure;
+  readonly #cgroup: FreezerCgroup | undefined;
 
-  private constructor(processes: readonly FrozenProcess[], seizure: Seizure) {
+  private constructor(processes: readonly FrozenProcess[], seizure: Seizure, cgroup: FreezerCgroup | undefined) {
     this.processes = processes;
     this.#seizure = seizure;
+    this.#cgroup = cgroup;
   }
 
   /**
@@ -50,37 +54,68 @@ export class FrozenTree implements Disposable {
    * @throws StasisError when that cannot be done, or not in time; all go on then
    */
   static freeze(root: number, options: FreezeOptions): FrozenTree {
+    const cgroup = options.freezeCgroup === undefined ? undefined : new FreezerCgroup(options.freezeCgroup);
     const seizure = new Seizure(root, options.timeout);
     try {
-      let seen = new Sleeps([]);
-      seizure.stopAll(() => {
-        seen = new Sleeps(threadsBelow(root));
-      });
-      requireLiving(seizure.processes);
-      const threads = seizure.processes.flatMap((process) => [...process.threads.values()]);
-      const { frozenAt, sleeps } = seen.recall(threads, seizure);
-      // What goes on for a moment may have ended.
-      requireLiving(seizure.processes);
-      seizure.endWatch();
-      seizure.releaseOthers();
-      const processes = seizure.processes.map((process) => frozenProcess(process, frozenAt, sleeps));
+      const processes = stopAll(root, seizure, cgroup);
       for (const { threads } of processes) for (const { tracee } of threads) settleCriticalSection(tracee);
-      return new FrozenTree(processes, seizure);
+      return new FrozenTree(processes, seizure, cgroup);
     } catch (error) {
-      seizure[Symbol.dispose]();
+      letGo(seizure, cgroup);
       throw error;
     }
   }
 
   /** Lets every thread go on. */
   [Symbol.dispose](): void {
-    this.#seizure[Symbol.dispose]();
+    letGo(this.#seizure, this.#cgroup);
   }
 }
 
-function frozenProcess(process: SeizedProcess, frozenAt: number, sleeps: ReadonlyMap<number, Sleep>): FrozenProcess {
+function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {
+  let seen: Sleeps | undefined;
+  seizure.stopAll(() => {
+    seen = new Sleeps(threadsBelow(root));
+    if (cgroup) seizeFrozen(seizure, cgroup);
+  });
+  requireLiving(seizure.processes);
+  const threads = seizure.processes.flatMap((process) => [...process.threads.values()]);
+  const recalled = seen?.recall(threads, seizure);
+  // Threads that had to go on for a moment may have ended.
+  requireLiving(seizure.processes);
+  seizure.endWatch();
+  // Others of the cgroup stand as long as the tree does: that is what the cgroup was named for.
+  if (cgroup)
+    for (const { pid } of seizure.others) logWarn('freeze.ts', `task ${pid} of the cgroup is not in the tree`);
+  else seizure.releaseOthers();
+  const frozenAt = recalled?.frozenAt ?? performance.now();
+  return seizure.processes.map((process) => frozenProcess(process, frozenAt, recalled?.sleeps));
+}
+
+/** Nothing is made or ends while a cgroup is frozen, but it stays frozen when we die: it is for as short as can be. */
+function seizeFrozen(seizure: Seizure, cgroup: FreezerCgroup): void {
+  cgroup.freeze();
+  seizure.seize(cgroup.pids());
+  cgroup.thaw();
+}
+
+/** A cgroup that was frozen before is again before the first task runs. */
+function letGo(seizure: Seizure, cgroup: FreezerCgroup | undefined): void {
+  try {
+    if (seizure.holdsAny) cgroup?.restore();
+  } finally {
+    seizure[Symbol.dispose]();
+    cgroup?.[Symbol.dispose]();
+  }
+}
+
+function frozenProcess(
+  process: SeizedProcess,
+  frozenAt: number,
+  sleeps: ReadonlyMap<number, Sleep> | undefined,
+): FrozenProcess {
   const { pid, parent } = process;
-  const threads = inOrder(process).map(({ tid, tracee }) => ({ tid, tracee, frozenAt, sleep: sleeps.get(tid) }));
+  const threads = inOrder(process).map(({ tid, tracee }) => ({ tid, tracee, frozenAt, sleep: sleeps?.get(tid) }));
   return { pid, parent, threads, zombie: threads.length === 0 };
 }
 

@@ -10,6 +10,8 @@
  */
 import { StasisError } from '../base/errors.ts';
 import { logDebug } from '../base/log.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { parseStatus } from '../kernel/proc/status.ts';
 import { childrenOfThread, threadsOf, unlessGone } from '../kernel/proc/tree.ts';
 import { arenaAddress } from '../kernel/syscall.ts';
 import { DeathWatch } from '../tracee/death-watch.ts';
@@ -71,7 +73,7 @@ export class Seizure implements Disposable {
 
   /** Seizes processes that may belong to the tree or not; {@link stopAll} stops them with it. */
   seize(pids: readonly number[]): void {
-    for (const pid of pids) this.#refresh(this.#processOf(pid));
+    for (const pid of pids) if (isProgram(pid)) this.#refresh(this.#processOf(pid));
   }
 
   /**
@@ -114,12 +116,20 @@ export class Seizure implements Disposable {
     this.#await(this.#deadline);
   }
 
-  /** Lets go what turned out not to belong to the tree: it has left it, or never was in it. Answers what that is. */
-  releaseOthers(): SeizedProcess[] {
+  /** What was seized and turned out not to belong to the tree: it has left it, or never was in it. */
+  get others(): SeizedProcess[] {
     const tree = new Set(this.#tree);
-    const others = [...this.#known.values()].filter((process) => !tree.has(process));
-    for (const process of others) this.#release(process);
-    return others;
+    return [...this.#known.values()].filter((process) => !tree.has(process) && process.threads.size > 0);
+  }
+
+  /** Lets go what does not belong to the tree. */
+  releaseOthers(): void {
+    for (const process of this.others) this.#release(process);
+  }
+
+  /** Whether there is a task that could be let go. */
+  get holdsAny(): boolean {
+    return [...this.#known.values()].some(({ threads }) => [...threads.values()].some(({ tracee }) => tracee.attached));
   }
 
   /** Ends the watch over threads that die. Nothing may be seized after this. */
@@ -316,4 +326,9 @@ export class Seizure implements Disposable {
       remedy: 'give it longer with --timeout, or name a cgroup to freeze with --freeze-cgroup',
     });
   }
+}
+
+/** Not a kernel thread, which may be in a cgroup as well. */
+function isProgram(pid: number): boolean {
+  return unlessGone(() => parseStatus(readProc(pid, 'status')).hasMemory) ?? false;
 }

@@ -124,6 +124,8 @@ function look(tid: number, clocks: RunQueueClocks): Sleeper | undefined {
   const wchan = latin1(readProcIfAny(tid, 'wchan') ?? new Uint8Array());
   const call = restarted ? callBehind(wchan, args) : first;
   if (!call || call.repeatable) return { ...seen, wchan };
+  // Frozen with its cgroup: its timer is gone already, and nothing tells since when.
+  if (/freez|refrigerator/.test(wchan)) return { ...seen, wchan };
   const stopped = wchan === 'do_signal_stop';
   if (!stopped && (restarted || !needsTimer(call)))
     return { ...seen, wchan, timer: restarted && needsTimer(call) ? 'restarted' : 'none' };
