@@ -2,6 +2,7 @@
  * A whole tree under test: a program that has children, or threads, or both. Dumped and restored by its root, waited for to
  * its exit status, and ended by process IDs whatever happens.
  */
+import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ProcStat, parseStat } from '../../../src/kernel/proc/stat.ts';
@@ -22,21 +23,35 @@ export interface CycleOptions {
 export class Family implements Disposable {
   /** The root, and the directory of this run. */
   readonly root: Victim;
+  /** In the environment of all. */
+  readonly #mark: string;
   #restored = false;
 
-  private constructor(root: Victim) {
+  private constructor(root: Victim, mark: string) {
     this.root = root;
+    this.#mark = mark;
   }
 
-  /** Starts any program; it is expected to stay in its working directory or below, which is how its family is known. */
+  /** Starts any program. Its family is known by the environment, or by a working directory in the place of this run. */
   static async run(command: readonly string[], options: StartOptions = {}): Promise<Family> {
-    return new Family(await Victim.run(command, options));
+    const mark = `STASIS_FAMILY=${randomUUID()}`;
+    const env = { ...options.env, STASIS_FAMILY: mark.slice(mark.indexOf('=') + 1) };
+    return new Family(await Victim.run(command, { ...options, env }), mark);
   }
 
   /** The living, without zombies. */
   members(): number[] {
-    const others = strays(this.root);
-    return this.root.alive() ? [this.root.pid, ...others] : others;
+    const all = new Set(strays(this.root));
+    for (const pid of processes()) if (pid !== process.pid && this.#isOurs(pid)) all.add(pid);
+    return [...all];
+  }
+
+  #isOurs(pid: number): boolean {
+    try {
+      return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(this.#mark);
+    } catch {
+      return false; // it has ended meanwhile
+    }
   }
 
   /** Dumps the tree, waits until all its process IDs are free, and restores it. */
@@ -94,13 +109,18 @@ function reap(pid: number): number | undefined {
 /** Reaps orphans that became our children, but for one that is the runtime's to wait for; how many are left. */
 function bury(runtimes: number): number {
   let left = 0;
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = statOf(Number(name));
+  for (const pid of processes()) {
+    const stat = statOf(pid);
     if (stat?.ppid !== process.pid || stat.state !== 'Z' || stat.pid === runtimes) continue;
     if (trySyscall('wait4', stat.pid, 0, WNOHANG, 0) !== stat.pid) left++;
   }
   return left;
+}
+
+function processes(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
 }
 
 function statOf(pid: number): ProcStat | undefined {
