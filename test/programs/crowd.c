@@ -4,15 +4,20 @@
  *
  * The file "turns" holds a count of 8 bytes for each, so that others see that it goes on.
  *
- *     crowd COUNT
+ *     crowd COUNT [fifo] [shared]
+ *
+ * fifo: all share a processor, and every other one comes before the rest. shared: there is a process more with the same
+ * memory, but signals of its own; its PID is told.
  */
 #include "../victims/victim.h"
 #include <immintrin.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 
 #define MOST 2048
 
@@ -32,7 +37,7 @@ static Mate mates[MOST];
 static int count;
 static uint64_t *turns;
 static __thread Mate *me;
-static volatile bool over;
+static bool fifo;
 
 #define must(condition)                                                                             \
   do {                                                                                              \
@@ -311,6 +316,8 @@ static void *live(void *argument) {
     m->stack.ss_sp = mmap(0, m->stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(sigaltstack(&m->stack, 0) == 0);
   }
+  struct sched_param first = {.sched_priority = 10};
+  if (fifo && m->index % 2) must(sched_setscheduler(0, SCHED_FIFO, &first) == 0);
   if (m->turn == turn_timer) {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 3};
     event._sigev_un._tid = m->tid;
@@ -318,7 +325,7 @@ static void *live(void *argument) {
     struct itimerspec spec = {{0, 1000000}, {0, 1000000}};
     must(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 && timer_settime(timer, 0, &spec, 0) == 0);
   }
-  while (!over) {
+  for (;;) {
     m->turn(m);
     sigset_t mask;
     must(syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, &mask, 8) == 0 && !memcmp(&mask, &m->mask, 8));
@@ -354,17 +361,39 @@ static void verify(void) {
   turns[count]++;
 }
 
+static long bare_call(long nr, long a, long b) {
+  long result;
+  __asm__ volatile("syscall" : "=a"(result) : "0"(nr), "D"(a), "S"(b) : "rcx", "r11", "memory");
+  return result;
+}
+
+/* Shares even the thread's own words with main(), errno among them: nothing of libc may be called here. */
+static int other_process(void *unused) {
+  (void)unused;
+  bare_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+  for (;;) {
+    struct timespec t = {0, 2000000};
+    if (bare_call(SYS_nanosleep, (long)&t, 0) != 0 || hold_registers(200) != 0) __builtin_trap();
+    turns[count + 1]++;
+  }
+}
+
 int main(int argc, char **argv) {
   static Mate self = {.name = "main"};
   me = &self;
   count = argc > 1 ? atoi(argv[1]) : 50;
   if (count > MOST) count = MOST;
+  bool shared = false;
+  for (int i = 2; i < argc; i++) {
+    fifo |= !strcmp(argv[i], "fifo");
+    shared |= !strcmp(argv[i], "shared");
+  }
   for (int i = 0; i < 15; i++) known[i] = known_word(3, i);
   known[2] = 1ull << 63;
   known[3] = 1;
   int file = open("turns", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  check(ftruncate(file, (count + 1) * 8) == 0);
-  turns = mmap(0, (count + 1) * 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  check(ftruncate(file, (count + 1 + shared) * 8) == 0);
+  turns = mmap(0, (count + 1 + shared) * 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   check(turns != MAP_FAILED);
   struct sigaction action = {.sa_handler = on_signal};
   sigaction(SIGUSR1, &action, 0);
@@ -373,6 +402,10 @@ int main(int argc, char **argv) {
   action = (struct sigaction){.sa_handler = on_other_stack, .sa_flags = SA_ONSTACK};
   sigaction(SIGUSR2, &action, 0);
   for (int s = 1; s <= 64; s++) sigaction(s, 0, &actions[s]);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(0, &one);
+  if (fifo) check(sched_setaffinity(0, sizeof one, &one) == 0);
   static pthread_t threads[MOST];
   pthread_attr_t small;
   pthread_attr_init(&small);
@@ -388,6 +421,12 @@ int main(int argc, char **argv) {
   }
   for (int i = 0; i < count; i++)
     while (!turns[i]) victim_nap(1);
+  if (shared) {
+    static char stack[65536] __attribute__((aligned(16)));
+    int pid = clone(other_process, stack + sizeof stack, CLONE_VM | CLONE_FILES | SIGCHLD, 0);
+    check(pid > 0);
+    victim_say("shares with %d", pid);
+  }
   victim_ready();
   while (!victim_asked()) {
     verify();

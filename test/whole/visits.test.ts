@@ -13,7 +13,7 @@ import { Victim } from './kit/victim.ts';
 const VISITOR = [join(HOUSE, 'node_modules/.bin/bun'), join(HOUSE, 'test/whole/kit/visitor.ts')];
 const LONG = 60_000 + HARM * 1500;
 
-const crowd = (count: number, ...more: string[]): Promise<Victim> =>
+const crowd = (count: number, ...more: readonly string[]): Promise<Victim> =>
   Victim.run([helperBinary('crowd'), String(count), ...more]);
 
 /** How far each thread has come. */
@@ -39,8 +39,8 @@ async function freeAgain(victim: Victim): Promise<void> {
 }
 
 /** Has threads visited, and kills the visitor so many milliseconds after it began; answers how many rounds it made. */
-async function visitsKilled(pids: readonly number[], ms: number): Promise<number> {
-  const [file = '', ...args] = [...VISITOR, pids.join(), '1000'];
+async function visitsKilled(pids: string, ms: number): Promise<number> {
+  const [file = '', ...args] = [...VISITOR, pids, '1000'];
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   child.stdout.setEncoding('latin1').on('data', (text: string) => {
@@ -87,27 +87,106 @@ test('several processes at the same time', async () => {
   }
 }, 60_000);
 
-describe('SIGKILL to Stasis', () => {
-  test(
-    'at any moment of visits',
-    async () => {
-      using victim = await crowd(54);
-      const before = await victim.settled();
-      let rounds = 0;
-      for (let i = 0; i < HARM * 5; i++) {
-        const ms = Math.random() * 12;
-        rounds += await visitsKilled([victim.pid], ms);
-        try {
-          await freeAgain(victim);
-          await allGoOn(victim);
-        } catch (error) {
-          throw new Error(`killed after ${ms.toFixed(1)} ms: ${error instanceof Error ? error.message : error}`);
-        }
-      }
-      await unharmed(before, victim);
-      console.log(`killed ${HARM * 5} times, after ${rounds} whole rounds`);
-      await victim.verdict();
+/** The process that shares the victim's memory. */
+function neighbour(victim: Victim): number {
+  return Number(/shares with (\d+)/.exec(victim.output())?.[1]);
+}
+
+test('processes with the same memory, one after the other', async () => {
+  using victim = await crowd(20, 'shared');
+  const before = await victim.settled();
+  const { status, stdout, stderr } = await run([...VISITOR, `${victim.pid}+${neighbour(victim)}`, '40']);
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  expect(stdout.match(/"visits":20/g)?.length).toBe(40);
+  expect(stdout.match(/"visits":0/g)?.length).toBe(40);
+  await freeAgain(victim);
+  await free(neighbour(victim));
+  await allGoOn(victim);
+  await unharmed(before, victim);
+  await victim.verdict();
+}, 60_000);
+
+test('a process that was stopped stays so', async () => {
+  using victim = await crowd(20);
+  process.kill(victim.pid, 'SIGSTOP');
+  await stopped(victim);
+  const { status, stderr } = await run([...VISITOR, String(victim.pid), '10']);
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  await stopped(victim);
+  process.kill(victim.pid, 'SIGCONT');
+  await allGoOn(victim);
+  await victim.verdict();
+}, 60_000);
+
+/** Waits until all threads stand still, with no tracer. */
+async function stopped(victim: Victim): Promise<void> {
+  await until(
+    () => {
+      const all = readdirSync(`/proc/${victim.pid}/task`).map((tid) => readFileSync(`/proc/${tid}/status`, 'latin1'));
+      return all.every((text) => /^State:\tT/m.test(text) && /^TracerPid:\t0/m.test(text)) ? true : undefined;
     },
-    LONG,
+    3000,
+    () => 'it is not stopped',
   );
+}
+
+test('a cave that threads are still in is not written to', async () => {
+  using victim = await crowd(20);
+  // Stopped, they stay where the death of Stasis finds them. The leader has run a program, a thread is about to.
+  process.kill(victim.pid, 'SIGSTOP');
+  await stopped(victim);
+  const inject = ['strace', '-o', '/dev/null', '-e', 'trace=process_vm_writev', '-e'];
+  await run([...inject, 'inject=process_vm_writev:signal=KILL:when=3', ...VISITOR, String(victim.pid)]);
+  await stopped(victim);
+  for (let i = 0; i < 3; i++) {
+    const { status, stderr } = await run([...VISITOR, String(victim.pid)]);
+    expect(stderr).toContain('about to leave the code of a Stasis that was killed');
+    expect(status).not.toBe(0);
+    await stopped(victim);
+  }
+  process.kill(victim.pid, 'SIGCONT');
+  await allGoOn(victim);
+  const { status, stderr } = await run([...VISITOR, String(victim.pid)]);
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  await freeAgain(victim);
+  await allGoOn(victim);
+  await victim.verdict();
+}, 60_000);
+
+describe('SIGKILL to Stasis at any moment of visits', () => {
+  const cases = [
+    { about: 'threads in all kinds of calls', args: [], share: 3 },
+    { about: 'threads that come before others', args: ['fifo'], share: 1 },
+    { about: 'processes with the same memory', args: ['shared'], share: 1 },
+    { about: 'a process that was stopped', args: [], share: 1, isStopped: true },
+  ];
+  for (const { about, args, share, isStopped } of cases)
+    test(about, () => harmed(share, args, isStopped ?? false), LONG);
 });
+
+async function harmed(share: number, args: readonly string[], isStopped: boolean): Promise<void> {
+  using victim = await crowd(args.length > 0 ? 24 : 54, ...args);
+  const others = args.includes('shared') ? [neighbour(victim)] : [];
+  const before = await victim.settled();
+  let rounds = 0;
+  for (let i = 0; i < HARM * share; i++) {
+    const ms = Math.random() * 12;
+    if (isStopped) process.kill(victim.pid, 'SIGSTOP');
+    rounds += await visitsKilled([victim.pid, ...others].join('+'), ms);
+    try {
+      if (isStopped) await stopped(victim);
+      if (isStopped) process.kill(victim.pid, 'SIGCONT');
+      await freeAgain(victim);
+      for (const pid of others) await free(pid);
+      await allGoOn(victim);
+    } catch (error) {
+      throw new Error(`killed after ${ms.toFixed(1)} ms: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  await unharmed(before, victim);
+  console.log(`killed ${HARM * share} times, after ${rounds} whole rounds`);
+  await victim.verdict();
+}

@@ -1,10 +1,10 @@
 /**
  * Visits all threads of a process, over and over: to be run as a process of its own, so that it can be killed meanwhile.
  *
- *     bun visitor.ts PID[,PID…] [rounds] [calls]
+ *     bun visitor.ts PID[,PID…][+PID…] [rounds] [calls]
  *
- * Says "visiting" when it begins, then a line of JSON for each round. Several processes are visited at the same time; those
- * with the same memory one after the other.
+ * Says "visiting" when it begins, then a line of JSON for each round. Processes with a comma between them are visited at the
+ * same time; those with a plus, which have the same memory, one after the other.
  */
 import { readdirSync } from 'node:fs';
 import { readProc } from '../../../src/kernel/proc/read.ts';
@@ -16,7 +16,9 @@ import { Tracee } from '../../../src/tracee/tracee.ts';
 
 interface Crowd {
   readonly pid: number;
-  readonly threads: Tracee[];
+  readonly threads: readonly Tracee[];
+  /** Threads of other processes with the same memory. */
+  readonly neighbours: readonly Tracee[];
 }
 
 function tids(pid: number): number[] {
@@ -24,11 +26,11 @@ function tids(pid: number): number[] {
 }
 
 /** Stops all threads there are. */
-function freeze(pid: number): Crowd {
+function freeze(pid: number): Tracee[] {
   const threads = new Map<number, Tracee>();
   for (;;) {
     const fresh = tids(pid).filter((tid) => !threads.has(tid));
-    if (fresh.length === 0) return { pid, threads: [...threads.values()] };
+    if (fresh.length === 0) return [...threads.values()];
     for (const tid of fresh) threads.set(tid, Tracee.attach(tid, 0));
     for (const tid of fresh) threads.get(tid)?.stop(5000);
   }
@@ -55,11 +57,11 @@ function ask(program: Program, tracee: Tracee, calls: number): () => void {
 /** One round; answers microseconds for a visit, and for everything. */
 function round(crowds: readonly Crowd[], calls: number): { visit: number; visits: number } {
   using footholds = new DisposableStack();
-  const places = crowds.map(({ pid, threads }) => {
+  const places = crowds.map(({ pid, threads, neighbours }) => {
     const leader = threads[Math.floor(Math.random() * threads.length)] as Tracee;
     const others = threads.filter((thread) => thread !== leader);
     for (const thread of threads) settleCriticalSection(thread);
-    const foothold = Foothold.gain(leader, pid, parseSmaps(readProc(leader.pid, 'maps')), others);
+    const foothold = Foothold.gain(leader, pid, parseSmaps(readProc(leader.pid, 'maps')), [...others, ...neighbours]);
     footholds.use(foothold);
     return { foothold, leader, others };
   });
@@ -97,13 +99,23 @@ function round(crowds: readonly Crowd[], calls: number): { visit: number; visits
 
 const [pids = '', rounds = '1', calls = '10'] = process.argv.slice(2);
 for (let i = 0; i < Number(rounds); i++) {
-  const crowds = pids.split(',').map((pid) => freeze(Number(pid)));
+  const turns = pids
+    .split('+')
+    .map((turn) => turn.split(',').map((pid) => ({ pid: Number(pid), threads: freeze(Number(pid)) })));
+  const all = turns.flat().flatMap(({ threads }) => threads);
   try {
     if (i === 0) process.stdout.write('visiting\n');
-    const { visit, visits } = round(crowds, Number(calls));
-    process.stdout.write(`${JSON.stringify({ visit: Math.round(visit * 10) / 10, visits })}\n`);
+    for (const turn of turns) {
+      const own = new Set(turn.flatMap(({ threads }) => threads));
+      const neighbours = turns.length > 1 ? all.filter((thread) => !own.has(thread)) : [];
+      const { visit, visits } = round(
+        turn.map((process) => ({ ...process, neighbours })),
+        Number(calls),
+      );
+      process.stdout.write(`${JSON.stringify({ visit: Math.round(visit * 10) / 10, visits })}\n`);
+    }
   } finally {
-    for (const { threads } of crowds) for (const thread of threads) thread.detach();
+    for (const thread of all) thread.detach();
   }
   await new Promise((done) => setTimeout(done, 1 + Math.random() * 5));
 }
