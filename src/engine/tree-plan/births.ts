@@ -4,13 +4,15 @@
  * below it began can only have been born before it called setsid, when it was still in theirs.
  */
 import { type Tree, TreeNode } from './node.ts';
-import { addTo, unbuildable } from './types.ts';
+import { addTo, SHARABLES, unbuildable } from './types.ts';
 
 /** A session whose leader is not in the tree. */
 interface GoneSession {
   readonly sid: number;
   /** Nodes that must be above the helper that takes the leader's place, or be born in the session. */
   parents: TreeNode[];
+  /** Those of them that share something with a child that is in the session. */
+  readonly sharing: ReadonlySet<TreeNode>;
 }
 
 /** The leaders of all sessions but the foreign one: tasks, and helpers in the places of those who are gone. */
@@ -53,15 +55,18 @@ function demandBirth(task: TreeNode, leader: TreeNode | undefined): void {
 /** Whatever is below a member is no older: the session did not begin there, and came there from the member. */
 function goneSession(sid: number, members: TreeNode[]): GoneSession {
   const parents = new Set<TreeNode>();
+  const sharing = new Set<TreeNode>();
   let outermost: TreeNode | undefined;
   for (const member of members.sort((a, b) => a.first - b.first)) {
     if (outermost?.contains(member)) demandBirth(member, undefined);
     else {
       outermost = member;
-      if (member.parent) parents.add(member.parent);
+      if (!member.parent) continue;
+      parents.add(member.parent);
+      if (sharesWithParent(member)) sharing.add(member.parent);
     }
   }
-  return { sid, parents: [...parents] };
+  return { sid, parents: [...parents], sharing };
 }
 
 function mayBeBorn(node: TreeNode): boolean {
@@ -72,6 +77,10 @@ function strayed(task: TreeNode, sid: number, at: TreeNode): Error {
   const why = at.leads ? `was born in session ${at.birth}` : `has always been in session ${at.sid}`;
   const reason = `it cannot have got below task ${at.pid}, which ${why}`;
   return unbuildable(task.pid, `session ${sid}`, reason);
+}
+
+function sharesWithParent({ shared, parent }: TreeNode): boolean {
+  return SHARABLES.some((kind) => shared[kind] !== undefined && shared[kind] === parent?.shared[kind]);
 }
 
 function helperAt(sid: number, home: TreeNode): TreeNode {
@@ -118,7 +127,7 @@ class Placement {
     for (;;) {
       const lowest = lowestOfChain(session.parents);
       if (lowest) {
-        this.#homes.set(session.sid, lowest);
+        this.#settle(session, lowest);
         return true;
       }
       const between = this.#between(session);
@@ -130,11 +139,30 @@ class Placement {
       const down = lowestOfChain(fixed);
       if (!down) {
         const [one, two] = fixed as [TreeNode, TreeNode]; // one alone is a chain
-        throw strayed(one, session.sid, two);
+        const reason = `tasks of the session are below it and below task ${two.pid}, and neither can have been born there`;
+        throw unbuildable(one.pid, `session ${session.sid}`, reason);
       }
       for (const node of between) if (!node.contains(down)) this.#bear(node, session.sid);
       session.parents = session.parents.filter((node) => down.contains(node));
     }
+  }
+
+  /**
+   * The lowest parent asks for nothing but a helper. What children share, though, the helper has from its own parent
+   * alone: of several parents that share, those below the helper's are rather born in the session, if they can be.
+   */
+  #settle({ sid, sharing }: GoneSession, lowest: TreeNode): void {
+    let home = lowest;
+    let left = sharing.size;
+    for (let at: TreeNode | undefined = lowest; at && left > 0; at = at.parent) {
+      if (sharing.has(at)) {
+        home = at;
+        left--;
+      }
+      if (!mayBeBorn(at)) break;
+    }
+    for (let at = lowest; at !== home && at.parent; at = at.parent) this.#bear(at, sid);
+    this.#homes.set(sid, home);
   }
 
   #placeOnTop(session: GoneSession): void {

@@ -22,7 +22,7 @@ export function chooseHosts({ nodes }: Tree, { bySession, helpers }: Leaders): v
   const wanted = unwantedBirths(nodes);
   for (const node of nodes) hostBySession(node, bySession);
   for (const helper of helpers) helper.host = helper.parent;
-  for (const node of nodes) if (node.host && !node.host.task) lend(node.host, node);
+  for (const node of nodes) lend(node);
   for (const kind of SHARABLES) {
     for (const members of classes(nodes, kind).values()) gather(members, kind, wanted);
   }
@@ -45,12 +45,23 @@ function hostBySession(node: TreeNode, leaders: ReadonlyMap<number, TreeNode>): 
   } else node.host = leaders.get(birth);
 }
 
-/** A helper shares with its parent what those it forks are to share with that one. */
-function lend(helper: TreeNode, guest: TreeNode): void {
-  const from = helper.parent?.shared ?? {};
+/**
+ * Helpers, and tasks that end up as zombies, have nothing of their own: they may share with who forks them what those
+ * they fork are to share with that one.
+ */
+function lend(guest: TreeNode): void {
+  const between: TreeNode[] = [];
+  let from = guest.host;
+  for (; from && ownsNothing(from); from = from.host) between.push(from);
   for (const kind of SHARABLES) {
-    if (from[kind] !== undefined && from[kind] === guest.shared[kind]) helper.shared[kind] = from[kind];
+    const id = guest.shared[kind];
+    if (id === undefined || from?.shared[kind] !== id) continue;
+    for (const node of between) node.shared[kind] = id;
   }
+}
+
+function ownsNothing({ task }: TreeNode): boolean {
+  return !task || task.zombie;
 }
 
 /** Tasks that share something with others, by what they share. */
@@ -68,19 +79,35 @@ function gather(members: readonly TreeNode[], kind: Sharable, free: Set<TreeNode
   if (members.length < 2) return;
   const outsiders = members.filter(({ host, shared }) => host?.shared[kind] !== shared[kind]);
   if (outsiders.length < 2) return;
-  const depth = (node: TreeNode) => node.depth * 2 + (free.has(node) ? 0 : 1);
-  const origin = outsiders.reduce((deepest, node) => (depth(node) > depth(deepest) ? node : deepest));
+  // Who is to be in a certain session can fork those who do not mind.
+  const rank = (node: TreeNode) => node.depth * 2 + (free.has(node) ? 0 : 1);
+  outsiders.sort((a, b) => rank(b) - rank(a));
+  if (outsiders.some((origin) => spreadFrom(origin, outsiders, members, kind, free))) return;
+  const [one, two] = outsiders as [TreeNode, TreeNode]; // there are two at least
+  const reason = `it shares ${NAMES[kind]} with task ${one.pid}, which cannot have passed it on to where it is`;
+  throw unbuildable(two.pid, 'clone flags', reason);
+}
+
+/** Gives all outsiders but one a host among the members; if that fails everything is as before. */
+function spreadFrom(
+  origin: TreeNode,
+  outsiders: readonly TreeNode[],
+  members: readonly TreeNode[],
+  kind: Sharable,
+  free: Set<TreeNode>,
+): boolean {
+  const undo: (() => void)[] = [];
   for (const node of outsiders) {
     if (node === origin) continue;
-    const host = mayFork(origin, node, kind, free)
-      ? origin
-      : members.find((member) => mayFork(member, node, kind, free));
-    if (!host) {
-      const reason = `it shares ${NAMES[kind]} with task ${origin.pid}, which cannot have passed it on to where it is`;
-      throw unbuildable(node.pid, 'clone flags', reason);
+    const fits = (host: TreeNode) => mayFork(host, node, kind, free);
+    const host = fits(origin) ? origin : members.find(fits);
+    if (host) undo.push(move(node, host, free));
+    else {
+      for (const back of undo.reverse()) back();
+      return false;
     }
-    move(node, host, free);
   }
+  return true;
 }
 
 /** Whether a task could fork another, to be where it is and to have all it has, the new kind of sharing included. */
@@ -94,10 +121,16 @@ function mayFork(host: TreeNode, node: TreeNode, kind: Sharable, free: ReadonlyS
   });
 }
 
-function move(node: TreeNode, host: TreeNode, free: Set<TreeNode>): void {
-  if (free.has(node)) node.birth = host.sid;
-  node.host = host;
-  node.early = host.sid !== node.birth;
-  // It has to be born there now.
-  if (node.early) free.delete(host);
+/** Gives a task another host; answers how to take that back. */
+function move(node: TreeNode, to: TreeNode, free: Set<TreeNode>): () => void {
+  const { host, birth, early } = node;
+  if (free.has(node)) node.birth = to.sid;
+  node.host = to;
+  node.early = to.sid !== node.birth;
+  // Whoever forks it before setsid has to be born where it is.
+  const settled = node.early && free.delete(to);
+  return () => {
+    Object.assign(node, { host, birth, early });
+    if (settled) free.add(to);
+  };
 }
