@@ -18,6 +18,7 @@ export async function run(invocation: Invocation): Promise<number> {
     workDir,
     finalState: settings.finalState,
     timeout: settings.timeout,
+    freezeCgroup: settings.freezeCgroup,
     actionScripts: settings.actionScript,
     carry: carryOptions(settings),
   });

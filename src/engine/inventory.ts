@@ -2,16 +2,9 @@
 import type { ImageSetWriter } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
 import { IMAGE_VERSION } from '../images/magic.ts';
-import type { InputOf } from '../images/message.ts';
-import { NAMESPACE_IDS } from '../images/namespace-ids.ts';
-import type { taskKobjIdsEntry } from '../images/schema/task.ts';
 import { readSystem } from '../kernel/proc/read.ts';
 import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
-
-/** Kernel-object ids of a task: `unique` numbers its own memory, files, fs and signal handlers; ours are 1. */
-export function objectIds(unique: number): InputOf<typeof taskKobjIdsEntry> {
-  return { vm_id: unique, files_id: unique, fs_id: unique, sighand_id: unique, ...NAMESPACE_IDS };
-}
+import { idsEntry, OWN_IDS } from './object-ids.ts';
 
 /** The id of the cgroups whoever dumps is in. Tasks of this set are restored to where the restore is run. */
 export const ROOT_CG_SET = 1;
@@ -32,7 +25,7 @@ export function commit(images: ImageSetWriter): void {
   images.commit({
     img_version: IMAGE_VERSION,
     fdinfo_per_id: true,
-    root_ids: objectIds(1),
+    root_ids: idsEntry(OWN_IDS),
     ns_per_id: true,
     root_cg_set: ROOT_CG_SET,
     lsmtype: 0,

@@ -18,7 +18,8 @@ import {
   syscall,
   trySyscall,
 } from '../kernel/syscall.ts';
-import type { CarryOptions, FileFacts, OpenFile, SeenTask } from '../kinds/contract.ts';
+import type { CarryOptions, FileFacts, OpenFile, SeenTask, SeenThread } from '../kinds/contract.ts';
+import { listTree, unlessGone } from './tree.ts';
 
 const AT_EMPTY_PATH = 0x1000;
 /** STATX_BASIC_STATS | STATX_MNT_ID. */
@@ -28,15 +29,18 @@ const O_CLOEXEC = 0o2000000;
 /** A task as seen; the borrowed descriptors are given back when its scope ends. */
 export class Observation implements SeenTask, Disposable {
   readonly pid: number;
+  readonly tid: number;
   readonly ref: TaskRef;
   readonly stat: ProcStat;
   readonly status: ProcStatus;
+  readonly threads: readonly SeenThread[];
   readonly vmas: readonly ProcVma[];
   readonly fds: readonly OpenFile[];
   readonly options: CarryOptions;
 
   constructor(pid: number, options: CarryOptions) {
     this.pid = pid;
+    this.tid = pid;
     this.options = options;
     this.stat = parseStat(readProc(pid, 'stat'));
     this.ref = { pid, comm: this.stat.comm };
@@ -46,12 +50,84 @@ export class Observation implements SeenTask, Disposable {
       const reason = `this is a thread of process ${tgid}`;
       throw new StasisError({ kind: 'usage', task: this.ref, reason, remedy: `name the process: -t ${tgid}` });
     }
+    const others = namesIn(`/proc/${pid}/task`).map(Number);
+    this.threads = [this, ...others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options))];
     this.vmas = parseSmaps(readProc(pid, 'smaps'));
     this.fds = borrowAll(pid, this.ref);
   }
 
   [Symbol.dispose](): void {
     for (const file of this.fds) trySyscall('close', file.local);
+  }
+}
+
+/** The living processes of a tree as seen; what was borrowed is given back when its scope ends. */
+export class Sight implements Disposable {
+  /** The root first. */
+  readonly tasks: readonly Observation[];
+
+  private constructor(tasks: readonly Observation[]) {
+    this.tasks = tasks;
+  }
+
+  /** Looks at processes that stand still. @throws StasisError when one of them cannot be looked at */
+  static still(pids: readonly number[], options: CarryOptions): Sight {
+    return new Sight(observeAll(pids, (pid) => new Observation(pid, options)));
+  }
+
+  /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
+  static of(root: number, options: CarryOptions): Sight {
+    const pids = listTree(root).flatMap(({ pid, zombie }) => (zombie && pid !== root ? [] : [pid]));
+    const look = (pid: number): Observation => new Observation(pid, options);
+    return new Sight(observeAll(pids, (pid) => (pid === root ? look(pid) : unlessGone(() => look(pid)))));
+  }
+
+  [Symbol.dispose](): void {
+    for (const task of this.tasks) task[Symbol.dispose]();
+  }
+}
+
+/** If one fails, what was borrowed of the others is given back. */
+function observeAll(pids: readonly number[], look: (pid: number) => Observation | undefined): Observation[] {
+  const seen: Observation[] = [];
+  try {
+    for (const pid of pids) {
+      const task = look(pid);
+      if (task) seen.push(task);
+    }
+    return seen;
+  } catch (error) {
+    for (const task of seen) task[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** A thread besides the main one. There may be thousands, of which little is asked: it is read when it is. */
+class OtherThread implements SeenThread {
+  readonly tid: number;
+  readonly options: CarryOptions;
+  readonly #pid: number;
+  #stat: ProcStat | undefined;
+  #status: ProcStatus | undefined;
+
+  constructor(pid: number, tid: number, options: CarryOptions) {
+    this.#pid = pid;
+    this.tid = tid;
+    this.options = options;
+  }
+
+  get ref(): TaskRef {
+    return { pid: this.tid, comm: this.stat.comm };
+  }
+
+  get stat(): ProcStat {
+    this.#stat ??= parseStat(readProc(this.#pid, `task/${this.tid}/stat`));
+    return this.#stat;
+  }
+
+  get status(): ProcStatus {
+    this.#status ??= parseStatus(readProc(this.#pid, `task/${this.tid}/status`));
+    return this.#status;
   }
 }
 

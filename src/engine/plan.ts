@@ -10,36 +10,54 @@ import { parentOf, storedPieces } from '../images/page-store.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts';
 import type { MmEntry } from '../images/schema/memory.ts';
-import type { CoreEntry, TaskKobjIdsEntry } from '../images/schema/task.ts';
+import { type CoreEntry, type TaskKobjIdsEntry, TaskState } from '../images/schema/task.ts';
 import type { PstreeEntry } from '../images/schema/tree.ts';
 import type { Json } from '../kinds/contract.ts';
 import { fileKinds } from '../kinds/registry.ts';
-import { extraName } from './dump.ts';
+import { extraName } from './save.ts';
+import { planTree, type TreeStep, type TreeTask } from './tree-plan.ts';
 
-/** One task, as its images tell. */
-export interface TaskPlan {
-  readonly tree: PstreeEntry;
+/** One thread, as its images tell. */
+export interface ThreadPlan {
+  readonly tid: number;
   readonly core: CoreEntry;
+  readonly extra: { readonly [key: string]: Json };
+}
+
+/** One living process. */
+export interface TaskPlan extends ThreadPlan {
+  readonly tree: PstreeEntry;
   readonly ids: TaskKobjIdsEntry;
   readonly mm: MmEntry;
   readonly fs: FsEntry;
   readonly fds: readonly FdinfoEntry[];
-  readonly extra: { readonly [key: string]: Json };
+  /** Its threads besides the main one. */
+  readonly others: readonly ThreadPlan[];
 }
 
 /** Everything a restore needs to know. */
 export interface Plan {
-  readonly task: TaskPlan;
+  readonly root: number;
+  /** The living processes by PID, parents before their children. */
+  readonly tasks: ReadonlyMap<number, TaskPlan>;
+  /** The core images of those that are dead already, by PID. */
+  readonly zombies: ReadonlyMap<number, CoreEntry>;
+  /** The PID of each one's parent, 0 for the root. */
+  readonly parents: ReadonlyMap<number, number>;
+  /** How the tree is made. */
+  readonly steps: readonly TreeStep[];
   readonly files: ReadonlyMap<number, FileEntry>;
   readonly pages: number;
 }
 
-const ALIVE = 1;
-const STOPPED = 6;
 const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
 
-/** Reads the image set and checks that it is whole and that Stasis can bring back what is in it. */
-export function readPlan(images: ImageSet): Plan {
+/**
+ * Reads the image set and checks that it is whole and that Stasis can bring back what is in it. With `joins` the root is
+ * to stay in the session it is born in.
+ * @throws StasisError, ImageError
+ */
+export function readPlan(images: ImageSet, joins: boolean): Plan {
   const inventory = images.inventory();
   checkWhole(images);
   if (inventory.img_version > IMAGE_VERSION) {
@@ -50,25 +68,58 @@ export function readPlan(images: ImageSet): Plan {
     });
   }
   const trees = images.read(Images.pstree);
-  const [tree] = trees;
-  if (!tree) throw new ImageError({ file: 'pstree.img', reason: 'image is missing or empty' });
-  if (trees.length > 1)
-    throw unsupported('pstree.img', `${trees.length} processes: process trees are not restored yet`);
-  if (tree.threads.length !== 1) throw unsupported('pstree.img', `${tree.threads.length} threads: not restored yet`);
-  const ids = images.readOne(Images.ids, tree.pid);
-  checkNamespaces(inventory.root_ids, ids);
+  const root = trees.find(({ ppid }) => ppid === 0);
+  if (!root) throw new ImageError({ file: 'pstree.img', reason: 'image is missing or empty' });
   const files = readFiles(images);
-  const task: TaskPlan = {
+  const tasks = new Map<number, TaskPlan>();
+  const zombies = new Map<number, CoreEntry>();
+  for (const tree of trees) {
+    const core = readCore(images, tree.pid);
+    if (core.tc?.task_state === TaskState.DEAD) zombies.set(tree.pid, core);
+    else tasks.set(tree.pid, readTask(images, tree, core));
+  }
+  let pages = 0;
+  for (const task of tasks.values()) {
+    checkNamespaces(inventory.root_ids, task.ids);
+    checkReferences(task, files);
+    pages += checkMemory(images, task);
+  }
+  const steps = planTree(
+    trees.map((tree) => treeTask(tree, tasks.get(tree.pid))),
+    { joins },
+  );
+  const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
+  return { root: root.pid, tasks, zombies, parents, steps, files, pages };
+}
+
+function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPlan {
+  const { pid } = tree;
+  const ids = images.readOne(Images.ids, pid);
+  const others = tree.threads.filter((tid) => tid !== pid);
+  if (new Set(others).size !== others.length) {
+    throw new ImageError({ file: 'pstree.img', field: 'threads', reason: `a thread of task ${pid} is there twice` });
+  }
+  return {
+    tid: pid,
     tree,
     ids,
-    core: readCore(images, tree.pid),
-    mm: images.readOne(Images.mm, tree.pid),
-    fs: images.readOne(Images.fs, tree.pid),
+    core: requireState(core, pid),
+    mm: images.readOne(Images.mm, pid),
+    fs: images.readOne(Images.fs, pid),
     fds: images.read(Images.fdinfo, ids.files_id),
-    extra: readExtra(images, tree.pid),
+    extra: readExtra(images, pid),
+    others: others.map((tid) => ({ tid, core: readThreadCore(images, tid), extra: readExtra(images, tid) })),
   };
-  checkReferences(task, files);
-  return { task, files, pages: checkMemory(images, task) };
+}
+
+/** A task as the planner of the tree sees it. */
+function treeTask({ pid, ppid, pgid, sid }: PstreeEntry, task: TaskPlan | undefined): TreeTask {
+  const zombie = task === undefined;
+  const subreaper = task?.core.tc?.child_subreaper ?? false;
+  if (!task) return { pid, ppid, pgid, sid, zombie, subreaper };
+  const { vm_id, files_id, fs_id, sighand_id } = task.ids;
+  const shared = { vm: vm_id, files: files_id, fs: fs_id, sighand: sighand_id };
+  return { pid, ppid, pgid, sid, zombie, subreaper, shared, terminal: sid === pid };
 }
 
 /** Every file of the set, and of the sets it builds on, must be what the dump wrote, as far as a manifest tells. */
@@ -106,10 +157,21 @@ function checkNamespaces(root: TaskKobjIdsEntry | undefined, ids: TaskKobjIdsEnt
 function readCore(images: ImageSet, pid: number): CoreEntry {
   const file = `core-${pid}.img`;
   const core = images.readOne(Images.core, pid);
-  if (!core.thread_info) throw unsupported(file, 'the process was saved on another processor architecture');
-  if (!core.tc || !core.thread_core) throw new ImageError({ file, reason: 'the state of the task is missing' });
+  if (!core.tc) throw new ImageError({ file, reason: 'the state of the task is missing' });
   const state = core.tc.task_state;
-  if (state !== ALIVE && state !== STOPPED) throw unsupported(file, `task state ${state} is not restored yet`);
+  if (state === TaskState.ALIVE || state === TaskState.STOPPED || state === TaskState.DEAD) return core;
+  throw unsupported(file, `task state ${state} is not known`);
+}
+
+function readThreadCore(images: ImageSet, tid: number): CoreEntry {
+  return requireState(images.readOne(Images.core, tid), tid);
+}
+
+/** What a thread that lives must have. */
+function requireState(core: CoreEntry, tid: number): CoreEntry {
+  const file = `core-${tid}.img`;
+  if (!core.thread_info) throw unsupported(file, 'the process was saved on another processor architecture');
+  if (!core.thread_core) throw new ImageError({ file, reason: 'the state of the thread is missing' });
   return core;
 }
 

@@ -1,25 +1,33 @@
 /** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
 import { StasisError } from '../base/errors.ts';
 import { KCMP } from '../kernel/constants/files.ts';
-import { namesIn } from '../kernel/files.ts';
 import { parseNsLink } from '../kernel/proc/namespaces.ts';
 import { readProcIfAny, readProcLink } from '../kernel/proc/read.ts';
-import { parseChildren } from '../kernel/proc/values.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { SeenTask } from '../kinds/contract.ts';
 import { taskKinds } from '../kinds/registry.ts';
 import { kindOf, unknownFile } from './file-table.ts';
+import { unlessGone } from './tree.ts';
 
 const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup'] as const;
 
-/** All obstacles of one task. */
-export function obstaclesOf(task: SeenTask): StasisError[] {
+/** All obstacles of a tree, whose root comes first. */
+export function obstaclesOf(tasks: readonly SeenTask[]): StasisError[] {
+  const [root] = tasks;
+  const ofRoot = root?.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
+  // Of a tree that runs, members end at any time.
+  return [...ofRoot, ...tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task)) ?? [])];
+}
+
+function obstaclesOfTask(task: SeenTask): StasisError[] {
   if (!task.status.hasMemory) return statusObstacles(task);
   return [
     ...statusObstacles(task),
-    ...relatives(task),
     ...namespaces(task),
-    ...taskKinds.flatMap((kind) => kind.obstacles?.(task) ?? []),
+    ...taskKinds.flatMap((kind) => [
+      ...(kind.obstacles?.(task) ?? []),
+      ...(kind.thread?.obstacles ? task.threads.flatMap((thread) => kind.thread?.obstacles?.(thread) ?? []) : []),
+    ]),
     ...descriptors(task),
   ];
 }
@@ -49,24 +57,6 @@ function isNarrow(pid: number): boolean {
   return bytes !== undefined && bytes.length >= 8 && Buffer.from(bytes).readUInt32LE(4) !== 0;
 }
 
-function relatives(task: SeenTask): StasisError[] {
-  const threads = task.status.threads;
-  const found: StasisError[] = [];
-  if (threads > 1)
-    found.push(obstacle(task, `${threads} threads`, 'processes with several threads are not carried yet'));
-  const children = childrenOf(task.pid);
-  if (children.length > 0) {
-    const list = children.slice(0, 5).join(', ') + (children.length > 5 ? ', …' : '');
-    found.push(obstacle(task, `child ${list}`, 'process trees (children) are not carried yet'));
-  }
-  const common = sharedWithParent(task);
-  if (common.length > 0) {
-    const reason = `its ${common.join(' and ')} ${common.length > 1 ? 'are' : 'is'} shared with its parent (vfork, clone)`;
-    found.push(obstacle(task, `parent ${task.stat.ppid}`, reason));
-  }
-  return found;
-}
-
 /** What clone(2) can leave in common. */
 const COMMON = [
   ['memory', KCMP.VM],
@@ -74,18 +64,29 @@ const COMMON = [
   ['working directory', KCMP.FS],
 ] as const;
 
-/** What a task has in common with its parent, which would be torn apart. Nothing is told of parents we may not trace. */
-function sharedWithParent({ pid, stat }: SeenTask): string[] {
+/** What the root has in common with its parent, which would be torn apart. Nothing is told of parents we may not trace. */
+function sharedWithParent(root: SeenTask): StasisError[] {
+  const { pid, stat } = root;
   if (stat.ppid === 0) return [];
-  return COMMON.filter(([, type]) => trySyscall('kcmp', pid, stat.ppid, type, 0, 0) === 0).map(([name]) => name);
+  const common = COMMON.filter(([, type]) => trySyscall('kcmp', pid, stat.ppid, type, 0, 0) === 0).map(
+    ([name]) => name,
+  );
+  if (common.length === 0) return [];
+  const reason = `its ${common.join(' and ')} ${common.length > 1 ? 'are' : 'is'} shared with its parent (vfork, clone)`;
+  return [obstacle(root, `parent ${stat.ppid}`, reason)];
 }
 
-/** Children of all threads. */
-function childrenOf(pid: number): number[] {
-  return namesIn(`/proc/${pid}/task`).flatMap((tid) => {
-    const bytes = readProcIfAny(pid, `task/${tid}/children`);
-    return bytes ? parseChildren(bytes) : [];
-  });
+function outsideSession(root: SeenTask): StasisError[] {
+  const { stat, options } = root;
+  if (stat.session === root.pid || options.shellJob) return [];
+  return [
+    obstacle(
+      root,
+      `session ${stat.session}`,
+      'the process is not the leader of its session, so its session cannot be made again',
+      'give --shell-job, at the dump and at the restore, to let it join the session of whoever restores it',
+    ),
+  ];
 }
 
 /** Namespaces must be ours: only these are there again at the restore. */

@@ -5,19 +5,15 @@ import { encodeText } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
 import { ImageSet } from '../images/image-set.ts';
 import { O } from '../kernel/constants/files.ts';
+import { PR } from '../kernel/constants/prctl.ts';
 import { disk } from '../kernel/disk.ts';
-import { syscall, trySyscall } from '../kernel/syscall.ts';
+import { arenaAddress, arenaView, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/contract.ts';
-import { fileKinds, finalRegisters, remakeInterruptedCall, taskKinds } from '../kinds/registry.ts';
-import { Batch } from '../tracee/batch.ts';
-import { findGap } from '../tracee/gap.ts';
-import { closeAll } from '../tracee/handover.ts';
-import { AREA } from '../tracee/program.ts';
-import { setSignalMask } from '../tracee/ptrace.ts';
-import { Seed } from '../tracee/seed.ts';
+import { fileKinds } from '../kinds/registry.ts';
 import { placeDescriptors } from './descriptors.ts';
-import { leaveSeed } from './leave.ts';
-import { type Plan, readPlan, type TaskPlan } from './plan.ts';
+import { go } from './go.ts';
+import { addThreads, Grove, rebuildThread, runPhase } from './grow.ts';
+import { type Plan, readPlan } from './plan.ts';
 import { ActionScripts } from './scripts.ts';
 import { writeRestoreStats } from './stats.ts';
 
@@ -40,99 +36,63 @@ export interface RestoreOutcome {
   readonly duration: number;
 }
 
-/** The order of a task's rebuilding: see Phase. `files` ends with the descriptors in place. */
-const BEFORE_FILES: readonly Phase[] = ['birth', 'memory', 'files'];
-const AFTER_FILES: readonly Phase[] = ['state', 'creds', 'last'];
-
 /**
- * Restores a process. All or nothing: until the last step it stands still, and dies with us or with any error.
+ * Restores a process tree. All or nothing: until the last step everything stands still, and dies with us or with any
+ * error.
  * @throws StasisError
  */
 export function restore(options: RestoreOptions): RestoreOutcome {
   const images = new ImageSet(options.imagesDir, undefined, disk);
-  const plan = readPlan(images);
+  const plan = readPlan(images, options.carry.shellJob);
+  const pid = plan.root;
   logDebug('images are read and checked');
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
   scripts.require('pre-restore');
   const began = performance.now();
+  // What others have forked is ours to bury if the restore fails.
+  using _ = new Subreaper();
   using undo = new UndoStack();
   using ending = new UndoStack();
   const context = new Context(options.carry, images, plan, undo, ending);
-  const seed = plant(plan.task, options);
-  undo.add(() => seed[Symbol.dispose]());
+  const grove = new Grove(plan, context, undo);
+  grove.grow(options.sibling);
   const forked = performance.now();
-  logDebug('the seed is planted');
-  const task = makeTask(plan.task, context, seed);
-  rebuild(task);
-  logInfo('the task is rebuilt');
+  const { tasks } = grove;
+  rebuild(tasks, plan);
+  logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
   ending[Symbol.dispose]();
-  if (options.pidfile !== undefined) writePidfile(options.pidfile, task.pid, undo);
-  scripts.require('post-restore', task.pid);
+  if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);
+  scripts.require('post-restore', pid);
   const duration = (performance.now() - began) * 1000;
   writeRestoreStats(options.workDir, { forking: (forked - began) * 1000, restore: duration, pages: plan.pages });
-  resumeScript(scripts, 'pre-resume', task.pid);
-  go(task, options);
+  resumeScript(scripts, 'pre-resume', pid);
+  go(tasks, options);
   undo.keep();
-  logInfo('the task runs');
-  resumeScript(scripts, 'post-resume', task.pid);
-  return { pid: task.pid, duration };
+  logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
+  resumeScript(scripts, 'post-resume', pid);
+  return { pid, duration };
 }
 
-/** A seed with the right PID, its work area where the saved address space has room. */
-function plant(task: TaskPlan, options: RestoreOptions): Seed {
-  const taken = task.mm.vmas.map((vma) => ({ start: Number(vma.start), end: Number(vma.end) }));
-  const area = findGap(
-    taken.sort((a, b) => a.start - b.start),
-    AREA.length,
+/** Everything but memory. Each phase of all tasks comes before the next one's. */
+function rebuild(tasks: readonly RestoreTask[], plan: Plan): void {
+  phase(
+    tasks.filter(({ shares }) => !shares.vm),
+    'mapped',
   );
-  const highest = task.fds.reduce((max, { fd }) => Math.max(max, fd), 2);
-  return Seed.plant({ pid: task.tree.pid, sibling: options.sibling, highestFd: highest }, area);
+  phase(tasks, 'files');
+  const tables = tasks.filter(({ shares }) => !shares.files);
+  for (const task of tables) placeDescriptors(task);
+  for (const task of tables) task.batch.call('close', task.seed.socketTarget);
+  for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? []);
+  phase(tasks, 'state');
+  for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
+  phase(tasks, 'creds');
+  phase(tasks, 'last');
 }
 
-function makeTask(plan: TaskPlan, context: RestoreContext, seed: Seed): RestoreTask {
-  const pid = plan.tree.pid;
-  const comm = plan.core.tc?.comm;
-  return {
-    pid,
-    ref: { pid, comm },
-    context,
-    tree: plan.tree,
-    core: plan.core,
-    mm: plan.mm,
-    fs: plan.fs,
-    fds: plan.fds,
-    extra: plan.extra,
-    seed,
-    batch: new Batch(seed.remote),
-  };
-}
-
-function rebuild(task: RestoreTask): void {
-  const run = (phases: readonly Phase[]): void => {
-    for (const phase of phases) {
-      for (const kind of taskKinds) kind.rebuild?.[phase]?.(task);
-      logDebug(`phase ${phase}`);
-    }
-  };
-  // Descriptors of ours that the seed was born with are not the task's.
-  closeAll(task.seed, task.batch);
-  run(BEFORE_FILES);
-  placeDescriptors(task);
-  task.batch.call('close', task.seed.socketTarget);
-  run(AFTER_FILES);
-  task.batch.flush();
-}
-
-/** The last step: nothing of ours is left in the task, and it runs. Past this point there is no way back. */
-function go(task: RestoreTask, options: RestoreOptions): void {
-  const { tracee } = task.seed;
-  const call = remakeInterruptedCall(task);
-  leaveSeed(task);
-  setSignalMask(task.pid, task.core.thread_core?.blk_sigset ?? task.core.tc?.blk_sigset ?? 0n);
-  tracee.setRegisters(finalRegisters(task, call));
-  const stop = options.leaveStopped ? 19 : task.core.tc?.task_state === 6 ? (task.core.tc.stop_signo ?? 19) : 0;
-  if (stop !== 0) syscall('kill', task.pid, stop);
-  tracee.setFree();
+function phase(tasks: readonly RestoreTask[], name: Phase): void {
+  for (const task of tasks) runPhase(task, name);
+  logDebug(`phase ${name}`);
 }
 
 function resumeScript(scripts: ActionScripts, point: 'pre-resume' | 'post-resume', pid: number): void {
@@ -155,6 +115,21 @@ function writePidfile(path: string, pid: number, undo: UndoStack): void {
     });
   }
   undo.add(() => disk.unlink(path));
+}
+
+/** As long as this lasts, orphans below us become our children instead of init's. */
+class Subreaper implements Disposable {
+  readonly #before: number;
+
+  constructor() {
+    syscall('prctl', PR.GET_CHILD_SUBREAPER, arenaAddress, 0, 0, 0);
+    this.#before = arenaView.getInt32(0, true);
+    trySyscall('prctl', PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  }
+
+  [Symbol.dispose](): void {
+    trySyscall('prctl', PR.SET_CHILD_SUBREAPER, this.#before, 0, 0, 0);
+  }
 }
 
 /** The restore as a whole, as kinds see it. */

@@ -16,6 +16,7 @@ import type { ProcStatus } from '../kernel/proc/status.ts';
 import type { Registers } from '../tracee/arch/arch.ts';
 import type { Batch } from '../tracee/batch.ts';
 import type { Program } from '../tracee/program.ts';
+import type { Remote } from '../tracee/remote.ts';
 import type { Seed } from '../tracee/seed.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 
@@ -45,16 +46,23 @@ export interface CarryOptions {
 
 // ---------------------------------------------------------------------------------------------------- dumping
 
-/** A task as it looks from outside, running or frozen. Read once before the freeze (preflight), once after. */
-export interface SeenTask {
-  readonly pid: number;
+/** A thread as it looks from outside, running or frozen. Read once before the freeze (preflight), once after. */
+export interface SeenThread {
+  readonly tid: number;
   readonly ref: TaskRef;
   readonly stat: ProcStat;
   readonly status: ProcStatus;
-  readonly vmas: readonly ProcVma[];
-  /** Every descriptor of the task, in ascending order. */
-  readonly fds: readonly OpenFile[];
   readonly options: CarryOptions;
+}
+
+/** A process as it looks from outside; as a thread it is its main thread, whose tid is the pid. */
+export interface SeenTask extends SeenThread {
+  readonly pid: number;
+  /** All of its threads; the first is the process itself. */
+  readonly threads: readonly SeenThread[];
+  readonly vmas: readonly ProcVma[];
+  /** Every descriptor of the process, in ascending order. */
+  readonly fds: readonly OpenFile[];
 }
 
 /** Facts of statx(2) on a borrowed descriptor. Device numbers are in the kernel's form: major << 20 | minor. */
@@ -95,8 +103,12 @@ export type FileDraft = Omit<InputOf<typeof fileEntry>, 'type' | 'id'>;
 export interface CoreDraft {
   mtype: number;
   thread_info?: InputOf<typeof coreEntry>['thread_info'];
-  tc: Partial<InputOf<typeof taskCoreEntry>>;
   thread_core: Partial<InputOf<typeof threadCoreEntry>>;
+}
+
+/** That of a process's main thread, which tells of the process as well. */
+export interface TaskCoreDraft extends CoreDraft {
+  tc: Partial<InputOf<typeof taskCoreEntry>>;
 }
 
 /** State that CRIU's schema has no place for: goes to `stasis-task-PID.json`, which CRIU never opens. */
@@ -149,18 +161,36 @@ export interface Sleep {
   readonly gone: readonly bigint[];
 }
 
-/** A frozen task being dumped. */
-export interface DumpTask extends SeenTask {
+/** A frozen thread being dumped. */
+export interface DumpThread extends SeenThread {
   readonly context: DumpContext;
   readonly tracee: Tracee;
-  /** When the task was frozen, on performance.now()'s clock. */
+  /** When the thread was frozen, on performance.now()'s clock. */
   readonly frozenAt: number;
   readonly sleep: Sleep | undefined;
   /** Registers at the stop, untouched. */
   readonly registers: Registers;
   readonly core: CoreDraft;
-  readonly mm: Partial<InputOf<typeof mmEntry>> & { vmas: InputOf<typeof vmaEntry>[] };
+  /** What CRIU's core image has no place for. */
   readonly extra: Record<string, Json>;
+  readonly process: DumpTask;
+}
+
+/** What clone(2) can leave in common between processes. */
+export interface Sharing {
+  readonly vm: boolean;
+  readonly files: boolean;
+  readonly fs: boolean;
+  readonly sighand: boolean;
+}
+
+/** A frozen process being dumped; as a thread it is its main thread. */
+export interface DumpTask extends DumpThread, SeenTask {
+  readonly threads: readonly DumpThread[];
+  readonly core: TaskCoreDraft;
+  /** What an earlier task of this dump has been captured with already, because they share it. */
+  readonly captured: Sharing;
+  readonly mm: Partial<InputOf<typeof mmEntry>> & { vmas: InputOf<typeof vmaEntry>[] };
   /** The bell of the foothold: its old action has to be read from here, see kinds/signals. */
   readonly bell: { readonly signal: number; readonly actionAt: number };
 }
@@ -200,37 +230,64 @@ export interface RestoreContext {
   atEnd(work: () => void): void;
 }
 
-/** A task being rebuilt. */
-export interface RestoreTask {
-  readonly pid: number;
+/** A thread being rebuilt. */
+export interface RestoreThread {
+  readonly tid: number;
   readonly ref: TaskRef;
   readonly context: RestoreContext;
-  readonly tree: PstreeEntry;
   readonly core: CoreEntry;
+  readonly extra: { readonly [key: string]: Json };
+  readonly tracee: Tracee;
+  /** All threads of a process have one work area, so only one of them runs a program at a time. */
+  readonly remote: Remote;
+  /** Calls to be made in the thread; runs by itself when full. */
+  readonly batch: Batch;
+  readonly process: RestoreTask;
+}
+
+/** A process being rebuilt; as a thread it is its main thread. */
+export interface RestoreTask extends RestoreThread {
+  readonly pid: number;
+  readonly tree: PstreeEntry;
   readonly mm: MmEntry;
   readonly fs: FsEntry | undefined;
   readonly fds: readonly FdinfoEntry[];
-  readonly extra: { readonly [key: string]: Json };
   readonly seed: Seed;
-  /** Calls to be made in the task; runs by itself when full. */
-  readonly batch: Batch;
+  /** All of its threads, the first being the process itself; in phases before `state` there is no other. */
+  readonly threads: readonly RestoreThread[];
+  /**
+   * The task it was forked from, when that had its memory (phase `memory` done, `mapped` not yet), so that it begins
+   * with a copy of that; undefined for the root.
+   */
+  readonly origin: RestoreTask | undefined;
+  /** What it has in common with its origin, and must not be rebuilt a second time. */
+  readonly shares: Sharing;
 }
 
 /**
- * The order in which a task is rebuilt. Kinds of one phase run in the order of the registry.
+ * The order in which the tasks of a tree are rebuilt. Up to `memory` task by task, parents before their children; from
+ * then on, each phase of all tasks before the next one's. Kinds of one phase run in the order of the registry.
  *
- * - `birth`: session and process group, before anything depends on them
- * - `memory`: mappings and their contents; the task's own descriptors are not there yet
+ * - `birth`: what children inherit: cgroups, switches; sessions are the tree's planner's
+ * - `terminal`: a session leader gets its terminal, before there are others in the session
+ * - `memory`: mappings and their contents, writable; the task's own descriptors are not there yet
+ * - `mapped`: all children are forked: what they must not inherit, what ends the time of changing memory
  * - `files`: descriptors, handed over and put in place
  * - `state`: what needs privileges we may lose below: limits, scheduling, cwd and root, timers, signal actions
  * - `creds`: users, groups, capabilities; after this the task may do little
  * - `last`: what the change of credentials resets (dumpable, pdeath_sig), what must not fire early (timers, pending signals)
  */
-export type Phase = 'birth' | 'memory' | 'files' | 'state' | 'creds' | 'last';
+export type Phase = 'birth' | 'terminal' | 'memory' | 'mapped' | 'files' | ThreadPhase;
+
+/**
+ * Phases of a thread. The process itself, as the main thread, goes through `state` before the others exist for kinds,
+ * and through `creds` and `last` when they are finished.
+ */
+export type ThreadPhase = 'state' | 'creds' | 'last';
 
 // ------------------------------------------------------------------------------------------------------- kinds
 
-/** A kind of state that belongs to a task: signals, timers, credentials, … */
+/** A kind of state that belongs to a process or its threads: signals, timers, credentials, … */
 export interface TaskKind {
   readonly name: string;
   /** Everything of this kind that cannot be carried; called before the freeze and again after it. */
@@ -244,6 +301,16 @@ export interface TaskKind {
   drain?(task: DumpTask): void;
   /** Rebuilds the state, phase by phase. */
   readonly rebuild?: { readonly [P in Phase]?: (task: RestoreTask) => void };
+  /** What every thread has of its own; called for the main thread too, right after the same door of the process. */
+  readonly thread?: ThreadDoors;
+}
+
+/** The doors of state that belongs to a thread; as in {@link TaskKind}. */
+export interface ThreadDoors {
+  obstacles?(thread: SeenThread): StasisError[];
+  capture?(thread: DumpThread, program: Program): (() => void) | undefined;
+  drain?(thread: DumpThread): void;
+  readonly rebuild?: { readonly [P in ThreadPhase]?: (thread: RestoreThread) => void };
 }
 
 /** A kind of open file. */

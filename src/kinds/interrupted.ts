@@ -1,7 +1,7 @@
 /** Which system call a frozen task was interrupted in. */
 import { NR } from '../kernel/nr.ts';
 import { callBehind, type TimedCall, timedCall } from '../kernel/timed-calls.ts';
-import type { DumpTask } from './contract.ts';
+import type { DumpThread } from './contract.ts';
 
 /** -ERESTART_RESTARTBLOCK, positive. */
 export const RESTART_BLOCK = 516;
@@ -17,19 +17,19 @@ export interface Interrupted {
 }
 
 /** The system call a task was in and has to go on with, if it was. */
-export function interruptedCall(task: DumpTask): Interrupted | undefined {
-  const found = task.tracee.arch.interrupted(task.registers);
+export function interruptedCall(thread: DumpThread): Interrupted | undefined {
+  const found = thread.tracee.arch.interrupted(thread.registers);
   if (!found) return undefined;
   const { nr, args, result } = found;
   if (result !== RESTART_BLOCK) return { nr, again: nr, timed: undefined };
-  const timed = nr === NR.restart_syscall ? callBehind(sleepOf(task)?.wchan ?? '', args) : timedCall(nr, args);
+  const timed = nr === NR.restart_syscall ? callBehind(sleepOf(thread)?.wchan ?? '', args) : timedCall(nr, args);
   return { nr, again: timed?.repeatable ? timed.nr : undefined, timed };
 }
 
 /** What was seen of the task before the freeze, if it is this very call that it was asleep in. */
-export function sleepOf(task: DumpTask): DumpTask['sleep'] {
-  const found = task.tracee.arch.interrupted(task.registers);
-  const { sleep } = task;
+export function sleepOf(thread: DumpThread): DumpThread['sleep'] {
+  const found = thread.tracee.arch.interrupted(thread.registers);
+  const { sleep } = thread;
   const same = found && sleep?.nr === found.nr && found.args.every((arg, i) => arg === sleep.args[i]);
   return same ? sleep : undefined;
 }

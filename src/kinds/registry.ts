@@ -26,16 +26,15 @@ import { restart } from './restart/kind.ts';
 import { robustList } from './robust-list/kind.ts';
 import { rseq } from './rseq/kind.ts';
 import { deadline, scheduling } from './scheduling/kind.ts';
-import { session } from './session/kind.ts';
 import { signalfdKind } from './signalfd/kind.ts';
 import { signals, signalTrap } from './signals/kind.ts';
 import { timerfdKind } from './timerfd/kind.ts';
-import { ttyKind } from './tty/kind.ts';
+import { sessionTerminal, ttyKind } from './tty/kind.ts';
 
 /** Kinds of task state, in the order they are captured and, within a phase, rebuilt. */
 export const taskKinds: readonly TaskKind[] = [
   cgroups,
-  session,
+  sessionTerminal,
   registers,
   restart,
   fs,

@@ -10,7 +10,7 @@ import { cstring } from '../base/text.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { NR } from '../kernel/nr.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import type { Registers, SpawnPlan } from './arch/arch.ts';
+import type { SpawnPlan } from './arch/arch.ts';
 import { thisArch } from './arch/index.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import { AREA } from './program.ts';
@@ -18,9 +18,19 @@ import { PTRACE, PTRACE_O } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import { Tracee } from './tracee.ts';
 
-const CLONE_VM = 0x100;
-const CLONE_VFORK = 0x4000;
-const CLONE_PARENT = 0x8000;
+const CLONE = {
+  VM: 0x100,
+  FS: 0x200,
+  FILES: 0x400,
+  SIGHAND: 0x800,
+  PTRACE: 0x2000,
+  VFORK: 0x4000,
+  PARENT: 0x8000,
+  THREAD: 0x1_0000,
+  SYSVSEM: 0x4_0000,
+} as const;
+/** struct clone_args up to set_tid_size. */
+const CLONE_ARGS = 88;
 const SIGCHLD = 17;
 const SIGTRAP = 5;
 const WALL = 0x4000_0000;
@@ -37,6 +47,22 @@ export interface SeedWish {
   readonly highestFd: number;
 }
 
+/** What a seed made by another seed is to be. */
+export interface Offspring {
+  readonly pid: number;
+  /** Make it a child of the maker's parent. */
+  readonly sibling: boolean;
+  /** What it is to have in common with its maker. */
+  readonly share: { readonly vm: boolean; readonly files: boolean; readonly fs: boolean; readonly sighand: boolean };
+}
+
+/** One clone3 to be made in a seed. */
+interface ClonePlan {
+  readonly pid: number;
+  readonly flags: number;
+  readonly exitSignal: number;
+}
+
 export class Seed implements Disposable {
   readonly tracee: Tracee;
   readonly remote: Remote;
@@ -44,18 +70,11 @@ export class Seed implements Disposable {
   readonly socket: Fd;
   /** The task's end of it. */
   readonly socketTarget: number;
-  /** A syscall instruction followed by a trap, in the seed's own page. */
-  readonly #callAt: number;
-  readonly #registers: Registers;
-
-  private constructor(tracee: Tracee, socket: Fd, socketTarget: number, callAt: number, area: number) {
+  private constructor(tracee: Tracee, socket: Fd, socketTarget: number, area: number) {
     this.tracee = tracee;
     this.socket = socket;
     this.socketTarget = socketTarget;
-    this.#callAt = callAt;
-    this.#registers = tracee.getRegisters();
-    this.#mapArea(area);
-    this.remote = new Remote(tracee, area, this.#registers, SIGTRAP);
+    this.remote = new Remote(tracee, area, tracee.getRegisters(), SIGTRAP);
   }
 
   /**
@@ -76,7 +95,8 @@ export class Seed implements Disposable {
       pid = spawn(wish, { executable: executable.number, socket: theirs.number, socketTarget });
       const tracee = Tracee.attach(pid, PTRACE_O.EXITKILL);
       tracee.stop();
-      return new Seed(tracee, ours, socketTarget, callAt, area);
+      mapArea(tracee, callAt, area);
+      return new Seed(tracee, ours, socketTarget, area);
     } catch (error) {
       ours[Symbol.dispose]();
       if (pid !== undefined) bury(pid);
@@ -86,21 +106,73 @@ export class Seed implements Disposable {
     }
   }
 
-  #mapArea(area: number): void {
-    // MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE
-    const mapped = this.#call(NR.mmap, [area, AREA.length, 5, 0x100022, -1, 0]);
-    if (mapped !== area) throw new SyscallError('mmap', -mapped, { task: { pid: this.tracee.pid } });
-    const data = this.#call(NR.mprotect, [area + AREA.code, AREA.length - AREA.code, 3]);
-    if (data !== 0) throw new SyscallError('mprotect', -data, { task: { pid: this.tracee.pid } });
-    using mem = openMemory(this.tracee.pid);
-    forceWrite(mem, area, this.tracee.arch.programCode({ kind: 'trap' }));
+  /**
+   * Has this seed fork others: copies of it, its work area and its end of the socket included. They are traced and
+   * stopped, and die with us. What is to be copied must have been done: {@link Batch.flush}.
+   * @throws StasisError kind 'conflict' when a PID is in use
+   */
+  fork(wishes: readonly Offspring[]): Seed[] {
+    const plans = wishes.map(({ pid, sibling, share }) => ({
+      pid,
+      flags:
+        CLONE.PTRACE |
+        (sibling ? CLONE.PARENT : 0) |
+        (share.vm ? CLONE.VM : 0) |
+        (share.files ? CLONE.FILES : 0) |
+        (share.fs ? CLONE.FS : 0) |
+        (share.sighand ? CLONE.SIGHAND : 0),
+      // A sibling ends with its maker's signal, and must not name one.
+      exitSignal: sibling ? 0 : SIGCHLD,
+    }));
+    const { socket, socketTarget } = this;
+    return this.#clone(plans).map((tracee) => new Seed(tracee, socket, socketTarget, this.remote.area));
   }
 
-  /** One call from the seed's own page. */
-  #call(nr: number, args: readonly number[]): number {
-    this.tracee.setRegisters(this.tracee.arch.oneCall(this.#registers, this.#callAt, nr, args));
-    this.tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIGTRAP);
-    return this.tracee.arch.result(this.tracee.getRegisters());
+  /** Has this seed make threads of its process with these ids; they are traced and stopped. @throws StasisError */
+  threads(tids: readonly number[]): Remote[] {
+    const flags = CLONE.PTRACE | CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.THREAD | CLONE.SYSVSEM;
+    const { area } = this.remote;
+    const born = this.#clone(tids.map((pid) => ({ pid, flags, exitSignal: 0 })));
+    return born.map((tracee) => new Remote(tracee, area, tracee.getRegisters(), SIGTRAP));
+  }
+
+  #clone(plans: readonly ClonePlan[]): Tracee[] {
+    const born: Tracee[] = [];
+    try {
+      for (let at = 0; at < plans.length; at += CLONES_AT_ONCE) {
+        this.#cloneSome(plans.slice(at, at + CLONES_AT_ONCE), born);
+      }
+      return born;
+    } catch (error) {
+      for (const { pid } of born) bury(pid);
+      throw error;
+    }
+  }
+
+  #cloneSome(lot: readonly ClonePlan[], born: Tracee[]): void {
+    const program = this.remote.program();
+    const calls = lot.map(({ pid, flags, exitSignal }) => {
+      const wanted = program.data(new Uint8Array(new Int32Array([pid, 0]).buffer));
+      const args = new BigUint64Array(CLONE_ARGS / 8);
+      args[0] = BigInt(flags);
+      args[4] = BigInt(exitSignal);
+      args[8] = BigInt(wanted);
+      args[9] = 1n;
+      return program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS);
+    });
+    this.remote.run(program);
+    const results = calls.map((call) => program.result(call));
+    for (const pid of results) if (pid > 0) born.push(Tracee.born(pid));
+    results.forEach((result, i) => {
+      if (result < 0) throw spawnError(lot[i]?.pid, -result);
+    });
+  }
+
+  /** Has the process end by itself; its tracer is told. */
+  exit(code: number): void {
+    const program = this.remote.program();
+    program.call('exit_group', code);
+    this.remote.start(program);
   }
 
   /** Kills and buries the task. Harmless when it is gone already. */
@@ -109,6 +181,26 @@ export class Seed implements Disposable {
     bury(this.tracee.pid);
     this.tracee.forget();
   }
+}
+
+/** How many clones one program makes: its heap has room for them. */
+const CLONES_AT_ONCE = 256;
+
+/** Maps the work area with calls from the seed's own page, which has a syscall instruction followed by a trap. */
+function mapArea(tracee: Tracee, callAt: number, area: number): void {
+  const registers = tracee.getRegisters();
+  const call = (nr: number, args: readonly number[]): number => {
+    tracee.setRegisters(tracee.arch.oneCall(registers, callAt, nr, args));
+    tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIGTRAP);
+    return tracee.arch.result(tracee.getRegisters());
+  };
+  // MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE
+  const mapped = call(NR.mmap, [area, AREA.length, 5, 0x100022, -1, 0]);
+  if (mapped !== area) throw new SyscallError('mmap', -mapped, { task: { pid: tracee.pid } });
+  const data = call(NR.mprotect, [area + AREA.code, AREA.length - AREA.code, 3]);
+  if (data !== 0) throw new SyscallError('mprotect', -data, { task: { pid: tracee.pid } });
+  using mem = openMemory(tracee.pid);
+  forceWrite(mem, area, tracee.arch.programCode({ kind: 'trap' }));
 }
 
 /** Kills a seed, and takes its PID out of use. */
@@ -165,7 +257,7 @@ function spawn(wish: SeedWish, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): nu
 function clone3(wish: SeedWish, stack: number, stackSize: number): number {
   const args = new BigUint64Array(11);
   const pids = new Int32Array([wish.pid ?? 0, 0]);
-  args[0] = BigInt(CLONE_VM | CLONE_VFORK | (wish.sibling ? CLONE_PARENT : 0));
+  args[0] = BigInt(CLONE.VM | CLONE.VFORK | (wish.sibling ? CLONE.PARENT : 0));
   args[4] = BigInt(wish.sibling ? 0 : SIGCHLD);
   args[5] = BigInt(stack);
   args[6] = BigInt(stackSize);
@@ -175,7 +267,7 @@ function clone3(wish: SeedWish, stack: number, stackSize: number): number {
   }
   arenaView.setBigUint64(0, ALL_SIGNALS, true);
   syscall('rt_sigprocmask', 2, arenaAddress, arenaAddress + 8, 8);
-  const outcome = trySyscall('clone3', addressOf(args), 88);
+  const outcome = trySyscall('clone3', addressOf(args), CLONE_ARGS);
   syscall('rt_sigprocmask', 2, arenaAddress + 8, 0, 8);
   return outcome;
 }

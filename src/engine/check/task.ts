@@ -3,20 +3,21 @@ import { StasisError, type TaskRef } from '../../base/errors.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStatus } from '../../kernel/proc/status.ts';
 import type { CarryOptions } from '../../kinds/contract.ts';
-import { Observation } from '../observe.ts';
+import { Sight } from '../observe.ts';
 import { obstaclesOf } from '../preflight.ts';
 
-/** A process, and everything that could not be saved of it. */
+/** The root of a tree, and everything that could not be saved of the tree. */
 export interface TaskReport {
   readonly task: TaskRef;
   readonly obstacles: readonly StasisError[];
 }
 
-/** Looks at a process from outside. @throws StasisError when it does not exist or may not be looked at */
+/** Looks at a process tree from outside. @throws StasisError when it does not exist or may not be looked at */
 export function examineTask(pid: number, carry: CarryOptions): TaskReport {
   requireProcess(pid);
-  using seen = new Observation(pid, carry);
-  return { task: seen.ref, obstacles: obstaclesOf(seen) };
+  using seen = Sight.of(pid, carry);
+  const [root] = seen.tasks;
+  return { task: root?.ref ?? { pid }, obstacles: obstaclesOf(seen.tasks) };
 }
 
 /** @throws StasisError unless this is the PID of a process, and not of nobody or of one of its threads */

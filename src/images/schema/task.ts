@@ -40,6 +40,9 @@ export const March = {
   RISCV64: 8,
 } as const;
 
+/** `task_state`: what is to become of a process. */
+export const TaskState = { ALIVE: 1, DEAD: 2, STOPPED: 3 } as const;
+
 /** State of a process; only in the image of its leader. */
 export const taskCoreEntry = message('task_core_entry', () => ({
   task_state: uint32(1, 'gen'),

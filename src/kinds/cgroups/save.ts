@@ -6,7 +6,7 @@ import type { CgControllerEntry, CgroupDirEntry, CgroupPropEntry, CgSetEntry } f
 import { S_IF } from '../../kernel/constants/files.ts';
 import { type CgroupMembership, parseCgroup } from '../../kernel/proc/cgroup.ts';
 import { readProc } from '../../kernel/proc/read.ts';
-import type { CarryOptions, DumpContext, DumpTask } from '../contract.ts';
+import type { CarryOptions, DumpContext, DumpThread } from '../contract.ts';
 import { Hierarchies, type Hierarchy, label } from './hierarchy.ts';
 import { isTaskList, propertyNames, savedValue } from './properties.ts';
 import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMembers } from './sets.ts';
@@ -15,14 +15,14 @@ import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMemb
 const FIRST_ID = 2;
 
 /** Gives the task its set; nothing is written as long as all tasks are where we are. */
-export function capture(task: DumpTask): undefined {
-  const theirs = Uint8Array.from(readProc(task.pid, 'cgroup'));
+export function capture(thread: DumpThread): undefined {
+  const theirs = Uint8Array.from(readProc(thread.tid, 'cgroup'));
   const ours = readProc('self', 'cgroup');
   if (Buffer.compare(theirs, ours) === 0) return;
   const own = parseCgroup(ours);
   const members = membersOf(parseCgroup(theirs)).filter(isReachable);
-  const saved = task.context.shared('cgroups', () => new SavedCgroups(task.context, own));
-  task.core.thread_core.cg_set = saved.setOf(members);
+  const saved = thread.context.shared('cgroups', () => new SavedCgroups(thread.context, own));
+  thread.core.thread_core.cg_set = saved.setOf(members);
 }
 
 /** A task can be above the root of our cgroup namespace; there is no way to it. */

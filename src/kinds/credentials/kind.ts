@@ -3,19 +3,19 @@ import { StasisError } from '../../base/errors.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { SECCOMP_MODE } from '../../kernel/constants/tasks.ts';
 import type { Program } from '../../tracee/program.ts';
-import type { DumpTask, SeenTask, TaskKind } from '../contract.ts';
+import type { DumpTask, DumpThread, SeenThread, TaskKind } from '../contract.ts';
 import { rebuildCredentials } from './rebuild.ts';
-import { rebuildReset } from './reset.ts';
+import { rebuildDeathSignal, rebuildDumpable } from './reset.ts';
 import { capWords } from './sets.ts';
 
-function obstacles(task: SeenTask): StasisError[] {
-  const mode = task.status.seccomp ?? SECCOMP_MODE.DISABLED;
+function obstacles(thread: SeenThread): StasisError[] {
+  const mode = thread.status.seccomp ?? SECCOMP_MODE.DISABLED;
   if (mode === SECCOMP_MODE.DISABLED) return [];
-  const what = mode === SECCOMP_MODE.STRICT ? 'strict mode' : `${task.status.seccompFilters ?? 'some'} filters`;
+  const what = mode === SECCOMP_MODE.STRICT ? 'strict mode' : `${thread.status.seccompFilters ?? 'some'} filters`;
   return [
     new StasisError({
       kind: 'unsupported',
-      task: task.ref,
+      task: thread.ref,
       resource: `seccomp (${what})`,
       reason: 'the system calls of the process are restricted by seccomp, which is not carried yet',
       remedy: 'start it without a seccomp profile',
@@ -23,10 +23,15 @@ function obstacles(task: SeenTask): StasisError[] {
   ];
 }
 
-function capture(task: DumpTask, program: Program): () => void {
-  const { status, core, mm } = task;
-  const securebits = program.call('prctl', PR.GET_SECUREBITS, 0, 0, 0, 0);
+function captureDumpable(task: DumpTask, program: Program): () => void {
   const dumpable = program.call('prctl', PR.GET_DUMPABLE, 0, 0, 0, 0);
+  return () => {
+    task.mm.dumpable = program.result(dumpable);
+  };
+}
+
+function capture({ status, core }: DumpThread, program: Program): () => void {
+  const securebits = program.call('prctl', PR.GET_SECUREBITS, 0, 0, 0, 0);
   const deathSignal = program.space(8);
   program.call('prctl', PR.GET_PDEATHSIG, deathSignal, 0, 0, 0);
   core.thread_core.creds = {
@@ -49,7 +54,6 @@ function capture(task: DumpTask, program: Program): () => void {
   };
   return () => {
     if (core.thread_core.creds) core.thread_core.creds.secbits = program.result(securebits);
-    mm.dumpable = program.result(dumpable);
     const signal = program.view(deathSignal, 4).getInt32(0, true);
     if (signal !== 0) core.thread_core.pdeath_sig = signal;
   };
@@ -58,7 +62,7 @@ function capture(task: DumpTask, program: Program): () => void {
 /** Credentials. In phase `creds` the last kind of all: afterwards the task may do little. */
 export const credentials: TaskKind = {
   name: 'credentials',
-  obstacles,
-  capture,
-  rebuild: { creds: rebuildCredentials, last: rebuildReset },
+  capture: captureDumpable,
+  rebuild: { last: rebuildDumpable },
+  thread: { obstacles, capture, rebuild: { creds: rebuildCredentials, last: rebuildDeathSignal } },
 };

@@ -1,26 +1,26 @@
 /** What a change of credentials resets: whether the task may be dumped and traced, and its parent's death signal. */
 import { logWarn } from '../../base/log.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
-import type { RestoreTask } from '../contract.ts';
+import type { RestoreTask, RestoreThread } from '../contract.ts';
 
 /** Set by the kernel alone: dumpable for root only (fs.suid_dumpable = 2). */
 const ROOT_ONLY = 2;
 
-/** dumpable and pdeath_sig. */
-export function rebuildReset(task: RestoreTask): void {
-  rebuildDumpable(task);
-  const signal = task.core.thread_core?.pdeath_sig;
+/** The signal a thread gets when its parent ends. */
+export function rebuildDeathSignal(thread: RestoreThread): void {
+  const signal = thread.core.thread_core?.pdeath_sig;
   if (!signal) return;
-  if (task.tree.ppid === 0) {
+  if (thread.process.tree.ppid === 0) {
     logWarn(
       'credentials',
-      `task ${task.pid}: its parent is now Stasis or whoever started it, whose end sends it signal ${signal}`,
+      `task ${thread.tid}: its parent is now Stasis or whoever started it, whose end sends it signal ${signal}`,
     );
   }
-  task.batch.call('prctl', PR.SET_PDEATHSIG, signal, 0, 0, 0);
+  thread.batch.call('prctl', PR.SET_PDEATHSIG, signal, 0, 0, 0);
 }
 
-function rebuildDumpable(task: RestoreTask): void {
+/** Whether the process may be dumped; it is one word for all of its threads, so they must be finished. */
+export function rebuildDumpable(task: RestoreTask): void {
   const { dumpable } = task.mm;
   if (dumpable === undefined) return;
   const { batch } = task;

@@ -19,7 +19,7 @@ function capture(task: DumpTask): () => void {
 /** While the task has no descriptors of its own: root and cwd arrive under any number. */
 function rebuild(task: RestoreTask): void {
   const { fs, context, seed, batch } = task;
-  if (!fs) return;
+  if (!fs || task.shares.fs) return;
   batch.flush();
   const [root = 0, cwd = 1] = handOver(seed, batch, [context.open(fs.root_id), context.open(fs.cwd_id)]);
   const program = batch.reserve(8, 16);

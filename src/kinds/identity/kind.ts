@@ -10,12 +10,23 @@ import { parseCoredumpFilter, parseNumber, parsePersonality } from '../../kernel
 import { arenaPath, describeErrno, Fd, syscall } from '../../kernel/syscall.ts';
 import { handOver } from '../../tracee/handover.ts';
 import type { Program } from '../../tracee/program.ts';
-import type { DumpTask, Json, RestoreTask, TaskKind } from '../contract.ts';
-import { askSwitches, type Switches, setSwitches } from './switches.ts';
+import type { DumpTask, DumpThread, Json, RestoreTask, RestoreThread, TaskKind } from '../contract.ts';
+import {
+  askMemorySwitches,
+  askSwitches,
+  type MemorySwitches,
+  type Switches,
+  setMemorySwitches,
+  setSwitches,
+} from './switches.ts';
 
 /** What CRIU's image has no fields for. Only what differs from a new process's is there. */
-interface Extra extends Switches {
+interface ThreadExtra extends Switches {
   readonly personality?: number;
+}
+
+/** The same, of a process. */
+interface Extra extends MemorySwitches {
   readonly coredumpFilter?: number;
   /** PR_SET_THP_DISABLE's flags, when there are any. */
   readonly thp?: number;
@@ -34,15 +45,14 @@ function capture(task: DumpTask, program: Program): () => void {
   const subreaper = program.space(8);
   program.call('prctl', PR.GET_CHILD_SUBREAPER, subreaper, 0, 0, 0);
   const membarrier = program.attempt('membarrier', MEMBARRIER.GET_REGISTRATIONS, 0, 0);
-  const switches = askSwitches(program, task.stat.flags);
+  const switches = askMemorySwitches(program);
   return () => {
     const thpDisabled = program.result(thp);
     mm.thp_disabled = thpDisabled > 0;
     core.tc.child_subreaper = program.view(subreaper, 4).getInt32(0, true) !== 0;
     const registrations = program.result(membarrier);
     if (registrations > 0) core.tc.membarrier_registration_mask = registrations;
-    const extra: Extra = { ...outside, ...switches(), ...(thpDisabled > 1 ? { thp: thpDisabled } : {}) };
-    if (Object.keys(extra).length > 0) task.extra.identity = extra as { [key: string]: Json };
+    note(task, 'process', { ...outside, ...switches(), ...(thpDisabled > 1 ? { thp: thpDisabled } : {}) });
     if (registrations < 0) logWarn('identity', `task ${pid}: membarrier registrations cannot be read by this kernel`);
   };
 }
@@ -50,22 +60,30 @@ function capture(task: DumpTask, program: Program): () => void {
 /** The part that is in /proc. */
 function captureFiles(task: DumpTask): Extra {
   const { pid, core } = task;
-  const personality = parsePersonality(readProc(pid, 'personality'));
-  // CRIU takes the kernel's hexadecimal digits for decimal ones, up to the first letter.
-  core.tc.personality = Number.parseInt(personality.toString(16).padStart(8, '0'), 10);
   core.tc.oom_score_adj = parseNumber(readProc(pid, 'oom_score_adj'), '/proc/PID/oom_score_adj');
   const login = readProcIfAny(pid, 'loginuid');
   if (login) core.tc.loginuid = parseNumber(login, '/proc/PID/loginuid');
   const filterText = readProcIfAny(pid, 'coredump_filter');
   const filter = filterText ? parseCoredumpFilter(filterText) : undefined;
-  return {
-    ...(personality !== 0 ? { personality } : {}),
-    ...(filter !== undefined && filter !== COREDUMP_FILTER ? { coredumpFilter: filter } : {}),
-  };
+  return filter !== undefined && filter !== COREDUMP_FILTER ? { coredumpFilter: filter } : {};
+}
+
+function captureThread(thread: DumpThread, program: Program): () => void {
+  const personality = parsePersonality(readProc(thread.tid, 'personality'));
+  // CRIU takes the kernel's hexadecimal digits for decimal ones, up to the first letter.
+  const { tc } = thread.process.core;
+  if (thread.tid === thread.process.pid)
+    tc.personality = Number.parseInt(personality.toString(16).padStart(8, '0'), 10);
+  const switches = askSwitches(program, thread.stat.flags);
+  return () => note(thread, 'identity', { ...(personality !== 0 ? { personality } : {}), ...switches() });
+}
+
+function note(thread: DumpThread, name: string, extra: Extra | ThreadExtra): void {
+  if (Object.keys(extra).length > 0) thread.extra[name] = extra as { [key: string]: Json };
 }
 
 function extraOf(task: RestoreTask): Extra {
-  return (task.extra.identity ?? {}) as Extra;
+  return (task.extra.process ?? {}) as Extra;
 }
 
 /** Before there is memory that could become huge pages. */
@@ -97,18 +115,17 @@ function rebuildLogin(task: RestoreTask): void {
 }
 
 function rebuildState(task: RestoreTask): void {
-  rebuildName(task);
   rebuildFiles(task);
   const mask = task.core.tc?.membarrier_registration_mask ?? 0;
   for (let bit = 1; bit <= mask; bit <<= 1) if (mask & bit) task.batch.call('membarrier', bit, 0, 0);
 }
 
-function rebuildName(task: RestoreTask): void {
-  const comm = task.core.thread_core?.comm ?? task.core.tc?.comm;
+function rebuildName({ core, batch }: RestoreThread): void {
+  const comm = core.thread_core?.comm ?? core.tc?.comm;
   if (comm === undefined) return;
   const name = new Uint8Array(COMM_SIZE);
   name.set(encodeText(comm).subarray(0, COMM_SIZE - 1));
-  const program = task.batch.reserve(1, COMM_SIZE);
+  const program = batch.reserve(1, COMM_SIZE);
   program.call('prctl', PR.SET_NAME, program.data(name), 0, 0, 0);
 }
 
@@ -128,10 +145,12 @@ function writeProc(task: RestoreTask, name: string, text: string): void {
 }
 
 /** Personality only now: some of its bits change how memory is mapped. */
-function rebuildBeforeCreds(task: RestoreTask): void {
-  setSwitches(task, extraOf(task));
-  const personality = extraOf(task).personality ?? Number.parseInt(String(task.core.tc?.personality ?? 0), 16);
-  if (personality !== 0) task.batch.call('personality', personality);
+function rebuildBeforeCreds(thread: RestoreThread): void {
+  const extra = (thread.extra.identity ?? {}) as ThreadExtra;
+  setSwitches(thread, extra);
+  // CRIU saves one for all threads.
+  const personality = extra.personality ?? Number.parseInt(String(thread.process.core.tc?.personality ?? 0), 16);
+  if (personality !== 0) thread.batch.call('personality', personality);
 }
 
 function rebuildLast(task: RestoreTask): void {
@@ -146,7 +165,8 @@ export const identity: TaskKind = {
     birth: rebuildFirst,
     files: rebuildLogin,
     state: rebuildState,
-    creds: rebuildBeforeCreds,
+    creds: (task) => setMemorySwitches(task, extraOf(task)),
     last: rebuildLast,
   },
+  thread: { capture: captureThread, rebuild: { state: rebuildName, creds: rebuildBeforeCreds } },
 };

@@ -3,16 +3,20 @@ import { logWarn } from '../../base/log.ts';
 import { PR, PR_SPEC } from '../../kernel/constants/prctl.ts';
 import { describeErrno } from '../../kernel/syscall.ts';
 import type { Argument, Program } from '../../tracee/program.ts';
-import type { RestoreTask } from '../contract.ts';
+import type { RestoreThread } from '../contract.ts';
 
-/** Those that differ. */
+/** Those of an address space that differ. */
+export interface MemorySwitches {
+  readonly memoryMerge?: number;
+  readonly mdwe?: number;
+}
+
+/** Those of a thread that differ. */
 export interface Switches {
   /** Nanoseconds. */
   readonly timerSlack?: number;
   readonly tsc?: number;
   readonly mceKill?: number;
-  readonly memoryMerge?: number;
-  readonly mdwe?: number;
   readonly ioFlusher?: number;
   /** By PR_SPEC_*: the state that was set, without the bit that says it can be. */
   readonly speculation?: { readonly [which: string]: number };
@@ -27,12 +31,20 @@ const SPEC_PRCTL = 1;
 const SPEC_ENABLE = 2;
 const SPEC_DISABLE = 4;
 
-/** Adds the questions to the program; the function answers what differs, when it has run. `flags` are the task's PF_*. */
+/** Adds the questions to the program; the function answers what differs, when it has run. */
+export function askMemorySwitches(program: Program): () => MemorySwitches {
+  const merge = program.attempt('prctl', PR.GET_MEMORY_MERGE, 0, 0, 0, 0);
+  const mdwe = program.attempt('prctl', PR.GET_MDWE, 0, 0, 0, 0);
+  return () => ({
+    ...(program.result(merge) > 0 ? { memoryMerge: program.result(merge) } : {}),
+    ...(program.result(mdwe) > 0 ? { mdwe: program.result(mdwe) } : {}),
+  });
+}
+
+/** The same for a thread. `flags` are its PF_*. */
 export function askSwitches(program: Program, flags: number): () => Switches {
   const slack = program.attempt('prctl', PR.GET_TIMERSLACK, 0, 0, 0, 0);
   const mce = program.attempt('prctl', PR.MCE_KILL_GET, 0, 0, 0, 0);
-  const merge = program.attempt('prctl', PR.GET_MEMORY_MERGE, 0, 0, 0, 0);
-  const mdwe = program.attempt('prctl', PR.GET_MDWE, 0, 0, 0, 0);
   const tscAt = program.space(8);
   const tsc = program.attempt('prctl', PR.GET_TSC, tscAt, 0, 0, 0);
   const speculation = askSpeculation(program);
@@ -42,8 +54,6 @@ export function askSwitches(program: Program, flags: number): () => Switches {
     // Real-time tasks have none, and it cannot be set for them.
     if (value(slack) > 0 && value(slack) !== NEW.timerSlack) found.timerSlack = value(slack);
     if (value(mce) >= 0 && value(mce) !== NEW.mceKill) found.mceKill = value(mce);
-    if (value(merge) > 0) found.memoryMerge = value(merge);
-    if (value(mdwe) > 0) found.mdwe = value(mdwe);
     const mode = program.view(tscAt, 4).getInt32(0, true);
     if (value(tsc) === 0 && mode !== NEW.tsc) found.tsc = mode;
     if ((flags & IO_FLUSHER) === IO_FLUSHER) found.ioFlusher = 1;
@@ -70,22 +80,27 @@ function askSpeculation(program: Program): () => Record<string, number> {
 }
 
 /** Sets what was found. What cannot be set here is reported, by name. */
-export function setSwitches(task: RestoreTask, found: Switches): void {
-  const set = (name: string, ...args: readonly Argument[]): void => {
-    const result = task.batch.reserve(1).attempt('prctl', ...args);
-    task.batch.after((program) => {
-      const errno = -program.result(result);
-      if (errno > 0) logWarn('identity', `task ${task.pid}: ${name} cannot be set here: ${describeErrno(errno)}`);
-    });
-  };
-  const { timerSlack, tsc, mceKill, memoryMerge, mdwe, ioFlusher, speculation } = found;
-  if (timerSlack !== undefined) set('timer slack', PR.SET_TIMERSLACK, timerSlack, 0, 0, 0);
-  if (tsc !== undefined) set('PR_SET_TSC', PR.SET_TSC, tsc, 0, 0, 0);
-  if (mceKill !== undefined) set('PR_MCE_KILL', PR.MCE_KILL, MCE_KILL_SET, mceKill, 0, 0);
-  if (memoryMerge !== undefined) set('PR_SET_MEMORY_MERGE', PR.SET_MEMORY_MERGE, memoryMerge, 0, 0, 0);
-  if (ioFlusher !== undefined) set('PR_SET_IO_FLUSHER', PR.SET_IO_FLUSHER, ioFlusher, 0, 0, 0);
+export function setSwitches(thread: RestoreThread, found: Switches): void {
+  const { timerSlack, tsc, mceKill, ioFlusher, speculation } = found;
+  if (timerSlack !== undefined) set(thread, 'timer slack', PR.SET_TIMERSLACK, timerSlack, 0, 0, 0);
+  if (tsc !== undefined) set(thread, 'PR_SET_TSC', PR.SET_TSC, tsc, 0, 0, 0);
+  if (mceKill !== undefined) set(thread, 'PR_MCE_KILL', PR.MCE_KILL, MCE_KILL_SET, mceKill, 0, 0);
+  if (ioFlusher !== undefined) set(thread, 'PR_SET_IO_FLUSHER', PR.SET_IO_FLUSHER, ioFlusher, 0, 0, 0);
   for (const [which, state] of Object.entries(speculation ?? {})) {
-    set(`PR_SET_SPECULATION_CTRL ${which}`, PR.SET_SPECULATION_CTRL, Number(which), state, 0, 0);
+    set(thread, `PR_SET_SPECULATION_CTRL ${which}`, PR.SET_SPECULATION_CTRL, Number(which), state, 0, 0);
   }
-  if (mdwe !== undefined) set('PR_SET_MDWE', PR.SET_MDWE, mdwe, 0, 0, 0);
+}
+
+/** The same for an address space. */
+export function setMemorySwitches(thread: RestoreThread, { memoryMerge, mdwe }: MemorySwitches): void {
+  if (memoryMerge !== undefined) set(thread, 'PR_SET_MEMORY_MERGE', PR.SET_MEMORY_MERGE, memoryMerge, 0, 0, 0);
+  if (mdwe !== undefined) set(thread, 'PR_SET_MDWE', PR.SET_MDWE, mdwe, 0, 0, 0);
+}
+
+function set(thread: RestoreThread, name: string, ...args: readonly Argument[]): void {
+  const result = thread.batch.reserve(1).attempt('prctl', ...args);
+  thread.batch.after((program) => {
+    const errno = -program.result(result);
+    if (errno > 0) logWarn('identity', `task ${thread.tid}: ${name} cannot be set here: ${describeErrno(errno)}`);
+  });
 }

@@ -8,7 +8,7 @@ import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
 import type { Program } from '../../tracee/program.ts';
 import type { DumpTask, Json, PageRange, SeenTask, TaskKind } from '../contract.ts';
-import { rebuildMemory } from './rebuild.ts';
+import { mapped, rebuildMemory } from './rebuild.ts';
 import { addRange, intersect, scanOwnPages } from './scan.ts';
 import {
   aioEntry,
@@ -185,4 +185,10 @@ function guardEntry(range: PageRange): VmaDraft {
 }
 
 /** The address space. */
-export const memory: TaskKind = { name: 'memory', obstacles, capture, drain, rebuild: { memory: rebuildMemory } };
+export const memory: TaskKind = {
+  name: 'memory',
+  obstacles,
+  capture,
+  drain,
+  rebuild: { memory: rebuildMemory, mapped },
+};

@@ -37,7 +37,6 @@ export function rebuildMemory(task: RestoreTask): void {
   }
   nameAnonymous(task);
   seal(task, mappings);
-  setMap(task, descriptors.exe);
   closeAll(task.seed, task.batch);
 }
 
@@ -174,4 +173,10 @@ function setMap(task: RestoreTask, exe: number): void {
   tail[0] = auxv.byteLength;
   tail[1] = exe;
   program.call('prctl', PR.SET_MM, PR_SET_MM.MAP, program.data(new Uint8Array(map.buffer)), map.byteLength, 0);
+}
+
+export function mapped(task: RestoreTask): void {
+  const [exe = -1] = handOver(task.seed, task.batch, [task.context.open(task.mm.exe_file_id, O.RDONLY)]);
+  setMap(task, exe);
+  closeAll(task.seed, task.batch);
 }

@@ -5,7 +5,7 @@ import type { UserX86RegsEntry, userX86RegsEntry } from '../../images/schema/cor
 import { March } from '../../images/schema/task.ts';
 import type { Registers } from '../../tracee/arch/arch.ts';
 import type { Program } from '../../tracee/program.ts';
-import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
+import type { DumpThread, RestoreThread, TaskKind } from '../contract.ts';
 import { interruptedCall } from '../interrupted.ts';
 import { capturePermission, makeRoom, rebuildPermission } from './tiles.ts';
 import { CARRIED, COMPONENTS, enabledFeatures, fromFpregs, toFpregs, usedFeatures, type XsaveLayout } from './xsave.ts';
@@ -31,19 +31,17 @@ function askLayout(program: Program): () => XsaveLayout {
   };
 }
 
-function capture(task: DumpTask, program: Program): () => void {
+function capture(thread: DumpThread, program: Program): () => void {
   const layout = askLayout(program);
-  const state = task.tracee.getExtendedState();
+  const state = thread.tracee.getExtendedState();
   const more = usedFeatures(state) & ~CARRIED;
   // What CRIU's message has no field for (AMX tiles): the whole buffer goes into a file of our own.
-  if (more !== 0n) task.extra.xsave = Buffer.from(state).toString('base64');
-  const gpregs = imageRegisters(task);
-  const readPermission = capturePermission(task, program);
+  if (more !== 0n) thread.extra.xsave = Buffer.from(state).toString('base64');
+  const gpregs = imageRegisters(thread);
   return () => {
-    readPermission();
-    task.core.mtype = March.X86_64;
-    task.core.thread_info = {
-      clear_tid_addr: task.core.thread_info?.clear_tid_addr ?? 0n,
+    thread.core.mtype = March.X86_64;
+    thread.core.thread_info = {
+      clear_tid_addr: thread.core.thread_info?.clear_tid_addr ?? 0n,
       gpregs,
       fpregs: toFpregs(state, layout()),
       tls: NO_TLS,
@@ -69,10 +67,10 @@ const NO_TLS = [12, 13, 14].map((entry_number) => ({
  * Registers as CRIU saves them: an interrupted call is set back to be made again; one that would have to be made with
  * another time, which only the kernel knows, fails with EINTR (kinds/restart does better where Stasis itself restores).
  */
-function imageRegisters(task: DumpTask): InputOf<typeof userX86RegsEntry> {
-  const { arch } = task.tracee;
-  const found = interruptedCall(task);
-  const words = task.registers.slice();
+function imageRegisters(thread: DumpThread): InputOf<typeof userX86RegsEntry> {
+  const { arch } = thread.tracee;
+  const found = interruptedCall(thread);
+  const words = thread.registers.slice();
   const at = (name: string): number => arch.registerNames.indexOf(name);
   if (found?.again !== undefined) {
     words[at('ax')] = BigInt(found.again);
@@ -89,17 +87,17 @@ function imageRegisters(task: DumpTask): InputOf<typeof userX86RegsEntry> {
  * The registers a task is to go on with. `call` is the interrupted system call that was made again (kinds/restart):
  * the kernel restarts it, or it has ended meanwhile.
  */
-export function finalRegisters(task: RestoreTask, call?: { nr: number; result: number }): Registers {
-  const info = task.core.thread_info;
+export function finalRegisters(thread: RestoreThread, call?: { nr: number; result: number }): Registers {
+  const info = thread.core.thread_info;
   if (!info) {
     throw new StasisError({
       kind: 'unsupported',
-      task: task.ref,
-      resource: `core-${task.pid}.img`,
+      task: thread.ref,
+      resource: `core-${thread.tid}.img`,
       reason: 'the image is of another processor architecture',
     });
   }
-  const { arch } = task.seed.tracee;
+  const { arch } = thread.tracee;
   const words = new BigUint64Array(arch.registerCount);
   const saved = info.gpregs as unknown as Record<string, bigint>;
   arch.registerNames.forEach((name, i) => {
@@ -111,23 +109,23 @@ export function finalRegisters(task: RestoreTask, call?: { nr: number; result: n
   return words;
 }
 
-function rebuild(task: RestoreTask): void {
-  const info = task.core.thread_info;
+function rebuild(thread: RestoreThread): void {
+  const info = thread.core.thread_info;
   if (!info) return;
-  const layout = askLayout(task.batch.reserve(COMPONENTS.length + 1, 256));
-  task.batch.after(() => {
-    const { tracee } = task.seed;
+  const layout = askLayout(thread.batch.reserve(COMPONENTS.length + 1, 256));
+  thread.batch.after(() => {
+    const { tracee } = thread;
     const template = tracee.getExtendedState();
-    const whole = savedWhole(task, template);
+    const whole = savedWhole(thread, template);
     if (whole) {
-      makeRoom(task, whole);
+      makeRoom(thread, whole);
       return tracee.setExtendedState(whole);
     }
     const { state, missing } = fromFpregs(info.fpregs, template, layout());
     if (missing.length > 0) {
       throw new StasisError({
         kind: 'conflict',
-        task: task.ref,
+        task: thread.ref,
         resource: `XSAVE component ${missing.join(', ')}`,
         reason: 'the program uses processor state that this processor does not have',
       });
@@ -137,19 +135,24 @@ function rebuild(task: RestoreTask): void {
 }
 
 /** The buffer kept whole at the dump, if this processor's has the same shape. */
-function savedWhole(task: RestoreTask, template: Uint8Array): Uint8Array | undefined {
-  const text = task.extra.xsave;
+function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | undefined {
+  const text = thread.extra.xsave;
   if (typeof text !== 'string') return undefined;
   const state = new Uint8Array(Buffer.from(text, 'base64'));
   const same = state.length === template.length && enabledFeatures(state) === enabledFeatures(template);
   if (same) return state;
   throw new StasisError({
     kind: 'conflict',
-    task: task.ref,
+    task: thread.ref,
     resource: 'extended processor state',
     reason: 'the program uses processor state (AMX) that this processor has in another form or not at all',
   });
 }
 
 /** Registers. */
-export const registers: TaskKind = { name: 'registers', capture, rebuild: { state: rebuildPermission, last: rebuild } };
+export const registers: TaskKind = {
+  name: 'registers',
+  capture: capturePermission,
+  rebuild: { state: rebuildPermission },
+  thread: { capture, rebuild: { last: rebuild } },
+};

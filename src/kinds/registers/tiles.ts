@@ -7,7 +7,7 @@ import { StasisError } from '../../base/errors.ts';
 import { forceWrite, openMemory, writeMemory } from '../../tracee/memory.ts';
 import { AREA, type Program } from '../../tracee/program.ts';
 import { PTRACE } from '../../tracee/ptrace.ts';
-import type { DumpTask, RestoreTask } from '../contract.ts';
+import type { DumpTask, RestoreTask, RestoreThread } from '../contract.ts';
 import { usedFeatures } from './xsave.ts';
 
 const ARCH_GET_XCOMP_PERM = 0x1022;
@@ -44,16 +44,16 @@ export function rebuildPermission(task: RestoreTask): void {
 }
 
 /** Makes the kernel give a task room for the tiles in `state`, by loading them there. The task is stopped between programs. */
-export function makeRoom(task: RestoreTask, state: Uint8Array): void {
+export function makeRoom(thread: RestoreThread, state: Uint8Array): void {
   if (!has(usedFeatures(state))) return;
-  const { tracee, remote } = task.seed;
+  const { tracee, remote } = thread;
   // The heap begins at a multiple of 64, as xrstor wants it.
   const stateAt = remote.area + AREA.code + AREA.entries;
   const code = loadTiles(stateAt);
   const codeAt = remote.area + AREA.code - code.length;
-  using mem = openMemory(task.pid);
+  using mem = openMemory(thread.tid);
   forceWrite(mem, codeAt, code);
-  writeMemory(task.pid, stateAt, state);
+  writeMemory(thread.tid, stateAt, state);
   tracee.setRegisters(tracee.arch.jump(tracee.getRegisters(), codeAt));
   tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIGTRAP);
 }

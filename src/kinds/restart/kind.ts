@@ -9,34 +9,34 @@ import { logWarn } from '../../base/log.ts';
 import { type TimedCall, timedCall } from '../../kernel/timed-calls.ts';
 import { tryReadMemory } from '../../tracee/memory.ts';
 import type { Program } from '../../tracee/program.ts';
-import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
+import type { DumpThread, RestoreThread, TaskKind } from '../contract.ts';
 import { interruptedCall, sleepOf } from '../interrupted.ts';
 import { ownTimer } from './timers.ts';
 
 const BILLION = 1_000_000_000n;
 
-function capture(task: DumpTask, _program: Program): undefined {
-  const found = interruptedCall(task);
+function capture(thread: DumpThread, _program: Program): undefined {
+  const found = interruptedCall(thread);
   if (!found || found.again !== undefined) return;
   const { timed } = found;
-  const left = timed && remainingTime(task, timed);
+  const left = timed && remainingTime(thread, timed);
   if (!timed || left === undefined) {
-    const what = `task ${task.pid}: the interrupted system call ${timed?.nr ?? found.nr}`;
+    const what = `task ${thread.tid}: the interrupted system call ${timed?.nr ?? found.nr}`;
     logWarn('restart.ts', `${what} will end early with EINTR: its remaining time is unknown`);
     return;
   }
-  task.extra.restart = { nr: timed.nr, args: timed.args.map(String), remaining: String(left > 0n ? left : 0n) };
+  thread.extra.restart = { nr: timed.nr, args: timed.args.map(String), remaining: String(left > 0n ? left : 0n) };
 }
 
 /** Nanoseconds left at the freeze; not positive if the time is over. */
-function remainingTime(task: DumpTask, call: TimedCall): bigint | undefined {
-  const sleep = sleepOf(task);
-  const asleep = sleep?.since === undefined ? undefined : BigInt(Math.round((task.frozenAt - sleep.since) * 1e6));
-  const stopped = task.tracee.groupStop !== undefined;
+function remainingTime(thread: DumpThread, call: TimedCall): bigint | undefined {
+  const sleep = sleepOf(thread);
+  const asleep = sleep?.since === undefined ? undefined : BigInt(Math.round((thread.frozenAt - sleep.since) * 1e6));
+  const stopped = thread.tracee.groupStop !== undefined;
   // Written by the kernel when the call was interrupted: now or, if the task was stopped, then.
-  const rest = call.rest === 0n ? undefined : readTimespec(task.pid, call.rest);
+  const rest = call.rest === 0n ? undefined : readTimespec(thread.tid, call.rest);
   if (rest !== undefined) return stopped ? rest - (asleep ?? 0n) : rest;
-  const whole = timeoutOf(task, call);
+  const whole = timeoutOf(thread, call);
   if (stopped || whole === undefined) return undefined;
   if (call.cpuTime) return whole;
   // Of one that has been interrupted before, only the timer tells.
@@ -45,10 +45,10 @@ function remainingTime(task: DumpTask, call: TimedCall): bigint | undefined {
   return ownTimer(sleep?.gone ?? [], expected) ?? expected;
 }
 
-function timeoutOf(task: DumpTask, call: TimedCall): bigint | undefined {
+function timeoutOf(thread: DumpThread, call: TimedCall): bigint | undefined {
   const argument = call.args[call.timeout] ?? 0n;
   if (call.form === 'milliseconds') return BigInt.asIntN(32, argument) * 1_000_000n;
-  return readTimespec(task.pid, argument);
+  return readTimespec(thread.tid, argument);
 }
 
 /** Nanoseconds; undefined where there is no timespec (the task may have unmapped it, or never had it). */
@@ -62,8 +62,8 @@ function readTimespec(pid: number, pointer: bigint): bigint | undefined {
 }
 
 /** What is in our own file, checked: it may have been edited. */
-function savedCall(task: RestoreTask): { call: TimedCall; remaining: bigint } | undefined {
-  const saved = task.extra.restart;
+function savedCall(thread: RestoreThread): { call: TimedCall; remaining: bigint } | undefined {
+  const saved = thread.extra.restart;
   if (saved === undefined || saved === null) return undefined;
   const { nr, args, remaining } = saved as { nr?: unknown; args?: unknown; remaining?: unknown };
   const numbers = Array.isArray(args) && args.length === 6 && args.every((a) => /^\d{1,20}$/.test(String(a)));
@@ -74,18 +74,22 @@ function savedCall(task: RestoreTask): { call: TimedCall; remaining: bigint } | 
     );
     if (call) return { call, remaining: BigInt(String(remaining)) };
   }
-  throw new StasisError({ kind: 'image', resource: `stasis-task-${task.pid}.json`, reason: 'restart: not as written' });
+  throw new StasisError({
+    kind: 'image',
+    resource: `stasis-task-${thread.tid}.json`,
+    reason: 'restart: not as written',
+  });
 }
 
 /**
- * Makes the interrupted call again, as the very last thing done inside the task. Answers how it stands: interrupted
+ * Makes the interrupted call again, as the very last thing done inside the thread. Answers how it stands: interrupted
  * and to be restarted (-516), or finished with a result of its own.
  */
-export function remakeInterruptedCall(task: RestoreTask): { nr: number; result: number } | undefined {
-  const saved = savedCall(task);
+export function remakeInterruptedCall(thread: RestoreThread): { nr: number; result: number } | undefined {
+  const saved = savedCall(thread);
   if (!saved) return undefined;
   const { call, remaining } = saved;
-  const program = task.seed.remote.program();
+  const program = thread.remote.program();
   const args = call.args.map((arg) => BigInt.asIntN(64, arg));
   if (call.form === 'milliseconds') args[call.timeout] = (remaining + 999_999n) / 1_000_000n;
   else {
@@ -93,8 +97,8 @@ export function remakeInterruptedCall(task: RestoreTask): { nr: number; result: 
     args[call.timeout] = BigInt(program.data(new Uint8Array(timespec.buffer)));
   }
   program.attemptNumber(call.nr, ...args);
-  return { nr: call.nr, result: task.seed.remote.runInterrupted(program) };
+  return { nr: call.nr, result: thread.remote.runInterrupted(program) };
 }
 
 /** Interrupted system calls. */
-export const restart: TaskKind = { name: 'restart', capture };
+export const restart: TaskKind = { name: 'restart', thread: { capture } };

@@ -1,22 +1,22 @@
 /** Restartable sequences: the area a thread registered with rseq(2). */
 import { getRseq } from '../../tracee/ptrace.ts';
-import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
+import type { DumpThread, RestoreThread, TaskKind } from '../contract.ts';
 
-function capture(task: DumpTask): undefined {
-  const config = getRseq(task.pid);
+function capture(thread: DumpThread): undefined {
+  const config = getRseq(thread.tid);
   if (!config) return;
-  task.core.thread_core.rseq_entry = {
+  thread.core.thread_core.rseq_entry = {
     rseq_abi_pointer: config.pointer,
     rseq_abi_size: config.size,
     signature: config.signature,
   };
 }
 
-function rebuild(task: RestoreTask): void {
-  const entry = task.core.thread_core?.rseq_entry;
+function rebuild(thread: RestoreThread): void {
+  const entry = thread.core.thread_core?.rseq_entry;
   if (!entry?.rseq_abi_pointer) return;
-  task.batch.call('rseq', entry.rseq_abi_pointer, entry.rseq_abi_size, 0, entry.signature);
+  thread.batch.call('rseq', entry.rseq_abi_pointer, entry.rseq_abi_size, 0, entry.signature);
 }
 
 /** The rseq area. */
-export const rseq: TaskKind = { name: 'rseq', capture, rebuild: { last: rebuild } };
+export const rseq: TaskKind = { name: 'rseq', thread: { capture, rebuild: { last: rebuild } } };

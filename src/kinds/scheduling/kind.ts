@@ -6,7 +6,7 @@ import { SchedAttr } from '../../kernel/layouts/tasks.ts';
 import { readSystem } from '../../kernel/proc/read.ts';
 import { arena, arenaAddress, describeErrno, syscall, trySyscall } from '../../kernel/syscall.ts';
 import type { Ref } from '../../tracee/program.ts';
-import type { DumpTask, Json, RestoreTask, TaskKind } from '../contract.ts';
+import type { DumpThread, Json, RestoreThread, TaskKind } from '../contract.ts';
 import { cpuMask } from './cpus.ts';
 
 /** What CRIU's image has no fields for. Only what differs from a new process's is there. */
@@ -28,17 +28,17 @@ const CLAMP_MOST = 1024;
 /** `sched_attr` with clamps (since 5.3), and without. */
 const ATTR_SIZE = 56;
 
-function capture(task: DumpTask): undefined {
-  syscall('sched_getattr', task.pid, arenaAddress, ATTR_SIZE, 0);
+function capture(thread: DumpThread): undefined {
+  syscall('sched_getattr', thread.tid, arenaAddress, ATTR_SIZE, 0);
   const attr = SchedAttr.decode(arena.subarray(0, ATTR_SIZE));
   const flags = Number(attr.flags);
-  const thread = task.core.thread_core;
-  thread.sched_policy = attr.policy | (flags & SCHED_FLAG.RESET_ON_FORK ? SCHED.RESET_ON_FORK : 0);
+  const core = thread.core.thread_core;
+  core.sched_policy = attr.policy | (flags & SCHED_FLAG.RESET_ON_FORK ? SCHED.RESET_ON_FORK : 0);
   // Niceness is kept, though without effect, under the real-time policies: sched_getattr tells it of the others only.
-  thread.sched_nice = task.stat.nice;
-  if (REALTIME.includes(attr.policy)) thread.sched_prio = attr.priority;
-  const extra = { ...attrExtra(attr, flags), ...placeExtra(task) };
-  if (Object.keys(extra).length > 0) task.extra.scheduling = extra as { [key: string]: Json };
+  core.sched_nice = thread.stat.nice;
+  if (REALTIME.includes(attr.policy)) core.sched_prio = attr.priority;
+  const extra = { ...attrExtra(attr, flags), ...placeExtra(thread) };
+  if (Object.keys(extra).length > 0) thread.extra.scheduling = extra as { [key: string]: Json };
 }
 
 function attrExtra(attr: ReturnType<typeof SchedAttr.decode>, flags: number): Extra {
@@ -58,10 +58,10 @@ function customSlice(runtime: bigint): boolean {
   return runtime !== 0n && runtime !== SchedAttr.decode(arena.subarray(0, ATTR_SIZE)).runtime;
 }
 
-function placeExtra(task: DumpTask): Extra {
-  const online = task.context.shared('online CPUs', onlineCpus);
-  const cpus = task.status.cpusAllowedList;
-  const ioprio = trySyscall('ioprio_get', IOPRIO.WHO_PROCESS, task.pid);
+function placeExtra(thread: DumpThread): Extra {
+  const online = thread.context.shared('online CPUs', onlineCpus);
+  const cpus = thread.status.cpusAllowedList;
+  const ioprio = trySyscall('ioprio_get', IOPRIO.WHO_PROCESS, thread.tid);
   return {
     ...(cpus !== undefined && online !== undefined && cpus !== online ? { cpus } : {}),
     ...(ioprio > 0 ? { ioprio } : {}),
@@ -76,40 +76,40 @@ function onlineCpus(): string | undefined {
   }
 }
 
-function rebuild(task: RestoreTask): void {
-  const extra = (task.extra.scheduling ?? {}) as Extra;
+function rebuild(thread: RestoreThread): void {
+  const extra = (thread.extra.scheduling ?? {}) as Extra;
   if (extra.cpus !== undefined) {
     const mask = cpuMask(extra.cpus);
-    const program = task.batch.reserve(1, mask.length);
+    const program = thread.batch.reserve(1, mask.length);
     const result = program.attempt('sched_setaffinity', 0, mask.length, program.data(mask));
-    warnIfRefused(task, `affinity to CPUs ${extra.cpus}`, result);
+    warnIfRefused(thread, `affinity to CPUs ${extra.cpus}`, result);
   }
   if (extra.ioprio !== undefined) {
-    const result = task.batch.reserve(1).attempt('ioprio_set', IOPRIO.WHO_PROCESS, 0, extra.ioprio);
-    warnIfRefused(task, `I/O priority ${extra.ioprio}`, result);
+    const result = thread.batch.reserve(1).attempt('ioprio_set', IOPRIO.WHO_PROCESS, 0, extra.ioprio);
+    warnIfRefused(thread, `I/O priority ${extra.ioprio}`, result);
   }
-  rebuildPolicy(task, extra);
+  rebuildPolicy(thread, extra);
 }
 
 /** A machine with fewer CPUs, or an I/O class that is not allowed here, is no reason not to live. */
-function warnIfRefused(task: RestoreTask, what: string, result: Ref): void {
-  task.batch.after((program) => {
+function warnIfRefused(thread: RestoreThread, what: string, result: Ref): void {
+  thread.batch.after((program) => {
     const errno = -program.result(result);
-    if (errno > 0) logWarn('scheduling', `task ${task.pid}: ${what} cannot be set here: ${describeErrno(errno)}`);
+    if (errno > 0) logWarn('scheduling', `task ${thread.tid}: ${what} cannot be set here: ${describeErrno(errno)}`);
   });
 }
 
-function rebuildPolicy(task: RestoreTask, extra: Extra): void {
-  const nice = task.core.thread_core?.sched_nice ?? 0;
-  const attr = policyOf(task, extra);
+function rebuildPolicy(thread: RestoreThread, extra: Extra): void {
+  const nice = thread.core.thread_core?.sched_nice ?? 0;
+  const attr = policyOf(thread, extra);
   if (!attr) return;
-  const program = task.batch.reserve(2, ATTR_SIZE);
+  const program = thread.batch.reserve(2, ATTR_SIZE);
   program.call('setpriority', 0, 0, nice);
-  if (!hasDeadline(task, extra)) program.call('sched_setattr', 0, program.data(attr), 0);
+  if (!hasDeadline(thread, extra)) program.call('sched_setattr', 0, program.data(attr), 0);
 }
 
-function hasDeadline(task: RestoreTask, extra: Extra): boolean {
-  const policy = (task.core.thread_core?.sched_policy ?? 0) & ~SCHED.RESET_ON_FORK;
+function hasDeadline(thread: RestoreThread, extra: Extra): boolean {
+  const policy = (thread.core.thread_core?.sched_policy ?? 0) & ~SCHED.RESET_ON_FORK;
   return policy === SCHED.DEADLINE && extra.deadline !== undefined;
 }
 
@@ -117,32 +117,32 @@ function hasDeadline(task: RestoreTask, extra: Extra): boolean {
  * Deadlines are set from outside, when nothing more is done in the task's name: what our calls take would count against
  * its runtime, and with SCHED_FLAG_DL_OVERRUN the kernel would send it SIGXCPU for that.
  */
-function rebuildDeadline(task: RestoreTask): void {
-  const extra = (task.extra.scheduling ?? {}) as Extra;
-  const attr = hasDeadline(task, extra) && policyOf(task, extra);
+function rebuildDeadline(thread: RestoreThread): void {
+  const extra = (thread.extra.scheduling ?? {}) as Extra;
+  const attr = hasDeadline(thread, extra) && policyOf(thread, extra);
   if (!attr) return;
-  task.batch.flush();
-  syscall('sched_setattr', task.pid, addressOf(attr), 0);
+  thread.batch.flush();
+  syscall('sched_setattr', thread.tid, addressOf(attr), 0);
 }
 
 /** struct sched_attr, if the image tells of a policy. */
-function policyOf(task: RestoreTask, extra: Extra): Uint8Array | undefined {
-  const thread = task.core.thread_core;
-  if (thread?.sched_policy === undefined) return undefined;
-  const nice = thread.sched_nice ?? 0;
-  let policy = thread.sched_policy & ~SCHED.RESET_ON_FORK;
+function policyOf(thread: RestoreThread, extra: Extra): Uint8Array | undefined {
+  const core = thread.core.thread_core;
+  if (core?.sched_policy === undefined) return undefined;
+  const nice = core.sched_nice ?? 0;
+  let policy = core.sched_policy & ~SCHED.RESET_ON_FORK;
   if (policy === SCHED.DEADLINE && extra.deadline === undefined) {
-    logWarn('scheduling', `task ${task.pid}: its deadlines are not in the images, it is scheduled as any other`);
+    logWarn('scheduling', `task ${thread.tid}: its deadlines are not in the images, it is scheduled as any other`);
     policy = SCHED.NORMAL;
   }
   const clamps = extra.utilMin === undefined ? 0 : SCHED_FLAG.UTIL_CLAMP_MIN | SCHED_FLAG.UTIL_CLAMP_MAX;
-  const reset = thread.sched_policy & SCHED.RESET_ON_FORK ? SCHED_FLAG.RESET_ON_FORK : 0;
+  const reset = core.sched_policy & SCHED.RESET_ON_FORK ? SCHED_FLAG.RESET_ON_FORK : 0;
   return SchedAttr.encode({
     size: ATTR_SIZE,
     policy,
     flags: BigInt((extra.flags ?? 0) | clamps | reset),
     nice,
-    priority: thread.sched_prio ?? 0,
+    priority: core.sched_prio ?? 0,
     runtime: BigInt(extra.runtime ?? 0),
     deadline: BigInt(extra.deadline ?? 0),
     period: BigInt(extra.period ?? 0),
@@ -152,7 +152,7 @@ function policyOf(task: RestoreTask, extra: Extra): Uint8Array | undefined {
 }
 
 /** Scheduling. In phase `creds`, before the credentials: a task of low priority is slow to be rebuilt. */
-export const scheduling: TaskKind = { name: 'scheduling', capture, rebuild: { creds: rebuild } };
+export const scheduling: TaskKind = { name: 'scheduling', thread: { capture, rebuild: { creds: rebuild } } };
 
 /** The deadline policy, last of all. */
-export const deadline: TaskKind = { name: 'deadline', rebuild: { last: rebuildDeadline } };
+export const deadline: TaskKind = { name: 'deadline', thread: { rebuild: { last: rebuildDeadline } } };

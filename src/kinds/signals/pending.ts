@@ -4,7 +4,7 @@ import type { SignalQueueEntry, signalQueueEntry } from '../../images/schema/tas
 import { SI, SIG } from '../../kernel/constants/signals.ts';
 import { SIGINFO_SIZE } from '../../kernel/layouts/signals.ts';
 import { peekSignals } from '../../tracee/ptrace.ts';
-import type { DumpTask, RestoreTask } from '../contract.ts';
+import type { DumpThread, RestoreThread } from '../contract.ts';
 
 /** `si_signo` and `si_code` of a siginfo. */
 export function signalOf(info: Uint8Array): { signal: number; code: number } {
@@ -15,10 +15,10 @@ export function signalOf(info: Uint8Array): { signal: number; code: number } {
 type Queue = InputOf<typeof signalQueueEntry>;
 
 /** The queue of a thread, or of its whole process, and what of it was held back from the task while it was ours. */
-export function pendingSignals(task: DumpTask, shared: boolean): Queue {
+export function pendingSignals(thread: DumpThread, shared: boolean): Queue {
   // Which queue a signal came from is not told with it; tgkill is what aims at one thread.
-  const held = task.tracee.held.filter((info) => (signalOf(info).code === SI.TKILL) !== shared);
-  const infos = [...peekSignals(task.pid, shared), ...held];
+  const held = thread.tracee.held.filter((info) => (signalOf(info).code === SI.TKILL) !== shared);
+  const infos = [...peekSignals(thread.tid, shared), ...held];
   return { signals: infos.map((siginfo) => ({ siginfo })) };
 }
 
@@ -36,8 +36,8 @@ const SYNCHRONOUS: readonly number[] = [SIG.ILL, SIG.TRAP, SIG.BUS, SIG.FPE, SIG
  * What is to be queued again. `quiet` are those a trap would bring out: SIGTRAP itself; and of a thread's own the
  * synchronous ones, which the kernel takes before any other, blocked or not (`dequeue_synchronous_signal()`).
  */
-export function pendingOf(task: RestoreTask): { usual: Pending[]; quiet: Pending[] } {
-  const { tc, thread_core: thread } = task.core;
+export function pendingOf({ core }: RestoreThread): { usual: Pending[]; quiet: Pending[] } {
+  const { tc, thread_core: thread } = core;
   const usual: Pending[] = [];
   const quiet: Pending[] = [];
   const sort = (queue: SignalQueueEntry | undefined, shared: boolean): void => {
@@ -54,15 +54,15 @@ export function pendingOf(task: RestoreTask): { usual: Pending[]; quiet: Pending
 }
 
 /**
- * Queues signals again, from within the task: only to itself may a task send whatever siginfo it likes. They stay
+ * Queues signals again, from within the thread: only to itself may a task send whatever siginfo it likes. They stay
  * pending, as everything is blocked.
  */
-export function requeue(task: RestoreTask, pending: readonly Pending[]): void {
+export function requeue(thread: RestoreThread, pending: readonly Pending[]): void {
   for (const { siginfo, signal, shared } of pending) {
-    const program = task.batch.reserve(2, SIGINFO_SIZE);
+    const program = thread.batch.reserve(3, SIGINFO_SIZE);
     const info = program.data(siginfo);
-    const self = program.call('getpid');
-    if (shared) program.call('rt_sigqueueinfo', self, signal, info);
-    else program.call('rt_tgsigqueueinfo', self, self, signal, info);
+    const process = program.call('getpid');
+    if (shared) program.call('rt_sigqueueinfo', process, signal, info);
+    else program.call('rt_tgsigqueueinfo', process, program.call('gettid'), signal, info);
   }
 }

@@ -10,7 +10,7 @@ import { describeErrno } from '../../kernel/syscall.ts';
 import { readMemory, writeMemory } from '../../tracee/memory.ts';
 import { AREA } from '../../tracee/program.ts';
 import { PTRACE, type Stop, setSignalMask } from '../../tracee/ptrace.ts';
-import type { RestoreTask } from '../contract.ts';
+import type { RestoreThread } from '../contract.ts';
 import { actionBytes, actionSignals } from './actions.ts';
 import { pendingOf } from './pending.ts';
 
@@ -18,41 +18,41 @@ const EVERYTHING = 0xffff_ffff_ffff_ffffn;
 const MASK_SIZE = 8;
 
 /** Puts back an action that ignores SIGTRAP, and pending signals a trap would bring out. No program may run afterwards. */
-export function restoreQuietly(task: RestoreTask): void {
-  const action = task.core.tc?.sigactions[actionSignals().indexOf(SIG.TRAP)];
-  const { quiet } = pendingOf(task);
+export function restoreQuietly(thread: RestoreThread): void {
+  const action = thread.core.tc?.sigactions[actionSignals().indexOf(SIG.TRAP)];
+  const { quiet } = pendingOf(thread);
   if (action?.sigaction !== SIG_HANDLER.IGN && quiet.length === 0) return;
-  task.batch.flush();
-  setSignalMask(task.pid, EVERYTHING);
-  const data = task.seed.remote.area + AREA.code + AREA.entries;
+  thread.batch.flush();
+  setSignalMask(thread.tid, EVERYTHING);
+  const data = thread.remote.area + AREA.code + AREA.entries;
   if (action) {
-    writeMemory(task.pid, data, actionBytes(action));
-    quietCall(task, 'rt_sigaction', [SIG.TRAP, data, 0, MASK_SIZE]);
+    writeMemory(thread.tid, data, actionBytes(action));
+    quietCall(thread, 'rt_sigaction', [SIG.TRAP, data, 0, MASK_SIZE]);
   }
   for (const { siginfo, signal, shared } of quiet) {
-    const self = quietCall(task, 'getpid', []);
-    writeMemory(task.pid, data, siginfo);
-    if (shared) quietCall(task, 'rt_sigqueueinfo', [self, signal, data]);
-    else quietCall(task, 'rt_tgsigqueueinfo', [self, self, signal, data]);
+    const process = quietCall(thread, 'getpid', []);
+    writeMemory(thread.tid, data, siginfo);
+    if (shared) quietCall(thread, 'rt_sigqueueinfo', [process, signal, data]);
+    else quietCall(thread, 'rt_tgsigqueueinfo', [process, quietCall(thread, 'gettid', []), signal, data]);
   }
 }
 
 /** One system call, watched from its entry to its exit, so that no signal has to tell its end. */
-function quietCall(task: RestoreTask, name: SyscallName, args: readonly number[]): number {
-  const { tracee, remote } = task.seed;
-  const at = remote.area + syscallOffset(task);
+function quietCall(thread: RestoreThread, name: SyscallName, args: readonly number[]): number {
+  const { tracee, remote } = thread;
+  const at = remote.area + syscallOffset(thread);
   tracee.setRegisters(tracee.arch.oneCall(tracee.getRegisters(), at, NR[name], args));
   const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
   tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
   tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
   const result = tracee.arch.result(tracee.getRegisters());
   if (result >= 0) return result;
-  throw new StasisError({ kind: 'kernel', task: task.ref, resource: name, reason: describeErrno(-result) });
+  throw new StasisError({ kind: 'kernel', task: thread.ref, resource: name, reason: describeErrno(-result) });
 }
 
 /** Where the code page of the work area has a syscall instruction. */
-function syscallOffset(task: RestoreTask): number {
-  const { tracee, remote } = task.seed;
-  const code = readMemory(task.pid, remote.area, new Uint8Array(512));
+function syscallOffset(thread: RestoreThread): number {
+  const { tracee, remote } = thread;
+  const code = readMemory(thread.tid, remote.area, new Uint8Array(512));
   return Buffer.from(code).indexOf(tracee.arch.syscallInstruction);
 }

@@ -3,7 +3,8 @@ import { logInfo, logWarn } from '../../base/log.ts';
 import { Images } from '../../images/kinds.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../../kernel/constants/tty.ts';
-import type { Program } from '../../tracee/program.ts';
+import { Fd, syscall } from '../../kernel/syscall.ts';
+import { handOver } from '../../tracee/handover.ts';
 import type { RestoreContext, RestoreTask } from '../contract.ts';
 import { openInTask } from '../in-task.ts';
 import { inBackground, setInt, tryGetInt, trySetInt } from './ioctl.ts';
@@ -18,7 +19,6 @@ export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void 
     takeForeground(task);
     return;
   }
-  takeControl(task);
   if (terminal.role === 'master' || terminal.role === 'slave') refill(terminal, task.context);
   if (terminal.role === 'current') {
     // Now that there is a terminal that controls it.
@@ -48,51 +48,53 @@ function refill(terminal: TerminalFile, context: RestoreContext): void {
   fillQueues(context.open(master.id), context.open(slave.id), queues);
 }
 
-/** A session leader takes its terminal back, once, through a descriptor it has for either side. */
-function takeControl(task: RestoreTask): void {
-  const { tree, context, batch } = task;
-  if (tree.sid !== tree.pid) return;
-  context.shared(`control of session ${tree.sid}`, () => {
-    const found = controlling(task);
-    if (!found) return true;
-    const { terminal, fd } = found;
-    const program = batch.reserve(8, 64);
-    if (terminal.role === 'master') {
-      if (terminal.info.locked) setLock(program, fd, 0);
-      const slave = program.call('ioctl', fd, TTY_IOCTL.TIOCGPTPEER, O.RDWR | O.NOCTTY);
-      if (terminal.info.locked) setLock(program, fd, 1);
-      control(program, slave, terminal.info.pgrp);
-      program.call('close', slave);
-    } else {
-      control(program, fd, terminal.info.pgrp);
-    }
-    return true;
+/**
+ * Phase `terminal`: a session leader takes its terminal back, before there are others in the session, for these have it
+ * from their parents.
+ */
+export function takeControl(task: RestoreTask): void {
+  withTerminal(task, (slave) => task.batch.call('ioctl', slave, TTY_IOCTL.TIOCSCTTY, 0));
+}
+
+/** Phase `files`: names the terminal's foreground group, now that all groups are there. Its processes may be gone. */
+export function nameForeground(task: RestoreTask): void {
+  withTerminal(task, (slave, { info }) => {
+    if (info.pgrp <= 0) return;
+    const program = task.batch.reserve(1, 8);
+    const group = program.data(new Uint8Array(new Int32Array([info.pgrp]).buffer));
+    program.attempt('ioctl', slave, TTY_IOCTL.TIOCSPGRP, group);
   });
 }
 
-function setLock(program: Program, fd: number, value: number): void {
-  program.call('ioctl', fd, TTY_IOCTL.TIOCSPTLCK, int(program, value));
+/** Does something with the terminal of the session that the task leads, while the task has a descriptor for it. */
+function withTerminal(task: RestoreTask, work: (slave: number, terminal: TerminalFile) => void): void {
+  const { tree, context, batch, seed } = task;
+  const terminal = tree.sid === tree.pid ? controlling(tree.sid, context) : undefined;
+  if (!terminal) return;
+  using peer = terminal.role === 'master' ? openPeer(terminal, context) : undefined;
+  const [slave = 0] = handOver(seed, batch, [peer?.number ?? context.open(terminal.id)]);
+  work(slave, terminal);
+  batch.call('close', slave);
+  batch.flush();
 }
 
-/** Becomes the terminal's controller and names its foreground group, which may be of processes that are gone. */
-function control(program: Program, fd: Parameters<Program['call']>[1], pgrp: number): void {
-  program.call('ioctl', fd, TTY_IOCTL.TIOCSCTTY, 0);
-  if (pgrp > 0) program.attempt('ioctl', fd, TTY_IOCTL.TIOCSPGRP, int(program, pgrp));
+/** The other side of a master, which may be locked. */
+function openPeer(master: TerminalFile, context: RestoreContext): Fd {
+  const local = context.open(master.id);
+  if (master.info.locked) setInt(local, 'TIOCSPTLCK', 0);
+  const peer = new Fd(syscall('ioctl', local, TTY_IOCTL.TIOCGPTPEER, O.RDWR | O.NOCTTY));
+  if (master.info.locked) setInt(local, 'TIOCSPTLCK', 1);
+  return peer;
 }
 
-function int(program: Program, value: number): number {
-  return program.data(new Uint8Array(new Int32Array([value]).buffer));
-}
-
-/** The descriptor of the task for the terminal that controls its session: rather the slave's than the master's. */
-function controlling(task: RestoreTask): { terminal: TerminalFile; fd: number } | undefined {
-  const { byId } = terminalsOf(task.context);
-  let found: { terminal: TerminalFile; fd: number } | undefined;
-  for (const { id, fd } of task.fds) {
-    const terminal = byId.get(id);
-    if (!terminal || terminal.info.sid !== task.tree.sid || wasHung(terminal) || terminal.role === 'current') continue;
-    if (terminal.role !== 'master') return { terminal, fd };
-    found ??= { terminal, fd };
+/** The open file of the terminal that controls a session: rather the slave's than the master's. */
+function controlling(sid: number, context: RestoreContext): TerminalFile | undefined {
+  let found: TerminalFile | undefined;
+  for (const terminal of terminalsOf(context).byId.values()) {
+    if (terminal.info.sid !== sid || wasHung(terminal) || terminal.role === 'current') continue;
+    if (isOrphan(terminal, context)) continue;
+    if (terminal.role !== 'master') return terminal;
+    found ??= terminal;
   }
   return found;
 }

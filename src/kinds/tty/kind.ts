@@ -2,10 +2,10 @@
 import { FdTypes } from '../../images/schema/files.ts';
 import { O, S_IF } from '../../kernel/constants/files.ts';
 import { userDev } from '../../kernel/devnum.ts';
-import type { FileKind } from '../contract.ts';
+import type { FileKind, TaskKind } from '../contract.ts';
 import { armAsync } from '../fown.ts';
 import { captureTerminal, terminalObstacle } from './capture.ts';
-import { finishTerminal } from './control.ts';
+import { finishTerminal, nameForeground, takeControl } from './control.ts';
 import { openTerminal, terminalOf } from './rebuild.ts';
 import { roleOf } from './terminal.ts';
 
@@ -25,4 +25,10 @@ export const ttyKind: FileKind = {
     finishTerminal(terminal, task);
     armAsync(fd, terminal.file.flags, task);
   },
+};
+
+/** The terminals that control sessions. */
+export const sessionTerminal: TaskKind = {
+  name: 'session-terminal',
+  rebuild: { terminal: takeControl, files: nameForeground },
 };

@@ -1,0 +1,84 @@
+/** The last steps of a restore: nothing of ours is left in the tasks, and they run, all at once. */
+import { StasisError } from '../base/errors.ts';
+import { TaskState } from '../images/schema/task.ts';
+import { NR } from '../kernel/nr.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { parseSmaps } from '../kernel/proc/smaps.ts';
+import { syscall } from '../kernel/syscall.ts';
+import type { RestoreTask, RestoreThread } from '../kinds/contract.ts';
+import { finalRegisters, remakeInterruptedCall } from '../kinds/registry.ts';
+import { tryReadMemory } from '../tracee/memory.ts';
+import { AREA } from '../tracee/program.ts';
+import { PTRACE, ptrace, type Stop, setSignalMask } from '../tracee/ptrace.ts';
+
+const SIGSTOP = 19;
+
+/** How a thread is to go on: its interrupted system call, if it was made again. */
+interface Departure {
+  readonly thread: RestoreThread;
+  readonly call: ReturnType<typeof remakeInterruptedCall>;
+}
+
+/** Lets restored tasks run. Past the first of the last calls there is no way back. @throws StasisError */
+export function go(tasks: readonly RestoreTask[], options: { readonly leaveStopped: boolean }): void {
+  const departures = tasks.flatMap(({ threads }) => threads.map((thread) => depart(thread)));
+  // One address space, one work area: whoever shares it has used it for the last time.
+  for (const task of tasks) if (!task.shares.vm) unmapArea(task);
+  for (const departure of departures) dress(departure);
+  for (const task of tasks) stopAgain(task, options.leaveStopped);
+  for (const { thread } of departures) thread.tracee.setFree();
+}
+
+function depart(thread: RestoreThread): Departure {
+  return { thread, call: remakeInterruptedCall(thread) };
+}
+
+/** Gives a thread its own registers and mask, in an interrupt's stop, from which the kernel restarts interrupted calls. */
+function dress({ thread, call }: Departure): void {
+  const { tracee, core, tid } = thread;
+  ptrace(PTRACE.INTERRUPT, tid);
+  tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
+  setSignalMask(tid, core.thread_core?.blk_sigset ?? core.tc?.blk_sigset ?? 0n);
+  tracee.setRegisters(finalRegisters(thread, call));
+}
+
+function stopAgain({ pid, core }: RestoreTask, leaveStopped: boolean): void {
+  const stopped = core.tc?.task_state === TaskState.STOPPED;
+  const signal = leaveStopped ? SIGSTOP : stopped ? (core.tc?.stop_signo ?? SIGSTOP) : 0;
+  if (signal !== 0) syscall('kill', pid, signal);
+}
+
+/** Unmaps the work area through a `syscall` instruction of the task's own. */
+function unmapArea(task: RestoreTask): void {
+  const { tracee, remote } = task;
+  const at = findSyscall(task);
+  const base = tracee.getRegisters();
+  tracee.setRegisters(tracee.arch.oneCall(base, at, NR.munmap, [remote.area, AREA.length]));
+  const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
+  tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
+  tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
+  const result = tracee.arch.result(tracee.getRegisters());
+  if (result !== 0) throw new StasisError({ kind: 'kernel', task: task.ref, reason: `the work area stays: ${result}` });
+}
+
+/** A `syscall` instruction in the task's executable memory: the vdso has one, libc has many. */
+function findSyscall(task: RestoreTask): number {
+  const { area } = task.remote;
+  const wanted = Buffer.from(task.tracee.arch.syscallInstruction);
+  const executable = parseSmaps(readProc(task.pid, 'maps')).filter((vma) => (vma.prot & 5) === 5 && vma.start !== area);
+  executable.sort((a, b) => Number(b.name === '[vdso]') - Number(a.name === '[vdso]'));
+  const chunk = new Uint8Array(64 * 1024);
+  for (const vma of executable) {
+    for (let at = vma.start; at < vma.end; at += chunk.length - 1) {
+      const got = tryReadMemory(task.pid, at, chunk, Math.min(chunk.length, vma.end - at));
+      const found = got > 0 ? Buffer.from(chunk.buffer, 0, got).indexOf(wanted) : -1;
+      if (found >= 0) return at + found;
+      if (got < chunk.length) break;
+    }
+  }
+  throw new StasisError({
+    kind: 'unsupported',
+    task: task.ref,
+    reason: 'the saved address space has no syscall instruction through which the work area could be given back',
+  });
+}
