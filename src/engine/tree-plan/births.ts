@@ -172,7 +172,7 @@ class Placement {
 
   #bear(node: TreeNode, sid: number): void {
     node.birth = sid;
-    this.#pending.push(...(this.#watchers.get(node) ?? []));
+    for (const session of this.#watchers.get(node) ?? []) this.#pending.push(session);
     this.#watchers.delete(node);
   }
 

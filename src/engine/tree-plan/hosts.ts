@@ -14,17 +14,20 @@ const NAMES: Readonly<Record<Sharable, string>> = {
   fs: 'its working directory and root',
 };
 
+/** How many tasks are tried as the one all others have it from: among tasks that can be made one of the first will do. */
+const ORIGINS = 8;
+
 /**
  * Gives every task but the root a host.
  * @throws StasisError kind 'unsupported' if none has all that the task has in common with others
  */
 export function chooseHosts({ nodes }: Tree, { bySession, helpers }: Leaders): void {
-  const wanted = unwantedBirths(nodes);
+  const free = unwantedBirths(nodes);
   for (const node of nodes) hostBySession(node, bySession);
   for (const helper of helpers) helper.host = helper.parent;
   for (const node of nodes) lend(node);
   for (const kind of SHARABLES) {
-    for (const members of classes(nodes, kind).values()) gather(members, kind, wanted);
+    for (const members of classes(nodes, kind).values()) gather(members, kind, free);
   }
 }
 
@@ -82,7 +85,7 @@ function gather(members: readonly TreeNode[], kind: Sharable, free: Set<TreeNode
   // Who is to be in a certain session can fork those who do not mind.
   const rank = (node: TreeNode) => node.depth * 2 + (free.has(node) ? 0 : 1);
   outsiders.sort((a, b) => rank(b) - rank(a));
-  if (outsiders.some((origin) => spreadFrom(origin, outsiders, members, kind, free))) return;
+  if (outsiders.slice(0, ORIGINS).some((origin) => spreadFrom(origin, outsiders, members, kind, free))) return;
   const [one, two] = outsiders as [TreeNode, TreeNode]; // there are two at least
   const reason = `it shares ${NAMES[kind]} with task ${one.pid}, which cannot have passed it on to where it is`;
   throw unbuildable(two.pid, 'clone flags', reason);
