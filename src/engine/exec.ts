@@ -7,6 +7,7 @@ import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
 import { Foothold } from '../tracee/foothold.ts';
 import type { Program } from '../tracee/program.ts';
+import { suspendSeccomp } from '../tracee/seccomp.ts';
 import { Tracee } from '../tracee/tracee.ts';
 
 /** An argument: a value, or a pointer to bytes of ours in the other process. */
@@ -38,7 +39,8 @@ export function execRemote(pid: number, name: string, args: readonly ExecArgumen
   if (args.length > 6) throw usage(name, 'a system call takes six arguments at most');
   using tracee = Tracee.attach(pid, 0);
   tracee.stop(patience * 1000);
-  const { tgid } = parseStatus(readProc(pid, 'status'));
+  const { tgid, seccomp } = parseStatus(readProc(pid, 'status'));
+  if (seccomp) suspendSeccomp(pid);
   using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')));
   const program = foothold.remote.program();
   const buffers: { at: number; size: number }[] = [];

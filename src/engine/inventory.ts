@@ -9,10 +9,9 @@ import { idsEntry, OWN_IDS } from './object-ids.ts';
 /** The id of the cgroups whoever dumps is in. Tasks of this set are restored to where the restore is run. */
 export const ROOT_CG_SET = 1;
 
-/** Clocks at the dump, and an empty list of seccomp filters, as CRIU writes them. */
+/** Clocks at the dump, as CRIU writes them. */
 export function writeGlobals(images: ImageSetWriter): void {
   images.write(Images.timens, 0, [{ monotonic: clock(1), boottime: clock(7) }]);
-  images.write(Images.seccomp, undefined, [{ seccomp_filters: [] }]);
 }
 
 function clock(id: number): { tv_sec: bigint; tv_nsec: bigint } {

@@ -26,6 +26,7 @@ import { restart } from './restart/kind.ts';
 import { robustList } from './robust-list/kind.ts';
 import { rseq } from './rseq/kind.ts';
 import { deadline, scheduling } from './scheduling/kind.ts';
+import { seccomp } from './seccomp/kind.ts';
 import { signalfdKind } from './signalfd/kind.ts';
 import { signals, signalTrap } from './signals/kind.ts';
 import { timerfdKind } from './timerfd/kind.ts';
@@ -52,6 +53,7 @@ export const taskKinds: readonly TaskKind[] = [
   // The limit on queued signals is lowered when they are queued; credentials go when all privileges have been used.
   signals,
   limits,
+  seccomp,
   credentials,
   // The end of a remote program is a trap, so nothing may run after this.
   signalTrap,

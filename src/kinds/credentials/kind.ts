@@ -1,27 +1,10 @@
 /** Credentials: users and groups, capabilities, securebits, no_new_privs; and what their change resets. */
-import { StasisError } from '../../base/errors.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
-import { SECCOMP_MODE } from '../../kernel/constants/tasks.ts';
 import type { Program } from '../../tracee/program.ts';
-import type { DumpTask, DumpThread, SeenThread, TaskKind } from '../contract.ts';
+import type { DumpTask, DumpThread, TaskKind } from '../contract.ts';
 import { rebuildCredentials } from './rebuild.ts';
 import { rebuildDeathSignal, rebuildDumpable } from './reset.ts';
 import { capWords } from './sets.ts';
-
-function obstacles(thread: SeenThread): StasisError[] {
-  const mode = thread.status.seccomp ?? SECCOMP_MODE.DISABLED;
-  if (mode === SECCOMP_MODE.DISABLED) return [];
-  const what = mode === SECCOMP_MODE.STRICT ? 'strict mode' : `${thread.status.seccompFilters ?? 'some'} filters`;
-  return [
-    new StasisError({
-      kind: 'unsupported',
-      task: thread.ref,
-      resource: `seccomp (${what})`,
-      reason: 'the system calls of the process are restricted by seccomp, which is not carried yet',
-      remedy: 'start it without a seccomp profile',
-    }),
-  ];
-}
 
 function captureDumpable(task: DumpTask, program: Program): () => void {
   const dumpable = program.call('prctl', PR.GET_DUMPABLE, 0, 0, 0, 0);
@@ -64,5 +47,5 @@ export const credentials: TaskKind = {
   name: 'credentials',
   capture: captureDumpable,
   rebuild: { last: rebuildDumpable },
-  thread: { obstacles, capture, rebuild: { creds: rebuildCredentials, last: rebuildDeathSignal } },
+  thread: { capture, rebuild: { creds: rebuildCredentials, last: rebuildDeathSignal } },
 };
