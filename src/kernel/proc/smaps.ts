@@ -37,8 +37,9 @@ export interface ProcVma {
   readonly vmFlags: ReadonlySet<string> | undefined;
   /** Bytes; larger than a page for hugetlb. `undefined` in `maps`, as those below. */
   readonly kernelPageSize: number | undefined;
-  /** Bytes resident; of these anonymous; swapped out. */
+  /** Bytes resident; of these mapped by others too; of these anonymous; swapped out. */
   readonly rss: number | undefined;
+  readonly rssShared: number | undefined;
   readonly anonymous: number | undefined;
   readonly swap: number | undefined;
   /** Protection key, on CPUs that have them. */
@@ -61,11 +62,22 @@ const COLON = 58;
 /** The detail lines that are wanted, indices into `lineAt`. */
 const KERNEL_PAGE_SIZE = 0;
 const RSS = 1;
-const ANONYMOUS = 2;
-const SWAP = 3;
-const PROTECTION_KEY = 4;
-const VM_FLAGS = 5;
-const LABELS = ['KernelPageSize:', 'Rss:', 'Anonymous:', 'Swap:', 'ProtectionKey:', 'VmFlags:'];
+const SHARED_CLEAN = 2;
+const SHARED_DIRTY = 3;
+const ANONYMOUS = 4;
+const SWAP = 5;
+const PROTECTION_KEY = 6;
+const VM_FLAGS = 7;
+const LABELS = [
+  'KernelPageSize:',
+  'Rss:',
+  'Shared_Clean:',
+  'Shared_Dirty:',
+  'Anonymous:',
+  'Swap:',
+  'ProtectionKey:',
+  'VmFlags:',
+];
 
 class Parser {
   private readonly bytes: Buffer;
@@ -113,6 +125,7 @@ class Parser {
       vmFlags: detailed ? this.vmFlags(body) : undefined,
       kernelPageSize: size(KERNEL_PAGE_SIZE),
       rss: size(RSS),
+      rssShared: detailed ? (size(SHARED_CLEAN) ?? 0) + (size(SHARED_DIRTY) ?? 0) : undefined,
       anonymous: size(ANONYMOUS),
       swap: size(SWAP),
       protectionKey: detailed ? this.number(body, PROTECTION_KEY, 1) : undefined,

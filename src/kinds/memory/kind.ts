@@ -8,8 +8,13 @@ import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
 import type { Program } from '../../tracee/program.ts';
 import type { DumpTask, Json, PageRange, SeenTask, TaskKind } from '../contract.ts';
-import { mapped, rebuildMemory } from './rebuild.ts';
-import { addRange, intersect, scanOwnPages } from './scan.ts';
+import { framesOfOthers } from './frames.ts';
+import { encodeLikeness } from './likeness.ts';
+import { addRange, endOf, without } from './ranges.ts';
+import { rebuildMemory } from './rebuild.ts';
+import { Relatives } from './relatives.ts';
+import { scanOwnPages } from './scan.ts';
+import { settleMemory } from './settle.ts';
 import {
   aioEntry,
   anonymousEntry,
@@ -64,8 +69,8 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
   const entries = task.vmas.map((vma) => {
     if (isAnonymous(vma)) return anonymousEntry(vma);
     if (isAioRing(vma)) return aioEntry(vma);
-    const { files } = task.context;
     const flags = openFlags(vma);
+    const { files } = task.context;
     const id = files.idOfPath(task.ref, `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`, flags);
     return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);
   });
@@ -78,44 +83,49 @@ function isStored(vma: ProcVma): boolean {
   return !vma.shared && !isVvar(vma.name) && vma.name !== '[vsyscall]' && !vma.vmFlags?.has('dp');
 }
 
+/** Pages to be stored, in two lists. */
+interface ToStore {
+  readonly plain: PageRange[];
+  /** Not to be read by process_vm_readv(), but through /proc/PID/mem. */
+  readonly hidden: PageRange[];
+}
+
 /**
  * What to store of the pages found. Ranges the task may not read itself are hidden: process_vm_readv() respects the
- * protection, /proc/PID/mem does not. The vdso is stored whole, though its pages are the kernel's: where the kernel
- * has changed at restore, the old image is needed.
+ * protection. So are pages shared copy-on-write: since 5.19 it copies such a page in the task before it reads it
+ * (gup_must_unshare() in mm/internal.h), and the family would not have it in common any more. The vdso is stored whole,
+ * though its pages are the kernel's: where the kernel has changed at restore, the old image is needed.
  */
-function toStore(own: readonly PageRange[], vmas: readonly ProcVma[]): { plain: PageRange[]; hidden: PageRange[] } {
-  const plain: PageRange[] = [];
+function toStore(pid: number, own: readonly PageRange[], vmas: readonly ProcVma[]): ToStore {
+  const readable: PageRange[] = [];
+  const doubtful: PageRange[] = [];
   const hidden: PageRange[] = [];
   let next = 0;
   for (const vma of vmas) {
-    const whole = rangeOf(vma);
     while (next < own.length && endOf(own[next]) <= vma.start) next++;
     if (!isStored(vma)) continue;
-    const into = (vma.prot & 1) === 0 ? hidden : plain;
+    const into = (vma.prot & 1) === 0 ? hidden : vma.rssShared === 0 ? readable : doubtful;
     if (vma.name === '[vdso]' || isAioRing(vma)) {
-      into.push(whole);
+      addRange(readable, vma.start, vma.end - vma.start);
       continue;
     }
     for (let i = next; i < own.length; i++) {
       const range = own[i];
       if (!range || range.start >= vma.end) break;
-      const part = intersect(range, whole);
-      if (part) addRange(into, part.start, part.length);
+      const start = Math.max(range.start, vma.start);
+      addRange(into, start, Math.min(endOf(range), vma.end) - start);
     }
   }
-  return { plain, hidden };
+  const shared = framesOfOthers(pid, doubtful);
+  return { plain: inOrder(readable, without(doubtful, shared)), hidden: inOrder(hidden, shared) };
 }
 
-function rangeOf(vma: ProcVma): PageRange {
-  return { start: vma.start, length: vma.end - vma.start };
-}
-
-function endOf(range: PageRange | undefined): number {
-  return range ? range.start + range.length : 0;
+function inOrder(...lists: readonly PageRange[][]): PageRange[] {
+  return lists.flat().sort((a, b) => a.start - b.start);
 }
 
 /** Names given with PR_SET_VMA_ANON_NAME, mappings locked on fault, sealed ones: CRIU's image has no place for them. */
-function extraOf(vmas: readonly ProcVma[]): Json {
+function extraOf(vmas: readonly ProcVma[]): Record<string, Json> {
   const names: Record<string, string> = {};
   const lockedOnFault: string[] = [];
   const sealed: string[] = [];
@@ -126,8 +136,11 @@ function extraOf(vmas: readonly ProcVma[]): Json {
     // The kernel seals its own pages itself, where it does.
     if (vma.vmFlags?.has('sl') && vma.name !== '[vdso]' && !isVvar(vma.name)) sealed.push(hex(vma.start));
   }
-  const empty = Object.keys(names).length === 0 && lockedOnFault.length === 0 && sealed.length === 0;
-  return empty ? null : { names, lockedOnFault, sealed };
+  return {
+    ...(Object.keys(names).length > 0 ? { names } : {}),
+    ...(lockedOnFault.length > 0 ? { lockedOnFault } : {}),
+    ...(sealed.length > 0 ? { sealed } : {}),
+  };
 }
 
 /** CRIU refuses more words than its own AT_VECTOR_SIZE; newer kernels give more, but the rest is zeros. */
@@ -156,18 +169,28 @@ function capture(task: DumpTask, program: Program): () => void {
     exe_file_id: task.context.files.idOfPath(task.ref, `/proc/${task.pid}/exe`, O.RDONLY),
     mm_saved_auxv: savedAuxv(task.pid),
   });
-  const extra = extraOf(task.vmas);
-  if (extra !== null) task.extra.memory = extra;
   return () => {
     mm.mm_brk = program.result(brk);
   };
 }
 
 function drain(task: DumpTask): void {
+  const relatives = task.context.shared('relatives', () => new Relatives());
   const own = scanOwnPages(task.pid, task.vmas);
   task.mm.vmas = [...vmaEntries(task), ...own.guards.map(guardEntry)];
-  const { plain, hidden } = toStore(own.ranges, task.vmas);
-  task.context.pages.storeTask(task.pid, plain, hidden);
+  const extra = extraOf(task.vmas);
+  if (task.captured.vm) {
+    // No page is stored twice. An empty pagemap has to be there all the same.
+    task.context.pages.storeTask(task.pid, [], []);
+    const pages = relatives.sharing(task.pid);
+    if (pages !== undefined) extra.pages = pages;
+  } else {
+    const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
+    task.context.pages.storeTask(task.pid, plain, hidden);
+    const likeness = relatives.likenessOf(task.pid, task.stat.ppid, hidden);
+    if (likeness) extra.common = encodeLikeness(likeness);
+  }
+  if (Object.keys(extra).length > 0) task.extra.memory = extra;
 }
 
 /** A guard region (MADV_GUARD_INSTALL) goes into the image as a mapping of its own kind. */
@@ -190,5 +213,5 @@ export const memory: TaskKind = {
   obstacles,
   capture,
   drain,
-  rebuild: { memory: rebuildMemory, mapped },
+  rebuild: { memory: rebuildMemory, mapped: settleMemory },
 };

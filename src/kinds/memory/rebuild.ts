@@ -1,102 +1,166 @@
-/** Rebuilding an address space in a seed: everything out, the vdso to its old place, then mapping by mapping. */
+/**
+ * Rebuilding an address space in a process that was forked a moment ago: what it cannot use goes out, the kernel's pages
+ * to their old place, then mapping by mapping, then the contents.
+ */
 import { StasisError } from '../../base/errors.ts';
-import { cstring } from '../../base/text.ts';
-import type { PageRun } from '../../images/pagemap.ts';
-import type { VmaEntry } from '../../images/schema/memory.ts';
+import { logDebug } from '../../base/log.ts';
 import { O } from '../../kernel/constants/files.ts';
-import { MADV, MAP, MLOCK_ONFAULT, PROT } from '../../kernel/constants/memory.ts';
-import { PR, PR_SET_MM, PR_SET_VMA_ANON_NAME } from '../../kernel/constants/prctl.ts';
+import { MADV, MAP, PROT } from '../../kernel/constants/memory.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import { parseSmaps } from '../../kernel/proc/smaps.ts';
 import { closeAll, handOver } from '../../tracee/handover.ts';
-import type { RestoreTask } from '../contract.ts';
-import { fill, openPages, type StoredPages } from './fill.ts';
-import { moveVdso } from './vdso-move.ts';
-import { adviceNumbers, VmaStatus } from './vma.ts';
+import { AREA } from '../../tracee/program.ts';
+import type { PageRange, RestoreTask } from '../contract.ts';
+import { equalPages } from './compare.ts';
+import { fill } from './fill.ts';
+import { type Inheritance, inherit, type Kept, type Standing } from './inherit.ts';
+import { addRange, anyBetween, common, totalOf, without } from './ranges.ts';
+import { lock } from './settle.ts';
+import {
+  ancestorOf,
+  commonWith,
+  fileKey,
+  isFile,
+  type Mapping,
+  mappingsOf,
+  noteSpace,
+  type Space,
+  type StandingMapping,
+  spaceOf,
+  storedUnder,
+} from './space.ts';
+import { PagesFiles, piecesIn, rangesOf, type StoredPiece, storedPagesOf } from './stored.ts';
+import { isInPlace, type KernelPages, kernelPagesOf, placeKernelPages } from './vdso-move.ts';
 
-/** A mapping to be made, with plain numbers. */
-interface Mapping {
-  readonly start: number;
-  readonly length: number;
-  readonly entry: VmaEntry;
-  /** Whether pages are to be written into it, so that it must be writable for a while. */
-  readonly filled: boolean;
+/** What a process begins with. */
+interface Birthright {
+  readonly standing: readonly Standing[];
+  readonly kernel: KernelPages | undefined;
+  /** What its origin has stored, and so it has. */
+  readonly stored: readonly StoredPiece[];
+  readonly origin: RestoreTask | undefined;
 }
-
-const SPECIAL = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR | VmaStatus.GUARD;
 
 /** Phase `memory`. The task has no descriptors but its socket before and after. */
 export function rebuildMemory(task: RestoreTask): void {
-  const stored = openPages(task);
-  const skipped = moveVdso(task, stored);
-  const mappings = plan(task, stored);
-  const descriptors = handOverFiles(task, mappings, stored);
-  for (const mapping of mappings) map(task, mapping, descriptors);
-  fill(task, stored, descriptors.pages, skipped);
-  for (const mapping of mappings) finish(task, mapping);
-  for (const guard of task.mm.vmas.filter((vma) => vma.status & VmaStatus.GUARD)) {
-    task.batch.call('madvise', Number(guard.start), Number(guard.end - guard.start), MADV.GUARD_INSTALL);
-  }
-  nameAnonymous(task);
-  seal(task, mappings);
-  closeAll(task.seed, task.batch);
+  const stored = storedPagesOf(storedUnder(task), task.context);
+  const birth = birthOf(task);
+  const mappings = mappingsOf(task);
+  const heritage = inherit(birth.standing, mappings, fencesOf(task, birth.kernel));
+  const contents = compareContents(task, birth, stored, regionsOf(mappings, heritage));
+  for (const { start, length } of heritage.unmapped) task.batch.call('munmap', start, length);
+  const { pages: kernel, filled } = placeKernelPages(task, birth.kernel, stored);
+  const written = piecesIn(stored, without(contents.written, filled));
+  using files = new PagesFiles();
+  const descriptors = handOverFiles(task, mappings, heritage, written, files);
+  const standing = mappings.map((mapping, i) => {
+    const writing = anyBetween(written, mapping.start, mapping.start + mapping.length);
+    const kept = heritage.kept.get(i);
+    return kept ? keep(task, mapping, kept, writing) : map(task, mapping, descriptors.mapped, writing);
+  });
+  for (const { start, length } of contents.dropped) task.batch.call('madvise', start, length, MADV.DONTNEED);
+  fill(task, written, files, descriptors.pages);
+  // Children do not inherit locks. To lock what is writable only for now would copy pages that are a file's.
+  const settled = standing.map((mapping) => (mapping.prot === mapping.entry.prot ? lock(task, mapping) : mapping));
+  if (descriptors.handedOver) closeAll(task.seed, task.batch);
+  noteSpace(task, { mappings: settled, kernel, stored });
 }
 
-function plan(task: RestoreTask, stored: StoredPages): Mapping[] {
-  return task.mm.vmas
-    .filter((vma) => (vma.status & SPECIAL) === 0)
-    .map((saved) => {
-      const entry = saved.status & VmaStatus.AIORING ? { ...saved, flags: MAP.PRIVATE | MAP.ANONYMOUS } : saved;
-      const start = Number(entry.start);
-      const length = Number(entry.end) - start;
-      const filled = anyBetween(stored.runs, start, start + length);
-      return { start, length, entry, filled };
-    });
+/** A task has the address space of its origin, as phase `memory` has left that; the root has a seed's. */
+function birthOf(task: RestoreTask): Birthright {
+  const origin = ancestorOf(task);
+  const space = origin && spaceOf(origin);
+  if (space) return { standing: standingIn(space), kernel: space.kernel, stored: space.stored, origin };
+  const present = parseSmaps(readProc(task.pid, 'maps')).filter((vma) => vma.name !== '[vsyscall]');
+  const standing = present.map(({ start, end, prot }) => ({ start, length: end - start, key: '', prot }));
+  return { standing, kernel: kernelPagesOf(present), stored: [], origin };
 }
 
-/** Whether one of the runs, which ascend, has pages in a range. */
-function anyBetween(runs: readonly PageRun[], start: number, end: number): boolean {
-  let low = 0;
-  for (let high = runs.length; low < high; ) {
-    const middle = (low + high) >> 1;
-    const run = runs[middle] as PageRun; // middle < length
-    if (run.start + run.pages * 4096 <= start) low = middle + 1;
-    else high = middle;
-  }
-  const first = runs[low];
-  return first !== undefined && first.start < end;
+function standingIn({ mappings, kernel }: Space): Standing[] {
+  const standIn = kernel?.standIn;
+  if (!standIn) return [...mappings];
+  return [...mappings, { ...standIn, key: '', prot: 0 }].sort((a, b) => a.start - b.start);
+}
+
+/** What is not to be unmapped, besides what is kept. */
+function fencesOf(task: RestoreTask, kernel: KernelPages | undefined): PageRange[] {
+  const fences: PageRange[] = [{ start: task.seed.remote.area, length: AREA.length }, ...(kernel?.parts ?? [])];
+  if (kernel?.standIn && isInPlace(task, kernel)) fences.push(kernel.standIn);
+  return fences;
+}
+
+/** The parts of mappings that are there already. */
+function regionsOf(mappings: readonly Mapping[], { kept }: Inheritance): PageRange[] {
+  const regions: PageRange[] = [];
+  mappings.forEach(({ start }, i) => {
+    const there = kept.get(i);
+    if (there) addRange(regions, start, there.length);
+  });
+  return regions;
+}
+
+/** What is to be done about pages. */
+interface Contents {
+  readonly written: readonly PageRange[];
+  /** Pages of the origin in what is inherited, which the task does not have. */
+  readonly dropped: readonly PageRange[];
+}
+
+function compareContents(
+  task: RestoreTask,
+  { origin, stored: theirs }: Birthright,
+  stored: readonly StoredPiece[],
+  regions: readonly PageRange[],
+): Contents {
+  const own = rangesOf(stored);
+  const inherited = common(rangesOf(theirs), regions);
+  if (!origin || inherited.length === 0) return { written: own, dropped: [] };
+  const both = common(inherited, own);
+  const known = commonWith(task, origin);
+  const same = known ? common(both, known) : equalPages(stored, theirs, both);
+  logDebug(
+    `memory: task ${task.pid} shares ${totalOf(same) / 4096} pages with ${origin.pid}${known ? '' : ' (compared)'}`,
+  );
+  return { written: without(own, same), dropped: without(inherited, own) };
 }
 
 /** Where the task finds the files it needs meanwhile. */
 interface Descriptors {
-  readonly files: ReadonlyMap<string, number>;
-  readonly exe: number;
-  readonly pages: number;
+  readonly mapped: ReadonlyMap<string, number>;
+  readonly pages: ReadonlyMap<string, number>;
+  readonly handedOver: boolean;
 }
 
-function handOverFiles(task: RestoreTask, mappings: readonly Mapping[], stored: StoredPages): Descriptors {
+function handOverFiles(
+  task: RestoreTask,
+  mappings: readonly Mapping[],
+  { kept }: Inheritance,
+  written: readonly StoredPiece[],
+  files: PagesFiles,
+): Descriptors {
   const wanted = new Map<string, number>();
-  for (const { entry } of mappings) {
-    if (!isFile(entry)) continue;
+  mappings.forEach(({ entry }, i) => {
+    if (kept.has(i) || !isFile(entry)) return;
     const key = fileKey(entry);
     if (!wanted.has(key)) wanted.set(key, task.context.open(Number(entry.shmid), entry.fdflags ?? O.RDONLY));
-  }
-  const locals = [...wanted.values(), task.context.open(task.mm.exe_file_id, O.RDONLY), stored.file.number];
+  });
+  const paths = [...new Set(written.map(({ file }) => file))];
+  const locals = [...wanted.values(), ...paths.map((path) => files.descriptor(path))];
   const arrived = handOver(task.seed, task.batch, locals);
-  const files = new Map([...wanted.keys()].map((key, i) => [key, arrived[i] ?? -1]));
-  const [exe = -1, pages = -1] = arrived.slice(wanted.size);
-  return { files, exe, pages };
+  const mapped = new Map([...wanted.keys()].map((key, i) => [key, arrived[i] ?? -1]));
+  const pages = new Map(paths.map((path, i) => [path, arrived[wanted.size + i] ?? -1]));
+  return { mapped, pages, handedOver: locals.length > 0 };
 }
 
-function isFile(entry: VmaEntry): boolean {
-  return (entry.status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED)) !== 0;
-}
-
-/** A file may be mapped for reading here and for writing there. */
-function fileKey(entry: VmaEntry): string {
-  return `${entry.shmid}/${entry.fdflags ?? O.RDONLY}`;
-}
-
-function map(task: RestoreTask, { start, length, entry, filled }: Mapping, descriptors: Descriptors): void {
-  const fd = isFile(entry) ? descriptors.files.get(fileKey(entry)) : -1;
+/** Makes a mapping; writable, if it is to be written to. */
+function map(
+  task: RestoreTask,
+  mapping: Mapping,
+  descriptors: ReadonlyMap<string, number>,
+  writing: boolean,
+): StandingMapping {
+  const { start, length, entry } = mapping;
+  const fd = isFile(entry) ? descriptors.get(fileKey(entry)) : -1;
   if (fd === undefined || (fd < 0 && (entry.flags & MAP.ANONYMOUS) === 0)) {
     throw new StasisError({
       kind: 'unsupported',
@@ -105,78 +169,19 @@ function map(task: RestoreTask, { start, length, entry, filled }: Mapping, descr
       reason: `a mapping of this kind (status 0x${entry.status.toString(16)}) is not carried yet`,
     });
   }
-  const prot = filled ? entry.prot | PROT.WRITE : entry.prot;
+  const prot = writing ? entry.prot | PROT.WRITE : entry.prot;
   // Locking waits until the contents are there, so that nothing is read in twice.
   const flags = (entry.flags & ~MAP.LOCKED) | MAP.FIXED_NOREPLACE;
   task.batch.call('mmap', start, length, prot, flags, fd, fd < 0 ? 0 : Number(entry.pgoff));
+  return { ...mapping, prot, locked: false };
 }
 
-/** What must come after the contents: the final protection, advice, locks. */
-function finish(task: RestoreTask, { start, length, entry, filled }: Mapping): void {
-  if (filled && (entry.prot & PROT.WRITE) === 0) task.batch.call('mprotect', start, length, entry.prot);
-  for (const advice of adviceNumbers(entry.madv ?? 0n)) task.batch.call('madvise', start, length, advice);
-  if (entry.flags & MAP.LOCKED) task.batch.call('mlock2', start, length, lockFlags(task, start));
-}
-
-/** What extra state there is of this kind, defensively: the file may come from elsewhere. */
-function extraOf(task: RestoreTask): MemoryExtra {
-  const extra = task.extra.memory;
-  const known = extra !== null && typeof extra === 'object' && !Array.isArray(extra);
-  const { names, lockedOnFault, sealed } = (known ? extra : {}) as Partial<MemoryExtra>;
-  const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
-  return { names: names ?? {}, lockedOnFault: list(lockedOnFault), sealed: list(sealed) };
-}
-
-interface MemoryExtra {
-  readonly names: Record<string, unknown>;
-  readonly lockedOnFault: readonly unknown[];
-  readonly sealed: readonly unknown[];
-}
-
-function lockFlags(task: RestoreTask, start: number): number {
-  return extraOf(task).lockedOnFault.includes(start.toString(16)) ? MLOCK_ONFAULT : 0;
-}
-
-function nameAnonymous(task: RestoreTask): void {
-  const { names } = extraOf(task);
-  for (const vma of task.mm.vmas) {
-    const name = names[vma.start.toString(16)];
-    if (typeof name !== 'string') continue;
-    const program = task.batch.reserve(1, 256);
-    const length = Number(vma.end - vma.start);
-    // Kernels without CONFIG_ANON_VMA_NAME refuse; a name is not worth failing for.
-    program.attempt('prctl', PR.SET_VMA, PR_SET_VMA_ANON_NAME, Number(vma.start), length, program.data(cstring(name)));
-  }
-}
-
-/** Seals what was sealed (6.10), now that nothing of it is to be changed any more. */
-function seal(task: RestoreTask, mappings: readonly Mapping[]): void {
-  const { sealed } = extraOf(task);
-  if (sealed.length === 0) return;
-  for (const { start, length } of mappings) {
-    if (sealed.includes(start.toString(16))) task.batch.call('mseal', start, length, 0);
-  }
-}
-
-/** prctl(PR_SET_MM, PR_SET_MM_MAP): the layout /proc shows, the auxiliary vector, the executable. */
-function setMap(task: RestoreTask, exe: number): void {
-  const { mm } = task;
-  const auxv = new BigUint64Array([...mm.mm_saved_auxv, ...(mm.mm_saved_auxv.length % 2 ? [0n] : [])]);
-  const program = task.batch.reserve(1, auxv.byteLength + 160);
-  const auxvAt = program.data(new Uint8Array(auxv.buffer));
-  const map = new BigUint64Array(13); // struct prctl_mm_map
-  map.set([
-    ...[mm.mm_start_code, mm.mm_end_code, mm.mm_start_data, mm.mm_end_data, mm.mm_start_brk, mm.mm_brk],
-    ...[mm.mm_start_stack, mm.mm_arg_start, mm.mm_arg_end, mm.mm_env_start, mm.mm_env_end, BigInt(auxvAt)],
-  ]);
-  const tail = new Uint32Array(map.buffer, 96, 2);
-  tail[0] = auxv.byteLength;
-  tail[1] = exe;
-  program.call('prctl', PR.SET_MM, PR_SET_MM.MAP, program.data(new Uint8Array(map.buffer)), map.byteLength, 0);
-}
-
-export function mapped(task: RestoreTask): void {
-  const [exe = -1] = handOver(task.seed, task.batch, [task.context.open(task.mm.exe_file_id, O.RDONLY)]);
-  setMap(task, exe);
-  closeAll(task.seed, task.batch);
+/** Keeps a mapping the task was born with. Its protection is changed only if it must be written to. */
+function keep(task: RestoreTask, mapping: Mapping, kept: Kept, writing: boolean): StandingMapping {
+  const { start, length, entry } = mapping;
+  if (kept.length < length) task.batch.call('mremap', start, kept.length, length, 0);
+  if (!writing || kept.prot & PROT.WRITE) return { ...mapping, prot: kept.prot, locked: false };
+  const prot = entry.prot | PROT.WRITE;
+  task.batch.call('mprotect', start, length, prot);
+  return { ...mapping, prot, locked: false };
 }

@@ -5,6 +5,7 @@ import { addressOf } from '../../kernel/ffi.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import type { PageRange } from '../contract.ts';
+import { addRange, endOf, without } from './ranges.ts';
 
 const PAGE = 4096;
 /** End of the user address space with four-level page tables; beyond it lies nothing but [vsyscall]. */
@@ -24,7 +25,8 @@ export function scanOwnPages(pid: number, vmas: readonly ProcVma[]): OwnPages {
   if (!ranges) return { ranges: readPagemap(pagemap, vmas), guards: [] };
   // EINVAL: a kernel that does not know guard regions has none.
   const guards = scan(pagemap, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }) ?? [];
-  return { ranges: withoutGuards(ranges, guards), guards };
+  // A guard region holds nothing, whatever its markers look like to the scan.
+  return { ranges: without(ranges, guards), guards };
 }
 
 interface Wanted {
@@ -64,54 +66,6 @@ function scan(pagemap: Fd, wanted: Wanted): PageRange[] | undefined {
     start = endOf(found[found.length - 1]);
   }
   return found;
-}
-
-function endOf(range: PageRange | undefined): number {
-  return range ? range.start + range.length : 0;
-}
-
-/** Appends a range, or lengthens the last one. */
-export function addRange(ranges: PageRange[], start: number, length: number): void {
-  const last = ranges[ranges.length - 1];
-  if (last && last.start + last.length === start) {
-    ranges[ranges.length - 1] = { start: last.start, length: last.length + length };
-  } else {
-    ranges.push({ start, length });
-  }
-}
-
-/** A guard region holds nothing, whatever its markers look like to the scan. Both lists ascend. */
-function withoutGuards(ranges: PageRange[], guards: readonly PageRange[]): PageRange[] {
-  if (guards.length === 0) return ranges;
-  let first = 0;
-  return ranges.flatMap((range) => {
-    while (first < guards.length && endOf(guards[first]) <= range.start) first++;
-    let pieces = [range];
-    for (let i = first; i < guards.length; i++) {
-      const guard = guards[i] as PageRange; // i < length
-      if (guard.start >= endOf(range)) break;
-      pieces = pieces.flatMap((piece) => subtract(piece, guard));
-    }
-    return pieces;
-  });
-}
-
-/** What is left of a range without another. */
-export function subtract(range: PageRange, hole: PageRange): PageRange[] {
-  const end = range.start + range.length;
-  const holeEnd = hole.start + hole.length;
-  if (hole.start >= end || holeEnd <= range.start) return [range];
-  const pieces: PageRange[] = [];
-  if (hole.start > range.start) pieces.push({ start: range.start, length: hole.start - range.start });
-  if (holeEnd < end) pieces.push({ start: holeEnd, length: end - holeEnd });
-  return pieces;
-}
-
-/** The common part of two ranges, if any. */
-export function intersect(a: PageRange, b: PageRange): PageRange | undefined {
-  const start = Math.max(a.start, b.start);
-  const end = Math.min(a.start + a.length, b.start + b.length);
-  return start < end ? { start, length: end - start } : undefined;
 }
 
 /** pagemap words: bit 63 present, 62 swapped, 61 file or shared anonymous. Zero pages cannot be told and are stored. */

@@ -1,0 +1,104 @@
+/** The stored pages of a task: where their contents stand, and reading some of them here. */
+import { ImageError } from '../../images/error.ts';
+import { Images } from '../../images/kinds.ts';
+import { type StoredPiece, storedPieces } from '../../images/page-store.ts';
+import { addressOf } from '../../kernel/ffi.ts';
+import { arenaPath, describeErrno, ERRNO, Fd, trySyscall } from '../../kernel/syscall.ts';
+import type { PageRange, RestoreContext } from '../contract.ts';
+import { addRange, endOf, firstBehind } from './ranges.ts';
+
+export type { StoredPiece };
+
+/** The stored pages of a task. @throws ImageError when they are missing, or fewer than their pagemap tells of */
+export function storedPagesOf(pid: number, context: RestoreContext): readonly StoredPiece[] {
+  const pieces = storedPieces(context.images, Images.pagemap, pid);
+  if (!pieces) throw new ImageError({ file: `pagemap-${pid}.img`, reason: 'image is missing' });
+  return pieces;
+}
+
+/** Where they belong. */
+export function rangesOf(pieces: readonly StoredPiece[]): PageRange[] {
+  const ranges: PageRange[] = [];
+  for (const { start, length } of pieces) addRange(ranges, start, length);
+  return ranges;
+}
+
+/** The parts of ascending pieces that lie in ascending ranges. */
+export function piecesIn(pieces: readonly StoredPiece[], ranges: readonly PageRange[]): StoredPiece[] {
+  const found: StoredPiece[] = [];
+  let next = 0;
+  for (const range of ranges) {
+    while (next < pieces.length && endOf(pieces[next]) <= range.start) next++;
+    for (let i = next; i < pieces.length; i++) {
+      const piece = pieces[i] as StoredPiece; // i < length
+      if (piece.start >= endOf(range)) break;
+      const start = Math.max(piece.start, range.start);
+      const length = Math.min(endOf(piece), endOf(range)) - start;
+      found.push({ start, length, file: piece.file, offset: piece.offset + start - piece.start });
+    }
+  }
+  return found;
+}
+
+/** Pages files, opened when they are needed, closed at the end of the scope. */
+export class PagesFiles implements Disposable {
+  readonly #open = new Map<string, Fd>();
+
+  /** Our descriptor of a pages file. @throws ImageError */
+  descriptor(path: string): number {
+    const known = this.#open.get(path);
+    if (known) return known.number;
+    const opened = trySyscall('openat', -100, arenaPath(path), 0x80000); // O_RDONLY|O_CLOEXEC
+    if (opened < 0) throw new ImageError({ file: nameOf(path), reason: describeErrno(opened) });
+    const file = new Fd(opened);
+    this.#open.set(path, file);
+    return file.number;
+  }
+
+  /** Reads stored pages: all of `[start, start + length)`, into the beginning of a buffer. @throws ImageError */
+  read(pieces: readonly StoredPiece[], start: number, length: number, into: Uint8Array): void {
+    const end = start + length;
+    let at = start;
+    for (let i = firstBehind(pieces, start); at < end; i++) {
+      const piece = pieces[i];
+      if (!piece || piece.start > at) {
+        throw new ImageError({ file: 'pagemap', reason: `the page at 0x${at.toString(16)} was not stored` });
+      }
+      const part = Math.min(endOf(piece), end) - at;
+      const address = addressOf(into) + at - start;
+      this.#readAll(piece.file, address, part, piece.offset + at - piece.start);
+      at += part;
+    }
+  }
+
+  #readAll(path: string, address: number, length: number, offset: number): void {
+    const fd = this.descriptor(path);
+    for (let done = 0; done < length; ) {
+      const got = trySyscall('pread64', fd, address + done, length - done, offset + done);
+      if (got > 0) done += got;
+      else if (got !== -ERRNO.EINTR) {
+        const reason = got === 0 ? 'it ends too early' : describeErrno(got);
+        throw new ImageError({ file: nameOf(path), reason });
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.#open.values()) file[Symbol.dispose]();
+  }
+}
+
+/** The name of a pages file without its folder, as errors tell it. */
+export function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+/** Some of a task's pages, if all of them were stored. */
+export function readStored(pieces: readonly StoredPiece[], start: number, length: number): Uint8Array | undefined {
+  const inside = piecesIn(pieces, [{ start, length }]);
+  if (inside.reduce((sum, piece) => sum + piece.length, 0) !== length) return undefined;
+  using files = new PagesFiles();
+  const bytes = new Uint8Array(length);
+  files.read(inside, start, length, bytes);
+  return bytes;
+}
