@@ -24,7 +24,7 @@ const VFORKS: readonly number[] = [NR.vfork, NR.clone, NR.clone3];
 
 /** Looks why a thread of process `pid` does not stop. */
 export function hindranceOf(tid: number, pid: number): Hindrance {
-  const stat = unlessGone(() => parseStat(readProc(tid, 'stat')));
+  const stat = unlessGone(() => parseStat(readProc(tid, `task/${tid}/stat`)));
   if (!stat) return { kind: 'busy', task: { pid: tid } };
   const task = { pid: tid, comm: stat.comm };
   if (stat.state === 'Z' || stat.state === 'X') return { kind: 'dead', task };

@@ -70,7 +70,8 @@ export class RunQueueClocks implements Disposable {
 
 /** The CPU a thread ran on last: the 39th field of its `stat`, of which only this is wanted. */
 function processorOf(tid: number): number | undefined {
-  const bytes = readProcIfAny(tid, 'stat');
+  // Not /proc/TID/stat, which adds up the times of all threads of the process.
+  const bytes = readProcIfAny(tid, `task/${tid}/stat`);
   if (!bytes) return undefined;
   const line = latin1(bytes);
   return Number(line.slice(line.lastIndexOf(')') + 2).split(' ', 37)[36]);

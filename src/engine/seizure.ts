@@ -41,6 +41,8 @@ export interface SeizedProcess {
 const FIRST_GRACE = 100;
 /** Milliseconds without any progress after which the reason is looked for. */
 const STALLED = 1;
+/** Milliseconds those that were asked to stop may still take when all are to be let go: a stop is where that is possible. */
+const LAST_WAIT = 200;
 /** Nanoseconds between two looks at those that have not stopped yet. */
 const SHORTEST_NAP = 20_000;
 const LONGEST_NAP = 1_000_000;
@@ -138,10 +140,23 @@ export class Seizure implements Disposable {
     this.#watch = undefined;
   }
 
-  /** Lets everything go. What does not stand cannot be; the kernel frees it when we end. */
+  /** Lets everything go. What does not stand soon cannot be; the kernel frees it when we end. */
   [Symbol.dispose](): void {
+    for (
+      const end = performance.now() + LAST_WAIT;
+      this.#moving.length > 0 && performance.now() < end;
+      nap(SHORTEST_NAP)
+    ) {
+      this.#moving = this.#moving.filter((thread) => !this.#take(thread, pollStop(thread.tid)));
+    }
     this.endWatch();
-    for (const process of this.#known.values()) this.#release(process);
+    const threads = [...this.#known.values()].flatMap((process) => [...process.threads.values()]);
+    this.#known.clear();
+    // One that goes on may execute a program at once, and waits for the others of its process to be dead and buried.
+    let dying = threads.filter(({ tracee }) => !tracee.detach());
+    for (const end = performance.now() + LAST_WAIT; dying.length > 0 && performance.now() < end; nap(SHORTEST_NAP)) {
+      dying = dying.filter(({ tid }) => pollStop(tid) === 'none');
+    }
   }
 
   // ------------------------------------------------------------------------------------------------- finding them
@@ -208,6 +223,8 @@ export class Seizure implements Disposable {
     this.#watch?.add(tid);
     const tracee = unlessGone(() => Tracee.attachIfAlive(tid));
     if (tid === process.pid) process.dead = !tracee;
+    // It may be one of ours that wants to be buried.
+    if (!tracee) pollStop(tid);
     if (!tracee) return false;
     tracee.interrupt();
     const thread = { tid, process, tracee };
@@ -257,22 +274,24 @@ export class Seizure implements Disposable {
   /** Looks why threads do not stop, and does what can be done. */
   #unblock(): Hindrance[] {
     const hindrances: Hindrance[] = [];
+    const moving = new Set(this.#moving.map(({ process }) => process.pid));
     for (const thread of this.#moving) {
       const hindrance = hindranceOf(thread.tid, thread.process.pid);
       // The kernel tells of a dead main thread only when the last thread of its process is dead.
       if (hindrance.kind === 'dead' && thread.tid === thread.process.pid) this.#forget(thread);
       else hindrances.push(hindrance);
-      // Attaching to a thread that executes a program may wait until it has; then it has another id than the one to interrupt.
+      // Attaching to a thread that executes a program may wait until it has: it has another id then than was interrupted.
       if (hindrance.kind === 'busy') thread.tracee.interrupt();
-      if (hindrance.kind === 'vfork') for (const child of hindrance.children) this.#excuse(child);
+      if (hindrance.kind !== 'vfork') continue;
+      // A child goes on as soon as it stands itself.
+      for (const child of hindrance.children) if (!moving.has(child)) this.#excuse(child);
     }
     this.#moving = this.#moving.filter((thread) => thread.process.threads.get(thread.tid) === thread);
     return hindrances;
   }
 
-  /** Lets a child go on that somebody waits for in vfork, as soon as it stands itself. */
+  /** Lets a child go on that somebody waits for in vfork. */
   #excuse(pid: number): void {
-    if (this.#moving.some(({ process }) => process.pid === pid)) return;
     this.#excused.add(pid);
     const process = this.#known.get(pid);
     if (process) this.#release(process);

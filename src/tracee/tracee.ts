@@ -223,14 +223,14 @@ export class Tracee implements Disposable {
 
   /**
    * Lets the task go on from where its registers say, and sends it the signals that were kept from it. All that are ever
-   * held are a bell and SIGSTOP, for everything else is blocked meanwhile.
+   * held are a bell and SIGSTOP, for everything else is blocked meanwhile. False if it does not stand: it is dying.
    */
-  detach(): void {
-    if (!this.#attached) return;
+  detach(): boolean {
+    if (!this.#attached) return true;
     this.#attached = false;
     this.#release();
     // ESRCH: killed meanwhile by somebody else; there is nothing left to let go.
-    pt.tryPtrace(pt.PTRACE.DETACH, this.pid);
+    return pt.tryPtrace(pt.PTRACE.DETACH, this.pid) === 0;
   }
 
   /** As {@link detach}, where it is the success of the whole. @throws StasisError; the task is still ours then */

@@ -24,13 +24,19 @@ export function parseTimerList(bytes: Uint8Array): TimerList {
   let offset = 0n;
   let wakes = false;
   for (const line of latin1(bytes).split('\n')) {
-    const expires = wakes ? EXPIRES.exec(line) : null;
-    if (expires) deadlines.add(BigInt(expires[1] ?? 0) - offset);
-    wakes = WAKES.test(line);
-    const shift = OFFSET.exec(line);
-    if (shift) offset = BigInt(shift[1] ?? 0);
-    const moment = NOW.exec(line);
-    if (moment) now = BigInt(moment[1] ?? 0);
+    // Nearly all lines are of timers, in pairs; regular expressions are tried on what may match only.
+    if (line.startsWith(' # expires')) {
+      const expires = wakes ? EXPIRES.exec(line) : null;
+      if (expires) deadlines.add(BigInt(expires[1] ?? 0) - offset);
+      wakes = false;
+    } else if (line.startsWith(' #')) {
+      wakes = WAKES.test(line);
+    } else {
+      const shift = OFFSET.exec(line);
+      if (shift) offset = BigInt(shift[1] ?? 0);
+      const moment = NOW.exec(line);
+      if (moment) now = BigInt(moment[1] ?? 0);
+    }
   }
   return { now, deadlines };
 }
