@@ -22,6 +22,7 @@ const NOTHING: Sharing = { vm: false, files: false, fs: false, sighand: false };
 const SIGKILL = 9;
 const SIGCHLD = 17;
 const WALL = 0x4000_0000;
+const RLIMIT_CORE = 4;
 
 /** A process that exists: a task in the making, a helper, or one that is to be a zombie. */
 interface Plant {
@@ -30,6 +31,8 @@ interface Plant {
   readonly task: RestoreTask | undefined;
   /** The task whose memory it was born with. */
   readonly origin: RestoreTask | undefined;
+  /** Whether it shares the memory of its maker. */
+  readonly sharesMemory: boolean;
   /** Its address space is as its children are to find it. */
   ready: boolean;
 }
@@ -83,7 +86,7 @@ export class Grove {
     const plan = this.#plan.tasks.get(pid);
     const batch = new Batch(seed.remote);
     const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares);
-    this.#plants.set(pid, { seed, batch, task, origin, ready: shares.vm });
+    this.#plants.set(pid, { seed, batch, task, origin, sharesMemory: shares.vm, ready: shares.vm });
     if (task) runPhase(task, 'birth');
   }
 
@@ -139,9 +142,11 @@ export class Grove {
     const seeds = maker.seed.fork(wishes);
     const origin = maker.task && maker.ready ? maker.task : maker.origin;
     // All are known before anything else can fail.
-    for (const seed of seeds) {
-      this.#plants.set(seed.tracee.pid, { seed, batch: new Batch(seed.remote), task: undefined, origin, ready: false });
-    }
+    seeds.forEach((seed, i) => {
+      const sharesMemory = wishes[i]?.share.vm ?? false;
+      const batch = new Batch(seed.remote);
+      this.#plants.set(seed.tracee.pid, { seed, batch, task: undefined, origin, sharesMemory, ready: false });
+    });
     seeds.forEach((seed, i) => {
       const wish = wishes[i];
       if (wish && !wish.helper) this.#settle(wish.pid, seed, origin, wish.share);
@@ -159,23 +164,23 @@ export class Grove {
   }
 
   /** A helper has done its work. Its parent reaps it, as nobody else can. */
-  #end(pid: number, reaper: number | undefined): void {
+  #end(pid: number, reaper: number): void {
     trySyscall('kill', pid, SIGKILL);
     this.#at(pid).seed.tracee.awaitEnd();
     this.#plants.delete(pid);
-    if (reaper === undefined) return;
     this.#bereaved.add(reaper);
     this.#call(reaper, (batch) => batch.call('wait4', pid, 0, WALL, 0));
   }
 
   /** Makes a zombie: the process ends as it had ended. */
   #die(pid: number, core: CoreEntry): void {
-    const { seed, batch } = this.#at(pid);
+    const { seed, batch, sharesMemory } = this.#at(pid);
     const { exit_code: code = 0, comm = '' } = core.tc ?? {};
-    const program = batch.reserve(3, 128);
+    const program = batch.reserve(4, 160);
     program.call('prctl', PR.SET_NAME, program.data(cstring(comm)), 0, 0, 0);
-    // No core file is to be written a second time.
-    program.call('prctl', PR.SET_DUMPABLE, 0, 0, 0, 0);
+    // No core file is to be written a second time. With a limit of 1 none is, not even to a pipe (core(5)).
+    program.attempt('setrlimit', RLIMIT_CORE, program.data(new Uint8Array(new BigUint64Array([1n, 1n]).buffer)));
+    if (!sharesMemory) program.call('prctl', PR.SET_DUMPABLE, 0, 0, 0, 0);
     const signal = code & 0x7f;
     // It may be one that we ignore, and all that we have made.
     if (signal !== 0) program.attempt('rt_sigaction', signal, program.space(32), 0, 8);

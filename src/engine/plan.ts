@@ -54,10 +54,13 @@ const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are n
 
 /**
  * Reads the image set and checks that it is whole and that Stasis can bring back what is in it. With `joins` the root is
- * to stay in the session it is born in.
+ * to stay in the session it is born in, and in the process group `bornPgid`; `isFree` says whether a PID is not in use.
  * @throws StasisError, ImageError
  */
-export function readPlan(images: ImageSet, joins: boolean): Plan {
+export function readPlan(
+  images: ImageSet,
+  planting: { readonly joins: boolean; readonly bornPgid: number; readonly isFree: (pid: number) => boolean },
+): Plan {
   const inventory = images.inventory();
   checkWhole(images);
   if (inventory.img_version > IMAGE_VERSION) {
@@ -86,10 +89,17 @@ export function readPlan(images: ImageSet, joins: boolean): Plan {
   }
   const steps = planTree(
     trees.map((tree) => treeTask(tree, tasks.get(tree.pid))),
-    { joins },
+    { joins: planting.joins, bornPgid: planting.bornPgid, sparePid: sparePid(trees, planting.isFree) },
   );
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
   return { root: root.pid, tasks, zombies, parents, steps, files, pages };
+}
+
+/** The highest PID below the usual limit that nobody has, here or in the tree; for helpers. */
+function sparePid(trees: readonly PstreeEntry[], isFree: (pid: number) => boolean): number | undefined {
+  const taken = new Set(trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]));
+  for (let pid = 32_767; pid > 300; pid--) if (!taken.has(pid) && isFree(pid)) return pid;
+  return undefined;
 }
 
 function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPlan {

@@ -7,7 +7,7 @@ import { ImageSet } from '../images/image-set.ts';
 import { O } from '../kernel/constants/files.ts';
 import { PR } from '../kernel/constants/prctl.ts';
 import { disk } from '../kernel/disk.ts';
-import { arenaAddress, arenaView, syscall, trySyscall } from '../kernel/syscall.ts';
+import { arenaAddress, arenaView, ERRNO, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/contract.ts';
 import { fileKinds } from '../kinds/registry.ts';
 import { placeDescriptors } from './descriptors.ts';
@@ -43,7 +43,8 @@ export interface RestoreOutcome {
  */
 export function restore(options: RestoreOptions): RestoreOutcome {
   const images = new ImageSet(options.imagesDir, undefined, disk);
-  const plan = readPlan(images, options.carry.shellJob);
+  const planting = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isFree };
+  const plan = readPlan(images, planting);
   const pid = plan.root;
   logDebug('images are read and checked');
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
@@ -71,6 +72,11 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
   resumeScript(scripts, 'post-resume', pid);
   return { pid, duration };
+}
+
+/** Neither a process nor a group has this number. */
+function isFree(pid: number): boolean {
+  return trySyscall('kill', pid, 0) === -ERRNO.ESRCH && trySyscall('kill', -pid, 0) === -ERRNO.ESRCH;
 }
 
 /** Everything but memory. Each phase of all tasks comes before the next one's. */
