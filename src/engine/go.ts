@@ -9,7 +9,8 @@ import type { RestoreTask, RestoreThread } from '../kinds/contract.ts';
 import { finalRegisters, remakeInterruptedCall } from '../kinds/registry.ts';
 import { tryReadMemory } from '../tracee/memory.ts';
 import { AREA } from '../tracee/program.ts';
-import { PTRACE, ptrace, type Stop, setSignalMask } from '../tracee/ptrace.ts';
+import { nap, PTRACE, pollStop, ptrace, type Stop, setSignalMask } from '../tracee/ptrace.ts';
+import type { Tracee } from '../tracee/tracee.ts';
 
 const SIGSTOP = 19;
 
@@ -26,7 +27,23 @@ export function go(tasks: readonly RestoreTask[], options: { readonly leaveStopp
   for (const task of tasks) if (!task.shares.vm) unmapArea(task);
   for (const departure of departures) dress(departure);
   for (const task of tasks) stopAgain(task, options.leaveStopped);
-  for (const { thread } of departures) thread.tracee.setFree();
+  setFree(departures.map(({ thread }) => thread.tracee));
+}
+
+/** For how long those that die when they are let go are waited for, in milliseconds: it should take no time at all. */
+const LAST_WAIT = 200;
+const NAP_NS = 20_000;
+
+/**
+ * Lets all run. Once the first one does the restore has succeeded: it may end its process, or another one, before these run.
+ * Such threads are buried, for one of their process that executes another program waits until they are.
+ */
+function setFree([first, ...others]: readonly Tracee[]): void {
+  first?.setFree();
+  let dying = others.filter((tracee) => !tracee.detach());
+  for (const end = performance.now() + LAST_WAIT; dying.length > 0 && performance.now() < end; nap(NAP_NS)) {
+    dying = dying.filter(({ pid }) => pollStop(pid) === 'none');
+  }
 }
 
 function depart(thread: RestoreThread): Departure {
