@@ -1,8 +1,9 @@
 /** Which kernel objects tasks have in common: memory, descriptor tables, directories, signal actions. */
 import type { InputOf } from '../images/message.ts';
-import { NAMESPACE_IDS } from '../images/namespace-ids.ts';
+import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../images/namespace-ids.ts';
 import type { taskKobjIdsEntry } from '../images/schema/task.ts';
 import { KCMP } from '../kernel/constants/files.ts';
+import { namespaceOf } from '../kernel/namespace.ts';
 import { SyscallError, trySyscall } from '../kernel/syscall.ts';
 import type { Sharing } from '../kinds/contract.ts';
 
@@ -12,6 +13,8 @@ export interface ObjectIds {
   readonly files: number;
   readonly fs: number;
   readonly sighand: number;
+  /** Its time namespace: a restored tree has one of its own. */
+  readonly time: number;
 }
 
 /** Those of whoever dumps, which no task shares. */
@@ -19,11 +22,22 @@ const OWN = 1;
 
 /** The image's form of a task's ids. */
 export function idsEntry(ids: ObjectIds): InputOf<typeof taskKobjIdsEntry> {
-  return { vm_id: ids.vm, files_id: ids.files, fs_id: ids.fs, sighand_id: ids.sighand, ...NAMESPACE_IDS };
+  return {
+    vm_id: ids.vm,
+    files_id: ids.files,
+    fs_id: ids.fs,
+    sighand_id: ids.sighand,
+    ...NAMESPACE_IDS,
+    time_ns_id: ids.time,
+  };
 }
 
 /** The ids of whoever dumps. */
-export const OWN_IDS: ObjectIds = { vm: OWN, files: OWN, fs: OWN, sighand: OWN };
+export const OWN_IDS: ObjectIds = { vm: OWN, files: OWN, fs: OWN, sighand: OWN, time: NAMESPACE_IDS.time_ns_id };
+
+function timeNamespaceId(pid: number): number {
+  return namespaceOf(pid, 'time') === namespaceOf('self', 'time') ? NAMESPACE_IDS.time_ns_id : OWN_TIME_NS_ID;
+}
 
 /** Numbers the objects of frozen tasks, in the order they are asked for. */
 export class ObjectTable {
@@ -38,7 +52,7 @@ export class ObjectTable {
     const id = (found: Found | undefined): number => found?.id ?? OWN;
     const known = (found: Found | undefined): boolean => found?.known ?? false;
     return {
-      ids: { vm: id(vm), files: id(files), fs: id(fs), sighand: id(sighand) },
+      ids: { vm: id(vm), files: id(files), fs: id(fs), sighand: id(sighand), time: timeNamespaceId(pid) },
       known: { vm: known(vm), files: known(files), fs: known(fs), sighand: known(sighand) },
     };
   }

@@ -1,8 +1,8 @@
 /** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
 import { StasisError } from '../base/errors.ts';
 import { KCMP } from '../kernel/constants/files.ts';
-import { parseNsLink } from '../kernel/proc/namespaces.ts';
-import { readProcIfAny, readProcLink } from '../kernel/proc/read.ts';
+import { namespaceOf } from '../kernel/namespace.ts';
+import { readProcIfAny } from '../kernel/proc/read.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { SeenTask } from '../kinds/contract.ts';
 import { taskKinds } from '../kinds/registry.ts';
@@ -16,14 +16,14 @@ export function obstaclesOf(tasks: readonly SeenTask[]): StasisError[] {
   const [root] = tasks;
   const ofRoot = root?.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
   // Of a tree that runs, members end at any time.
-  return [...ofRoot, ...tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task)) ?? [])];
+  return [...ofRoot, ...tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task, root ?? task)) ?? [])];
 }
 
-function obstaclesOfTask(task: SeenTask): StasisError[] {
+function obstaclesOfTask(task: SeenTask, root: SeenTask): StasisError[] {
   if (!task.status.hasMemory) return statusObstacles(task);
   return [
     ...statusObstacles(task),
-    ...namespaces(task),
+    ...namespaces(task, root),
     ...taskKinds.flatMap((kind) => [
       ...(kind.obstacles?.(task) ?? []),
       ...(kind.thread?.obstacles ? task.threads.flatMap((thread) => kind.thread?.obstacles?.(thread) ?? []) : []),
@@ -89,24 +89,17 @@ function outsideSession(root: SeenTask): StasisError[] {
   ];
 }
 
-/** Namespaces must be ours: only these are there again at the restore. */
-function namespaces(task: SeenTask): StasisError[] {
+/**
+ * Namespaces must be ours: only these are there again at the restore. A restored tree has a time namespace of its own,
+ * which is made again.
+ */
+function namespaces(task: SeenTask, root: SeenTask): StasisError[] {
   return NAMESPACES.flatMap((name) => {
     const theirs = namespaceOf(task.pid, name);
-    const ours = namespaceOf('self', name);
+    const ours = namespaceOf(name === 'time' ? root.pid : 'self', name);
     if (theirs === undefined || theirs === ours) return [];
     return [obstacle(task, `${name} namespace ${theirs}`, 'tasks in namespaces of their own are not carried yet')];
   });
-}
-
-/** Inode of a namespace; undefined where the kernel has none of this type. */
-export function namespaceOf(pid: number | 'self', name: string): number | undefined {
-  try {
-    return parseNsLink(readProcLink(pid, `ns/${name}`))?.ino;
-  } catch (error) {
-    if (error instanceof StasisError && error.kind === 'unsupported') return undefined;
-    throw error;
-  }
 }
 
 function descriptors(task: SeenTask): StasisError[] {

@@ -26,7 +26,7 @@ import { suspendSeccomp } from '../tracee/seccomp.ts';
 import { makeContext, SharedImages } from './dump-context.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze.ts';
-import { ROOT_CG_SET, writeGlobals } from './inventory.ts';
+import { ROOT_CG_SET } from './inventory.ts';
 import { idsEntry, type ObjectIds, ObjectTable } from './object-ids.ts';
 import type { Observation } from './observe.ts';
 import { Pages } from './pages.ts';
@@ -60,7 +60,6 @@ export function saveTree(
   images.write(Images.files, undefined, files.entries);
   images.write(Images.pstree, undefined, processes.map(treeEntry));
   shared.write(images);
-  writeGlobals(images);
   return pages;
 }
 

@@ -12,3 +12,6 @@ export const NAMESPACE_IDS = {
   user_ns_id: 7,
   cgroup_ns_id: 8,
 } as const;
+
+/** The number of a time namespace that is not that of whoever dumps: the next one. */
+export const OWN_TIME_NS_ID = 9;

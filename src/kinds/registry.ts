@@ -2,6 +2,7 @@
 import { aio } from './aio/kind.ts';
 import { cgroups } from './cgroups/kind.ts';
 import { clearTid } from './clear-tid/kind.ts';
+import { clocks } from './clocks/kind.ts';
 import type { FileKind, TaskKind } from './contract.ts';
 import { credentials } from './credentials/kind.ts';
 import { epollKind } from './epoll/kind.ts';
@@ -29,12 +30,16 @@ import { deadline, scheduling } from './scheduling/kind.ts';
 import { seccomp } from './seccomp/kind.ts';
 import { signalfdKind } from './signalfd/kind.ts';
 import { signals, signalTrap } from './signals/kind.ts';
+import { sysv } from './sysv/kind.ts';
 import { timerfdKind } from './timerfd/kind.ts';
 import { sessionTerminal, ttyKind } from './tty/kind.ts';
 
 /** Kinds of task state, in the order they are captured and, within a phase, rebuilt. */
 export const taskKinds: readonly TaskKind[] = [
   cgroups,
+  clocks,
+  // Segments must be there before memory attaches them.
+  sysv,
   sessionTerminal,
   registers,
   restart,

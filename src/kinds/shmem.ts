@@ -128,29 +128,38 @@ function resize(fd: number, size: number): void {
   if (result < 0) throw new SyscallError('ftruncate', -result, { resource: `a segment of ${size} bytes` });
 }
 
-/** Reads stored pages straight into a mapping of the segment, so that they are copied once. */
+/** Maps a segment to fill it. */
 function fill(fd: number, shmid: number, size: number, context: RestoreContext): void {
+  const length = Math.ceil(size / PAGE) * PAGE;
+  const at = syscall('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0);
+  try {
+    fillMapping(at, shmid, length, context);
+  } finally {
+    syscall('munmap', at, length);
+  }
+}
+
+/**
+ * Reads stored pages straight into a mapping of ours of an empty segment, so that they are copied once.
+ * @throws ImageError when they are missing
+ */
+export function fillMapping(at: number, shmid: number, length: number, context: RestoreContext): void {
   const map = context.images.readPagemap(Images.shmemPagemap, shmid);
   const name = imageName(Images.shmemPagemap, shmid);
   if (!map) throw new ImageError({ file: name, reason: 'the content of a segment is missing' });
   if (map.runs.length === 0) return;
-  const length = Math.ceil(size / PAGE) * PAGE;
   using pages = openPages(context.images.path(Images.pages, map.pagesId));
-  const at = syscall('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0);
-  try {
-    let offset = 0;
-    for (const run of map.runs) {
-      if ((run.flags & PageFlags.PRESENT) === 0) {
-        throw new ImageError({ file: name, reason: 'pages in a parent image set are not read yet' });
-      }
-      const bytes = run.pages * PAGE;
-      if (run.start + bytes > length)
-        throw new ImageError({ file: name, reason: `page beyond the end (${size} bytes)` });
-      readInto(pages.number, at + run.start, bytes, offset, imageName(Images.pages, map.pagesId));
-      offset += bytes;
+  let offset = 0;
+  for (const run of map.runs) {
+    if ((run.flags & PageFlags.PRESENT) === 0) {
+      throw new ImageError({ file: name, reason: 'pages in a parent image set are not read yet' });
     }
-  } finally {
-    syscall('munmap', at, length);
+    const bytes = run.pages * PAGE;
+    if (run.start + bytes > length) {
+      throw new ImageError({ file: name, reason: `page beyond the end (${length} bytes)` });
+    }
+    readInto(pages.number, at + run.start, bytes, offset, imageName(Images.pages, map.pagesId));
+    offset += bytes;
   }
 }
 

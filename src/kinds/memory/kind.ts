@@ -23,6 +23,7 @@ import {
   isAnonymous,
   isVvar,
   mergeVvar,
+  sysvEntry,
   type VmaDraft,
   VmaStatus,
 } from './vma.ts';
@@ -35,8 +36,6 @@ function whyNot(vma: ProcVma): string | undefined {
   if (flags?.has('ss')) return 'shadow stacks are not carried yet';
   if (vma.protectionKey) return `its protection key (${vma.protectionKey}) is not carried yet`;
   switch (name.kind) {
-    case 'sysv':
-      return 'SysV shared memory is not carried yet';
     case 'uprobes':
       return 'it belongs to uprobes';
     case 'anonInode':
@@ -70,6 +69,7 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
     if (isAnonymous(vma)) return anonymousEntry(vma);
     if (isAioRing(vma)) return aioEntry(vma);
     const flags = openFlags(vma);
+    if (vmaName(vma.name).kind === 'sysv') return sysvEntry(vma, flags);
     const { files } = task.context;
     const id = files.idOfPath(task.ref, `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`, flags);
     return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);

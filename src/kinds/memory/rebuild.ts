@@ -10,6 +10,7 @@ import { readProc } from '../../kernel/proc/read.ts';
 import { parseSmaps } from '../../kernel/proc/smaps.ts';
 import { closeAll, handOver } from '../../tracee/handover.ts';
 import { AREA } from '../../tracee/program.ts';
+import { attachSegments, isAttached } from '../attach.ts';
 import type { PageRange, RestoreTask } from '../contract.ts';
 import { equalPages } from './compare.ts';
 import { fill } from './fill.ts';
@@ -58,6 +59,7 @@ export function rebuildMemory(task: RestoreTask): void {
     const kept = heritage.kept.get(i);
     return kept ? keep(task, mapping, kept, writing) : map(task, mapping, descriptors.mapped, writing);
   });
+  attachSegments(task);
   for (const { start, length } of contents.dropped) task.batch.call('madvise', start, length, MADV.DONTNEED);
   fill(task, written, files, descriptors.pages);
   // Children do not inherit locks. To lock what is writable only for now would copy pages that are a file's.
@@ -152,7 +154,7 @@ function handOverFiles(
   return { mapped, pages, handedOver: locals.length > 0 };
 }
 
-/** Makes a mapping; writable, if it is to be written to. */
+/** Makes a mapping; writable, if it is to be written to. Those of segments are left to {@link attachSegments}. */
 function map(
   task: RestoreTask,
   mapping: Mapping,
@@ -160,6 +162,7 @@ function map(
   writing: boolean,
 ): StandingMapping {
   const { start, length, entry } = mapping;
+  if (isAttached(entry)) return { ...mapping, prot: entry.prot, locked: false };
   const fd = isFile(entry) ? descriptors.get(fileKey(entry)) : -1;
   if (fd === undefined || (fd < 0 && (entry.flags & MAP.ANONYMOUS) === 0)) {
     throw new StasisError({

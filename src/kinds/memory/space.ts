@@ -2,6 +2,7 @@
 import type { VmaEntry } from '../../images/schema/memory.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { MAP } from '../../kernel/constants/memory.ts';
+import { isAttached } from '../attach.ts';
 import type { PageRange, RestoreContext, RestoreTask } from '../contract.ts';
 import type { Standing } from './inherit.ts';
 import { alike, decodeLikeness, type Likeness } from './likeness.ts';
@@ -43,12 +44,12 @@ export function mappingsOf(task: RestoreTask): Mapping[] {
     });
 }
 
-/** Attached segments (System V) are attached again. */
 /**
- * Huge pages are nobody's heirloom, as with CRIU: a copy on write needs one that may not be free any more.
+ * Huge pages are nobody's heirloom, as with CRIU: a copy on write needs one that may not be free any more. System V
+ * segments are attached anew.
  */
 function keyOf(entry: VmaEntry, start: number): string {
-  if (entry.flags & MAP.HUGETLB) return '';
+  if (entry.flags & MAP.HUGETLB || isAttached(entry)) return '';
   const flags = entry.flags & ~(MAP.LOCKED | MAP.FIXED | MAP.FIXED_NOREPLACE);
   return isFile(entry) ? `${flags} ${fileKey(entry)} ${Number(entry.pgoff) - start}` : `${flags}`;
 }

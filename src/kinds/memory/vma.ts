@@ -124,6 +124,14 @@ export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number, isS
   };
 }
 
+/** The image's entry for System V shared memory; the inode number is the segment's id. */
+export function sysvEntry(vma: ProcVma, openFlags: number): VmaDraft {
+  const entry = fileEntryOf(vma, Number(vma.ino), openFlags, false);
+  const huge = vma.vmFlags?.has('ht') ? MAP.HUGETLB : 0;
+  const status = VmaStatus.REGULAR | VmaStatus.ANON_SHARED | VmaStatus.SYSVIPC;
+  return { ...entry, flags: entry.flags | MAP.ANONYMOUS | huge, status };
+}
+
 function advice(vma: ProcVma): { madv?: bigint } {
   const madv = adviceOf(vma.vmFlags ?? NO_FLAGS);
   return madv === 0n ? {} : { madv };

@@ -19,19 +19,7 @@ const FILES = [
   ...['cmdline', 'environ', 'auxv', 'comm', 'oom_score_adj', 'coredump_filter', 'personality'],
   ...['timerslack_ns'],
 ];
-const LINKS = [
-  'exe',
-  'cwd',
-  'root',
-  'ns/mnt',
-  'ns/net',
-  'ns/pid',
-  'ns/user',
-  'ns/ipc',
-  'ns/uts',
-  'ns/cgroup',
-  'ns/time',
-];
+const LINKS = ['exe', 'cwd', 'root', 'ns/mnt', 'ns/net', 'ns/pid', 'ns/user', 'ns/ipc', 'ns/uts', 'ns/cgroup'];
 
 const KERNEL_FILES = /^\/(dev\/zero \(deleted\)|SYSV|memfd:)/;
 

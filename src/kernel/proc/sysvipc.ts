@@ -1,0 +1,73 @@
+/** `/proc/sysvipc/*`: the System V objects of the reader's IPC namespace (ipc/shm.c, ipc/sem.c). */
+import { decimal, linesOf, malformed, words } from './common.ts';
+
+/** What all System V objects have. */
+interface Permissions {
+  /** IPC_PRIVATE is 0; so is the key of a segment that is to be destroyed. */
+  readonly key: number;
+  readonly id: number;
+  /** Permission bits; of segments also {@link SHM_MODE}. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly cuid: number;
+  readonly cgid: number;
+}
+
+/** A shared memory segment. */
+export interface SysvSegment extends Permissions {
+  /** Bytes, not rounded up to pages. */
+  readonly size: number;
+  /** How many mappings there are of it. */
+  readonly attached: number;
+}
+
+/** An array of semaphores. */
+export interface SysvSemaphores extends Permissions {
+  readonly count: number;
+}
+
+/** Bits of a segment's mode beyond permissions (include/linux/shm.h). */
+export const SHM_MODE = { DEST: 0o1000, LOCKED: 0o2000 } as const;
+
+/** Parses `/proc/sysvipc/shm`. Throws `kernel` for another format. */
+export function parseSysvShm(bytes: Uint8Array): SysvSegment[] {
+  return rows(bytes, '/proc/sysvipc/shm', (row) => ({
+    ...permissions(row),
+    size: row('size'),
+    attached: row('nattch'),
+  }));
+}
+
+/** Parses `/proc/sysvipc/sem`. Throws `kernel` for another format. */
+export function parseSysvSem(bytes: Uint8Array): SysvSemaphores[] {
+  return rows(bytes, '/proc/sysvipc/sem', (row) => ({ ...permissions(row, 'semid'), count: row('nsems') }));
+}
+
+type Row = (column: string) => number;
+
+function permissions(row: Row, id = 'shmid'): Permissions {
+  return {
+    key: row('key') >>> 0, // printed as an int
+    id: row(id),
+    mode: Number.parseInt(String(row('perms')), 8), // the one octal number
+    uid: row('uid'),
+    gid: row('gid'),
+    cuid: row('cuid'),
+    cgid: row('cgid'),
+  };
+}
+
+/** The columns are named in the first line; newer kernels may have more. */
+function rows<T>(bytes: Uint8Array, file: string, make: (row: Row) => T): T[] {
+  const [head = '', ...lines] = linesOf(bytes);
+  const columns = new Map(words(head).map((name, i) => [name, i]));
+  return lines.map((line) => {
+    const values = words(line);
+    return make((column) => {
+      const index = columns.get(column);
+      if (index === undefined) throw malformed(file, `no column ${column}`);
+      return decimal(values[index], file);
+    });
+  });
+}
