@@ -11,7 +11,7 @@ const SCM_RIGHTS = 1;
 
 /**
  * Gives the task the open files behind our `locals`. They appear, in this order, under its lowest free descriptor
- * numbers once the batch has run; these are answered. `taken` are the numbers it has besides its socket.
+ * numbers, which are answered; what is in the batch has run then. `taken` are the numbers it has besides its socket.
  */
 export function handOver(
   seed: Seed,
@@ -30,8 +30,8 @@ export function handOver(
     // struct msghdr: no name; one iovec; the control buffer
     const header = program.data(words(0n, 0n, BigInt(iov), 1n, BigInt(control), BigInt(controlLength), 0n));
     program.call('recvmsg', seed.socketTarget, header, 0);
-    // Descriptors arrive when the call is made, so later lots must not overtake it.
-    if (at + MAX_PER_MESSAGE < locals.length) batch.flush();
+    // The tasks of a tree all read from one socket: who is to have this lot must take it before another is sent.
+    batch.flush();
   }
   const arrived: number[] = [];
   for (let number = 0; arrived.length < locals.length; number++) {
