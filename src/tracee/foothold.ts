@@ -11,10 +11,11 @@
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
-import { CAVE_MARK, type Cave, type Registers } from './arch/arch.ts';
+import type { Cave, Registers } from './arch/arch.ts';
+import { CAVE_SIZE, findCave, type Mapping, WAY_OUT_SIZE } from './cave.ts';
 import { requireFit } from './fitness.ts';
 import { findGap } from './gap.ts';
-import { forceRead, forceWrite, openMemory } from './memory.ts';
+import { forceWrite, openMemory } from './memory.ts';
 import type { Program } from './program.ts';
 import { AREA } from './program.ts';
 import { getSignalMask, PTRACE, peekSignals, ptrace, type Stop, setSignalMask } from './ptrace.ts';
@@ -22,21 +23,16 @@ import { Remote } from './remote.ts';
 import type { Tracee } from './tracee.ts';
 import { type Ground, Visit } from './visit.ts';
 
-/** What must be known of a mapping to find a place for the cave and a gap for the area. */
-export interface Mapping {
-  readonly start: number;
-  readonly end: number;
-  /** PROT_* bits. */
-  readonly prot: number;
-  readonly shared: boolean;
-  readonly name: string;
+/** Who else is there. All of them are stopped. */
+export interface Company {
+  /** All other tasks with the same memory: the other threads of the process above all. */
+  readonly others?: readonly Tracee[];
+  /** Of all these those that seccomp would not let out: see {@link barredThreads}. */
+  readonly barred?: ReadonlySet<Tracee>;
 }
 
 /** Signals that serve as a bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
 const BELLS = [16, 30, 23, 28, 24] as const;
-/** Room for the leader's ways, and below them for a visited thread's way out. */
-const CAVE_SIZE = 896;
-const WAY_OUT_SIZE = 256;
 
 export class Foothold implements Disposable {
   readonly remote: Remote;
@@ -50,15 +46,17 @@ export class Foothold implements Disposable {
   readonly #registers: Registers;
   readonly #mask: bigint;
   readonly #ground: Ground;
+  readonly #isBarred: boolean;
   #open = false;
 
-  private constructor(tgid: number, tracee: Tracee, mem: Fd, maps: readonly Mapping[], others: readonly Tracee[]) {
+  private constructor(tgid: number, tracee: Tracee, mem: Fd, maps: readonly Mapping[], company: Company) {
+    const { others = [], barred = new Set() } = company;
     this.#tracee = tracee;
     this.#mem = mem;
     this.#registers = tracee.getRegisters();
     this.#mask = getSignalMask(tracee.pid);
-    this.bellSignal = chooseBell([tracee, ...others]);
-    this.#caveAt = findCave([tracee, ...others], mem, maps);
+    this.bellSignal = chooseBell(tgid, [tracee, ...others]);
+    this.#caveAt = findCave(tgid, [tracee, ...others], mem, maps);
     const area = findGap(maps, AREA.length);
     this.bellActionAt = area + AREA.code + AREA.entries + AREA.heap;
     const done = this.bellActionAt + 32;
@@ -73,23 +71,26 @@ export class Foothold implements Disposable {
       registers: this.#registers,
       mask: this.#mask,
     });
-    const rope = { tgid, tid: tracee.pid, leave: this.#cave.leave };
-    this.remote = new Remote(tracee, area, tracee.arch.withRope(this.#registers, rope), this.bellSignal);
     const wayOutAt = this.#caveAt + CAVE_SIZE - WAY_OUT_SIZE;
     const { claim } = this.#cave;
     const wayOut = tracee.arch.wayOut({ address: wayOutAt, claim, done });
-    this.#ground = { tgid, mem, area, bell: this.bellSignal, wayOut, wayOutAt, claim, guest: undefined };
+    this.#ground = { mem, area, bell: this.bellSignal, wayOut, wayOutAt, claim, barred, guest: undefined };
+    const base = tracee.arch.withWayOut(this.#registers, this.#cave.leave);
+    this.#isBarred = barred.has(tracee);
+    this.remote = this.#isBarred
+      ? new HomeRemote(tracee, base, this.#ground)
+      : new Remote(tracee, area, base, this.bellSignal);
   }
 
   /**
-   * Gets a foothold in a stopped task. `others`: all other tasks with the same memory, its threads above all, stopped too.
+   * Gets a foothold in a stopped task: a thread of process `tgid`, best one that is not barred.
    * @throws StasisError if there is no place for the cave, or the task may map no more memory; it is unharmed then
    */
-  static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[], others: readonly Tracee[] = []): Foothold {
+  static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[], company: Company = {}): Foothold {
     requireFit(tracee);
     const mem = openMemory(tracee.pid);
     try {
-      const foothold = new Foothold(tgid, tracee, mem, maps, others);
+      const foothold = new Foothold(tgid, tracee, mem, maps, company);
       foothold.#enter();
       return foothold;
     } catch (error) {
@@ -98,17 +99,29 @@ export class Foothold implements Disposable {
     }
   }
 
-  /** Runs the first half of the cave, call by call, then installs the interpreter. */
   #enter(): void {
-    const { arch, pid } = this.#tracee;
+    try {
+      this.#makeArea();
+    } finally {
+      if (this.#isBarred) this.#goHome();
+    }
+  }
+
+  /** Runs the first half of the cave, call by call, then installs the interpreter. */
+  #makeArea(): void {
+    const { arch } = this.#tracee;
     forceWrite(this.#mem, this.#caveAt, this.#cave.code);
-    // First the registers, then the mask: were we to die between the two, the cave would put both back.
-    this.#tracee.setRegisters(arch.jump(this.#registers, this.#cave.enter));
-    setSignalMask(pid, ~(1n << BigInt(this.bellSignal - 1)));
+    this.#goTo(this.#cave.enter);
     // If anything fails here, the task is let go where it is: from every point of the cave it walks out by itself.
     for (const call of ['rt_sigprocmask', 'mmap', 'mprotect', 'rt_sigaction', 'rt_sigaction']) this.#step(call);
-    forceWrite(this.#mem, this.remote.area, arch.programCode({ kind: 'bell', signal: this.bellSignal }));
+    forceWrite(this.#mem, this.#ground.area, arch.programCode({ kind: 'bell', signal: this.bellSignal }));
     this.#open = true;
+  }
+
+  /** First the registers, then the mask: were we to die between the two, the cave would put both back. */
+  #goTo(way: number): void {
+    this.#tracee.setRegisters(this.#tracee.arch.jump(this.#registers, way));
+    setSignalMask(this.#tracee.pid, ~(1n << BigInt(this.bellSignal - 1)));
   }
 
   /**
@@ -147,10 +160,11 @@ export class Foothold implements Disposable {
     this.#open = false;
     this.#quietly(() => {
       if (this.#ground.guest) throw new Error(`thread ${this.#ground.guest.pid} has not come back`);
-      this.#tracee.setRegisters(this.#tracee.arch.jump(this.#registers, this.#cave.leave));
+      this.#goTo(this.#cave.leave);
       this.#step('rt_sigaction');
       this.#step('munmap');
-      this.#restore();
+      this.#goHome();
+      forceWrite(this.#mem, this.#caveAt, new Uint8Array(CAVE_SIZE));
     });
   }
 
@@ -172,72 +186,47 @@ export class Foothold implements Disposable {
    * Registers and mask as they were, in the one kind of stop from which the kernel still restarts an interrupted
    * system call (get_signal() runs after it): an interrupt's.
    */
-  #restore(): void {
+  #goHome(): void {
     const { pid } = this.#tracee;
     ptrace(PTRACE.INTERRUPT, pid);
     this.#tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
     setSignalMask(pid, this.#mask);
     this.#tracee.setRegisters(this.#registers);
-    forceWrite(this.#mem, this.#caveAt, new Uint8Array(CAVE_SIZE));
+  }
+}
+
+/** Between its programs a barred leader is where it was found: if we die then, what we leave behind harms less than it. */
+class HomeRemote extends Remote {
+  readonly #ground: Ground;
+  #visit: Visit | undefined;
+
+  constructor(tracee: Tracee, base: Registers, ground: Ground) {
+    super(tracee, ground.area, base, ground.bell);
+    this.#ground = ground;
+  }
+
+  override start(program: Program): void {
+    this.#visit = Visit.begin(this.#ground, this.tracee, program);
+  }
+
+  override finish(program: Program, patience = Number.POSITIVE_INFINITY): Program {
+    this.#visit?.end(patience);
+    return program;
   }
 }
 
 /** A bell must have no instance pending in any thread: ignoring a signal drops those (do_sigaction). */
-function chooseBell(tracees: readonly Tracee[]): number {
+function chooseBell(tgid: number, tracees: readonly Tracee[]): number {
   const pending = new Set<number>();
   const note = (infos: readonly Uint8Array[]): void => {
     for (const info of infos) pending.add(new DataView(info.buffer).getInt32(0, true));
   };
   for (const { pid } of tracees) note(peekSignals(pid, false));
-  const [{ pid }] = tracees as [Tracee];
-  note(peekSignals(pid, true));
+  for (const { pid } of tracees.slice(0, 1)) note(peekSignals(pid, true));
   const bell = BELLS.find((signal) => !pending.has(signal));
   if (bell === undefined) {
-    throw new StasisError({ kind: 'unsupported', task: { pid }, reason: 'every signal Stasis could use is pending' });
+    const reason = 'every signal Stasis could use is pending';
+    throw new StasisError({ kind: 'unsupported', task: { pid: tgid }, reason });
   }
   return bell;
-}
-
-/**
- * The zero tail of the vdso or, failing that, of another private executable mapping. A cave that a tracer of ours died
- * in is there still, and serves again; but not while a thread is on its way out of it.
- */
-function findCave(tracees: readonly Tracee[], mem: Fd, maps: readonly Mapping[]): number {
-  const executable = maps.filter((m) => (m.prot & 4) !== 0 && !m.shared && m.name !== '[vsyscall]');
-  const candidates = [
-    ...executable.filter((m) => m.name === '[vdso]'),
-    ...executable.filter((m) => m.name !== '[vdso]'),
-  ];
-  const tail = new Uint8Array(CAVE_SIZE);
-  for (const mapping of candidates) {
-    const at = mapping.end - CAVE_SIZE;
-    if (at < mapping.start || forceRead(mem, at, tail) !== CAVE_SIZE) continue;
-    if (tail.every((byte) => byte === 0)) return at;
-    if (!CAVE_MARK.every((byte, i) => tail[i] === byte)) continue;
-    requireEmpty(tracees, at, Number(new DataView(tail.buffer).getBigUint64(CAVE_MARK.length, true)));
-    return at;
-  }
-  throw new StasisError({
-    kind: 'unsupported',
-    task: { pid: tracees[0]?.pid ?? 0 },
-    reason: 'no executable mapping has room for the code that lets Stasis in and out',
-  });
-}
-
-/** @throws StasisError if a thread is in a cave that was left behind, or in the area that belongs to it */
-function requireEmpty(tracees: readonly Tracee[], cave: number, area: number): void {
-  for (const tracee of tracees) {
-    const pc = Number(tracee.arch.pc(tracee.getRegisters()));
-    const isIn = (start: number, length: number): boolean => pc >= start && pc < start + length;
-    if (isIn(cave, CAVE_SIZE) || isIn(area, AREA.code)) throw walkingOut(tracee.pid);
-  }
-}
-
-function walkingOut(pid: number): StasisError {
-  return new StasisError({
-    kind: 'conflict',
-    task: { pid },
-    reason: 'the task is about to leave the code of a Stasis that was killed a moment ago',
-    remedy: 'try again',
-  });
 }

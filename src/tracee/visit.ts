@@ -7,11 +7,14 @@
  * unmaps it; a visited thread must not be in it then. So before that gets there the *claim* is laid, a word in the cave:
  * from that instant, with one write, both ways out are others. The leader's waits until the thread says that it is done,
  * and the thread's says so. Without the claim the leader's does not wait, and the thread's does not touch the area.
+ *
+ * A thread that is barred (barred.ts) may be killed by seccomp when our death leaves it on its way. Nobody waits for it:
+ * the claim says that the area is to stay.
  */
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import type { Fd } from '../kernel/syscall.ts';
-import type { Registers, WayOut } from './arch/arch.ts';
+import { CLAIM, type Registers, type WayOut } from './arch/arch.ts';
 import { requireFit } from './fitness.ts';
 import { forceWrite } from './memory.ts';
 import type { Program } from './program.ts';
@@ -21,7 +24,6 @@ import type { Tracee } from './tracee.ts';
 
 /** What a foothold lends to the visits of its threads. */
 export interface Ground {
-  readonly tgid: number;
   /** /proc/PID/mem of the process. */
   readonly mem: Fd;
   readonly area: number;
@@ -30,6 +32,8 @@ export interface Ground {
   readonly wayOut: WayOut;
   readonly wayOutAt: number;
   readonly claim: number;
+  /** Threads that would not be let out. */
+  readonly barred: ReadonlySet<Tracee>;
   /** The thread that is in the area; one whose visit went wrong stays. */
   guest: Tracee | undefined;
 }
@@ -49,8 +53,8 @@ export class Visit {
     this.#program = program;
     this.#registers = thread.getRegisters();
     this.#mask = getSignalMask(thread.pid);
-    const rope = { tgid: ground.tgid, tid: thread.pid, leave: ground.wayOut.enter };
-    this.#remote = new Remote(thread, ground.area, thread.arch.withRope(this.#registers, rope), ground.bell);
+    const base = thread.arch.withWayOut(this.#registers, ground.wayOut.enter);
+    this.#remote = new Remote(thread, ground.area, base, ground.bell);
   }
 
   /**
@@ -87,12 +91,12 @@ export class Visit {
 
   /** After each line we may be dead. */
   #enter(): void {
-    const { mem, wayOut, wayOutAt, bell } = this.#ground;
+    const { mem, wayOut, wayOutAt, bell, barred } = this.#ground;
     wayOut.set(this.#registers, this.#mask);
     forceWrite(mem, wayOutAt, wayOut.code);
     this.#faceTheWayOut();
     setSignalMask(this.#thread.pid, ~(1n << BigInt(bell - 1)));
-    this.#claim(1);
+    this.#claim(barred.has(this.#thread) ? CLAIM.forGood : CLAIM.guest);
     this.#remote.start(this.#program);
   }
 
@@ -100,7 +104,7 @@ export class Visit {
   #giveBack(): void {
     try {
       this.#faceTheWayOut();
-      this.#claim(0);
+      this.#claim(CLAIM.none);
       setSignalMask(this.#thread.pid, this.#mask);
       this.#thread.setRegisters(this.#registers);
       this.#ground.guest = undefined;
@@ -114,7 +118,7 @@ export class Visit {
     this.#thread.setRegisters(this.#thread.arch.jump(this.#registers, wayOut.enter));
   }
 
-  #claim(word: 0 | 1): void {
+  #claim(word: number): void {
     ptrace(PTRACE.POKEDATA, this.#thread.pid, this.#ground.claim, word);
   }
 }

@@ -6,7 +6,7 @@
  *
  *     crowd COUNT [fifo] [shared]
  *
- * fifo: all share a processor, and every other one comes before the rest. shared: there is a process more with the same
+ * fifo: all share a processor, and some come before the rest. shared: there is a process more with the same
  * memory, but signals of its own; its PID is told.
  */
 #include "../victims/victim.h"
@@ -317,7 +317,7 @@ static void *live(void *argument) {
     must(sigaltstack(&m->stack, 0) == 0);
   }
   struct sched_param first = {.sched_priority = 10};
-  if (fifo && m->index % 2) must(sched_setscheduler(0, SCHED_FIFO, &first) == 0);
+  if (fifo && m->index % 4 == 1) must(sched_setscheduler(0, SCHED_FIFO, &first) == 0);
   if (m->turn == turn_timer) {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 3};
     event._sigev_un._tid = m->tid;

@@ -4,14 +4,15 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { helperBinary } from './kit/compile.ts';
-import { free, HARM, unharmed } from './kit/harm.ts';
+import { free, HARM } from './kit/harm.ts';
 import { HOUSE } from './kit/house.ts';
 import { run } from './kit/stasis.ts';
+import { differences, type TaskState } from './kit/state.ts';
 import { sleep, until } from './kit/until.ts';
 import { Victim } from './kit/victim.ts';
 
 const VISITOR = [join(HOUSE, 'node_modules/.bin/bun'), join(HOUSE, 'test/whole/kit/visitor.ts')];
-const LONG = 60_000 + HARM * 1500;
+const LONG = 90_000 + HARM * 3000;
 
 const crowd = (count: number, ...more: readonly string[]): Promise<Victim> =>
   Victim.run([helperBinary('crowd'), String(count), ...more]);
@@ -28,10 +29,20 @@ async function allGoOn(victim: Victim): Promise<void> {
   const stuck = (): number[] => [...turns(victim).entries()].filter(([i, n]) => n <= (before[i] ?? 0n)).map(([i]) => i);
   await until(
     () => (stuck().length === 0 || victim.output().includes('FAIL') ? true : undefined),
-    5000,
+    20_000,
     () => `threads ${stuck().join(', ')} do not go on; ${victim.output()}`,
   );
   expect(victim.output()).not.toContain('FAIL');
+}
+
+/** Nothing of Stasis is left in the process. Its threads handle signals all the time. */
+async function isAsBefore(victim: Victim, before: TaskState): Promise<void> {
+  const changes = (): string[] => differences(before, victim.state(), [/^thread /]);
+  await until(
+    () => (changes().length === 0 ? true : undefined),
+    3000,
+    () => changes().join('\n'),
+  );
 }
 
 async function freeAgain(victim: Victim): Promise<void> {
@@ -39,8 +50,13 @@ async function freeAgain(victim: Victim): Promise<void> {
 }
 
 /** Has threads visited, and kills the visitor so many milliseconds after it began; answers how many rounds it made. */
-async function visitsKilled(pids: string, ms: number): Promise<number> {
-  const [file = '', ...args] = [...VISITOR, pids, '1000'];
+async function visitsKilled(
+  words: readonly string[],
+  ms: number,
+  sign = 'visiting',
+  first = () => {},
+): Promise<number> {
+  const [file = '', ...args] = [...VISITOR, ...words];
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   child.stdout.setEncoding('latin1').on('data', (text: string) => {
@@ -48,10 +64,11 @@ async function visitsKilled(pids: string, ms: number): Promise<number> {
   });
   const ended = new Promise((done) => child.on('exit', done));
   await until(
-    () => (said.includes('visiting') ? true : undefined),
-    10_000,
+    () => (said.includes(sign) ? true : undefined),
+    30_000,
     () => `no visit: ${said}`,
   );
+  first();
   await sleep(ms);
   child.kill('SIGKILL');
   await ended;
@@ -60,14 +77,14 @@ async function visitsKilled(pids: string, ms: number): Promise<number> {
 
 test('threads in all kinds of calls are visited, and notice nothing', async () => {
   using victim = await crowd(54);
-  const before = await victim.settled();
+  const before = victim.state();
   const { status, stdout, stderr } = await run([...VISITOR, String(victim.pid), '60']);
   expect(stderr).toBe('');
   expect(status).toBe(0);
   expect(stdout.match(/"visits":54/g)?.length).toBe(60);
   await freeAgain(victim);
   await allGoOn(victim);
-  await unharmed(before, victim);
+  await isAsBefore(victim, before);
   await victim.verdict();
 }, 60_000);
 
@@ -94,7 +111,7 @@ function neighbour(victim: Victim): number {
 
 test('processes with the same memory, one after the other', async () => {
   using victim = await crowd(20, 'shared');
-  const before = await victim.settled();
+  const before = victim.state();
   const { status, stdout, stderr } = await run([...VISITOR, `${victim.pid}+${neighbour(victim)}`, '40']);
   expect(stderr).toBe('');
   expect(status).toBe(0);
@@ -103,7 +120,7 @@ test('processes with the same memory, one after the other', async () => {
   await freeAgain(victim);
   await free(neighbour(victim));
   await allGoOn(victim);
-  await unharmed(before, victim);
+  await isAsBefore(victim, before);
   await victim.verdict();
 }, 60_000);
 
@@ -156,6 +173,50 @@ test('a cave that threads are still in is not written to', async () => {
   await victim.verdict();
 }, 60_000);
 
+test('a cave that a signal handler will return to is not written to', async () => {
+  using victim = await Victim.run([helperBinary('dawdle')]);
+  await visitsKilled([String(victim.pid), '1', 'free', 'rest'], 0, 'resting', () =>
+    process.kill(victim.pid, 'SIGUSR1'),
+  );
+  await freeAgain(victim);
+  const early = await run([...VISITOR, String(victim.pid)]);
+  expect(early.stderr).toContain('about to leave the code of a Stasis that was killed');
+  await sleep(1600);
+  const { status, stderr } = await run([...VISITOR, String(victim.pid)]);
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  await victim.verdict();
+}, 60_000);
+
+describe('threads behind seccomp', () => {
+  test('are visited, whoever leads', async () => {
+    using victim = await Victim.run([helperBinary('fenced')]);
+    const before = victim.state();
+    for (const who of ['free', 'barred']) {
+      const { status, stdout, stderr } = await run([...VISITOR, String(victim.pid), '20', who]);
+      expect(stderr).toBe('');
+      expect(status).toBe(0);
+      expect(stdout.match(/"visits":12/g)?.length).toBe(20);
+      await freeAgain(victim);
+      await allGoOn(victim);
+      await isAsBefore(victim, before);
+    }
+    await victim.verdict();
+  }, 60_000);
+
+  test('live on if Stasis is killed while nothing runs in them', async () => {
+    for (const who of ['free', 'barred']) {
+      using victim = await Victim.run([helperBinary('fenced')]);
+      for (let i = 0; i < 5; i++) {
+        await visitsKilled([String(victim.pid), '1', who, 'rest'], 5, 'resting');
+        await freeAgain(victim);
+        await allGoOn(victim);
+      }
+      await victim.verdict();
+    }
+  }, 60_000);
+});
+
 describe('SIGKILL to Stasis at any moment of visits', () => {
   const cases = [
     { about: 'threads in all kinds of calls', args: [], share: 3 },
@@ -168,14 +229,14 @@ describe('SIGKILL to Stasis at any moment of visits', () => {
 });
 
 async function harmed(share: number, args: readonly string[], isStopped: boolean): Promise<void> {
-  using victim = await crowd(args.length > 0 ? 24 : 54, ...args);
+  using victim = await crowd(args.length > 0 ? 18 : 54, ...args);
   const others = args.includes('shared') ? [neighbour(victim)] : [];
-  const before = await victim.settled();
+  const before = victim.state();
   let rounds = 0;
   for (let i = 0; i < HARM * share; i++) {
     const ms = Math.random() * 12;
     if (isStopped) process.kill(victim.pid, 'SIGSTOP');
-    rounds += await visitsKilled([victim.pid, ...others].join('+'), ms);
+    rounds += await visitsKilled([[victim.pid, ...others].join('+'), '1000'], ms);
     try {
       if (isStopped) await stopped(victim);
       if (isStopped) process.kill(victim.pid, 'SIGCONT');
@@ -186,7 +247,7 @@ async function harmed(share: number, args: readonly string[], isStopped: boolean
       throw new Error(`killed after ${ms.toFixed(1)} ms: ${error instanceof Error ? error.message : error}`);
     }
   }
-  await unharmed(before, victim);
+  await isAsBefore(victim, before);
   console.log(`killed ${HARM * share} times, after ${rounds} whole rounds`);
   await victim.verdict();
 }

@@ -36,9 +36,19 @@ export interface Cave {
   readonly code: Uint8Array;
   readonly enter: number;
   readonly leave: number;
-  /** Address of the claim: while this word of the cave is not 0, `leave` waits for a visited thread to be done. */
+  /** Address of the word that says what `leave` has to do about a visited thread: {@link CLAIM}. */
   readonly claim: number;
 }
+
+/** Whose the area is. */
+export const CLAIM = {
+  /** The leader's: it is gone when that has left. */
+  none: 0,
+  /** A visited thread is in it: the leader waits until that is done. */
+  guest: 1,
+  /** A visited thread is in it that may not live to say so. Area and bell stay as they are. */
+  forGood: 2,
+} as const;
 
 /** Where the way out of a visited thread lies, and what it has to do with the cave's: see visit.ts. */
 export interface WayOutPlan {
@@ -54,18 +64,11 @@ export interface WayOut {
   readonly set: (registers: Registers, mask: bigint) => void;
 }
 
-/** What the bell at the end of a program is rung with, and where the thread goes if nobody stops it. */
-export interface Rope {
-  readonly tgid: number;
-  readonly tid: number;
-  readonly leave: number;
-}
-
 /** How a program's code page ends: what happens after the last call. */
 export type ProgramEnd =
   /** Our own seeds: a trap for the tracer, whose death kills the task anyway. */
   | { readonly kind: 'trap' }
-  /** Somebody's task: ring for the tracer; if nobody stops us, leave. Who rings, and the way out: {@link Arch.withRope}. */
+  /** Somebody's task: ring for the tracer; if nobody stops us, leave. The way out: {@link Arch.withWayOut}. */
   | { readonly kind: 'bell'; readonly signal: number };
 
 export interface Arch {
@@ -73,10 +76,14 @@ export interface Arch {
   readonly registerCount: number;
   /** Names of the general registers, in the kernel's order; as in the core image. */
   readonly registerNames: readonly string[];
+  /** AUDIT_ARCH_*: what seccomp filters are told. */
+  readonly auditArch: number;
   /** The `syscall` instruction. */
   readonly syscallInstruction: Uint8Array;
   readonly pc: (registers: Registers) => bigint;
   readonly sp: (registers: Registers) => bigint;
+  /** Whether a stretch of stack, in 32-bit words, holds a signal handler's frame that returns to `start` up to `end`. */
+  readonly returnsInto: (stack: Uint32Array, start: number, end: number) => boolean;
   /** Whether the stop interrupted a system call that wants to be restarted; its number and -errno. */
   readonly interrupted: (registers: Registers) => { nr: number; args: bigint[]; result: number } | undefined;
   /** Registers that make the task itself redo what {@link interrupted} found, without the kernel's help. */
@@ -85,8 +92,8 @@ export interface Arch {
   readonly jump: (base: Registers, pc: number) => Registers;
   /** Registers that run the program at `entries` with the code page at `code`. */
   readonly runProgram: (base: Registers, code: number, entries: number) => Registers;
-  /** Registers from which programs are run in somebody's thread. */
-  readonly withRope: (base: Registers, rope: Rope) => Registers;
+  /** Registers from which programs are run in somebody's thread, that goes to `leave` in the end if nobody stops it. */
+  readonly withWayOut: (base: Registers, leave: number) => Registers;
   /** Registers that execute one syscall instruction at `pc`. */
   readonly oneCall: (base: Registers, pc: number, nr: number, args: readonly number[]) => Registers;
   /** Address of the program entry being run (after a stop), and the result of the last call. */

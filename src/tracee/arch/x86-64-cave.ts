@@ -1,6 +1,6 @@
 /** x86-64: the ways into and out of somebody's threads. See foothold.ts and visit.ts. */
 import { NR_X86_64 as NR } from '../../kernel/nr-x86-64.ts';
-import { CAVE_MARK, type Cave, type CavePlan, type Registers, type WayOut, type WayOutPlan } from './arch.ts';
+import { CAVE_MARK, type Cave, type CavePlan, CLAIM, type Registers, type WayOut, type WayOutPlan } from './arch.ts';
 import { CodeWriter } from './assemble.ts';
 import {
   AX,
@@ -18,8 +18,6 @@ import {
   R9,
   R10,
   R11,
-  R12,
-  R13,
   R14,
   R15,
   restarted,
@@ -39,8 +37,6 @@ const RESTORED: readonly (readonly [register: number, opcode: readonly [number, 
   [R9, [0x49, 0xb9]],
   [R10, [0x49, 0xba]],
   [R11, [0x49, 0xbb]],
-  [R12, [0x49, 0xbc]],
-  [R13, [0x49, 0xbd]],
   [R14, [0x49, 0xbe]],
   [R15, [0x49, 0xbf]],
 ];
@@ -58,12 +54,10 @@ function setMask(code: CodeWriter, mask: number): void {
   });
 }
 
-/** cmp dword [rip+…], 0 */
-function testWord(code: CodeWriter, address: number): void {
-  code
-    .raw(0x83, 0x3d)
-    .imm32(address - (code.here + 5))
-    .raw(0);
+/** cmp dword [rip+…], value */
+function compareWord(code: CodeWriter, address: number, value: number): void {
+  code.raw(0x83, 0x3d);
+  code.imm32(address - (code.here + 5)).raw(value);
 }
 
 /**
@@ -114,6 +108,9 @@ export function cave(plan: CavePlan): Cave {
   const notSaved = code.near();
   sigaction(ignore, 0);
   const leave = code.here;
+  compareWord(code, claim, CLAIM.forGood);
+  code.raw(0x0f, 0x84); // je noArea
+  const stays = code.near();
   awaitVisited(code, claim, plan.done, glance);
   sigaction(plan.oldAction, 0);
   notWritable();
@@ -123,6 +120,7 @@ export function cave(plan: CavePlan): Cave {
     load.rsi(c, plan.areaLength);
   });
   noArea();
+  stays();
   setMask(code, ownMask);
   goBack(code, plan.registers);
   return { code: code.bytes(), enter, leave, claim };
@@ -134,7 +132,7 @@ export function cave(plan: CavePlan): Cave {
  */
 function awaitVisited(code: CodeWriter, claim: number, done: number, glance: number): void {
   const again = code.here;
-  testWord(code, claim);
+  compareWord(code, claim, CLAIM.none);
   code.raw(0x74); // je over
   const unclaimed = code.short();
   code.raw(0x48, 0xb8).imm64(done).raw(0x83, 0x38, 0x00, 0x75); // mov rax, done; cmp dword [rax], 0; jne over
@@ -186,7 +184,7 @@ export function wayOut(plan: WayOutPlan): WayOut {
   const ownMask = code.here;
   code.imm64(0);
   const enter = code.here;
-  testWord(code, plan.claim);
+  compareWord(code, plan.claim, CLAIM.none);
   code.raw(0x74); // je unclaimed
   const unclaimed = code.short();
   code.raw(0x48, 0xb8).imm64(plan.done).raw(0xc7, 0x00).imm32(1); // mov rax, done; mov dword [rax], 1

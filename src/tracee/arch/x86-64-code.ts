@@ -11,8 +11,6 @@ export const NAMES = [
 
 export const R15 = 0;
 export const R14 = 1;
-export const R13 = 2;
-export const R12 = 3;
 export const BX = 5;
 export const R11 = 6;
 export const R10 = 7;

@@ -1,6 +1,6 @@
 /** x86-64: registers, and every byte of machine code Stasis brings into a task. */
 import { NR_X86_64 as NR } from '../../kernel/nr-x86-64.ts';
-import type { Arch, ProgramEnd, Registers, Rope, SpawnPlan } from './arch.ts';
+import type { Arch, ProgramEnd, Registers, SpawnPlan } from './arch.ts';
 import { CodeWriter } from './assemble.ts';
 import { cave, wayOut } from './x86-64-cave.ts';
 import {
@@ -13,8 +13,6 @@ import {
   NAMES,
   NO_SYSCALL,
   ORIG_AX,
-  R12,
-  R13,
   R14,
   R15,
   restarted,
@@ -29,11 +27,9 @@ function jump(base: Registers, pc: number): Registers {
   return out;
 }
 
-function withRope(base: Registers, rope: Rope): Registers {
+function withWayOut(base: Registers, leave: number): Registers {
   const out = base.slice();
-  out[R12] = BigInt(rope.tgid);
-  out[R13] = BigInt(rope.tid);
-  out[R14] = BigInt(rope.leave);
+  out[R14] = BigInt(leave);
   return out;
 }
 
@@ -44,6 +40,18 @@ function oneCall(base: Registers, pc: number, nr: number, args: readonly number[
     out[register] = BigInt.asUintN(64, BigInt(args[i] ?? 0));
   });
   return out;
+}
+
+const USER_CODE = 0x33;
+
+/** struct sigcontext_64 has in a row: ip, flags, cs (16 bits). */
+function returnsInto(stack: Uint32Array, start: number, end: number): boolean {
+  for (let i = 0; i + 5 <= stack.length; i += 2) {
+    if (((stack[i + 4] ?? 0) & 0xffff) !== USER_CODE) continue;
+    const ip = (stack[i] ?? 0) + (stack[i + 1] ?? 0) * 0x1_0000_0000;
+    if (ip >= start && ip < end) return true;
+  }
+  return false;
 }
 
 /** For each argument: mov reg, [r15+8+8i]; mov reg, [reg] (taken when bit i of bl says "load from there"). */
@@ -80,7 +88,7 @@ const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])
  * system call: cpuid(leaf, subleaf), its four registers stored at the third argument,
  * unless the fourth is 0.
  * Uses no stack and no register but the syscall's own, rbx and r15; never touches the floating-point state. The end for
- * somebody's task finds in r12 and r13 who rings, and in r14 the way out.
+ * somebody's task finds the way out in r14.
  */
 function programCode(end: ProgramEnd): Uint8Array {
   const code = new CodeWriter();
@@ -117,10 +125,12 @@ function programCode(end: ProgramEnd): Uint8Array {
   finished();
   failed();
   if (end.kind === 'trap') return code.raw(0xcc).bytes(); // int3
-  call(code, NR.tgkill, (c) => {
-    c.raw(0x44, 0x89, 0xe7, 0x44, 0x89, 0xee); // mov edi, r12d; mov esi, r13d
-    load.edx(c, end.signal);
-  });
+  // In the thread's PID namespace its ids are others than in ours.
+  call(code, NR.getpid, () => {});
+  code.raw(0x89, 0xc7); // mov edi, eax
+  call(code, NR.gettid, () => {});
+  code.raw(0x89, 0xc6); // mov esi, eax
+  call(code, NR.tgkill, (c) => load.edx(c, end.signal));
   return code.raw(0x41, 0xff, 0xe6).bytes(); // jmp r14
 }
 
@@ -215,9 +225,11 @@ function spawnCode(plan: SpawnPlan): Uint8Array {
 export const X86_64: Arch = {
   registerCount: NAMES.length,
   registerNames: NAMES,
+  auditArch: 0xc000_003e,
   syscallInstruction: Uint8Array.of(0x0f, 0x05),
   pc: (registers) => word(registers, IP),
   sp: (registers) => word(registers, SP),
+  returnsInto,
   interrupted,
   restarted,
   jump,
@@ -226,7 +238,7 @@ export const X86_64: Arch = {
     out[R15] = BigInt(entries);
     return out;
   },
-  withRope,
+  withWayOut,
   oneCall,
   programCounter: (registers) => Number(word(registers, R15)),
   result: (registers) => Number(BigInt.asIntN(64, word(registers, AX))),

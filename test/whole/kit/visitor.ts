@@ -1,18 +1,24 @@
 /**
  * Visits all threads of a process, over and over: to be run as a process of its own, so that it can be killed meanwhile.
  *
- *     bun visitor.ts PID[,PID…][+PID…] [rounds] [calls]
+ *     bun visitor.ts PID[,PID…][+PID…] [ROUNDS] [free|barred] [rest]
  *
  * Says "visiting" when it begins, then a line of JSON for each round. Processes with a comma between them are visited at the
- * same time; those with a plus, which have the same memory, one after the other.
+ * same time; those with a plus, which have the same memory, one after the other. `free` and `barred` choose the threads that
+ * lead (see tracee/barred.ts). With `rest`, it says "resting" when it has visited all threads, and stays in the process.
  */
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeSync } from 'node:fs';
 import { readProc } from '../../../src/kernel/proc/read.ts';
 import { parseSmaps } from '../../../src/kernel/proc/smaps.ts';
+import { parseStatus } from '../../../src/kernel/proc/status.ts';
 import { settleCriticalSection } from '../../../src/kinds/rseq/settle.ts';
+import { barredThreads } from '../../../src/tracee/barred.ts';
 import { Foothold } from '../../../src/tracee/foothold.ts';
 import type { Program } from '../../../src/tracee/program.ts';
+import { suspendSeccomp } from '../../../src/tracee/seccomp.ts';
 import { Tracee } from '../../../src/tracee/tracee.ts';
+
+const [pids = '', rounds = '1', who, rest] = process.argv.slice(2);
 
 interface Crowd {
   readonly pid: number;
@@ -32,12 +38,12 @@ function freeze(pid: number): Tracee[] {
     const fresh = tids(pid).filter((tid) => !threads.has(tid));
     if (fresh.length === 0) return [...threads.values()];
     for (const tid of fresh) threads.set(tid, Tracee.attach(tid, 0));
-    for (const tid of fresh) threads.get(tid)?.stop(5000);
+    for (const tid of fresh) threads.get(tid)?.stop(20_000);
   }
 }
 
 /** What only the thread itself can tell, and what shows whether it was the right one. */
-function ask(program: Program, tracee: Tracee, calls: number): () => void {
+function ask(program: Program, tracee: Tracee): () => void {
   const tid = program.call('gettid');
   const stack = program.space(24);
   program.call('sigaltstack', 0, stack);
@@ -46,7 +52,7 @@ function ask(program: Program, tracee: Tracee, calls: number): () => void {
   const secure = program.call('prctl', 27, 0, 0, 0, 0); // PR_GET_SECUREBITS
   const name = program.space(16);
   program.call('prctl', 16, name, 0, 0, 0); // PR_GET_NAME
-  for (let i = program.calls; i < calls; i++) program.call('getpid');
+  for (let i = 0; i < 5; i++) program.call('getpid');
   return () => {
     if (program.result(tid) !== tracee.pid) throw new Error(`${program.result(tid)} for ${tracee.pid}`);
     if (program.result(secure) !== 0) throw new Error('securebits');
@@ -54,21 +60,33 @@ function ask(program: Program, tracee: Tracee, calls: number): () => void {
   };
 }
 
-/** One round; answers microseconds for a visit, and for everything. */
-function round(crowds: readonly Crowd[], calls: number): { visit: number; visits: number } {
+/** Those seccomp would not let out; for the time being, all calls are allowed. */
+function barredOf(threads: readonly Tracee[]): Set<Tracee> {
+  const guarded = threads.map((tracee) => ({ tracee, seccomp: parseStatus(readProc(tracee.pid, 'status')).seccomp }));
+  for (const { tracee, seccomp } of guarded) if (seccomp) suspendSeccomp(tracee.pid);
+  return barredThreads(guarded);
+}
+
+/** One round; answers microseconds for a visit, and how many there were. */
+function round(crowds: readonly Crowd[]): { visit: number; visits: number } {
   using footholds = new DisposableStack();
   const places = crowds.map(({ pid, threads, neighbours }) => {
-    const leader = threads[Math.floor(Math.random() * threads.length)] as Tracee;
+    const barred = barredOf(threads);
+    const able = threads.filter((thread) => who === undefined || barred.has(thread) === (who === 'barred'));
+    const leader = able[Math.floor(Math.random() * able.length)] as Tracee;
     const others = threads.filter((thread) => thread !== leader);
     for (const thread of threads) settleCriticalSection(thread);
-    const foothold = Foothold.gain(leader, pid, parseSmaps(readProc(leader.pid, 'maps')), [...others, ...neighbours]);
+    const foothold = Foothold.gain(leader, pid, parseSmaps(readProc(leader.pid, 'maps')), {
+      others: [...others, ...neighbours],
+      barred,
+    });
     footholds.use(foothold);
     return { foothold, leader, others };
   });
   // The leaders at the same time, and their results in the reverse order.
   const led = places.map(({ foothold, leader }) => {
     const program = foothold.remote.program();
-    const check = ask(program, leader, calls);
+    const check = ask(program, leader);
     foothold.remote.start(program);
     return () => {
       foothold.remote.finish(program);
@@ -83,7 +101,7 @@ function round(crowds: readonly Crowd[], calls: number): { visit: number; visits
       const thread = others[i];
       if (!thread) return [];
       const program = foothold.remote.program();
-      const check = ask(program, thread, calls);
+      const check = ask(program, thread);
       const visit = foothold.beginVisit(thread, program);
       return () => {
         visit.end();
@@ -94,10 +112,13 @@ function round(crowds: readonly Crowd[], calls: number): { visit: number; visits
     visits += going.length;
     if (going.length === 0) break;
   }
+  if (rest) {
+    writeSync(1, 'resting\n');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  }
   return { visit: ((performance.now() - began) * 1000) / Math.max(1, visits), visits };
 }
 
-const [pids = '', rounds = '1', calls = '10'] = process.argv.slice(2);
 for (let i = 0; i < Number(rounds); i++) {
   const turns = pids
     .split('+')
@@ -108,10 +129,7 @@ for (let i = 0; i < Number(rounds); i++) {
     for (const turn of turns) {
       const own = new Set(turn.flatMap(({ threads }) => threads));
       const neighbours = turns.length > 1 ? all.filter((thread) => !own.has(thread)) : [];
-      const { visit, visits } = round(
-        turn.map((process) => ({ ...process, neighbours })),
-        Number(calls),
-      );
+      const { visit, visits } = round(turn.map((process) => ({ ...process, neighbours })));
       process.stdout.write(`${JSON.stringify({ visit: Math.round(visit * 10) / 10, visits })}\n`);
     }
   } finally {
