@@ -1,7 +1,7 @@
 /** Freezing a tree: every thread of every process stands still, or all go on. */
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
-import { threadsBelow } from '../kernel/proc/tree.ts';
+import { membersOf } from '../kernel/proc/tree.ts';
 import type { Sleep } from '../kinds/contract.ts';
 import { settleCriticalSection } from '../kinds/registry.ts';
 import type { Tracee } from '../tracee/tracee.ts';
@@ -75,8 +75,10 @@ export class FrozenTree implements Disposable {
 function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {
   let seen: Sleeps | undefined;
   seizure.stopAll(() => {
-    seen = new Sleeps(threadsBelow(root));
+    const members = membersOf(root);
+    seen = new Sleeps(members.flatMap(({ tids }) => tids));
     if (cgroup) seizeFrozen(seizure, cgroup);
+    return members;
   });
   requireLiving(seizure.processes);
   const threads = seizure.processes.flatMap((process) => [...process.threads.values()]);

@@ -12,7 +12,7 @@ import { StasisError } from '../base/errors.ts';
 import { logDebug } from '../base/log.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
-import { childrenOfThread, threadsOf, unlessGone } from '../kernel/proc/tree.ts';
+import { childrenOf, type Member, threadsOf, unlessGone } from '../kernel/proc/tree.ts';
 import { arenaAddress } from '../kernel/syscall.ts';
 import { DeathWatch } from '../tracee/death-watch.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../tracee/ptrace.ts';
@@ -56,7 +56,7 @@ export class Seizure implements Disposable {
   /** Those that the latest walk came to, in its order. */
   #tree: SeizedProcess[] = [];
   /** Threads that have not been seen to stand. */
-  #moving: SeizedThread[] = [];
+  readonly #moving = new Set<SeizedThread>();
   /** Children in vfork, which must go on: they are not seized until all others stand. */
   readonly #excused = new Set<number>();
   #watch: DeathWatch | undefined;
@@ -79,26 +79,26 @@ export class Seizure implements Disposable {
   }
 
   /**
-   * Stops all of the tree. `before` is called while nothing of it is stopped, again if it had to go on meanwhile.
+   * Stops all of the tree. `before` is called while nothing of it is stopped, again if it had to go on meanwhile; it says
+   * which tasks there are.
    * @throws StasisError when a task cannot be traced, or does not stop in time
    */
-  stopAll(before: () => void): void {
+  stopAll(before: () => readonly Member[]): void {
     for (let grace = FIRST_GRACE; ; grace *= 2) {
-      before();
-      this.#walk();
+      this.#seizeMembers(before());
       if (this.settle(performance.now() + grace)) break;
       logDebug('a task waits in vfork: the tree goes on until its child has executed a program');
       this.#letAllGo();
       this.#await(this.#deadline);
     }
-    if (this.#tree.length === 0)
-      throw new StasisError({ kind: 'gone', task: { pid: this.#root }, reason: 'no such process' });
+    if (this.#tree.length > 0) return;
+    throw new StasisError({ kind: 'gone', task: { pid: this.#root }, reason: 'no such process' });
   }
 
   /** Waits until all stand, those included that have been made meanwhile; false if vfork is in the way until `giveWay`. */
   settle(giveWay = this.#deadline): boolean {
     do {
-      if (performance.now() > this.#deadline) throw this.#restless();
+      this.#requireTime();
       if (!this.#await(giveWay)) return false;
       this.#excused.clear();
     } while (this.#walk() || !this.#allStand());
@@ -108,7 +108,7 @@ export class Seizure implements Disposable {
   /** Sets threads going that stand. */
   resume(threads: readonly SeizedThread[]): void {
     for (const thread of threads) {
-      if (tryPtrace(PTRACE.CONT, thread.tid) === 0) this.#moving.push(thread);
+      if (tryPtrace(PTRACE.CONT, thread.tid) === 0) this.#moving.add(thread);
     }
   }
 
@@ -144,19 +144,15 @@ export class Seizure implements Disposable {
   [Symbol.dispose](): void {
     for (
       const end = performance.now() + LAST_WAIT;
-      this.#moving.length > 0 && performance.now() < end;
+      this.#moving.size > 0 && performance.now() < end;
       nap(SHORTEST_NAP)
     ) {
-      this.#moving = this.#moving.filter((thread) => !this.#take(thread, pollStop(thread.tid)));
+      this.#poll();
     }
     this.endWatch();
     const threads = [...this.#known.values()].flatMap((process) => [...process.threads.values()]);
     this.#known.clear();
-    // One that goes on may execute a program at once, and waits for the others of its process to be dead and buried.
-    let dying = threads.filter(({ tracee }) => !tracee.detach());
-    for (const end = performance.now() + LAST_WAIT; dying.length > 0 && performance.now() < end; nap(SHORTEST_NAP)) {
-      dying = dying.filter(({ tid }) => pollStop(tid) === 'none');
-    }
+    letGo(threads);
   }
 
   // ------------------------------------------------------------------------------------------------- finding them
@@ -168,6 +164,17 @@ export class Seizure implements Disposable {
       this.#known.set(pid, process);
     }
     return process;
+  }
+
+  /** Seizes what is known already. A walk over the tree finds out what has changed meanwhile. */
+  #seizeMembers(members: readonly Member[]): void {
+    this.#tree = members.map(({ pid, parent, tids }) => {
+      const process = this.#processOf(pid);
+      process.parent = parent;
+      if (tids.length > 1) this.#watch ??= new DeathWatch();
+      for (const tid of tids) if (!process.threads.has(tid)) this.#seizeThread(tid, process);
+      return process;
+    });
   }
 
   /** Walks over the tree and seizes what is new. Answers whether anything has changed since the last walk. */
@@ -185,13 +192,14 @@ export class Seizure implements Disposable {
       const { tids, news } = this.#refresh(process);
       if (news) changed = true;
       if (tids.length === 0) {
+        // A list of children may leave one out when another goes meanwhile (get_children_pid() in fs/proc/array.c).
+        changed = true;
         this.#known.delete(pid);
         continue;
       }
       tree.push(process);
       // The first child is the next one looked at: what has just been made is run after at once.
-      const children = tids.flatMap((tid) => childrenOfThread(pid, tid));
-      for (const child of children.reverse()) todo.push([child, pid]);
+      for (const child of childrenOf(pid, tids).reverse()) todo.push([child, pid]);
     }
     changed ||= tree.length !== this.#tree.length || tree.some((process, i) => process !== this.#tree[i]);
     this.#tree = tree;
@@ -200,41 +208,47 @@ export class Seizure implements Disposable {
 
   /** Seizes the threads of a process that are not yet, and forgets those that are no more. Answers all there are. */
   #refresh(process: SeizedProcess): { tids: number[]; news: boolean } {
-    let news = false;
-    for (;;) {
+    for (let news = false; ; news = true) {
+      this.#requireTime();
       const tids = threadsOf(process.pid);
       if (tids.length > 1) this.#watch ??= new DeathWatch();
-      let found = false;
-      for (const tid of tids) if (!process.threads.has(tid)) found = this.#seizeThread(tid, process) || found;
-      news ||= found;
-      // Threads that make a thread and end are run after at once.
-      if (found && tids.length > 1) continue;
-      if (process.threads.size > tids.length - (process.dead ? 1 : 0)) {
-        const there = new Set(tids);
-        for (const thread of process.threads.values()) if (!there.has(thread.tid)) this.#forget(thread);
-        news = true;
-      }
-      return { tids, news };
+      const strange = tids.filter((tid) => !process.threads.has(tid));
+      for (const tid of strange) this.#seizeThread(tid, process);
+      // Threads that make a thread and end are run after at once. And a list ends early at a thread that has ended
+      // meanwhile (next_tid() in fs/proc/base.c): there may be others behind it.
+      if (strange.length > 0 && (strange.length > 1 || strange[0] !== process.pid)) continue;
+      return { tids, news: this.#checkMissing(process, tids) || news || (strange.length > 0 && !process.dead) };
     }
   }
 
-  /** Answers whether the thread is ours now; it is dead otherwise. */
-  #seizeThread(tid: number, process: SeizedProcess): boolean {
+  /** Forgets threads that are dead, of those that are not listed; answers whether there were such. */
+  #checkMissing(process: SeizedProcess, tids: readonly number[]): boolean {
+    if (process.threads.size <= tids.length - (process.dead ? 1 : 0)) return false;
+    const there = new Set(tids);
+    const missing = [...process.threads.values()].filter((thread) => !there.has(thread.tid));
+    for (const thread of missing) if (!this.#moving.has(thread)) this.#take(thread, pollStop(thread.tid));
+    return missing.length > 0;
+  }
+
+  #seizeThread(tid: number, process: SeizedProcess): void {
     this.#watch?.add(tid);
     const tracee = unlessGone(() => Tracee.attachIfAlive(tid));
     if (tid === process.pid) process.dead = !tracee;
-    // It may be one of ours that wants to be buried.
-    if (!tracee) pollStop(tid);
-    if (!tracee) return false;
+    if (!tracee) {
+      // It may be one of ours that wants to be buried.
+      pollStop(tid);
+      return;
+    }
     tracee.interrupt();
     const thread = { tid, process, tracee };
     process.threads.set(tid, thread);
-    this.#moving.push(thread);
-    return true;
+    this.#moving.add(thread);
   }
 
-  #forget({ tid, process, tracee }: SeizedThread): void {
+  #forget(thread: SeizedThread): void {
+    const { tid, process, tracee } = thread;
     tracee.forget();
+    this.#moving.delete(thread);
     process.threads.delete(tid);
     if (tid === process.pid) process.dead = true;
   }
@@ -246,10 +260,10 @@ export class Seizure implements Disposable {
     let pause = SHORTEST_NAP;
     let progress = performance.now();
     for (;;) {
-      const before = this.#moving.length;
-      this.#moving = this.#moving.filter((thread) => !this.#take(thread, pollStop(thread.tid)));
-      if (this.#moving.length === 0) return true;
-      if (this.#moving.length < before) {
+      const before = this.#moving.size;
+      this.#poll();
+      if (this.#moving.size === 0) return true;
+      if (this.#moving.size < before) {
         progress = performance.now();
         pause = SHORTEST_NAP;
       } else if (performance.now() - progress > STALLED) {
@@ -263,31 +277,42 @@ export class Seizure implements Disposable {
     }
   }
 
-  /** What a look at a thread has brought: whether it stands now, or is no more. */
-  #take(thread: SeizedThread, stop: ReturnType<typeof pollStop>): boolean {
-    if (stop === 'none') return false;
-    if (stop !== 'lost' && stop.kind !== 'exited' && stop.kind !== 'killed') return thread.tracee.standsStill(stop);
-    this.#forget(thread);
-    return true;
+  #poll(): void {
+    for (const thread of this.#moving) this.#take(thread, pollStop(thread.tid));
+  }
+
+  /** Takes what a look at a thread has brought. */
+  #take(thread: SeizedThread, stop: ReturnType<typeof pollStop>): void {
+    if (stop === 'none') return;
+    if (stop === 'lost' || stop.kind === 'exited' || stop.kind === 'killed') this.#forget(thread);
+    else if (thread.tracee.standsStill(stop)) this.#moving.delete(thread);
+    else this.#moving.add(thread);
   }
 
   /** Looks why threads do not stop, and does what can be done. */
   #unblock(): Hindrance[] {
     const hindrances: Hindrance[] = [];
-    const moving = new Set(this.#moving.map(({ process }) => process.pid));
+    const moving = new Set([...this.#moving].map(({ process }) => process.pid));
     for (const thread of this.#moving) {
       const hindrance = hindranceOf(thread.tid, thread.process.pid);
       // The kernel tells of a dead main thread only when the last thread of its process is dead.
       if (hindrance.kind === 'dead' && thread.tid === thread.process.pid) this.#forget(thread);
       else hindrances.push(hindrance);
-      // Attaching to a thread that executes a program may wait until it has: it has another id then than was interrupted.
-      if (hindrance.kind === 'busy') thread.tracee.interrupt();
+      if (hindrance.kind === 'busy') this.#remind(thread);
       if (hindrance.kind !== 'vfork') continue;
       // A child goes on as soon as it stands itself.
       for (const child of hindrance.children) if (!moving.has(child)) this.#excuse(child);
     }
-    this.#moving = this.#moving.filter((thread) => thread.process.threads.get(thread.tid) === thread);
     return hindrances;
+  }
+
+  /**
+   * Asks once more. Attaching to a thread that executes a program may wait until it has: it has another id then than was
+   * asked. Or it stands, and was known to.
+   */
+  #remind(thread: SeizedThread): void {
+    if (!stands(thread.tid)) thread.tracee.interrupt();
+    else if (pollStop(thread.tid) === 'none') this.#moving.delete(thread);
   }
 
   /** Lets a child go on that somebody waits for in vfork. */
@@ -306,10 +331,11 @@ export class Seizure implements Disposable {
     for (const { threads } of this.#tree) {
       for (const thread of [...threads.values()]) {
         const stop = pollStop(thread.tid);
-        if (stop === 'none' && tryPtrace(PTRACE.GETEVENTMSG, thread.tid, 0, arenaAddress) === 0) continue;
+        if (stop === 'none' && stands(thread.tid)) continue;
         all = false;
+        this.#moving.add(thread);
         if (stop === 'none') thread.tracee.interrupt();
-        if (!this.#take(thread, stop)) this.#moving.push(thread);
+        else this.#take(thread, stop);
       }
     }
     return all;
@@ -318,33 +344,48 @@ export class Seizure implements Disposable {
   // ------------------------------------------------------------------------------------------------ letting them go
 
   #release(process: SeizedProcess): void {
-    for (const { tracee } of process.threads.values()) tracee.detach();
     this.#known.delete(process.pid);
+    letGo([...process.threads.values()]);
   }
 
   /** All but those that do not stand. */
   #letAllGo(): void {
     this.#excused.clear();
     this.#tree = [];
-    const moving = new Set(this.#moving);
+    const standing: SeizedThread[] = [];
     for (const process of [...this.#known.values()]) {
-      for (const thread of process.threads.values()) {
-        if (moving.has(thread)) continue;
-        thread.tracee.detach();
-        process.threads.delete(thread.tid);
-      }
-      if (process.threads.size === 0) this.#known.delete(process.pid);
+      for (const thread of process.threads.values()) if (!this.#moving.has(thread)) standing.push(thread);
     }
+    for (const { tid, process } of standing) process.threads.delete(tid);
+    for (const { pid, threads } of [...this.#known.values()]) if (threads.size === 0) this.#known.delete(pid);
+    letGo(standing);
   }
 
-  #restless(): StasisError {
-    return new StasisError({
+  #requireTime(): void {
+    if (performance.now() < this.#deadline) return;
+    throw new StasisError({
       kind: 'conflict',
       task: { pid: this.#root },
       reason: `its tree goes on making tasks faster than they can be stopped, for ${this.#seconds} s`,
       remedy: 'give it longer with --timeout, or name a cgroup to freeze with --freeze-cgroup',
     });
   }
+}
+
+/**
+ * Lets threads go on. One of them may execute a program at once, and waits for the others of its process to be dead and
+ * buried: so those that have died instead are, if that takes no longer than it should.
+ */
+function letGo(threads: readonly SeizedThread[]): void {
+  let dying = threads.filter(({ tracee }) => !tracee.detach());
+  for (const end = performance.now() + LAST_WAIT; dying.length > 0 && performance.now() < end; nap(SHORTEST_NAP)) {
+    dying = dying.filter(({ tid }) => pollStop(tid) === 'none');
+  }
+}
+
+/** Whether a tracee of ours is stopped. */
+function stands(tid: number): boolean {
+  return tryPtrace(PTRACE.GETEVENTMSG, tid, 0, arenaAddress) === 0;
 }
 
 /** Not a kernel thread, which may be in a cgroup as well. */

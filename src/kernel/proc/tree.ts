@@ -16,16 +16,34 @@ export function childrenOfThread(pid: number, tid: number): number[] {
   return bytes && bytes.length > 0 ? parseChildren(bytes) : [];
 }
 
-/** All threads of a process and of those below it. Of a tree that runs this is a guess. */
-export function threadsBelow(root: number): number[] {
-  const all: number[] = [];
-  const known = new Set([root]);
-  for (const pid of known) {
+/** A process of a tree. */
+export interface Member {
+  readonly pid: number;
+  /** 0 for the root. */
+  readonly parent: number;
+  readonly tids: readonly number[];
+}
+
+/** A process and all below it: each before its children, and those in the kernel's order. Of a tree that runs a guess. */
+export function membersOf(root: number): Member[] {
+  const members: Member[] = [];
+  const seen = new Set<number>();
+  const todo: [pid: number, parent: number][] = [[root, 0]];
+  for (let next = todo.pop(); next; next = todo.pop()) {
+    const [pid, parent] = next;
+    if (seen.has(pid)) continue;
+    seen.add(pid);
     const tids = threadsOf(pid);
-    all.push(...tids);
-    for (const tid of tids) for (const child of childrenOfThread(pid, tid)) known.add(child);
+    if (tids.length === 0) continue;
+    members.push({ pid, parent, tids });
+    for (const child of childrenOf(pid, tids).reverse()) todo.push([child, pid]);
   }
-  return all;
+  return members;
+}
+
+/** The children of some threads of a process. */
+export function childrenOf(pid: number, tids: readonly number[]): number[] {
+  return tids.flatMap((tid) => childrenOfThread(pid, tid));
 }
 
 /** What `look` answers, or nothing if the task has gone meanwhile. */
