@@ -21,6 +21,7 @@ import {
   fileEntryOf,
   isAioRing,
   isAnonymous,
+  isSysv,
   isVvar,
   mergeVvar,
   sysvEntry,
@@ -69,7 +70,7 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
     if (isAnonymous(vma)) return anonymousEntry(vma);
     if (isAioRing(vma)) return aioEntry(vma);
     const flags = openFlags(vma);
-    if (vmaName(vma.name).kind === 'sysv') return sysvEntry(vma, flags);
+    if (isSysv(vma)) return sysvEntry(vma, flags);
     const { files } = task.context;
     const id = files.idOfPath(task.ref, `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`, flags);
     return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);

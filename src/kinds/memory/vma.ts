@@ -71,9 +71,17 @@ export function isVvar(name: string): boolean {
   return name === '[vvar]' || name === '[vvar_vclock]';
 }
 
-/** Whether the mapping has no file to be opened again. Private huge pages have one, but only in name. */
+/**
+ * Whether the mapping has no file to be opened again. Private huge pages have one, but only in name; and the first System V
+ * segment has one, whose inode number is 0.
+ */
 export function isAnonymous(vma: ProcVma): boolean {
-  return vma.ino === 0n || (!vma.shared && vmaName(vma.name).kind === 'anonHuge');
+  return (vma.ino === 0n && !isSysv(vma)) || (!vma.shared && vmaName(vma.name).kind === 'anonHuge');
+}
+
+/** Whether it is a mapping of System V shared memory; the inode number is the segment's id. */
+export function isSysv(vma: ProcVma): boolean {
+  return vma.shared && vmaName(vma.name).kind === 'sysv';
 }
 
 /** The image's entry for a mapping without a file, or nothing for what has none. */
@@ -124,7 +132,7 @@ export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number, isS
   };
 }
 
-/** The image's entry for System V shared memory; the inode number is the segment's id. */
+/** The image's entry for System V shared memory. */
 export function sysvEntry(vma: ProcVma, openFlags: number): VmaDraft {
   const entry = fileEntryOf(vma, Number(vma.ino), openFlags, false);
   const huge = vma.vmFlags?.has('ht') ? MAP.HUGETLB : 0;
