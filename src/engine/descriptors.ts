@@ -51,11 +51,15 @@ function place(task: RestoreTask, lot: readonly FdinfoEntry[], taken: Set<number
   }
 }
 
-/** Second steps, now that every descriptor is there. */
+/** Second steps, now that every descriptor is there; each once, though many tasks may have the file. */
 function finish(task: RestoreTask, originals: readonly FdinfoEntry[]): void {
+  const { context } = task;
+  const finished = context.shared('finished files', () => new Set<number>());
   for (const { id, fd } of originals) {
-    const entry = task.context.files.get(id);
-    if (!entry) continue;
-    fileKinds.find((kind) => kind.type === entry.type)?.finish?.(entry, fd, task);
+    const entry = context.files.get(id);
+    const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
+    if (!entry || !kind?.finish || finished.has(id) || !(kind.suits?.(entry, task) ?? true)) continue;
+    finished.add(id);
+    kind.finish(entry, fd, task);
   }
 }

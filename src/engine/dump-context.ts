@@ -30,6 +30,7 @@ export class SharedImages {
 /** Ties everything together. */
 export function makeContext(
   options: CarryOptions,
+  tree: DumpContext['tree'],
   images: ImageSetWriter,
   files: OpenFileTable,
   pages: Pages,
@@ -39,6 +40,7 @@ export function makeContext(
   const made = new Map<string, unknown>();
   return {
     options,
+    tree,
     images,
     files,
     pages,

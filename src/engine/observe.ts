@@ -34,6 +34,8 @@ export class Observation implements SeenTask, Disposable {
   readonly stat: ProcStat;
   readonly status: ProcStatus;
   readonly threads: readonly SeenThread[];
+  /** All that were looked at together. */
+  tree: readonly SeenTask[] = [this];
   readonly vmas: readonly ProcVma[];
   readonly fds: readonly OpenFile[];
   readonly options: CarryOptions;
@@ -68,6 +70,7 @@ export class Sight implements Disposable {
 
   private constructor(tasks: readonly Observation[]) {
     this.tasks = tasks;
+    for (const task of tasks) task.tree = tasks;
   }
 
   /** Looks at processes that stand still. @throws StasisError when one of them cannot be looked at */
@@ -121,13 +124,19 @@ class OtherThread implements SeenThread {
   }
 
   get stat(): ProcStat {
-    this.#stat ??= parseStat(readProc(this.#pid, `task/${this.tid}/stat`));
+    this.#stat ??= parseStat(this.#read('stat'));
     return this.#stat;
   }
 
   get status(): ProcStatus {
-    this.#status ??= parseStatus(readProc(this.#pid, `task/${this.tid}/status`));
+    this.#status ??= parseStatus(this.#read('status'));
     return this.#status;
+  }
+
+  #read(name: string): Uint8Array {
+    const bytes = readProcIfAny(this.#pid, `task/${this.tid}/${name}`);
+    if (bytes) return bytes;
+    throw new StasisError({ kind: 'gone', task: { pid: this.tid }, reason: 'the thread has ended' });
   }
 }
 

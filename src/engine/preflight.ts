@@ -4,7 +4,7 @@ import { KCMP } from '../kernel/constants/files.ts';
 import { namespaceOf } from '../kernel/namespace.ts';
 import { readProcIfAny } from '../kernel/proc/read.ts';
 import { trySyscall } from '../kernel/syscall.ts';
-import type { SeenTask } from '../kinds/contract.ts';
+import type { SeenTask, ThreadDoors } from '../kinds/contract.ts';
 import { taskKinds } from '../kinds/registry.ts';
 import { kindOf, unknownFile } from './file-table.ts';
 import { unlessGone } from './tree.ts';
@@ -26,10 +26,15 @@ function obstaclesOfTask(task: SeenTask, root: SeenTask): StasisError[] {
     ...namespaces(task, root),
     ...taskKinds.flatMap((kind) => [
       ...(kind.obstacles?.(task) ?? []),
-      ...(kind.thread?.obstacles ? task.threads.flatMap((thread) => kind.thread?.obstacles?.(thread) ?? []) : []),
+      ...(kind.thread?.obstacles ? ofThreads(task, kind.thread) : []),
     ]),
     ...descriptors(task),
   ];
+}
+
+/** Threads of a process that runs end at any time. */
+function ofThreads(task: SeenTask, doors: ThreadDoors): StasisError[] {
+  return task.threads.flatMap((thread) => unlessGone(() => doors.obstacles?.(thread)) ?? []);
 }
 
 function obstacle(task: SeenTask, resource: string | undefined, reason: string, remedy?: string): StasisError {

@@ -172,6 +172,12 @@ class Context implements RestoreContext {
     return local;
   }
 
+  adopt(fileId: number, local: number): void {
+    const before = this.#open.get(`${fileId}`);
+    if (before !== undefined) trySyscall('close', before);
+    this.#open.set(`${fileId}`, local);
+  }
+
   shared<T>(name: string, make: () => T): T {
     if (!this.#shared.has(name)) this.#shared.set(name, make());
     return this.#shared.get(name) as T;

@@ -42,7 +42,7 @@ export function saveTree(
   const pages = new Pages(images);
   const files = new OpenFileTable();
   const shared = new SharedImages();
-  const context = makeContext(options, images, files, pages, shared, undo);
+  const context = makeContext(options, sight, images, files, pages, shared, undo);
   files.attach(context);
   const objects = new ObjectTable();
   const frozen = new Map(processes.map((process) => [process.pid, process]));
@@ -123,6 +123,7 @@ function makeTask(
     pid: seen.pid,
     vmas: seen.vmas,
     fds: seen.fds,
+    tree: seen.tree,
     captured,
     mm: { vmas: [], aios: [] },
     bell: { signal: 0, actionAt: 0 },

@@ -60,6 +60,8 @@ export interface SeenTask extends SeenThread {
   readonly pid: number;
   /** All of its threads; the first is the process itself. */
   readonly threads: readonly SeenThread[];
+  /** The whole tree that is looked at, this process included; the root comes first. Zombies are not in it. */
+  readonly tree: readonly SeenTask[];
   readonly vmas: readonly ProcVma[];
   /** Every descriptor of the process, in ascending order. */
   readonly fds: readonly OpenFile[];
@@ -132,6 +134,8 @@ export interface DumpContext {
   readonly options: CarryOptions;
   readonly images: ImageSetWriter;
   readonly files: FileTable;
+  /** The living tasks of the tree, the root first. */
+  readonly tree: readonly SeenTask[];
   /** A new id for an entry of files.img. */
   newFileId(): number;
   /** Something all tasks share while dumping (pipes whose contents are stored already), made once under its name. */
@@ -201,10 +205,20 @@ export interface PageRange {
   readonly length: number;
 }
 
+/** Pages that a task has in common with another one. */
+export interface SamePages {
+  /** The PID of the other. */
+  readonly of: number;
+  readonly ranges: readonly PageRange[];
+}
+
 /** Stores page contents: `pages-N.img` and its pagemap. */
 export interface PageStore {
-  /** Stores a task's own pages. `hidden` are those the task itself may not read: they go another, slower way. */
-  storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[]): void;
+  /**
+   * Stores a task's own pages. `hidden` are those process_vm_readv(2) is not to read: they go another, slower way. `same`
+   * are more of them, the same page frames as those of a task that was stored before: they are copied from its image.
+   */
+  storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void;
   /** Stores pages of a file or segment read through a local descriptor, under a pagemap of their own (shmem). */
   storeSegment(id: number | bigint, local: number, ranges: readonly PageRange[]): void;
 }
@@ -222,6 +236,8 @@ export interface RestoreContext {
    * another open file of the same thing, opened in that way, to be mapped.
    */
   open(fileId: number, flags?: number): number;
+  /** From now on `local` is the descriptor for an entry: a task had to open it itself. The context owns it. */
+  adopt(fileId: number, local: number): void;
   /** Something all tasks share (the entries of an image, a table of pipes), made once under its name. */
   shared<T>(name: string, make: () => T): T;
   /** Registers work to be undone if the restore fails, in reverse order. */
@@ -331,7 +347,9 @@ export interface FileKind {
   rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number;
   /**
    * Second step, when all descriptors of `task` are in place: epoll targets, inotify watches, owners. Called once for
-   * each open file description, with a descriptor number the task has it under.
+   * each open file description, in the first task that has it and {@link suits}, with a number it has it under.
    */
   finish?(entry: FileEntry, fd: number, task: RestoreTask): void;
+  /** Whether the second step can be done in this task; any task will do where this is missing. */
+  suits?(entry: FileEntry, task: RestoreTask): boolean;
 }

@@ -1,21 +1,21 @@
 /** epoll(7). */
-import { StasisError } from '../../base/errors.ts';
+import { StasisError, type TaskRef } from '../../base/errors.ts';
 import { FdTypes } from '../../images/schema/files.ts';
-import { EPOLL_CTL, O } from '../../kernel/constants/files.ts';
-import { namesIn } from '../../kernel/files.ts';
+import { EPOLL_CTL, KCMP, O } from '../../kernel/constants/files.ts';
 import { EpollEvent } from '../../kernel/layouts/files.ts';
 import type { EpollTarget } from '../../kernel/proc/fddetail.ts';
-import { syscall } from '../../kernel/syscall.ts';
-import type { FileKind, OpenFile } from '../contract.ts';
+import { syscall, trySyscall } from '../../kernel/syscall.ts';
+import type { FileKind, OpenFile, SeenTask } from '../contract.ts';
 import { describeFile, detailIfAny, partOf } from '../detail.ts';
 import { captureOwner, imageFlags, settle } from '../fown.ts';
-import { type Candidate, resolveTargets } from './targets.ts';
+import { notedFile, noteFile } from '../own-place.ts';
+import { resolveTargets } from './targets.ts';
 
 /** Calls made in the task at a time. */
 const LOT = 256;
 
 /** What the last look for obstacles found: the comparison takes long when there are many targets. */
-const resolved = new WeakMap<OpenFile, (number | undefined)[]>();
+const resolved = new WeakMap<OpenFile, readonly (number | undefined)[]>();
 
 export const epollKind: FileKind = {
   name: 'epoll',
@@ -25,16 +25,15 @@ export const epollKind: FileKind = {
 
   obstacle(file, task) {
     const targets = targetsOf(file);
-    const found = resolveTargets(task.pid, file.fd, targets, task.fds);
-    resolved.set(file, found);
-    const lost = found.indexOf(undefined);
-    return lost < 0 ? undefined : closedTarget(file, targets[lost] as EpollTarget);
+    const lost = foundIn(file, task).indexOf(undefined);
+    if (lost < 0 || knowing(file, task.tree)) return undefined;
+    return closedTarget(file, targets[lost] as EpollTarget);
   },
 
-  capture(file, id) {
-    const targets = targetsOf(file);
-    const found = resolved.get(file) ?? resolveTargets(file.task.pid, file.fd, targets, descriptorsOf(file));
-    const tfd = targets.map((target, i) => {
+  capture(file, id, context) {
+    const { task, found } = knowing(file, context.tree) ?? { task: file.task, found: [] };
+    if (task.pid !== file.task.pid) noteFile(context, 'epoll', id, task.pid);
+    const tfd = targetsOf(file).map((target, i) => {
       const fd = found[i];
       if (fd === undefined) throw closedTarget(file, target);
       const { events, data, sdev, ino, pos } = target;
@@ -48,6 +47,13 @@ export const epollKind: FileKind = {
     const fd = syscall('epoll_create1', O.CLOEXEC);
     settle(fd, flags, fown);
     return fd;
+  },
+
+  suits(entry, task) {
+    const noted = notedFile(task.context, 'epoll', entry.id);
+    if (noted !== undefined) return noted === task.pid;
+    const numbers = new Set(task.fds.map(({ fd }) => fd));
+    return partOf(entry, 'epfd').tfd.every(({ tfd }) => numbers.has(tfd));
   },
 
   // Targets are numbers of the task's, and are remembered as such: the task adds them itself.
@@ -67,10 +73,33 @@ function targetsOf(file: OpenFile): readonly EpollTarget[] {
   return detailIfAny(file, 'epoll')?.targets ?? [];
 }
 
-/** The numbers the task has in use: the same that are dumped, since it is frozen. */
-function descriptorsOf(file: OpenFile): Candidate[] {
-  const numbers = namesIn(`/proc/${file.task.pid}/fd`).map(Number);
-  return numbers.sort((a, b) => a - b).map((fd) => ({ fd }));
+/** The task's descriptors for the targets of an instance it has; undefined for those it has none for. */
+function foundIn(file: OpenFile, task: SeenTask): readonly (number | undefined)[] {
+  let found = resolved.get(file);
+  if (!found) {
+    found = resolveTargets(task.pid, file.fd, targetsOf(file), task.fds);
+    resolved.set(file, found);
+  }
+  return found;
+}
+
+/** The first task that has an instance and all of its targets; others may have closed some. */
+function knowing(
+  file: OpenFile,
+  tree: readonly SeenTask[],
+): { readonly task: TaskRef; readonly found: readonly (number | undefined)[] } | undefined {
+  const first = resolved.get(file);
+  if (first && !first.includes(undefined)) return { task: file.task, found: first };
+  for (const task of tree) {
+    const own = task.fds.find((other) => isSame(other, file));
+    const found = own && foundIn(own, task);
+    if (found && !found.includes(undefined)) return { task: task.ref, found };
+  }
+  return undefined;
+}
+
+function isSame(a: OpenFile, b: OpenFile): boolean {
+  return a.link === b.link && trySyscall('kcmp', process.pid, process.pid, KCMP.FILE, a.local, b.local) === 0;
 }
 
 function closedTarget(file: OpenFile, target: EpollTarget): StasisError {

@@ -2,13 +2,15 @@
 import { StasisError } from '../../base/errors.ts';
 import { FdTypes } from '../../images/schema/files.ts';
 import { O, PIDFD } from '../../kernel/constants/files.ts';
+import { readProcIfAny } from '../../kernel/proc/read.ts';
+import { parseStat } from '../../kernel/proc/stat.ts';
 import { syscall } from '../../kernel/syscall.ts';
-import type { FileKind, OpenFile } from '../contract.ts';
+import type { FileKind, OpenFile, SeenTask } from '../contract.ts';
 import { describeFile, detailOf, partOf } from '../detail.ts';
 import { captureOwner, imageFlags, settle } from '../fown.ts';
 import { takeDead } from './dead.ts';
 
-/** Of the task itself, or of a process that is gone; those of others need the others in the images. */
+/** Of a process of the tree, or of one that is gone; of those outside there will be none, or another. */
 export const pidfdKind: FileKind = {
   name: 'pidfd',
   type: FdTypes.PIDFD,
@@ -18,7 +20,8 @@ export const pidfdKind: FileKind = {
   obstacle(file, task) {
     if (file.flags & PIDFD.THREAD) return refusal(file, 'a pidfd of a thread');
     const { pid } = detailOf(file, 'pidfd');
-    return pid === task.pid || pid === -1 ? undefined : refusal(file, `a pidfd of process ${pid}`);
+    if (pid === -1 || task.tree.some((other) => other.pid === pid || isZombieOf(pid, other))) return undefined;
+    return refusal(file, `a pidfd of process ${pid}, which is not part of the tree,`);
   },
 
   capture(file, id) {
@@ -43,6 +46,12 @@ export const pidfdKind: FileKind = {
     return fd;
   },
 };
+
+/** Whether a process that is dead, and not seen as a task of the tree, is a child of one. */
+function isZombieOf(pid: number, task: SeenTask): boolean {
+  const bytes = readProcIfAny(pid, 'stat');
+  return bytes !== undefined && parseStat(bytes).ppid === task.pid;
+}
 
 function refusal(file: OpenFile, what: string): StasisError {
   const resource = describeFile(file);

@@ -66,21 +66,21 @@ function hasPartner(file: OpenFile): boolean {
   return (arenaView.getInt16(6, true) & (POLLERR | POLLHUP)) === 0;
 }
 
-/** Ends whose other end somebody has, but not their task, as the last look for obstacles found. */
+/** Ends whose other end somebody has, but nobody in the tree, as the last look for obstacles found. */
 const alone = new WeakSet<OpenFile>();
 
-/** Access modes of each pipe a task has, as bits: 1 reads, 2 writes. */
-const modesOf = new WeakMap<SeenTask, Map<number, number>>();
+/** Access modes of each pipe the tasks of a tree have, as bits: 1 reads, 2 writes. */
+const modesOf = new WeakMap<SeenTask['tree'], Map<number, number>>();
 
 function partnerIn(task: SeenTask, file: OpenFile): boolean {
-  let modes = modesOf.get(task);
+  let modes = modesOf.get(task.tree);
   if (!modes) {
     modes = new Map();
-    for (const { link, stat, flags } of task.fds) {
+    for (const { link, stat, flags } of task.tree.flatMap(({ fds }) => fds)) {
       if (!link.startsWith('pipe:[')) continue;
       modes.set(stat.ino, (modes.get(stat.ino) ?? 0) | (reads(flags) ? 1 : 0) | (writes(flags) ? 2 : 0));
     }
-    modesOf.set(task, modes);
+    modesOf.set(task.tree, modes);
   }
   return ((modes.get(file.stat.ino) ?? 0) & (writes(file.flags) ? 1 : 2)) !== 0;
 }

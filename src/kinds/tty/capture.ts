@@ -3,8 +3,6 @@ import { StasisError } from '../../base/errors.ts';
 import { Images } from '../../images/kinds.ts';
 import { userDev } from '../../kernel/devnum.ts';
 import { Termios, Winsize } from '../../kernel/layouts/tty.ts';
-import { readProc } from '../../kernel/proc/read.ts';
-import { parseStat } from '../../kernel/proc/stat.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { ERRNO } from '../../kernel/syscall.ts';
 import type { CarryOptions, DumpContext, FileDraft, OpenFile, SeenTask } from '../contract.ts';
@@ -41,17 +39,17 @@ export function isHung(file: OpenFile): boolean {
 }
 
 /**
- * Whom a terminal controls. A slave tells this only to processes it controls itself, so it is asked of the task's
+ * Whom a terminal controls. A slave tells this only to processes it controls itself, so it is asked of the tasks'
  * `stat`: TIOCGDEV says which terminal the file really is.
  */
-export function controlOf(file: OpenFile, role: Role): Control {
+export function controlOf(file: OpenFile, role: Role, tree: SeenTask['tree']): Control {
   if (role === 'master') {
     const sid = Math.max(tryGetInt(file.local, 'TIOCGSID'), 0);
     return { sid, pgrp: sid === 0 ? 0 : Math.max(tryGetInt(file.local, 'TIOCGPGRP'), 0) };
   }
-  const { ttyNr, session, tpgid } = parseStat(readProc(file.task.pid, 'stat'));
-  const controls = ttyNr !== 0 && tryGetInt(file.local, 'TIOCGDEV') === ttyNr;
-  return controls ? { sid: session, pgrp: Math.max(tpgid, 0) } : { sid: 0, pgrp: 0 };
+  const device = tryGetInt(file.local, 'TIOCGDEV');
+  const member = device > 0 ? tree.find(({ stat }) => stat.ttyNr === device) : undefined;
+  return member ? { sid: member.stat.session, pgrp: Math.max(member.stat.tpgid, 0) } : { sid: 0, pgrp: 0 };
 }
 
 /** Describes a terminal and, once for each, its settings. */
@@ -97,7 +95,7 @@ function captureInfo(file: OpenFile, role: Role, index: number, id: number, cont
   }
   context.append(Images.ttyInfo, {
     ...basics,
-    ...controlOf(file, role),
+    ...controlOf(file, role, context.tree),
     locked: role === 'master' && flag('TIOCGPTLCK'),
     exclusive: flag('TIOCGEXCL'),
     packet_mode: role === 'master' && flag('TIOCGPKT'),
@@ -137,12 +135,16 @@ export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | 
       'give --shell-job, at the dump and at the restore, to let it move to the terminal of whoever restores it',
     );
   }
-  const { sid } = controlOf(file, role);
-  if (sid === 0 || sid === task.pid) return undefined;
+  const { sid } = controlOf(file, role, task.tree);
+  if (sid === 0 || task.tree.some(({ pid }) => pid === sid)) return undefined;
   return refuse(
     `the terminal controls session ${sid}, which is not part of the dump`,
     'give --shell-job if the process is to leave that session',
   );
+}
+
+function everyFile(tree: SeenTask['tree']): OpenFile[] {
+  return tree.flatMap(({ fds }) => fds);
 }
 
 function hasMaster(file: OpenFile, task: SeenTask): boolean {
@@ -150,7 +152,7 @@ function hasMaster(file: OpenFile, task: SeenTask): boolean {
 }
 
 function masters(task: SeenTask): Set<number> {
-  const found = task.fds.filter((other) => roleOf(userDev(other.stat.rdev)) === 'master');
+  const found = everyFile(task.tree).filter((other) => roleOf(userDev(other.stat.rdev)) === 'master');
   return new Set(found.map((other) => ptyIndex(other, 'master')));
 }
 
@@ -163,7 +165,7 @@ function shellJobObstacle(
 ): StasisError | undefined {
   if (role !== 'slave' || isHung(file)) return undefined;
   const own = masters(task);
-  const outside = task.fds.filter(
+  const outside = everyFile(task.tree).filter(
     (other) => roleOfFile(other, task.options) === 'slave' && !own.has(ptyIndex(other, 'slave')) && !isHung(other),
   );
   const first = outside[0];
