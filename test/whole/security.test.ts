@@ -1,4 +1,4 @@
-/** What restricts a process: seccomp, strict or by filters, of all its threads and its children. */
+/** Who a process is and what restricts it: users and capabilities, seccomp; of all its threads and its children. */
 import { victimSuite } from './kit/suite.ts';
 
 const modes = ['user', 'forbidding', 'differ', 'some', 'synced', 'children'];
@@ -6,3 +6,5 @@ victimSuite(
   'seccomp',
   modes.map((how) => ({ victim: 'seccomp', args: [how] })),
 );
+
+victimSuite('users of a tree', [{ victim: 'users' }]);
