@@ -7,8 +7,8 @@ import type { ImageSetWriter } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import { addressOf } from '../kernel/ffi.ts';
-import { describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
-import type { PageRange, PageStore } from '../kinds/contract.ts';
+import { arenaAddress, arenaPath, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
+import type { PageRange, PageStore, SamePages } from '../kinds/contract.ts';
 import { Helper, type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../tracee/hands.ts';
 import { forceRead, openMemory } from '../tracee/memory.ts';
 
@@ -29,30 +29,37 @@ export class Pages implements PageStore {
   readonly #images: ImageSetWriter;
   readonly #buffer = new Uint8Array(CHUNK);
   readonly #iovecs = new BigUint64Array(2 * (MAX_PIECES + 1));
+  readonly #stored = new Map<number, StoredTask>();
   #nextId = 1;
 
   constructor(images: ImageSetWriter) {
     this.#images = images;
   }
 
-  storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[]): void {
+  storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void {
     const began = performance.now();
     const pagesId = this.#nextId++;
-    const all = [...ranges, ...hidden].sort((a, b) => a.start - b.start);
-    const secret = new Set(hidden);
-    const lots = lotsOf(all, secret);
-    const bytes = all.reduce((sum, range) => sum + range.length, 0);
+    const path = `${this.#images.dir}/pages-${pagesId}.img`;
+    const source = same && this.#stored.get(same.of);
+    const ways = new Map<PageRange, Way>(hidden.map((range) => [range, 'hidden']));
+    for (const range of same?.ranges ?? []) ways.set(range, source ? 'copied' : 'hidden');
+    const all = [...ranges, ...ways.keys()].sort((a, b) => a.start - b.start);
+    const lots = lotsOf(all, ways);
     using out = new Fd(this.#images.create(`pages-${pagesId}.img`));
     using mem = openMemory(pid);
+    using original = source?.open();
     const store = (lot: Lot): void => {
-      if (lot.hidden) this.#force(mem, lot);
-      else this.#gather(pid, lot);
-      writeAll(out.number, this.#buffer, lot, `${this.#images.dir}/pages-${pagesId}.img`);
+      if (lot.way === 'copied' && source && original && source.copy(original, out, lot)) return;
+      if (lot.way === 'plain') this.#gather(pid, lot);
+      else this.#force(mem, lot);
+      writeAll(out.number, this.#buffer, lot, path);
     };
+    const bytes = all.reduce((sum, range) => sum + range.length, 0);
     if (bytes < WORTH_TWO_HANDS) lots.forEach(store);
     else storeWithHelper(pid, lots, out.number, store);
     this.counts.written += bytes / PAGE;
     this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });
+    this.#stored.set(pid, new StoredTask(path, all));
     this.counts.microseconds += (performance.now() - began) * 1000;
   }
 
@@ -60,7 +67,7 @@ export class Pages implements PageStore {
     const pagesId = this.#nextId++;
     const name = `pages-${pagesId}.img`;
     using out = new Fd(this.#images.create(name));
-    for (const lot of lotsOf(ranges, new Set())) {
+    for (const lot of lotsOf(ranges, new Map())) {
       let filled = 0;
       for (const { start, length } of lot.pieces) {
         const got = trySyscall('pread64', local, addressOf(this.#buffer) + filled, length, start);
@@ -99,14 +106,79 @@ interface Lot {
   readonly length: number;
   /** Where they belong in the pages file. */
   readonly offset: number;
-  /** Not to be read by process_vm_readv(). */
-  readonly hidden: boolean;
+  readonly way: Way;
+}
+
+/** How pages come into the image: by process_vm_readv(), by way of /proc/PID/mem, or from the pages file of another task. */
+type Way = 'plain' | 'hidden' | 'copied';
+
+/** A task whose pages are stored. */
+class StoredTask {
+  readonly #path: string;
+  readonly #starts: Float64Array;
+  /** Where each range stands in the file, and at the end its size. */
+  readonly #offsets: Float64Array;
+
+  constructor(path: string, ranges: readonly PageRange[]) {
+    this.#path = path;
+    this.#starts = Float64Array.from(ranges, ({ start }) => start);
+    this.#offsets = new Float64Array(ranges.length + 1);
+    ranges.forEach(({ length }, i) => {
+      this.#offsets[i + 1] = (this.#offsets[i] as number) + length;
+    });
+  }
+
+  /** Its pages file, for reading; undefined if that cannot be: another way will do. */
+  open(): Fd | undefined {
+    const opened = trySyscall('openat', -100, arenaPath(this.#path), 0x80000); // O_RDONLY|O_CLOEXEC
+    return opened < 0 ? undefined : new Fd(opened);
+  }
+
+  /**
+   * Copies a lot from its pages file, in the kernel; file systems that can will have the blocks in common. False if that
+   * is not all possible; nothing is lost then.
+   */
+  copy(from: Fd, to: Fd, { pieces, offset }: Lot): boolean {
+    let at = offset;
+    for (const { start, length } of pieces) {
+      for (let done = 0; done < length; ) {
+        const there = this.#find(start + done);
+        if (!there) return false;
+        const got = copyRange(from, there.offset, to, at + done, Math.min(there.length, length - done));
+        if (got <= 0) return false;
+        done += got;
+      }
+      at += length;
+    }
+    return true;
+  }
+
+  /** Where a page stands in the file, and how many bytes follow it both there and in memory. */
+  #find(address: number): { offset: number; length: number } | undefined {
+    let low = 0;
+    for (let high = this.#starts.length; low < high; ) {
+      const middle = (low + high) >> 1;
+      if ((this.#starts[middle] as number) <= address) low = middle + 1;
+      else high = middle;
+    }
+    const [start, offset, next] = [this.#starts[low - 1], this.#offsets[low - 1], this.#offsets[low]];
+    if (start === undefined || offset === undefined || next === undefined) return undefined;
+    const length = next - offset - (address - start);
+    return length > 0 ? { offset: offset + address - start, length } : undefined;
+  }
+}
+
+/** copy_file_range(2); bytes or -errno. */
+function copyRange(from: Fd, offset: number, to: Fd, at: number, length: number): number {
+  arenaView.setBigInt64(0, BigInt(offset), true);
+  arenaView.setBigInt64(8, BigInt(at), true);
+  return trySyscall('copy_file_range', from.number, arenaAddress, to.number, arenaAddress + 8, length, 0);
 }
 
 /** A helper process copies at our side; what it cannot do is done again here, where errors are told. */
 function storeWithHelper(pid: number, lots: readonly Lot[], out: number, store: (lot: Lot) => void): void {
   using helper = Helper.hire(CHUNK, [out]);
-  for (const lot of lots) if (lot.hidden || !helper) store(lot);
+  for (const lot of lots) if (lot.way !== 'plain' || !helper) store(lot);
   if (!helper) return;
   const { buffer, descriptors } = helper;
   const copy: RemoteWork<Lot> = (program, lot) => {
@@ -121,7 +193,7 @@ function storeWithHelper(pid: number, lots: readonly Lot[], out: number, store: 
       if (results.result(read) !== length || results.result(written) !== length) store(lot);
     };
   };
-  const plain = lots.filter((lot) => !lot.hidden);
+  const plain = lots.filter((lot) => lot.way === 'plain');
   shareOut(plain, helper.remote, copy, store);
 }
 
@@ -137,22 +209,26 @@ function presentRun(range: PageRange): PageRun {
   return { start: range.start, pages: range.length / PAGE, flags: PageFlags.PRESENT };
 }
 
-/** Cuts ranges into lots that fit the buffer and one system call; hidden and plain ones are not mixed. */
-function lotsOf(ranges: readonly PageRange[], secret: ReadonlySet<PageRange>): Lot[] {
+/**
+ * Cuts ranges into lots that fit the buffer and one system call; those that come different ways are not mixed. What has
+ * no way of its own is plain.
+ */
+function lotsOf(ranges: readonly PageRange[], ways: ReadonlyMap<PageRange, Way>): Lot[] {
   const lots: Lot[] = [];
   let pieces: PageRange[] = [];
   let length = 0;
   let offset = 0;
-  let hidden = false;
+  let way: Way = 'plain';
   const close = (): void => {
-    lots.push({ pieces, length, offset, hidden });
+    lots.push({ pieces, length, offset, way });
     offset += length;
     pieces = [];
     length = 0;
   };
   for (const range of ranges) {
-    if (pieces.length > 0 && secret.has(range) !== hidden) close();
-    hidden = secret.has(range);
+    const next = ways.get(range) ?? 'plain';
+    if (pieces.length > 0 && next !== way) close();
+    way = next;
     for (let done = 0; done < range.length; ) {
       const piece = Math.min(CHUNK - length, range.length - done);
       pieces.push({ start: range.start + done, length: piece });

@@ -187,8 +187,8 @@ function drain(task: DumpTask): void {
     if (pages !== undefined) extra.pages = pages;
   } else {
     const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
-    task.context.pages.storeTask(task.pid, plain, hidden);
     const likeness = relatives.likenessOf(task.pid, task.stat.ppid, hidden);
+    task.context.pages.storeTask(task.pid, plain, without(hidden, likeness?.ranges ?? []), likeness);
     if (likeness) extra.common = encodeLikeness(likeness);
   }
   if (Object.keys(extra).length > 0) task.extra.memory = extra;

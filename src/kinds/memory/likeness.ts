@@ -2,17 +2,13 @@
  * Which pages relatives have in common, as a dump tells in `stasis-task-PID.json`: those that were the same page frame as
  * their parent's. A restore then need not compare contents to find out. Pure.
  */
-import type { Json, PageRange } from '../contract.ts';
+import type { Json, PageRange, SamePages } from '../contract.ts';
 import { addRange, common, endOf } from './ranges.ts';
 
 const PAGE = 4096;
 
 /** The pages a task had in common with another. */
-export interface Likeness {
-  /** The PID of the other. */
-  readonly of: number;
-  readonly ranges: readonly PageRange[];
-}
+export type Likeness = SamePages;
 
 /** For the file: how many pages are not alike, how many are, and so on from address 0. */
 export function encodeLikeness({ of, ranges }: Likeness): Json {
