@@ -11,7 +11,7 @@ import { stasis } from './kit/stasis.ts';
 import { victimSuite } from './kit/suite.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
-victimSuite('System V shared memory', [{ victim: 'sysv' }]);
+victimSuite('System V shared memory', [{ victim: 'sysv' }, { victim: 'sysvfamily' }]);
 
 /** The segments of a victim that have a key: it is made of its process ID. */
 function segmentsOf(victim: Victim): SysvSegment[] {
