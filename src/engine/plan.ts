@@ -109,6 +109,7 @@ function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPla
   if (new Set(others).size !== others.length) {
     throw new ImageError({ file: 'pstree.img', field: 'threads', reason: `a thread of task ${pid} is there twice` });
   }
+  const extra = readExtra(images, pid);
   return {
     tid: pid,
     tree,
@@ -117,8 +118,12 @@ function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPla
     mm: images.readOne(Images.mm, pid),
     fs: images.readOne(Images.fs, pid),
     fds: images.read(Images.fdinfo, ids.files_id),
-    extra: readExtra(images, pid),
-    others: others.map((tid) => ({ tid, core: readThreadCore(images, tid), extra: readExtra(images, tid) })),
+    extra,
+    others: others.map((tid) => ({
+      tid,
+      core: readThreadCore(images, tid),
+      extra: objectOf(extra[String(tid)]) ?? {},
+    })),
   };
 }
 
@@ -269,10 +274,15 @@ function readExtra(images: ImageSet, pid: number): { readonly [key: string]: Jso
   const bytes = images.own(file);
   if (!bytes) return {};
   try {
-    const value: unknown = JSON.parse(decodeText(bytes));
-    if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as { [key: string]: Json };
+    const value = objectOf(JSON.parse(decodeText(bytes)));
+    if (value) return value;
   } catch {
     // Said below, for both ways of being wrong.
   }
   throw new ImageError({ file, reason: 'is no JSON object' });
+}
+
+function objectOf(value: unknown): { readonly [key: string]: Json } | undefined {
+  const isObject = value !== null && typeof value === 'object' && !Array.isArray(value);
+  return isObject ? (value as { [key: string]: Json }) : undefined;
 }

@@ -207,19 +207,22 @@ function writeTask(task: DumpTask, ids: ObjectIds, images: ImageSetWriter, files
   images.write(Images.mm, pid, [task.mm as InputOf<ReturnType<typeof Images.mm.message>>]);
   for (const thread of task.threads) {
     images.write(Images.core, thread.tid, [thread.core as InputOf<ReturnType<typeof Images.core.message>>]);
-    writeExtra(images, thread);
   }
+  writeExtra(images, task);
 }
 
 /** State CRIU's schema has no place for. CRIU's tools read only what ends in .img. */
-export function extraName(tid: number): string {
-  return `stasis-task-${tid}.json`;
+export function extraName(pid: number): string {
+  return `stasis-task-${pid}.json`;
 }
 
-function writeExtra(images: ImageSetWriter, { tid, extra, process }: DumpThread): void {
-  // There may be thousands of threads about which nothing more is to be said.
-  if (tid !== process.pid && Object.keys(extra).length === 0) return;
-  images.put(extraName(tid), new Uint8Array(Buffer.from(`${JSON.stringify(extra as Record<string, Json>)}\n`)));
+/** One file a process: there may be thousands of threads. Their part is under their ids, that of kinds under names. */
+function writeExtra(images: ImageSetWriter, { pid, extra, threads }: DumpTask): void {
+  const whole: Record<string, Json> = { ...extra };
+  for (const thread of threads.slice(1)) {
+    if (Object.keys(thread.extra).length > 0) whole[String(thread.tid)] = thread.extra;
+  }
+  images.put(extraName(pid), new Uint8Array(Buffer.from(`${JSON.stringify(whole)}\n`)));
 }
 
 function writeZombie(pid: number, images: ImageSetWriter): void {

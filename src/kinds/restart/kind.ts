@@ -76,7 +76,7 @@ function savedCall(thread: RestoreThread): { call: TimedCall; remaining: bigint 
   }
   throw new StasisError({
     kind: 'image',
-    resource: `stasis-task-${thread.tid}.json`,
+    resource: `stasis-task-${thread.process.pid}.json`,
     reason: 'restart: not as written',
   });
 }
