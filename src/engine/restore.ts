@@ -9,7 +9,7 @@ import { PR } from '../kernel/constants/prctl.ts';
 import { disk } from '../kernel/disk.ts';
 import { arenaAddress, arenaView, ERRNO, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/contract.ts';
-import { fileKinds } from '../kinds/registry.ts';
+import { fileKinds, taskKinds } from '../kinds/registry.ts';
 import { placeDescriptors } from './descriptors.ts';
 import { go } from './go.ts';
 import { addThreads, Grove, rebuildThread, runPhase } from './grow.ts';
@@ -55,6 +55,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   using undo = new UndoStack();
   using ending = new UndoStack();
   const context = new Context(options.carry, images, plan, undo, ending);
+  for (const kind of taskKinds) kind.prepare?.(context, pid);
   const grove = new Grove(plan, context, undo);
   grove.grow(options.sibling);
   const forked = performance.now();

@@ -315,6 +315,11 @@ export interface TaskKind {
   capture?(task: DumpTask, program: Program): (() => void) | undefined;
   /** Reads in bulk what needs no help of the task, when nothing of Stasis is left in it: its pages. */
   drain?(task: DumpTask): void;
+  /**
+   * Before there is any process: looks for what is in the way on this machine, and makes what the tasks will find. `root`
+   * is the PID of the first.
+   */
+  prepare?(context: RestoreContext, root: number): void;
   /** Rebuilds the state, phase by phase. */
   readonly rebuild?: { readonly [P in Phase]?: (task: RestoreTask) => void };
   /** What every thread has of its own; called for the main thread too, right after the same door of the process. */

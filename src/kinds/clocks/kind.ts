@@ -6,7 +6,6 @@
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logWarn } from '../../base/log.ts';
 import { cstring, encodeText } from '../../base/text.ts';
-import type { ImageSet } from '../../images/image-set.ts';
 import { imageName } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
 import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../../images/namespace-ids.ts';
@@ -16,7 +15,7 @@ import { addressOf } from '../../kernel/ffi.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
 import { arenaPath, describeErrno, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { type Clocks, clocksOf, eachClock, machineClocks } from '../../kernel/time-namespace.ts';
-import type { DumpTask, RestoreTask, SeenTask, TaskKind } from '../contract.ts';
+import type { DumpTask, RestoreContext, RestoreTask, SeenTask, TaskKind } from '../contract.ts';
 import { entryOf, offsetLines, readingsOf } from './reading.ts';
 
 function obstacles(task: SeenTask): StasisError[] {
@@ -37,10 +36,14 @@ function drain(task: DumpTask): void {
   });
 }
 
-/** The clocks at the dump; undefined if the images do not tell, as those of a CRIU or a kernel without time namespaces. */
-function savedClocks(images: ImageSet, pid: number): Clocks | undefined {
+function savedClocks(context: RestoreContext, root: number): Clocks | undefined {
+  return context.shared('saved clocks', () => readClocks(context, root));
+}
+
+/** What the clocks were at the dump; undefined if the images do not tell, as those of an old CRIU. */
+function readClocks({ images }: RestoreContext, root: number): Clocks | undefined {
   const ours = images.inventory().root_ids?.time_ns_id ?? NAMESPACE_IDS.time_ns_id;
-  const theirs = images.readOne(Images.ids, pid).time_ns_id ?? ours;
+  const theirs = images.readOne(Images.ids, root).time_ns_id ?? ours;
   const id = theirs === ours ? 0 : theirs;
   const [entry] = images.read(Images.timens, id);
   return entry && readingsOf(entry, imageName(Images.timens, id));
@@ -52,7 +55,7 @@ function savedClocks(images: ImageSet, pid: number): Clocks | undefined {
  */
 function enter(task: RestoreTask): void {
   if (task.tree.ppid !== 0) return;
-  const saved = savedClocks(task.context.images, task.pid);
+  const saved = savedClocks(task.context, task.pid);
   const hindrance = saved ? makeNamespace(task, saved) : 'the images do not tell what they were';
   if (hindrance !== undefined) logWarn('clocks.ts', `the clocks leap to those of this machine: ${hindrance}`);
 }
@@ -98,4 +101,4 @@ function join(task: RestoreTask, which: 'time' | 'time_for_children'): void {
 }
 
 /** The two clocks. */
-export const clocks: TaskKind = { name: 'clocks', obstacles, drain, rebuild: { birth: enter } };
+export const clocks: TaskKind = { name: 'clocks', obstacles, drain, prepare: savedClocks, rebuild: { birth: enter } };

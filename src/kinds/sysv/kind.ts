@@ -18,7 +18,7 @@ import { parseSysvShm, type SysvSegment } from '../../kernel/proc/sysvipc.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, Fd, SyscallError, trySyscall } from '../../kernel/syscall.ts';
-import type { DumpTask, RestoreTask, SeenTask, TaskKind } from '../contract.ts';
+import type { DumpTask, SeenTask, TaskKind } from '../contract.ts';
 import { captureSegment } from '../shmem.ts';
 import { pagesOf } from './pages.ts';
 import { markDestroyed, provideSegments } from './segment.ts';
@@ -87,14 +87,11 @@ function warnOfDebts(task: DumpTask): void {
   logWarn('sysv.ts', `task ${task.pid}: ${what}, and not known to it when it is restored`);
 }
 
-function provide({ tree, context }: RestoreTask): void {
-  if (tree.ppid === 0) provideSegments(context);
-}
-
 /** Segments of System V shared memory. */
 export const sysv: TaskKind = {
   name: 'sysv',
   obstacles,
   drain,
-  rebuild: { birth: provide, mapped: ({ context }) => markDestroyed(context) },
+  prepare: provideSegments,
+  rebuild: { mapped: ({ context }) => markDestroyed(context) },
 };
