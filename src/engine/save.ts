@@ -19,6 +19,7 @@ import type {
   TaskCoreDraft,
 } from '../kinds/contract.ts';
 import { taskKinds } from '../kinds/registry.ts';
+import { barredThreads } from '../tracee/barred.ts';
 import { Foothold } from '../tracee/foothold.ts';
 import type { Program } from '../tracee/program.ts';
 import { getSignalMask } from '../tracee/ptrace.ts';
@@ -51,7 +52,14 @@ export function saveTree(
     return { seen, ids, task: makeTask(seen, frozen.get(seen.pid), known, context) };
   });
   logDebug('observed');
-  for (const { task, seen } of saved) askTask(task, seen);
+  for (const { task, seen, ids } of saved) {
+    const akin = saved.filter((other) => other.ids.vm === ids.vm);
+    askTask(
+      task,
+      seen,
+      akin.flatMap((other) => other.task.threads),
+    );
+  }
   logDebug('asked; nothing of Stasis is left in the tasks');
   for (const { task } of saved) drain(task);
   logDebug(`memory is stored: ${pages.counts.written} pages`);
@@ -63,10 +71,15 @@ export function saveTree(
   return pages;
 }
 
-/** Has the process and its threads tell what only they know; afterwards nothing of us is left in them. */
-function askTask(task: MutableDumpTask, seen: Observation): void {
+/**
+ * Has the process and its threads tell what only they know; afterwards nothing of us is left in them. `akin`: all threads
+ * that have its memory.
+ */
+function askTask(task: MutableDumpTask, seen: Observation, akin: readonly DumpThread[]): void {
   for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
-  using foothold = Foothold.gain(task.tracee, task.pid, seen.vmas);
+  const others = akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
+  const barred = barredThreads(task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
+  using foothold = Foothold.gain(task.tracee, task.pid, seen.vmas, { others, barred });
   task.bell = { signal: foothold.bellSignal, actionAt: foothold.bellActionAt };
   logDebug(`foothold in task ${task.pid} gained`);
   const { remote } = foothold;

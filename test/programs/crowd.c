@@ -214,7 +214,11 @@ static void poke_sigwait(Mate *m) {
 static void turn_pending(Mate *m) {
   sigset_t pending, one;
   siginfo_t info = {.si_signo = SIGRTMIN + 2, .si_code = SI_QUEUE, .si_value.sival_int = ++m->sent};
-  must(syscall(SYS_rt_tgsigqueueinfo, getpid(), m->tid, SIGRTMIN + 2, &info) == 0);
+  /* The limit on queued signals is one for all processes of the user. */
+  while (syscall(SYS_rt_tgsigqueueinfo, getpid(), m->tid, SIGRTMIN + 2, &info) == -1) {
+    must(errno == EAGAIN);
+    victim_nap(1);
+  }
   if (m->sent == 1) must(syscall(SYS_tgkill, getpid(), m->tid, SIGSTKFLT) == 0);
   hold_registers(1000);
   must(sigpending(&pending) == 0 && sigismember(&pending, SIGRTMIN + 2) && sigismember(&pending, SIGSTKFLT));

@@ -63,14 +63,17 @@ async function visitsKilled(
     said += text;
   });
   const ended = new Promise((done) => child.on('exit', done));
-  await until(
-    () => (said.includes(sign) ? true : undefined),
-    30_000,
-    () => `no visit: ${said}`,
-  );
-  first();
-  await sleep(ms);
-  child.kill('SIGKILL');
+  try {
+    await until(
+      () => (said.includes(sign) ? true : undefined),
+      30_000,
+      () => `no visit: ${said}`,
+    );
+    first();
+    await sleep(ms);
+  } finally {
+    child.kill('SIGKILL');
+  }
   await ended;
   return said.split('\n').length - 2;
 }
