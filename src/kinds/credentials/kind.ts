@@ -1,7 +1,8 @@
-/** Credentials: users and groups, capabilities, securebits, no_new_privs; and what their change resets. */
+/** Credentials: users and groups, capabilities, securebits, no_new_privs, security labels; and what their change resets. */
 import { PR } from '../../kernel/constants/prctl.ts';
 import type { Program } from '../../tracee/program.ts';
-import type { DumpTask, DumpThread, TaskKind } from '../contract.ts';
+import type { DumpTask, DumpThread, RestoreThread, TaskKind } from '../contract.ts';
+import { labelFields, rebuildLabel } from './label.ts';
 import { rebuildCredentials } from './rebuild.ts';
 import { rebuildDeathSignal, rebuildDumpable } from './reset.ts';
 import { capWords } from './sets.ts';
@@ -13,7 +14,8 @@ function captureDumpable(task: DumpTask, program: Program): () => void {
   };
 }
 
-function capture({ status, core }: DumpThread, program: Program): () => void {
+function capture(thread: DumpThread, program: Program): () => void {
+  const { status, core } = thread;
   const securebits = program.call('prctl', PR.GET_SECUREBITS, 0, 0, 0, 0);
   const deathSignal = program.space(8);
   program.call('prctl', PR.GET_PDEATHSIG, deathSignal, 0, 0, 0);
@@ -33,6 +35,7 @@ function capture({ status, core }: DumpThread, program: Program): () => void {
     cap_amb: capWords(status.capAmb ?? 0n),
     secbits: 0,
     groups: [...status.groups],
+    ...labelFields(thread),
     ...(status.noNewPrivs ? { no_new_privs: 1 } : {}),
   };
   return () => {
@@ -42,10 +45,17 @@ function capture({ status, core }: DumpThread, program: Program): () => void {
   };
 }
 
+/** What the change of credentials resets, and what may keep the thread from anything more. */
+function rebuildLast(thread: RestoreThread): void {
+  rebuildDeathSignal(thread);
+  const creds = thread.core.thread_core?.creds;
+  if (creds) rebuildLabel(thread, creds);
+}
+
 /** Credentials. In phase `creds` the last kind of all: afterwards the task may do little. */
 export const credentials: TaskKind = {
   name: 'credentials',
   capture: captureDumpable,
   rebuild: { last: rebuildDumpable },
-  thread: { capture, rebuild: { creds: rebuildCredentials, last: rebuildDeathSignal } },
+  thread: { capture, rebuild: { creds: rebuildCredentials, last: rebuildLast } },
 };
