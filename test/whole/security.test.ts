@@ -1,6 +1,6 @@
 /** Who a process is and what restricts it: users and capabilities, seccomp; of all its threads and its children. */
 import { describe, expect, test } from 'bun:test';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { helperBinary } from './kit/compile.ts';
 import { stasis } from './kit/stasis.ts';
@@ -37,3 +37,12 @@ describe('a sandbox, whose rules nobody is told, is found', () => {
     20_000,
   );
 });
+
+test('keyrings are told of', async () => {
+  using victim = await Victim.run([helperBinary('keys')]);
+  if (victim.skipped) return;
+  await victim.dump(['--leave-running']);
+  const log = readFileSync(join(victim.images, 'dump.log'), 'utf8');
+  for (const whose of ['process', 'thread']) expect(log).toMatch(`the keys in the keyring of its ${whose}`);
+  expect(victim.alive()).toBe(true);
+}, 20_000);

@@ -210,6 +210,10 @@ export const SECCOMP_FILTER_FLAG = {
   WAIT_KILLABLE_RECV: 1 << 5,
 } as const;
 
+/** Operations of keyctl(2), and keyrings by what they are the calling thread's. */
+export const KEYCTL = { GET_KEYRING_ID: 0 } as const;
+export const KEY_SPEC = { THREAD: -1, PROCESS: -2, SESSION: -3, USER: -4, USER_SESSION: -5 } as const;
+
 /** `PF_*` bits in the flags field of `/proc/PID/stat`. */
 export const PF = {
   EXITING: 0x00000004,

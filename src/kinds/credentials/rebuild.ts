@@ -18,8 +18,11 @@ const ALL_CAPS = (1n << 64n) - 1n;
 export function rebuildCredentials(thread: RestoreThread): void {
   const creds = thread.core.thread_core?.creds;
   if (!creds) return;
-  const seed = seedCaps(thread);
+  const seed = seedState(thread);
   requireCaps(thread, creds, seed);
+  if (seed.noNewPrivs && !creds.no_new_privs) {
+    logWarn('credentials', `task ${thread.tid}: it can gain no privileges any more, as Stasis cannot (no_new_privs)`);
+  }
   becomeUser(thread, creds);
   // What may be inherited must be in the bounding set, or have been, when it is raised.
   const inheritable = capMask(creds.cap_inh);
@@ -48,14 +51,23 @@ function becomeUser(thread: RestoreThread, creds: CredsEntry): void {
   program.attempt('setfsuid', creds.fsuid);
 }
 
-/** The sets of the seed, which nothing has changed so far. */
-function seedCaps(thread: RestoreThread): { permitted: bigint; bounding: bigint } {
-  const { capPrm, capBnd } = parseStatus(readProc(thread.tid, 'status'));
-  return { permitted: capPrm, bounding: capBnd };
+/** What a task is grown from has of ours. */
+interface SeedState {
+  readonly permitted: bigint;
+  readonly bounding: bigint;
+  readonly noNewPrivs: boolean | undefined;
+}
+
+/** Nothing has been changed so far; the threads of a process all have the same. */
+function seedState({ tid, process, context }: RestoreThread): SeedState {
+  return context.shared(`credentials of seed ${process.pid}`, () => {
+    const { capPrm, capBnd, noNewPrivs } = parseStatus(readProc(tid, 'status'));
+    return { permitted: capPrm, bounding: capBnd, noNewPrivs };
+  });
 }
 
 /** What the task had and we cannot give it. @throws StasisError kind 'permission' */
-function requireCaps(thread: RestoreThread, creds: CredsEntry, seed: { permitted: bigint; bounding: bigint }): void {
+function requireCaps(thread: RestoreThread, creds: CredsEntry, seed: SeedState): void {
   const missing = (capMask(creds.cap_prm) | capMask(creds.cap_inh)) & ~(seed.permitted | seed.bounding);
   if (missing !== 0n) {
     throw new StasisError({
