@@ -14,6 +14,7 @@ import { fs } from './fs/kind.ts';
 import { identity } from './identity/kind.ts';
 import { inotifyKind } from './inotify/kind.ts';
 import { itimers } from './itimers/kind.ts';
+import { keyrings } from './keyrings/kind.ts';
 import { landlock } from './landlock/kind.ts';
 import { limits } from './limits/kind.ts';
 import { memfd, memfdSeals } from './memfd/kind.ts';
@@ -62,6 +63,7 @@ export const taskKinds: readonly TaskKind[] = [
   seccomp,
   credentials,
   landlock,
+  keyrings,
   // The end of a remote program is a trap, so nothing may run after this.
   signalTrap,
   deadline,
