@@ -88,6 +88,12 @@ export class Foothold implements Disposable {
    */
   static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[], company: Company = {}): Foothold {
     requireFit(tracee);
+    for (const { pid } of company.barred ?? []) {
+      logWarn(
+        'foothold.ts',
+        `thread ${pid}: seccomp kills it if Stasis is killed while it has the thread run something`,
+      );
+    }
     const mem = openMemory(tracee.pid);
     try {
       const foothold = new Foothold(tgid, tracee, mem, maps, company);
