@@ -31,6 +31,7 @@ export class SharedImages {
 export function makeContext(
   options: CarryOptions,
   tree: DumpContext['tree'],
+  stopped: DumpContext['stopped'],
   images: ImageSetWriter,
   files: OpenFileTable,
   pages: Pages,
@@ -41,6 +42,7 @@ export function makeContext(
   return {
     options,
     tree,
+    stopped,
     images,
     files,
     pages,

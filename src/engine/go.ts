@@ -1,6 +1,5 @@
 /** The last steps of a restore: nothing of ours is left in the tasks, and they run, all at once. */
 import { StasisError } from '../base/errors.ts';
-import { TaskState } from '../images/schema/task.ts';
 import { NR } from '../kernel/nr.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
@@ -11,6 +10,7 @@ import { tryReadMemory } from '../tracee/memory.ts';
 import { AREA } from '../tracee/program.ts';
 import { nap, PTRACE, pollStop, ptrace, type Stop, setSignalMask } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
+import { stopGroup, stopSignalOf } from './stops.ts';
 
 const SIGSTOP = 19;
 
@@ -20,14 +20,32 @@ interface Departure {
   readonly call: ReturnType<typeof remakeInterruptedCall>;
 }
 
-/** Lets restored tasks run. Past the first of the last calls there is no way back. @throws StasisError */
-export function go(tasks: readonly RestoreTask[], options: { readonly leaveStopped: boolean }): void {
-  const departures = tasks.flatMap(({ threads }) => threads.map((thread) => depart(thread)));
-  // One address space, one work area: whoever shares it has used it for the last time.
-  for (const task of tasks) if (!task.shares.vm) unmapArea(task);
+/** The last steps of a task that is to be stopped. */
+export function stopTask(task: RestoreTask): void {
+  const departures = task.threads.map(depart);
+  unmapArea(task);
   for (const departure of departures) dress(departure);
-  for (const task of tasks) stopAgain(task, options.leaveStopped);
-  setFree(departures.map(({ thread }) => thread.tracee));
+  stopGroup(task, stopSignalOf(task) ?? SIGSTOP);
+  for (const { thread } of departures) mask(thread);
+}
+
+/**
+ * Lets restored tasks run; `stopped` are those that {@link stopTask} has left nothing to do for. Past the first of the
+ * last calls there is no way back.
+ * @throws StasisError
+ */
+export function go(
+  tasks: readonly RestoreTask[],
+  stopped: ReadonlySet<RestoreTask>,
+  options: { readonly leaveStopped: boolean },
+): void {
+  const left = tasks.filter((task) => !stopped.has(task));
+  const departures = left.flatMap(({ threads }) => threads.map(depart));
+  // One address space, one work area: whoever shares it has used it for the last time.
+  for (const task of left) if (!task.shares.vm) unmapArea(task);
+  for (const departure of departures) dress(departure);
+  for (const task of left) stopAgain(task, options.leaveStopped);
+  setFree(tasks.flatMap(({ threads }) => threads.map(({ tracee }) => tracee)));
 }
 
 /** For how long those that die when they are let go are waited for, in milliseconds: it should take no time at all. */
@@ -52,17 +70,20 @@ function depart(thread: RestoreThread): Departure {
 
 /** Gives a thread its own registers and mask, in an interrupt's stop, from which the kernel restarts interrupted calls. */
 function dress({ thread, call }: Departure): void {
-  const { tracee, core, tid } = thread;
+  const { tracee, tid } = thread;
   ptrace(PTRACE.INTERRUPT, tid);
   tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
-  setSignalMask(tid, core.thread_core?.blk_sigset ?? core.tc?.blk_sigset ?? 0n);
+  mask(thread);
   tracee.setRegisters(finalRegisters(thread, call));
 }
 
-function stopAgain({ pid, core }: RestoreTask, leaveStopped: boolean): void {
-  const stopped = core.tc?.task_state === TaskState.STOPPED;
-  const signal = leaveStopped ? SIGSTOP : stopped ? (core.tc?.stop_signo ?? SIGSTOP) : 0;
-  if (signal !== 0) syscall('kill', pid, signal);
+function mask({ tid, core }: RestoreThread): void {
+  setSignalMask(tid, core.thread_core?.blk_sigset ?? core.tc?.blk_sigset ?? 0n);
+}
+
+function stopAgain(task: RestoreTask, leaveStopped: boolean): void {
+  const signal = leaveStopped ? SIGSTOP : stopSignalOf(task);
+  if (signal !== undefined) syscall('kill', task.pid, signal);
 }
 
 /** Unmaps the work area through a `syscall` instruction of the task's own. */

@@ -198,11 +198,7 @@ export class Grove {
   #forgetDeaths(): void {
     for (const pid of this.#bereaved) {
       const plant = this.#plants.get(pid);
-      if (!plant) continue;
-      const program = plant.batch.reserve(1, 32);
-      const set = program.data(new Uint8Array(new BigUint64Array([1n << BigInt(SIGCHLD - 1)]).buffer));
-      program.attempt('rt_sigtimedwait', set, 0, program.space(16), 8);
-      plant.batch.flush();
+      if (plant) forgetChildSignal(plant.batch);
     }
   }
 
@@ -213,6 +209,14 @@ export class Grove {
     for (const seed of seeds.reverse()) seed[Symbol.dispose]();
     for (const { tracee } of seeds) trySyscall('wait4', tracee.pid, 0, WALL, 0);
   }
+}
+
+/** Takes what a process was told by SIGCHLD off its queue again. */
+export function forgetChildSignal(batch: Batch): void {
+  const program = batch.reserve(1, 32);
+  const set = program.data(new Uint8Array(new BigUint64Array([1n << BigInt(SIGCHLD - 1)]).buffer));
+  program.attempt('rt_sigtimedwait', set, 0, program.space(16), 8);
+  batch.flush();
 }
 
 /** Has a process end by a signal, its tracer letting it through. */

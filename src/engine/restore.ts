@@ -4,6 +4,7 @@ import { logDebug, logInfo, logWarn } from '../base/log.ts';
 import { encodeText } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
 import { ImageSet } from '../images/image-set.ts';
+import { TaskState } from '../images/schema/task.ts';
 import { O } from '../kernel/constants/files.ts';
 import { PR } from '../kernel/constants/prctl.ts';
 import { disk } from '../kernel/disk.ts';
@@ -11,11 +12,12 @@ import { arenaAddress, arenaView, ERRNO, syscall, trySyscall } from '../kernel/s
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/contract.ts';
 import { fileKinds, taskKinds } from '../kinds/registry.ts';
 import { placeDescriptors } from './descriptors.ts';
-import { go } from './go.ts';
-import { addThreads, Grove, rebuildThread, runPhase } from './grow.ts';
+import { go, stopTask } from './go.ts';
+import { addThreads, forgetChildSignal, Grove, rebuildThread, runPhase } from './grow.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { ActionScripts } from './scripts.ts';
 import { writeRestoreStats } from './stats.ts';
+import { stopSignalOf } from './stops.ts';
 
 /** What to restore, from where, and how. */
 export interface RestoreOptions {
@@ -60,7 +62,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   grove.grow(options.sibling);
   const forked = performance.now();
   const { tasks } = grove;
-  rebuild(tasks, plan);
+  const stopped = rebuild(tasks, plan);
   logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
   ending[Symbol.dispose]();
   if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);
@@ -68,7 +70,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   const duration = (performance.now() - began) * 1000;
   writeRestoreStats(options.workDir, { forking: (forked - began) * 1000, restore: duration, pages: plan.pages });
   resumeScript(scripts, 'pre-resume', pid);
-  go(tasks, options);
+  go(tasks, stopped, options);
   undo.keep();
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
   resumeScript(scripts, 'post-resume', pid);
@@ -80,8 +82,8 @@ function isFree(pid: number): boolean {
   return trySyscall('kill', pid, 0) === -ERRNO.ESRCH && trySyscall('kill', -pid, 0) === -ERRNO.ESRCH;
 }
 
-/** Everything but memory. Each phase of all tasks comes before the next one's. */
-function rebuild(tasks: readonly RestoreTask[], plan: Plan): void {
+/** Everything but memory. Each phase of all tasks comes before the next one's. Answers those that are stopped already. */
+function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<RestoreTask> {
   phase(
     tasks.filter(({ shares }) => !shares.vm),
     'mapped',
@@ -94,7 +96,29 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan): void {
   phase(tasks, 'state');
   for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
   phase(tasks, 'creds');
-  phase(tasks, 'last');
+  return finish(tasks);
+}
+
+/**
+ * Phase `last`. Parents are told when their children stop; so those that are to be stopped are, children first, before
+ * their parents get the signals that they had pending.
+ */
+function finish(tasks: readonly RestoreTask[]): ReadonlySet<RestoreTask> {
+  const sharing = new Set(tasks.flatMap(({ origin, shares }) => (shares.vm && origin ? [origin.pid] : [])));
+  const early = tasks.filter((task) => stopSignalOf(task) && !task.shares.vm && !sharing.has(task.pid));
+  const bereaved = new Set(early.map(({ tree }) => tree.ppid));
+  const last = (task: RestoreTask): void => {
+    if (bereaved.has(task.pid)) forgetChildSignal(task.batch);
+    runPhase(task, 'last');
+  };
+  for (const task of early.toReversed()) {
+    last(task);
+    stopTask(task);
+  }
+  const stopped = new Set(early);
+  for (const task of tasks) if (!stopped.has(task)) last(task);
+  logDebug('phase last');
+  return stopped;
 }
 
 function phase(tasks: readonly RestoreTask[], name: Phase): void {
@@ -144,6 +168,7 @@ class Context implements RestoreContext {
   readonly options: CarryOptions;
   readonly images: ImageSet;
   readonly files: Plan['files'];
+  readonly stopped: RestoreContext['stopped'];
   /** Descriptors made so far, by file id and, where they are to be mapped, flags. */
   readonly #open = new Map<string, number>();
   readonly #shared = new Map<string, unknown>();
@@ -154,6 +179,9 @@ class Context implements RestoreContext {
     this.options = options;
     this.images = images;
     this.files = plan.files;
+    this.stopped = [...plan.tasks.values()]
+      .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
+      .map(({ tree }) => tree);
     this.#undo = undo;
     this.#ending = ending;
     ending.add(() => {

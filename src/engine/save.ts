@@ -43,7 +43,10 @@ export function saveTree(
   const pages = new Pages(images);
   const files = new OpenFileTable();
   const shared = new SharedImages();
-  const context = makeContext(options, sight, images, files, pages, shared, undo);
+  const stopped = new Set(
+    processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined).map(({ pid }) => pid),
+  );
+  const context = makeContext(options, sight, stopped, images, files, pages, shared, undo);
   files.attach(context);
   const objects = new ObjectTable();
   const frozen = new Map(processes.map((process) => [process.pid, process]));

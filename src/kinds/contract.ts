@@ -136,6 +136,8 @@ export interface DumpContext {
   readonly files: FileTable;
   /** The living tasks of the tree, the root first. */
   readonly tree: readonly SeenTask[];
+  /** PIDs of those that were found in a group stop. */
+  readonly stopped: ReadonlySet<number>;
   /** A new id for an entry of files.img. */
   newFileId(): number;
   /** Something all tasks share while dumping (pipes whose contents are stored already), made once under its name. */
@@ -231,6 +233,8 @@ export interface RestoreContext {
   readonly images: ImageSet;
   /** files.img by id. */
   readonly files: ReadonlyMap<number, FileEntry>;
+  /** The tasks that were in a group stop. They are again before phase `last` of their parents. */
+  readonly stopped: readonly PstreeEntry[];
   /**
    * A local descriptor for an entry of files.img, rebuilt when first asked for; owned by the context. With `flags` it is
    * another open file of the same thing, opened in that way, to be mapped.

@@ -32,6 +32,7 @@ import { deadline, scheduling } from './scheduling/kind.ts';
 import { seccomp } from './seccomp/kind.ts';
 import { signalfdKind } from './signalfd/kind.ts';
 import { signals, signalTrap } from './signals/kind.ts';
+import { stops } from './stops/kind.ts';
 import { sysv } from './sysv/kind.ts';
 import { timerfdKind } from './timerfd/kind.ts';
 import { sessionTerminal, ttyKind } from './tty/kind.ts';
@@ -57,6 +58,7 @@ export const taskKinds: readonly TaskKind[] = [
   posixTimers,
   identity,
   scheduling,
+  stops,
   // The limit on queued signals is lowered when they are queued; credentials go when all privileges have been used.
   signals,
   limits,
