@@ -2,15 +2,23 @@
 import type { DumpFigures } from '../engine/stats.ts';
 import { printOut } from './print.ts';
 
-/** Prints the figures of a dump on stdout. Times come in microseconds. */
+/** Prints the figures of a dump on stdout, with the names CRIU gives them. Times come in microseconds. */
 export function printDumpFigures(figures: DumpFigures): void {
+  const time = (name: string, value: number): string => `${name} time: ${Math.round(value)} us`;
+  const count = (name: string, value: number): string => `${name}: ${value} (0x${value.toString(16)})`;
   const lines = [
     'Displaying dump stats:',
-    `Freezing time: ${Math.round(figures.freezing)} us`,
-    `Frozen time: ${Math.round(figures.frozen)} us`,
-    `Memory dump time: ${Math.round(figures.memory)} us`,
-    `Memory pages written: ${figures.pages} (0x${figures.pages.toString(16)})`,
-    `Shared memory pages written: ${figures.sharedPages}`,
+    time('Freezing', figures.freezing),
+    time('Frozen', figures.frozen),
+    time('Memory dump', figures.memory),
+    // Pages are written as they are read.
+    time('Memory write', 0),
+    time('IRMAP resolve', 0),
+    count('Memory pages scanned', figures.pages),
+    count('Memory pages skipped from parent', 0),
+    count('Memory pages written', figures.pages),
+    count('Lazy memory pages', 0),
+    count('Shared memory pages written', figures.sharedPages),
   ];
   printOut(`${lines.join('\n')}\n`);
 }
