@@ -5,6 +5,7 @@ import { NR, type SyscallName } from '../kernel/nr.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
+import { barredThreads } from '../tracee/barred.ts';
 import { Foothold } from '../tracee/foothold.ts';
 import type { Program } from '../tracee/program.ts';
 import { suspendSeccomp } from '../tracee/seccomp.ts';
@@ -41,7 +42,8 @@ export function execRemote(pid: number, name: string, args: readonly ExecArgumen
   tracee.stop(patience * 1000);
   const { tgid, seccomp } = parseStatus(readProc(pid, 'status'));
   if (seccomp) suspendSeccomp(pid);
-  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')));
+  const barred = barredThreads([{ tracee, seccomp }]);
+  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')), { barred });
   const program = foothold.remote.program();
   const buffers: { at: number; size: number }[] = [];
   const words = args.map((argument) => place(program, argument, buffers));
