@@ -235,8 +235,7 @@ export class Seizure implements Disposable {
     const tracee = unlessGone(() => Tracee.attachIfAlive(tid));
     if (tid === process.pid) process.dead = !tracee;
     if (!tracee) {
-      // It may be one of ours that wants to be buried.
-      pollStop(tid);
+      buryIfOurs(tid);
       return;
     }
     tracee.interrupt();
@@ -386,6 +385,11 @@ function letGo(threads: readonly SeizedThread[]): void {
 /** Whether a tracee of ours is stopped. */
 function stands(tid: number): boolean {
   return tryPtrace(PTRACE.GETEVENTMSG, tid, 0, arenaAddress) === 0;
+}
+
+/** A dead tracee of ours is to be taken note of; a dead child of ours is somebody else's to wait for. */
+function buryIfOurs(tid: number): void {
+  if (unlessGone(() => parseStatus(readProc(tid, 'status')).tracerPid) === process.pid) pollStop(tid);
 }
 
 /** Not a kernel thread, which may be in a cgroup as well. */
