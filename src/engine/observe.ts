@@ -81,8 +81,17 @@ export class Sight implements Disposable {
   /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
   static of(root: number, options: CarryOptions): Sight {
     const pids = listTree(root).flatMap(({ pid, zombie }) => (zombie && pid !== root ? [] : [pid]));
-    const look = (pid: number): Observation => new Observation(pid, options);
-    return new Sight(observeAll(pids, (pid) => (pid === root ? look(pid) : unlessGone(() => look(pid)))));
+    return new Sight(
+      observeAll(pids, (pid) => (pid === root ? new Observation(pid, options) : Sight.#living(pid, options))),
+    );
+  }
+
+  /** Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread. */
+  static #living(pid: number, options: CarryOptions): Observation | undefined {
+    const task = unlessGone(() => new Observation(pid, options));
+    if (!task || task.status.hasMemory) return task;
+    task[Symbol.dispose]();
+    return undefined;
   }
 
   [Symbol.dispose](): void {
