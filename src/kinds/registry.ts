@@ -20,6 +20,7 @@ import { limits } from './limits/kind.ts';
 import { memfd, memfdSeals } from './memfd/kind.ts';
 import { memory } from './memory/kind.ts';
 import { nsfs } from './nsfs/kind.ts';
+import { numa } from './numa/kind.ts';
 import { pidfdKind } from './pidfd/kind.ts';
 import { pipeKind } from './pipe/kind.ts';
 import { posixTimers } from './posix-timers/kind.ts';
@@ -48,6 +49,7 @@ export const taskKinds: readonly TaskKind[] = [
   restart,
   fs,
   memory,
+  numa,
   aio,
   fileLocks,
   robustList,

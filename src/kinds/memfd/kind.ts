@@ -85,6 +85,8 @@ interface Inode {
   readonly local: number;
   /** Whether a task has it already. */
   given: boolean;
+  /** Whether it has the seals it is to have. */
+  sealed: boolean;
 }
 
 function inodeOf(id: number, context: RestoreContext): Inode {
@@ -94,7 +96,7 @@ function inodeOf(id: number, context: RestoreContext): Inode {
   const entries = context.shared('memfd-entries', () => context.images.read(Images.memfdInode));
   const entry = entries.find((candidate) => Number(candidate.inode_id) === id);
   if (!entry) throw new ImageError({ file: 'memfd.img', reason: `inode ${id} is missing` });
-  const inode = { entry, local: makeInode(entry, context), given: false };
+  const inode = { entry, local: makeInode(entry, context), given: false, sealed: false };
   inodes.set(id, inode);
   context.atEnd(() => trySyscall('close', inode.local));
   return inode;
@@ -147,15 +149,15 @@ function finish(entry: FileEntry, fd: number, task: RestoreTask): void {
   if (entry.memfd) armAsync(fd, entry.memfd.flags, task);
 }
 
-/** When everything is mapped: F_SEAL_FUTURE_WRITE would forbid the mappings that were made before it. */
-function addSeals(task: RestoreTask): void {
-  const inodes = task.context.shared('memfds', () => new Map<number, Inode>());
-  for (const { entry, local } of inodes.values()) {
-    if (entry.seals === 0 || entry.seals === F_SEAL.SEAL) continue;
+/** Seals them all, when all tasks have mapped them: F_SEAL_FUTURE_WRITE would forbid the mappings made before it. */
+function addSeals({ context }: RestoreTask): void {
+  const inodes = context.shared('memfds', () => new Map<number, Inode>());
+  for (const inode of inodes.values()) {
+    const { entry, local, sealed } = inode;
+    inode.sealed = true;
+    if (sealed || entry.seals === 0 || entry.seals === F_SEAL.SEAL) continue;
     const result = trySyscall('fcntl', local, F.ADD_SEALS, entry.seals);
-    // Sealed against sealing: by the task that came before.
-    const done = result === -ERRNO.EPERM && trySyscall('fcntl', local, F.GET_SEALS) === entry.seals;
-    if (result < 0 && !done) throw new SyscallError('fcntl', -result, { resource: `seals of ${PREFIX}${entry.name}` });
+    if (result < 0) throw new SyscallError('fcntl', -result, { resource: `seals of ${PREFIX}${entry.name}` });
   }
 }
 

@@ -113,8 +113,6 @@ export interface MemoryExtra {
   /** Start addresses. */
   readonly lockedOnFault: readonly unknown[];
   readonly sealed: readonly unknown[];
-  /** Policies of NUMA, by start address. */
-  readonly policies: Record<string, unknown>;
   /** See {@link Likeness}. */
   readonly common: unknown;
   /** The PID under which the pages are stored, if it is not the task's own. */
@@ -125,13 +123,12 @@ export interface MemoryExtra {
 export function extraOf(task: RestoreTask): MemoryExtra {
   const extra = task.extra.memory;
   const known = extra !== null && typeof extra === 'object' && !Array.isArray(extra);
-  const { names, lockedOnFault, sealed, policies, common, pages } = (known ? extra : {}) as Partial<MemoryExtra>;
+  const { names, lockedOnFault, sealed, common, pages } = (known ? extra : {}) as Partial<MemoryExtra>;
   const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
   return {
     names: names ?? {},
     lockedOnFault: list(lockedOnFault),
     sealed: list(sealed),
-    policies: policies ?? {},
     common,
     pages,
   };

@@ -1,0 +1,73 @@
+/** Policies of memory on NUMA machines, in words and in numbers (mm/mempolicy.c, uapi/linux/mempolicy.h). Pure. */
+
+/** A policy as set_mempolicy(2) and mbind(2) take it. */
+export interface Policy {
+  /** Mode and flags. */
+  readonly mode: number;
+  /** One bit for each node. */
+  readonly nodes: bigint;
+}
+
+export const DEFAULT: Policy = { mode: 0, nodes: 0n };
+
+/** Bits of a mask of nodes, more than MAX_NUMNODES of any kernel; and its bytes. */
+export const MASK_BITS = 1024;
+export const MASK_BYTES = MASK_BITS / 8;
+
+/** What mpol_to_str() calls the modes. */
+const MODES: Readonly<Record<string, number>> = {
+  default: 0,
+  prefer: 1,
+  bind: 2,
+  interleave: 3,
+  local: 4,
+  'prefer (many)': 5,
+  'weighted interleave': 6,
+};
+const FLAGS: Readonly<Record<string, number>> = { static: 1 << 15, relative: 1 << 14, balancing: 1 << 13 };
+
+/**
+ * The policy in a line of /proc/PID/numa_maps, `7f0000000000 bind=static:0-1 anon=3 …`, and where its mapping begins;
+ * undefined for a line, or words, of a kernel that knows more. A mapping without a policy of its own shows its task's.
+ */
+export function policyIn(line: string): (Policy & { readonly start: number }) | undefined {
+  const found = /^([0-9a-f]+) (prefer \(many\)|weighted interleave|[a-z]+)(?:=([a-z|]+))?(?::([\d,-]+))?(?: |$)/.exec(
+    line,
+  );
+  const [, start = '', name = '', flags, list] = found ?? [];
+  let mode = MODES[name];
+  if (mode === undefined) return undefined;
+  for (const flag of flags?.split('|') ?? []) {
+    const bit = FLAGS[flag];
+    if (bit === undefined) return undefined;
+    mode |= bit;
+  }
+  const nodes = nodesIn(list);
+  return nodes === undefined ? undefined : { start: Number.parseInt(start, 16), mode, nodes };
+}
+
+/** A list of nodes, `0-2,5`, as a mask. */
+function nodesIn(list: string | undefined): bigint | undefined {
+  let nodes = 0n;
+  for (const part of list?.split(',') ?? []) {
+    const [first = 0, last = first] = part.split('-').map(Number);
+    if (!(first <= last && last < MASK_BITS)) return undefined;
+    for (let node = first; node <= last; node++) nodes |= 1n << BigInt(node);
+  }
+  return nodes;
+}
+
+/** A mask as the kernel reads it. */
+export function encodeMask(nodes: bigint): Uint8Array {
+  const words = new BigUint64Array(MASK_BYTES / 8);
+  for (let i = 0; i < words.length; i++) words[i] = nodes >> BigInt(64 * i);
+  return new Uint8Array(words.buffer);
+}
+
+export function decodeMask(bytes: Uint8Array): bigint {
+  let nodes = 0n;
+  bytes.forEach((byte, i) => {
+    nodes |= BigInt(byte) << BigInt(8 * i);
+  });
+  return nodes;
+}
