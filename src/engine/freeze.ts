@@ -3,7 +3,7 @@ import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { membersOf } from '../kernel/proc/tree.ts';
 import type { Sleep } from '../kinds/contract.ts';
-import { settleCriticalSection } from '../kinds/registry.ts';
+import { resumeEndlessCall, settleCriticalSection } from '../kinds/registry.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 import { FreezerCgroup } from './freezer-cgroup.ts';
 import { type SeizedProcess, type SeizedThread, Seizure } from './seizure.ts';
@@ -58,7 +58,7 @@ export class FrozenTree implements Disposable {
     const seizure = new Seizure(root, options.timeout);
     try {
       const processes = stopAll(root, seizure, cgroup);
-      for (const { threads } of processes) for (const { tracee } of threads) settleCriticalSection(tracee);
+      for (const { threads } of processes) for (const { tracee } of threads) settle(tracee);
       return new FrozenTree(processes, seizure, cgroup);
     } catch (error) {
       letGo(seizure, cgroup);
@@ -70,6 +70,12 @@ export class FrozenTree implements Disposable {
   [Symbol.dispose](): void {
     letGo(this.#seizure, this.#cgroup);
   }
+}
+
+/** What has to be seen to in a thread that has just been stopped, before anything else is done with it. */
+function settle(tracee: Tracee): void {
+  settleCriticalSection(tracee);
+  resumeEndlessCall(tracee);
 }
 
 function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {

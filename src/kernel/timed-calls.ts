@@ -74,6 +74,29 @@ export function callBehind(wchan: string, args: readonly bigint[]): TimedCall | 
   return isClock(first) && int(second) === 0 && isPointer(third) ? timedCall(NR.clock_nanosleep, args) : undefined;
 }
 
+/** Where those calls have their limit that end with EINTR for any stop, handlers or not; see {@link isEndless}. */
+const LIMITS = new Map<number, { readonly argument: number; readonly form: 'timespec' | 'milliseconds' | 'none' }>([
+  [NR.epoll_wait, { argument: 3, form: 'milliseconds' }],
+  [NR.epoll_pwait, { argument: 3, form: 'milliseconds' }],
+  [NR.epoll_pwait2, { argument: 3, form: 'timespec' }],
+  [NR.semop, { argument: 3, form: 'none' }],
+  [NR.semtimedop, { argument: 3, form: 'timespec' }],
+  [NR.rt_sigtimedwait, { argument: 2, form: 'timespec' }],
+  [NR.io_getevents, { argument: 4, form: 'timespec' }],
+  [NR.io_pgetevents, { argument: 4, form: 'timespec' }],
+]);
+
+/**
+ * Whether a call waits without a limit, and ends with EINTR where others are restarted, also when a task is only stopped and
+ * goes on (signal(7); fs/eventpoll.c, ipc/sem.c, kernel/signal.c, fs/aio.c). To make it again is the same as going on.
+ */
+export function isEndless(nr: number, args: readonly bigint[]): boolean {
+  const limit = LIMITS.get(nr);
+  if (!limit) return false;
+  const value = args[limit.argument] ?? 0n;
+  return limit.form === 'none' || (limit.form === 'timespec' ? value === 0n : int(value) < 0);
+}
+
 /** Whether /proc/timer_list tells something of a call that would not be known without it. */
 export function needsTimer(call: TimedCall): boolean {
   return !call.repeatable && call.rest === 0n && !call.cpuTime;

@@ -91,5 +91,6 @@ export const fileKinds: readonly FileKind[] = [
 ];
 
 export { finalRegisters } from './registers/kind.ts';
+export { resumeEndlessCall } from './restart/endless.ts';
 export { remakeInterruptedCall } from './restart/kind.ts';
 export { settleCriticalSection } from './rseq/settle.ts';

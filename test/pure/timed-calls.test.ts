@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'bun:test';
 import { NR } from '../../src/kernel/nr.ts';
 import { parseTimerList } from '../../src/kernel/proc/timer-list.ts';
-import { callBehind, needsTimer, timedCall } from '../../src/kernel/timed-calls.ts';
+import { callBehind, isEndless, needsTimer, timedCall } from '../../src/kernel/timed-calls.ts';
 import { ownTimer } from '../../src/kinds/restart/timers.ts';
 import { ascii } from './proc-fixtures.ts';
 
@@ -15,6 +15,17 @@ describe('calls', () => {
     expect(timedCall(NR.nanosleep, words(HEAP, STACK))).toMatchObject({ timeout: 0, rest: STACK, repeatable: false });
     expect(timedCall(NR.clock_nanosleep, words(7n, 0n, HEAP, STACK))).toMatchObject({ timeout: 2, rest: STACK });
     expect(timedCall(NR.clock_nanosleep, words(1n, 1n, HEAP))?.repeatable).toBe(true);
+  });
+
+  test('waiting without a limit', () => {
+    const minusOne = [-1n, 0xffff_ffffn, 0xffff_ffff_ffff_ffffn];
+    for (const limit of minusOne) expect(isEndless(NR.epoll_wait, words(3n, STACK, 8n, limit))).toBe(true);
+    for (const limit of [0n, 1n, 1000n]) expect(isEndless(NR.epoll_wait, words(3n, STACK, 8n, limit))).toBe(false);
+    expect(isEndless(NR.semop, words(1n, STACK, 1n, 77n))).toBe(true);
+    expect(isEndless(NR.semtimedop, words(1n, STACK, 1n))).toBe(true);
+    expect(isEndless(NR.semtimedop, words(1n, STACK, 1n, HEAP))).toBe(false);
+    expect(isEndless(NR.rt_sigtimedwait, words(STACK, 0n, 0n, 8n))).toBe(true);
+    expect(isEndless(NR.read, words(0n, STACK, 8n))).toBe(false);
   });
 
   test('CPU clocks', () => {

@@ -8,7 +8,10 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/ipc.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 
 /* How long the timed calls sleep, and how far off the wake-up may be on a busy machine. */
 #define SLEEP_MS 1500
@@ -135,6 +138,26 @@ int main(int argc, char **argv) {
   } else if (IS("ppoll-forever")) {
     check(ppoll(0, 0, 0, &suspended) == -1 && errno == EINTR);
     check(!strcmp(mask_in_handler, "0000000008000200"), "mask in the handler is %s", mask_in_handler);
+    woken(mask_before);
+  } else if (IS("epoll-forever")) {
+    struct epoll_event event;
+    check(epoll_wait(epoll_create1(EPOLL_CLOEXEC), &event, 1, -1) == -1 && errno == EINTR);
+    woken(mask_before);
+  } else if (IS("epoll-pwait-forever")) {
+    struct epoll_event event;
+    check(epoll_pwait(epoll_create1(EPOLL_CLOEXEC), &event, 1, -1, &suspended) == -1 && errno == EINTR);
+    check(!strcmp(mask_in_handler, "0000000008000200"), "mask in the handler is %s", mask_in_handler);
+    woken(mask_before);
+  } else if (IS("semop-forever")) {
+    struct sembuf take = {0, -1, 0};
+    int set = semget(IPC_PRIVATE, 1, 0600);
+    long result = semop(set, &take, 1);
+    int why = errno;
+    check(set >= 0 && !semctl(set, 0, IPC_RMID));
+    check(result == -1 && why == EINTR);
+    woken(mask_before);
+  } else if (IS("sigwait-forever")) {
+    check(sigwaitinfo(&suspended, 0) == -1 && errno == EINTR);
     woken(mask_before);
   } else {
     fail("asleep: %s?", name);

@@ -28,7 +28,10 @@ const timed = [
   ],
   ...['pselect', 'futex', 'futex-private', 'futex-absolute'],
 ];
-const untimed = ['futex-forever', 'poll-forever', 'pause', 'sigsuspend', 'ppoll-forever'];
+const untimed = [
+  ...['futex-forever', 'poll-forever', 'pause', 'sigsuspend', 'ppoll-forever'],
+  ...['epoll-forever', 'epoll-pwait-forever', 'semop-forever', 'sigwait-forever'],
+];
 
 const ways = ['restore', 'running', 'cycles', 'again'] as const;
 

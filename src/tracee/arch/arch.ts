@@ -88,6 +88,10 @@ export interface Arch {
   readonly interrupted: (registers: Registers) => { nr: number; args: bigint[]; result: number } | undefined;
   /** Registers that make the task itself redo what {@link interrupted} found, without the kernel's help. */
   readonly restarted: (registers: Registers) => Registers;
+  /** A system call that the stop has ended with EINTR, of which the task does not know yet; its number and arguments. */
+  readonly cutShort: (registers: Registers) => { nr: number; args: bigint[] } | undefined;
+  /** Registers with which {@link cutShort}'s call is to be restarted instead, unless a signal handler is run first. */
+  readonly resuming: (registers: Registers) => Registers;
   /** Registers of a task that is inside no system call and goes on at `pc`. */
   readonly jump: (base: Registers, pc: number) => Registers;
   /** Registers that run the program at `entries` with the code page at `code`. */

@@ -29,6 +29,7 @@ export const ARGUMENTS = [DI, SI, DX, R10, R8, R9] as const;
 export const NO_SYSCALL = 0xffff_ffff_ffff_ffffn;
 
 /** The kernel's internal "start this call again" results (include/linux/errno.h). */
+const EINTR = 4;
 const ERESTARTSYS = 512;
 const ERESTARTNOHAND = 514;
 const ERESTART_RESTARTBLOCK = 516;
@@ -41,6 +42,19 @@ export function interrupted(registers: Registers): { nr: number; args: bigint[];
   const restartable = (result >= ERESTARTSYS && result <= ERESTARTNOHAND) || result === ERESTART_RESTARTBLOCK;
   if (nr < 0 || !restartable) return undefined;
   return { nr, args: ARGUMENTS.map((r) => word(registers, r)), result };
+}
+
+export function cutShort(registers: Registers): { nr: number; args: bigint[] } | undefined {
+  const nr = Number(BigInt.asIntN(64, word(registers, ORIG_AX)));
+  const result = -Number(BigInt.asIntN(32, word(registers, AX)));
+  if (nr < 0 || result !== EINTR) return undefined;
+  return { nr, args: ARGUMENTS.map((r) => word(registers, r)) };
+}
+
+export function resuming(registers: Registers): Registers {
+  const out = registers.slice();
+  out[AX] = BigInt.asUintN(64, BigInt(-ERESTARTNOHAND));
+  return out;
 }
 
 /** What arch_do_signal_or_restart() would do: step back onto the `syscall` instruction, two bytes long. */

@@ -7,6 +7,7 @@ import {
   ARGUMENTS,
   AX,
   call,
+  cutShort,
   IP,
   interrupted,
   load,
@@ -16,6 +17,7 @@ import {
   R14,
   R15,
   restarted,
+  resuming,
   SP,
   word,
 } from './x86-64-code.ts';
@@ -232,6 +234,8 @@ export const X86_64: Arch = {
   returnsInto,
   interrupted,
   restarted,
+  cutShort,
+  resuming,
   jump,
   runProgram: (base, code, entries) => {
     const out = jump(base, code);
