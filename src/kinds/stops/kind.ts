@@ -9,7 +9,7 @@ const WNOWAIT = 0x0100_0000;
 /** As much of a siginfo as waitid(2) writes. */
 const SIGINFO = 32;
 /** si_pid in the siginfo of a child: 0 if there was nothing to tell. */
-const SI_PID = 12;
+const SI_PID = 16;
 
 function capture(task: DumpTask, program: Program): (() => void) | undefined {
   const { stopped } = task.context;
