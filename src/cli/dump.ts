@@ -17,7 +17,8 @@ export async function run(invocation: Invocation): Promise<number> {
     imagesDir,
     workDir,
     finalState: settings.finalState,
-    timeout: settings.timeout,
+    // As with CRIU's alarm: none at all.
+    timeout: settings.timeout || Number.POSITIVE_INFINITY,
     freezeCgroup: settings.freezeCgroup,
     actionScripts: settings.actionScript,
     carry: carryOptions(settings),
