@@ -307,11 +307,16 @@ export class Seizure implements Disposable {
 
   /**
    * Asks once more. Attaching to a thread that executes a program may wait until it has: it has another id then than was
-   * asked. Or it stands, and was known to.
+   * asked, or is not ours at all. Or it stands, and was known to.
    */
   #remind(thread: SeizedThread): void {
-    if (!stands(thread.tid)) thread.tracee.interrupt();
-    else if (pollStop(thread.tid) === 'none') this.#moving.delete(thread);
+    if (!stands(thread.tid)) {
+      if (!thread.tracee.interrupt()) this.#forget(thread);
+      return;
+    }
+    const stop = pollStop(thread.tid);
+    if (stop === 'none') this.#moving.delete(thread);
+    else this.#take(thread, stop);
   }
 
   /** Lets a child go on that somebody waits for in vfork. */

@@ -12,6 +12,9 @@ const NT_X86_XSTATE = 0x202;
 /** More than any processor's XSAVE area so far (AMX needs 11 KiB); grown if the kernel has more to say. */
 const XSTATE_GUESS = 16 * 1024;
 
+/** How often attaching is tried to a task that does not look as if it could not be attached to. */
+const MOST_TRIES = 50;
+
 /** How a stopped task is set going. */
 export type Resume = typeof pt.PTRACE.CONT | typeof pt.PTRACE.SYSCALL;
 
@@ -45,12 +48,14 @@ export class Tracee implements Disposable {
    * @throws StasisError kind 'permission' or 'conflict', as attach
    */
   static attachIfAlive(pid: number): Tracee | undefined {
-    for (let tries = 0; tries < 3; tries++) {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
       if (pt.tryPtrace(pt.PTRACE.SEIZE, pid, 0, pt.PTRACE_O.TRACESYSGOOD) === 0) return new Tracee(pid);
       const status = statusIfAny(pid);
       if (!status || status.state === 'Z' || status.state === 'X') return undefined;
       if (status.tracerPid === process.pid) return new Tracee(pid);
-      // It may be dying, between the two looks.
+      if (status.tracerPid !== 0) break;
+      // It may be dying between the two looks. Or another thread of it, executing a program, has just taken over its id:
+      // that is waited for inside the kernel, and refused then for the one that had it before.
     }
     return Tracee.attach(pid, 0); // says what is wrong
   }
@@ -81,10 +86,9 @@ export class Tracee implements Disposable {
     }
   }
 
-  /** Asks the task to stop, soon. */
-  interrupt(): void {
-    // ESRCH: it is dead, and waiting for it will tell.
-    pt.tryPtrace(pt.PTRACE.INTERRUPT, this.pid);
+  /** Asks the task to stop, soon. False if it is no tracee of ours, or no more. */
+  interrupt(): boolean {
+    return pt.tryPtrace(pt.PTRACE.INTERRUPT, this.pid) !== -ERRNO.ESRCH;
   }
 
   /** Whether a stop is the one that was asked for. If not, the task goes on to it, with its signal. */
