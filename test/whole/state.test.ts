@@ -3,7 +3,12 @@ import { victimSuite } from './kit/suite.ts';
 
 victimSuite('memory', [{ victim: 'memory' }, { victim: 'memory', args: ['shared'] }, { victim: 'heap' }]);
 
-victimSuite('processor', [{ victim: 'cpu' }, { victim: 'cpu', args: ['amx'] }, { victim: 'vdso' }]);
+victimSuite('processor', [
+  // It goes through all ways of rounding.
+  { victim: 'cpu', images: [/fpregs\.(cwd|mxcsr)$/] },
+  { victim: 'cpu', args: ['amx'] },
+  { victim: 'vdso' },
+]);
 
 victimSuite('identity', [
   { victim: 'identity', start: { env: { ODD: 'a\nb \xff', EMPTY: '' } } },

@@ -63,9 +63,14 @@ function flatSet(folder: string): Map<string, string> {
   const flat = new Map<string, string>();
   const names = new Names();
   const left = new Set(readdirSync(folder).filter((name) => name.endsWith('.img') && !LEFT_OUT.test(name)));
+  const passing = passingFiles(folder);
   const add = (name: string, as = name): void => {
     if (!left.delete(`${name}.img`)) return;
-    flatten(as, entriesOf(join(folder, `${name}.img`)), names, flat);
+    const entries = entriesOf(join(folder, `${name}.img`));
+    const lasting = /^(fdinfo|files)/.test(name)
+      ? entries.filter((entry) => !passing.has((entry as JsonObject).id))
+      : entries;
+    flatten(as, lasting, names, flat);
   };
   // By process IDs, so that numbers get their names in this order.
   const tree = entriesOf(join(folder, 'pstree.img')).map((entry) => Number((entry as JsonObject).pid));
@@ -78,6 +83,14 @@ function flatSet(folder: string): Map<string, string> {
   }
   for (const file of [...left].sort()) add(file.slice(0, -'.img'.length));
   return flat;
+}
+
+/** Ids of files that a task has open for a moment, to look at itself. */
+function passingFiles(folder: string): Set<Json | undefined> {
+  const files = entriesOf(join(folder, 'files.img')) as JsonObject[];
+  const inPassing = ({ reg }: JsonObject): boolean =>
+    /^\/?proc\/\d+\//.test(String((reg as JsonObject | undefined)?.name));
+  return new Set(files.filter(inPassing).map(({ id }) => id));
 }
 
 function entriesOf(path: string): Json[] {

@@ -3,6 +3,7 @@
  * is compared before and after, and the victim itself says whether it is what it was.
  */
 import { describe, expect, test } from 'bun:test';
+import { imageDifferences } from './image-diff.ts';
 import { differences, type TaskState } from './state.ts';
 import { goOn, type StartOptions, Victim } from './victim.ts';
 
@@ -21,6 +22,8 @@ export interface Row {
   readonly signal?: NodeJS.Signals;
   /** Items of the state that may change (see kit/state.ts), e.g. /^fd 3/. */
   readonly ignore?: readonly RegExp[];
+  /** What may differ between the images of the first cycle and those of the last (see kit/image-diff.ts). */
+  readonly images?: readonly RegExp[];
   /** Only these ways. */
   readonly ways?: readonly Way[];
   /** For a single test, milliseconds (20,000). */
@@ -28,8 +31,8 @@ export interface Row {
 }
 
 /**
- * `restore`: dump and restore; `running`: dump --leave-running; `cycles`: three times dump and restore; `again`: dump
- * --leave-running, then dump and restore.
+ * `restore`: dump and restore; `running`: dump --leave-running; `cycles`: three times dump and restore, and the images are
+ * compared; `again`: dump --leave-running, then dump and restore.
  */
 export type Way = 'restore' | 'running' | 'cycles' | 'again';
 const WAYS: readonly Way[] = ['restore', 'running', 'cycles'];
@@ -55,13 +58,17 @@ async function through(row: Row, way: Way): Promise<void> {
   }
   await goOn();
   const before = await victim.settled();
+  const images: string[] = [];
   for (let cycle = 0; cycle < (way === 'cycles' ? 3 : 1); cycle++) {
     if (way === 'running' || way === 'again') await victim.dump(['--leave-running', ...(row.dump ?? [])]);
     if (way === 'again') await goOn();
     if (way !== 'running') await victim.cycle({ dump: row.dump ?? [], restore: row.restore ?? [] });
+    images.push(victim.images);
     expect(await lastingDifferences(before, victim, row.ignore)).toEqual([]);
     await goOn();
   }
+  const [first = '', ...later] = images;
+  for (const last of later.slice(-1)) expect(imageDifferences(first, last, row.images)).toEqual([]);
   await victim.verdict(row.signal ? { signal: row.signal } : {});
 }
 

@@ -48,11 +48,15 @@ export function environmentOf(pid: number): string {
   }
 }
 
-/** Thread IDs of a process but for its first. */
+/** Thread IDs of a process but for its first; none if it is gone. */
 export function otherThreads(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`)
-    .map(Number)
-    .filter((tid) => tid !== pid);
+  try {
+    return readdirSync(`/proc/${pid}/task`)
+      .map(Number)
+      .filter((tid) => tid !== pid);
+  } catch {
+    return [];
+  }
 }
 
 /**
@@ -84,4 +88,15 @@ function addProcess(pid: number, prefix: string, state: Map<string, string>): vo
 function addZombie(stat: ProcStat, prefix: string, state: Map<string, string>): void {
   for (const key of ['state', 'comm', 'pgrp', 'session', 'exitSignal', 'exitCode'] as const)
     state.set(prefix + key, String(stat[key]));
+}
+
+/** What the processes of a tree use together, in KiB: pages that several have count once, and pages that only one has. */
+export function memoryOf(pids: readonly number[]): { pss: number; own: number } {
+  const sum = { pss: 0, own: 0 };
+  for (const pid of pids) {
+    const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
+    sum.pss += Number(/^Pss: +(\d+)/m.exec(text)?.[1]);
+    sum.own += Number(/^Private_Dirty: +(\d+)/m.exec(text)?.[1]);
+  }
+  return sum;
 }

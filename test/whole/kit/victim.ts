@@ -20,7 +20,7 @@ import { trySyscall } from '../../../src/kernel/syscall.ts';
 import { victimBinary } from './compile.ts';
 import { complaint, type Outcome, type RunOptions, stasisOk } from './stasis.ts';
 import { differences, type TaskState } from './state.ts';
-import { bearersOf, descendants, environmentOf, readTreeState, statOf } from './tree.ts';
+import { bearersOf, descendants, environmentOf, otherThreads, readTreeState, statOf } from './tree.ts';
 import { sleep, until } from './until.ts';
 
 const PR_SET_CHILD_SUBREAPER = 36;
@@ -62,7 +62,7 @@ export class Victim implements Disposable {
   readonly #startTime: number;
   #ended = false;
   #dumps = 0;
-  /** The process IDs at the latest dump. */
+  /** The process and thread IDs at the latest dump. */
   #saved: readonly number[] = [];
   /** For how long the task did not exist, at least and at most, in milliseconds. */
   #gone = { lo: 0, hi: 0 };
@@ -167,7 +167,12 @@ export class Victim implements Disposable {
     return [this.pid, ...descendants(this.pid).map(({ pid }) => pid)];
   }
 
-  /** Which of the process IDs of the latest dump are in use, by zombies too. Orphans are our children: they are buried. */
+  /** IDs of the threads of all of them but for the first of each. */
+  threads(): number[] {
+    return this.members().flatMap(otherThreads);
+  }
+
+  /** Which of the IDs of the latest dump are in use, by zombies too. Orphans are our children: they are buried. */
   remains(): number[] {
     const others = this.#saved.filter((pid) => pid !== this.pid);
     for (const pid of others) trySyscall('wait4', pid, 0, WNOHANG, 0);
@@ -195,7 +200,7 @@ export class Victim implements Disposable {
   dumpLine(options: readonly string[] = []): string[] {
     this.images = join(this.dir, `images-${++this.#dumps}`);
     mkdirSync(this.images);
-    this.#saved = this.members();
+    this.#saved = [...this.members(), ...this.threads()];
     return ['dump', '-t', String(this.pid), '-D', this.images, '-o', 'dump.log', '-v4', ...options];
   }
 
