@@ -8,6 +8,7 @@ import type { Tracee } from '../tracee/tracee.ts';
 import { FreezerCgroup } from './freezer-cgroup.ts';
 import { type SeizedProcess, type SeizedThread, Seizure } from './seizure.ts';
 import { Sleeps } from './sleeps.ts';
+import { awaitStopped } from './stops.ts';
 
 /** A thread that stands still. */
 export interface FrozenThread {
@@ -68,6 +69,9 @@ export class FrozenTree implements Disposable {
 
   /** Lets every thread go on. */
   [Symbol.dispose](): void {
+    const stopped = this.processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined);
+    for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
+    awaitStopped(stopped.map(({ pid }) => pid));
     letGo(this.#seizure, this.#cgroup);
   }
 }

@@ -10,7 +10,7 @@ import { tryReadMemory } from '../tracee/memory.ts';
 import { AREA } from '../tracee/program.ts';
 import { nap, PTRACE, pollStop, ptrace, type Stop, setSignalMask } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
-import { stopGroup, stopSignalOf } from './stops.ts';
+import { awaitStopped, stopGroup, stopSignalOf } from './stops.ts';
 
 const SIGSTOP = 19;
 
@@ -45,7 +45,9 @@ export function go(
   for (const task of left) if (!task.shares.vm) unmapArea(task);
   for (const departure of departures) dress(departure);
   for (const task of left) stopAgain(task, options.leaveStopped);
-  setFree(tasks.flatMap(({ threads }) => threads.map(({ tracee }) => tracee)));
+  for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
+  awaitStopped([...stopped].map(({ pid }) => pid));
+  setFree(departures.map(({ thread }) => thread.tracee));
 }
 
 /** For how long those that die when they are let go are waited for, in milliseconds: it should take no time at all. */

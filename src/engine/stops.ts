@@ -4,10 +4,13 @@
  */
 import { logDebug } from '../base/log.ts';
 import { TaskState } from '../images/schema/task.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { parseStat } from '../kernel/proc/stat.ts';
 import { syscall } from '../kernel/syscall.ts';
 import type { RestoreTask } from '../kinds/contract.ts';
-import { endedError, PTRACE, ptrace, type Stop, setSignalMask, waitStop } from '../tracee/ptrace.ts';
+import { endedError, nap, PTRACE, ptrace, type Stop, setSignalMask, waitStop } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
+import { unlessGone } from './tree.ts';
 
 const SIGSTOP = 19;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
@@ -56,4 +59,21 @@ function awaitStop(tracee: Tracee, wanted: (stop: Stop) => boolean): Stop {
     if (wanted(stop)) return stop;
     ptrace(PTRACE.CONT, tracee.pid);
   }
+}
+
+/** Milliseconds. It takes a stopped thread some microseconds to find that it is nobody's any more, and to stand as before. */
+const PATIENCE = 50;
+const NAP_NS = 20_000;
+
+/** Waits until stopped tasks that have been let go stand still without us, so that no relative sees them run. */
+export function awaitStopped(pids: readonly number[]): void {
+  const end = performance.now() + PATIENCE;
+  for (const pid of pids) {
+    while (stateOf(pid) !== 'T' && performance.now() < end) nap(NAP_NS);
+  }
+}
+
+/** `T` as well for one that is no more. */
+function stateOf(pid: number): string {
+  return unlessGone(() => parseStat(readProc(pid, 'stat')).state) ?? 'T';
 }

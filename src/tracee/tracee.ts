@@ -8,6 +8,8 @@ import { thisArch } from './arch/index.ts';
 import * as pt from './ptrace.ts';
 
 const NT_PRSTATUS = 1;
+/** Sent by tgkill(2). */
+const SI_TKILL = -6;
 const NT_X86_XSTATE = 0x202;
 /** More than any processor's XSAVE area so far (AMX needs 11 KiB); grown if the kernel has more to say. */
 const XSTATE_GUESS = 16 * 1024;
@@ -246,7 +248,9 @@ export class Tracee implements Disposable {
 
   #release(): void {
     for (const info of this.held.splice(0)) {
-      trySyscall('kill', this.pid, new DataView(info.buffer, info.byteOffset).getInt32(0, true));
+      const view = new DataView(info.buffer, info.byteOffset);
+      // What was sent to one thread is this thread's again.
+      trySyscall(view.getInt32(8, true) === SI_TKILL ? 'tkill' : 'kill', this.pid, view.getInt32(0, true));
     }
   }
 
