@@ -3,6 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { helperBinary } from './kit/compile.ts';
+import { nothingLeft } from './kit/harm.ts';
 import { stasis } from './kit/stasis.ts';
 import { victimSuite } from './kit/suite.ts';
 import { until } from './kit/until.ts';
@@ -16,27 +17,56 @@ victimSuite(
 
 victimSuite('users of a tree', [{ victim: 'users' }]);
 
+/** A dump that is refused for a reason; the program goes on. */
+async function refuses(victim: Victim, reason: string, wrapper: readonly string[] = []): Promise<void> {
+  const images = join(victim.dir, 'refused');
+  mkdirSync(images, { recursive: true });
+  const line = ['dump', '-t', String(victim.pid), '-D', images];
+  const { status, stderr } = await stasis(line, { limitMs: 10_000, wrapper });
+  expect(stderr).toContain(reason);
+  expect(status).toBe(1);
+  const said = victim.output().length;
+  await until(
+    () => (victim.output().length > said ? true : undefined),
+    5000,
+    () => 'it does not go on',
+  );
+}
+
 describe('a sandbox, whose rules nobody is told, is found', () => {
   test.each(['root', 'user', 'thread'])(
     'of %s',
     async (how) => {
       using victim = await Victim.run([helperBinary('sandbox'), how]);
-      if (victim.skipped) return;
-      const images = join(victim.dir, 'unfit');
-      mkdirSync(images);
-      const { status, stderr } = await stasis(['dump', '-t', String(victim.pid), '-D', images], { limitMs: 10_000 });
-      expect(stderr).toContain('Landlock: it is in a sandbox');
-      expect(status).toBe(1);
-      const said = victim.output().length;
-      await until(
-        () => (victim.output().length > said ? true : undefined),
-        5000,
-        () => 'it does not go on',
-      );
+      if (!victim.skipped) await refuses(victim, 'Landlock: it is in a sandbox');
     },
     20_000,
   );
 });
+
+test('a filter that asks a supervisor is refused', async () => {
+  using victim = await Victim.run([helperBinary('supervised')]);
+  if (!victim.skipped) await refuses(victim, 'hands system calls over to a supervisor');
+}, 20_000);
+
+/** Runs a command behind a filter that refuses a call nobody makes. */
+const behindFilter = () => [helperBinary('deny'), '9999'];
+
+test('behind seccomp itself, Stasis says that it cannot save seccomp', async () => {
+  using victim = await Victim.run([helperBinary('supervised')]);
+  if (!victim.skipped) await refuses(victim, 'Stasis is restricted by seccomp itself', behindFilter());
+}, 20_000);
+
+test('behind seccomp itself, Stasis says that it cannot restore seccomp, and leaves nothing behind', async () => {
+  using victim = await Victim.start('seccomp', ['forbidding']);
+  await victim.dump();
+  const { status, stderr } = await stasis(victim.restoreLine(), { cwd: victim.dir, wrapper: behindFilter() });
+  expect(stderr).toContain('seccomp cannot be suspended');
+  expect(status).toBe(1);
+  await nothingLeft(victim);
+  await victim.restore();
+  await victim.verdict();
+}, 20_000);
 
 test('keyrings are told of', async () => {
   using victim = await Victim.run([helperBinary('keys')]);
