@@ -1,5 +1,5 @@
 /** System V shared memory of the host's IPC namespace: left behind by the dump, gone since, or in somebody's way. */
-import { describe, expect, test } from 'bun:test';
+import { afterAll, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { IPC } from '../../src/kernel/constants/ipc.ts';
@@ -13,11 +13,22 @@ import { goOn, Victim } from './kit/victim.ts';
 
 victimSuite('System V shared memory', [{ victim: 'sysv' }, { victim: 'sysvfamily' }]);
 
-/** The segments of a victim that have a key: it is made of its process ID. */
-function segmentsOf(victim: Victim): SysvSegment[] {
-  const mine = (key: number): boolean => key >>> 16 >= 0x55a5 && (key & 0xffff) === (victim.pid & 0xffff);
-  return parseSysvShm(readFileSync('/proc/sysvipc/shm')).filter(({ key }) => mine(key) && key >>> 24 <= 0x57);
+/** The keys victims take: 0x55a5, 0x56a5 or 0x57a5, and their process IDs. */
+function isVictims(key: number): boolean {
+  return ((key >>> 16) & 0xff) === 0xa5 && key >>> 24 >= 0x55 && key >>> 24 <= 0x57;
 }
+
+function keyedSegments(): SysvSegment[] {
+  return parseSysvShm(readFileSync('/proc/sysvipc/shm')).filter(({ key }) => isVictims(key));
+}
+
+/** The segments of a victim that have a key. */
+function segmentsOf(victim: Victim): SysvSegment[] {
+  return keyedSegments().filter(({ key }) => (key & 0xffff) === (victim.pid & 0xffff));
+}
+
+/** What victims that failed have left. */
+afterAll(() => remove(keyedSegments().filter(({ attached }) => attached === 0)));
 
 function remove(segments: readonly SysvSegment[]): void {
   for (const { id } of segments) trySyscall('shmctl', id, IPC.RMID, 0);
@@ -113,6 +124,15 @@ describe('segments', () => {
     syscall('shmdt', at);
   }, 20_000);
 });
+
+test('what a process may have to undo to semaphores is told', async () => {
+  using victim = await Victim.start('semaphores');
+  await victim.dump();
+  const log = readFileSync(join(victim.images, 'dump.log'), 'latin1');
+  expect(log).toMatch(new RegExp(`task ${victim.pid}: the process has changed semaphore array \\d+: .*SEM_UNDO`));
+  await victim.restore();
+  await victim.verdict();
+}, 20_000);
 
 /** A script that ends with an error at one point. */
 function refusing(point: string): string {

@@ -18,7 +18,7 @@ import { parseSysvShm, type SysvSegment } from '../../kernel/proc/sysvipc.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, Fd, SyscallError, trySyscall } from '../../kernel/syscall.ts';
-import type { DumpTask, SeenTask, TaskKind } from '../contract.ts';
+import type { DumpContext, DumpTask, SeenTask, TaskKind } from '../contract.ts';
 import { captureSegment } from '../shmem.ts';
 import { pagesOf } from './pages.ts';
 import { markDestroyed, provideSegments } from './segment.ts';
@@ -47,24 +47,24 @@ function obstacles(task: SeenTask): StasisError[] {
   });
 }
 
-/** Saves the segments a task has attached, each once. */
+/** Saves the segments the tasks of a tree have attached, each once, with its root. */
 function drain(task: DumpTask): void {
   warnOfDebts(task);
-  const vmas = attached(task);
-  if (vmas.length === 0) return;
-  const { context } = task;
-  const known = context.shared('sysv segments there are', allSegments);
-  const saved = context.shared('sysv segments saved', () => new Map<number, SegmentEntry>());
-  const before = saved.size;
-  for (const vma of vmas) {
+  const { tree, images } = task.context;
+  if (task.pid !== tree[0]?.pid) return;
+  const all = tree.flatMap((member) => attached(member).map((vma) => ({ member, vma })));
+  if (all.length === 0) return;
+  const known = allSegments();
+  const saved = new Map<number, SegmentEntry>();
+  for (const { member, vma } of all) {
     const segment = known.get(Number(vma.ino));
-    if (segment && !saved.has(segment.id)) saved.set(segment.id, save(task, vma, segment));
+    if (segment && !saved.has(segment.id)) saved.set(segment.id, save(task.context, member.pid, vma, segment));
   }
-  if (saved.size > before) context.images.writeEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id, [...saved.values()]);
+  images.writeEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id, [...saved.values()]);
 }
 
-/** By way of the task's mapping, so that nobody sees us attach it. */
-function save({ pid, context }: DumpTask, vma: ProcVma, segment: SysvSegment): SegmentEntry {
+/** By way of a task's mapping, so that nobody sees us attach it. */
+function save(context: DumpContext, pid: number, vma: ProcVma, segment: SysvSegment): SegmentEntry {
   const { id, key, mode, uid, gid, cuid, cgid, size } = segment;
   const path = `/proc/${pid}/map_files/${vma.start.toString(16)}-${vma.end.toString(16)}`;
   const opened = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC);
