@@ -37,6 +37,7 @@ import { stops } from './stops/kind.ts';
 import { sysv } from './sysv/kind.ts';
 import { timerfdKind } from './timerfd/kind.ts';
 import { sessionTerminal, ttyKind } from './tty/kind.ts';
+import { unixSocketKind, unixSocketMakers } from './unix/kind.ts';
 
 /** Kinds of task state, in the order they are captured and, within a phase, rebuilt. */
 export const taskKinds: readonly TaskKind[] = [
@@ -56,6 +57,7 @@ export const taskKinds: readonly TaskKind[] = [
   clearTid,
   rseq,
   memfdSeals,
+  unixSocketMakers,
   itimers,
   posixTimers,
   identity,
@@ -88,6 +90,7 @@ export const fileKinds: readonly FileKind[] = [
   fanotifyKind,
   pidfdKind,
   nsfs,
+  unixSocketKind,
 ];
 
 export { finalRegisters } from './registers/kind.ts';

@@ -204,6 +204,13 @@ function buryCode(tids: number): { code: Uint8Array; restorer: number } {
   return { code: code.bytes(), restorer };
 }
 
+/** r15 = entries; then the interpreter. The program is to end the process itself. */
+function asideCode(entries: number): Uint8Array {
+  const code = new CodeWriter();
+  code.raw(0x49, 0xbf).imm64(entries); // mov r15, entries
+  return code.raw(...programCode({ kind: 'trap' })).bytes();
+}
+
 /** dup3(socket, target, 0); execveat(executable, "", argv, NULL, AT_EMPTY_PATH); exit_group(127). */
 function spawnCode(plan: SpawnPlan): Uint8Array {
   const code = new CodeWriter();
@@ -251,5 +258,6 @@ export const X86_64: Arch = {
   wayOut,
   seed,
   buryCode,
+  asideCode,
   spawnCode,
 };

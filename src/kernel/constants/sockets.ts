@@ -1,0 +1,80 @@
+/**
+ * Socket constants (include/linux/socket.h, net.h, uapi/asm-generic/socket.h, net/tcp_states.h). Values of x86-64 and arm64;
+ * ppc64 numbers some of SO differently.
+ */
+
+export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;
+
+export const SOCK = {
+  STREAM: 1,
+  DGRAM: 2,
+  RAW: 3,
+  SEQPACKET: 5,
+  CLOEXEC: 0o2000000,
+  NONBLOCK: 0o4000,
+} as const;
+
+export const SOL_SOCKET = 1;
+
+/** Options of level SOL_SOCKET. */
+export const SO = {
+  REUSEADDR: 2,
+  ERROR: 4,
+  DONTROUTE: 5,
+  BROADCAST: 6,
+  SNDBUF: 7,
+  RCVBUF: 8,
+  KEEPALIVE: 9,
+  OOBINLINE: 10,
+  NO_CHECK: 11,
+  PRIORITY: 12,
+  LINGER: 13,
+  REUSEPORT: 15,
+  /** ppc64: 20. */
+  PASSCRED: 16,
+  /** ppc64: 21. */
+  PEERCRED: 17,
+  /** ppc64: 16. */
+  RCVLOWAT: 18,
+  /** With the struct timeval of 64-bit programs. ppc64: 18. */
+  RCVTIMEO: 20,
+  /** ppc64: 19. */
+  SNDTIMEO: 21,
+  BINDTODEVICE: 25,
+  /** As an option that is read, SO_GET_FILTER. */
+  ATTACH_FILTER: 26,
+  TIMESTAMP: 29,
+  SNDBUFFORCE: 32,
+  RCVBUFFORCE: 33,
+  PASSSEC: 34,
+  TIMESTAMPNS: 35,
+  MARK: 36,
+  DOMAIN: 39,
+  RXQ_OVFL: 40,
+  PEEK_OFF: 42,
+  LOCK_FILTER: 44,
+  BUF_LOCK: 72,
+  PASSPIDFD: 76,
+  PASSRIGHTS: 83,
+} as const;
+
+export const SHUT = { RD: 0, WR: 1, RDWR: 2 } as const;
+
+export const MSG = {
+  OOB: 0x1,
+  PEEK: 0x2,
+  CTRUNC: 0x8,
+  TRUNC: 0x20,
+  DONTWAIT: 0x40,
+  NOSIGNAL: 0x4000,
+  CMSG_CLOEXEC: 0x4000_0000,
+} as const;
+
+/** Control messages of level SOL_SOCKET. */
+export const SCM = { RIGHTS: 1, CREDENTIALS: 2 } as const;
+
+/** States of sockets, of all families (`TCP_*`). */
+export const SK_STATE = { ESTABLISHED: 1, CLOSE: 7, LISTEN: 10 } as const;
+
+/** Protocols of netlink (uapi/linux/netlink.h). */
+export const NETLINK = { ROUTE: 0, SOCK_DIAG: 4, NETFILTER: 12 } as const;

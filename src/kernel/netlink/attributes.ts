@@ -1,0 +1,55 @@
+/**
+ * Attributes of netlink messages (`struct nlattr`): a type, and bytes, which may be attributes again. Pure.
+ *
+ *     encodeAttributes([[1, u32Bytes(7)], [2, encodeAttributes([[1, bytes]])]])
+ *     decodeAttributes(payload.subarray(size)).get(1)
+ */
+import { align4 } from './message.ts';
+
+const HEADER = 4;
+/** The two highest bits of a type tell of its contents: NLA_F_NESTED, NLA_F_NET_BYTEORDER. */
+const TYPE_MASK = 0x3fff;
+
+/** Attributes one after another. */
+export function encodeAttributes(attributes: readonly (readonly [type: number, value: Uint8Array])[]): Uint8Array {
+  const size = attributes.reduce((sum, [, value]) => sum + align4(HEADER + value.length), 0);
+  const out = new Uint8Array(size);
+  const view = new DataView(out.buffer);
+  let at = 0;
+  for (const [type, value] of attributes) {
+    view.setUint16(at, HEADER + value.length, true);
+    view.setUint16(at + 2, type, true);
+    out.set(value, at + HEADER);
+    at += align4(HEADER + value.length);
+  }
+  return out;
+}
+
+/** Attributes by type; of one that is there repeatedly the last. Values are views; what is cut off at the end is left out. */
+export function decodeAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
+  return new Map(listAttributes(bytes));
+}
+
+/** All attributes in their order, for lists in which a type is there repeatedly. */
+export function listAttributes(bytes: Uint8Array): [type: number, value: Uint8Array][] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const found: [number, Uint8Array][] = [];
+  for (let at = 0; at + HEADER <= bytes.length; ) {
+    const length = view.getUint16(at, true);
+    if (length < HEADER || at + length > bytes.length) break;
+    found.push([view.getUint16(at + 2, true) & TYPE_MASK, bytes.subarray(at + HEADER, at + length)]);
+    at += align4(length);
+  }
+  return found;
+}
+
+/** An attribute that is one number. */
+export function u32Bytes(value: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([value]).buffer);
+}
+
+/** The 32-bit numbers an attribute consists of. */
+export function u32sOf(value: Uint8Array): number[] {
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  return Array.from({ length: value.length >> 2 }, (_, i) => view.getUint32(4 * i, true));
+}

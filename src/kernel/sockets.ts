@@ -1,0 +1,94 @@
+/** Options of sockets, and pairs of them. */
+import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
+import { addressOf } from './ffi.ts';
+import { i32, struct, u32, type ValueOf } from './layouts/struct.ts';
+import { Timeval } from './layouts/time.ts';
+import { arena, arenaAddress, arenaView, ERRNO, Fd, syscall, trySyscall } from './syscall.ts';
+
+/** `struct ucred`. */
+export const Ucred = struct({ pid: i32, uid: u32, gid: u32 });
+export type Ucred = ValueOf<typeof Ucred>;
+
+/** Where the value stands in the arena, behind its length. */
+const AT = 16;
+
+/** The bytes of an option of level SOL_SOCKET; at most `room`. @throws SyscallError */
+export function getOption(local: number, name: number, room: number): Uint8Array {
+  arenaView.setUint32(0, room, true);
+  syscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
+  return arena.slice(AT, AT + arenaView.getUint32(0, true));
+}
+
+/** An option that is a number. @throws SyscallError */
+export function getNumber(local: number, name: number): number {
+  arenaView.setUint32(0, 4, true);
+  syscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
+  return arenaView.getInt32(AT, true);
+}
+
+/** As {@link getNumber}; undefined where the kernel has no such option, or sockets of this family have not. */
+export function getNumberIfAny(local: number, name: number): number | undefined {
+  arenaView.setUint32(0, 4, true);
+  const result = trySyscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
+  return result < 0 ? undefined : arenaView.getInt32(AT, true);
+}
+
+/** @throws SyscallError */
+export function setOption(local: number, name: number, value: Uint8Array): void {
+  syscall('setsockopt', local, SOL_SOCKET, name, addressOf(value), value.length);
+}
+
+/** @throws SyscallError */
+export function setNumber(local: number, name: number, value: number): void {
+  arenaView.setInt32(0, value | 0, true);
+  syscall('setsockopt', local, SOL_SOCKET, name, arenaAddress, 4);
+}
+
+/** A time limit: {@link SO}.RCVTIMEO or SNDTIMEO; zero for none. */
+export function getTime(local: number, name: number): { sec: bigint; usec: bigint } {
+  return Timeval.decode(getOption(local, name, Timeval.size));
+}
+
+/** @throws SyscallError */
+export function setTime(local: number, name: number, time: { sec: bigint; usec: bigint }): void {
+  setOption(local, name, Timeval.encode(time));
+}
+
+/** Who made a pair, or connected: the kernel noted it then. */
+export function peerCredentials(local: number): Ucred {
+  return Ucred.decode(getOption(local, SO.PEERCRED, Ucred.size));
+}
+
+/**
+ * Instructions of the filter a socket has (struct sock_filter, 8 bytes each); none if it has none.
+ * @throws SyscallError (EACCES) if it is an eBPF program, which the kernel does not give
+ */
+export function getFilter(local: number): Uint8Array {
+  // Here the length counts instructions.
+  arenaView.setUint32(0, 0, true);
+  syscall('getsockopt', local, SOL_SOCKET, SO.ATTACH_FILTER, 0, arenaAddress);
+  const count = arenaView.getUint32(0, true);
+  if (count === 0) return new Uint8Array();
+  const code = new Uint8Array(8 * count);
+  syscall('getsockopt', local, SOL_SOCKET, SO.ATTACH_FILTER, addressOf(code), arenaAddress);
+  return code;
+}
+
+/** Whether a socket has a filter that {@link getFilter} cannot get. */
+export function hasOpaqueFilter(local: number): boolean {
+  arenaView.setUint32(0, 0, true);
+  return trySyscall('getsockopt', local, SOL_SOCKET, SO.ATTACH_FILTER, 0, arenaAddress) === -ERRNO.EACCES;
+}
+
+/** @throws SyscallError */
+export function attachFilter(local: number, code: Uint8Array): void {
+  // struct sock_fprog
+  const program = new BigUint64Array([BigInt(code.length / 8), BigInt(addressOf(code))]);
+  setOption(local, SO.ATTACH_FILTER, new Uint8Array(program.buffer));
+}
+
+/** A pair of connected unix sockets, closed on exec. @throws SyscallError */
+export function socketPair(family: number, type: number): readonly [Fd, Fd] {
+  syscall('socketpair', family, type | SOCK.CLOEXEC, 0, arenaAddress);
+  return [new Fd(arenaView.getInt32(0, true)), new Fd(arenaView.getInt32(4, true))];
+}

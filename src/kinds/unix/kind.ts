@@ -1,0 +1,161 @@
+/**
+ * Unix sockets without a name: pairs (socketpair(2)) with what waits in them, ends whose other end is closed, sockets that
+ * were never connected.
+ */
+import { StasisError } from '../../base/errors.ts';
+import { Images } from '../../images/kinds.ts';
+import { NAMESPACE_IDS } from '../../images/namespace-ids.ts';
+import { FdTypes } from '../../images/schema/files.ts';
+import { AF, SCM, SOCK } from '../../kernel/constants/sockets.ts';
+import type { UnixSocket } from '../../kernel/netlink/unix-diag.ts';
+import { peerCredentials } from '../../kernel/sockets.ts';
+import type { DumpContext, FileKind, OpenFile, SeenTask, TaskKind } from '../contract.ts';
+import { describeFile, partOf } from '../detail.ts';
+import { armAsync, captureOwner, imageFlags } from '../fown.ts';
+import { noteFile } from '../own-place.ts';
+import { captureForgotten, captureOptions, optionsObstacle } from '../socket-options.ts';
+import { type Standing, standingOf } from './carriage.ts';
+import { makePairs } from './makers.ts';
+import { KIND, type SocketNote } from './notes.ts';
+import { hasError, hasOutOfBand } from './probes.ts';
+import { Sockets } from './rebuild.ts';
+import { isUnixSocket, type Message, Survey } from './survey.ts';
+
+export const unixSocketKind: FileKind = {
+  name: 'unix socket',
+  type: FdTypes.UNIXSK,
+
+  recognises: isUnixSocket,
+
+  obstacle(file, task) {
+    const survey = Survey.of(task.tree);
+    const found = obstacleOf(file, survey);
+    if (found) return found;
+    // Once for the tree: what no task has open.
+    return isFirst(file, task.tree)
+      ? survey.underWay.map((other) => obstacleOf(other, survey)).find(Boolean)
+      : undefined;
+  },
+
+  capture(file, id, context) {
+    const survey = Survey.of(context.tree);
+    context.shared('unix sockets', () => context.undo(() => survey.close()));
+    const standing = requireCarriage(file, survey);
+    const facts = survey.socket(file.stat.ino) as UnixSocket; // or it could not be carried
+    const options = captureOptions(file.local, AF.UNIX);
+    const messages = storedAs(facts.type, survey.queue(facts.ino), options.so_sndbuf);
+    storeQueue(messages, id, context);
+    noteFile(context, KIND, id, noteFor(file, standing, messages, context));
+    return {
+      usk: {
+        id,
+        ino: facts.ino,
+        type: facts.type,
+        state: facts.state,
+        flags: imageFlags(file.flags),
+        uflags: 0,
+        backlog: facts.sendQueue,
+        peer: facts.peer ?? 0,
+        fown: captureOwner(file.local, file.flags),
+        opts: options,
+        name: new Uint8Array(),
+        ns_id: NAMESPACE_IDS.net_ns_id,
+        ...(facts.shutdown === 0 ? {} : { shutdown: facts.shutdown }),
+      },
+    };
+  },
+
+  rebuild: (entry, context) => Sockets.of(context).take(partOf(entry, 'usk')),
+
+  finish(entry, fd, task) {
+    armAsync(fd, partOf(entry, 'usk').flags, task);
+  },
+};
+
+/** Makes pairs in the tasks that had made them, for the kernel remembers who did. */
+export const unixSocketMakers: TaskKind = {
+  name: 'unix socket makers',
+  rebuild: { files: (task) => makePairs(task, Sockets.of(task.context)) },
+};
+
+function isFirst(file: OpenFile, tree: readonly SeenTask[]): boolean {
+  for (const { fds } of tree) {
+    const first = fds.find(isUnixSocket);
+    if (first) return first === file;
+  }
+  return false;
+}
+
+function obstacleOf(file: OpenFile, survey: Survey): StasisError | undefined {
+  const facts = survey.socket(file.stat.ino);
+  const standing = standingOf(
+    facts,
+    (ino) => survey.socket(ino),
+    (ino) => survey.mayHave(ino),
+  );
+  if (typeof standing === 'object') return refusal(file, standing.reason, standing.remedy);
+  if (standing !== 'widowed' && hasError(file.local)) return refusal(file, 'an error waits to be reported');
+  if (facts && hasOutOfBand(file.local, facts.type)) return refusal(file, 'an out-of-band byte waits to be received');
+  if (standing === 'single' && survey.queue(file.stat.ino).length > 0) {
+    return refusal(file, 'messages wait in a socket that is connected with none');
+  }
+  return optionsObstacle(file) ?? carriedObstacle(file, survey.queue(file.stat.ino));
+}
+
+/** Files on their way have to be rebuilt without the help of a task. */
+function carriedObstacle(file: OpenFile, messages: readonly Message[]): StasisError | undefined {
+  const carried = messages.flatMap(({ files }) => files).find(({ link }) => link === 'anon_inode:[eventpoll]');
+  return carried && refusal(file, 'a message that waits carries an epoll instance, which is not carried yet');
+}
+
+function requireCarriage(file: OpenFile, survey: Survey): Standing {
+  const standing = standingOf(
+    survey.socket(file.stat.ino),
+    (ino) => survey.socket(ino),
+    (ino) => survey.mayHave(ino),
+  );
+  if (typeof standing === 'object') throw refusal(file, standing.reason, standing.remedy);
+  return standing;
+}
+
+function refusal(file: OpenFile, reason: string, remedy?: string): StasisError {
+  const resource = file.fd < 0 ? `${file.link}, in a message that waits` : describeFile(file);
+  return new StasisError({ kind: 'unsupported', task: file.task, resource, reason, remedy });
+}
+
+/** What CRIU leaves of a buffer's size for the kernel's bookkeeping. */
+const OVERHEAD = 32;
+
+/** Of a stream, CRIU stores as much at a time as the socket's own buffer takes for sending; messages are stored as they are. */
+function storedAs(type: number, messages: readonly Message[], sendBuffer: number): Message[] {
+  const most = Math.max(sendBuffer - OVERHEAD, 1);
+  return messages.flatMap((message) => {
+    const { bytes, files } = message;
+    if (type !== SOCK.STREAM || files.length > 0 || bytes.length <= most) return [message];
+    const count = Math.ceil(bytes.length / most);
+    return Array.from({ length: count }, (_, i) => ({ ...message, bytes: bytes.subarray(i * most, (i + 1) * most) }));
+  });
+}
+
+function storeQueue(messages: readonly Message[], id: number, context: DumpContext): void {
+  for (const { bytes, files } of messages) {
+    const rights = files.map((file) => context.files.idOf(file));
+    const scm = rights.length > 0 ? [{ type: SCM.RIGHTS, rights }] : [];
+    context.append(Images.skQueues, { id_for: id, length: bytes.length, scm }, bytes);
+  }
+}
+
+function noteFor(file: OpenFile, standing: Standing, messages: readonly Message[], context: DumpContext): SocketNote {
+  const { pid, uid, gid } = peerCredentials(file.local);
+  const maker = context.tree.some((task) => task.pid === pid) ? pid : 0;
+  const senders = messages.flatMap(({ sender }, place) =>
+    sender && sender.pid > 0 ? [[place, sender.pid, sender.uid, sender.gid] as const] : [],
+  );
+  const options = captureForgotten(file.local);
+  return {
+    ...(pid > 0 ? { maker: [maker, uid, gid] } : {}),
+    ...(standing === 'widowed' && hasError(file.local) ? { reset: true } : {}),
+    ...(senders.length > 0 ? { senders } : {}),
+    ...(options ? { options } : {}),
+  };
+}
