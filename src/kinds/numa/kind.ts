@@ -29,7 +29,7 @@ function encode({ mode, nodes }: Policy): { readonly [key: string]: Json } {
 
 /** The policies of mappings, where they mean something. What is shown of one without its own is the task's. */
 function drain(task: DumpTask): void {
-  if (task.captured.vm || !hasNodes()) return;
+  if (task.captured.vm || !task.context.shared('numa', hasNodes)) return;
   const own = decode(task.extra.numa) ?? DEFAULT;
   const mappings: Json[] = [];
   for (const line of decodeText(readProc(task.pid, 'numa_maps')).split('\n')) {
