@@ -95,7 +95,7 @@ function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefin
   const recalled = seen?.recall(threads, seizure);
   // Threads that had to go on for a moment may have ended.
   requireLiving(seizure.processes);
-  seizure.endWatch();
+  seizure.complete();
   // Others of the cgroup stand as long as the tree does: that is what the cgroup was named for.
   if (cgroup)
     for (const { pid } of seizure.others) logWarn('freeze.ts', `task ${pid} of the cgroup is not in the tree`);

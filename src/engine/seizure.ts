@@ -18,6 +18,7 @@ import { DeathWatch } from '../tracee/death-watch.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../tracee/ptrace.ts';
 import { Tracee } from '../tracee/tracee.ts';
 import { type Hindrance, hindranceOf, tardy } from './hindrance.ts';
+import { Hurry } from './hurry.ts';
 
 /** A thread that is seized. */
 export interface SeizedThread {
@@ -60,6 +61,7 @@ export class Seizure implements Disposable {
   /** Children in vfork, which must go on: they are not seized until all others stand. */
   readonly #excused = new Set<number>();
   #watch: DeathWatch | undefined;
+  #hurry: Hurry | undefined;
 
   /** `timeout`: seconds it may all take. */
   constructor(root: number, timeout: number) {
@@ -85,7 +87,9 @@ export class Seizure implements Disposable {
    */
   stopAll(before: () => readonly Member[]): void {
     for (let grace = FIRST_GRACE; ; grace *= 2) {
-      this.#seizeMembers(before());
+      const members = before();
+      this.#hurry ??= new Hurry();
+      this.#seizeMembers(members);
       if (this.settle(performance.now() + grace)) break;
       logDebug('a task waits in vfork: the tree goes on until its child has executed a program');
       this.#letAllGo();
@@ -134,10 +138,12 @@ export class Seizure implements Disposable {
     return [...this.#known.values()].some(({ threads }) => [...threads.values()].some(({ tracee }) => tracee.attached));
   }
 
-  /** Ends the watch over threads that die. Nothing may be seized after this. */
-  endWatch(): void {
+  /** Says that all are stopped: nothing may be seized after this. */
+  complete(): void {
     this.#watch?.[Symbol.dispose]();
     this.#watch = undefined;
+    this.#hurry?.[Symbol.dispose]();
+    this.#hurry = undefined;
   }
 
   /** Lets everything go. What does not stand soon cannot be; the kernel frees it when we end. */
@@ -149,7 +155,7 @@ export class Seizure implements Disposable {
     ) {
       this.#poll();
     }
-    this.endWatch();
+    this.complete();
     const threads = [...this.#known.values()].flatMap((process) => [...process.threads.values()]);
     this.#known.clear();
     letGo(threads);
