@@ -5,9 +5,10 @@ import { cstring, encodeText } from '../../base/text.ts';
 import type { InputOf } from '../../images/message.ts';
 import type { CredsEntry, credsEntry } from '../../images/schema/task.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
-import { readLabel, readSocketLabel, type SecurityLabel } from '../../kernel/proc/label.ts';
+import { readLabel, readSocketLabel } from '../../kernel/proc/label.ts';
 import { describeErrno } from '../../kernel/syscall.ts';
-import type { DumpThread, RestoreContext, RestoreThread } from '../contract.ts';
+import type { DumpThread, RestoreThread } from '../contract.ts';
+import { ownLabel } from '../own-label.ts';
 
 /** What the image says of a thread's label: CRIU knows two modules, and does not write that AppArmor leaves it alone. */
 export function labelFields({
@@ -23,11 +24,6 @@ export function labelFields({
   }
   const sockets = label.module === 'selinux' ? readSocketLabel(tid) : undefined;
   return { lsm_profile: label.text, ...(sockets === undefined ? {} : { lsm_sockcreate: sockets }) };
-}
-
-/** Ours; undefined where no module gives labels. */
-function ownLabel(context: { shared: RestoreContext['shared'] }): SecurityLabel | undefined {
-  return context.shared('security label of Stasis', () => readLabel('self'));
 }
 
 /** Gives the thread its label, which may keep it from much: last of all. It has ours. @throws StasisError */

@@ -16,6 +16,7 @@ import { findGap } from '../../tracee/gap.ts';
 import { AREA, type Program } from '../../tracee/program.ts';
 import { Seed } from '../../tracee/seed.ts';
 import type { DumpContext, DumpTask, DumpThread, TaskKind } from '../contract.ts';
+import { ownLabel } from '../own-label.ts';
 
 const SYS_PTRACE = BigInt(CAP_NAMES.indexOf('SYS_PTRACE'));
 /** LANDLOCK_CREATE_RULESET_VERSION. */
@@ -45,8 +46,7 @@ function isOurUserNamespace({ process: { pid }, context }: DumpThread): boolean 
 }
 
 function isConfined({ tid, context }: DumpThread): boolean {
-  if (!context.shared('labels', () => readLabel('self') !== undefined)) return false;
-  return readLabel(tid)?.unconfined === false;
+  return ownLabel(context) !== undefined && readLabel(tid)?.unconfined === false;
 }
 
 function mayLookAtAll({ status }: DumpThread): boolean {
