@@ -39,12 +39,13 @@ export const unixSocketKind: FileKind = {
 
   capture(file, id, context) {
     const survey = Survey.of(context.tree);
-    context.shared('unix sockets', () => context.undo(() => survey.close()));
+    const ids = context.shared('unix sockets', () => idsUntilEnd(survey, context));
+    ids.set(file.stat.ino, id);
     const standing = requireCarriage(file, survey);
     const facts = survey.socket(file.stat.ino) as UnixSocket; // or it could not be carried
     const options = captureOptions(file.local, AF.UNIX);
     const messages = storedAs(facts.type, survey.queue(facts.ino), options.so_sndbuf);
-    storeQueue(messages, id, context);
+    storeQueue(messages, id, ids, context);
     noteFile(context, KIND, id, noteFor(file, standing, messages, context));
     return {
       usk: {
@@ -137,9 +138,21 @@ function storedAs(type: number, messages: readonly Message[], sendBuffer: number
   });
 }
 
-function storeQueue(messages: readonly Message[], id: number, context: DumpContext): void {
+/** Ids of sockets by inode, those included that are being captured: one may wait in its own queue. */
+function idsUntilEnd(survey: Survey, context: DumpContext): Map<number, number> {
+  context.undo(() => survey.close());
+  return new Map();
+}
+
+function storeQueue(
+  messages: readonly Message[],
+  id: number,
+  ids: ReadonlyMap<number, number>,
+  context: DumpContext,
+): void {
   for (const { bytes, files } of messages) {
-    const rights = files.map((file) => context.files.idOf(file));
+    const known = (file: OpenFile): number | undefined => (isUnixSocket(file) ? ids.get(file.stat.ino) : undefined);
+    const rights = files.map((file) => known(file) ?? context.files.idOf(file));
     const scm = rights.length > 0 ? [{ type: SCM.RIGHTS, rights }] : [];
     context.append(Images.skQueues, { id_for: id, length: bytes.length, scm }, bytes);
   }

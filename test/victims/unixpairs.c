@@ -1,0 +1,230 @@
+/* Pairs of unix sockets: what waits in them, options, directions shut down, ends that are closed, files on their way. */
+#include "victim.h"
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#define LARGE 70000
+
+static int stream[2], datagram[2], sequence[2]; /* messages wait */
+static int half[2], widow, spurned, orphan, single; /* ends */
+static int tuned[2], told[2]; /* options, credentials */
+static int carrier[2], far_end, circle[2]; /* files on their way */
+static char block[LARGE];
+
+static int events(int fd) {
+  struct pollfd p = {fd, POLLIN | POLLOUT | POLLRDHUP, 0};
+  poll(&p, 1, 0);
+  return p.revents;
+}
+
+static int number(int fd, int option) {
+  int value = -99;
+  socklen_t length = sizeof value;
+  getsockopt(fd, SOL_SOCKET, option, &value, &length);
+  return value;
+}
+
+static void set(int fd, int option, int value) { check(!setsockopt(fd, SOL_SOCKET, option, &value, sizeof value)); }
+
+static void pair(int type, int *fds) { check(!socketpair(AF_UNIX, type, 0, fds)); }
+
+/* Whether a byte waits, which is left there. */
+static bool waits(int fd, char byte) {
+  char got;
+  return recv(fd, &got, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && got == byte;
+}
+
+/* A message that is received and sent again, so that the next look finds the same. */
+static void turn(const int *fds, const char *want, int size) {
+  static char got[LARGE + 1];
+  int n = recv(fds[0], got, sizeof got, MSG_DONTWAIT);
+  check(n == size && !memcmp(got, want, size), "%d bytes came, not %d", n, size);
+  check(send(fds[1], got, size, MSG_DONTWAIT) == size);
+}
+
+static void turn_messages(const int *fds) {
+  turn(fds, "one", 3);
+  turn(fds, "", 0);
+  turn(fds, block, LARGE);
+  turn(fds, "last", 4);
+}
+
+typedef union {
+  struct cmsghdr head;
+  char room[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(8 * sizeof(int))];
+} Control;
+
+/* Sends a message with control data of one kind. */
+static void pass(int via, const char *text, int type, const void *data, size_t size) {
+  Control control = {.head = {CMSG_LEN(size), SOL_SOCKET, type}};
+  memcpy(CMSG_DATA(&control.head), data, size);
+  struct iovec iov = {(void *)text, strlen(text)};
+  struct msghdr message = {0, 0, &iov, 1, &control, CMSG_SPACE(size), 0};
+  check(sendmsg(via, &message, MSG_DONTWAIT) == (ssize_t)iov.iov_len, "(%s)", text);
+}
+
+/* Takes a message; answers how many bytes of control data of the kind came with it. */
+static size_t take(int via, const char *want, int type, void *data) {
+  char text[64];
+  Control control;
+  struct iovec iov = {text, sizeof text};
+  struct msghdr message = {0, 0, &iov, 1, &control, sizeof control, 0};
+  ssize_t n = recvmsg(via, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  check(n == (ssize_t)strlen(want) && !memcmp(text, want, n), "%zd bytes came, not %s", n, want);
+  check(!(message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)));
+  struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+  if (!c || c->cmsg_type != type) return 0;
+  memcpy(data, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+  return c->cmsg_len - CMSG_LEN(0);
+}
+
+static void queues(void) {
+  turn(stream, block, LARGE);
+  int back[2] = {stream[1], stream[0]};
+  turn(back, "back", 4);
+  turn_messages(datagram);
+  turn_messages(sequence);
+  check(number(stream[0], SO_PEEK_OFF) == -1 && number(datagram[0], SO_PEEK_OFF) == -1);
+}
+
+static void ends(void) {
+  check(waits(half[1], 'r') && (events(half[1]) & (POLLRDHUP | POLLOUT)) == (POLLRDHUP | POLLOUT));
+  check(send(half[0], "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
+  check(!(events(half[0]) & POLLRDHUP) && !(events(half[0]) & POLLIN));
+  check((events(widow) & POLLHUP) && waits(widow, 'w'));
+  check(send(widow, "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
+  check(waits(orphan, 'o'));
+  check(events(spurned) & POLLERR);
+  check(send(single, "x", 1, MSG_NOSIGNAL) < 0 && errno == ENOTCONN);
+}
+
+static void options(void) {
+  struct timeval time;
+  struct linger linger;
+  struct ucred maker;
+  socklen_t length = sizeof time;
+  check(!getsockopt(tuned[0], SOL_SOCKET, SO_RCVTIMEO, &time, &length) && time.tv_sec == 3 && time.tv_usec == 500000);
+  length = sizeof linger;
+  check(!getsockopt(tuned[0], SOL_SOCKET, SO_LINGER, &linger, &length) && linger.l_onoff && linger.l_linger == 5);
+  length = sizeof maker;
+  check(!getsockopt(tuned[0], SOL_SOCKET, SO_PEERCRED, &maker, &length));
+  check(maker.pid == getpid() && maker.uid == 1234 && maker.gid == 4321, "%d %d %d", maker.pid, maker.uid, maker.gid);
+  check(number(tuned[0], SO_SNDBUF) == 40000 && number(tuned[0], SO_RCVBUF) == 50000);
+  check(number(tuned[1], SO_SNDBUF) != 40000 && number(tuned[0], SO_PRIORITY) == 4);
+  check(number(tuned[0], SO_RCVLOWAT) == 7 && number(tuned[0], SO_KEEPALIVE) == 1 && number(tuned[0], SO_REUSEADDR));
+  check(number(tuned[0], SO_TIMESTAMP) == 1 && number(tuned[1], SO_TIMESTAMP) == 0);
+  check((fcntl(tuned[0], F_GETFL) & (O_NONBLOCK | O_ASYNC)) == (O_NONBLOCK | O_ASYNC));
+  check(fcntl(tuned[0], F_GETOWN) == getpid() && fcntl(tuned[0], F_GETSIG) == SIGURG);
+  /* Where peeking begins moves on with every look. */
+  check(number(tuned[0], SO_PEEK_OFF) == 2 && waits(tuned[0], 'c') && number(tuned[0], SO_PEEK_OFF) == 3);
+  set(tuned[0], SO_PEEK_OFF, 2);
+  check(number(told[0], SO_PASSCRED) == 1 && number(told[1], SO_PASSCRED) == 0);
+  struct ucred sender;
+  check(take(told[0], "hello", SCM_CREDENTIALS, &sender) == sizeof sender);
+  check(sender.pid == getpid() && sender.uid == 77 && sender.gid == 88, "%d %d", sender.pid, sender.uid);
+  pass(told[1], "hello", SCM_CREDENTIALS, &sender, sizeof sender);
+}
+
+static void on_the_way(void) {
+  int fds[2];
+  char text[8];
+  check(take(carrier[0], "pipe", SCM_RIGHTS, fds) == sizeof fds);
+  check(read(fds[0], text, 8) == 3 && !memcmp(text, "abc", 3) && write(fds[1], "abc", 3) == 3);
+  pass(carrier[1], "pipe", SCM_RIGHTS, fds, sizeof fds);
+  close(fds[0]), close(fds[1]);
+  check(take(carrier[0], "end", SCM_RIGHTS, fds) == sizeof *fds);
+  check(recv(fds[0], text, 8, MSG_DONTWAIT) == 5 && !memcmp(text, "inner", 5) && send(fds[0], "outer", 5, 0) == 5);
+  check(recv(far_end, text, 8, MSG_DONTWAIT) == 5 && !memcmp(text, "outer", 5) && send(far_end, "inner", 5, 0) == 5);
+  pass(carrier[1], "end", SCM_RIGHTS, fds, sizeof *fds);
+  close(fds[0]);
+  /* One that carries itself. */
+  struct stat inside, outside;
+  check(take(circle[0], "me", SCM_RIGHTS, fds) == sizeof *fds);
+  check(!fstat(fds[0], &inside) && !fstat(circle[0], &outside) && inside.st_ino == outside.st_ino);
+  pass(circle[1], "me", SCM_RIGHTS, fds, sizeof *fds);
+  close(fds[0]);
+}
+
+static void verify(void) {
+  queues();
+  ends();
+  options();
+  on_the_way();
+}
+
+static void fill_queues(void) {
+  pair(SOCK_STREAM, stream);
+  pair(SOCK_DGRAM, datagram);
+  pair(SOCK_SEQPACKET, sequence);
+  check(send(stream[1], block, LARGE, 0) == LARGE && send(stream[0], "back", 4, 0) == 4);
+  for (int i = 0; i < 2; i++) {
+    int to = i ? sequence[1] : datagram[1];
+    check(send(to, "one", 3, 0) == 3 && send(to, "", 0, 0) == 0 && send(to, block, LARGE, 0) == LARGE);
+    check(send(to, "last", 4, 0) == 4);
+  }
+}
+
+static void part_ends(void) {
+  int fds[2];
+  pair(SOCK_STREAM, half);
+  check(send(half[0], "rest", 4, 0) == 4 && !shutdown(half[0], SHUT_WR));
+  pair(SOCK_SEQPACKET, fds);
+  check(send(fds[1], "w", 1, 0) == 1 && !close(fds[1]));
+  widow = fds[0];
+  pair(SOCK_DGRAM, fds);
+  check(send(fds[1], "o", 1, 0) == 1 && !close(fds[1]));
+  orphan = fds[0];
+  pair(SOCK_STREAM, fds);
+  check(send(fds[0], "never read", 10, 0) == 10 && !close(fds[1]));
+  spurned = fds[0];
+  single = socket(AF_UNIX, SOCK_STREAM, 0);
+  check(single >= 0);
+}
+
+static void tune(void) {
+  check(!syscall(SYS_setresgid, -1, 4321, -1) && !syscall(SYS_setresuid, -1, 1234, -1));
+  pair(SOCK_STREAM, tuned);
+  check(!syscall(SYS_setresuid, -1, 0, -1) && !syscall(SYS_setresgid, -1, 0, -1));
+  set(tuned[0], SO_SNDBUF, 20000), set(tuned[0], SO_RCVBUF, 25000);
+  set(tuned[0], SO_PRIORITY, 4), set(tuned[0], SO_RCVLOWAT, 7), set(tuned[0], SO_KEEPALIVE, 1);
+  set(tuned[0], SO_REUSEADDR, 1), set(tuned[0], SO_TIMESTAMP, 1);
+  struct timeval time = {3, 500000};
+  struct linger linger = {1, 5};
+  check(!setsockopt(tuned[0], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
+  check(!setsockopt(tuned[0], SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+  signal(SIGURG, SIG_IGN);
+  check(!fcntl(tuned[0], F_SETOWN, getpid()) && !fcntl(tuned[0], F_SETSIG, SIGURG));
+  check(!fcntl(tuned[0], F_SETFL, O_NONBLOCK | O_ASYNC) && send(tuned[1], "abcdefgh", 8, 0) == 8);
+  set(tuned[0], SO_PEEK_OFF, 2);
+  pair(SOCK_DGRAM, told);
+  set(told[0], SO_PASSCRED, 1);
+  struct ucred sender = {getpid(), 77, 88};
+  pass(told[1], "hello", SCM_CREDENTIALS, &sender, sizeof sender);
+}
+
+static void send_off(void) {
+  int fds[2];
+  pair(SOCK_SEQPACKET, carrier);
+  check(!pipe(fds) && write(fds[1], "abc", 3) == 3);
+  pass(carrier[1], "pipe", SCM_RIGHTS, fds, sizeof fds);
+  close(fds[0]), close(fds[1]);
+  pair(SOCK_STREAM, fds);
+  check(send(fds[1], "inner", 5, 0) == 5);
+  pass(carrier[1], "end", SCM_RIGHTS, fds, sizeof *fds);
+  close(fds[0]);
+  far_end = fds[1];
+  pair(SOCK_DGRAM, circle);
+  pass(circle[1], "me", SCM_RIGHTS, circle, sizeof *circle);
+}
+
+int main(void) {
+  fill_known(block, sizeof block, 5);
+  fill_queues();
+  part_ends();
+  tune();
+  send_off();
+  victim_ready();
+  victim_loop(verify);
+}

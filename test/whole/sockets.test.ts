@@ -1,0 +1,7 @@
+/** Sockets. */
+import { victimSuite } from './kit/suite.ts';
+
+/** Inode numbers are new ones. */
+const INODES = /\.usk\.(ino|peer)$/;
+
+victimSuite('unix sockets', [{ victim: 'unixpairs', images: [INODES] }]);
