@@ -64,9 +64,13 @@ export class Remote {
 
   /** Sets a program going and returns at once. */
   start(program: Program): void {
+    this.#load(program);
+    this.resume();
+  }
+
+  #load(program: Program): void {
     this.#transfer('process_vm_writev', program);
     this.tracee.setRegisters(this.tracee.arch.runProgram(this.#base, this.area, program.start));
-    this.resume();
   }
 
   /** Continues the task without changing anything. */
@@ -102,24 +106,29 @@ export class Remote {
   runInterrupted(program: Program): number {
     const { tracee } = this;
     const last = program.start + (program.calls - 1) * 64;
-    this.start(program);
+    this.#startUntilLastCall(program);
     for (;;) {
       ptrace(PTRACE.INTERRUPT, tracee.pid);
+      this.resume();
       let ended = false;
       tracee.waitUntil(PTRACE.CONT, (stop) => {
         ended = this.#isEnd(stop);
         return ended || stop.kind === 'event';
       });
       const registers = tracee.getRegisters();
-      // Interrupted on the way to the call: on with it.
-      if (!ended && !(tracee.arch.programCounter(registers) === last && tracee.arch.interrupted(registers))) {
-        this.resume();
-        continue;
-      }
+      // Interrupted beside the call: on with it.
+      if (!ended && !(tracee.arch.programCounter(registers) === last && tracee.arch.interrupted(registers))) continue;
       if (!ended) return tracee.arch.result(registers);
       this.#transfer('process_vm_readv', program);
       return program.result(new Ref(program.calls - 1));
     }
+  }
+
+  /** At the entry of the call it will be interrupted as soon as it sleeps, however slowly the task gets there. */
+  #startUntilLastCall(program: Program): void {
+    const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
+    this.#load(program);
+    for (let stops = 2 * (program.calls - 1); stops >= 0; stops--) this.tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
   }
 
   /** Copies entries and heap there (writev) or back (readv), in one system call. */
