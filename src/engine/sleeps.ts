@@ -14,7 +14,7 @@ import { readTimerList, type TimerList } from '../kernel/proc/timer-list.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
 import { parseSyscall } from '../kernel/proc/values.ts';
 import { callBehind, needsTimer, timedCall } from '../kernel/timed-calls.ts';
-import type { Sleep } from '../kinds/contract.ts';
+import { type Sleep, UNSEEN } from '../kinds/contract.ts';
 import { nap } from '../tracee/ptrace.ts';
 import { codesFor } from './codes.ts';
 import { RunQueueClocks, readSched } from './run-queue.ts';
@@ -74,11 +74,11 @@ export class Sleeps {
       const sleeper = this.#sleepers.get(tid);
       if (!sleeper) continue;
       const { nr, args, wchan, timer } = sleeper;
+      // It woke up after we had looked: what it sleeps in now it has just begun.
+      if (timer === 'first' && !sleptOn(tid, sleeper)) continue;
       const deadline = own.get(tid);
       const left = deadline === undefined ? [] : [deadline - now];
-      const same = timer !== 'first' || sleptOn(tid, sleeper);
-      const since = same ? sleeper.since : undefined;
-      sleeps.set(tid, { nr, args, wchan, since, gone: timer === 'first' && same ? others : left });
+      sleeps.set(tid, { nr, args, wchan, since: sleeper.since, gone: timer === 'first' ? others : left });
     }
     return { frozenAt, sleeps };
   }
@@ -114,8 +114,9 @@ export class Sleeps {
 
 function look(tid: number, clocks: RunQueueClocks): Sleeper | undefined {
   const bytes = readProcIfAny(tid, 'syscall');
-  const state = bytes && parseSyscall(bytes);
-  if (state?.kind !== 'inside') return undefined;
+  if (!bytes) return { nr: UNSEEN, args: [], wchan: '', since: undefined, switches: 0, timer: 'none' };
+  const state = parseSyscall(bytes);
+  if (state.kind !== 'inside') return undefined;
   const { nr, args } = state;
   const seen: Sleeper = { nr, args, wchan: '', since: undefined, switches: 0, timer: 'none' };
   const restarted = nr === NR.restart_syscall;

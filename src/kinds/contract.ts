@@ -152,8 +152,12 @@ export interface DumpContext {
   undo(work: () => void): void;
 }
 
+/** Number of the call of a sleep that the kernel does not let us see. */
+export const UNSEEN = -1;
+
 /** What a task was asleep in before it was frozen. */
 export interface Sleep {
+  /** The number of the call, or {@link UNSEEN}. */
   readonly nr: number;
   readonly args: readonly bigint[];
   /** Since when, on performance.now()'s clock; undefined where the kernel does not tell. */
@@ -173,6 +177,7 @@ export interface DumpThread extends SeenThread {
   readonly tracee: Tracee;
   /** When the thread was frozen, on performance.now()'s clock. */
   readonly frozenAt: number;
+  /** What it was asleep in just before the freeze; undefined if it was awake, and fell asleep in that moment at most. */
   readonly sleep: Sleep | undefined;
   /** Registers at the stop, untouched. */
   readonly registers: Registers;

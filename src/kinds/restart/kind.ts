@@ -9,7 +9,7 @@ import { logWarn } from '../../base/log.ts';
 import { type TimedCall, timedCall } from '../../kernel/timed-calls.ts';
 import { tryReadMemory } from '../../tracee/memory.ts';
 import type { Program } from '../../tracee/program.ts';
-import type { DumpThread, RestoreThread, TaskKind } from '../contract.ts';
+import { type DumpThread, type RestoreThread, type TaskKind, UNSEEN } from '../contract.ts';
 import { interruptedCall, sleepOf } from '../interrupted.ts';
 import { ownTimer } from './timers.ts';
 
@@ -19,7 +19,7 @@ function capture(thread: DumpThread, _program: Program): undefined {
   const found = interruptedCall(thread);
   if (!found || found.again !== undefined) return;
   const { timed } = found;
-  const left = timed && remainingTime(thread, timed);
+  const left = timed && remainingTime(thread, timed, found.nr !== timed.nr);
   if (!timed || left === undefined) {
     const what = `task ${thread.tid}: the interrupted system call ${timed?.nr ?? found.nr}`;
     logWarn('restart.ts', `${what} will end early with EINTR: its remaining time is unknown`);
@@ -29,7 +29,7 @@ function capture(thread: DumpThread, _program: Program): undefined {
 }
 
 /** Nanoseconds left at the freeze; not positive if the time is over. */
-function remainingTime(thread: DumpThread, call: TimedCall): bigint | undefined {
+function remainingTime(thread: DumpThread, call: TimedCall, restarted: boolean): bigint | undefined {
   const sleep = sleepOf(thread);
   const asleep = sleep?.since === undefined ? undefined : BigInt(Math.round((thread.frozenAt - sleep.since) * 1e6));
   const stopped = thread.tracee.groupStop !== undefined;
@@ -39,6 +39,8 @@ function remainingTime(thread: DumpThread, call: TimedCall): bigint | undefined 
   const whole = timeoutOf(thread, call);
   if (stopped || whole === undefined) return undefined;
   if (call.cpuTime) return whole;
+  // It fell asleep after we had looked, so just now: no call may end before its time, and this one will not.
+  if (!sleep && !restarted && thread.sleep?.nr !== UNSEEN) return whole;
   // Of one that has been interrupted before, only the timer tells.
   const first = sleep?.nr === call.nr && asleep !== undefined;
   const expected = first ? whole - asleep : undefined;
