@@ -87,11 +87,12 @@ static void screen_last(void) {
   check(write(master, "a line\n", 7) == 7);
   count_up(READY_TO_CHANGE);
   await(&family->word[WRITTEN], 1);
-  char shown[256];
-  ssize_t n = read(master, shown, sizeof shown - 1);
-  check(n > 0);
-  shown[n] = 0;
-  check(!!strstr(shown, "a word"), "%s", shown);
+  char shown[256] = {0};
+  for (size_t have = 0; !strstr(shown, "a word");) {
+    ssize_t n = read(master, shown + have, sizeof shown - 1 - have);
+    check(n > 0, "%s", shown);
+    have += n;
+  }
 }
 
 /* Stopped by the terminal until the shell brings it to the front. */

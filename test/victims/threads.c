@@ -351,8 +351,8 @@ static void *run(void *argument) {
   _mm_setcsr((_mm_getcsr() & ~0x6000) | (unsigned)(t->number % 4) << 13);
   fill_known(&t->registers, sizeof t->registers, t->number);
   set_scheduling(t->number);
-  if (t->kind == TIMED) set_timer();
   set_signals(t);
+  if (t->kind == TIMED) set_timer();
   if (!alike) differ_in_credentials(t->number);
   read_facts(&t->facts);
   verify_thread(t);

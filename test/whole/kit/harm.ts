@@ -22,15 +22,21 @@ export function moments(count: number, span: number): number[] {
 
 /** Waits until a task is nobody's: not traced, not stopped. Throws if it does not come free. */
 export function free(pid: number): Promise<true> {
+  return allFree([pid]);
+}
+
+/** Waits until none of some tasks is traced or stopped. Throws if one does not come free. */
+export function allFree(ids: readonly number[]): Promise<true> {
   return until(
-    () => {
-      const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-      const held = /^TracerPid:\t[1-9]/m.test(status) || /^State:\t[tT]/m.test(status);
-      return held ? undefined : true;
-    },
-    2000,
-    () => `process ${pid} is still held`,
+    () => (ids.some(held) ? undefined : true),
+    5000,
+    () => `still held: ${ids.filter(held).join(', ')}`,
   );
+}
+
+function held(id: number): boolean {
+  const status = readFileSync(`/proc/${id}/status`, 'latin1');
+  return /^TracerPid:\t[1-9]/m.test(status) || /^State:\t[tT]/m.test(status);
 }
 
 /** The count of a `sturdy` victim's turns. */
@@ -45,6 +51,27 @@ export async function goesOn(victim: Victim): Promise<void> {
     () => (turns(victim) > before + 2n ? true : undefined),
     3000,
     () => `process ${victim.pid} does not go on; it said ${victim.output()}`,
+  );
+}
+
+/** Turns of all members of a victim that is a family, by process ID (test/victims/family.h). */
+export function beats(victim: Victim): Map<number, bigint> {
+  const file = readFileSync(join(victim.cwd, 'family'));
+  const slots = Array.from({ length: file.readInt32LE() }, (_, i) => 4096 + 64 * i);
+  return new Map(slots.map((at) => [file.readInt32LE(at + 8), file.readBigUInt64LE(at)]));
+}
+
+/** Waits until all members of a family have gone on for a few turns. */
+export async function allGoOn(victim: Victim): Promise<void> {
+  const before = beats(victim);
+  const idle = (): number[] => {
+    const now = beats(victim);
+    return [...before].filter(([pid, turns]) => (now.get(pid) ?? 0n) < turns + 2n).map(([pid]) => pid);
+  };
+  await until(
+    () => (idle().length === 0 ? true : undefined),
+    10_000,
+    () => `these do not go on: ${idle().join(', ')}; they said ${victim.output()}`,
   );
 }
 
@@ -68,7 +95,7 @@ export async function unharmed(before: TaskState, victim: Victim): Promise<void>
 }
 
 function isLittle(line: string): boolean {
-  const range = /^map ([0-9a-f]+)-([0-9a-f]+): was not there/.exec(line);
+  const range = /^(?:process \d+ )?map ([0-9a-f]+)-([0-9a-f]+): was not there/.exec(line);
   if (!range) return false;
   return Number.parseInt(range[2] ?? '', 16) - Number.parseInt(range[1] ?? '', 16) <= LITTLE;
 }
@@ -94,20 +121,21 @@ function notTests(path: string): boolean {
 }
 
 /**
- * Processes that are there because of a restore of this victim, and are not the victim: seeds too, for Stasis is run in the
+ * Processes that are there because of a restore of this victim, and are not of it: seeds too, for Stasis is run in the
  * victim's directory by these tests, and so are they.
  */
 export function strays(victim: Victim): number[] {
+  const members = new Set(victim.alive() ? victim.members() : [victim.pid]);
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => isStray(pid, victim));
+    .filter((pid) => isStray(pid, members, victim.dir));
 }
 
-function isStray(pid: number, victim: Victim): boolean {
+function isStray(pid: number, members: ReadonlySet<number>, dir: string): boolean {
   try {
-    if (/memfd:stasis/.test(readlinkSync(`/proc/${pid}/exe`)) && pid === victim.pid) return true;
-    return pid !== victim.pid && readlinkSync(`/proc/${pid}/cwd`).startsWith(victim.dir);
+    if (members.has(pid)) return /memfd:stasis/.test(readlinkSync(`/proc/${pid}/exe`));
+    return readlinkSync(`/proc/${pid}/cwd`).startsWith(dir);
   } catch {
     return false;
   }
@@ -116,9 +144,9 @@ function isStray(pid: number, victim: Victim): boolean {
 /** Waits until no process is left of a restore that failed. */
 export function nothingLeft(victim: Victim): Promise<true> {
   return until(
-    () => (strays(victim).length === 0 && !victim.exists() ? true : undefined),
-    2000,
-    () => `left behind: ${strays(victim).join(', ')}${victim.exists() ? ` and ${victim.pid}` : ''}`,
+    () => (strays(victim).length === 0 && victim.remains().length === 0 ? true : undefined),
+    3000,
+    () => `left behind: ${strays(victim).join(', ')}; in use: ${victim.remains().join(', ')}`,
   );
 }
 
