@@ -105,26 +105,14 @@ export class Remote {
    */
   runInterrupted(program: Program): number {
     const { tracee } = this;
-    const last = program.start + (program.calls - 1) * 64;
     this.#startUntilLastCall(program);
-    for (;;) {
-      ptrace(PTRACE.INTERRUPT, tracee.pid);
-      this.resume();
-      let ended = false;
-      tracee.waitUntil(PTRACE.CONT, (stop) => {
-        ended = this.#isEnd(stop);
-        return ended || stop.kind === 'event';
-      });
-      const registers = tracee.getRegisters();
-      // Interrupted beside the call: on with it.
-      if (!ended && !(tracee.arch.programCounter(registers) === last && tracee.arch.interrupted(registers))) continue;
-      if (!ended) return tracee.arch.result(registers);
-      this.#transfer('process_vm_readv', program);
-      return program.result(new Ref(program.calls - 1));
-    }
+    // The interrupt cannot come before the call, which sees it as soon as it would sleep, nor long after.
+    ptrace(PTRACE.INTERRUPT, tracee.pid);
+    tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
+    return tracee.arch.result(tracee.getRegisters());
   }
 
-  /** At the entry of the call it will be interrupted as soon as it sleeps, however slowly the task gets there. */
+  /** Runs up to the entry of the last call, however slowly the task gets there. */
   #startUntilLastCall(program: Program): void {
     const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
     this.#load(program);
