@@ -1,5 +1,6 @@
 /*
- * A tree that forks and exits wildly: freeze-forker WORKERS. The root is the reaper of its orphans. Workers fork children;
+ * A tree that forks and exits wildly: freeze-forker WORKERS [leave]. The root is the reaper of its orphans, unless they
+ * are to leave the tree. Workers fork children;
  * these may fork grandchildren and end before them, execute this program again, start a session, or end at once. Nobody may
  * get lost: what was begun has ended, in the end.
  */
@@ -88,7 +89,7 @@ int main(int argc, char **argv) {
     end();
   }
   int workers = argc > 1 ? atoi(argv[1]) : 8;
-  check(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+  if (argc < 3) check(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
   dice = getpid();
   for (int i = 0; i < workers; i++) {
     if (begin() != 0) continue;
@@ -112,6 +113,7 @@ int main(int argc, char **argv) {
   shared->stop = 1;
   while (wait(0) > 0 || errno == EINTR) {
   }
+  for (int i = 0; i < 1000 && shared->alive > 0; i++) victim_nap(5);
   check(shared->begun == shared->ended && shared->alive == 0, "%ld begun, %ld ended, %ld alive", (long)shared->begun,
         (long)shared->ended, (long)shared->alive);
   victim_pass();

@@ -25,12 +25,12 @@ afterEach(async () => {
         for (const pid of left) trySyscall('wait4', pid, 0, 1, 0);
         return left.length === 0 ? true : undefined;
       },
-      5000,
+      20_000,
       () => `left: ${strays(victim)}`,
     );
     victim[Symbol.dispose]();
   }
-});
+}, 25_000);
 
 async function start(name: string, ...args: string[]): Promise<Victim> {
   const victim = await Victim.start(name, args);
@@ -49,6 +49,15 @@ function threadStats(pid: number): Map<number, string> {
     return new Map(tids.map((tid) => [tid, readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1')]));
   } catch {
     return new Map();
+  }
+}
+
+/** Who traces a process; undefined if it is gone. */
+function tracer(pid: number): number | undefined {
+  try {
+    return Number(/^TracerPid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]);
+  } catch {
+    return undefined;
   }
 }
 
@@ -120,7 +129,23 @@ describe('wild trees', () => {
     const found = await freezeOften(victim, FREEZES);
     expect(Math.max(...found.map((processes) => processes.length))).toBeGreaterThan(9);
     await victim.verdict();
-  }, 60_000);
+  }, 120_000);
+
+  test('orphans that leave the tree are let go', async () => {
+    const victim = await start('freeze-forker', '8', 'leave');
+    for (let i = 0; i < FREEZES; i++) {
+      {
+        using tree = freeze(victim);
+        const members = new Set(tree.processes.map(({ pid }) => pid));
+        for (const pid of strays(victim)) {
+          if (!members.has(pid)) expect(tracer(pid) ?? 0).toBe(0);
+        }
+        expect(members).toEqual(descendants(victim.pid));
+      }
+      await sleep(Math.random() * 8);
+    }
+    await victim.verdict();
+  }, 120_000);
 
   test('threads that start a thread and end', async () => {
     const victim = await start('freeze-threads', '6');
@@ -129,13 +154,13 @@ describe('wild trees', () => {
     await sleep(20);
     expect(progress(victim)).toBeGreaterThan(before);
     await victim.verdict();
-  }, 60_000);
+  }, 120_000);
 
   test('a thread that is not the main one executes programs, beside others', async () => {
     const victim = await start('freeze-exec', '10');
     await freezeOften(victim, 4 * FREEZES);
     await victim.verdict();
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('vfork', () => {
@@ -143,7 +168,7 @@ describe('vfork', () => {
     const victim = await start('freeze-vfork', '10', '3');
     await freezeOften(victim, FREEZES);
     await victim.verdict();
-  }, 60_000);
+  }, 120_000);
 
   test('the tree goes on while a child takes longer than it may be held', async () => {
     const victim = await start('freeze-vfork', '400');
@@ -154,7 +179,7 @@ describe('vfork', () => {
     tree[Symbol.dispose]();
     expect(performance.now() - began).toBeGreaterThan(200);
     await victim.verdict();
-  }, 60_000);
+  }, 120_000);
 
   test('a child that never does: an error that names both, and all go on', async () => {
     const victim = await start('freeze-vfork', '-1');
@@ -178,7 +203,7 @@ describe('vfork', () => {
     const status = readFileSync(`/proc/${child}/status`, 'latin1');
     expect(status).toMatch(/^State:\tS/m);
     expect(status).toMatch(/^TracerPid:\t0/m);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('families', () => {
@@ -230,7 +255,36 @@ describe('many', () => {
     }
     console.log(`1,000 sleeping threads: ${times.map((ms) => ms.toFixed(0)).join(', ')} ms`);
     await victim.verdict();
-  }, 60_000);
+  }, 120_000);
+});
+
+describe('our death at any moment', () => {
+  const wild = ['freeze-forker 8', 'freeze-threads 6', 'freeze-vfork 10 3', 'freeze-sleepers 300'];
+
+  test.each(wild)(
+    'lets all go on: %s',
+    async (line) => {
+      const [name = '', ...args] = line.split(' ');
+      const victim = await start(name, ...args);
+      const script = join(import.meta.dirname, 'kit/freeze-once.ts');
+      for (let i = 0; i < 8; i++) {
+        const ours = Bun.spawn([process.execPath, script, String(victim.pid)], { stderr: 'ignore' });
+        await sleep(60 + Math.random() * 60);
+        ours.kill('SIGKILL');
+        await ours.exited;
+      }
+      await until(
+        () => {
+          const stats = [...descendants(victim.pid)].flatMap((pid) => [...threadStats(pid).values()]);
+          return stats.some((line) => /\) [tT] /.test(line)) ? undefined : true;
+        },
+        2000,
+        () => 'somebody is still stopped',
+      );
+      await victim.verdict();
+    },
+    60_000,
+  );
 });
 
 const HIERARCHIES = [
