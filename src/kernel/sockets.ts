@@ -1,13 +1,9 @@
 /** Options of sockets, and pairs of them. */
 import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
 import { addressOf } from './ffi.ts';
-import { i32, struct, u32, type ValueOf } from './layouts/struct.ts';
+import { Ucred } from './layouts/sockets.ts';
 import { Timeval } from './layouts/time.ts';
 import { arena, arenaAddress, arenaView, ERRNO, Fd, syscall, trySyscall } from './syscall.ts';
-
-/** `struct ucred`. */
-export const Ucred = struct({ pid: i32, uid: u32, gid: u32 });
-export type Ucred = ValueOf<typeof Ucred>;
 
 /** Where the value stands in the arena, behind its length. */
 const AT = 16;

@@ -160,25 +160,29 @@ test('capabilities', () => {
   expect(tasks.decodeCapSets(encoded)).toEqual(sets);
 });
 
-describe('SCM_RIGHTS', () => {
+describe('control data', () => {
   test('round trip', () => {
     for (const count of [0, 1, 2, 3, 253]) {
       const fds = Array.from({ length: count }, (_, i) => i * 3);
-      const control = sockets.encodeRights(fds);
+      const control = sockets.encodeControl(fds);
       expect(control.length % 8).toBe(0);
-      expect(control.length).toBe(sockets.rightsSpace(count));
-      expect(sockets.decodeRights(control)).toEqual(fds);
+      expect(control.length).toBe(count === 0 ? 0 : sockets.rightsSpace(count));
+      expect(sockets.decodeControl(control).rights).toEqual(fds);
     }
-    expect(() => sockets.encodeRights(new Array(254).fill(1))).toThrow(RangeError);
+    expect(() => sockets.encodeControl(new Array(254).fill(1))).toThrow(RangeError);
   });
 
-  test('other messages are passed over, torn ones end the list', () => {
-    const credentials = new Uint8Array(32);
-    new DataView(credentials.buffer).setBigUint64(0, 28n, true);
-    credentials.set([1, 0, 0, 0, 2, 0, 0, 0], 8);
-    const both = new Uint8Array([...credentials, ...sockets.encodeRights([5, 6, 7])]);
-    expect(sockets.decodeRights(both)).toEqual([5, 6, 7]);
-    expect(sockets.decodeRights(both.subarray(0, both.length - 8))).toEqual([]);
-    expect(sockets.decodeRights(new Uint8Array(64))).toEqual([]);
+  test('a sender besides; torn messages end the list, others are told', () => {
+    const sender = { pid: 17, uid: 1000, gid: 0xffff_fffe };
+    const both = sockets.encodeControl([5, 6, 7], sender);
+    expect(sockets.decodeControl(both)).toEqual({ rights: [5, 6, 7], sender, unknown: undefined });
+    expect(sockets.decodeControl(both.subarray(0, both.length - 8))).toEqual({
+      rights: [],
+      sender,
+      unknown: undefined,
+    });
+    expect(sockets.decodeControl(new Uint8Array(64)).rights).toEqual([]);
+    both[12] = 29; // SCM_TIMESTAMP
+    expect(sockets.decodeControl(both)).toEqual({ rights: [5, 6, 7], sender: undefined, unknown: 29 });
   });
 });

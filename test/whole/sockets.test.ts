@@ -4,4 +4,7 @@ import { victimSuite } from './kit/suite.ts';
 /** Inode numbers are new ones. */
 const INODES = /\.usk\.(ino|peer)$/;
 
-victimSuite('unix sockets', [{ victim: 'unixpairs', images: [INODES] }]);
+victimSuite('unix sockets', [
+  { victim: 'unixpairs', images: [INODES] },
+  { victim: 'unixpairs', args: ['plain'], images: [INODES], ways: ['restore'] },
+]);

@@ -1,5 +1,5 @@
-/** Sending descriptors over unix sockets (include/linux/socket.h). */
-
+/** Messages of sockets, and what they carry besides bytes (include/linux/socket.h, unix(7)). */
+import { SCM, SOL_SOCKET } from '../constants/sockets.ts';
 import { i32, struct, u32, u64, type ValueOf } from './struct.ts';
 
 /** `struct msghdr`, of sendmsg and recvmsg. */
@@ -14,9 +14,11 @@ export const Msghdr = struct({
 });
 export type Msghdr = ValueOf<typeof Msghdr>;
 
+/** `struct ucred`: a process, its user and its group. */
+export const Ucred = struct({ pid: i32, uid: u32, gid: u32 });
+export type Ucred = ValueOf<typeof Ucred>;
+
 const Cmsghdr = struct({ length: u64, level: i32, type: i32 });
-const SOL_SOCKET = 1;
-const SCM_RIGHTS = 1;
 
 /** Most descriptors one SCM_RIGHTS message carries (`SCM_MAX_FD`). */
 export const SCM_MAX_FD = 253;
@@ -26,32 +28,62 @@ export function rightsSpace(count: number): number {
   return align8(Cmsghdr.size + 4 * count);
 }
 
-/** Control data with one SCM_RIGHTS message. Throws RangeError for more than {@link SCM_MAX_FD} descriptors. */
-export function encodeRights(fds: readonly number[]): Uint8Array {
-  if (fds.length > SCM_MAX_FD) throw new RangeError(`${fds.length} descriptors in one message`);
-  const out = new Uint8Array(rightsSpace(fds.length));
-  Cmsghdr.encodeInto(out, 0, { length: BigInt(Cmsghdr.size + 4 * fds.length), level: SOL_SOCKET, type: SCM_RIGHTS });
-  const view = new DataView(out.buffer);
-  fds.forEach((fd, i) => {
-    view.setInt32(Cmsghdr.size + 4 * i, fd, true);
-  });
+/** What control data tells. */
+export interface Control {
+  /** Descriptors of all SCM_RIGHTS messages. */
+  readonly rights: number[];
+  /** Of an SCM_CREDENTIALS message. */
+  readonly sender: Ucred | undefined;
+  /** The type of a message that is something else. */
+  readonly unknown: number | undefined;
+}
+
+/**
+ * Control data for sendmsg(2); empty if there is nothing to tell.
+ * @throws RangeError for more than {@link SCM_MAX_FD} descriptors
+ */
+export function encodeControl(rights: readonly number[], sender?: Ucred): Uint8Array {
+  if (rights.length > SCM_MAX_FD) throw new RangeError(`${rights.length} descriptors in one message`);
+  const parts: Uint8Array[] = [];
+  if (sender) parts.push(controlMessage(SCM.CREDENTIALS, Ucred.encode(sender)));
+  if (rights.length > 0) parts.push(controlMessage(SCM.RIGHTS, new Uint8Array(new Int32Array(rights).buffer)));
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
   return out;
 }
 
-/** The descriptors of all SCM_RIGHTS messages in received control data (cut to the length recvmsg answered). */
-export function decodeRights(control: Uint8Array): number[] {
+function controlMessage(type: number, data: Uint8Array): Uint8Array {
+  const out = new Uint8Array(align8(Cmsghdr.size + data.length));
+  Cmsghdr.encodeInto(out, 0, { length: BigInt(Cmsghdr.size + data.length), level: SOL_SOCKET, type });
+  out.set(data, Cmsghdr.size);
+  return out;
+}
+
+/** Reads received control data (cut to the length recvmsg answered); a torn message ends it. */
+export function decodeControl(control: Uint8Array): Control {
   const view = new DataView(control.buffer, control.byteOffset, control.byteLength);
-  const fds: number[] = [];
+  const rights: number[] = [];
+  let sender: Ucred | undefined;
+  let unknown: number | undefined;
   for (let at = 0; at + Cmsghdr.size <= control.length; ) {
-    const head = Cmsghdr.decode(control, at);
-    const end = at + Number(head.length);
-    if (end < at + Cmsghdr.size || end > control.length) break;
-    if (head.level === SOL_SOCKET && head.type === SCM_RIGHTS) {
-      for (let fd = at + Cmsghdr.size; fd + 4 <= end; fd += 4) fds.push(view.getInt32(fd, true));
+    const { length, level, type } = Cmsghdr.decode(control, at);
+    const data = at + Cmsghdr.size;
+    const end = at + Number(length);
+    if (end < data || end > control.length) break;
+    if (level === SOL_SOCKET && type === SCM.RIGHTS) {
+      for (let fd = data; fd + 4 <= end; fd += 4) rights.push(view.getInt32(fd, true));
+    } else if (level === SOL_SOCKET && type === SCM.CREDENTIALS && end >= data + Ucred.size) {
+      sender = Ucred.decode(control, data);
+    } else {
+      unknown = type;
     }
     at = align8(end);
   }
-  return fds;
+  return { rights, sender, unknown };
 }
 
 function align8(value: number): number {

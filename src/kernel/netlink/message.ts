@@ -60,7 +60,7 @@ export function decodeMessages(datagram: Uint8Array): NetlinkMessage[] {
 /** What an {@link NLMSG}.ERROR says: errno, positive, or 0 for an acknowledgement. */
 export function errorOf({ payload }: NetlinkMessage): number {
   if (payload.length < 4) throw damaged();
-  return -new DataView(payload.buffer, payload.byteOffset).getInt32(0, true);
+  return 0 - new DataView(payload.buffer, payload.byteOffset).getInt32(0, true);
 }
 
 /** Messages and attributes begin at multiples of 4. */

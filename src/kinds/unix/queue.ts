@@ -8,15 +8,14 @@
 import { StasisError } from '../../base/errors.ts';
 import { MSG, SO, SOCK, SOL_SOCKET } from '../../kernel/constants/sockets.ts';
 import { addressOf } from '../../kernel/ffi.ts';
-import { Msghdr, rightsSpace, SCM_MAX_FD } from '../../kernel/layouts/sockets.ts';
-import { getNumber, type Ucred } from '../../kernel/sockets.ts';
+import { decodeControl, Msghdr, rightsSpace, SCM_MAX_FD, type Ucred } from '../../kernel/layouts/sockets.ts';
+import { getNumber } from '../../kernel/sockets.ts';
 import { ERRNO, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { Aside } from '../../tracee/aside.ts';
 import { readMemory } from '../../tracee/memory.ts';
 import type { Program } from '../../tracee/program.ts';
 import type { OpenFile } from '../contract.ts';
 import { describeFile } from '../detail.ts';
-import { decodeControl } from './control.ts';
 
 /** A message, or of a stream as much as was read at once. */
 export interface Packet {

@@ -5,14 +5,13 @@ import { Images } from '../../images/kinds.ts';
 import type { SkPacketEntry, UnixSkEntry } from '../../images/schema/sockets.ts';
 import { AF, MSG, SCM, SHUT, SK_STATE, SO, SOCK } from '../../kernel/constants/sockets.ts';
 import { addressOf } from '../../kernel/ffi.ts';
-import { Msghdr } from '../../kernel/layouts/sockets.ts';
-import { setNumber, socketPair, type Ucred } from '../../kernel/sockets.ts';
+import { encodeControl, Msghdr, type Ucred } from '../../kernel/layouts/sockets.ts';
+import { setNumber, socketPair } from '../../kernel/sockets.ts';
 import { type Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import type { RestoreContext, RestoreTask } from '../contract.ts';
 import { settle } from '../fown.ts';
 import { restoreForgotten, restoreOptions, widen } from '../socket-options.ts';
 import { shown } from './carriage.ts';
-import { encodeControl } from './control.ts';
 import { noteOf } from './notes.ts';
 
 /** A message of sk-queues.img. */
