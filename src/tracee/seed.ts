@@ -9,12 +9,13 @@ import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { NR } from '../kernel/nr.ts';
+import { threadsOf } from '../kernel/proc/tree.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { SpawnPlan } from './arch/arch.ts';
 import { thisArch } from './arch/index.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import { AREA } from './program.ts';
-import { PTRACE, PTRACE_O } from './ptrace.ts';
+import { decodeStop, PTRACE, PTRACE_O } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import { Tracee } from './tracee.ts';
 
@@ -203,10 +204,26 @@ function mapArea(tracee: Tracee, callAt: number, area: number): void {
   forceWrite(mem, area, tracee.arch.programCode({ kind: 'trap' }));
 }
 
-/** Kills a seed, and takes its PID out of use. */
+/**
+ * Kills a seed, or the process of a thread, and takes its PID out of use. Its threads are traced, so they are ours to bury as well; before that there
+ * is no end of the process to wait for (`delay_group_leader()` in kernel/exit.c).
+ */
 function bury(pid: number): void {
   trySyscall('kill', pid, 9);
-  trySyscall('wait4', pid, arenaAddress, WALL, 0);
+  const [leader = pid, ...others] = threadsOf(pid);
+  for (const tid of others) awaitEnd(tid);
+  awaitEnd(leader);
+}
+
+/** Waits for the end of a task that has been killed, if it is ours to wait for. */
+function awaitEnd(pid: number): void {
+  for (;;) {
+    const got = trySyscall('wait4', pid, arenaAddress, WALL, 0);
+    if (got === -ERRNO.ECHILD) return;
+    if (got !== pid) continue; // interrupted
+    const { kind } = decodeStop(arenaView.getInt32(0, true));
+    if (kind === 'exited' || kind === 'killed') return;
+  }
 }
 
 /** The seed has our limit: its descriptors must fit. @throws StasisError kind 'permission' if it cannot be raised */
