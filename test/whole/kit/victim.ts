@@ -26,6 +26,7 @@ import { sleep, until } from './until.ts';
 const PR_SET_CHILD_SUBREAPER = 36;
 const WNOHANG = 1;
 const SIGKILL = 9;
+const SIGSTOP = 19;
 
 /**
  * Restored processes become children of this process when Stasis has ended, so that a dead one can be buried at once: PID 1
@@ -262,11 +263,13 @@ export class Victim implements Disposable {
   kill(): void {
     if (this.pid === 0) return;
     // Before its exec it has not the environment that we know it by.
-    if (statOf(this.pid)?.starttime === this.#startTime) killIfThere(this.pid);
+    if (statOf(this.pid)?.starttime === this.#startTime) trySyscall('kill', this.pid, SIGKILL);
+    // None is to see another one go.
+    for (const pid of bearersOf(this.#token)) trySyscall('kill', pid, SIGSTOP);
     // One may have had a child while we looked.
     for (let looks = 0, left = [0]; looks < 500 && left.length > 0; looks++) {
       left = bearersOf(this.#token);
-      for (const pid of left) killIfThere(pid);
+      for (const pid of left) trySyscall('kill', pid, SIGKILL);
     }
     this.remains();
   }
@@ -279,10 +282,6 @@ export class Victim implements Disposable {
     living.delete(this);
     rmSync(this.dir, { recursive: true, force: true });
   }
-}
-
-function killIfThere(pid: number): void {
-  trySyscall('kill', pid, SIGKILL);
 }
 
 /** Lets a victim go on for a while. */
