@@ -49,12 +49,25 @@ function readClocks({ images }: RestoreContext, root: number): Clocks | undefine
   return entry && readingsOf(entry, imageName(Images.timens, id));
 }
 
+/** Whether the tree is one process: that need not move before its memory is filled, in which time would pass for it. */
+function isAlone({ context }: RestoreTask): boolean {
+  return context.shared('alone', () => context.images.read(Images.pstree).length === 1);
+}
+
+/** The root of others has no children yet. */
+function enterEarly(task: RestoreTask): void {
+  if (task.tree.ppid === 0 && !isAlone(task)) enter(task);
+}
+
+function enterLate(task: RestoreTask): void {
+  if (isAlone(task)) enter(task);
+}
+
 /**
- * Has the root, which has no children yet, move to a time namespace of its own. Only a namespace nobody is in takes
- * offsets, and a process that unshares gets one for its children: it joins these when the offsets are set.
+ * Has the root move to a time namespace of its own. Only a namespace nobody is in takes offsets, and a process that
+ * unshares gets one for its children: it joins these when the offsets are set.
  */
 function enter(task: RestoreTask): void {
-  if (task.tree.ppid !== 0) return;
   const saved = savedClocks(task.context, task.pid);
   const hindrance = saved ? makeNamespace(task, saved) : 'the images do not tell what they were';
   if (hindrance !== undefined) logWarn('clocks.ts', `the clocks leap to those of this machine: ${hindrance}`);
@@ -101,4 +114,10 @@ function join(task: RestoreTask, which: 'time' | 'time_for_children'): void {
 }
 
 /** The two clocks. */
-export const clocks: TaskKind = { name: 'clocks', obstacles, drain, prepare: savedClocks, rebuild: { birth: enter } };
+export const clocks: TaskKind = {
+  name: 'clocks',
+  obstacles,
+  drain,
+  prepare: savedClocks,
+  rebuild: { birth: enterEarly, mapped: enterLate },
+};

@@ -56,7 +56,7 @@ function nameOf({ id, key }: IpcShmEntry['desc']): string {
 /** Makes a segment, empty; it is removed again if the restore fails. */
 function make(segment: IpcShmEntry, context: RestoreContext): void {
   const { desc, size } = segment;
-  writeSetting('/proc/sys/kernel/shm_next_id', String(desc.id));
+  chooseId(desc.id);
   const flags = IPC.CREAT | IPC.EXCL | (desc.mode & PERMISSIONS) | (segment.hugetlb_flag ?? 0);
   const id = trySyscall('shmget', desc.key | 0, size, flags);
   if (id < 0) throw new SyscallError('shmget', -id, { resource: nameOf(desc) });
@@ -79,10 +79,13 @@ function setOwner({ id, uid, gid, mode }: IpcShmEntry['desc']): void {
   syscall('shmctl', id, IPC.SET, addressOf(words));
 }
 
-/** The next segment is to have this id (since 3.8). */
-function writeSetting(path: string, value: string): void {
-  using file = new Fd(syscall('openat', AT.FDCWD, arenaPath(path), O.WRONLY | O.CLOEXEC));
-  const bytes = encodeText(value);
+/** The next segment is to have this ID (3.8, CONFIG_CHECKPOINT_RESTORE). */
+function chooseId(id: number): void {
+  const path = '/proc/sys/kernel/shm_next_id';
+  const opened = trySyscall('openat', AT.FDCWD, arenaPath(path), O.WRONLY | O.CLOEXEC);
+  if (opened < 0) throw new SyscallError('openat', -opened, { resource: path });
+  using file = new Fd(opened);
+  const bytes = encodeText(String(id));
   const written = trySyscall('write', file.number, addressOf(bytes), bytes.length);
   if (written < 0) throw new SyscallError('write', -written, { resource: path });
 }
