@@ -12,6 +12,9 @@ export function signalOf(info: Uint8Array): { signal: number; code: number } {
   return { signal: view.getInt32(0, true), code: view.getInt32(8, true) };
 }
 
+/** Signals that stop a process. */
+const STOPPING: readonly number[] = [SIG.STOP, SIG.TSTP, SIG.TTIN, SIG.TTOU];
+
 type Queue = InputOf<typeof signalQueueEntry>;
 
 /** The queue of a thread, or of its whole process, and what of it was held back from the task while it was ours. */
@@ -19,7 +22,10 @@ export function pendingSignals(thread: DumpThread, shared: boolean): Queue {
   // Which queue a signal came from is not told with it; tgkill is what aims at one thread.
   const held = thread.tracee.held.filter((info) => (signalOf(info).code === SI.TKILL) !== shared);
   const infos = [...peekSignals(thread.tid, shared), ...held];
-  return { signals: infos.map((siginfo) => ({ siginfo })) };
+  // Whatever continues a stopped process throws these away (prepare_signal()); criu's restore would be stopped by them.
+  const stopped = thread.tracee.groupStop !== undefined;
+  const kept = stopped ? infos.filter((info) => !STOPPING.includes(signalOf(info).signal)) : infos;
+  return { signals: kept.map((siginfo) => ({ siginfo })) };
 }
 
 /** A signal to be queued again. */
