@@ -1,0 +1,34 @@
+/** Threads, and all that is each one's own. */
+import { expect, test } from 'bun:test';
+import { helperBinary } from './kit/compile.ts';
+import { stasis } from './kit/stasis.ts';
+import { victimSuite } from './kit/suite.ts';
+import { goOn, Victim } from './kit/victim.ts';
+
+/** Ticks come and go. */
+const ticks = [/SigPnd$/, /SigBlk$/];
+/** Timers with a thread to tell, and what each thread was about to do. */
+const moved = [/^core-\d+\.thread_core\.(blk_sigset|sas)/];
+
+victimSuite('threads', [
+  { victim: 'threads', args: ['10', 'alike'], ignore: ticks, images: moved },
+  { victim: 'threads', args: ['50'], ignore: ticks, images: moved },
+]);
+
+test('2,000 threads', async () => {
+  using victim = await Victim.start('threads', ['2000'], { limitMs: 30_000 });
+  for (let cycle = 0; cycle < 2; cycle++) {
+    await victim.cycle();
+    await goOn(300);
+  }
+  await victim.verdict({ limitMs: 30_000 });
+}, 120_000);
+
+test('a process that ends before all of its threads have begun', async () => {
+  using victim = await Victim.run([helperBinary('hasty')]);
+  await victim.dump();
+  await goOn(1600);
+  const { status } = await stasis(victim.restoreLine());
+  expect(status).toBe(0);
+  await victim.waitGone();
+}, 20_000);
