@@ -29,18 +29,20 @@ function capture(thread: DumpThread, program: Program): (() => void) | undefined
   const { context, tid } = thread;
   if (!context.shared('landlock', () => trySyscall('landlock_create_ruleset', 0, 0, VERSION) > 0)) return;
   // Otherwise there might be other reasons to refuse it.
-  if (!isOurUserNamespace(thread) || isConfined(thread)) return;
+  if (!isInOurNamespaces(thread) || isConfined(thread)) return;
   const pid = mayLookAtAll(thread) ? process.pid : sightFor(thread).tracee.pid;
   const look = program.attempt('kcmp', pid, pid, KCMP.VM, 0, 0);
   return () => {
     const result = program.result(look);
     if (result === -ERRNO.EPERM) throw sandboxed(thread);
-    // In another PID namespace there is no such process.
+    // A kernel without kcmp, say.
     if (result !== 0) logDebug(`landlock: whether task ${tid} is in a sandbox cannot be told (${result})`);
   };
 }
 
-function isOurUserNamespace({ process: { pid }, context }: DumpThread): boolean {
+/** Another user namespace makes other users of the same ids, another PID namespace other processes. */
+function isInOurNamespaces({ process: { pid }, status, context }: DumpThread): boolean {
+  if ((status.nsPid?.length ?? 1) > 1) return false;
   const ours = context.shared('our user namespace', () => readProcLink('self', 'ns/user'));
   return context.shared(`user namespace of ${pid}`, () => readProcLink(pid, 'ns/user')) === ours;
 }
