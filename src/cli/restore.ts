@@ -22,7 +22,7 @@ export async function run(invocation: Invocation): Promise<number> {
     actionScripts: settings.actionScript,
     carry: carryOptions(settings),
   });
-  if (settings.displayStats) printRestoreFigures(outcome.duration);
+  if (settings.displayStats) printRestoreFigures(outcome.figures);
   if (settings.execCmd) return followTree.execute(operands);
   return settings.detached ? 0 : followTree.wait();
 }

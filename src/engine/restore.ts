@@ -16,7 +16,7 @@ import { go, stopTask } from './go.ts';
 import { addThreads, forgetChildSignal, Grove, rebuildThread, runPhase } from './grow.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { ActionScripts } from './scripts.ts';
-import { writeRestoreStats } from './stats.ts';
+import { type RestoreFigures, writeRestoreStats } from './stats.ts';
 import { stopSignalOf } from './stops.ts';
 
 /** What to restore, from where, and how. */
@@ -34,8 +34,7 @@ export interface RestoreOptions {
 /** What came of it. */
 export interface RestoreOutcome {
   readonly pid: number;
-  /** Microseconds from the first process to the last step. */
-  readonly duration: number;
+  readonly figures: RestoreFigures;
 }
 
 /**
@@ -67,14 +66,15 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   ending[Symbol.dispose]();
   if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);
   scripts.require('post-restore', pid);
-  const duration = (performance.now() - began) * 1000;
-  writeRestoreStats(options.workDir, { forking: (forked - began) * 1000, restore: duration, pages: plan.pages });
+  const microseconds = (until: number): number => (until - began) * 1000;
+  const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
+  writeRestoreStats(options.workDir, figures);
   resumeScript(scripts, 'pre-resume', pid);
   go(tasks, stopped, options);
   undo.keep();
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
   resumeScript(scripts, 'post-resume', pid);
-  return { pid, duration };
+  return { pid, figures };
 }
 
 /** Neither a process nor a group has this number. */

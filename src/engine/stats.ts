@@ -67,8 +67,17 @@ export class DumpClock {
   }
 }
 
+/** What a restore took. */
+export interface RestoreFigures {
+  /** Until all processes are there. */
+  readonly forking: number;
+  /** From the first process to the last step. */
+  readonly restore: number;
+  readonly pages: number;
+}
+
 /** Writes `stats-restore` into the work directory. */
-export function writeRestoreStats(dir: string, figures: { forking: number; restore: number; pages: number }): void {
+export function writeRestoreStats(dir: string, figures: RestoreFigures): void {
   const name = imageName(Images.stats, 'restore');
   const entry = {
     restore: {
