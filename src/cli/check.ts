@@ -1,6 +1,6 @@
 /** `check`: what this kernel offers; with `-t PID`, what would stand in the way of dumping that process. */
 
-import { StasisError } from '../base/errors.ts';
+import { StasisError, type TaskRef } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { examine, examineAll, type Verdict, verdictOn } from '../engine/check/examine.ts';
 import type { Finding } from '../engine/check/feature.ts';
@@ -123,12 +123,16 @@ function checkTask(pid: number, settings: Settings): number {
   return free ? 0 : 1;
 }
 
-function forPeople({ task, obstacles }: TaskReport): string {
-  const who = `Task ${task.pid}${task.comm ? ` (${printable(task.comm)})` : ''}`;
-  if (obstacles.length === 0) return `${who} can be dumped.\n`;
-  const lines = [`${who} cannot be dumped:`];
-  for (const { resource, reason, remedy } of obstacles) {
-    lines.push(`  - ${printable(resource ? `${resource}: ${reason}` : reason)}`);
+function forPeople({ task, processes, obstacles }: TaskReport): string {
+  const name = ({ pid, comm }: TaskRef): string => `task ${pid}${comm ? ` (${printable(comm)})` : ''}`;
+  const whose = processes > 1 ? `The tree of ${name(task)}, ${processes} processes,` : `T${name(task).slice(1)}`;
+  if (obstacles.length === 0) return `${whose} can be dumped.\n`;
+  const lines = [`${whose} cannot be dumped:`];
+  for (const obstacle of obstacles) {
+    const { resource, reason, remedy } = obstacle;
+    // In a tree it has to be told whose it is.
+    const owner = obstacle.task && processes > 1 ? `${name(obstacle.task)}: ` : '';
+    lines.push(`  - ${owner}${printable(resource ? `${resource}: ${reason}` : reason)}`);
     if (remedy) lines.push(`    Hint: ${printable(remedy)}`);
   }
   return `${lines.join('\n')}\n`;

@@ -9,6 +9,8 @@ import { obstaclesOf } from '../preflight.ts';
 /** The root of a tree, and everything that could not be saved of the tree. */
 export interface TaskReport {
   readonly task: TaskRef;
+  /** How many living processes there are in the tree. */
+  readonly processes: number;
   readonly obstacles: readonly StasisError[];
 }
 
@@ -17,7 +19,7 @@ export function examineTask(pid: number, carry: CarryOptions): TaskReport {
   requireProcess(pid);
   using seen = Sight.of(pid, carry);
   const [root] = seen.tasks;
-  return { task: root?.ref ?? { pid }, obstacles: obstaclesOf(seen.tasks) };
+  return { task: root?.ref ?? { pid }, processes: seen.tasks.length, obstacles: obstaclesOf(seen.tasks) };
 }
 
 /** @throws StasisError unless this is the PID of a process, and not of nobody or of one of its threads */
