@@ -1,6 +1,8 @@
 /** One system call in another process, which then goes on as if nothing had been. */
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
+import { UndoStack } from '../base/undo.ts';
+import { namesIn } from '../kernel/files.ts';
 import { NR, type SyscallName } from '../kernel/nr.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
@@ -43,7 +45,9 @@ export function execRemote(pid: number, name: string, args: readonly ExecArgumen
   const { tgid, seccomp } = parseStatus(readProc(pid, 'status'));
   if (seccomp) suspendSeccomp(pid);
   const barred = barredThreads([{ tracee, seccomp }]);
-  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')), { barred });
+  using letGo = new UndoStack();
+  const others = stopOthers(tgid, pid, patience, letGo);
+  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')), { others, barred });
   const program = foothold.remote.program();
   const buffers: { at: number; size: number }[] = [];
   const words = args.map((argument) => place(program, argument, buffers));
@@ -53,6 +57,23 @@ export function execRemote(pid: number, name: string, args: readonly ExecArgumen
     result: program.result(call),
     buffers: buffers.map(({ at, size }) => program.bytes(at, size).slice()),
   };
+}
+
+/** The other threads of the process stand still meanwhile: a foothold is in the memory of all of them. */
+function stopOthers(tgid: number, tid: number, patience: number, letGo: UndoStack): Tracee[] {
+  const stopped = new Map<number, Tracee>();
+  for (let isNew = true; isNew; ) {
+    isNew = false;
+    for (const other of namesIn(`/proc/${tgid}/task`).map(Number)) {
+      const tracee = other === tid || stopped.has(other) ? undefined : Tracee.attachIfAlive(other);
+      if (!tracee) continue;
+      letGo.add(() => tracee.detach());
+      tracee.stop(patience * 1000);
+      stopped.set(other, tracee);
+      isNew = true;
+    }
+  }
+  return [...stopped.values()];
 }
 
 function numberOf(name: string): number {
