@@ -7,7 +7,7 @@ import type { CoreEntry } from '../images/schema/task.ts';
 import { PR } from '../kernel/constants/prctl.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { Phase, RestoreContext, RestoreTask, RestoreThread, Sharing } from '../kinds/contract.ts';
-import { taskKinds } from '../kinds/registry.ts';
+import { exitSignalOf, taskKinds } from '../kinds/registry.ts';
 import { Batch } from '../tracee/batch.ts';
 import { findGap } from '../tracee/gap.ts';
 import { closeAll } from '../tracee/handover.ts';
@@ -136,7 +136,10 @@ export class Grove {
   #fork(steps: readonly TreeStep[], at: number, by: number): number {
     const maker = this.#at(by);
     const wishes: (Offspring & { helper: boolean })[] = [];
-    for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) wishes.push(step);
+    for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) {
+      const task = this.#plan.tasks.get(step.pid);
+      wishes.push({ ...step, exitSignal: task ? exitSignalOf(task) : SIGCHLD });
+    }
     if (wishes.some(({ pid }) => this.#plan.tasks.has(pid))) this.#prepare(by);
     maker.batch.flush();
     const seeds = maker.seed.fork(wishes);

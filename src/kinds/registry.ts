@@ -93,6 +93,7 @@ export const fileKinds: readonly FileKind[] = [
   unixSocketKind,
 ];
 
+export { exitSignalOf } from './identity/kind.ts';
 export { finalRegisters } from './registers/kind.ts';
 export { resumeEndlessCall } from './restart/endless.ts';
 export { remakeInterruptedCall } from './restart/kind.ts';

@@ -53,6 +53,8 @@ export interface Offspring {
   readonly pid: number;
   /** Make it a child of the maker's parent. */
   readonly sibling: boolean;
+  /** By which signal its parent is told of its end. */
+  readonly exitSignal: number;
   /** What it is to have in common with its maker. */
   readonly share: { readonly vm: boolean; readonly files: boolean; readonly fs: boolean; readonly sighand: boolean };
 }
@@ -113,7 +115,7 @@ export class Seed implements Disposable {
    * @throws StasisError kind 'conflict' when a PID is in use
    */
   fork(wishes: readonly Offspring[]): Seed[] {
-    const plans = wishes.map(({ pid, sibling, share }) => ({
+    const plans = wishes.map(({ pid, sibling, exitSignal, share }) => ({
       pid,
       flags:
         CLONE.PTRACE |
@@ -123,7 +125,7 @@ export class Seed implements Disposable {
         (share.fs ? CLONE.FS : 0) |
         (share.sighand ? CLONE.SIGHAND : 0),
       // A sibling ends with its maker's signal, and must not name one.
-      exitSignal: sibling ? 0 : SIGCHLD,
+      exitSignal: sibling ? 0 : exitSignal,
     }));
     const { socket, socketTarget } = this;
     return this.#clone(plans).map((tracee) => new Seed(tracee, socket, socketTarget, this.remote.area));

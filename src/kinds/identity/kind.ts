@@ -4,6 +4,7 @@ import { encodeText } from '../../base/text.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { MEMBARRIER } from '../../kernel/constants/memory.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
+import { SIG } from '../../kernel/constants/signals.ts';
 import { trySet } from '../../kernel/files.ts';
 import { readProc, readProcIfAny } from '../../kernel/proc/read.ts';
 import { parseCoredumpFilter, parseNumber, parsePersonality } from '../../kernel/proc/values.ts';
@@ -30,6 +31,8 @@ interface Extra extends MemorySwitches {
   readonly coredumpFilter?: number;
   /** PR_SET_THP_DISABLE's flags, when there are any. */
   readonly thp?: number;
+  /** The signal its parent is told of its end by; 0 for none. */
+  readonly exitSignal?: number;
 }
 
 /** MMF_DUMP_FILTER_DEFAULT. */
@@ -65,7 +68,11 @@ function captureFiles(task: DumpTask): Extra {
   if (login) core.tc.loginuid = parseNumber(login, '/proc/PID/loginuid');
   const filterText = readProcIfAny(pid, 'coredump_filter');
   const filter = filterText ? parseCoredumpFilter(filterText) : undefined;
-  return filter !== undefined && filter !== COREDUMP_FILTER ? { coredumpFilter: filter } : {};
+  const { exitSignal } = task.stat;
+  return {
+    ...(filter !== undefined && filter !== COREDUMP_FILTER ? { coredumpFilter: filter } : {}),
+    ...(exitSignal !== SIG.CHLD ? { exitSignal } : {}),
+  };
 }
 
 function captureThread(thread: DumpThread, program: Program): () => void {
@@ -82,8 +89,13 @@ function note(thread: DumpThread, name: string, extra: Extra | ThreadExtra): voi
   if (Object.keys(extra).length > 0) thread.extra[name] = extra as { [key: string]: Json };
 }
 
-function extraOf(task: RestoreTask): Extra {
+function extraOf(task: Pick<RestoreTask, 'extra'>): Extra {
   return (task.extra.process ?? {}) as Extra;
+}
+
+/** The signal a process is to tell its parent of its end by, which it is born with. */
+export function exitSignalOf(task: Pick<RestoreTask, 'extra'>): number {
+  return extraOf(task).exitSignal ?? SIG.CHLD;
 }
 
 /** Before there is memory that could become huge pages. */
