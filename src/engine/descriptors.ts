@@ -1,5 +1,5 @@
 /** A task's descriptors: rebuilt here, handed over, put in place. */
-
+import { StasisError } from '../base/errors.ts';
 import type { FdinfoEntry } from '../images/schema/files.ts';
 import { FD_CLOEXEC, O } from '../kernel/constants/files.ts';
 import type { RestoreTask } from '../kinds/contract.ts';
@@ -15,9 +15,8 @@ const LOT = 253;
  * lowest number they are to have; further numbers are duplicates.
  */
 export function placeDescriptors(task: RestoreTask): void {
-  const first = new Map<number, FdinfoEntry>();
-  const ascending = [...task.fds].sort((a, b) => a.fd - b.fd);
-  for (const entry of ascending) if (!first.has(entry.id)) first.set(entry.id, entry);
+  const ascending = inOrder(task);
+  const first = firstOfEach(ascending);
   const originals = [...first.values()];
   growTable(originals.length);
   const taken = new Set<number>();
@@ -26,7 +25,6 @@ export function placeDescriptors(task: RestoreTask): void {
     const original = first.get(id)?.fd ?? fd;
     if (original !== fd) task.batch.call('dup3', original, fd, flags & FD_CLOEXEC ? O.CLOEXEC : 0);
   }
-  finish(task, originals);
 }
 
 /**
@@ -51,15 +49,41 @@ function place(task: RestoreTask, lot: readonly FdinfoEntry[], taken: Set<number
   }
 }
 
-/** Second steps, now that every descriptor is there; each once, though many tasks may have the file. */
-function finish(task: RestoreTask, originals: readonly FdinfoEntry[]): void {
-  const { context } = task;
-  const finished = context.shared('finished files', () => new Set<number>());
-  for (const { id, fd } of originals) {
-    const entry = context.files.get(id);
-    const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
-    if (!entry || !kind?.finish || finished.has(id) || !(kind.suits?.(entry, task) ?? true)) continue;
-    finished.add(id);
-    kind.finish(entry, fd, task);
+/**
+ * Second steps, when every task has its descriptors: what is watched is opened no more. Each step is done once, though many
+ * tasks may have the file.
+ * @throws StasisError (image) for a file that fits none of the tasks that have it
+ */
+export function finishDescriptors(tasks: readonly RestoreTask[]): void {
+  const finished = new Set<number>();
+  const left = new Map<number, string>();
+  for (const task of tasks) {
+    for (const { id, fd } of firstOfEach(inOrder(task)).values()) {
+      const entry = task.context.files.get(id);
+      const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
+      if (!entry || !kind?.finish || finished.has(id)) continue;
+      if (kind.suits?.(entry, task) === false) {
+        left.set(id, `fd ${fd} of task ${task.pid} (${kind.name})`);
+        continue;
+      }
+      finished.add(id);
+      kind.finish(entry, fd, task);
+    }
   }
+  for (const [id, resource] of left) {
+    if (finished.has(id)) continue;
+    const reason = 'no task has all the descriptors that it was made with';
+    throw new StasisError({ kind: 'image', resource, reason });
+  }
+}
+
+function inOrder(task: RestoreTask): FdinfoEntry[] {
+  return [...task.fds].sort((a, b) => a.fd - b.fd);
+}
+
+/** Each open file description under its lowest number. */
+function firstOfEach(ascending: readonly FdinfoEntry[]): Map<number, FdinfoEntry> {
+  const first = new Map<number, FdinfoEntry>();
+  for (const entry of ascending) if (!first.has(entry.id)) first.set(entry.id, entry);
+  return first;
 }

@@ -11,7 +11,7 @@ import { disk } from '../kernel/disk.ts';
 import { arenaAddress, arenaView, ERRNO, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/contract.ts';
 import { fileKinds, taskKinds } from '../kinds/registry.ts';
-import { placeDescriptors } from './descriptors.ts';
+import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { go, stopTask } from './go.ts';
 import { addThreads, forgetChildSignal, Grove, rebuildThread, runPhase } from './grow.ts';
 import { type Plan, readPlan } from './plan.ts';
@@ -89,10 +89,12 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<Restore
     'mapped',
   );
   phase(tasks, 'files');
+  // Descriptors may stand for threads, or tell them of things.
+  for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? []);
   const tables = tasks.filter(({ shares }) => !shares.files);
   for (const task of tables) placeDescriptors(task);
+  finishDescriptors(tables);
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
-  for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? []);
   phase(tasks, 'state');
   for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
   phase(tasks, 'creds');

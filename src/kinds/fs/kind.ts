@@ -16,12 +16,18 @@ function capture(task: DumpTask): () => void {
   };
 }
 
-/** While the task has no descriptors of its own: root and cwd arrive under any number. */
+/**
+ * While the task has no descriptors of its own: root and cwd arrive under any number. As mere paths: nobody who watches them is
+ * told that they were opened and closed.
+ */
 function rebuild(task: RestoreTask): void {
   const { fs, context, seed, batch } = task;
   if (!fs || task.shares.fs) return;
   batch.flush();
-  const [root = 0, cwd = 1] = handOver(seed, batch, [context.open(fs.root_id), context.open(fs.cwd_id)]);
+  const [root = 0, cwd = 1] = handOver(seed, batch, [
+    context.open(fs.root_id, O.PATH),
+    context.open(fs.cwd_id, O.PATH),
+  ]);
   const program = batch.reserve(8, 16);
   const here = program.data(new Uint8Array([0x2e, 0]));
   program.call('fchdir', root);
