@@ -30,7 +30,7 @@ int main(int argc, char **argv) {
   int threads = argc > 1 ? atoi(argv[1]) : 10;
   pthread_t thread;
   if (strcmp(argv[0], "again")) victim_ready();
-  alarm(60);
+  alarm(600);
   for (int i = 0; i < threads; i++) check(pthread_create(&thread, 0, idle, 0) == 0);
   check(pthread_create(&thread, 0, executes, argv) == 0);
   for (;;) pause();

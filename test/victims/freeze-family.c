@@ -30,7 +30,7 @@ static pid_t child(void (*live)(void)) {
   pid_t pid = fork();
   if (pid != 0) return pid;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  alarm(60);
+  alarm(600);
   live();
   for (;;) pause();
 }
@@ -50,7 +50,7 @@ static void headless(void) {
 }
 
 int main(int argc, char **argv) {
-  alarm(60);
+  alarm(600);
   pid_t dead = child(zombie);
   pid_t still[] = {child(stopped), child(stopped_threads)};
   pid_t busy = child(forking_thread), without = 0;

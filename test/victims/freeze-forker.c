@@ -57,7 +57,7 @@ static pid_t begin(void) {
 }
 
 static void __attribute__((noreturn)) child(int depth) {
-  alarm(60);
+  alarm(600);
   work();
   switch (roll(5)) {
     case 0:
@@ -93,7 +93,7 @@ int main(int argc, char **argv) {
   dice = getpid();
   for (int i = 0; i < workers; i++) {
     if (begin() != 0) continue;
-    alarm(60);
+    alarm(600);
     while (!shared->stop) {
       if (shared->alive < MOST_ALIVE && begin() == 0) child(0);
       while (waitpid(-1, 0, roll(2) ? WNOHANG : 0) > 0) {
@@ -104,7 +104,7 @@ int main(int argc, char **argv) {
     end();
   }
   victim_ready();
-  alarm(60);
+  alarm(600);
   while (!victim_asked()) {
     while (waitpid(-1, 0, WNOHANG) > 0) {
     }

@@ -8,9 +8,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define SLEEP_MS 1500
+/* Each sleeps for a time of its own, so that nobody can be taken for another. A thousand may wait for their CPU. */
+#define SLEEP_MS(i) (1500 + (i) * 7 % 1000)
 #define EARLY_MS 20
-#define LATE_MS 700
+#define LATE_MS 3000
 
 static atomic_long ready, timed, awake;
 static uint32_t word = 3;
@@ -18,14 +19,15 @@ static int pipe_ends[2];
 
 static void *sleeper(void *number) {
   uintptr_t i = (uintptr_t)number;
-  struct timespec time = {SLEEP_MS / 1000, SLEEP_MS % 1000 * 1000000}, left;
+  long ms = SLEEP_MS(i);
+  struct timespec time = {ms / 1000, ms % 1000 * 1000000}, left;
   struct pollfd never = {pipe_ends[0], POLLIN, 0};
   ready++;
   int64_t began = now_ms(CLOCK_MONOTONIC);
   int result = 0;
   switch (i % 5) {
     case 0:
-      result = poll(&never, 1, SLEEP_MS);
+      result = poll(&never, 1, ms);
       break;
     case 1:
       result = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 3, &time, 0, 0) == -1 && errno == ETIMEDOUT ? 0 : errno;
@@ -43,8 +45,8 @@ static void *sleeper(void *number) {
   timed++;
   while (!victim_asked()) victim_nap(20);
   check(result == 0, "thread %ld: %d after %ld ms", (long)i, result, (long)took);
-  check(took >= SLEEP_MS - EARLY_MS, "thread %ld slept %ld ms", (long)i, (long)took);
-  check(took <= SLEEP_MS + victim_gone.hi + LATE_MS, "thread %ld slept %ld ms", (long)i, (long)took);
+  check(took >= ms - EARLY_MS, "thread %ld slept %ld ms of %ld", (long)i, (long)took, ms);
+  check(took <= ms + victim_gone.hi + LATE_MS, "thread %ld slept %ld ms of %ld", (long)i, (long)took, ms);
   awake++;
   return 0;
 }
@@ -64,7 +66,7 @@ int main(int argc, char **argv) {
   while (ready < (long)count) victim_nap(1);
   victim_nap(20);
   victim_ready();
-  alarm(60);
+  alarm(600);
   while (awake < limited) victim_nap(5);
   check(timed == limited);
   victim_pass();

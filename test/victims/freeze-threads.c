@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
     pthread_detach(first);
   }
   victim_ready();
-  alarm(60);
+  alarm(600);
   victim_wait();
   stop = 1;
   for (int i = 0; i < 5000 && chains > 0; i++) victim_nap(1);

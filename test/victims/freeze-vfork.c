@@ -34,11 +34,11 @@ int main(int argc, char **argv) {
   int fd = open("progress", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   check(fd >= 0 && ftruncate(fd, 4096) == 0);
   atomic_long *progress = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  alarm(60);
+  alarm(600);
   victim_ready();
   for (int i = 1; i < workers; i++)
     if (fork() == 0) {
-      alarm(60);
+      alarm(600);
       worker(ms, progress);
       _exit(0);
     }

@@ -61,13 +61,21 @@ function tracer(pid: number): number | undefined {
   }
 }
 
+function parentOf(pid: number): number | undefined {
+  try {
+    return parseStat(readFileSync(`/proc/${pid}/stat`)).ppid;
+  } catch {
+    return undefined;
+  }
+}
+
 /** All processes below a root, by the parents that /proc names: not the way the product looks. */
 function descendants(root: number): Set<number> {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
-    const line = threadStats(Number(name)).get(Number(name));
-    if (line) parents.set(Number(name), parseStat(Buffer.from(line, 'latin1')).ppid);
+    const parent = parentOf(Number(name));
+    if (parent !== undefined) parents.set(Number(name), parent);
   }
   const found = new Set([root]);
   for (let size = 0; size < found.size; ) {
