@@ -1,5 +1,17 @@
 /** Sockets. */
+import { describe, expect, test } from 'bun:test';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AF, MSG, SO, SOCK } from '../../src/kernel/constants/sockets.ts';
+import { addressOf } from '../../src/kernel/ffi.ts';
+import { getNumber, socketPair } from '../../src/kernel/sockets.ts';
+import { Fd, syscall } from '../../src/kernel/syscall.ts';
+import { free, HARM, moments, stasisKilled } from './kit/harm.ts';
+import { stasis, stasisOk } from './kit/stasis.ts';
 import { victimSuite } from './kit/suite.ts';
+import { Victim } from './kit/victim.ts';
 
 /** Inode numbers are new ones. */
 const INODES = /\.usk\.(ino|peer)$/;
@@ -8,3 +20,94 @@ victimSuite('unix sockets', [
   { victim: 'unixpairs', images: [INODES] },
   { victim: 'unixpairs', args: ['plain'], images: [INODES], ways: ['restore'] },
 ]);
+
+test(
+  'queues that are being looked at when Stasis is killed',
+  async () => {
+    using victim = await Victim.start('unixpairs');
+    const began = performance.now();
+    await stasisOk(victim.dumpLine(['--leave-running']));
+    const span = performance.now() - began;
+    for (const moment of moments(Math.ceil(HARM / 4), span)) {
+      await stasisKilled(victim.dumpLine(['--leave-running']), moment);
+      await free(victim.pid);
+      expect(victim.output()).not.toContain('FAIL');
+    }
+    await victim.verdict();
+  },
+  60_000 + HARM * 1000,
+);
+
+describe('refused before anything is touched', () => {
+  /** A process with some of our sockets for standard input and output: what a dump of it says. */
+  async function refusal(...sockets: readonly Fd[]): Promise<string> {
+    const images = mkdtempSync(join(tmpdir(), 'stasis-test-'));
+    const [input = 'ignore', output = 'ignore'] = sockets.map((socket) => socket.number);
+    const child = spawn('sleep', ['1000'], { stdio: [input, output, 'ignore'], detached: true });
+    try {
+      const { status, stderr } = await stasis(['dump', '-t', String(child.pid), '-D', images]);
+      expect(status).toBe(1);
+      return stderr;
+    } finally {
+      child.kill('SIGKILL');
+      rmSync(images, { recursive: true, force: true });
+    }
+  }
+
+  function unixSocket(type: number): Fd {
+    return new Fd(syscall('socket', AF.UNIX, type | SOCK.CLOEXEC, 0));
+  }
+
+  /** struct sockaddr_un with an abstract name of ours. */
+  function address(name: string): Uint8Array {
+    return new Uint8Array([AF.UNIX, 0, 0, ...new TextEncoder().encode(`stasis-test-${process.pid}-${name}`)]);
+  }
+
+  function named(type: number, name: string): Fd {
+    const socket = unixSocket(type);
+    const at = address(name);
+    syscall('bind', socket.number, addressOf(at), at.length);
+    return socket;
+  }
+
+  function connected(type: number, name: string): Fd {
+    const socket = unixSocket(type);
+    const at = address(name);
+    syscall('connect', socket.number, addressOf(at), at.length);
+    return socket;
+  }
+
+  test('the other end is outside of the tree', async () => {
+    const [one, other] = socketPair(AF.UNIX, SOCK.STREAM);
+    using inside = one;
+    using _ = other;
+    expect(await refusal(inside)).toMatch(/fd 0 .*the other end, socket:\[\d+\], is held by a process/);
+  });
+
+  test('names, listeners, connections that wait', async () => {
+    using bound = named(SOCK.DGRAM, 'bound');
+    expect(await refusal(bound)).toContain(`unix sockets with a name (@stasis-test-${process.pid}-bound)`);
+    using client = connected(SOCK.DGRAM, 'bound');
+    expect(await refusal(client)).toContain(`its peer has a name (@stasis-test-${process.pid}-bound)`);
+    using listener = named(SOCK.STREAM, 'listener');
+    syscall('listen', listener.number, 5);
+    expect(await refusal(listener)).toContain('listening unix sockets');
+    using waiting = connected(SOCK.STREAM, 'listener');
+    expect(await refusal(waiting)).toContain('has not been accepted yet');
+  });
+
+  test('out-of-band data', async () => {
+    const [one, other] = socketPair(AF.UNIX, SOCK.STREAM);
+    using from = one;
+    using to = other;
+    const byte = new Uint8Array(1);
+    syscall('sendto', from.number, addressOf(byte), 1, MSG.OOB, 0, 0);
+    expect(await refusal(from, to)).toContain('an out-of-band byte waits');
+    expect(getNumber(to.number, SO.PEEK_OFF)).toBe(-1);
+  });
+
+  test('sockets of other families', async () => {
+    using inet = new Fd(syscall('socket', AF.INET, SOCK.DGRAM | SOCK.CLOEXEC, 0));
+    expect(await refusal(inet)).toContain('does not carry open files of this kind yet');
+  });
+});

@@ -9,7 +9,7 @@ import { FdTypes } from '../../images/schema/files.ts';
 import { AF, SCM, SOCK } from '../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../kernel/netlink/unix-diag.ts';
 import { peerCredentials } from '../../kernel/sockets.ts';
-import type { DumpContext, FileKind, OpenFile, SeenTask, TaskKind } from '../contract.ts';
+import type { DumpContext, FileKind, OpenFile, TaskKind } from '../contract.ts';
 import { describeFile, partOf } from '../detail.ts';
 import { armAsync, captureOwner, imageFlags } from '../fown.ts';
 import { noteFile } from '../own-place.ts';
@@ -32,9 +32,7 @@ export const unixSocketKind: FileKind = {
     const found = obstacleOf(file, survey);
     if (found) return found;
     // Once for the tree: what no task has open.
-    return isFirst(file, task.tree)
-      ? survey.underWay.map((other) => obstacleOf(other, survey)).find(Boolean)
-      : undefined;
+    return file === survey.first ? survey.underWay.map((other) => obstacleOf(other, survey)).find(Boolean) : undefined;
   },
 
   capture(file, id, context) {
@@ -46,7 +44,7 @@ export const unixSocketKind: FileKind = {
     const options = captureOptions(file.local, AF.UNIX);
     const messages = storedAs(facts.type, survey.queue(facts.ino), options.so_sndbuf);
     storeQueue(messages, id, ids, context);
-    noteFile(context, KIND, id, noteFor(file, standing, messages, context));
+    noteFile(context, KIND, id, noteFor(file, standing, messages));
     return {
       usk: {
         id,
@@ -78,14 +76,6 @@ export const unixSocketMakers: TaskKind = {
   name: 'unix socket makers',
   rebuild: { files: (task) => makePairs(task, Sockets.of(task.context)) },
 };
-
-function isFirst(file: OpenFile, tree: readonly SeenTask[]): boolean {
-  for (const { fds } of tree) {
-    const first = fds.find(isUnixSocket);
-    if (first) return first === file;
-  }
-  return false;
-}
 
 function obstacleOf(file: OpenFile, survey: Survey): StasisError | undefined {
   const facts = survey.socket(file.stat.ino);
@@ -158,15 +148,14 @@ function storeQueue(
   }
 }
 
-function noteFor(file: OpenFile, standing: Standing, messages: readonly Message[], context: DumpContext): SocketNote {
+function noteFor(file: OpenFile, standing: Standing, messages: readonly Message[]): SocketNote {
   const { pid, uid, gid } = peerCredentials(file.local);
-  const maker = context.tree.some((task) => task.pid === pid) ? pid : 0;
   const senders = messages.flatMap(({ sender }, place) =>
     sender && sender.pid > 0 ? [[place, sender.pid, sender.uid, sender.gid] as const] : [],
   );
   const options = captureForgotten(file.local);
   return {
-    ...(pid > 0 ? { maker: [maker, uid, gid] } : {}),
+    ...(pid > 0 ? { maker: [pid, uid, gid] } : {}),
     ...(standing === 'widowed' && hasError(file.local) ? { reset: true } : {}),
     ...(senders.length > 0 ? { senders } : {}),
     ...(options ? { options } : {}),

@@ -4,7 +4,7 @@ import { notedFile } from '../own-place.ts';
 
 /** As in the file of notes (kinds/own-place.ts). */
 export type SocketNote = {
-  /** Who made the pair, as SO_PEERCRED tells: PID (0 if it is not in the images), user, group. */
+  /** Who made the pair, as SO_PEERCRED tells: PID, effective user and group. */
   readonly maker?: readonly [pid: number, uid: number, gid: number];
   /** The peer closed with something unread: the next call fails with ECONNRESET. */
   readonly reset?: boolean;

@@ -3,6 +3,7 @@ import { StasisError } from '../../base/errors.ts';
 import { ImageError } from '../../images/error.ts';
 import { Images } from '../../images/kinds.ts';
 import type { SkPacketEntry, UnixSkEntry } from '../../images/schema/sockets.ts';
+import { TaskState } from '../../images/schema/task.ts';
 import { AF, MSG, SCM, SHUT, SK_STATE, SO, SOCK } from '../../kernel/constants/sockets.ts';
 import { addressOf } from '../../kernel/ffi.ts';
 import { encodeControl, Msghdr, type Ucred } from '../../kernel/layouts/sockets.ts';
@@ -12,7 +13,7 @@ import type { RestoreContext, RestoreTask } from '../contract.ts';
 import { settle } from '../fown.ts';
 import { restoreForgotten, restoreOptions, widen } from '../socket-options.ts';
 import { shown } from './carriage.ts';
-import { noteOf } from './notes.ts';
+import { noteOf, type SocketNote } from './notes.ts';
 
 /** A message of sk-queues.img. */
 interface Queued {
@@ -23,9 +24,7 @@ interface Queued {
 /** A pair that a task is to make. */
 export interface PairWish {
   readonly type: number;
-  /** Effective user and group of the maker; undefined if they are not known. */
-  readonly uid: number | undefined;
-  readonly gid: number | undefined;
+  readonly maker: SocketNote['maker'];
   readonly deliver: (pair: readonly [Fd, Fd]) => void;
 }
 
@@ -42,6 +41,8 @@ export class Sockets {
   readonly #given = new Set<number>();
   /** Sockets whose pairs no task was asked to make yet. */
   readonly #wanting: Set<UnixSkEntry>;
+  /** PIDs of the images. */
+  #living: Set<number> | undefined;
   /** Pairs made in a task, by the id of one end; the first is that one. */
   readonly #delivered = new Map<number, readonly [Fd, Fd]>();
 
@@ -70,22 +71,29 @@ export class Sockets {
   }
 
   /**
-   * The pairs a task is to make: those it had made, and those of makers who are not there, or not known, that it is the
-   * first to have. Each is told of once.
+   * The pairs a task is to see to: those it had made, and those it is the first to have whose makers have ended or are not
+   * known. Each is told of once.
    */
   wishesOf(task: RestoreTask): PairWish[] {
     if (this.#wanting.size === 0) return [];
     const own = new Set(task.fds.map(({ id }) => id));
     const wishes: PairWish[] = [];
     for (const entry of this.#wanting) {
-      const { maker: [pid, uid, gid] = [0, undefined, undefined] } = noteOf(this.#context, entry.id);
+      const { maker } = noteOf(this.#context, entry.id);
       const peer = this.#byIno.get(entry.peer);
       const has = own.has(entry.id) || (peer !== undefined && own.has(peer.id));
-      if (pid === 0 ? !has : pid !== task.pid) continue;
+      if (maker && this.#lives(maker[0]) ? maker[0] !== task.pid : !has) continue;
       this.#wanting.delete(entry);
-      wishes.push({ type: entry.type, uid, gid, deliver: (pair) => void this.#delivered.set(entry.id, pair) });
+      wishes.push({ type: entry.type, maker, deliver: (pair) => void this.#delivered.set(entry.id, pair) });
     }
     return wishes;
+  }
+
+  /** Whether a process is in the images, alive. */
+  #lives(pid: number): boolean {
+    this.#living ??= new Set(this.#context.images.read(Images.pstree).map((tree) => tree.pid));
+    if (!this.#living.has(pid)) return false;
+    return this.#context.images.readOne(Images.core, pid).tc?.task_state !== TaskState.DEAD;
   }
 
   /** A socket, made with its peer when the first of both is asked for. The caller owns the descriptor. */

@@ -49,6 +49,11 @@ export class Survey {
     return survey;
   }
 
+  /** One of the sockets that tasks have open. */
+  get first(): OpenFile | undefined {
+    return this.#own.values().next().value;
+  }
+
   /** What the kernel tells of a socket; undefined if it is of another network namespace. */
   socket(ino: number): UnixSocket | undefined {
     return this.#sockets.get(ino);
