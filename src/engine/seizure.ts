@@ -10,15 +10,13 @@
  */
 import { StasisError } from '../base/errors.ts';
 import { logDebug } from '../base/log.ts';
-import { readProc } from '../kernel/proc/read.ts';
-import { parseStatus } from '../kernel/proc/status.ts';
 import { childrenOf, type Member, threadsOf, unlessGone } from '../kernel/proc/tree.ts';
-import { arenaAddress } from '../kernel/syscall.ts';
 import { DeathWatch } from '../tracee/death-watch.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../tracee/ptrace.ts';
 import { Tracee } from '../tracee/tracee.ts';
 import { type Hindrance, hindranceOf, tardy } from './hindrance.ts';
 import { Hurry } from './hurry.ts';
+import { buryIfOurs, isProgram, letGo, stands } from './tracees.ts';
 
 /** A thread that is seized. */
 export interface SeizedThread {
@@ -135,7 +133,7 @@ export class Seizure implements Disposable {
 
   /** Whether there is a task that could be let go. */
   get holdsAny(): boolean {
-    return [...this.#known.values()].some(({ threads }) => [...threads.values()].some(({ tracee }) => tracee.attached));
+    return [...this.#known.values()].some((process) => traceesOf(process).some(({ attached }) => attached));
   }
 
   /** Says that all are stopped: nothing may be seized after this. */
@@ -156,20 +154,20 @@ export class Seizure implements Disposable {
       this.#poll();
     }
     this.complete();
-    const threads = [...this.#known.values()].flatMap((process) => [...process.threads.values()]);
+    const tracees = [...this.#known.values()].flatMap(traceesOf);
     this.#known.clear();
-    letGo(threads);
+    letGo(tracees);
   }
 
   // ------------------------------------------------------------------------------------------------- finding them
 
   #processOf(pid: number): SeizedProcess {
-    let process = this.#known.get(pid);
-    if (!process) {
-      process = { pid, parent: 0, threads: new Map(), dead: false };
-      this.#known.set(pid, process);
-    }
-    return process;
+    const known = this.#known.get(pid);
+    if (known) return known;
+    if (pid === process.pid) throw oneOfUs(pid);
+    const found = { pid, parent: 0, threads: new Map(), dead: false };
+    this.#known.set(pid, found);
+    return found;
   }
 
   /** Seizes what is known already. A walk over the tree finds out what has changed meanwhile. */
@@ -355,7 +353,7 @@ export class Seizure implements Disposable {
 
   #release(process: SeizedProcess): void {
     this.#known.delete(process.pid);
-    letGo([...process.threads.values()]);
+    letGo(traceesOf(process));
   }
 
   /** All but those that do not stand. */
@@ -368,7 +366,7 @@ export class Seizure implements Disposable {
     }
     for (const { tid, process } of standing) process.threads.delete(tid);
     for (const { pid, threads } of [...this.#known.values()]) if (threads.size === 0) this.#known.delete(pid);
-    letGo(standing);
+    letGo(standing.map(({ tracee }) => tracee));
   }
 
   #requireTime(): void {
@@ -382,28 +380,15 @@ export class Seizure implements Disposable {
   }
 }
 
-/**
- * Lets threads go on. One of them may execute a program at once, and waits for the others of its process to be dead and
- * buried: so those that have died instead are, if that takes no longer than it should.
- */
-function letGo(threads: readonly SeizedThread[]): void {
-  let dying = threads.filter(({ tracee }) => !tracee.detach());
-  for (const end = performance.now() + LAST_WAIT; dying.length > 0 && performance.now() < end; nap(SHORTEST_NAP)) {
-    dying = dying.filter(({ tid }) => pollStop(tid) === 'none');
-  }
+function traceesOf({ threads }: SeizedProcess): Tracee[] {
+  return [...threads.values()].map(({ tracee }) => tracee);
 }
 
-/** Whether a tracee of ours is stopped. */
-function stands(tid: number): boolean {
-  return tryPtrace(PTRACE.GETEVENTMSG, tid, 0, arenaAddress) === 0;
-}
-
-/** A dead tracee of ours is to be taken note of; a dead child of ours is somebody else's to wait for. */
-function buryIfOurs(tid: number): void {
-  if (unlessGone(() => parseStatus(readProc(tid, 'status')).tracerPid) === process.pid) pollStop(tid);
-}
-
-/** Not a kernel thread, which may be in a cgroup as well. */
-function isProgram(pid: number): boolean {
-  return unlessGone(() => parseStatus(readProc(pid, 'status')).hasMemory) ?? false;
+function oneOfUs(pid: number): StasisError {
+  return new StasisError({
+    kind: 'usage',
+    task: { pid },
+    reason: 'Stasis itself is in this tree, and cannot freeze itself',
+    remedy: 'start it from elsewhere',
+  });
 }

@@ -402,6 +402,12 @@ describe.each(HIERARCHIES)('freezer cgroup %s', (_version, root, control, thawed
   });
 });
 
+test('a tree that has us in it is refused', () => {
+  expect(() => FrozenTree.freeze(process.pid, { timeout: 5, freezeCgroup: undefined })).toThrow(
+    /itself is in this tree/,
+  );
+});
+
 test('what is no cgroup, or has us in it, is refused', async () => {
   const victim = await start('freeze-threads', '1');
   expect(() => freeze(victim, 5, '/tmp')).toThrow(/neither freezer.state nor cgroup.freeze/);
