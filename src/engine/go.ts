@@ -24,7 +24,7 @@ interface Departure {
 export function stopTask(task: RestoreTask): void {
   const departures = task.threads.map(depart);
   unmapArea(task);
-  for (const departure of departures) dress(departure);
+  dress(departures);
   stopGroup(task, stopSignalOf(task) ?? SIGSTOP);
   for (const { thread } of departures) mask(thread);
 }
@@ -43,7 +43,7 @@ export function go(
   const departures = left.flatMap(({ threads }) => threads.map(depart));
   // One address space, one work area: whoever shares it has used it for the last time.
   for (const task of left) if (!task.shares.vm) unmapArea(task);
-  for (const departure of departures) dress(departure);
+  dress(departures);
   for (const task of left) stopAgain(task, options.leaveStopped);
   for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
   awaitStopped([...stopped].map(({ pid }) => pid));
@@ -70,13 +70,17 @@ function depart(thread: RestoreThread): Departure {
   return { thread, call: remakeInterruptedCall(thread) };
 }
 
-/** Gives a thread its own registers and mask, in an interrupt's stop, from which the kernel restarts interrupted calls. */
-function dress({ thread, call }: Departure): void {
-  const { tracee, tid } = thread;
-  ptrace(PTRACE.INTERRUPT, tid);
-  tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
-  mask(thread);
-  tracee.setRegisters(finalRegisters(thread, call));
+/** Gives threads their own registers and masks, in an interrupt's stop, from which the kernel restarts interrupted calls. */
+function dress(departures: readonly Departure[]): void {
+  for (const { thread } of departures) {
+    ptrace(PTRACE.INTERRUPT, thread.tid);
+    ptrace(PTRACE.CONT, thread.tid);
+  }
+  for (const { thread, call } of departures) {
+    thread.tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
+    mask(thread);
+    thread.tracee.setRegisters(finalRegisters(thread, call));
+  }
 }
 
 function mask({ tid, core }: RestoreThread): void {

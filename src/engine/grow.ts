@@ -251,11 +251,17 @@ function freeArea(tasks: Plan['tasks']): number {
 
 /** Runs one phase of a task to its end. */
 export function runPhase(task: RestoreTask, phase: Phase): void {
+  beginPhase(task, phase);
+  task.batch.flush();
+}
+
+/** The same, but what is left for the task to do is only set going: {@link Batch.begin}. */
+export function beginPhase(task: RestoreTask, phase: Phase): void {
   for (const kind of taskKinds) {
     kind.rebuild?.[phase]?.(task);
     if (phase === 'state' || phase === 'creds' || phase === 'last') kind.thread?.rebuild?.[phase]?.(task);
   }
-  task.batch.flush();
+  task.batch.begin();
 }
 
 type MutableRestoreTask = { -readonly [K in keyof RestoreTask]: RestoreTask[K] };

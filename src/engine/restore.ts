@@ -13,7 +13,7 @@ import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../kinds/
 import { fileKinds, taskKinds } from '../kinds/registry.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { go, stopTask } from './go.ts';
-import { addThreads, forgetChildSignal, Grove, rebuildThread, runPhase } from './grow.ts';
+import { addThreads, beginPhase, forgetChildSignal, Grove, rebuildThread, runPhase } from './grow.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { ActionScripts } from './scripts.ts';
 import { type RestoreFigures, writeRestoreStats } from './stats.ts';
@@ -95,10 +95,15 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<Restore
   for (const task of tables) placeDescriptors(task);
   finishDescriptors(tables);
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
-  phase(tasks, 'state');
+  sideBySide(tasks, 'state');
   for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
-  phase(tasks, 'creds');
+  sideBySide(tasks, 'creds');
   return finish(tasks);
+}
+
+/** Tasks that have their memory in common with another one. */
+function memorySharers(tasks: readonly RestoreTask[]): ReadonlySet<RestoreTask> {
+  return new Set(tasks.flatMap((task) => (task.shares.vm && task.origin ? [task, task.origin] : [])));
 }
 
 /**
@@ -106,25 +111,40 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<Restore
  * their parents get the signals that they had pending.
  */
 function finish(tasks: readonly RestoreTask[]): ReadonlySet<RestoreTask> {
-  const sharing = new Set(tasks.flatMap(({ origin, shares }) => (shares.vm && origin ? [origin.pid] : [])));
-  const early = tasks.filter((task) => stopSignalOf(task) && !task.shares.vm && !sharing.has(task.pid));
+  const sharing = memorySharers(tasks);
+  const early = tasks.filter((task) => stopSignalOf(task) && !sharing.has(task));
   const bereaved = new Set(early.map(({ tree }) => tree.ppid));
-  const last = (task: RestoreTask): void => {
+  const forget = (task: RestoreTask): void => {
     if (bereaved.has(task.pid)) forgetChildSignal(task.batch);
-    runPhase(task, 'last');
   };
   for (const task of early.toReversed()) {
-    last(task);
+    forget(task);
+    runPhase(task, 'last');
     stopTask(task);
   }
   const stopped = new Set(early);
-  for (const task of tasks) if (!stopped.has(task)) last(task);
-  logDebug('phase last');
+  const others = tasks.filter((task) => !stopped.has(task));
+  for (const task of others) forget(task);
+  sideBySide(others, 'last');
   return stopped;
 }
 
 function phase(tasks: readonly RestoreTask[], name: Phase): void {
   for (const task of tasks) runPhase(task, name);
+  logDebug(`phase ${name}`);
+}
+
+/**
+ * The same for a phase in which no descriptors are handed over: the tasks do their parts side by side, but for those that
+ * share memory, and with it the work area.
+ */
+function sideBySide(tasks: readonly RestoreTask[], name: Phase): void {
+  const sharing = memorySharers(tasks);
+  for (const task of tasks) {
+    if (sharing.has(task)) runPhase(task, name);
+    else beginPhase(task, name);
+  }
+  for (const { batch } of tasks) batch.flush();
   logDebug(`phase ${name}`);
 }
 

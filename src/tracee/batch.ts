@@ -3,10 +3,15 @@ import type { SyscallName } from '../kernel/nr.ts';
 import type { Argument, Program } from './program.ts';
 import type { Remote } from './remote.ts';
 
+/** Called with a program's results when it has run. */
+type Afterwards = (program: Program) => void;
+
 export class Batch {
   readonly #remote: Remote;
   #program: Program;
-  #afterwards: ((program: Program) => void)[] = [];
+  #afterwards: Afterwards[] = [];
+  /** What was set going and has not been waited for. */
+  #running: { readonly program: Program; readonly afterwards: readonly Afterwards[] } | undefined;
 
   constructor(remote: Remote) {
     this.#remote = remote;
@@ -28,18 +33,35 @@ export class Batch {
   }
 
   /** Has `work` called with the program's results once the calls added so far have run. */
-  after(work: (program: Program) => void): void {
+  after(work: Afterwards): void {
     this.#afterwards.push(work);
   }
 
-  /** Runs what has been collected. @throws RemoteCallError */
+  /** Runs what has been collected, to its end. @throws RemoteCallError */
   flush(): void {
+    this.begin();
+    this.#finish();
+  }
+
+  /**
+   * Sets going what has been collected, and returns at once: many tasks work at the same time so. Until the next
+   * {@link flush} nothing may be done with the task but by this batch.
+   */
+  begin(): void {
+    this.#finish();
     if (this.#program.calls === 0) return;
-    const program = this.#program;
-    const afterwards = this.#afterwards;
+    const running = { program: this.#program, afterwards: this.#afterwards };
     this.#program = this.#remote.program();
     this.#afterwards = [];
-    this.#remote.run(program);
-    for (const work of afterwards) work(program);
+    this.#remote.start(running.program);
+    this.#running = running;
+  }
+
+  #finish(): void {
+    const running = this.#running;
+    if (!running) return;
+    this.#running = undefined;
+    this.#remote.finish(running.program);
+    for (const work of running.afterwards) work(running.program);
   }
 }
