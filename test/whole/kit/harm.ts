@@ -35,8 +35,20 @@ export function allFree(ids: readonly number[]): Promise<true> {
 }
 
 function held(id: number): boolean {
-  const status = readFileSync(`/proc/${id}/status`, 'latin1');
-  return /^TracerPid:\t[1-9]/m.test(status) || /^State:\t[tT]/m.test(status);
+  return traced(id) || /^State:\t[tT]/m.test(readFileSync(`/proc/${id}/status`, 'latin1'));
+}
+
+/** Waits until none of some tasks is traced; they may be stopped, or zombies. */
+export function untraced(ids: readonly number[]): Promise<true> {
+  return until(
+    () => (ids.some(traced) ? undefined : true),
+    5000,
+    () => `still traced: ${ids.filter(traced).join(', ')}`,
+  );
+}
+
+function traced(id: number): boolean {
+  return /^TracerPid:\t[1-9]/m.test(readFileSync(`/proc/${id}/status`, 'latin1'));
 }
 
 /** The count of a `sturdy` victim's turns. */
