@@ -3,17 +3,17 @@
  * and a SysV shared memory segment. Their inode number identifies them in images (`shmid`), where the content has a
  * pagemap of its own. Shared by the kinds of memfds and of mappings.
  */
-import { StasisError } from '../base/errors.ts';
 import { ImageError } from '../images/error.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
-import { PageFlags } from '../images/pagemap.ts';
+import { storedPieces } from '../images/page-store.ts';
 import { AT, MFD, O, S_IF } from '../kernel/constants/files.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
 import { statusOf } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import type { DumpContext, OpenFile, PageRange, RestoreContext } from './contract.ts';
 import { dataRanges } from './ghost.ts';
+import { PagesFiles } from './pages-files.ts';
 
 const PAGE = 4096;
 const HUGETLBFS_MAGIC = 0x958458f6;
@@ -144,36 +144,14 @@ function fill(fd: number, shmid: number, size: number, context: RestoreContext):
  * @throws ImageError when they are missing
  */
 export function fillMapping(at: number, shmid: number, length: number, context: RestoreContext): void {
-  const map = context.images.readPagemap(Images.shmemPagemap, shmid);
+  const pieces = storedPieces(context.images, Images.shmemPagemap, shmid);
   const name = imageName(Images.shmemPagemap, shmid);
-  if (!map) throw new ImageError({ file: name, reason: 'the content of a segment is missing' });
-  if (map.runs.length === 0) return;
-  using pages = openPages(context.images.path(Images.pages, map.pagesId));
-  let offset = 0;
-  for (const run of map.runs) {
-    if ((run.flags & PageFlags.PRESENT) === 0) {
-      throw new ImageError({ file: name, reason: 'pages in a parent image set are not read yet' });
-    }
-    const bytes = run.pages * PAGE;
-    if (run.start + bytes > length) {
+  if (!pieces) throw new ImageError({ file: name, reason: 'the content of a segment is missing' });
+  using files = new PagesFiles();
+  for (const piece of pieces) {
+    if (piece.start + piece.length > length) {
       throw new ImageError({ file: name, reason: `page beyond the end (${length} bytes)` });
     }
-    readInto(pages.number, at + run.start, bytes, offset, imageName(Images.pages, map.pagesId));
-    offset += bytes;
-  }
-}
-
-function openPages(path: string): Fd {
-  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC | O.NONBLOCK);
-  if (fd < 0) throw new StasisError({ kind: 'image', resource: path, reason: `cannot be opened (errno ${-fd})` });
-  return new Fd(fd);
-}
-
-function readInto(fd: number, address: number, length: number, offset: number, file: string): void {
-  for (let done = 0; done < length; ) {
-    const got = trySyscall('pread64', fd, address + done, length - done, offset + done);
-    if (got < 0 && got !== -ERRNO.EINTR) throw new SyscallError('pread64', -got, { resource: file });
-    if (got === 0) throw new ImageError({ file, reason: 'it ends too early' });
-    if (got > 0) done += got;
+    files.read(piece.file, piece.offset, piece.length, at + piece.start);
   }
 }

@@ -1,7 +1,8 @@
 /** Which stored pages of two tasks are equal: for image sets that do not tell, as those of CRIU. */
 import type { PageRange } from '../contract.ts';
+import { PagesFiles } from '../pages-files.ts';
 import { addRange } from './ranges.ts';
-import { PagesFiles, type StoredPiece } from './stored.ts';
+import { readPages, type StoredPiece } from './stored.ts';
 
 const PAGE = 4096;
 /** Two of them stay in the processor's cache. */
@@ -21,8 +22,8 @@ export function equalPages(
   for (const { start, length } of ranges) {
     for (let done = 0; done < length; done += CHUNK) {
       const size = Math.min(CHUNK, length - done);
-      files.read(one, start + done, size, a);
-      files.read(other, start + done, size, b);
+      readPages(files, one, start + done, size, a);
+      readPages(files, other, start + done, size, b);
       addEqual(equal, a, b, 0, size, start + done);
     }
   }

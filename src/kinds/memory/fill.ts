@@ -5,8 +5,9 @@ import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
 import { type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../../tracee/hands.ts';
 import type { Program } from '../../tracee/program.ts';
 import type { PageRange, RestoreTask } from '../contract.ts';
+import { nameOf, type PagesFiles } from '../pages-files.ts';
 import { totalOf } from './ranges.ts';
-import { nameOf, type PagesFiles, type StoredPiece } from './stored.ts';
+import type { StoredPiece } from './stored.ts';
 
 /** Vectors a call: few enough for a program's heap. UIO_MAXIOV is 1024. */
 const VECTORS = 512;

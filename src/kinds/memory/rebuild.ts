@@ -12,6 +12,7 @@ import { closeAll, handOver } from '../../tracee/handover.ts';
 import { AREA } from '../../tracee/program.ts';
 import { attachSegments, isAttached } from '../attach.ts';
 import type { PageRange, RestoreTask } from '../contract.ts';
+import { PagesFiles } from '../pages-files.ts';
 import { equalPages } from './compare.ts';
 import { fill } from './fill.ts';
 import { type Inheritance, inherit, type Kept, type Standing } from './inherit.ts';
@@ -30,7 +31,7 @@ import {
   spaceOf,
   storedUnder,
 } from './space.ts';
-import { PagesFiles, piecesIn, rangesOf, type StoredPiece, storedPagesOf } from './stored.ts';
+import { piecesIn, rangesOf, type StoredPiece, storedPagesOf } from './stored.ts';
 import { isInPlace, type KernelPages, kernelPagesOf, placeKernelPages } from './vdso-move.ts';
 
 /** What a process begins with. */

@@ -75,4 +75,6 @@ function setMap(task: RestoreTask): void {
   tail[1] = exe;
   program.call('prctl', PR.SET_MM, PR_SET_MM.MAP, program.data(new Uint8Array(map.buffer)), map.byteLength, 0);
   closeAll(task.seed, task.batch);
+  // Others may share the table of descriptors, and count on an empty one.
+  task.batch.flush();
 }

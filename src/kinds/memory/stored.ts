@@ -3,8 +3,8 @@ import { ImageError } from '../../images/error.ts';
 import { Images } from '../../images/kinds.ts';
 import { type StoredPiece, storedPieces } from '../../images/page-store.ts';
 import { addressOf } from '../../kernel/ffi.ts';
-import { arenaPath, describeErrno, ERRNO, Fd, trySyscall } from '../../kernel/syscall.ts';
 import type { PageRange, RestoreContext } from '../contract.ts';
+import { PagesFiles } from '../pages-files.ts';
 import { addRange, endOf, firstBehind } from './ranges.ts';
 
 export type { StoredPiece };
@@ -40,57 +40,25 @@ export function piecesIn(pieces: readonly StoredPiece[], ranges: readonly PageRa
   return found;
 }
 
-/** Pages files, opened when they are needed, closed at the end of the scope. */
-export class PagesFiles implements Disposable {
-  readonly #open = new Map<string, Fd>();
-
-  /** Our descriptor of a pages file. @throws ImageError */
-  descriptor(path: string): number {
-    const known = this.#open.get(path);
-    if (known) return known.number;
-    const opened = trySyscall('openat', -100, arenaPath(path), 0x80000); // O_RDONLY|O_CLOEXEC
-    if (opened < 0) throw new ImageError({ file: nameOf(path), reason: describeErrno(opened) });
-    const file = new Fd(opened);
-    this.#open.set(path, file);
-    return file.number;
-  }
-
-  /** Reads stored pages: all of `[start, start + length)`, into the beginning of a buffer. @throws ImageError */
-  read(pieces: readonly StoredPiece[], start: number, length: number, into: Uint8Array): void {
-    const end = start + length;
-    let at = start;
-    for (let i = firstBehind(pieces, start); at < end; i++) {
-      const piece = pieces[i];
-      if (!piece || piece.start > at) {
-        throw new ImageError({ file: 'pagemap', reason: `the page at 0x${at.toString(16)} was not stored` });
-      }
-      const part = Math.min(endOf(piece), end) - at;
-      const address = addressOf(into) + at - start;
-      this.#readAll(piece.file, address, part, piece.offset + at - piece.start);
-      at += part;
+/** Reads stored pages: all of `[start, start + length)`, into the beginning of a buffer. @throws ImageError */
+export function readPages(
+  files: PagesFiles,
+  pieces: readonly StoredPiece[],
+  start: number,
+  length: number,
+  into: Uint8Array,
+): void {
+  const end = start + length;
+  let at = start;
+  for (let i = firstBehind(pieces, start); at < end; i++) {
+    const piece = pieces[i];
+    if (!piece || piece.start > at) {
+      throw new ImageError({ file: 'pagemap', reason: `the page at 0x${at.toString(16)} was not stored` });
     }
+    const part = Math.min(endOf(piece), end) - at;
+    files.read(piece.file, piece.offset + at - piece.start, part, addressOf(into) + at - start);
+    at += part;
   }
-
-  #readAll(path: string, address: number, length: number, offset: number): void {
-    const fd = this.descriptor(path);
-    for (let done = 0; done < length; ) {
-      const got = trySyscall('pread64', fd, address + done, length - done, offset + done);
-      if (got > 0) done += got;
-      else if (got !== -ERRNO.EINTR) {
-        const reason = got === 0 ? 'it ends too early' : describeErrno(got);
-        throw new ImageError({ file: nameOf(path), reason });
-      }
-    }
-  }
-
-  [Symbol.dispose](): void {
-    for (const file of this.#open.values()) file[Symbol.dispose]();
-  }
-}
-
-/** The name of a pages file without its folder, as errors tell it. */
-export function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
 }
 
 /** Some of a task's pages, if all of them were stored. */
@@ -99,6 +67,6 @@ export function readStored(pieces: readonly StoredPiece[], start: number, length
   if (inside.reduce((sum, piece) => sum + piece.length, 0) !== length) return undefined;
   using files = new PagesFiles();
   const bytes = new Uint8Array(length);
-  files.read(inside, start, length, bytes);
+  readPages(files, inside, start, length, bytes);
   return bytes;
 }
