@@ -11,7 +11,7 @@
 #define LARGE 70000
 
 static int stream[2], datagram[2], sequence[2]; /* messages wait */
-static int half[2], widow, spurned, orphan, single; /* ends */
+static int half[2], widow, spurned, orphan, single[3]; /* ends */
 static int tuned[2], told[2]; /* options, credentials */
 static int carrier[2], far_end, circle[2]; /* files on their way */
 static char block[LARGE];
@@ -101,7 +101,7 @@ static void ends(void) {
   check(send(widow, "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
   check(waits(orphan, 'o'));
   check(plain || (events(spurned) & POLLERR));
-  check(send(single, "x", 1, MSG_NOSIGNAL) < 0 && errno == ENOTCONN);
+  for (int i = 0; i < 3; i++) check(send(single[i], "x", 1, MSG_NOSIGNAL) < 0 && errno == ENOTCONN);
 }
 
 static void options(void) {
@@ -194,8 +194,8 @@ static void part_ends(void) {
   pair(SOCK_STREAM, fds);
   check(send(fds[0], "never read", 10, 0) == 10 && !close(fds[1]));
   spurned = fds[0];
-  single = socket(AF_UNIX, SOCK_STREAM, 0);
-  check(single >= 0);
+  const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+  for (int i = 0; i < 3; i++) check((single[i] = socket(AF_UNIX, types[i], 0)) >= 0);
 }
 
 static void tune(void) {

@@ -14,7 +14,7 @@ import { describeFile, partOf } from '../detail.ts';
 import { armAsync, captureOwner, imageFlags } from '../fown.ts';
 import { noteFile } from '../own-place.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../socket-options.ts';
-import { type Standing, standingOf } from './carriage.ts';
+import { standingOf } from './carriage.ts';
 import { makePairs } from './makers.ts';
 import { KIND, type SocketNote } from './notes.ts';
 import { hasError, hasOutOfBand } from './probes.ts';
@@ -38,13 +38,15 @@ export const unixSocketKind: FileKind = {
   capture(file, id, context) {
     const survey = Survey.of(context.tree);
     const ids = context.shared('unix sockets', () => idsUntilEnd(survey, context));
-    ids.set(file.stat.ino, id);
-    const standing = requireCarriage(file, survey);
-    const facts = survey.socket(file.stat.ino) as UnixSocket; // or it could not be carried
+    const facts = survey.socket(file.stat.ino) as UnixSocket; // or there would have been an obstacle
+    // Of a pair, the end that comes first tells who made it.
+    const isFirst = !ids.has(facts.peer ?? 0);
+    ids.set(facts.ino, id);
     const options = captureOptions(file.local, AF.UNIX);
     const messages = storedAs(facts.type, survey.queue(facts.ino), options.so_sndbuf);
     storeQueue(messages, id, ids, context);
-    noteFile(context, KIND, id, noteFor(file, standing, messages));
+    const note = noteFor(file, facts, messages, isFirst);
+    if (Object.keys(note).length > 0) noteFile(context, KIND, id, note);
     return {
       usk: {
         id,
@@ -74,6 +76,8 @@ export const unixSocketKind: FileKind = {
 /** Makes pairs in the tasks that had made them, for the kernel remembers who did. */
 export const unixSocketMakers: TaskKind = {
   name: 'unix socket makers',
+  // Whatever is wrong with them is told before there is any process.
+  prepare: (context) => void Sockets.of(context),
   rebuild: { files: (task) => makePairs(task, Sockets.of(task.context)) },
 };
 
@@ -85,7 +89,9 @@ function obstacleOf(file: OpenFile, survey: Survey): StasisError | undefined {
     (ino) => survey.mayHave(ino),
   );
   if (typeof standing === 'object') return refusal(file, standing.reason, standing.remedy);
-  if (standing !== 'widowed' && hasError(file.local)) return refusal(file, 'an error waits to be reported');
+  // A stream whose peer is closed may have just one: ECONNRESET.
+  if (facts && (standing !== 'widowed' || facts.type === SOCK.DGRAM) && hasError(file.local))
+    return refusal(file, 'an error waits to be reported');
   if (facts && hasOutOfBand(file.local, facts.type)) return refusal(file, 'an out-of-band byte waits to be received');
   if (standing === 'single' && survey.queue(file.stat.ino).length > 0) {
     return refusal(file, 'messages wait in a socket that is connected with none');
@@ -97,16 +103,6 @@ function obstacleOf(file: OpenFile, survey: Survey): StasisError | undefined {
 function carriedObstacle(file: OpenFile, messages: readonly Message[]): StasisError | undefined {
   const carried = messages.flatMap(({ files }) => files).find(({ link }) => link === 'anon_inode:[eventpoll]');
   return carried && refusal(file, 'a message that waits carries an epoll instance, which is not carried yet');
-}
-
-function requireCarriage(file: OpenFile, survey: Survey): Standing {
-  const standing = standingOf(
-    survey.socket(file.stat.ino),
-    (ino) => survey.socket(ino),
-    (ino) => survey.mayHave(ino),
-  );
-  if (typeof standing === 'object') throw refusal(file, standing.reason, standing.remedy);
-  return standing;
 }
 
 function refusal(file: OpenFile, reason: string, remedy?: string): StasisError {
@@ -148,15 +144,15 @@ function storeQueue(
   }
 }
 
-function noteFor(file: OpenFile, standing: Standing, messages: readonly Message[]): SocketNote {
+function noteFor(file: OpenFile, facts: UnixSocket, messages: readonly Message[], tellsMaker: boolean): SocketNote {
   const { pid, uid, gid } = peerCredentials(file.local);
   const senders = messages.flatMap(({ sender }, place) =>
     sender && sender.pid > 0 ? [[place, sender.pid, sender.uid, sender.gid] as const] : [],
   );
   const options = captureForgotten(file.local);
   return {
-    ...(pid > 0 ? { maker: [pid, uid, gid] } : {}),
-    ...(standing === 'widowed' && hasError(file.local) ? { reset: true } : {}),
+    ...(tellsMaker && pid > 0 ? { maker: [pid, uid, gid] } : {}),
+    ...(facts.peer === 0 && hasError(file.local) ? { reset: true } : {}),
     ...(senders.length > 0 ? { senders } : {}),
     ...(options ? { options } : {}),
   };

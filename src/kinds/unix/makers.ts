@@ -68,9 +68,9 @@ function addPair(program: Program, { type, maker }: PairWish): number {
   const ends = program.space(8);
   const [, uid, gid] = maker ?? [];
   const [user = 0, group = 0] = [process.geteuid?.(), process.getegid?.()];
-  // Real and saved ids stay, so that there is a way back.
-  if (gid !== undefined && gid !== group) program.call('setresgid', SAME, gid, SAME);
-  if (uid !== undefined && uid !== user) program.call('setresuid', SAME, uid, SAME);
+  // Real and saved ids stay, so that there is a way back. Where we may not change, it is made all the same.
+  if (gid !== undefined && gid !== group) program.attempt('setresgid', SAME, gid, SAME);
+  if (uid !== undefined && uid !== user) program.attempt('setresuid', SAME, uid, SAME);
   program.call('socketpair', AF.UNIX, type | SOCK.CLOEXEC, 0, ends);
   if (uid !== undefined && uid !== user) program.call('setresuid', SAME, user, SAME);
   if (gid !== undefined && gid !== group) program.call('setresgid', SAME, group, SAME);

@@ -1,5 +1,6 @@
 /** Making unix sockets again: pairs, what waits in them, their options, and ends that are closed. */
 import { StasisError } from '../../base/errors.ts';
+import { logWarn } from '../../base/log.ts';
 import { ImageError } from '../../images/error.ts';
 import { Images } from '../../images/kinds.ts';
 import type { SkPacketEntry, UnixSkEntry } from '../../images/schema/sockets.ts';
@@ -41,8 +42,8 @@ export class Sockets {
   readonly #given = new Set<number>();
   /** Sockets whose pairs no task was asked to make yet. */
   readonly #wanting: Set<UnixSkEntry>;
-  /** PIDs of the images. */
-  #living: Set<number> | undefined;
+  /** Makers that were asked for: whether they are in the images, alive. */
+  readonly #living = new Map<number, boolean>();
   /** Pairs made in a task, by the id of one end; the first is that one. */
   readonly #delivered = new Map<number, readonly [Fd, Fd]>();
 
@@ -50,6 +51,7 @@ export class Sockets {
     this.#context = context;
     const entries = [...context.files.values()].flatMap(({ usk }) => (usk ? [usk] : []));
     this.#byIno = new Map(entries.map((entry) => [entry.ino, entry]));
+    for (const entry of entries) requireKnown(entry, this.#byIno.get(entry.peer));
     for (const { message, extra } of entries.length > 0 ? context.images.readEntries(Images.skQueues) : []) {
       const queue = this.#queues.get(message.id_for) ?? [];
       queue.push({ message, bytes: extra ?? new Uint8Array() });
@@ -79,8 +81,8 @@ export class Sockets {
     const own = new Set(task.fds.map(({ id }) => id));
     const wishes: PairWish[] = [];
     for (const entry of this.#wanting) {
-      const { maker } = noteOf(this.#context, entry.id);
       const peer = this.#byIno.get(entry.peer);
+      const { maker } = { ...(peer && noteOf(this.#context, peer.id)), ...noteOf(this.#context, entry.id) };
       const has = own.has(entry.id) || (peer !== undefined && own.has(peer.id));
       if (maker && this.#lives(maker[0]) ? maker[0] !== task.pid : !has) continue;
       this.#wanting.delete(entry);
@@ -91,9 +93,14 @@ export class Sockets {
 
   /** Whether a process is in the images, alive. */
   #lives(pid: number): boolean {
-    this.#living ??= new Set(this.#context.images.read(Images.pstree).map((tree) => tree.pid));
-    if (!this.#living.has(pid)) return false;
-    return this.#context.images.readOne(Images.core, pid).tc?.task_state !== TaskState.DEAD;
+    let is = this.#living.get(pid);
+    if (is === undefined) {
+      const { images } = this.#context;
+      const isThere = images.read(Images.pstree).some((tree) => tree.pid === pid);
+      is = isThere && images.readOne(Images.core, pid).tc?.task_state !== TaskState.DEAD;
+      this.#living.set(pid, is);
+    }
+    return is;
   }
 
   /** A socket, made with its peer when the first of both is asked for. The caller owns the descriptor. */
@@ -106,18 +113,14 @@ export class Sockets {
   #ensure(entry: UnixSkEntry): number {
     const made = this.#made.get(entry.id);
     if (made !== undefined) return made;
-    requireKnown(entry);
     const peer = this.#byIno.get(entry.peer);
     if (peer) this.#makePair(entry, peer);
-    else if (entry.peer !== 0) throw imageError(entry, `its peer socket:[${entry.peer}] is in no image`);
     else if (entry.state === SK_STATE.ESTABLISHED) this.#makeWidow(entry);
     else this.#makeSingle(entry);
     return this.#made.get(entry.id) as number; // made by all three
   }
 
   #makePair(a: UnixSkEntry, b: UnixSkEntry): void {
-    requireKnown(b);
-    if (a === b || b.peer !== a.ino || a.type !== b.type) throw imageError(a, 'its peer is not connected with it');
     const [one, other] = this.#pairFor(a, b);
     // Known before they are filled: what waits in them may be themselves.
     this.#made.set(a.id, one.release());
@@ -201,10 +204,11 @@ export class Sockets {
 
 /** Sends a message with its descriptors, and as whoever sent it if that is still possible. */
 function sendMessage(from: number, bytes: Uint8Array, rights: readonly number[], sender: Ucred | undefined): void {
-  const got = trySend(from, bytes, encodeControl(rights, sender));
-  // ESRCH: the process has ended since.
-  if (got < 0 && sender) send(from, bytes, encodeControl(rights, undefined));
-  else if (got !== bytes.length) throw new SyscallError('sendmsg', got < 0 ? -got : 11);
+  if (sender && trySend(from, bytes, encodeControl(rights, sender)) === bytes.length) return;
+  // ESRCH: the process has ended.
+  if (sender)
+    logWarn('unix', `process ${sender.pid} is not there: a message it had sent comes without its credentials`);
+  send(from, bytes, encodeControl(rights));
 }
 
 function send(from: number, bytes: Uint8Array, control: Uint8Array): void {
@@ -224,14 +228,18 @@ function trySend(from: number, bytes: Uint8Array, control: Uint8Array): number {
 }
 
 /** What is not built yet is refused, and what cannot be. */
-function requireKnown(entry: UnixSkEntry): void {
-  const types: readonly number[] = [SOCK.STREAM, SOCK.DGRAM, SOCK.SEQPACKET];
-  if (!types.includes(entry.type)) throw imageError(entry, `there are no unix sockets of type ${entry.type}`);
+function requireKnown(entry: UnixSkEntry, peer: UnixSkEntry | undefined): void {
   const refuse = (what: string): StasisError =>
     new StasisError({ kind: 'unsupported', resource: `socket:[${entry.ino}]`, reason: `${what} are not restored yet` });
   if (entry.name.length > 0) throw refuse(`unix sockets with a name (${shown(entry.name)})`);
   if (entry.state === SK_STATE.LISTEN) throw refuse('listening unix sockets');
   if (entry.uflags !== 0) throw refuse('unix sockets connected with processes that are in no image');
+  const types: readonly number[] = [SOCK.STREAM, SOCK.DGRAM, SOCK.SEQPACKET];
+  if (!types.includes(entry.type)) throw imageError(entry, `there are no unix sockets of type ${entry.type}`);
+  if (entry.peer !== 0 && !peer) throw imageError(entry, `its peer socket:[${entry.peer}] is in no image`);
+  if (peer && (peer === entry || peer.peer !== entry.ino || peer.type !== entry.type)) {
+    throw imageError(entry, 'its peer is not connected with it');
+  }
 }
 
 function imageError(entry: UnixSkEntry, reason: string): ImageError {

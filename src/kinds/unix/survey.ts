@@ -3,7 +3,7 @@
  * queues. Messages may carry sockets that no task has open; these belong to the tree as well.
  */
 import type { TaskRef } from '../../base/errors.ts';
-import { AF, SO } from '../../kernel/constants/sockets.ts';
+import { AF, SK_STATE, SO, SOCK } from '../../kernel/constants/sockets.ts';
 import { type UnixSocket, unixSockets } from '../../kernel/netlink/unix-diag.ts';
 import { parseFdHead } from '../../kernel/proc/fdinfo.ts';
 import { readProc, readProcLink } from '../../kernel/proc/read.ts';
@@ -13,9 +13,18 @@ import { trySyscall } from '../../kernel/syscall.ts';
 import type { OpenFile, SeenTask } from '../contract.ts';
 import { type Packet, peekQueue } from './queue.ts';
 
+/** Whether open files are unix sockets: it is asked often, and they do not change. */
+const known = new WeakMap<OpenFile, boolean>();
+
 /** Whether an open file is a unix socket. */
 export function isUnixSocket(file: OpenFile): boolean {
-  return file.link.startsWith('socket:[') && getNumberIfAny(file.local, SO.DOMAIN) === AF.UNIX;
+  if (!file.link.startsWith('socket:[')) return false;
+  let is = known.get(file);
+  if (is === undefined) {
+    is = getNumberIfAny(file.local, SO.DOMAIN) === AF.UNIX;
+    known.set(file, is);
+  }
+  return is;
 }
 
 /** A message that waits, with the open files it carries. */
@@ -99,7 +108,7 @@ export class Survey {
     for (const [ino, file] of this.#own) {
       // grows meanwhile
       const facts = this.#sockets.get(ino);
-      if (!facts || facts.pending.length > 0) continue;
+      if (!facts || !receives(facts)) continue;
       const messages = peekQueue(file, facts).map(({ bytes, rights, sender }) => {
         return { bytes, sender, files: rights.map((local) => received(file.task, local)) };
       });
@@ -109,6 +118,11 @@ export class Survey {
       }
     }
   }
+}
+
+/** Whether there can be messages. A listener's queue are connections. */
+function receives({ type, state }: UnixSocket): boolean {
+  return state === SK_STATE.ESTABLISHED || (type === SOCK.DGRAM && state !== SK_STATE.LISTEN);
 }
 
 /** An open file that came with a message, as if it were a descriptor of the task whose queue it is in. */
