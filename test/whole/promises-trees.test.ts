@@ -15,11 +15,12 @@ import {
   strays,
   traces,
   unharmed,
+  untraced,
   withFailure,
 } from './kit/harm.ts';
 import { type Outcome, stasis, stasisOk } from './kit/stasis.ts';
 import type { TaskState } from './kit/state.ts';
-import { Victim } from './kit/victim.ts';
+import { goOn, Victim } from './kit/victim.ts';
 
 /** A tree takes its time. */
 const KILLS = Math.ceil(HARM / 4);
@@ -114,6 +115,31 @@ describe('SIGKILL to Stasis', () => {
       } finally {
         victim[Symbol.dispose]();
       }
+    },
+    LONG,
+  );
+
+  // They check themselves all the time.
+  const others: readonly [string, string[]][] = [
+    ['threads', ['40', 'modest']],
+    ['stops', ['abcdefghi', 'patient']],
+    ['sharing', []],
+    ['zombies', ['leaders']],
+  ];
+  test.each(others)(
+    'at any moment of a dump of "%s %p"',
+    async (name, args) => {
+      using victim = await Victim.start(name, args);
+      const span = await duration(() => stasisOk(victim.dumpLine(['--leave-running'])));
+      for (const moment of moments(KILLS, span * 1.25)) {
+        await stasisKilled(victim.dumpLine(['--leave-running']), moment);
+        await untraced([...victim.members(), ...victim.threads()]);
+        await goOn();
+        expect(victim.output(), words(moment, span)).not.toContain('FAIL');
+      }
+      // A stopped process has not left the code of a Stasis that was killed until it is continued.
+      if (name !== 'stops') await stasisOk(victim.dumpLine(['--leave-running']));
+      await victim.verdict({ limitMs: 20_000 });
     },
     LONG,
   );
