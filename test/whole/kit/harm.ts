@@ -129,7 +129,7 @@ export function traces(victim: Victim): Traces {
 }
 
 function notTests(path: string): boolean {
-  return !/^\/tmp\/stasis-(test|demo)-\w+$/.test(path);
+  return !/^\/tmp\/stasis-(test|demo|build|job|narrow)-\w+$/.test(path);
 }
 
 /**
