@@ -17,6 +17,7 @@ export function carryOptions(settings: Settings): CarryOptions {
     irmapScanPaths: settings.irmapScanPath,
     manageCgroups: settings.manageCgroups,
     cgroupRoot: settings.cgroupRoot,
+    cgroupYard: settings.cgroupYard,
     external: settings.external,
     inheritFd: new Map(settings.inheritFd.map(({ fd, key }) => [key, fd])),
     leaveRunning: settings.finalState !== 'dead',

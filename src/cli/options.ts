@@ -283,7 +283,7 @@ export const OPTIONS: readonly OptionRow[] = [
     value: { type: 'texts', key: 'cgroupDumpController' }, used: DUMP, built: NONE, rpc: [43, 'cgroup_dump_controller'],
     help: 'carry this controller only; may be given several times' },
   { group: 'Cgroups and security', long: 'cgroup-yard', arg: 'DIR', value: { type: 'text', key: 'cgroupYard' },
-    used: BOTH, built: NONE, rpc: [60, 'cgroup_yard'],
+    used: BOTH, built: BOTH, rpc: [60, 'cgroup_yard'],
     help: 'where the cgroup hierarchies are already mounted' },
   { group: 'Cgroups and security', long: 'freeze-cgroup', arg: 'DIR', value: { type: 'text', key: 'freezeCgroup' },
     used: DUMPS, built: NONE, rpc: [44, 'freeze_cgroup'],

@@ -36,6 +36,8 @@ export interface CarryOptions {
   readonly manageCgroups: 'ignore' | 'none' | 'props' | 'soft' | 'full' | 'strict';
   /** `--cgroup-root`: where the tasks' cgroups begin, for the hierarchy of one controller or (no key) for all. */
   readonly cgroupRoot: readonly { readonly key: string | undefined; readonly value: string }[];
+  /** `--cgroup-yard`: a directory where hierarchies are mounted. */
+  readonly cgroupYard: string | undefined;
   /** Keys of `--external`. */
   readonly external: readonly string[];
   /** `--inherit-fd`: key → our own descriptor. */

@@ -225,7 +225,7 @@ describe('what is not built yet', () => {
     'restore --lsm-profile apparmor:x',
     'restore --stream',
     'restore -M auto',
-    'restore --cgroup-yard /x',
+    'restore --lsm-mount-context x',
     'dump -t1 --cgroup-props x',
   ];
   test.each(unbuilt)('%s is refused by name', (line) => {

@@ -1,7 +1,17 @@
 /** Cgroups: tasks go back to their places, these are made when missing, and go again when a restore fails. */
 import { afterEach, expect, test } from 'bun:test';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { stasis } from './kit/stasis.ts';
 import { Victim } from './kit/victim.ts';
 
@@ -165,4 +175,91 @@ test('a task that is where Stasis is has no image of cgroups', async () => {
   await victim.dump();
   expect(existsSync(join(victim.images, 'cgroup.img'))).toBe(false);
   await victim.restore();
+});
+
+/** The root in one place, its other thread below it, its child where we are. */
+async function familyInPlaces(): Promise<Victim> {
+  const victim = await Victim.start('threadfds');
+  current = victim;
+  make();
+  for (const { dir, below } of PLACES) {
+    writeFileSync(join(dir, 'cgroup.procs'), String(victim.pid));
+    const threaded = join(below, 'cgroup.type');
+    if (existsSync(threaded)) writeFileSync(threaded, 'threaded');
+    const list = existsSync(threaded) ? 'cgroup.threads' : 'tasks';
+    for (const tid of othersOf(victim)) writeFileSync(join(below, list), String(tid));
+  }
+  return victim;
+}
+
+function othersOf({ pid }: Victim): number[] {
+  const threads = readdirSync(`/proc/${pid}/task`).map(Number);
+  return threads.filter((tid) => tid !== pid);
+}
+
+/** What is told of every process and thread. */
+function memberships(victim: Victim): Record<string, string> {
+  const of = (pid: number): [string, string][] =>
+    readdirSync(`/proc/${pid}/task`).map((tid) => [tid, membership(Number(tid))]);
+  return Object.fromEntries(victim.members().flatMap(of));
+}
+
+here('a child that is not where its parent is, and a thread that is not where its process is', async () => {
+  const victim = await familyInPlaces();
+  const before = memberships(victim);
+  expect(new Set(Object.values(before)).size).toBe(3);
+  await victim.dump();
+  remove();
+  await victim.restore();
+  expect(memberships(victim)).toEqual(before);
+  for (const { dir, file } of PLACES) expect(readFileSync(join(dir, file), 'latin1')).toBe(VALUE);
+});
+
+here('cgroups with a whole family in them are gone when a restore fails late', async () => {
+  const victim = await familyInPlaces();
+  for (const { dir } of PLACES) {
+    for (const pid of victim.members().slice(1)) writeFileSync(join(dir, 'cgroup.procs'), String(pid));
+  }
+  await victim.dump();
+  remove();
+  const { status } = await stasis(victim.restoreLine(['--pidfile', join(victim.dir, 'ask')]));
+  expect(status).toBe(1);
+  expect(PLACES.some(({ top }) => existsSync(top))).toBe(false);
+});
+
+here('a limit on tasks does not hinder those that were there', async () => {
+  const victim = await familyInPlaces();
+  const [pids] = PLACES.filter(({ file }) => file === 'pids.max');
+  if (pids) writeFileSync(join(pids.dir, pids.file), '1\n');
+  await victim.dump();
+  remove();
+  await victim.restore();
+  if (pids) expect(readFileSync(join(pids.dir, pids.file), 'latin1')).toBe('1\n');
+});
+
+here('a frozen cgroup is told of', async () => {
+  const victim = await inPlace();
+  await victim.dump();
+  const [v2] = PLACES.filter(({ dir }) => existsSync(join(dir, 'cgroup.freeze')));
+  if (!v2) return;
+  writeFileSync(join(v2.dir, 'cgroup.freeze'), '1');
+  const { status, stderr } = await stasis(victim.restoreLine());
+  expect({ status, told: stderr.includes('it is frozen') }).toEqual({ status: 1, told: true });
+});
+
+here('hierarchies that are mounted in a yard are used there', async () => {
+  const victim = await inPlace();
+  const before = membership(victim.pid);
+  const yard = join(victim.dir, 'yard');
+  mkdirSync(join(yard, 'unified'), { recursive: true });
+  const wrong = await stasis(victim.dumpLine(['--cgroup-yard', yard]));
+  expect({ status: wrong.status, told: wrong.stderr.includes('not mounted there') }).toEqual({ status: 1, told: true });
+  rmdirSync(join(yard, 'unified'));
+  for (const { top, file } of PLACES) {
+    symlinkSync(dirname(top), join(yard, file === 'pids.max' ? 'pids' : 'unified'));
+  }
+  await victim.dump(['--cgroup-yard', yard]);
+  remove();
+  await victim.restore(['--cgroup-yard', yard]);
+  expect(membership(victim.pid)).toBe(before);
 });

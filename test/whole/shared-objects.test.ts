@@ -2,3 +2,5 @@
 import { victimSuite } from './kit/suite.ts';
 
 victimSuite('watched directories', [{ victim: 'watchers', ways: ['restore', 'cycles'] }]);
+
+victimSuite('descriptors of threads', [{ victim: 'threadfds', images: [/\.pidfd\.ino$/] }]);

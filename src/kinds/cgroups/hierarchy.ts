@@ -5,7 +5,7 @@
 import { StasisError } from '../../base/errors.ts';
 import { decodeText } from '../../base/text.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
-import { namesIn, tryOpen, tryRead, trySet } from '../../kernel/files.ts';
+import { namesIn, openFile, tryOpen, tryRead, trySet } from '../../kernel/files.ts';
 import { type FileStatus, followedStatus } from '../../kernel/statx.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { namesOf } from './sets.ts';
@@ -48,6 +48,21 @@ function mount(hierarchy: string): Fd {
   }
 }
 
+/**
+ * A hierarchy in a yard, a directory of mounts named by their controllers or their name, `unified` for cgroup v2; undefined if
+ * there is none.
+ *
+ * @throws StasisError (usage) when something else is there
+ */
+function openMounted(hierarchy: string, yard: string): Fd | undefined {
+  const names = namesOf(hierarchy).map((name) => (name.startsWith('name=') ? name.slice('name='.length) : name));
+  const path = `${yard}/${hierarchy === '' ? 'unified' : names.join(',')}`;
+  if (!followedStatus(path)) return undefined;
+  if (followedStatus(`${path}/cgroup.procs`)) return openFile(path, O.RDONLY | O.DIRECTORY);
+  const reason = `${label(hierarchy, '')} is not mounted there`;
+  throw new StasisError({ kind: 'usage', resource: path, reason, remedy: 'mount it, or leave out --cgroup-yard' });
+}
+
 /** What helps against everything that goes wrong with cgroups. */
 export const LEAVE_ALONE = '--manage-cgroups=ignore leaves cgroups alone';
 
@@ -61,9 +76,9 @@ class Hierarchy implements Disposable {
   readonly name: string;
   readonly #mount: Fd;
 
-  constructor(name: string) {
+  constructor(name: string, yard: string | undefined) {
     this.name = name;
-    this.#mount = mount(name);
+    this.#mount = (yard === undefined ? undefined : openMounted(name, yard)) ?? mount(name);
   }
 
   /** A path that leads to a cgroup or a control file. */
@@ -153,15 +168,20 @@ export function refused(hierarchy: string, path: string, what: string, errno: nu
   });
 }
 
-/** Hierarchies in use, each mounted when first asked for. */
+/** Hierarchies in use, each mounted when first asked for; those that are mounted in a yard (`--cgroup-yard`) are used there. */
 export class Hierarchies implements Disposable {
   readonly #mounted = new Map<string, Hierarchy>();
+  readonly #yard: string | undefined;
+
+  constructor(yard: string | undefined) {
+    this.#yard = yard;
+  }
 
   /** @throws StasisError (conflict) when it cannot be mounted */
   get(name: string): Hierarchy {
     const known = this.#mounted.get(name);
     if (known) return known;
-    const hierarchy = new Hierarchy(name);
+    const hierarchy = new Hierarchy(name, this.#yard);
     this.#mounted.set(name, hierarchy);
     return hierarchy;
   }
@@ -170,10 +190,4 @@ export class Hierarchies implements Disposable {
     for (const hierarchy of this.#mounted.values()) hierarchy[Symbol.dispose]();
     this.#mounted.clear();
   }
-}
-
-/** Works on one hierarchy when the ones in use may have been let go: to undo something. */
-export function withHierarchy(name: string, work: (hierarchy: Hierarchy) => void): void {
-  using hierarchy = new Hierarchy(name);
-  work(hierarchy);
 }

@@ -86,9 +86,17 @@ const EARLY = new Set([
   'cgroup.type',
 ]);
 
+/** Real-time tasks cannot enter a cgroup that has no time for them. */
+const FOR_ENTERING = new Set(['cpu.rt_period_us', 'cpu.rt_runtime_us']);
+
 /** Whether a control file can be written only while the cgroup has no tasks and no children. */
 export function isEarly(name: string): boolean {
   return EARLY.has(name);
+}
+
+/** Whether a control file of a new cgroup is written before there are tasks in it. */
+export function isFirst(name: string): boolean {
+  return EARLY.has(name) || FOR_ENTERING.has(name);
 }
 
 /** One write(2): the kernel takes a value, a line, or a list of changes at once. */

@@ -1,4 +1,4 @@
-/** Bringing cgroups back: the directories as the mode asks, the task into its places, and then the limits. */
+/** Bringing cgroups back: the directories as the mode asks, tasks and threads into their places, and then the limits. */
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo, logWarn } from '../../base/log.ts';
 import { ImageError } from '../../images/error.ts';
@@ -14,24 +14,34 @@ import { parseCgroup } from '../../kernel/proc/cgroup.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import type { FileStatus } from '../../kernel/statx.ts';
 import { ERRNO } from '../../kernel/syscall.ts';
-import type { RestoreContext, RestoreTask } from '../contract.ts';
-import { Hierarchies, type Hierarchy, LEAVE_ALONE, label, refused, withHierarchy } from './hierarchy.ts';
-import { isEarly, isTaskList, savedValue, writesFor } from './properties.ts';
+import type { RestoreContext, RestoreTask, RestoreThread } from '../contract.ts';
+import { Hierarchies, type Hierarchy, LEAVE_ALONE, label, refused } from './hierarchy.ts';
+import { isEarly, isFirst, isTaskList, savedValue, writesFor } from './properties.ts';
 import { isOf, type Member, membersOf, pathOf, rebased } from './sets.ts';
 
-/** Puts the task where it was, before it has memory to be charged for. */
-export function enter(task: RestoreTask): void {
-  if (task.context.options.manageCgroups === 'ignore') return;
-  const id = task.core.thread_core?.cg_set ?? 0;
-  const saved = savedCgroups(task.context);
-  // A task that was where whoever dumped it was is to be where we are.
-  if (id === 0 || id === saved.dumper) return;
-  const set = saved.image.sets.find((candidate) => candidate.id === id);
-  if (!set) throw new ImageError({ file: 'cgroup.img', field: 'sets', reason: `there is no set ${id}` });
-  for (const member of set.ctls) saved.move(task, member);
+/** Makes the cgroups that are missing. */
+export function prepare(context: RestoreContext): void {
+  if (context.options.manageCgroups !== 'ignore') savedCgroups(context);
 }
 
-/** Sets what limits the tasks, when the work that must not be limited is done. */
+/** Puts a process where it was, before it has memory to be charged for. Until then it is where its maker is. */
+export function enter(task: RestoreTask): void {
+  if (task.context.options.manageCgroups === 'ignore') return;
+  savedCgroups(task.context).move(task, setOf(task));
+}
+
+/** Puts a thread where it was, if that is not where its process is. */
+export function enterThread(thread: RestoreThread): void {
+  if (thread.context.options.manageCgroups === 'ignore' || setOf(thread) === setOf(thread.process)) return;
+  savedCgroups(thread.context).move(thread, setOf(thread));
+}
+
+/** The id of a thread's set; images of old have one for the process only. */
+function setOf({ core, process }: RestoreThread): number {
+  return core.thread_core?.cg_set || (process.core.thread_core?.cg_set ?? 0);
+}
+
+/** Sets what limits the tasks, when the work that must not be limited is done, and all are in their places. */
 export function limit(task: RestoreTask): void {
   if (task.context.options.manageCgroups === 'ignore') return;
   const saved = savedCgroups(task.context);
@@ -50,6 +60,11 @@ function savedCgroups(context: RestoreContext): SavedCgroups {
 
 const NONE: CgroupEntry = { sets: [], controllers: [] };
 
+const isAt =
+  (hierarchy: string) =>
+  ({ name }: Member): boolean =>
+    name === hierarchy;
+
 /** Control files still to be set. */
 interface Pending {
   readonly hierarchy: string;
@@ -65,15 +80,18 @@ class SavedCgroups {
   /** The id of the set of whoever dumped; it is not in the image. */
   readonly dumper: number;
   readonly #context: RestoreContext;
-  readonly #hierarchies = new Hierarchies();
+  readonly #hierarchies: Hierarchies;
   readonly #pending: Pending[] = [];
-  /** Where we are, and so every task we make. */
+  /** Places known not to be frozen. */
+  readonly #thawed = new Set<string>();
+  /** Where we are, and so the first task we make. */
   readonly #own: readonly Member[];
 
   constructor(context: RestoreContext, dumper: number, image: CgroupEntry) {
     this.image = image;
     this.dumper = dumper;
     this.#context = context;
+    this.#hierarchies = new Hierarchies(context.options.cgroupYard);
     this.#own = image.sets.length === 0 ? [] : membersOf(parseCgroup(readProc('self', 'cgroup')));
     context.atEnd(() => this.#hierarchies[Symbol.dispose]());
   }
@@ -88,16 +106,49 @@ class SavedCgroups {
     }
   }
 
-  /** Moves the task into one of its places; back again if the restore fails, so that the place can be removed. */
-  move(task: RestoreTask, { name, path: saved }: Member): void {
-    const path = pathOf(saved);
-    const own = this.#ownPath(name);
-    if (path === own) return;
-    const pid = String(task.pid);
-    this.#context.undo(() => withHierarchy(name, (hierarchy) => void hierarchy.write(own, 'cgroup.procs', pid)));
-    const result = this.#hierarchies.get(name).write(path, 'cgroup.procs', pid);
-    if (result < 0) throw refused(name, path, `task ${pid} cannot be moved there`, -result);
-    logDebug(`task ${pid} is in ${label(name, path)}`);
+  /** Moves a process with all of its threads, or one of these, to the places of a set. */
+  move(thread: RestoreThread, id: number): void {
+    if (this.image.sets.length === 0) return;
+    const wanted = this.#placesOf(id);
+    const now = membersOf(parseCgroup(readProc(thread.process.pid, `task/${thread.tid}/cgroup`)));
+    for (const { name } of [...this.#own, ...wanted.filter((member) => !this.#own.some(isAt(member.name)))]) {
+      const path = pathOf(wanted.find(isAt(name))?.path ?? this.#ownPath(name));
+      if (path !== (now.find(isAt(name))?.path ?? '/')) this.#enter(thread, name, path);
+    }
+  }
+
+  /** A task that was where whoever dumped it was is to be where we are. */
+  #placesOf(id: number): readonly Member[] {
+    if (id === 0 || id === this.dumper) return this.#own;
+    const set = this.image.sets.find((candidate) => candidate.id === id);
+    if (!set) throw new ImageError({ file: 'cgroup.img', field: 'sets', reason: `there is no set ${id}` });
+    return set.ctls;
+  }
+
+  #enter(thread: RestoreThread, name: string, path: string): void {
+    const hierarchy = this.#hierarchies.get(name);
+    this.#requireThawed(hierarchy, path);
+    const alone = thread !== thread.process;
+    const list = !alone ? 'cgroup.procs' : name === '' ? 'cgroup.threads' : 'tasks';
+    const result = hierarchy.write(path, list, String(thread.tid));
+    if (result < 0)
+      throw refused(name, path, `${alone ? 'thread' : 'task'} ${thread.tid} cannot be moved there`, -result);
+    logDebug(`${alone ? 'thread' : 'task'} ${thread.tid} is in ${label(name, path)}`);
+  }
+
+  /** In a frozen cgroup a task would do nothing more, not even what we ask it for. */
+  #requireThawed(hierarchy: Hierarchy, path: string): void {
+    const key = `${hierarchy.name} ${path}`;
+    if (this.#thawed.has(key)) return;
+    this.#thawed.add(key);
+    const state = hierarchy.read(path, hierarchy.name === '' ? 'cgroup.events' : 'freezer.state') ?? '';
+    if (!/^(FROZEN|FREEZING|frozen 1)$/m.test(state)) return;
+    throw new StasisError({
+      kind: 'conflict',
+      resource: label(hierarchy.name, path),
+      reason: 'it is frozen: nothing could be restored in it',
+      remedy: `thaw it; ${LEAVE_ALONE}`,
+    });
   }
 
   /** Sets what could not be set before the tasks were there. */
@@ -105,6 +156,12 @@ class SavedCgroups {
     for (const { hierarchy, path, properties, existed } of this.#pending) {
       for (const property of properties) this.#set(this.#hierarchies.get(hierarchy), path, property, existed);
     }
+  }
+
+  /** Works on a hierarchy when the ones in use may have been let go: to undo something. */
+  #again(hierarchy: string, work: (hierarchy: Hierarchy) => void): void {
+    using hierarchies = new Hierarchies(this.#context.options.cgroupYard);
+    work(hierarchies.get(hierarchy));
   }
 
   #ownPath(hierarchy: string): string {
@@ -151,9 +208,9 @@ class SavedCgroups {
     const status = hierarchy.status(path);
     if (status) this.#permit(hierarchy, path, '', dir.dir_perms, status, false);
     for (const property of dir.properties) {
-      if (isEarly(property.name)) this.#set(hierarchy, path, property, false);
+      if (isFirst(property.name)) this.#set(hierarchy, path, property, false);
     }
-    const properties = dir.properties.filter(({ name }) => !isEarly(name));
+    const properties = dir.properties.filter(({ name }) => !isFirst(name));
     this.#pending.push({ hierarchy: hierarchy.name, path, properties, existed: false });
   }
 
@@ -162,7 +219,7 @@ class SavedCgroups {
     const above = path.slice(0, path.lastIndexOf('/'));
     if (above !== '' && !hierarchy.status(above)) this.#make(hierarchy, above);
     hierarchy.make(path);
-    this.#context.undo(() => withHierarchy(hierarchy.name, (again) => again.remove(path)));
+    this.#context.undo(() => this.#again(hierarchy.name, (again) => again.remove(path)));
     logInfo(`${label(hierarchy.name, path)} is made`);
     // A new v1 cpuset has nothing, and no task can enter it, nor can one below it have more.
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
@@ -192,7 +249,7 @@ class SavedCgroups {
     const current = savedValue(name, hierarchy.read(path, name) ?? '');
     if (existed && current !== value) {
       this.#context.undo(() =>
-        withHierarchy(hierarchy.name, (again) => {
+        this.#again(hierarchy.name, (again) => {
           for (const { file, text } of writesFor(name, current, value)) again.write(path, file, text);
         }),
       );
@@ -218,7 +275,7 @@ class SavedCgroups {
   ): void {
     if (!perms || (perms.uid === uid && perms.gid === gid && (perms.mode & 0o7777) === (mode & 0o7777))) return;
     if (existed) {
-      this.#context.undo(() => withHierarchy(hierarchy.name, (again) => again.own(path, file, uid, gid, mode)));
+      this.#context.undo(() => this.#again(hierarchy.name, (again) => again.own(path, file, uid, gid, mode)));
     }
     hierarchy.own(path, file, perms.uid, perms.gid, perms.mode);
   }

@@ -1,10 +1,11 @@
 /** Describing cgroups: the sets of the tasks, and the directories below their places. */
 import { StasisError } from '../../base/errors.ts';
 import { logWarn } from '../../base/log.ts';
+import { decodeText, encodeText } from '../../base/text.ts';
 import { Images } from '../../images/kinds.ts';
 import type { CgControllerEntry, CgroupDirEntry, CgroupPropEntry, CgSetEntry } from '../../images/schema/cgroup.ts';
 import { S_IF } from '../../kernel/constants/files.ts';
-import { type CgroupMembership, parseCgroup } from '../../kernel/proc/cgroup.ts';
+import { parseCgroup } from '../../kernel/proc/cgroup.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import type { CarryOptions, DumpContext, DumpThread } from '../contract.ts';
 import { Hierarchies, type Hierarchy, label } from './hierarchy.ts';
@@ -12,17 +13,23 @@ import { isTaskList, propertyNames, savedValue } from './properties.ts';
 import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMembers } from './sets.ts';
 
 /** Set 1, in all images, is the one of whoever dumped. It is not described: a restore leaves tasks of it where it is itself. */
+const DUMPER = 1;
 const FIRST_ID = 2;
 
-/** Gives the task its set; nothing is written as long as all tasks are where we are. */
+/** Gives a thread its set; nothing is written as long as all are where we are. */
 export function capture(thread: DumpThread): undefined {
-  const theirs = Uint8Array.from(readProc(thread.tid, 'cgroup'));
-  const ours = readProc('self', 'cgroup');
-  if (Buffer.compare(theirs, ours) === 0) return;
-  const own = parseCgroup(ours);
-  const members = membersOf(parseCgroup(theirs)).filter(isReachable);
-  const saved = thread.context.shared('cgroups', () => new SavedCgroups(thread.context, own));
-  thread.core.thread_core.cg_set = saved.setOf(members);
+  const { context, process, tid } = thread;
+  const known = context.shared('cgroup sets', () => new Map([[decodeText(readProc('self', 'cgroup')), DUMPER]]));
+  const text = decodeText(readProc(process.pid, `task/${tid}/cgroup`));
+  // Most are where another one is: the text tells.
+  const id = known.get(text) ?? newSet(context, encodeText(text));
+  known.set(text, id);
+  thread.core.thread_core.cg_set = id;
+}
+
+function newSet(context: DumpContext, bytes: Uint8Array): number {
+  const members = membersOf(parseCgroup(bytes)).filter(isReachable);
+  return context.shared('cgroups', () => new SavedCgroups(context)).setOf(members);
 }
 
 /** A task can be above the root of our cgroup namespace; there is no way to it. */
@@ -39,8 +46,9 @@ class SavedCgroups {
   readonly #sets: CgSetEntry[] = [];
   readonly #controllers: CgControllerEntry[];
 
-  constructor(context: DumpContext, own: readonly CgroupMembership[]) {
+  constructor(context: DumpContext) {
     this.#options = context.options;
+    const own = parseCgroup(readProc('self', 'cgroup'));
     // As CRIU has them: controllers in the kernel's order; named hierarchies come when one is met.
     this.#controllers = own
       .filter(({ controllers, name }) => controllers.length > 0 || name === undefined)
@@ -59,7 +67,7 @@ class SavedCgroups {
   }
 
   #describe(members: readonly Member[]): void {
-    using hierarchies = new Hierarchies();
+    using hierarchies = new Hierarchies(this.#options.cgroupYard);
     for (const { name, path } of members) {
       const controller = this.#controllerOf(name);
       const root = rootFor(namesOf(name), this.#options.cgroupRoot);
@@ -88,7 +96,7 @@ function reach(hierarchies: Hierarchies, name: string): Hierarchy | undefined {
   try {
     return hierarchies.get(name);
   } catch (error) {
-    if (!(error instanceof StasisError)) throw error;
+    if (!(error instanceof StasisError) || error.kind === 'usage') throw error;
     logWarn('cgroups', `${error.message}: its cgroups are not saved`);
     return undefined;
   }

@@ -20,6 +20,11 @@ export function takeDead(entry: PidfdEntry, context: RestoreContext): number {
   return fd;
 }
 
+/** Flags for pidfd_open(2) from those of the open file. A main thread will do for one that is dead. */
+export function openFlags(flags: number): number {
+  return flags & (PIDFD.NONBLOCK | PIDFD.THREAD);
+}
+
 function openDead(ino: number, context: RestoreContext): Map<number, number> {
   const opened = new Map<number, number>();
   context.atEnd(() => {
@@ -28,7 +33,7 @@ function openDead(ino: number, context: RestoreContext): Map<number, number> {
   using seed = plantSomewhere();
   for (const { pidfd } of context.files.values()) {
     if (pidfd === undefined || pidfd.nspid > 0 || pidfd.ino !== ino) continue;
-    opened.set(pidfd.id, syscall('pidfd_open', seed.tracee.pid, pidfd.flags & PIDFD.NONBLOCK));
+    opened.set(pidfd.id, syscall('pidfd_open', seed.tracee.pid, openFlags(pidfd.flags)));
   }
   return opened;
 }

@@ -1,14 +1,14 @@
-/** pidfd_open(2): a descriptor that stands for a process. */
+/** pidfd_open(2): a descriptor that stands for a process, or for a thread. */
 import { StasisError } from '../../base/errors.ts';
 import { FdTypes } from '../../images/schema/files.ts';
 import { O, PIDFD } from '../../kernel/constants/files.ts';
 import { readProcIfAny } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
 import { syscall } from '../../kernel/syscall.ts';
-import type { FileKind, OpenFile, SeenTask } from '../contract.ts';
+import type { FileKind, SeenTask } from '../contract.ts';
 import { describeFile, detailOf, partOf } from '../detail.ts';
 import { captureOwner, imageFlags, settle } from '../fown.ts';
-import { takeDead } from './dead.ts';
+import { openFlags, takeDead } from './dead.ts';
 
 /** Of a process of the tree, or of one that is gone; of those outside there will be none, or another. */
 export const pidfdKind: FileKind = {
@@ -18,10 +18,15 @@ export const pidfdKind: FileKind = {
   recognises: (file) => file.link === 'anon_inode:[pidfd]',
 
   obstacle(file, task) {
-    if (file.flags & PIDFD.THREAD) return refusal(file, 'a pidfd of a thread');
     const { pid } = detailOf(file, 'pidfd');
-    if (pid === -1 || task.tree.some((other) => other.pid === pid || isZombieOf(pid, other))) return undefined;
-    return refusal(file, `a pidfd of process ${pid}, which is not part of the tree,`);
+    if (pid === -1 || task.tree.some((other) => isOf(pid, other) || isZombieOf(pid, other))) return undefined;
+    const what = file.flags & PIDFD.THREAD ? 'thread' : 'process';
+    return new StasisError({
+      kind: 'unsupported',
+      task: file.task,
+      resource: describeFile(file),
+      reason: `a pidfd of ${what} ${pid}, which is not part of the tree, cannot be carried`,
+    });
   },
 
   capture(file, id) {
@@ -41,19 +46,19 @@ export const pidfdKind: FileKind = {
   rebuild(entry, context) {
     const pidfd = partOf(entry, 'pidfd');
     const { nspid, flags, fown } = pidfd;
-    const fd = nspid > 0 ? syscall('pidfd_open', nspid, flags & PIDFD.NONBLOCK) : takeDead(pidfd, context);
+    const fd = nspid > 0 ? syscall('pidfd_open', nspid, openFlags(flags)) : takeDead(pidfd, context);
     settle(fd, flags, fown);
     return fd;
   },
 };
 
+/** Whether it is a process, or one of its threads. */
+function isOf(tid: number, task: SeenTask): boolean {
+  return task.threads.some((thread) => thread.tid === tid);
+}
+
 /** Whether a process that is dead, and not seen as a task of the tree, is a child of one. */
 function isZombieOf(pid: number, task: SeenTask): boolean {
   const bytes = readProcIfAny(pid, 'stat');
   return bytes !== undefined && parseStat(bytes).ppid === task.pid;
-}
-
-function refusal(file: OpenFile, what: string): StasisError {
-  const resource = describeFile(file);
-  return new StasisError({ kind: 'unsupported', task: file.task, resource, reason: `${what} cannot be carried yet` });
 }
