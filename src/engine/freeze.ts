@@ -56,11 +56,9 @@ export class FrozenTree implements Disposable {
    */
   static freeze(root: number, options: FreezeOptions): FrozenTree {
     const cgroup = options.freezeCgroup === undefined ? undefined : new FreezerCgroup(options.freezeCgroup);
-    const seizure = new Seizure(root, options.timeout);
+    const seizure = new Seizure(root, options.timeout, settle);
     try {
-      const processes = stopAll(root, seizure, cgroup);
-      for (const { threads } of processes) for (const { tracee } of threads) settle(tracee);
-      return new FrozenTree(processes, seizure, cgroup);
+      return new FrozenTree(stopAll(root, seizure, cgroup), seizure, cgroup);
     } catch (error) {
       letGo(seizure, cgroup);
       throw error;
@@ -76,7 +74,7 @@ export class FrozenTree implements Disposable {
   }
 }
 
-/** What has to be seen to in a thread that has just been stopped, before anything else is done with it. */
+/** What has to be seen to in a thread that has just been stopped, even if it is let go again at once. */
 function settle(tracee: Tracee): void {
   settleCriticalSection(tracee);
   resumeEndlessCall(tracee);

@@ -7,6 +7,7 @@ import { readProc, readProcIfAny, readProcLink } from '../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
+import { membersOf, unlessGone } from '../kernel/proc/tree.ts';
 import {
   arena,
   arenaAddress,
@@ -19,7 +20,6 @@ import {
   trySyscall,
 } from '../kernel/syscall.ts';
 import type { CarryOptions, FileFacts, OpenFile, SeenTask, SeenThread } from '../kinds/contract.ts';
-import { listTree, unlessGone } from './tree.ts';
 
 const AT_EMPTY_PATH = 0x1000;
 /** STATX_BASIC_STATS | STATX_MNT_ID. */
@@ -97,6 +97,11 @@ export class Sight implements Disposable {
   [Symbol.dispose](): void {
     for (const task of this.tasks) task[Symbol.dispose]();
   }
+}
+
+/** A zombie, or dead already and about to be one. */
+function isZombie(pid: number): boolean {
+  return /[ZX]/.test(parseStat(readProc(pid, 'stat')).state);
 }
 
 /** If one fails, what was borrowed of the others is given back. */

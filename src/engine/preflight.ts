@@ -3,11 +3,11 @@ import { StasisError } from '../base/errors.ts';
 import { KCMP } from '../kernel/constants/files.ts';
 import { namespaceOf } from '../kernel/namespace.ts';
 import { readProcIfAny } from '../kernel/proc/read.ts';
+import { unlessGone } from '../kernel/proc/tree.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { SeenTask, ThreadDoors } from '../kinds/contract.ts';
 import { taskKinds } from '../kinds/registry.ts';
 import { kindOf, unknownFile } from './file-table.ts';
-import { unlessGone } from './tree.ts';
 
 const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup'] as const;
 

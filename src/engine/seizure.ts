@@ -48,6 +48,7 @@ const LONGEST_NAP = 1_000_000;
 
 export class Seizure implements Disposable {
   readonly #root: number;
+  readonly #settle: (tracee: Tracee) => void;
   readonly #seconds: number;
   readonly #deadline: number;
   /** All that have seized threads, and zombies. */
@@ -61,9 +62,10 @@ export class Seizure implements Disposable {
   #watch: DeathWatch | undefined;
   #hurry: Hurry | undefined;
 
-  /** `timeout`: seconds it may all take. */
-  constructor(root: number, timeout: number) {
+  /** `timeout`: seconds it may all take. `settle`: what has to be done in a thread that has just stopped. */
+  constructor(root: number, timeout: number, settle: (tracee: Tracee) => void) {
     this.#root = root;
+    this.#settle = settle;
     this.#seconds = timeout;
     this.#deadline = performance.now() + timeout * 1000;
   }
@@ -288,8 +290,12 @@ export class Seizure implements Disposable {
   #take(thread: SeizedThread, stop: ReturnType<typeof pollStop>): void {
     if (stop === 'none') return;
     if (stop === 'lost' || stop.kind === 'exited' || stop.kind === 'killed') this.#forget(thread);
-    else if (thread.tracee.standsStill(stop)) this.#moving.delete(thread);
-    else this.#moving.add(thread);
+    else if (!thread.tracee.standsStill(stop)) this.#moving.add(thread);
+    else {
+      this.#moving.delete(thread);
+      // If it is killed meanwhile, the next look at it tells.
+      unlessGone(() => this.#settle(thread.tracee));
+    }
   }
 
   /** Looks why threads do not stop, and does what can be done. */

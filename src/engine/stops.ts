@@ -6,11 +6,11 @@ import { logDebug } from '../base/log.ts';
 import { TaskState } from '../images/schema/task.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStat } from '../kernel/proc/stat.ts';
+import { unlessGone } from '../kernel/proc/tree.ts';
 import { syscall } from '../kernel/syscall.ts';
 import type { RestoreTask } from '../kinds/contract.ts';
 import { endedError, nap, PTRACE, ptrace, type Stop, setSignalMask, waitStop } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
-import { unlessGone } from './tree.ts';
 
 const SIGSTOP = 19;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
