@@ -53,7 +53,11 @@ describe('sets of pages', () => {
 
 describe('inherited mappings', () => {
   const standing = (from: number, to: number, key: string, prot = 3): Standing => ({ ...range(from, to), key, prot });
-  const wanted = (from: number, to: number, key: string): Wanted => ({ ...range(from, to), key });
+  const wanted = (from: number, to: number, key: string, growable = true): Wanted => ({
+    ...range(from, to),
+    key,
+    growable,
+  });
   const pagesKept = (from: number, to: number): number => (to - from) * PAGE;
 
   test('what is the same stays, all else goes in as few pieces as can be', () => {
@@ -86,6 +90,12 @@ describe('inherited mappings', () => {
     expect(plan.unmapped).toEqual(ranges([0, 2], [4, 8]));
   });
 
+  test('one of huge pages, which nothing lengthens, is kept whole or not at all', () => {
+    const plan = inherit([standing(0, 4, 'a')], [wanted(0, 2, 'a', false), wanted(2, 6, 'a', false)], []);
+    expect([...plan.kept.keys()]).toEqual([0]);
+    expect(plan.unmapped).toEqual(ranges([2, 4]));
+  });
+
   test('one that grew downwards is made anew: two mappings would be left of it', () => {
     const plan = inherit([standing(4, 8, 'a')], [wanted(2, 8, 'a')], []);
     expect(plan.kept.size).toBe(0);
@@ -94,8 +104,8 @@ describe('inherited mappings', () => {
 
   test('whatever stands and is wanted: nothing wanted lies on what stays of something else', () => {
     const roll = dice(11);
-    const keyed = (list: PageRange[]): Standing[] =>
-      list.map((each) => ({ ...each, key: 'ab'[roll(2)] ?? '', prot: 1 }));
+    const keyed = (list: PageRange[]): (Standing & Wanted)[] =>
+      list.map((each) => ({ ...each, key: 'ab'[roll(2)] ?? '', prot: 1, growable: roll(4) > 0 }));
     for (let i = 0; i < 2000; i++) {
       const there = keyed(randomRanges(roll));
       const wish = keyed(randomRanges(roll));

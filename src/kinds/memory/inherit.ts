@@ -16,6 +16,8 @@ export interface Standing extends PageRange {
 /** A mapping that is to be there. */
 export interface Wanted extends PageRange {
   readonly key: string;
+  /** Whether mremap(2) can lengthen it. */
+  readonly growable: boolean;
 }
 
 /** What becomes of an address space. */
@@ -52,6 +54,7 @@ export function inherit(
     const there = standing[next];
     if (!there || there.start > mapping.start || there.key !== mapping.key || there.key === '') return;
     const length = Math.min(endOf(there), endOf(mapping)) - mapping.start;
+    if (length < mapping.length && !mapping.growable) return;
     kept.set(index, { length, prot: there.prot });
     addRange(regions, mapping.start, length);
   });

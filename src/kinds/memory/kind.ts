@@ -105,7 +105,9 @@ function toStore(pid: number, own: readonly PageRange[], vmas: readonly ProcVma[
   for (const vma of vmas) {
     while (next < own.length && endOf(own[next]) <= vma.start) next++;
     if (!isStored(vma)) continue;
-    const into = (vma.prot & 1) === 0 ? hidden : vma.rssShared === 0 ? readable : doubtful;
+    // Of huge pages smaps counts apart how many are shared.
+    const alone = vma.rssShared === 0 && !vma.vmFlags?.has('ht');
+    const into = (vma.prot & 1) === 0 ? hidden : alone ? readable : doubtful;
     if (vma.name === '[vdso]' || isAioRing(vma)) {
       addRange(readable, vma.start, vma.end - vma.start);
       continue;

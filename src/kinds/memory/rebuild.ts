@@ -23,6 +23,7 @@ import {
   commonWith,
   fileKey,
   isFile,
+  isHuge,
   type Mapping,
   mappingsOf,
   noteSpace,
@@ -48,8 +49,9 @@ export function rebuildMemory(task: RestoreTask): void {
   const stored = storedPagesOf(storedUnder(task), task.context);
   const birth = birthOf(task);
   const mappings = mappingsOf(task);
-  const heritage = inherit(birth.standing, mappings, fencesOf(task, birth.kernel));
-  const contents = compareContents(task, birth, stored, regionsOf(mappings, heritage));
+  const known = birth.origin && commonWith(task, birth.origin);
+  const heritage = inherit(birth.standing, known ? mappings : mappings.map(disowned), fencesOf(task, birth.kernel));
+  const contents = compareContents(task, birth, stored, regionsOf(mappings, heritage), known);
   for (const { start, length } of heritage.unmapped) task.batch.call('munmap', start, length);
   const { pages: kernel, filled } = placeKernelPages(task, birth.kernel, stored);
   const written = piecesIn(stored, without(contents.written, filled));
@@ -85,6 +87,14 @@ function standingIn({ mappings, kernel }: Space): Standing[] {
   return [...mappings, { ...standIn, key: '', prot: 0 }].sort((a, b) => a.start - b.start);
 }
 
+/**
+ * Huge pages are inherited only if those in common are known: to have equal ones in common that were not so before would be
+ * to count on free ones later.
+ */
+function disowned(mapping: Mapping): Mapping {
+  return isHuge(mapping.entry) ? { ...mapping, key: '' } : mapping;
+}
+
 /** What is not to be unmapped, besides what is kept. */
 function fencesOf(task: RestoreTask, kernel: KernelPages | undefined): PageRange[] {
   const fences: PageRange[] = [{ start: task.seed.remote.area, length: AREA.length }, ...(kernel?.parts ?? [])];
@@ -114,12 +124,12 @@ function compareContents(
   { origin, stored: theirs }: Birthright,
   stored: readonly StoredPiece[],
   regions: readonly PageRange[],
+  known: readonly PageRange[] | undefined,
 ): Contents {
   const own = rangesOf(stored);
   const inherited = common(rangesOf(theirs), regions);
   if (!origin || inherited.length === 0) return { written: own, dropped: [] };
   const both = common(inherited, own);
-  const known = commonWith(task, origin);
   const same = known ? common(both, known) : equalPages(stored, theirs, both);
   logDebug(
     `memory: task ${task.pid} shares ${totalOf(same) / 4096} pages with ${origin.pid}${known ? '' : ' (compared)'}`,

@@ -15,6 +15,8 @@ export interface Mapping extends PageRange {
   readonly entry: VmaEntry;
   /** Equal for mappings of the same kind, of the same place of the same file; empty for what nobody inherits. */
   readonly key: string;
+  /** Whether mremap(2) can lengthen it: not if its pages are huge. */
+  readonly growable: boolean;
 }
 
 /** A mapping as it stands. */
@@ -40,18 +42,20 @@ export function mappingsOf(task: RestoreTask): Mapping[] {
       const ring = (saved.status & VmaStatus.AIORING) !== 0;
       const entry = ring ? { ...saved, flags: MAP.PRIVATE | MAP.ANONYMOUS } : saved;
       const start = Number(entry.start);
-      return { start, length: Number(entry.end) - start, entry, key: ring ? '' : keyOf(entry, start) };
+      const key = ring || isAttached(entry) ? '' : keyOf(entry, start);
+      return { start, length: Number(entry.end) - start, entry, key, growable: !isHuge(entry) };
     });
 }
 
-/**
- * Huge pages are nobody's heirloom, as with CRIU: a copy on write needs one that may not be free any more. System V
- * segments are attached anew.
- */
+/** System V segments and rings of asynchronous I/O are made anew: they have none. */
 function keyOf(entry: VmaEntry, start: number): string {
-  if (entry.flags & MAP.HUGETLB || isAttached(entry)) return '';
   const flags = entry.flags & ~(MAP.LOCKED | MAP.FIXED | MAP.FIXED_NOREPLACE);
   return isFile(entry) ? `${flags} ${fileKey(entry)} ${Number(entry.pgoff) - start}` : `${flags}`;
+}
+
+/** Whether it is private memory of huge pages. */
+export function isHuge(entry: VmaEntry): boolean {
+  return (entry.flags & MAP.HUGETLB) !== 0;
 }
 
 export function isFile(entry: VmaEntry): boolean {
