@@ -80,21 +80,25 @@ export class Sight implements Disposable {
 
   /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
   static of(root: number, options: CarryOptions): Sight {
-    const look = (pid: number): Observation => new Observation(pid, options);
-    const lookIfAlive = (pid: number): Observation | undefined =>
-      unlessGone(() => (isZombie(pid) ? undefined : look(pid)));
-    const below = membersOf(root).flatMap(({ pid }) => (pid === root ? [] : [pid]));
-    return new Sight(observeAll([root, ...below], (pid) => (pid === root ? look(pid) : lookIfAlive(pid))));
+    const pids = membersOf(root).flatMap(({ pid }) => (pid === root ? [] : [pid]));
+    return new Sight(
+      observeAll([root, ...pids], (pid) =>
+        pid === root ? new Observation(pid, options) : Sight.#living(pid, options),
+      ),
+    );
+  }
+
+  /** Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread. */
+  static #living(pid: number, options: CarryOptions): Observation | undefined {
+    const task = unlessGone(() => new Observation(pid, options));
+    if (!task || task.status.hasMemory) return task;
+    task[Symbol.dispose]();
+    return undefined;
   }
 
   [Symbol.dispose](): void {
     for (const task of this.tasks) task[Symbol.dispose]();
   }
-}
-
-/** A zombie, or dead already and about to be one. */
-function isZombie(pid: number): boolean {
-  return /[ZX]/.test(parseStat(readProc(pid, 'stat')).state);
 }
 
 /** If one fails, what was borrowed of the others is given back. */
