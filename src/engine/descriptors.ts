@@ -67,7 +67,11 @@ export function finishDescriptors(tasks: readonly RestoreTask[]): void {
         continue;
       }
       finished.add(id);
+      const before = task.context.open(id);
       kind.finish(entry, fd, task);
+      const now = task.context.open(id);
+      // The task has opened it itself, in place of what kept its place here and elsewhere.
+      if (now !== before) for (const other of tasks) if (other !== task) replace(other, id, now);
     }
   }
   for (const [id, resource] of left) {
@@ -75,6 +79,15 @@ export function finishDescriptors(tasks: readonly RestoreTask[]): void {
     const reason = 'no task has all the descriptors that it was made with';
     throw new StasisError({ kind: 'image', resource, reason });
   }
+}
+
+/** Puts another open file in all places that a task has a file in. */
+function replace(task: RestoreTask, id: number, local: number): void {
+  const places = task.fds.filter((place) => place.id === id);
+  if (places.length === 0) return;
+  const [arrived = 0] = handOver(task.seed, task.batch, [local], new Set(task.fds.map(({ fd }) => fd)));
+  for (const { fd, flags } of places) task.batch.call('dup3', arrived, fd, flags & FD_CLOEXEC ? O.CLOEXEC : 0);
+  task.batch.call('close', arrived);
 }
 
 function inOrder(task: RestoreTask): FdinfoEntry[] {
