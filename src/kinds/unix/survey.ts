@@ -11,7 +11,8 @@ import { getNumberIfAny } from '../../kernel/sockets.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import type { OpenFile, SeenTask } from '../contract.ts';
-import { type Packet, peekQueue } from './queue.ts';
+import type { Packet } from './look.ts';
+import { peekQueue } from './queue.ts';
 
 /** Whether open files are unix sockets: it is asked often, and they do not change. */
 const known = new WeakMap<OpenFile, boolean>();
