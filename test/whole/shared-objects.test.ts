@@ -4,3 +4,8 @@ import { victimSuite } from './kit/suite.ts';
 victimSuite('watched directories', [{ victim: 'watchers', ways: ['restore', 'cycles'] }]);
 
 victimSuite('descriptors of threads', [{ victim: 'threadfds', images: [/\.pidfd\.ino$/] }]);
+
+// The kernel shows for a lease who took it: one who has closed the file cannot do that again.
+victimSuite('locks of a family', [
+  { victim: 'familylocks', dump: ['--file-locks'], restore: ['--file-locks'], ignore: [/^process \d+ fd 5/] },
+]);

@@ -3,7 +3,7 @@ import { StasisError } from '../../base/errors.ts';
 import { ImageError } from '../../images/error.ts';
 import { Images } from '../../images/kinds.ts';
 import type { FileLockEntry } from '../../images/schema/files.ts';
-import { AT, F, F_LCK, O } from '../../kernel/constants/files.ts';
+import { AT, F, F_LCK, KCMP, O } from '../../kernel/constants/files.ts';
 import { Flock } from '../../kernel/layouts/files.ts';
 import { latin1 } from '../../kernel/proc/common.ts';
 import { parseFdInfo } from '../../kernel/proc/fdinfo.ts';
@@ -11,6 +11,7 @@ import type { FileLock } from '../../kernel/proc/locks.ts';
 import { arenaPath, describeErrno, ERRNO, syscall, trySyscall } from '../../kernel/syscall.ts';
 import type { Program, Ref } from '../../tracee/program.ts';
 import type { DumpTask, OpenFile, RestoreTask, SeenTask, TaskKind } from '../contract.ts';
+import { captureOwner, restoreOwner } from '../fown.ts';
 import { LEASE_BREAKING, LockKind, lockCall, lockEntry } from './lock.ts';
 
 /** The locks a task holds through a descriptor. The kernel shows those of other owners under their descriptors only. */
@@ -34,23 +35,30 @@ function obstacles(task: SeenTask): StasisError[] {
   );
 }
 
-/** Each lock once: descriptors that are duplicates show the same ones. */
+/** Each lock once: duplicates of a descriptor show the same ones, and so do all tasks that have its file or its table. */
 function capture(task: DumpTask): undefined {
+  if (task.captured.files) return;
   const done = task.context.shared('file-locks', () => new Set<string>());
   for (const file of task.fds) {
     const locks = locksOf(file);
     if (locks.length === 0) continue;
     const id = task.context.files.idOf(file);
     for (const lock of locks) {
-      const entry = lockEntry(lock, task.pid, file.fd);
+      const posix = lock.kind === 'POSIX';
+      const entry = lockEntry(lock, posix ? takerOf(lock, task) : task.pid, file.fd);
       if (!entry) continue;
-      const owner = lock.kind === 'POSIX' ? task.pid : 0;
-      const key = `${id} ${owner} ${lock.kind} ${entry.start} ${entry.len}`;
+      const key = `${id} ${posix ? task.pid : 0} ${lock.kind} ${entry.start} ${entry.len}`;
       if (done.has(key)) continue;
       done.add(key);
       task.context.append(Images.fileLocks, { ...entry, type: correctedType(entry.type, lock, file) });
     }
   }
+}
+
+/** A POSIX lock belongs to a table of descriptors; others (F_GETLK) are told which of the tasks that share it took the lock. */
+function takerOf({ pid }: FileLock, task: DumpTask): number {
+  const other = task.context.tree.find((candidate) => candidate.pid === pid);
+  return other && trySyscall('kcmp', task.pid, pid, KCMP.FILES, 0, 0) === 0 ? pid : task.pid;
 }
 
 /** /proc shows a lease that is being broken as READ whatever is to become of it; F_GETLEASE knows. */
@@ -119,8 +127,11 @@ function takeBreakingLease(entry: FileLockEntry, task: RestoreTask): void {
   const readOnly = (syscall('fcntl', local, F.GETFL) & O.ACCMODE) === O.RDONLY;
   take({ ...entry, type: readOnly ? F_LCK.RDLCK : F_LCK.WRLCK }, task);
   task.batch.flush();
+  // Whoever is to be told of it, and has not closed the file, was told before he was saved.
+  const owner = captureOwner(local, 0);
+  syscall('fcntl', local, F.SETOWN, 0);
   breakLease(local, left);
-  swallowSignal(local, task);
+  restoreOwner(local, owner);
 }
 
 function breakLease(local: number, left: number): void {
@@ -128,17 +139,6 @@ function breakLease(local: number, left: number): void {
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${local}`), flags);
   if (fd >= 0) syscall('close', fd);
 }
-
-/** The holder was told of the break before it was saved; the signal we have just caused is one too many. */
-function swallowSignal(local: number, task: RestoreTask): void {
-  const signal = syscall('fcntl', local, F.GETSIG) || SIGIO;
-  const program = task.batch.reserve(1, 32);
-  const set = program.data(new Uint8Array(new BigUint64Array([1n << BigInt(signal - 1)]).buffer));
-  const timeout = program.space(16);
-  program.attempt('rt_sigtimedwait', set, 0, timeout, 8);
-}
-
-const SIGIO = 29;
 
 /** Needs descriptors in their places, and capabilities (CAP_LEASE). */
 export const fileLocks: TaskKind = {
