@@ -37,6 +37,8 @@ const MOST_RESTARTED = 1024;
 /** Nanoseconds between two looks for timers that are to come back. */
 const PAUSE = 100_000;
 const LONGEST_WAIT_MS = 10;
+/** Milliseconds all of the telling may take. */
+const LONGEST_TELLING_MS = 1000;
 
 /** What was seen before the freeze. */
 export class Sleeps {
@@ -96,7 +98,10 @@ export class Sleeps {
     if (gone.length === 0 || restarted.length === 0 || restarted.length > MOST_RESTARTED) return own;
     const codes = codesFor(restarted.length);
     const spelt = new Map<bigint, number>();
-    for (let digit = 0; digit < codes.digits; digit++) {
+    const end = performance.now() + LONGEST_TELLING_MS;
+    let digit = 0;
+    // On a machine that is too busy for it, they end early as well.
+    for (; digit < codes.digits && performance.now() < end; digit++) {
       const some = restarted.filter((_, i) => codes.has(i, digit));
       seizure.resume(some);
       const back = backAgain(gone, some.length);
@@ -104,6 +109,7 @@ export class Sleeps {
       for (const deadline of back) spelt.set(deadline, (spelt.get(deadline) ?? 0) | (1 << digit));
     }
     seizure.settle();
+    if (digit < codes.digits) return own;
     for (const [deadline, index] of codes.read(spelt)) {
       const thread = restarted[index];
       if (thread) own.set(thread.tid, deadline);
@@ -158,12 +164,15 @@ function missing(deadlines: Iterable<bigint>, from: TimerList): bigint[] {
   return gone.sort((a, b) => (a < b ? -1 : 1));
 }
 
-/** Waits until so many of the timers are there again, or nearly no more may be hoped for; answers those that were. */
+/** Waits until so many of the timers are there again, or no more seem to come; answers those that were. */
 function backAgain(gone: readonly bigint[], count: number): Set<bigint> {
   const back = new Set<bigint>();
-  for (const end = performance.now() + LONGEST_WAIT_MS; ; nap(PAUSE)) {
+  for (let end = performance.now() + LONGEST_WAIT_MS; ; nap(PAUSE)) {
+    const before = back.size;
     const list = readTimerList();
     for (const deadline of gone) if (list?.deadlines.has(deadline)) back.add(deadline);
     if (back.size >= count || performance.now() > end) return back;
+    // Some may be due already, or have been woken: when others have come, theirs are not waited for as long.
+    if (back.size > before) end = performance.now() + LONGEST_WAIT_MS / 3;
   }
 }
