@@ -13,6 +13,13 @@ import { type StartOptions, Victim } from './victim.ts';
 
 const WNOHANG = 1;
 
+/** Ends the families that are left if the tests themselves are ended, by the time limit of their file too. */
+const living = new Set<Family>();
+process.on('exit', () => {
+  for (const family of living) family.kill();
+});
+process.on('SIGTERM', () => process.exit(143));
+
 export interface CycleOptions {
   readonly dump?: readonly string[];
   readonly restore?: readonly string[];
@@ -30,6 +37,7 @@ export class Family implements Disposable {
   private constructor(root: Victim, mark: string) {
     this.root = root;
     this.#mark = mark;
+    living.add(this);
   }
 
   /** Starts any program. Its family is known by the environment, or by a working directory in the place of this run. */
@@ -86,15 +94,21 @@ export class Family implements Disposable {
     return (status & 0x7f) === 0 ? status >> 8 : -(status & 0x7f);
   }
 
-  /** Ends all of them and removes the directory. */
-  [Symbol.dispose](): void {
+  /** Ends all of them. */
+  kill(): void {
     // A member may have had a child while we looked.
     for (let look = 0, calm = 0; calm < 2 && look < 100; look++) {
-      const living = this.members();
-      for (const pid of living) trySyscall('kill', pid, 9);
+      const members = this.members();
+      for (const pid of members) trySyscall('kill', pid, 9);
       bury(this.#restored ? 0 : this.root.pid);
-      calm = living.length === 0 ? calm + 1 : 0;
+      calm = members.length === 0 ? calm + 1 : 0;
     }
+  }
+
+  /** Ends all of them and removes the directory. */
+  [Symbol.dispose](): void {
+    this.kill();
+    living.delete(this);
     this.root[Symbol.dispose]();
   }
 }
