@@ -9,11 +9,12 @@ import { FdTypes } from '../../images/schema/files.ts';
 import { AF, SCM, SOCK } from '../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../kernel/netlink/unix-diag.ts';
 import { peerCredentials } from '../../kernel/sockets.ts';
-import type { DumpContext, FileKind, OpenFile, TaskKind } from '../contract.ts';
+import type { DumpContext, FileKind, OpenFile, SeenTask, TaskKind } from '../contract.ts';
 import { describeFile, partOf } from '../detail.ts';
 import { armAsync, captureOwner, imageFlags } from '../fown.ts';
 import { noteFile } from '../own-place.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../socket-options.ts';
+import { canTravel } from './cargo.ts';
 import { standingOf } from './carriage.ts';
 import { makePairs } from './makers.ts';
 import { KIND, type SocketNote } from './notes.ts';
@@ -29,10 +30,12 @@ export const unixSocketKind: FileKind = {
 
   obstacle(file, task) {
     const survey = Survey.of(task.tree);
-    const found = obstacleOf(file, survey);
+    const found = obstacleOf(file, survey, task);
     if (found) return found;
     // Once for the tree: what no task has open.
-    return file === survey.first ? survey.underWay.map((other) => obstacleOf(other, survey)).find(Boolean) : undefined;
+    return file === survey.first
+      ? survey.underWay.map((other) => obstacleOf(other, survey, task)).find(Boolean)
+      : undefined;
   },
 
   capture(file, id, context) {
@@ -81,7 +84,7 @@ export const unixSocketMakers: TaskKind = {
   rebuild: { files: (task) => makePairs(task, Sockets.of(task.context)) },
 };
 
-function obstacleOf(file: OpenFile, survey: Survey): StasisError | undefined {
+function obstacleOf(file: OpenFile, survey: Survey, task: SeenTask): StasisError | undefined {
   const facts = survey.socket(file.stat.ino);
   const standing = standingOf(
     facts,
@@ -91,21 +94,24 @@ function obstacleOf(file: OpenFile, survey: Survey): StasisError | undefined {
   if (typeof standing === 'object') return refusal(file, standing.reason, standing.remedy);
   // A stream whose peer is closed may have just one: ECONNRESET.
   if (facts && (standing !== 'widowed' || facts.type === SOCK.DGRAM) && hasError(file.local))
-    return refusal(file, 'an error waits to be reported');
-  if (facts && hasOutOfBand(file.local, facts.type)) return refusal(file, 'an out-of-band byte waits to be received');
+    return refusal(file, 'an error waits to be reported', 'have the program take it (SO_ERROR) before the dump');
+  if (facts && hasOutOfBand(file.local, facts.type)) return refusal(file, 'an out-of-band byte waits', RECEIVE);
   if (standing === 'single' && survey.queue(file.stat.ino).length > 0) {
-    return refusal(file, 'messages wait in a socket that is connected with none');
+    return refusal(file, 'messages wait in a socket that is connected with none', RECEIVE);
   }
-  return optionsObstacle(file) ?? carriedObstacle(file, survey.queue(file.stat.ino));
+  return optionsObstacle(file) ?? cargoObstacle(file, survey.queue(file.stat.ino), task);
 }
 
-/** Files on their way have to be rebuilt without the help of a task. */
-function carriedObstacle(file: OpenFile, messages: readonly Message[]): StasisError | undefined {
-  const carried = messages.flatMap(({ files }) => files).find(({ link }) => link === 'anon_inode:[eventpoll]');
-  return carried && refusal(file, 'a message that waits carries an epoll instance, which is not carried yet');
+function cargoObstacle(file: OpenFile, messages: readonly Message[], task: SeenTask): StasisError | undefined {
+  const found = messages.flatMap(({ files }) => files).find((carried) => !canTravel(carried, task.tree));
+  return (
+    found && refusal(file, `a message that waits carries ${found.link}, which no task of the tree has open`, RECEIVE)
+  );
 }
 
-function refusal(file: OpenFile, reason: string, remedy?: string): StasisError {
+const RECEIVE = 'have the message received before the dump';
+
+function refusal(file: OpenFile, reason: string, remedy: string): StasisError {
   const resource = file.fd < 0 ? `${file.link}, in a message that waits` : describeFile(file);
   return new StasisError({ kind: 'unsupported', task: file.task, resource, reason, remedy });
 }
