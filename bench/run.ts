@@ -4,6 +4,8 @@
  *
  *     npm run build && node_modules/.bin/bun bench/run.ts [--criu PATH] [--runs N] [--markdown FILE] [--only toy,1G,tasks100]
  *
+ * Where others start processes at the same time, `unshare -pf --mount-proc` before it keeps process IDs from being taken.
+ *
  * The two take turns, run for run, and medians of whole commands are shown: from the start of the program to its end.
  * `--markdown` writes the table into a file, between the lines `<!-- bench -->` and `<!-- /bench -->` if it has them.
  */
