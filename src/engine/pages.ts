@@ -11,6 +11,7 @@ import { arenaAddress, arenaPath, arenaView, describeErrno, ERRNO, Fd, trySyscal
 import type { PageRange, PageStore, SamePages } from '../kinds/contract.ts';
 import { Helper, type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../tracee/hands.ts';
 import { forceRead, openMemory } from '../tracee/memory.ts';
+import type { Program } from '../tracee/program.ts';
 
 const PAGE = 4096;
 const CHUNK = 1 << 20;
@@ -56,7 +57,7 @@ export class Pages implements PageStore {
     };
     const bytes = all.reduce((sum, range) => sum + range.length, 0);
     if (bytes < WORTH_TWO_HANDS) lots.forEach(store);
-    else storeWithHelper(pid, lots, out.number, store);
+    else storeWithHelper(pid, lots, out, mem, store);
     this.counts.written += bytes / PAGE;
     this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });
     this.#stored.set(pid, new StoredTask(path, all));
@@ -175,26 +176,57 @@ function copyRange(from: Fd, offset: number, to: Fd, at: number, length: number)
   return trySyscall('copy_file_range', from.number, arenaAddress, to.number, arenaAddress + 8, length, 0);
 }
 
-/** A helper process copies at our side; what it cannot do is done again here, where errors are told. */
-function storeWithHelper(pid: number, lots: readonly Lot[], out: number, store: (lot: Lot) => void): void {
-  using helper = Helper.hire(CHUNK, [out]);
-  for (const lot of lots) if (lot.way !== 'plain' || !helper) store(lot);
+/** Pieces that a helper reads one by one: a program has room for some more lots then. */
+const FEW_PIECES = 100;
+
+/**
+ * A helper process copies at our side; what it cannot do is done again here, where errors are told. What is copied in the
+ * kernel, and what is hidden in many small pieces, is left to us. `mem` is the task's memory.
+ */
+function storeWithHelper(pid: number, lots: readonly Lot[], out: Fd, mem: Fd, store: (lot: Lot) => void): void {
+  using helper = Helper.hire(CHUNK, [out.number, mem.number]);
+  const isOurs = ({ way, pieces }: Lot): boolean =>
+    !helper || way === 'copied' || (way === 'hidden' && pieces.length > FEW_PIECES);
+  for (const lot of lots) if (isOurs(lot)) store(lot);
   if (!helper) return;
-  const { buffer, descriptors } = helper;
   const copy: RemoteWork<Lot> = (program, lot) => {
-    const { pieces, length, offset } = lot;
-    if (!program.fits(2, 16 * (pieces.length + 1))) return undefined;
-    const iovecs = new BigUint64Array(2 * (pieces.length + 1));
-    putIovecs(iovecs, [{ start: buffer, length }, ...pieces]);
-    const at = program.data(new Uint8Array(iovecs.buffer));
-    const read = program.attempt('process_vm_readv', pid, at, 1, at + 16, pieces.length, 0);
-    const written = program.attempt('pwrite64', descriptors[0] ?? -1, buffer, length, offset);
+    const plain = lot.way === 'plain';
+    if (!program.fits(plain ? 2 : lot.pieces.length + 1, 16 * (lot.pieces.length + 1))) return undefined;
+    const read = plain ? gatherRemotely(program, pid, helper, lot) : forceRemotely(program, helper, lot);
+    const written = program.attempt('pwrite64', helper.descriptors[0] ?? -1, helper.buffer, lot.length, lot.offset);
     return (results) => {
-      if (results.result(read) !== length || results.result(written) !== length) store(lot);
+      if (!read(results) || results.result(written) !== lot.length) store(lot);
     };
   };
-  const plain = lots.filter((lot) => lot.way === 'plain');
-  shareOut(plain, helper.remote, copy, store);
+  shareOut(
+    lots.filter((lot) => !isOurs(lot)),
+    helper.remote,
+    copy,
+    store,
+  );
+}
+
+/** Answers whether all was read, when the program has run. */
+type WasRead = (results: Program) => boolean;
+
+/** With one process_vm_readv(). */
+function gatherRemotely(program: Program, pid: number, { buffer }: Helper, { pieces, length }: Lot): WasRead {
+  const iovecs = new BigUint64Array(2 * (pieces.length + 1));
+  putIovecs(iovecs, [{ start: buffer, length }, ...pieces]);
+  const at = program.data(new Uint8Array(iovecs.buffer));
+  const read = program.attempt('process_vm_readv', pid, at, 1, at + 16, pieces.length, 0);
+  return (results) => results.result(read) === length;
+}
+
+/** By way of /proc/PID/mem, piece by piece. */
+function forceRemotely(program: Program, { buffer, descriptors }: Helper, { pieces }: Lot): WasRead {
+  let filled = 0;
+  const reads = pieces.map(({ start, length }) => {
+    const read = program.attempt('pread64', descriptors[1] ?? -1, buffer + filled, length, start);
+    filled += length;
+    return { read, length };
+  });
+  return (results) => reads.every(({ read, length }) => results.result(read) === length);
 }
 
 function putIovecs(iovecs: BigUint64Array, ranges: readonly PageRange[]): void {
