@@ -86,6 +86,7 @@ function askTask(task: MutableDumpTask, seen: Observation, akin: readonly DumpTh
   task.bell = { signal: foothold.bellSignal, actionAt: foothold.bellActionAt };
   logDebug(`foothold in task ${task.pid} gained`);
   const { remote } = foothold;
+  task.remote = remote;
   ask(
     remote.program(),
     (program) => taskReaders(task, program),

@@ -204,6 +204,8 @@ export interface DumpTask extends DumpThread, SeenTask {
   /** What an earlier task of this dump has been captured with already, because they share it. */
   readonly captured: Sharing;
   readonly mm: Partial<InputOf<typeof mmEntry>> & { vmas: InputOf<typeof vmaEntry>[] };
+  /** Runs programs of a kind's own, in what its `capture` returned: where one for all kinds does not hold everything. */
+  readonly remote: Remote;
   /** The bell of the foothold: its old action has to be read from here, see kinds/signals. */
   readonly bell: { readonly signal: number; readonly actionAt: number };
 }

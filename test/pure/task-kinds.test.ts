@@ -115,7 +115,12 @@ describe('POSIX timers', () => {
 
   test('as timer_create and timer_settime take it', () => {
     const entry = entryOf(seen, setting, 0, 17);
-    expect(Sigevent.decode(sigeventOf(entry))).toMatchObject({ value: seen.sigval, signo: 44, notify: 4, tid: 17 });
+    expect(Sigevent.decode(sigeventOf(entry, true))).toMatchObject({
+      value: seen.sigval,
+      signo: 44,
+      notify: 4,
+      tid: 17,
+    });
     expect(Itimerspec.decode(settingOf(entry) as Uint8Array)).toEqual(setting);
     expect(settingOf({ ...entry, isec: 0n, insec: 0n, vsec: 0n, vnsec: 0n })).toBeUndefined();
   });

@@ -9,3 +9,10 @@ victimSuite('descriptors of threads', [{ victim: 'threadfds', images: [/\.pidfd\
 victimSuite('locks of a family', [
   { victim: 'familylocks', dump: ['--file-locks'], restore: ['--file-locks'], ignore: [/^process \d+ fd 5/] },
 ]);
+
+// A timer that is to tell a thread that has ended tells nobody.
+victimSuite('timers of threads', [
+  { victim: 'threadtimers', images: [/posix\.1\.(it_sigev_notify|notify_thread_id)$/] },
+]);
+
+victimSuite('limits of a user', [{ victim: 'crowded' }]);

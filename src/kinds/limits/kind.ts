@@ -8,7 +8,11 @@ import { readProc } from '../../kernel/proc/read.ts';
 import { describeErrno } from '../../kernel/syscall.ts';
 import type { DumpTask, RestoreTask, TaskKind } from '../contract.ts';
 
-const SIGPENDING = 11;
+/**
+ * RLIMIT_NPROC and RLIMIT_SIGPENDING count what all processes of a user have, and there may be more than one of them allows:
+ * they are lowered when each is that user's, has its signals, and was not noted as one process too many (PF_NPROC_EXCEEDED).
+ */
+const OF_A_USER: ReadonlySet<number> = new Set([6, 11]);
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 
 function capture(task: DumpTask): undefined {
@@ -41,17 +45,29 @@ function show(value: bigint): string {
   return value === UNLIMITED ? 'unlimited' : String(value);
 }
 
+/** A hard limit of a process that has not been given its own yet: ours. */
+function inherited(task: RestoreTask, resource: number): bigint {
+  const own = task.context.shared('own limits', () => parseLimits(readProc('self', 'limits')));
+  return own[resource]?.max ?? UNLIMITED;
+}
+
 /** All of them once memory and descriptors are there, and while a hard limit may still be raised. */
 function rebuild(task: RestoreTask): void {
   for (const [resource, limit] of (task.core.tc?.rlimits?.rlimits ?? []).entries()) {
-    // Pending signals and timers may be more than were allowed in the end: only the hard limit now.
-    setLimit(task, resource, resource === SIGPENDING ? { cur: limit.max, max: limit.max } : limit);
+    if (!OF_A_USER.has(resource)) {
+      setLimit(task, resource, limit);
+      continue;
+    }
+    const hard = inherited(task, resource);
+    const high = hard > limit.max ? hard : limit.max;
+    setLimit(task, resource, { cur: high, max: high });
   }
 }
 
 function rebuildLast(task: RestoreTask): void {
-  const limit = task.core.tc?.rlimits?.rlimits[SIGPENDING];
-  if (limit && limit.cur !== limit.max) setLimit(task, SIGPENDING, limit);
+  for (const [resource, limit] of (task.core.tc?.rlimits?.rlimits ?? []).entries()) {
+    if (OF_A_USER.has(resource)) setLimit(task, resource, limit);
+  }
 }
 
 /** Limits. In phase `creds` before the credentials, in phase `last` after the signals. */

@@ -29,12 +29,12 @@ function notifyOf(timer: ProcTimer): number {
   return timer.notify === 'thread' ? SIGEV.THREAD : SIGEV.NONE;
 }
 
-/** `struct sigevent` for timer_create. */
-export function sigeventOf(entry: PosixTimerEntry): Uint8Array {
+/** `struct sigevent` for timer_create. A thread that has ended is told nothing (`lives`: whether it has not). */
+export function sigeventOf(entry: PosixTimerEntry, lives: boolean): Uint8Array {
   return Sigevent.encode({
     value: entry.sival_ptr,
     signo: entry.si_signo,
-    notify: entry.it_sigev_notify,
+    notify: entry.it_sigev_notify === SIGEV.THREAD_ID && !lives ? SIGEV.NONE : entry.it_sigev_notify,
     tid: entry.notify_thread_id ?? 0,
   });
 }

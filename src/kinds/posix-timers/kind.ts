@@ -1,5 +1,6 @@
 /** POSIX timers (timer_create(2)). */
 import { StasisError } from '../../base/errors.ts';
+import { logWarn } from '../../base/log.ts';
 import type { PosixTimerEntry } from '../../images/schema/task.ts';
 import { PR, PR_TIMER_CREATE_RESTORE_IDS } from '../../kernel/constants/prctl.ts';
 import { SIGEV } from '../../kernel/constants/signals.ts';
@@ -12,8 +13,10 @@ import type { Program, Ref } from '../../tracee/program.ts';
 import type { DumpTask, RestoreTask, SeenTask, TaskKind } from '../contract.ts';
 import { entryOf, settingOf, sigeventOf } from './entry.ts';
 
-/** More timers than this do not fit the one program of a dump. */
-const MOST = 250;
+/** How many timers are asked for in one program: it has to hold what other kinds ask as well. */
+const LOT = 250;
+/** As the kernel remembers CLOCK_THREAD_CPUTIME_ID: the CPU clock of whoever made the timer. */
+const OWN_CPU_CLOCK = -2;
 
 function timersOf(task: SeenTask): ProcTimer[] {
   const text = readProcIfAny(task.pid, 'timers');
@@ -21,32 +24,46 @@ function timersOf(task: SeenTask): ProcTimer[] {
   return text ? parseTimers(text).reverse() : [];
 }
 
-function obstacles(task: SeenTask): StasisError[] {
-  const count = timersOf(task).length;
-  if (count <= MOST) return [];
-  const reason = `the process has ${count} POSIX timers, and at most ${MOST} can be saved`;
-  return [new StasisError({ kind: 'unsupported', task: task.ref, resource: 'POSIX timers', reason })];
-}
-
 function capture(task: DumpTask, program: Program): () => void {
-  const asked = timersOf(task).map((timer) => {
-    const at = program.space(Itimerspec.size);
-    program.call('timer_gettime', timer.id, at);
-    return { timer, at, overrun: program.call('timer_getoverrun', timer.id) };
-  });
+  const timers = timersOf(task);
+  const first = ask(timers.slice(0, LOT), program, task);
   return () => {
-    const posix = asked.map(({ timer, at, overrun }) => {
-      const setting = Itimerspec.decode(program.bytes(at, Itimerspec.size));
-      return entryOf(timer, setting, program.result(overrun), innerTid(task, timer.target));
-    });
+    const posix = first();
+    for (let at = LOT; at < timers.length; at += LOT) {
+      const more = task.remote.program();
+      const read = ask(timers.slice(at, at + LOT), more, task);
+      task.remote.run(more);
+      posix.push(...read());
+    }
     const idle = { isec: 0, iusec: 0, vsec: 0, vusec: 0 };
     task.core.tc.timers = { real: idle, virt: idle, prof: idle, ...task.core.tc.timers, posix };
   };
 }
 
+function ask(timers: readonly ProcTimer[], program: Program, task: DumpTask): () => PosixTimerEntry[] {
+  const asked = timers.map((timer) => {
+    const at = program.space(Itimerspec.size);
+    program.call('timer_gettime', timer.id, at);
+    return { timer, at, overrun: program.call('timer_getoverrun', timer.id) };
+  });
+  return () =>
+    asked.map(({ timer, at, overrun }) => {
+      warnOfClock(timer, task);
+      const setting = Itimerspec.decode(program.bytes(at, Itimerspec.size));
+      return entryOf(timer, setting, program.result(overrun), innerTid(task, timer.target));
+    });
+}
+
+/** The kernel does not tell whose CPU time it is; most often it is that of the thread that is signalled. */
+function warnOfClock({ id, clockId, toThread }: ProcTimer, task: DumpTask): void {
+  if (clockId !== OWN_CPU_CLOCK || toThread || task.threads.length === 1) return;
+  const guess = 'of which thread cannot be seen: the first one is taken for it';
+  logWarn('posix-timers', `task ${task.pid}: timer ${id} counts the CPU time of one thread, ${guess}`);
+}
+
 /** A thread's id in the innermost PID namespace of the task. */
 function innerTid(task: DumpTask, tid: number): number {
-  return tid === task.pid ? (task.status.nsPid?.at(-1) ?? tid) : tid;
+  return task.threads.find((thread) => thread.tid === tid)?.status.nsPid?.at(-1) ?? tid;
 }
 
 /** Makes the timers, not armed yet: alarm clocks ask for a capability that may be gone later. */
@@ -88,10 +105,16 @@ function createCounting(task: RestoreTask, timers: readonly PosixTimerEntry[]): 
 }
 
 function createOne(task: RestoreTask, timer: PosixTimerEntry, wish: number): void {
-  const program = task.batch.reserve(1, Sigevent.size + 8);
+  const target = task.threads.find(({ tid }) => tid === timer.notify_thread_id);
+  const maker = (timer.clock_id | 0) === OWN_CPU_CLOCK && target ? target : task;
+  // The threads of a process take turns.
+  if (maker !== task) task.batch.flush();
+  const program = maker.batch.reserve(1, Sigevent.size + 8);
   const id = program.data(new Uint8Array(new Int32Array([wish, 0]).buffer));
-  const made = program.attempt('timer_create', timer.clock_id | 0, program.data(sigeventOf(timer)), id);
-  task.batch.after((done) => requireTimer(task, timer, done, made, id));
+  const event = program.data(sigeventOf(timer, target !== undefined));
+  const made = program.attempt('timer_create', timer.clock_id | 0, event, id);
+  maker.batch.after((done) => requireTimer(task, timer, done, made, id));
+  if (maker !== task) maker.batch.flush();
 }
 
 function requireTimer(task: RestoreTask, timer: PosixTimerEntry, done: Program, made: Ref, id: number): void {
@@ -118,7 +141,6 @@ function arm(task: RestoreTask): void {
 /** POSIX timers; they run from the last phase on. */
 export const posixTimers: TaskKind = {
   name: 'posix-timers',
-  obstacles,
   capture,
   rebuild: { state: create, last: arm },
 };
