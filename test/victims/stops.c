@@ -117,7 +117,9 @@ static void resume(void) {
     check(!kill(pid_of(m), SIGCONT));
     check(sigtimedwait(&child, &info, &(struct timespec){5, 0}) == SIGCHLD && info.si_code == CLD_CONTINUED &&
               info.si_pid == pid_of(m), "case %c: %d", here[m]->letter, info.si_code);
-    check(waitpid(pid_of(m), &status, WCONTINUED) == pid_of(m) && WIFCONTINUED(status), "case %c", here[m]->letter);
+    pid_t told = waitpid(pid_of(m), &status, WCONTINUED);
+    check(told == pid_of(m) && WIFCONTINUED(status), "case %c: %d, %#x, %c", here[m]->letter, told, status,
+          process_state(pid_of(m)));
   }
 }
 
