@@ -19,6 +19,8 @@ const INODES = /\.usk\.(ino|peer)$/;
 victimSuite('unix sockets', [
   { victim: 'unixpairs', images: [INODES] },
   { victim: 'unixpairs', args: ['plain'], images: [INODES], ways: ['restore'] },
+  // What waits is never the same.
+  { victim: 'unixring', images: [INODES, /^sk-queues|\.usk\.backlog$/] },
 ]);
 
 test(
