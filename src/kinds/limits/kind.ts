@@ -58,8 +58,8 @@ function rebuild(task: RestoreTask): void {
       setLimit(task, resource, limit);
       continue;
     }
-    const hard = inherited(task, resource);
-    const high = hard > limit.max ? hard : limit.max;
+    let high = inherited(task, resource);
+    if (limit.max > high) high = limit.max;
     setLimit(task, resource, { cur: high, max: high });
   }
 }
