@@ -51,10 +51,13 @@ function place(task: RestoreTask, lot: readonly FdinfoEntry[], taken: Set<number
 
 /**
  * Second steps, when every task has its descriptors: what is watched is opened no more. Each step is done once, though many
- * tasks may have the file.
+ * tasks may have the file. `sharers` are all that have the descriptor table of a task, itself included.
  * @throws StasisError (image) for a file that fits none of the tasks that have it
  */
-export function finishDescriptors(tasks: readonly RestoreTask[]): void {
+export function finishDescriptors(
+  tasks: readonly RestoreTask[],
+  sharers: (task: RestoreTask) => readonly RestoreTask[],
+): void {
   const finished = new Set<number>();
   const left = new Map<number, string>();
   for (const task of tasks) {
@@ -62,7 +65,7 @@ export function finishDescriptors(tasks: readonly RestoreTask[]): void {
       const entry = task.context.files.get(id);
       const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
       if (!entry || !kind?.finish || finished.has(id)) continue;
-      if (kind.suits?.(entry, task) === false) {
+      if (kind.suits && !sharers(task).some((sharer) => kind.suits?.(entry, sharer))) {
         left.set(id, `fd ${fd} of task ${task.pid} (${kind.name})`);
         continue;
       }

@@ -7,7 +7,9 @@ import { NR, type SyscallName } from '../kernel/nr.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
+import { unlessGone } from '../kernel/proc/tree.ts';
 import { barredThreads } from '../tracee/barred.ts';
+import { DeathWatch } from '../tracee/death-watch.ts';
 import { Foothold } from '../tracee/foothold.ts';
 import type { Program } from '../tracee/program.ts';
 import { suspendSeccomp } from '../tracee/seccomp.ts';
@@ -61,16 +63,24 @@ export function execRemote(pid: number, name: string, args: readonly ExecArgumen
 
 /** The other threads of the process stand still meanwhile: a foothold is in the memory of all of them. */
 function stopOthers(tgid: number, tid: number, patience: number, letGo: UndoStack): Tracee[] {
+  // One of them may execute a program just now, and wait for those we have to be buried.
+  using watch = new DeathWatch();
   const stopped = new Map<number, Tracee>();
   for (let isNew = true; isNew; ) {
     isNew = false;
     for (const other of namesIn(`/proc/${tgid}/task`).map(Number)) {
-      const tracee = other === tid || stopped.has(other) ? undefined : Tracee.attachIfAlive(other);
+      if (other === tid || stopped.has(other)) continue;
+      watch.add(other);
+      const tracee = Tracee.attachIfAlive(other);
       if (!tracee) continue;
-      letGo.add(() => tracee.detach());
-      tracee.stop(patience * 1000);
-      stopped.set(other, tracee);
       isNew = true;
+      letGo.add(() => tracee.detach());
+      stopped.set(other, tracee);
+      const isStopped = unlessGone(() => {
+        tracee.stop(patience * 1000);
+        return true;
+      });
+      if (!isStopped) stopped.delete(other);
     }
   }
   return [...stopped.values()];

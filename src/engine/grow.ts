@@ -18,7 +18,6 @@ import { type Offspring, Seed } from '../tracee/seed.ts';
 import type { Plan, TaskPlan, ThreadPlan } from './plan.ts';
 import type { TreeStep } from './tree-plan.ts';
 
-const NOTHING: Sharing = { vm: false, files: false, fs: false, sighand: false };
 const SIGKILL = 9;
 const SIGCHLD = 17;
 const WALL = 0x4000_0000;
@@ -42,6 +41,8 @@ export class Grove {
   readonly #plan: Plan;
   readonly #context: RestoreContext;
   readonly #plants = new Map<number, Plant>();
+  /** Kernel objects that tasks made so far have. */
+  readonly #objects = new Set<string>();
   /** Parents of helpers and zombies, whose ends they were told of. */
   readonly #bereaved = new Set<number>();
 
@@ -74,7 +75,7 @@ export class Grove {
       2,
     );
     const seed = Seed.plant({ pid: root, sibling, highestFd }, freeArea(tasks));
-    this.#settle(root, seed, undefined, NOTHING);
+    this.#settle(root, seed, undefined);
     const plant = this.#at(root);
     // Descriptors of ours that the seed was born with are not the task's.
     closeAll(seed, plant.batch);
@@ -82,12 +83,35 @@ export class Grove {
   }
 
   /** Takes a new process in: a task goes through its birth. */
-  #settle(pid: number, seed: Seed, origin: RestoreTask | undefined, shares: Sharing): void {
+  #settle(pid: number, seed: Seed, origin: RestoreTask | undefined): void {
     const plan = this.#plan.tasks.get(pid);
+    const shares = this.#sharesOf(plan);
     const batch = new Batch(seed.remote);
     const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares);
-    this.#plants.set(pid, { seed, batch, task, origin, sharesMemory: shares.vm, ready: shares.vm });
+    const sharesMemory = this.#plants.get(pid)?.sharesMemory ?? false;
+    this.#plants.set(pid, { seed, batch, task, origin, sharesMemory, ready: shares.vm });
     if (task) runPhase(task, 'birth');
+  }
+
+  /**
+   * What a task has in common with one that is here already. The first one has to make it, also if it got it from a helper,
+   * which only lends it.
+   */
+  #sharesOf(plan: TaskPlan | undefined): Sharing {
+    const known = (kind: string, id: number | undefined): boolean => {
+      const key = `${kind} ${id}`;
+      const is = id !== undefined && this.#objects.has(key);
+      this.#objects.add(key);
+      return is;
+    };
+    if (!plan) return { vm: false, files: false, fs: false, sighand: false };
+    const { vm_id, files_id, fs_id, sighand_id } = plan.ids;
+    return {
+      vm: known('vm', vm_id),
+      files: known('files', files_id),
+      fs: known('fs', fs_id),
+      sighand: known('sighand', sighand_id),
+    };
   }
 
   #at(pid: number): Plant {
@@ -140,7 +164,7 @@ export class Grove {
       const task = this.#plan.tasks.get(step.pid);
       wishes.push({ ...step, exitSignal: task ? exitSignalOf(task) : SIGCHLD });
     }
-    if (wishes.some(({ pid }) => this.#plan.tasks.has(pid))) this.#prepare(by);
+    if (wishes.some(({ pid, share }) => share.vm || this.#plan.tasks.has(pid))) this.#prepare(by);
     maker.batch.flush();
     const seeds = maker.seed.fork(wishes);
     const origin = maker.task && maker.ready ? maker.task : maker.origin;
@@ -152,7 +176,7 @@ export class Grove {
     });
     seeds.forEach((seed, i) => {
       const wish = wishes[i];
-      if (wish && !wish.helper) this.#settle(wish.pid, seed, origin, wish.share);
+      if (wish && !wish.helper) this.#settle(wish.pid, seed, origin);
     });
     return at;
   }

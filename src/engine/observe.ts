@@ -1,6 +1,7 @@
 /** Seeing a task from outside, with its descriptors borrowed. Nothing of the task is touched. */
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
+import { KCMP } from '../kernel/constants/files.ts';
 import { namesIn } from '../kernel/files.ts';
 import { parseFdHead } from '../kernel/proc/fdinfo.ts';
 import { readProc, readProcIfAny, readProcLink } from '../kernel/proc/read.ts';
@@ -40,7 +41,11 @@ export class Observation implements SeenTask, Disposable {
   readonly fds: readonly OpenFile[];
   readonly options: CarryOptions;
 
-  constructor(pid: number, options: CarryOptions) {
+  /** What was borrowed for this task, and is not another's. */
+  readonly #own: number[] = [];
+
+  /** `relatives` are tasks seen before, by PID: what the parent has open as well is not borrowed twice. */
+  constructor(pid: number, options: CarryOptions, relatives: ReadonlyMap<number, Observation> = new Map()) {
     this.pid = pid;
     this.tid = pid;
     this.options = options;
@@ -55,12 +60,60 @@ export class Observation implements SeenTask, Disposable {
     const others = namesIn(`/proc/${pid}/task`).map(Number);
     this.threads = [this, ...others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options))];
     this.vmas = parseSmaps(readProc(pid, 'smaps'));
-    this.fds = borrowAll(pid, this.ref);
+    this.fds = this.#borrowAll(relatives.get(this.stat.ppid)?.fds ?? []);
   }
 
   [Symbol.dispose](): void {
-    for (const file of this.fds) trySyscall('close', file.local);
+    for (const local of this.#own.splice(0)) trySyscall('close', local);
   }
+
+  /** Borrows every descriptor with pidfd_getfd(2). One that is closed meanwhile is left out. */
+  #borrowAll(inherited: readonly OpenFile[]): OpenFile[] {
+    using pidfd = new Fd(syscall('pidfd_open', this.pid, 0));
+    const numbers = namesIn(`/proc/${this.pid}/fd`).map(Number);
+    const known = new Map(inherited.map((file) => [file.fd, file]));
+    growTable(numbers.length - known.size);
+    try {
+      return numbers.sort((a, b) => a - b).flatMap((fd) => this.#borrow(pidfd.number, fd, known.get(fd)) ?? []);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** `namesake` is what the parent has under the same number: the same open file as a rule. */
+  #borrow(pidfd: number, fd: number, namesake: OpenFile | undefined): OpenFile | undefined {
+    const info = readProcIfAny(this.pid, `fdinfo/${fd}`)?.slice();
+    if (!info) return undefined;
+    const { pos, flags } = parseFdHead(info);
+    const own = {
+      task: this.ref,
+      fd,
+      cloexec: (flags & O_CLOEXEC) !== 0,
+      flags: flags & ~O_CLOEXEC,
+      pos,
+      fdinfo: () => info,
+    };
+    if (namesake && trySyscall('kcmp', this.pid, process.pid, KCMP.FILE, fd, namesake.local) === 0) {
+      return { ...namesake, ...own };
+    }
+    const local = trySyscall('pidfd_getfd', pidfd, fd, 0);
+    if (local === -ERRNO.EBADF) return undefined;
+    if (local < 0) throw borrowError(this.ref, fd, -local);
+    this.#own.push(local);
+    return { ...own, local, link: readProcLink('self', `fd/${local}`), ...factsOf(local) };
+  }
+}
+
+function borrowError(task: TaskRef, fd: number, errno: number): StasisError {
+  if (errno !== ERRNO.EMFILE) return new SyscallError('pidfd_getfd', errno, { task, resource: `fd ${fd}` });
+  return new StasisError({
+    kind: 'permission',
+    task,
+    resource: `fd ${fd}`,
+    reason: 'Stasis needs a descriptor for each open file of the tree, and is allowed no more',
+    remedy: 'start Stasis with a higher limit (ulimit -Hn)',
+  });
 }
 
 /** The living processes of a tree as seen; what was borrowed is given back when its scope ends. */
@@ -75,22 +128,22 @@ export class Sight implements Disposable {
 
   /** Looks at processes that stand still. @throws StasisError when one of them cannot be looked at */
   static still(pids: readonly number[], options: CarryOptions): Sight {
-    return new Sight(observeAll(pids, (pid) => new Observation(pid, options)));
+    return new Sight(observeAll(pids, (pid, seen) => new Observation(pid, options, seen)));
   }
 
   /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
   static of(root: number, options: CarryOptions): Sight {
     const pids = membersOf(root).flatMap(({ pid }) => (pid === root ? [] : [pid]));
     return new Sight(
-      observeAll([root, ...pids], (pid) =>
-        pid === root ? new Observation(pid, options) : Sight.#living(pid, options),
+      observeAll([root, ...pids], (pid, seen) =>
+        pid === root ? new Observation(pid, options) : Sight.#living(pid, options, seen),
       ),
     );
   }
 
   /** Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread. */
-  static #living(pid: number, options: CarryOptions): Observation | undefined {
-    const task = unlessGone(() => new Observation(pid, options));
+  static #living(pid: number, options: CarryOptions, seen: ReadonlyMap<number, Observation>): Observation | undefined {
+    const task = unlessGone(() => new Observation(pid, options, seen));
     if (!task || task.status.hasMemory) return task;
     task[Symbol.dispose]();
     return undefined;
@@ -102,16 +155,19 @@ export class Sight implements Disposable {
 }
 
 /** If one fails, what was borrowed of the others is given back. */
-function observeAll(pids: readonly number[], look: (pid: number) => Observation | undefined): Observation[] {
-  const seen: Observation[] = [];
+function observeAll(
+  pids: readonly number[],
+  look: (pid: number, seen: ReadonlyMap<number, Observation>) => Observation | undefined,
+): Observation[] {
+  const seen = new Map<number, Observation>();
   try {
     for (const pid of pids) {
-      const task = look(pid);
-      if (task) seen.push(task);
+      const task = look(pid, seen);
+      if (task) seen.set(pid, task);
     }
-    return seen;
+    return [...seen.values()];
   } catch (error) {
-    for (const task of seen) task[Symbol.dispose]();
+    for (const task of seen.values()) task[Symbol.dispose]();
     throw error;
   }
 }
@@ -165,45 +221,8 @@ export function growTable(count: number): void {
   if (high >= 0) trySyscall('close', high);
 }
 
-/** Borrows every descriptor of a task with pidfd_getfd(2). One that is closed meanwhile is left out. */
-function borrowAll(pid: number, task: TaskRef): OpenFile[] {
-  using pidfd = new Fd(syscall('pidfd_open', pid, 0));
-  const numbers = namesIn(`/proc/${pid}/fd`)
-    .map(Number)
-    .sort((a, b) => a - b);
-  growTable(numbers.length);
-  const files: OpenFile[] = [];
-  for (const fd of numbers) {
-    const local = trySyscall('pidfd_getfd', pidfd.number, fd, 0);
-    if (local === -ERRNO.EBADF) continue;
-    if (local < 0) throw new SyscallError('pidfd_getfd', -local, { task, resource: `fd ${fd}` });
-    const file = describe(task, fd, local);
-    if (file) files.push(file);
-    else trySyscall('close', local);
-  }
-  return files;
-}
-
-/** Undefined if a running task has closed the descriptor meanwhile. */
-function describe(task: TaskRef, fd: number, local: number): OpenFile | undefined {
-  const info = readProcIfAny(task.pid, `fdinfo/${fd}`)?.slice();
-  if (!info) return undefined;
-  const { pos, flags } = parseFdHead(info);
-  return {
-    task,
-    fd,
-    local,
-    cloexec: (flags & O_CLOEXEC) !== 0,
-    flags: flags & ~O_CLOEXEC,
-    pos,
-    link: readProcLink('self', `fd/${local}`),
-    ...factsOf(local),
-    fdinfo: () => info,
-  };
-}
-
 /** Facts of an open file by statx(2); device numbers in the kernel's form. */
-export function factsOf(local: number): { stat: FileFacts; mntId: number } {
+function factsOf(local: number): { stat: FileFacts; mntId: number } {
   const at = arenaPath('') + 8;
   const got = trySyscall('statx', local, arenaAddress, AT_EMPTY_PATH, STATX_WANTED, at);
   if (got < 0) throw new SyscallError('statx', -got);

@@ -12,6 +12,7 @@ import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts'
 import type { MmEntry } from '../images/schema/memory.ts';
 import { type CoreEntry, type TaskKobjIdsEntry, TaskState } from '../images/schema/task.ts';
 import type { PstreeEntry } from '../images/schema/tree.ts';
+import { NSIG, SIG } from '../kernel/constants/signals.ts';
 import type { Json } from '../kinds/contract.ts';
 import { fileKinds } from '../kinds/registry.ts';
 import { extraName } from './save.ts';
@@ -73,12 +74,13 @@ export function readPlan(
   const trees = images.read(Images.pstree);
   const root = trees.find(({ ppid }) => ppid === 0);
   if (!root) throw new ImageError({ file: 'pstree.img', reason: 'image is missing or empty' });
+  checkNumbers(trees);
   const files = readFiles(images);
   const tasks = new Map<number, TaskPlan>();
   const zombies = new Map<number, CoreEntry>();
   for (const tree of trees) {
     const core = readCore(images, tree.pid);
-    if (core.tc?.task_state === TaskState.DEAD) zombies.set(tree.pid, core);
+    if (core.tc?.task_state === TaskState.DEAD) zombies.set(tree.pid, requireEnd(core, tree));
     else tasks.set(tree.pid, readTask(images, tree, core));
   }
   let pages = 0;
@@ -100,6 +102,40 @@ function sparePid(trees: readonly PstreeEntry[], isFree: (pid: number) => boolea
   const taken = new Set(trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]));
   for (let pid = 32_767; pid > 300; pid--) if (!taken.has(pid) && isFree(pid)) return pid;
   return undefined;
+}
+
+/** A number is that of one task or thread only; those of zombies are not told. @throws ImageError */
+function checkNumbers(trees: readonly PstreeEntry[]): void {
+  const bad = (field: string, reason: string): ImageError => new ImageError({ file: 'pstree.img', field, reason });
+  const known = new Set<number>();
+  for (const { pid } of trees) {
+    if (known.has(pid)) throw bad('pid', `${pid} is there twice`);
+    known.add(pid);
+  }
+  for (const { pid, threads } of trees) {
+    if (!threads.includes(pid)) continue; // of a zombie: CRIU writes anything there
+    for (const tid of threads) {
+      if (tid === pid) continue;
+      if (tid <= 0 || tid > MOST_PID) throw bad('threads', `impossible number ${tid}`);
+      if (known.has(tid)) throw bad('threads', `${tid} is there twice`);
+      known.add(tid);
+    }
+  }
+}
+
+/** PID_MAX_LIMIT of 64-bit kernels. */
+const MOST_PID = 1 << 22;
+
+/** Signals that end no process. */
+const HARMLESS: readonly number[] = [SIG.CHLD, SIG.CONT, SIG.STOP, SIG.TSTP, SIG.TTIN, SIG.TTOU, SIG.URG, SIG.WINCH];
+
+/** What a zombie must have ended with. */
+function requireEnd(core: CoreEntry, { pid, ppid }: PstreeEntry): CoreEntry {
+  const file = `core-${pid}.img`;
+  if (ppid === 0) throw new ImageError({ file, field: 'task_state', reason: 'the root of the tree is dead' });
+  const signal = (core.tc?.exit_code ?? 0) & 0x7f;
+  if (signal <= NSIG && !HARMLESS.includes(signal)) return core;
+  throw new ImageError({ file, field: 'exit_code', reason: `no process ends by signal ${signal}` });
 }
 
 function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPlan {

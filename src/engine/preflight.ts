@@ -5,7 +5,7 @@ import { namespaceOf } from '../kernel/namespace.ts';
 import { readProcIfAny } from '../kernel/proc/read.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
 import { trySyscall } from '../kernel/syscall.ts';
-import type { SeenTask, ThreadDoors } from '../kinds/contract.ts';
+import type { SeenTask, SeenThread, ThreadDoors } from '../kinds/contract.ts';
 import { taskKinds } from '../kinds/registry.ts';
 import { kindOf, unknownFile } from './file-table.ts';
 
@@ -24,6 +24,7 @@ function obstaclesOfTask(task: SeenTask, root: SeenTask): StasisError[] {
   return [
     ...statusObstacles(task),
     ...namespaces(task, root),
+    ...task.threads.slice(1).flatMap((thread) => unlessGone(() => apart(task, thread)) ?? []),
     ...taskKinds.flatMap((kind) => [
       ...(kind.obstacles?.(task) ?? []),
       ...(kind.thread?.obstacles ? ofThreads(task, kind.thread) : []),
@@ -80,6 +81,25 @@ function sharedWithParent(root: SeenTask): StasisError[] {
   const reason = `its ${common.join(' and ')} ${common.length > 1 ? 'are' : 'is'} shared with its parent (vfork, clone)`;
   return [obstacle(root, `parent ${stat.ppid}`, reason)];
 }
+
+/** Of what threads have in common as a rule, a thread can have made its own (unshare(2)); the images have no place for that. */
+function apart(task: SeenTask, thread: SeenThread): StasisError[] {
+  const { pid } = task;
+  const differs = (type: number): boolean => trySyscall('kcmp', pid, thread.tid, type, 0, 0) > 0;
+  const own = [
+    ...(differs(KCMP.FILES) ? ['descriptor table'] : []),
+    ...(differs(KCMP.FS) ? ['working directory'] : []),
+    ...THREAD_NAMESPACES.filter((name) => namespaceOf(thread.tid, name) !== namespaceOf(pid, name)).map(
+      (name) => `${name} namespace`,
+    ),
+  ];
+  if (own.length === 0) return [];
+  const reason = `the thread has left what its process has in common: it has a ${own.join(', a ')} of its own`;
+  return [new StasisError({ kind: 'unsupported', task: thread.ref, resource: `thread of task ${pid}`, reason })];
+}
+
+/** Those a thread can change alone; a mount namespace of its own takes a working directory of its own with it. */
+const THREAD_NAMESPACES = ['net', 'ipc', 'uts', 'cgroup'] as const;
 
 function outsideSession(root: SeenTask): StasisError[] {
   const { stat, options } = root;

@@ -93,25 +93,28 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<Restore
   for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? []);
   const tables = tasks.filter(({ shares }) => !shares.files);
   for (const task of tables) placeDescriptors(task);
-  finishDescriptors(tables);
+  const sharing = memorySharers(tasks, plan);
+  const filesId = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.files_id;
+  finishDescriptors(tables, (task) => tasks.filter((other) => other === task || filesId(other) === filesId(task)));
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
-  sideBySide(tasks, 'state');
+  sideBySide(tasks, 'state', sharing);
   for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
-  sideBySide(tasks, 'creds');
-  return finish(tasks);
+  sideBySide(tasks, 'creds', sharing);
+  return finish(tasks, sharing);
 }
 
 /** Tasks that have their memory in common with another one. */
-function memorySharers(tasks: readonly RestoreTask[]): ReadonlySet<RestoreTask> {
-  return new Set(tasks.flatMap((task) => (task.shares.vm && task.origin ? [task, task.origin] : [])));
+function memorySharers(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<RestoreTask> {
+  const idOf = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.vm_id;
+  const shared = new Set(tasks.filter(({ shares }) => shares.vm).map(idOf));
+  return new Set(tasks.filter((task) => shared.has(idOf(task))));
 }
 
 /**
  * Phase `last`. Parents are told when their children stop; so those that are to be stopped are, children first, before
  * their parents get the signals that they had pending.
  */
-function finish(tasks: readonly RestoreTask[]): ReadonlySet<RestoreTask> {
-  const sharing = memorySharers(tasks);
+function finish(tasks: readonly RestoreTask[], sharing: ReadonlySet<RestoreTask>): ReadonlySet<RestoreTask> {
   const early = tasks.filter((task) => stopSignalOf(task) && !sharing.has(task));
   const bereaved = new Set(early.map(({ tree }) => tree.ppid));
   const forget = (task: RestoreTask): void => {
@@ -125,7 +128,7 @@ function finish(tasks: readonly RestoreTask[]): ReadonlySet<RestoreTask> {
   const stopped = new Set(early);
   const others = tasks.filter((task) => !stopped.has(task));
   for (const task of others) forget(task);
-  sideBySide(others, 'last');
+  sideBySide(others, 'last', sharing);
   return stopped;
 }
 
@@ -138,8 +141,7 @@ function phase(tasks: readonly RestoreTask[], name: Phase): void {
  * The same for a phase in which no descriptors are handed over: the tasks do their parts side by side, but for those that
  * share memory, and with it the work area.
  */
-function sideBySide(tasks: readonly RestoreTask[], name: Phase): void {
-  const sharing = memorySharers(tasks);
+function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: ReadonlySet<RestoreTask>): void {
   for (const task of tasks) {
     if (sharing.has(task)) runPhase(task, name);
     else beginPhase(task, name);

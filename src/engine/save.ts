@@ -55,14 +55,9 @@ export function saveTree(
     return { seen, ids, task: makeTask(seen, frozen.get(seen.pid), known, context) };
   });
   logDebug('observed');
-  for (const { task, seen, ids } of saved) {
-    const akin = saved.filter((other) => other.ids.vm === ids.vm);
-    askTask(
-      task,
-      seen,
-      akin.flatMap((other) => other.task.threads),
-    );
-  }
+  const byMemory = new Map<number, DumpThread[]>();
+  for (const { task, ids } of saved) byMemory.set(ids.vm, [...(byMemory.get(ids.vm) ?? []), ...task.threads]);
+  for (const { task, seen, ids } of saved) askTask(task, seen, byMemory.get(ids.vm) ?? []);
   logDebug('asked; nothing of Stasis is left in the tasks');
   for (const { task } of saved) drain(task);
   logDebug(`memory is stored: ${pages.counts.written} pages`);

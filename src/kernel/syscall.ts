@@ -27,6 +27,7 @@ export const ERRNO = {
   ENOTDIR: 20,
   EISDIR: 21,
   EINVAL: 22,
+  EMFILE: 24,
   ENOTTY: 25,
   ETXTBSY: 26,
   ENOSPC: 28,
