@@ -12,7 +12,10 @@ victimSuite('locks of a family', [
 
 // A timer that is to tell a thread that has ended tells nobody.
 victimSuite('timers of threads', [
-  { victim: 'threadtimers', images: [/posix\.1\.(it_sigev_notify|notify_thread_id)$/] },
+  { victim: 'threadtimers', images: [/posix\.[01]\.(it_sigev_notify|notify_thread_id)$/] },
 ]);
 
 victimSuite('limits of a user', [{ victim: 'crowded' }]);
+
+// Rings are files, made anew: they have other inode numbers.
+victimSuite('asynchronous I/O of a family', [{ victim: 'aiofamily', ignore: [/^(process \d+ )?map /] }]);
