@@ -282,7 +282,7 @@ export interface RestoreTask extends RestoreThread {
   readonly fs: FsEntry | undefined;
   readonly fds: readonly FdinfoEntry[];
   readonly seed: Seed;
-  /** All of its threads, the first being the process itself; in phases before `state` there is no other. */
+  /** All of its threads, the first being the process itself; others are made after the kinds' phase `files`. */
   readonly threads: readonly RestoreThread[];
   /**
    * The task it was forked from, when that had its memory (phase `memory` done, `mapped` not yet), so that it begins
@@ -301,9 +301,9 @@ export interface RestoreTask extends RestoreThread {
  * - `terminal`: a session leader gets its terminal, before there are others in the session
  * - `memory`: mappings and their contents, writable; the task's own descriptors are not there yet
  * - `mapped`: all children are forked: what they must not inherit, what ends the time of changing memory
- * - `files`: descriptors, handed over and put in place
- * - `state`: what needs privileges we may lose below: limits, scheduling, cwd and root, timers, signal actions
- * - `creds`: users, groups, capabilities; after this the task may do little
+ * - `files`: working directory and root; then threads are made, and descriptors handed over and put in place
+ * - `state`: what needs privileges we may lose below: locks, timers, names, signal actions
+ * - `creds`: scheduling, limits, users, groups, capabilities; after this the task may do little
  * - `last`: what the change of credentials resets (dumpable, pdeath_sig), what must not fire early (timers, pending signals)
  */
 export type Phase = 'birth' | 'terminal' | 'memory' | 'mapped' | 'files' | ThreadPhase;

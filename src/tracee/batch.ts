@@ -45,7 +45,7 @@ export class Batch {
 
   /**
    * Sets going what has been collected, and returns at once: many tasks work at the same time so. Until the next
-   * {@link flush} nothing may be done with the task but by this batch.
+   * {@link flush} nothing may be done with the task but by this batch, nor with another one that has its memory.
    */
   begin(): void {
     this.#finish();
