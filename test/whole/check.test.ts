@@ -128,10 +128,13 @@ describe('a process', () => {
 
   test('with obstacles: each is told, with its remedy', async () => {
     const ours = `${process.pid}`;
+    using _ = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => {} } });
     const { status, stdout } = await stasis(['check', '-t', ours]);
     expect(status).toBe(1);
-    expect(stdout).toMatch(new RegExp(`^Task ${ours} \\(\\w+\\) cannot be dumped:\n( {2}- .+\n( {4}Hint: .+\n)?)+$`));
-    expect(stdout).toMatch(/ {2}- \d+ threads: /);
+    // The one who asks is a child of ours.
+    const head = `The tree of task ${ours} \\(\\w+\\), \\d+ processes, cannot be dumped:`;
+    expect(stdout).toMatch(new RegExp(`^${head}\n( {2}- .+\n( {4}Hint: .+\n)?)+$`));
+    expect(stdout).toMatch(/ {2}- task \d+ \(\w+\): fd \d+ socket:/);
     const told = JSON.parse((await stasis(['check', '--json', '-t', ours])).stdout);
     expect(told).toMatchObject({ pid: process.pid, dumpable: false });
     expect(told.obstacles.length).toBe(stdout.match(/^ {2}- /gm)?.length);
