@@ -128,7 +128,9 @@ function readFds(base: string, state: Map<string, string>): void {
     const info = readFileSync(`${base}/fdinfo/${fd}`, 'latin1')
       .split('\n')
       .filter((line) => !/^(mnt_id|ino|eventfd-id):/.test(line))
-      .join(' | ');
+      .join(' | ')
+      // A running timer counts down while we look.
+      .replace(/it_value: \((?!0, 0\)).*?\)/, 'it_value: (some time)');
     state.set(`fd ${fd}`, `${link} ${info}`);
   }
 }
