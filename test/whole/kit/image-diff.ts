@@ -13,6 +13,7 @@ const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
   [/^core-\d+\.thread_info\.gpregs\.(?!cs$|ss$|fs_base$|gs_base$|mode$)/, 'it has gone on: registers'],
   [/^core-\d+\.thread_info\.fpregs\.(?!cwd$|mxcsr)/, 'it has gone on: vector registers'],
   [/^core-\d+\.(tc|thread_core)\..*\.(vsec|vusec|vnsec|overrun)$/, 'it has gone on: timers'],
+  [/^files\.\S+\.tfd\.v(sec|nsec)$/, 'it has gone on: timers'],
   [/^core-\d+\.(tc|thread_core)\.signals_[sp]\./, 'it has gone on: signals on their way'],
   [/^core-\d+\.tc\.flags$/, 'what the kernel has noted of its life: forked, used a privilege'],
   [/^files\.\S+\.(size|pos)$/, 'it has gone on: files written to'],
