@@ -39,11 +39,6 @@ export function decodeStop(status: number): Stop {
 }
 
 const WNOHANG = 1;
-/**
- * How often a stop is looked for before we sleep until it comes. Most come within some microseconds, and to fall asleep
- * and be woken up by another processor takes several times that, above all in a virtual machine.
- */
-const EAGER = 100;
 
 /** Waits for the next stop (or the end) of a tracee. */
 export function waitStop(pid: number): Stop;
@@ -51,16 +46,13 @@ export function waitStop(pid: number): Stop;
 export function waitStop(pid: number, patience: number): Stop | undefined;
 export function waitStop(pid: number, patience = Number.POSITIVE_INFINITY): Stop | undefined {
   const deadline = performance.now() + patience;
-  const endless = patience === Number.POSITIVE_INFINITY;
-  let looks = 0;
+  const options = patience === Number.POSITIVE_INFINITY ? WALL : WALL | WNOHANG;
   for (let pause = 5_000; ; pause = Math.min(2 * pause, 1_000_000)) {
-    const isEager = looks++ < EAGER;
-    const got = trySyscall('wait4', pid, arenaAddress, endless && !isEager ? WALL : WALL | WNOHANG, 0);
+    const got = trySyscall('wait4', pid, arenaAddress, options, 0);
     if (got === pid) return decodeStop(arenaView.getInt32(0, true));
     if (got < 0 && got !== -ERRNO.EINTR) throw new SyscallError('wait4', -got, { task: { pid } });
-    if (got !== 0 || isEager) continue;
-    if (performance.now() > deadline) return undefined;
-    nap(pause);
+    if (got === 0 && performance.now() > deadline) return undefined;
+    if (got === 0) nap(pause);
   }
 }
 
