@@ -31,6 +31,7 @@ import { ROOT_CG_SET } from './inventory.ts';
 import { idsEntry, type ObjectIds, ObjectTable } from './object-ids.ts';
 import type { Observation } from './observe.ts';
 import { Pages } from './pages.ts';
+import { planTree, type TreeTask } from './tree-plan.ts';
 
 /** Saves all of a frozen tree but what completes an image set. `sight` are its living processes. */
 export function saveTree(
@@ -59,6 +60,7 @@ export function saveTree(
   for (const { task, ids } of saved) byMemory.set(ids.vm, [...(byMemory.get(ids.vm) ?? []), ...task.threads]);
   for (const { task, seen, ids } of saved) askTask(task, seen, byMemory.get(ids.vm) ?? []);
   logDebug('asked; nothing of Stasis is left in the tasks');
+  requireBuildable(processes, saved, options);
   for (const { task } of saved) drain(task);
   logDebug(`memory is stored: ${pages.counts.written} pages`);
   for (const { task, ids } of saved) writeTask(task, ids, images, files);
@@ -241,6 +243,22 @@ function writeZombie(pid: number, images: ImageSetWriter): void {
   const { exitCode, comm } = parseStat(readProc(pid, 'stat'));
   const tc = { task_state: TaskState.DEAD, exit_code: exitCode, personality: 0, flags: 0, blk_sigset: 0, comm };
   images.write(Images.core, pid, [{ mtype: March.X86_64, tc }]);
+}
+
+/** A tree that no restore could make again must not end with its dump. @throws StasisError kind 'unsupported' */
+function requireBuildable(
+  processes: readonly FrozenProcess[],
+  saved: readonly { readonly task: DumpTask; readonly ids: ObjectIds }[],
+  options: CarryOptions,
+): void {
+  const living = new Map(saved.map(({ task, ids }) => [task.pid, { task, ids }]));
+  const tasks = processes.map((process): TreeTask => {
+    const { pid, ppid, pgid, sid } = treeEntry(process);
+    const known = living.get(pid);
+    const subreaper = known?.task.core.tc.child_subreaper ?? false;
+    return { pid, ppid, pgid, sid, zombie: process.zombie, subreaper, shared: known?.ids, terminal: sid === pid };
+  });
+  planTree(tasks, { joins: options.shellJob, bornPgid: tasks[0]?.pgid });
 }
 
 function treeEntry({ pid, parent, threads, zombie }: FrozenProcess): InputOf<ReturnType<typeof Images.pstree.message>> {
