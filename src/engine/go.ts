@@ -8,9 +8,10 @@ import type { RestoreTask, RestoreThread } from '../kinds/contract.ts';
 import { finalRegisters, remakeInterruptedCall } from '../kinds/registry.ts';
 import { tryReadMemory } from '../tracee/memory.ts';
 import { AREA } from '../tracee/program.ts';
-import { nap, PTRACE, pollStop, ptrace, type Stop, setSignalMask } from '../tracee/ptrace.ts';
+import { PTRACE, ptrace, type Stop, setSignalMask } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 import { awaitStopped, stopGroup, stopSignalOf } from './stops.ts';
+import { letGo } from './tracees.ts';
 
 const SIGSTOP = 19;
 
@@ -50,20 +51,10 @@ export function go(
   setFree(departures.map(({ thread }) => thread.tracee));
 }
 
-/** For how long those that die when they are let go are waited for, in milliseconds: it should take no time at all. */
-const LAST_WAIT = 200;
-const NAP_NS = 20_000;
-
-/**
- * Lets all run. Once the first one does the restore has succeeded: it may end its process, or another one, before these run.
- * Such threads are buried, for one of their process that executes another program waits until they are.
- */
+/** Lets all run. Once the first one does the restore has succeeded: it may end its process, or another one, before these run. */
 function setFree([first, ...others]: readonly Tracee[]): void {
   first?.setFree();
-  let dying = others.filter((tracee) => !tracee.detach());
-  for (const end = performance.now() + LAST_WAIT; dying.length > 0 && performance.now() < end; nap(NAP_NS)) {
-    dying = dying.filter(({ pid }) => pollStop(pid) === 'none');
-  }
+  letGo(others);
 }
 
 function depart(thread: RestoreThread): Departure {
