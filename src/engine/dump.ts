@@ -6,7 +6,6 @@ import { ImageSetWriter } from '../images/image-set.ts';
 import { disk } from '../kernel/disk.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { CarryOptions, SeenTask } from '../kinds/contract.ts';
-import { PTRACE, PTRACE_O, tryPtrace } from '../tracee/ptrace.ts';
 import { FrozenTree } from './freeze.ts';
 import { commit } from './inventory.ts';
 import { Sight } from './observe.ts';
@@ -94,10 +93,7 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
     undo.keep();
     // All of them or none: from here on they die with us, should we be killed before we have killed all. A loop that wakes
     // nobody up is over in no time.
-    for (const { threads } of tree.processes) {
-      const [main] = threads;
-      if (main) tryPtrace(PTRACE.SETOPTIONS, main.tid, 0, PTRACE_O.TRACESYSGOOD | PTRACE_O.EXITKILL);
-    }
+    for (const { threads } of tree.processes) threads[0]?.tracee.dieWithUs();
     for (const pid of pids) trySyscall('kill', pid, 9);
     // The main thread of a process is a zombie for its tracer only when the others are gone.
     const threads = tree.processes.flatMap((process) => process.threads.toReversed());

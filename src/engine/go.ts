@@ -46,6 +46,8 @@ export function go(
   for (const task of left) if (!task.shares.vm) unmapArea(task);
   dress(departures);
   for (const task of left) stopAgain(task, options.leaveStopped);
+  // All of them or none: to let them go takes its time, since they run at once. From here on they would go on without us.
+  for (const { threads } of tasks) for (const { tracee } of threads) tracee.outliveUs();
   for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
   awaitStopped([...stopped].map(({ pid }) => pid));
   setFree(departures.map(({ thread }) => thread.tracee));

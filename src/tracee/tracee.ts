@@ -254,6 +254,16 @@ export class Tracee implements Disposable {
     }
   }
 
+  /** From now on the task is killed when we end, however that is. @throws SyscallError */
+  dieWithUs(): void {
+    pt.ptrace(pt.PTRACE.SETOPTIONS, this.pid, 0, pt.PTRACE_O.TRACESYSGOOD | pt.PTRACE_O.EXITKILL);
+  }
+
+  /** From now on the task goes on when we end. @throws SyscallError */
+  outliveUs(): void {
+    pt.ptrace(pt.PTRACE.SETOPTIONS, this.pid, 0, pt.PTRACE_O.TRACESYSGOOD);
+  }
+
   /** Whether the task is still ours to let go. */
   get attached(): boolean {
     return this.#attached;
