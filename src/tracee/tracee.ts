@@ -254,9 +254,9 @@ export class Tracee implements Disposable {
     }
   }
 
-  /** From now on the task is killed when we end, however that is. @throws SyscallError */
+  /** From now on the task is killed when we end, however that is; if it is alive. */
   dieWithUs(): void {
-    pt.ptrace(pt.PTRACE.SETOPTIONS, this.pid, 0, pt.PTRACE_O.TRACESYSGOOD | pt.PTRACE_O.EXITKILL);
+    pt.tryPtrace(pt.PTRACE.SETOPTIONS, this.pid, 0, pt.PTRACE_O.TRACESYSGOOD | pt.PTRACE_O.EXITKILL);
   }
 
   /** From now on the task goes on when we end. @throws SyscallError */
