@@ -286,7 +286,7 @@ export const OPTIONS: readonly OptionRow[] = [
     used: BOTH, built: BOTH, rpc: [60, 'cgroup_yard'],
     help: 'where the cgroup hierarchies are already mounted' },
   { group: 'Cgroups and security', long: 'freeze-cgroup', arg: 'DIR', value: { type: 'text', key: 'freezeCgroup' },
-    used: DUMPS, built: NONE, rpc: [44, 'freeze_cgroup'],
+    used: DUMPS, built: DUMP, rpc: [44, 'freeze_cgroup'],
     help: 'freeze the tasks with this freezer cgroup' },
   { group: 'Cgroups and security', long: 'lsm-profile', arg: 'TYPE:NAME', value: { type: 'text', key: 'lsmProfile' },
     used: BOTH, built: NONE, rpc: [53, 'lsm_profile'],

@@ -263,3 +263,19 @@ here('hierarchies that are mounted in a yard are used there', async () => {
   await victim.restore(['--cgroup-yard', yard]);
   expect(membership(victim.pid)).toBe(before);
 });
+
+here('--freeze-cgroup freezes it for the freeze only', async () => {
+  const victim = await inPlace();
+  const before = membership(victim.pid);
+  const [v2] = PLACES.filter(({ dir }) => existsSync(join(dir, 'cgroup.freeze')));
+  if (!v2) return;
+  const frozen = (): string => readFileSync(join(v2.dir, 'cgroup.freeze'), 'latin1');
+  const refused = await stasis(victim.dumpLine(['--freeze-cgroup', '/tmp']));
+  expect({ status: refused.status, told: refused.stderr.includes('cgroup.freeze') }).toEqual({ status: 1, told: true });
+  await victim.dump(['--freeze-cgroup', v2.dir, '--leave-running']);
+  expect(frozen()).toBe('0\n');
+  await victim.dump(['--freeze-cgroup', v2.dir]);
+  expect(frozen()).toBe('0\n');
+  await victim.restore();
+  expect(membership(victim.pid)).toBe(before);
+});
