@@ -45,6 +45,11 @@ function obstacle(task: SeenTask, resource: string | undefined, reason: string, 
 function statusObstacles(task: SeenTask): StasisError[] {
   const { status } = task;
   if (!status.hasMemory) {
+    if (status.state === 'Z' && status.threads > 1) {
+      return [
+        obstacle(task, undefined, 'its main thread has ended while others live; such a process is not carried yet'),
+      ];
+    }
     const what = status.state === 'Z' ? 'the process is a zombie' : 'this is a kernel thread';
     return [obstacle(task, undefined, `${what}: there is nothing to save`)];
   }
