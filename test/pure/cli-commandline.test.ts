@@ -219,7 +219,7 @@ describe('what is not built yet', () => {
     'dump -t1 --lazy-pages',
     'dump -t1 --track-mem',
     'dump -t1 --page-server',
-    'dump -t1 --freeze-cgroup /x',
+    'dump -t1 --lsm-profile apparmor:x',
     'dump -t1 --prev-images-dir ../1',
     'restore -J net:/x',
     'restore --lsm-profile apparmor:x',
