@@ -16,6 +16,7 @@ const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
   [/^files\.\S+\.tfd\.v(sec|nsec)$/, 'it has gone on: timers'],
   [/^core-\d+\.(tc|thread_core)\.signals_[sp]\./, 'it has gone on: signals on their way'],
   [/^core-\d+\.tc\.flags$/, 'what the kernel has noted of its life: forked, used a privilege'],
+  [/^pipes-data\.\d+\.(bytes|extra)$/, 'it has gone on: what is in its pipes'],
   [/^files\.\S+\.(size|pos)$/, 'it has gone on: files written to'],
   [/^ids-\d+\.time_ns_id$/, 'restored into a time namespace'],
   [/^inventory\.(dump_uptime|dump_criu_run_id|root_ids\.)/, 'when and by which run'],
