@@ -2,12 +2,12 @@
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import type { InputOf } from '../images/message.ts';
 import { FdTypes, type fileEntry } from '../images/schema/files.ts';
+import { KCMP } from '../kernel/constants/files.ts';
+import { findInOrder } from '../kernel/kcmp.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import type { DumpContext, FileKind, FileTable, OpenFile } from '../kinds/contract.ts';
 import { fileKinds } from '../kinds/registry.ts';
 import { openPath } from './observe.ts';
-
-const KCMP_FILE = 0;
 
 /** The kind a descriptor is of, or nothing if no kind carries it. */
 export function kindOf(file: OpenFile): FileKind | undefined {
@@ -46,7 +46,9 @@ export class OpenFileTable implements FileTable {
   idOf(file: OpenFile): number {
     const key = `${file.stat.dev}:${file.stat.ino}:${file.pos}:${file.flags}`;
     const alike = this.#seen.get(key) ?? [];
-    const same = find(file, alike);
+    const same = findInOrder(alike, (other) =>
+      trySyscall('kcmp', process.pid, process.pid, KCMP.FILE, file.local, other.file.local),
+    );
     if (typeof same !== 'number') return same.id;
     const id = this.#capture(file);
     alike.splice(same, 0, { file, id });
@@ -88,21 +90,4 @@ export class OpenFileTable implements FileTable {
 interface Seen {
   readonly file: OpenFile;
   readonly id: number;
-}
-
-/** What kcmp(2) answers if the first of two is to come after the second; 0 means that they are the same. */
-const AFTER = 2;
-
-/** The description of a descriptor, borrowed or not; if it is not among them, where it is to be put. */
-function find(file: OpenFile, sorted: readonly Seen[]): Seen | number {
-  let low = 0;
-  for (let high = sorted.length; low < high; ) {
-    const middle = (low + high) >> 1;
-    const other = sorted[middle] as Seen; // middle < length
-    const order = trySyscall('kcmp', process.pid, process.pid, KCMP_FILE, file.local, other.file.local);
-    if (order === 0) return other;
-    if (order === AFTER) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -8,7 +8,7 @@ import type { RestoreTask, RestoreThread } from '../kinds/contract.ts';
 import { finalRegisters, remakeInterruptedCall } from '../kinds/registry.ts';
 import { tryReadMemory } from '../tracee/memory.ts';
 import { AREA } from '../tracee/program.ts';
-import { PTRACE, ptrace, type Stop, setSignalMask } from '../tracee/ptrace.ts';
+import { PTRACE, ptrace, setSignalMask } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 import { awaitStopped, stopGroup, stopSignalOf } from './stops.ts';
 import { letGo } from './tracees.ts';
@@ -91,10 +91,7 @@ function unmapArea(task: RestoreTask): void {
   const at = findSyscall(task);
   const base = tracee.getRegisters();
   tracee.setRegisters(tracee.arch.oneCall(base, at, NR.munmap, [remote.area, AREA.length]));
-  const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
-  tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
-  tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
-  const result = tracee.arch.result(tracee.getRegisters());
+  const result = tracee.passSyscall();
   if (result !== 0) throw new StasisError({ kind: 'kernel', task: task.ref, reason: `the work area stays: ${result}` });
 }
 

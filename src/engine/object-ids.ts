@@ -3,6 +3,7 @@ import type { InputOf } from '../images/message.ts';
 import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../images/namespace-ids.ts';
 import type { taskKobjIdsEntry } from '../images/schema/task.ts';
 import { KCMP } from '../kernel/constants/files.ts';
+import { findInOrder } from '../kernel/kcmp.ts';
 import { namespaceOf } from '../kernel/namespace.ts';
 import { SyscallError, trySyscall } from '../kernel/syscall.ts';
 import type { Sharing } from '../kinds/contract.ts';
@@ -63,9 +64,6 @@ interface Found {
   readonly known: boolean;
 }
 
-/** What kcmp(2) answers if the first of two comes after the second; 0 means that they are the same. */
-const AFTER = 2;
-
 /** Objects of one type, in the kernel's order. */
 class Objects {
   readonly #type: number;
@@ -77,18 +75,14 @@ class Objects {
   }
 
   idOf(pid: number): Found {
-    let low = 0;
-    for (let high = this.#sorted.length; low < high; ) {
-      const middle = (low + high) >> 1;
-      const other = this.#sorted[middle] as { pid: number; id: number }; // middle < length
+    const same = findInOrder(this.#sorted, (other) => {
       const order = trySyscall('kcmp', pid, other.pid, this.#type, 0, 0);
       if (order < 0) throw new SyscallError('kcmp', -order, { task: { pid } });
-      if (order === 0) return { id: other.id, known: true };
-      if (order === AFTER) low = middle + 1;
-      else high = middle;
-    }
+      return order;
+    });
+    if (typeof same !== 'number') return { id: same.id, known: true };
     const id = this.#nextId++;
-    this.#sorted.splice(low, 0, { pid, id });
+    this.#sorted.splice(same, 0, { pid, id });
     return { id, known: false };
   }
 }

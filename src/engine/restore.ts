@@ -1,5 +1,6 @@
 /** The story of a restore. */
 import { StasisError } from '../base/errors.ts';
+import { addTo } from '../base/lists.ts';
 import { logDebug, logInfo, logWarn } from '../base/log.ts';
 import { encodeText } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
@@ -95,7 +96,9 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<Restore
   for (const task of tables) placeDescriptors(task);
   const sharing = memorySharers(tasks, plan);
   const filesId = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.files_id;
-  finishDescriptors(tables, (task) => tasks.filter((other) => other === task || filesId(other) === filesId(task)));
+  const sharers = new Map<number | undefined, RestoreTask[]>();
+  for (const task of tasks) addTo(sharers, filesId(task), task);
+  finishDescriptors(tables, (task) => sharers.get(filesId(task)) ?? []);
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
   sideBySide(tasks, 'state', sharing);
   for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);

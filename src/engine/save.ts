@@ -1,5 +1,6 @@
 /** From a frozen tree into its images. */
 import { StasisError } from '../base/errors.ts';
+import { addTo } from '../base/lists.ts';
 import { logDebug } from '../base/log.ts';
 import type { UndoStack } from '../base/undo.ts';
 import type { ImageSetWriter } from '../images/image-set.ts';
@@ -57,7 +58,7 @@ export function saveTree(
   });
   logDebug('observed');
   const byMemory = new Map<number, DumpThread[]>();
-  for (const { task, ids } of saved) byMemory.set(ids.vm, [...(byMemory.get(ids.vm) ?? []), ...task.threads]);
+  for (const { task, ids } of saved) for (const thread of task.threads) addTo(byMemory, ids.vm, thread);
   for (const { task, seen, ids } of saved) askTask(task, seen, byMemory.get(ids.vm) ?? []);
   logDebug('asked; nothing of Stasis is left in the tasks');
   requireBuildable(processes, saved, options);

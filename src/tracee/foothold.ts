@@ -18,7 +18,7 @@ import { findGap } from './gap.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import type { Program } from './program.ts';
 import { AREA } from './program.ts';
-import { getSignalMask, PTRACE, peekSignals, ptrace, type Stop, setSignalMask } from './ptrace.ts';
+import { getSignalMask, PTRACE, peekSignals, ptrace, setSignalMask } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import type { Tracee } from './tracee.ts';
 import { type Ground, Visit } from './visit.ts';
@@ -146,10 +146,7 @@ export class Foothold implements Disposable {
 
   /** One system call of the cave: to its entry, to its exit. */
   #step(name: string): void {
-    const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
-    this.#tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
-    this.#tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
-    const result = this.#tracee.arch.result(this.#tracee.getRegisters());
+    const result = this.#tracee.passSyscall();
     if (result >= 0) return;
     throw new StasisError({
       kind: result === -ERRNO.ENOMEM ? 'conflict' : 'kernel',

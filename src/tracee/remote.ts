@@ -114,9 +114,8 @@ export class Remote {
 
   /** Runs up to the entry of the last call, however slowly the task gets there. */
   #startUntilLastCall(program: Program): void {
-    const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
     this.#load(program);
-    for (let stops = 2 * (program.calls - 1); stops >= 0; stops--) this.tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
+    for (let stops = 2 * (program.calls - 1); stops >= 0; stops--) this.tracee.passSyscallStop();
   }
 
   /** Copies entries and heap there (writev) or back (readv), in one system call. */

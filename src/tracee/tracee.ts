@@ -254,6 +254,18 @@ export class Tracee implements Disposable {
     }
   }
 
+  /** Sets the task going to the next entry of a system call, or to the exit of the one it is in. */
+  passSyscallStop(): void {
+    this.resumeUntil(pt.PTRACE.SYSCALL, (stop) => stop.kind === 'syscall');
+  }
+
+  /** Has the task make its next system call, watched from entry to exit; answers its result, perhaps -errno. */
+  passSyscall(): number {
+    this.passSyscallStop();
+    this.passSyscallStop();
+    return this.arch.result(this.getRegisters());
+  }
+
   /** From now on the task is killed when we end, however that is; if it is alive. */
   dieWithUs(): void {
     pt.tryPtrace(pt.PTRACE.SETOPTIONS, this.pid, 0, pt.PTRACE_O.TRACESYSGOOD | pt.PTRACE_O.EXITKILL);

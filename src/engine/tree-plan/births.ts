@@ -3,8 +3,10 @@
  * session. A leader may be born anywhere, and its children that are in neither its own session nor one that a task
  * below it began can only have been born before it called setsid, when it was still in theirs.
  */
+
+import { addTo } from '../../base/lists.ts';
 import { type Tree, TreeNode } from './node.ts';
-import { addTo, SHARABLES, unbuildable } from './types.ts';
+import { SHARABLES, unbuildable } from './types.ts';
 
 /** A session whose leader is not in the tree. */
 interface GoneSession {

@@ -1,7 +1,9 @@
 /** The steps by which all tasks come into being, each in its session: from the root on, whoever is there forks on. */
+
+import { addTo } from '../../base/lists.ts';
 import type { Leaders } from './births.ts';
 import type { Tree, TreeNode } from './node.ts';
-import { addTo, type Sharable, type TreeStep, unbuildable } from './types.ts';
+import { type Sharable, type TreeStep, unbuildable } from './types.ts';
 
 /**
  * The steps that make all tasks. Helpers in the places of session leaders are still there at the end.

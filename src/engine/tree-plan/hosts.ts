@@ -3,9 +3,11 @@
  * So a task's host is its parent where that serves; else a task below the parent, whose new sibling (CLONE_PARENT) or
  * orphan the task becomes.
  */
+
+import { addTo } from '../../base/lists.ts';
 import type { Leaders } from './births.ts';
 import type { Tree, TreeNode } from './node.ts';
-import { addTo, SHARABLES, type Sharable, unbuildable } from './types.ts';
+import { SHARABLES, type Sharable, unbuildable } from './types.ts';
 
 const NAMES: Readonly<Record<Sharable, string>> = {
   vm: 'its memory',

@@ -1,6 +1,7 @@
 /** The tree as the planner sees it: checked, linked, and numbered so that ancestry is one comparison. */
 import { StasisError } from '../../base/errors.ts';
-import { addTo, damaged, type Planting, type Sharable, type TreeTask } from './types.ts';
+import { addTo } from '../../base/lists.ts';
+import { damaged, type Planting, type Sharable, type TreeTask } from './types.ts';
 
 /** The session of the one who plants the root, when nobody of the tree may stay in it. */
 export const OUTSIDE = 0;

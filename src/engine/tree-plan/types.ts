@@ -53,13 +53,6 @@ export type TreeStep =
   /** A helper dies, and its parent reaps it. */
   | { readonly do: 'end'; readonly pid: number; readonly reaper: number };
 
-/** Puts a value into the list a map has under a key. */
-export function addTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
-  const list = lists.get(key);
-  if (list) list.push(value);
-  else lists.set(key, [value]);
-}
-
 /** A tree the kernel's rules give no way to, or none that the planner knows. */
 export function unbuildable(pid: number, resource: string, reason: string): StasisError {
   return new StasisError({ kind: 'unsupported', task: { pid }, resource, reason });

@@ -19,7 +19,7 @@ export const pidfdKind: FileKind = {
 
   obstacle(file, task) {
     const { pid } = detailOf(file, 'pidfd');
-    if (pid === -1 || task.tree.some((other) => isOf(pid, other) || isZombieOf(pid, other))) return undefined;
+    if (pid === -1 || task.tree.some((other) => isOf(pid, other)) || isZombieIn(pid, task.tree)) return undefined;
     const what = file.flags & PIDFD.THREAD ? 'thread' : 'process';
     return new StasisError({
       kind: 'unsupported',
@@ -58,7 +58,8 @@ function isOf(tid: number, task: SeenTask): boolean {
 }
 
 /** Whether a process that is dead, and not seen as a task of the tree, is a child of one. */
-function isZombieOf(pid: number, task: SeenTask): boolean {
+function isZombieIn(pid: number, tree: SeenTask['tree']): boolean {
   const bytes = readProcIfAny(pid, 'stat');
-  return bytes !== undefined && parseStat(bytes).ppid === task.pid;
+  const parent = bytes && parseStat(bytes).ppid;
+  return tree.some((task) => task.pid === parent);
 }

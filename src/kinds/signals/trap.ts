@@ -9,7 +9,7 @@ import { NR, type SyscallName } from '../../kernel/nr.ts';
 import { describeErrno } from '../../kernel/syscall.ts';
 import { readMemory, writeMemory } from '../../tracee/memory.ts';
 import { AREA } from '../../tracee/program.ts';
-import { PTRACE, type Stop, setSignalMask } from '../../tracee/ptrace.ts';
+import { setSignalMask } from '../../tracee/ptrace.ts';
 import type { RestoreThread } from '../contract.ts';
 import { actionBytes, actionSignals } from './actions.ts';
 import { pendingOf } from './pending.ts';
@@ -42,10 +42,7 @@ function quietCall(thread: RestoreThread, name: SyscallName, args: readonly numb
   const { tracee, remote } = thread;
   const at = remote.area + syscallOffset(thread);
   tracee.setRegisters(tracee.arch.oneCall(tracee.getRegisters(), at, NR[name], args));
-  const inSyscall = (stop: Stop): boolean => stop.kind === 'syscall';
-  tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
-  tracee.resumeUntil(PTRACE.SYSCALL, inSyscall);
-  const result = tracee.arch.result(tracee.getRegisters());
+  const result = tracee.passSyscall();
   if (result >= 0) return result;
   throw new StasisError({ kind: 'kernel', task: thread.ref, resource: name, reason: describeErrno(-result) });
 }

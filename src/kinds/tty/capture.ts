@@ -129,7 +129,7 @@ export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | 
       return refuse(`its number is above ${MAX_PTY}, the highest that images can hold`);
   }
   if (isHung(file) || task.options.shellJob) return shellJobObstacle(file, role, task, refuse);
-  if (role === 'slave' && !hasMaster(file, task)) {
+  if (role === 'slave' && !held(task).masters.has(ptyIndex(file, 'slave'))) {
     return refuse(
       'the process runs on a terminal that others hold the other side of (a shell, a terminal emulator)',
       'give --shell-job, at the dump and at the restore, to let it move to the terminal of whoever restores it',
@@ -143,17 +143,28 @@ export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | 
   );
 }
 
-function everyFile(tree: SeenTask['tree']): OpenFile[] {
-  return tree.flatMap(({ fds }) => fds);
+/** What is looked for once in a tree: it is asked about for each descriptor of a terminal. */
+interface Held {
+  /** Numbers of the ptys whose master a task has. */
+  readonly masters: ReadonlySet<number>;
+  /** The first slave whose master is somebody's outside, and that is not hung up. */
+  readonly foreign: OpenFile | undefined;
 }
 
-function hasMaster(file: OpenFile, task: SeenTask): boolean {
-  return masters(task).has(ptyIndex(file, 'slave'));
-}
+const heldBy = new WeakMap<SeenTask['tree'], Held>();
 
-function masters(task: SeenTask): Set<number> {
-  const found = everyFile(task.tree).filter((other) => roleOf(userDev(other.stat.rdev)) === 'master');
-  return new Set(found.map((other) => ptyIndex(other, 'master')));
+function held({ tree, options }: SeenTask): Held {
+  const known = heldBy.get(tree);
+  if (known) return known;
+  const files = tree.flatMap(({ fds }) => fds);
+  const ofMasters = files.filter((file) => roleOf(userDev(file.stat.rdev)) === 'master');
+  const masters = new Set(ofMasters.map((file) => ptyIndex(file, 'master')));
+  const foreign = files.find(
+    (file) => roleOfFile(file, options) === 'slave' && !masters.has(ptyIndex(file, 'slave')) && !isHung(file),
+  );
+  const found = { masters, foreign };
+  heldBy.set(tree, found);
+  return found;
 }
 
 /** A shell job has one terminal, which the restore replaces by its own: a second one would become the same. */
@@ -164,11 +175,7 @@ function shellJobObstacle(
   refuse: (reason: string, remedy?: string) => StasisError,
 ): StasisError | undefined {
   if (role !== 'slave' || isHung(file)) return undefined;
-  const own = masters(task);
-  const outside = everyFile(task.tree).filter(
-    (other) => roleOfFile(other, task.options) === 'slave' && !own.has(ptyIndex(other, 'slave')) && !isHung(other),
-  );
-  const first = outside[0];
-  if (!first || own.has(ptyIndex(file, 'slave')) || first.stat.rdev === file.stat.rdev) return undefined;
-  return refuse(`a second terminal besides ${first.link}; --shell-job moves one`, `--external ${keyOf(file)}`);
+  const { masters, foreign } = held(task);
+  if (!foreign || masters.has(ptyIndex(file, 'slave')) || foreign.stat.rdev === file.stat.rdev) return undefined;
+  return refuse(`a second terminal besides ${foreign.link}; --shell-job moves one`, `--external ${keyOf(file)}`);
 }
