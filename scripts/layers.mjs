@@ -9,8 +9,26 @@ import { pathToFileURL } from 'node:url';
 import { home } from './setup.mjs';
 
 /** From the top down; a file may import from its own layer and those after it. */
-const LAYERS = ['cli', 'rpc', 'engine', 'kinds', 'images', 'tracee', 'kernel', 'base'];
+const LAYERS = [
+  'cli',
+  'rpc',
+  'explore',
+  'api',
+  'engine',
+  'namespaces',
+  'kinds',
+  'memory',
+  'paths',
+  'support',
+  'contract',
+  'images',
+  'tracee',
+  'kernel',
+  'arch',
+  'base',
+];
 const FFI = 'kernel/ffi.ts';
+const REGISTRY = 'kinds/registry.ts';
 const LONG = 400;
 
 /** What is wrong with one import; undefined if nothing is. Paths count from src/. */
@@ -22,18 +40,21 @@ export function complaint(file, imported) {
   }
   if (!imported.endsWith('.ts')) return `imports ${imported} without its extension`;
   const target = normalize(join(dirname(file), imported));
-  const [from, kind] = file.split('/');
-  const [to, otherKind] = target.split('/');
+  const [from] = file.split('/');
+  const [to] = target.split('/');
   if (from === 'main.ts') return undefined;
   if (!LAYERS.includes(to)) return `imports ${target}, which belongs to no layer`;
   if (LAYERS.indexOf(to) < LAYERS.indexOf(from)) return `imports upward: ${target}`;
   if (from === 'images' && to !== 'images' && to !== 'base') return `images are pure, but ${target} is not`;
-  const isKind = (path) => path.split('/').length > 2;
-  if (to === 'kinds' && isKind(target)) {
-    if (from === 'kinds' && isKind(file) && kind !== otherKind) return `a kind imports another: ${target}`;
-    if (from !== 'kinds') return `imports a kind, not the registry: ${target}`;
-  }
+  if (to === 'kinds' && from === 'kinds') {
+    if (file !== REGISTRY && kindOf(file) !== kindOf(target)) return `a kind imports another: ${target}`;
+  } else if (to === 'kinds' && target !== REGISTRY) return `imports a kind, not the registry: ${target}`;
   return undefined;
+}
+
+/** The folder of a kind: `kinds/file/pipe` of `kinds/file/pipe/kind.ts`. */
+function kindOf(file) {
+  return file.split('/').slice(0, 3).join('/');
 }
 
 /** The modules a source text imports, static, dynamic and required. */

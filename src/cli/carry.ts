@@ -1,6 +1,6 @@
 /** From settings to what the engine and the kinds are told, for dump and restore alike. */
 
-import type { CarryOptions } from '../kinds/contract.ts';
+import type { CarryOptions } from '../contract/contract.ts';
 import type { Settings } from './settings.ts';
 
 /** What the user allows the kinds to do. */

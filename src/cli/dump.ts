@@ -1,6 +1,6 @@
 /** `dump`: freezes a process tree and writes it into image files. */
 
-import { dump, requirePid } from '../engine/dump.ts';
+import { dump, requirePid } from '../engine/dump/dump.ts';
 import { carryOptions } from './carry.ts';
 import { printDumpFigures } from './figures.ts';
 import { requirePrivileges } from './privileges.ts';

@@ -1,6 +1,6 @@
 /** `restore`: brings a process tree back from its image files. */
 
-import { restore } from '../engine/restore.ts';
+import { restore } from '../engine/restore/restore.ts';
 import { carryOptions } from './carry.ts';
 import { printRestoreFigures } from './figures.ts';
 import { followTree } from './follow.ts';

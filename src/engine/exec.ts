@@ -1,18 +1,19 @@
 /** One system call in another process, which then goes on as if nothing had been. */
+
+import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
 import { namesIn } from '../kernel/files.ts';
-import { NR, type SyscallName } from '../kernel/nr.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
-import { barredThreads } from '../tracee/barred.ts';
 import { DeathWatch } from '../tracee/death-watch.ts';
 import { Foothold } from '../tracee/foothold.ts';
 import type { Program } from '../tracee/program.ts';
 import { suspendSeccomp } from '../tracee/seccomp.ts';
+import { barredThreads } from '../tracee/seccomp-exit.ts';
 import { Tracee } from '../tracee/tracee.ts';
 
 /** An argument: a value, or a pointer to bytes of ours in the other process. */

@@ -5,7 +5,7 @@ import { writeWhole } from '../images/image-set.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
 import { disk } from '../kernel/disk.ts';
-import type { Pages } from './pages.ts';
+import type { Pages } from '../memory/pages.ts';
 
 /** What a dump took. */
 export interface DumpFigures {

@@ -3,12 +3,12 @@
  * dump only their pending signals are to speak; so tasks stop, for their tracer as well, before their parents are finished.
  */
 import { logDebug } from '../base/log.ts';
+import type { RestoreTask } from '../contract/contract.ts';
 import { TaskState } from '../images/schema/task.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStat } from '../kernel/proc/stat.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
 import { syscall } from '../kernel/syscall.ts';
-import type { RestoreTask } from '../kinds/contract.ts';
 import { endedError, nap, PTRACE, ptrace, type Stop, setSignalMask, waitStop } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 

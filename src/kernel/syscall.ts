@@ -1,9 +1,10 @@
 /** Local system calls with typed errors, and a small arena for the structs they take. */
+
+import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import { putText } from '../base/text.ts';
 import { describeErrno, errnoName } from './errno.ts';
 import { addressOf, rawSyscall, type Word } from './ffi.ts';
-import { NR, type SyscallName } from './nr.ts';
 
 export { describeErrno };
 

@@ -3,8 +3,9 @@
  * on with through restart_syscall(2): nanosleep, clock_nanosleep, poll, and futex with a timeout (set_restart_fn() in
  * kernel/time/, fs/select.c, kernel/futex/waitwake.c; nothing else in the kernel uses it). Pure.
  */
+
+import { NR } from '../arch/syscall-numbers.ts';
 import { CLOCK, TIMER_ABSTIME } from './constants/tasks.ts';
-import { NR } from './nr.ts';
 
 const FUTEX_WAIT = 0;
 const FUTEX_WAIT_BITSET = 9;

@@ -1,43 +1,44 @@
 /** Every kind there is. A new kernel object is a new folder and one line here. */
-import { aio } from './aio/kind.ts';
-import { cgroups } from './cgroups/kind.ts';
-import { clearTid } from './clear-tid/kind.ts';
-import { clocks } from './clocks/kind.ts';
-import type { FileKind, TaskKind } from './contract.ts';
-import { credentials } from './credentials/kind.ts';
-import { epollKind } from './epoll/kind.ts';
-import { eventfdKind } from './eventfd/kind.ts';
-import { fanotifyKind } from './fanotify/kind.ts';
-import { fifoKind } from './fifo/kind.ts';
-import { fileLocks } from './file-locks/kind.ts';
-import { fs } from './fs/kind.ts';
-import { identity } from './identity/kind.ts';
-import { inotifyKind } from './inotify/kind.ts';
-import { itimers } from './itimers/kind.ts';
-import { keyrings } from './keyrings/kind.ts';
-import { landlock } from './landlock/kind.ts';
-import { limits } from './limits/kind.ts';
-import { memfd, memfdSeals } from './memfd/kind.ts';
-import { memory } from './memory/kind.ts';
-import { nsfs } from './nsfs/kind.ts';
-import { numa } from './numa/kind.ts';
-import { pidfdKind } from './pidfd/kind.ts';
-import { pipeKind } from './pipe/kind.ts';
-import { posixTimers } from './posix-timers/kind.ts';
-import { registers } from './registers/kind.ts';
-import { regular } from './regular/kind.ts';
-import { restart } from './restart/kind.ts';
-import { robustList } from './robust-list/kind.ts';
-import { rseq } from './rseq/kind.ts';
-import { deadline, scheduling } from './scheduling/kind.ts';
-import { seccomp } from './seccomp/kind.ts';
-import { signalfdKind } from './signalfd/kind.ts';
-import { signals, signalTrap } from './signals/kind.ts';
-import { stops } from './stops/kind.ts';
-import { sysv } from './sysv/kind.ts';
-import { timerfdKind } from './timerfd/kind.ts';
-import { sessionTerminal, ttyKind } from './tty/kind.ts';
-import { unixSocketKind, unixSocketMakers } from './unix/kind.ts';
+
+import type { FileKind, TaskKind } from '../contract/contract.ts';
+import { epollKind } from './file/epoll/kind.ts';
+import { eventfdKind } from './file/eventfd/kind.ts';
+import { fanotifyKind } from './file/fanotify/kind.ts';
+import { fifoKind } from './file/fifo/kind.ts';
+import { inotifyKind } from './file/inotify/kind.ts';
+import { memfd, memfdSeals } from './file/memfd/kind.ts';
+import { nsfs } from './file/nsfs/kind.ts';
+import { pidfdKind } from './file/pidfd/kind.ts';
+import { pipeKind } from './file/pipe/kind.ts';
+import { regular } from './file/regular/kind.ts';
+import { signalfdKind } from './file/signalfd/kind.ts';
+import { timerfdKind } from './file/timerfd/kind.ts';
+import { sessionTerminal, ttyKind } from './file/tty/kind.ts';
+import { unixSocketKind, unixSocketMakers } from './file/unix/kind.ts';
+import { aio } from './task/aio/kind.ts';
+import { clearTid } from './task/clear-tid/kind.ts';
+import { credentials } from './task/credentials/kind.ts';
+import { fileLocks } from './task/file-locks/kind.ts';
+import { fs } from './task/fs/kind.ts';
+import { identity } from './task/identity/kind.ts';
+import { itimers } from './task/itimers/kind.ts';
+import { keyrings } from './task/keyrings/kind.ts';
+import { landlock } from './task/landlock/kind.ts';
+import { limits } from './task/limits/kind.ts';
+import { memory } from './task/memory/kind.ts';
+import { numa } from './task/numa/kind.ts';
+import { posixTimers } from './task/posix-timers/kind.ts';
+import { registers } from './task/registers/kind.ts';
+import { restart } from './task/restart/kind.ts';
+import { robustList } from './task/robust-list/kind.ts';
+import { rseq } from './task/rseq/kind.ts';
+import { deadline, scheduling } from './task/scheduling/kind.ts';
+import { seccomp } from './task/seccomp/kind.ts';
+import { signals, signalTrap } from './task/signals/kind.ts';
+import { stops } from './task/stops/kind.ts';
+import { cgroups } from './tree/cgroups/kind.ts';
+import { clocks } from './tree/clocks/kind.ts';
+import { sysv } from './tree/sysv/kind.ts';
 
 /** Kinds of task state, in the order they are captured and, within a phase, rebuilt. */
 export const taskKinds: readonly TaskKind[] = [
@@ -93,8 +94,8 @@ export const fileKinds: readonly FileKind[] = [
   unixSocketKind,
 ];
 
-export { exitSignalOf } from './identity/kind.ts';
-export { finalRegisters } from './registers/kind.ts';
-export { resumeEndlessCall } from './restart/endless.ts';
-export { remakeInterruptedCall } from './restart/kind.ts';
-export { settleCriticalSection } from './rseq/settle.ts';
+export { exitSignalOf } from './task/identity/kind.ts';
+export { finalRegisters } from './task/registers/kind.ts';
+export { resumeEndlessCall } from './task/restart/endless.ts';
+export { remakeInterruptedCall } from './task/restart/kind.ts';
+export { settleCriticalSection } from './task/rseq/settle.ts';

@@ -1,5 +1,5 @@
 /** A program that runs by itself when it is full: for the long sequences of a restore. */
-import type { SyscallName } from '../kernel/nr.ts';
+import type { SyscallName } from '../arch/syscall-numbers.ts';
 import type { Argument, Program } from './program.ts';
 import type { Remote } from './remote.ts';
 

@@ -1,7 +1,8 @@
 /** Where in somebody's memory the ways in and out can lie, and whether somebody is still on them. */
+
+import { CAVE_MARK } from '../arch/arch.ts';
 import { StasisError } from '../base/errors.ts';
 import type { Fd } from '../kernel/syscall.ts';
-import { CAVE_MARK } from './arch/arch.ts';
 import { forceRead } from './memory.ts';
 import { AREA } from './program.ts';
 import type { Tracee } from './tracee.ts';

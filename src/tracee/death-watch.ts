@@ -7,11 +7,12 @@
  * interrupts the wait with SIGCHLD, and the handler of it, a few bytes of machine code, buries; the kernel then goes on
  * with the attaching by itself.
  */
+
+import { thisArch } from '../arch/index.ts';
 import { SA } from '../kernel/constants/signals.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { Sigaction } from '../kernel/layouts/signals.ts';
 import { syscall, trySyscall } from '../kernel/syscall.ts';
-import { thisArch } from './arch/index.ts';
 import { writeMemory } from './memory.ts';
 
 const SIGCHLD = 17;

@@ -8,10 +8,11 @@
  * *bell*, a signal the task ignores for the time being and whose delivery stops it for its tracer. Without a tracer an
  * ignored signal is nothing, and the task runs on into the cave's second half: whenever we die, it walks out alone.
  */
+
+import type { Cave, Registers } from '../arch/arch.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
-import type { Cave, Registers } from './arch/arch.ts';
 import { CAVE_SIZE, findCave, type Mapping, WAY_OUT_SIZE } from './cave.ts';
 import { requireFit } from './fitness.ts';
 import { findGap } from './gap.ts';

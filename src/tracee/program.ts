@@ -3,9 +3,10 @@
  * a heap of bytes (strings, structs, room for results); both are copied into the task's work area, run there by the
  * interpreter of arch/, and read back. Building is pure.
  */
+
+import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
 import type { Word } from '../kernel/ffi.ts';
-import { NR, type SyscallName } from '../kernel/nr.ts';
 import { describeErrno } from '../kernel/syscall.ts';
 
 /** The result of an earlier call of the same program, to be used as an argument. */

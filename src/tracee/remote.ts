@@ -1,7 +1,8 @@
 /** Running programs in a stopped task that has a work area. */
+
+import type { Registers } from '../arch/arch.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
-import type { Registers } from './arch/arch.ts';
 import { AREA, Program, Ref } from './program.ts';
 import { getSiginfo, PTRACE, ptrace, type Stop } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';

@@ -5,14 +5,15 @@
  * top holds the address of a few bytes of code: libc's syscall() returns there in the child, which executes the memfd.
  * So no JavaScript ever runs in the child, and it can be given any PID from the start (set_tid).
  */
+
+import type { SpawnPlan } from '../arch/arch.ts';
+import { thisArch } from '../arch/index.ts';
+import { NR } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { addressOf } from '../kernel/ffi.ts';
-import { NR } from '../kernel/nr.ts';
 import { threadsOf } from '../kernel/proc/tree.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import type { SpawnPlan } from './arch/arch.ts';
-import { thisArch } from './arch/index.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import { AREA } from './program.ts';
 import { decodeStop, PTRACE, PTRACE_O } from './ptrace.ts';

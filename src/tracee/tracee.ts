@@ -1,10 +1,11 @@
 /** A seized task: stopped, readable, resumable, and let go when its scope ends. */
+
+import type { Arch, Registers } from '../arch/arch.ts';
+import { thisArch } from '../arch/index.ts';
 import { StasisError } from '../base/errors.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
 import { ERRNO, trySyscall } from '../kernel/syscall.ts';
-import type { Arch, Registers } from './arch/arch.ts';
-import { thisArch } from './arch/index.ts';
 import * as pt from './ptrace.ts';
 
 const NT_PRSTATUS = 1;

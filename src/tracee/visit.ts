@@ -11,10 +11,11 @@
  * A thread that is barred (barred.ts) may be killed by seccomp when our death leaves it on its way. Nobody waits for it:
  * the claim says that the area is to stay.
  */
+
+import { CLAIM, type Registers, type WayOut } from '../arch/arch.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import type { Fd } from '../kernel/syscall.ts';
-import { CLAIM, type Registers, type WayOut } from './arch/arch.ts';
 import { requireFit } from './fitness.ts';
 import { forceWrite } from './memory.ts';
 import type { Program } from './program.ts';

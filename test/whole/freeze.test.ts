@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { StasisError } from '../../src/base/errors.ts';
-import { FrozenTree } from '../../src/engine/freeze.ts';
+import { FrozenTree } from '../../src/engine/dump/freeze/freeze.ts';
 import { parseStat } from '../../src/kernel/proc/stat.ts';
 import { arenaPath, trySyscall } from '../../src/kernel/syscall.ts';
 import { strays } from './kit/harm.ts';

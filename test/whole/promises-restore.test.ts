@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'bun:test';
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { NR } from '../../src/arch/syscall-numbers.ts';
 import { MANIFEST } from '../../src/images/manifest.ts';
-import { NR } from '../../src/kernel/nr.ts';
 import { helperBinary } from './kit/compile.ts';
 import {
   free,

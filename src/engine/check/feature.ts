@@ -1,5 +1,5 @@
 /** What a kernel feature is to `check`: how to find out, what it is for, and what to do without. */
-import type { SyscallName } from '../../kernel/nr.ts';
+import type { SyscallName } from '../../arch/syscall-numbers.ts';
 import { describeErrno } from '../../kernel/syscall.ts';
 
 /**

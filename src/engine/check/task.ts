@@ -1,10 +1,10 @@
 /** The preflight alone: what stands in the way of dumping a process, which is not touched. */
 import { StasisError, type TaskRef } from '../../base/errors.ts';
+import type { CarryOptions } from '../../contract/contract.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStatus } from '../../kernel/proc/status.ts';
-import type { CarryOptions } from '../../kinds/contract.ts';
-import { Sight } from '../observe.ts';
-import { obstaclesOf } from '../preflight.ts';
+import { obstaclesOf } from '../dump/preflight.ts';
+import { Sight } from '../dump/snapshot.ts';
 
 /** The root of a tree, and everything that could not be saved of the tree. */
 export interface TaskReport {

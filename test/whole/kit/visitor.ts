@@ -11,11 +11,11 @@ import { readdirSync, writeSync } from 'node:fs';
 import { readProc } from '../../../src/kernel/proc/read.ts';
 import { parseSmaps } from '../../../src/kernel/proc/smaps.ts';
 import { parseStatus } from '../../../src/kernel/proc/status.ts';
-import { settleCriticalSection } from '../../../src/kinds/rseq/settle.ts';
-import { barredThreads } from '../../../src/tracee/barred.ts';
+import { settleCriticalSection } from '../../../src/kinds/task/rseq/settle.ts';
 import { Foothold } from '../../../src/tracee/foothold.ts';
 import type { Program } from '../../../src/tracee/program.ts';
 import { suspendSeccomp } from '../../../src/tracee/seccomp.ts';
+import { barredThreads } from '../../../src/tracee/seccomp-exit.ts';
 import { Tracee } from '../../../src/tracee/tracee.ts';
 
 const [pids = '', rounds = '1', who, rest] = process.argv.slice(2);

@@ -1,0 +1,20 @@
+/** The architecture of this machine. */
+import { StasisError } from '../base/errors.ts';
+import type { Arch } from './arch.ts';
+import { X86_64 } from './x86-64/x86-64.ts';
+
+const ARCHITECTURES: Readonly<Record<string, Arch | undefined>> = { x64: X86_64 };
+
+/** @throws StasisError where Stasis has no machine code for this processor. */
+export function thisArch(): Arch {
+  const arch = ARCHITECTURES[process.arch];
+  if (!arch) {
+    throw new StasisError({
+      kind: 'unsupported',
+      resource: process.arch,
+      reason: 'Stasis has no machine code for this processor architecture',
+      remedy: 'only x86-64 is supported so far',
+    });
+  }
+  return arch;
+}

@@ -1,0 +1,207 @@
+/** x86-64: the ways into and out of somebody's threads. See foothold.ts and visit.ts. */
+
+import { CAVE_MARK, type Cave, type CavePlan, CLAIM, type Registers, type WayOut, type WayOutPlan } from '../arch.ts';
+import { CodeWriter } from '../assemble.ts';
+import {
+  AX,
+  BX,
+  CX,
+  call,
+  DI,
+  DX,
+  FLAGS,
+  IP,
+  jumpTo,
+  load,
+  NAMES,
+  R8,
+  R9,
+  R10,
+  R11,
+  R14,
+  R15,
+  restarted,
+  SI,
+  word,
+} from './code.ts';
+import { NR_X86_64 as NR } from './syscall-numbers.ts';
+
+/** mov r64, imm64 for what system calls, the interpreter and the cave itself change. */
+const RESTORED: readonly (readonly [register: number, opcode: readonly [number, number]])[] = [
+  [AX, [0x48, 0xb8]],
+  [CX, [0x48, 0xb9]],
+  [DX, [0x48, 0xba]],
+  [BX, [0x48, 0xbb]],
+  [SI, [0x48, 0xbe]],
+  [DI, [0x48, 0xbf]],
+  [R8, [0x49, 0xb8]],
+  [R9, [0x49, 0xb9]],
+  [R10, [0x49, 0xba]],
+  [R11, [0x49, 0xbb]],
+  [R14, [0x49, 0xbe]],
+  [R15, [0x49, 0xbf]],
+];
+
+const SIG_SETMASK = 2;
+/** How long `leave` sleeps between two looks, in microseconds. */
+const GLANCE = 1000;
+
+function setMask(code: CodeWriter, mask: number): void {
+  call(code, NR.rt_sigprocmask, (c) => {
+    load.edi(c, SIG_SETMASK);
+    load.rsi(c, mask);
+    load.edx(c, 0);
+    load.r10d(c, 8);
+  });
+}
+
+/** cmp dword [rip+…], value */
+function compareWord(code: CodeWriter, address: number, value: number): void {
+  code.raw(0x83, 0x3d);
+  code.imm32(address - (code.here + 5)).raw(value);
+}
+
+/**
+ * The cave: straight-line code that makes the area, and puts everything back. `enter` runs into `leave`, so that a
+ * task whose tracer died anywhere in here walks out on the far side by itself, registers and all.
+ */
+export function cave(plan: CavePlan): Cave {
+  const code = new CodeWriter(plan.address).raw(...CAVE_MARK).imm64(plan.area);
+  const claim = code.here;
+  code.imm64(0);
+  const blockAll = code.here;
+  code.imm64(~(1n << BigInt(plan.bell - 1)));
+  const ownMask = code.here;
+  code.imm64(plan.mask);
+  const glance = code.here; // struct timeval
+  code.imm64(0).imm64(GLANCE);
+  const ignore = code.here; // struct sigaction: SIG_IGN, no flags, no restorer, no mask
+  code.imm64(1).imm64(0).imm64(0).imm64(0);
+  const sigaction = (act: number, old: number) =>
+    call(code, NR.rt_sigaction, (c) => {
+      load.edi(c, plan.bell);
+      load.rsi(c, act);
+      load.rdx(c, old);
+      load.r10d(c, 8);
+    });
+  const enter = code.here;
+  setMask(code, blockAll);
+  call(code, NR.mmap, (c) => {
+    load.rdi(c, plan.area);
+    load.rsi(c, plan.areaLength);
+    load.edx(c, 5); // PROT_READ|PROT_EXEC: never writable and executable at once (MDWE, SELinux execmem)
+    load.r10d(c, 0x100022); // MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE
+    c.raw(0x49, 0xc7, 0xc0).imm32(-1); // mov r8, -1
+    c.raw(0x45, 0x31, 0xc9); // xor r9d, r9d
+  });
+  code.raw(0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff); // cmp rax, -4096
+  code.raw(0x0f, 0x87); // ja noArea
+  const noArea = code.near();
+  call(code, NR.mprotect, (c) => {
+    load.rdi(c, plan.area + plan.codeLength);
+    load.rsi(c, plan.areaLength - plan.codeLength);
+    load.edx(c, 3); // PROT_READ|PROT_WRITE
+  });
+  code.raw(0x85, 0xc0, 0x0f, 0x85); // test eax, eax; jnz unmap
+  const notWritable = code.near();
+  sigaction(0, plan.oldAction);
+  code.raw(0x85, 0xc0, 0x0f, 0x85); // test eax, eax; jnz unmap
+  const notSaved = code.near();
+  sigaction(ignore, 0);
+  const leave = code.here;
+  compareWord(code, claim, CLAIM.forGood);
+  code.raw(0x0f, 0x84); // je noArea
+  const stays = code.near();
+  awaitVisited(code, claim, plan.done, glance);
+  sigaction(plan.oldAction, 0);
+  notWritable();
+  notSaved();
+  call(code, NR.munmap, (c) => {
+    load.rdi(c, plan.area);
+    load.rsi(c, plan.areaLength);
+  });
+  noArea();
+  stays();
+  setMask(code, ownMask);
+  goBack(code, plan.registers);
+  return { code: code.bytes(), enter, leave, claim };
+}
+
+/**
+ * Sleeps until a visited thread, if there is one, is out of the area. select(2), because it needs no restart block
+ * when it is interrupted: the one of the call the task was in is still to be used.
+ */
+function awaitVisited(code: CodeWriter, claim: number, done: number, glance: number): void {
+  const again = code.here;
+  compareWord(code, claim, CLAIM.none);
+  code.raw(0x74); // je over
+  const unclaimed = code.short();
+  code.raw(0x48, 0xb8).imm64(done).raw(0x83, 0x38, 0x00, 0x75); // mov rax, done; cmp dword [rax], 0; jne over
+  const isDone = code.short();
+  call(code, NR.select, (c) => {
+    c.raw(0x31, 0xff, 0x31, 0xf6, 0x31, 0xd2, 0x45, 0x31, 0xd2); // xor edi, edi; … esi, edx, r10d
+    c.raw(0x49, 0xb8).imm64(glance); // mov r8, glance
+  });
+  code.raw(0xe9).backNear(again);
+  unclaimed();
+  isDone();
+}
+
+/** Where in {@link goBack} the values are. */
+interface Places {
+  readonly flags: number;
+  readonly registers: readonly number[];
+  readonly ip: number;
+}
+
+/** Flags and registers that were changed, then to where the thread was. Neither `mov` nor `jmp` touches a flag. */
+function goBack(code: CodeWriter, registers: Registers): Places {
+  const back = restarted(registers);
+  code.raw(0xb8); // mov eax, flags
+  const flags = code.here;
+  code.imm32(flagsWord(back));
+  code.raw(0x04, 0x7f, 0x9e); // add al, 127 (overflows from 1 on); sahf
+  const places = RESTORED.map(([register, opcode]) => {
+    const place = code.raw(...opcode).here;
+    code.imm64(word(back, register));
+    return place;
+  });
+  jumpTo(code, word(back, IP));
+  return { flags, registers: places, ip: code.here - 8 };
+}
+
+/** For `sahf`, which knows no overflow flag: the other arithmetic flags in the second byte, that one as 0 or 1 in the first. */
+function flagsWord(registers: Registers): number {
+  const flags = Number(word(registers, FLAGS) & 0xfffn);
+  return ((flags & 0xd5) << 8) | (flags >> 11);
+}
+
+/**
+ * The way out of a visited thread. If the claim stands, the area is still there, and is so until the thread says that it
+ * is done with it; if not, it may be gone, and is not touched.
+ */
+export function wayOut(plan: WayOutPlan): WayOut {
+  const code = new CodeWriter(plan.address);
+  const ownMask = code.here;
+  code.imm64(0);
+  const enter = code.here;
+  compareWord(code, plan.claim, CLAIM.none);
+  code.raw(0x74); // je unclaimed
+  const unclaimed = code.short();
+  code.raw(0x48, 0xb8).imm64(plan.done).raw(0xc7, 0x00).imm32(1); // mov rax, done; mov dword [rax], 1
+  unclaimed();
+  setMask(code, ownMask);
+  const places = goBack(code, new BigUint64Array(NAMES.length));
+  const bytes = code.bytes();
+  const view = new DataView(bytes.buffer);
+  const set = (registers: Registers, mask: bigint): void => {
+    const back = restarted(registers);
+    view.setBigUint64(ownMask - plan.address, mask, true);
+    view.setUint32(places.flags - plan.address, flagsWord(back), true);
+    places.registers.forEach((place, i) => {
+      view.setBigUint64(place - plan.address, word(back, RESTORED[i]?.[0] ?? 0), true);
+    });
+    view.setBigUint64(places.ip - plan.address, word(back, IP), true);
+  };
+  return { code: bytes, enter, set };
+}

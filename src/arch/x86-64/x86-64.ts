@@ -1,0 +1,264 @@
+/** x86-64: registers, and every byte of machine code Stasis brings into a task. */
+
+import type { Arch, ProgramEnd, Registers, SpawnPlan } from '../arch.ts';
+import { CodeWriter } from '../assemble.ts';
+import { cave, wayOut } from './cave.ts';
+import {
+  ARGUMENTS,
+  AX,
+  call,
+  cutShort,
+  IP,
+  interrupted,
+  load,
+  NAMES,
+  NO_SYSCALL,
+  ORIG_AX,
+  R14,
+  R15,
+  restarted,
+  resuming,
+  SP,
+  word,
+} from './code.ts';
+import { NR_X86_64 as NR } from './syscall-numbers.ts';
+
+function jump(base: Registers, pc: number): Registers {
+  const out = base.slice();
+  out[IP] = BigInt(pc);
+  out[ORIG_AX] = NO_SYSCALL;
+  return out;
+}
+
+function withWayOut(base: Registers, leave: number): Registers {
+  const out = base.slice();
+  out[R14] = BigInt(leave);
+  return out;
+}
+
+function oneCall(base: Registers, pc: number, nr: number, args: readonly number[]): Registers {
+  const out = jump(base, pc);
+  out[AX] = BigInt(nr);
+  ARGUMENTS.forEach((register, i) => {
+    out[register] = BigInt.asUintN(64, BigInt(args[i] ?? 0));
+  });
+  return out;
+}
+
+const USER_CODE = 0x33;
+
+/** struct sigcontext_64 has in a row: ip, flags, cs (16 bits). */
+function returnsInto(stack: Uint32Array, start: number, end: number): boolean {
+  for (let i = 0; i + 5 <= stack.length; i += 2) {
+    if (((stack[i + 4] ?? 0) & 0xffff) !== USER_CODE) continue;
+    const ip = (stack[i] ?? 0) + (stack[i + 1] ?? 0) * 0x1_0000_0000;
+    if (ip >= start && ip < end) return true;
+  }
+  return false;
+}
+
+/** For each argument: mov reg, [r15+8+8i]; mov reg, [reg] (taken when bit i of bl says "load from there"). */
+const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])[] = [
+  [
+    [0x49, 0x8b, 0x7f, 0x08],
+    [0x48, 0x8b, 0x3f],
+  ], // rdi
+  [
+    [0x49, 0x8b, 0x77, 0x10],
+    [0x48, 0x8b, 0x36],
+  ], // rsi
+  [
+    [0x49, 0x8b, 0x57, 0x18],
+    [0x48, 0x8b, 0x12],
+  ], // rdx
+  [
+    [0x4d, 0x8b, 0x57, 0x20],
+    [0x4d, 0x8b, 0x12],
+  ], // r10
+  [
+    [0x4d, 0x8b, 0x47, 0x28],
+    [0x4d, 0x8b, 0x00],
+  ], // r8
+  [
+    [0x4d, 0x8b, 0x4f, 0x30],
+    [0x4d, 0x8b, 0x09],
+  ], // r9
+];
+
+/**
+ * The interpreter of programs. r15 points to the entry: u32 number, u32 flags, six arguments, one result (64 bytes).
+ * Number -1 ends the program; so does a failure, unless flag 0x40 tolerates it. Flag 0x80 is the one entry that is no
+ * system call: cpuid(leaf, subleaf), its four registers stored at the third argument,
+ * unless the fourth is 0.
+ * Uses no stack and no register but the syscall's own, rbx and r15; never touches the floating-point state. The end for
+ * somebody's task finds the way out in r14.
+ */
+function programCode(end: ProgramEnd): Uint8Array {
+  const code = new CodeWriter();
+  const loop = code.here;
+  code.raw(0x41, 0x8b, 0x07); // mov eax, [r15]
+  code.raw(0x41, 0x8b, 0x5f, 0x04); // mov ebx, [r15+4]
+  code.raw(0x83, 0xf8, 0xff); // cmp eax, -1
+  code.raw(0x0f, 0x84); // je done
+  const finished = code.near();
+  ARGUMENT_LOADS.forEach(([direct, indirect], i) => {
+    code.raw(...direct);
+    code.raw(0xf6, 0xc3, 1 << i); // test bl, bit
+    code.raw(0x74, 0x03, ...indirect); // jz over
+  });
+  code.raw(0xf6, 0xc3, 0x80, 0x75); // test bl, 0x80; jnz cpuid
+  const cpuid = code.short();
+  code.raw(0x0f, 0x05); // syscall
+  code.raw(0x49, 0x89, 0x47, 0x38); // mov [r15+56], rax
+  code.raw(0xf6, 0xc3, 0x40, 0x75); // test bl, 0x40; jnz next
+  const tolerated = code.short();
+  code.raw(0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff, 0x77); // cmp rax, -4096; ja done
+  const failed = code.short();
+  tolerated();
+  const next = code.here;
+  code.raw(0x49, 0x83, 0xc7, 0x40); // add r15, 64
+  code.raw(0xe9).backNear(loop);
+  cpuid();
+  code.raw(0x4d, 0x85, 0xd2, 0x0f, 0x84).backNear(next); // test r10, r10; jz next
+  code.raw(0x49, 0x89, 0xd0, 0x89, 0xf8, 0x89, 0xf1); // mov r8, rdx; mov eax, edi; mov ecx, esi
+  code.raw(0x0f, 0xa2); // cpuid
+  code.raw(0x41, 0x89, 0x00, 0x41, 0x89, 0x58, 0x04); // mov [r8], eax; mov [r8+4], ebx
+  code.raw(0x41, 0x89, 0x48, 0x08, 0x41, 0x89, 0x50, 0x0c); // mov [r8+8], ecx; mov [r8+12], edx
+  code.raw(0xe9).backNear(next);
+  finished();
+  failed();
+  if (end.kind === 'trap') return code.raw(0xcc).bytes(); // int3
+  // In the thread's PID namespace its ids are others than in ours.
+  call(code, NR.getpid, () => {});
+  code.raw(0x89, 0xc7); // mov edi, eax
+  call(code, NR.gettid, () => {});
+  code.raw(0x89, 0xc6); // mov esi, eax
+  call(code, NR.tgkill, (c) => load.edx(c, end.signal));
+  return code.raw(0x41, 0xff, 0xe6).bytes(); // jmp r14
+}
+
+/** Lowest address a program may be mapped at by default (vm.mmap_min_addr). */
+const SEED_BASE = 0x10000;
+
+/**
+ * The seed: read(socket, stack, 1) until the other end hangs up, then exit. When its maker dies before it is traced,
+ * it ends by itself.
+ */
+function seed(socket: number): { elf: Uint8Array; callAt: number } {
+  const elf = new Uint8Array(4096);
+  const view = new DataView(elf.buffer);
+  elf.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+  view.setUint16(16, 2, true); // ET_EXEC
+  view.setUint16(18, 62, true); // EM_X86_64
+  view.setUint32(20, 1, true);
+  view.setBigUint64(24, BigInt(SEED_BASE + 0x100), true); // entry
+  view.setBigUint64(32, 64n, true); // program headers
+  view.setUint16(52, 64, true);
+  view.setUint16(54, 56, true);
+  view.setUint16(56, 1, true);
+  view.setUint32(64, 1, true); // PT_LOAD
+  view.setUint32(68, 5, true); // PF_R|PF_X
+  view.setBigUint64(80, BigInt(SEED_BASE), true);
+  view.setBigUint64(88, BigInt(SEED_BASE), true);
+  view.setBigUint64(96, 4096n, true);
+  view.setBigUint64(104, 4096n, true);
+  view.setBigUint64(112, 4096n, true);
+  const code = new CodeWriter(SEED_BASE + 0x100);
+  const again = code.here;
+  call(code, NR.read, (c) => {
+    load.edi(c, socket);
+    c.raw(0x48, 0x8d, 0x74, 0x24, 0x80); // lea rsi, [rsp-128]
+    load.edx(c, 1);
+  });
+  code.raw(0x48, 0x85, 0xc0, 0x7e); // test rax, rax; jle end
+  const end = code.short();
+  code.raw(0xe9).backNear(again);
+  end();
+  call(code, NR.exit_group, (c) => load.edi(c, 0));
+  code.align(16);
+  const callAt = code.here;
+  code.raw(0x0f, 0x05, 0xcc); // syscall; int3
+  elf.set(code.bytes(), 0x100);
+  return { elf, callAt };
+}
+
+/** waitid(P_PID, tid, NULL, WEXITED | WNOHANG | __WALL, NULL) for each tid of a list that ends with 0. */
+function buryCode(tids: number): { code: Uint8Array; restorer: number } {
+  const code = new CodeWriter();
+  code.raw(0x53); // push rbx
+  code.raw(0x48, 0xbb).imm64(tids); // mov rbx, tids
+  const next = code.here;
+  code.raw(0x8b, 0x33, 0x85, 0xf6, 0x74); // mov esi, [rbx]; test esi, esi; jz done
+  const done = code.short();
+  code.raw(0x48, 0x83, 0xc3, 0x04); // add rbx, 4
+  call(code, NR.waitid, (c) => {
+    load.edi(c, 1);
+    load.edx(c, 0);
+    load.r10d(c, 0x4000_0005);
+    c.raw(0x45, 0x31, 0xc0); // xor r8d, r8d
+  });
+  code.raw(0xe9).backNear(next); // jmp next
+  done();
+  code.raw(0x5b, 0xc3); // pop rbx; ret
+  const restorer = code.here;
+  call(code, NR.rt_sigreturn, () => {});
+  return { code: code.bytes(), restorer };
+}
+
+/** r15 = entries; then the interpreter. The program is to end the process itself. */
+function asideCode(entries: number): Uint8Array {
+  const code = new CodeWriter();
+  code.raw(0x49, 0xbf).imm64(entries); // mov r15, entries
+  return code.raw(...programCode({ kind: 'trap' })).bytes();
+}
+
+/** dup3(socket, target, 0); execveat(executable, "", argv, NULL, AT_EMPTY_PATH); exit_group(127). */
+function spawnCode(plan: SpawnPlan): Uint8Array {
+  const code = new CodeWriter();
+  call(code, NR.dup3, (c) => {
+    load.edi(c, plan.socket);
+    load.esi(c, plan.socketTarget);
+    load.edx(c, 0);
+  });
+  call(code, NR.execveat, (c) => {
+    load.edi(c, plan.executable);
+    load.rsi(c, plan.emptyString);
+    load.rdx(c, plan.argv);
+    load.r10d(c, 0);
+    c.raw(0x41, 0xb8).imm32(0x1000); // mov r8d, AT_EMPTY_PATH
+  });
+  call(code, NR.exit_group, (c) => load.edi(c, 127));
+  return code.bytes();
+}
+
+/** The x86-64 architecture. */
+export const X86_64: Arch = {
+  registerCount: NAMES.length,
+  registerNames: NAMES,
+  auditArch: 0xc000_003e,
+  syscallInstruction: Uint8Array.of(0x0f, 0x05),
+  pc: (registers) => word(registers, IP),
+  sp: (registers) => word(registers, SP),
+  returnsInto,
+  interrupted,
+  restarted,
+  cutShort,
+  resuming,
+  jump,
+  runProgram: (base, code, entries) => {
+    const out = jump(base, code);
+    out[R15] = BigInt(entries);
+    return out;
+  },
+  withWayOut,
+  oneCall,
+  programCounter: (registers) => Number(word(registers, R15)),
+  result: (registers) => Number(BigInt.asIntN(64, word(registers, AX))),
+  programCode,
+  cave,
+  wayOut,
+  seed,
+  buryCode,
+  asideCode,
+  spawnCode,
+};

@@ -1,0 +1,58 @@
+/** A dump as a whole, as kinds see it. */
+import type { UndoStack } from '../../base/undo.ts';
+import type { CarryOptions, DumpContext } from '../../contract/contract.ts';
+import { type Entry, writeEntries } from '../../images/image.ts';
+import type { ImageSetWriter } from '../../images/image-set.ts';
+import { type ImageKind, imageName } from '../../images/kind.ts';
+import type { InputOf, Message } from '../../images/message.ts';
+import type { Pages } from '../../memory/pages.ts';
+import type { OpenFileTable } from './file-table.ts';
+
+/** Images that all tasks append to; written in one go. */
+export class SharedImages {
+  readonly #entries = new Map<ImageKind<Message, unknown>, Entry<unknown, unknown>[]>();
+
+  append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, extra?: E): void {
+    const kind = image as ImageKind<Message, unknown>;
+    const list = this.#entries.get(kind) ?? [];
+    list.push(extra === undefined ? { message } : { message, extra });
+    this.#entries.set(kind, list);
+  }
+
+  write(images: ImageSetWriter): void {
+    for (const [kind, entries] of this.#entries) {
+      const name = imageName(kind);
+      images.put(name, writeEntries(kind, entries as Entry<InputOf<Message>, unknown>[], name));
+    }
+  }
+}
+
+/** Ties everything together. */
+export function makeContext(
+  options: CarryOptions,
+  tree: DumpContext['tree'],
+  stopped: DumpContext['stopped'],
+  images: ImageSetWriter,
+  files: OpenFileTable,
+  pages: Pages,
+  shared: SharedImages,
+  undo: UndoStack,
+): DumpContext {
+  const made = new Map<string, unknown>();
+  return {
+    options,
+    tree,
+    stopped,
+    images,
+    files,
+    pages,
+    newFileId: () => files.newId(),
+    shared<T>(name: string, make: () => T): T {
+      if (!made.has(name)) made.set(name, make());
+      return made.get(name) as T;
+    },
+    addFile: (entry) => void files.entries.push(entry),
+    append: (image, message, extra) => shared.append(image, message, extra),
+    undo: (work) => undo.add(work),
+  };
+}

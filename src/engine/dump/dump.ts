@@ -1,0 +1,113 @@
+/** The story of a dump. */
+import { ObstacleError, StasisError } from '../../base/errors.ts';
+import { logDebug, logInfo } from '../../base/log.ts';
+import { UndoStack } from '../../base/undo.ts';
+import type { CarryOptions, SeenTask } from '../../contract/contract.ts';
+import { ImageSetWriter } from '../../images/image-set.ts';
+import { disk } from '../../kernel/disk.ts';
+import { trySyscall } from '../../kernel/syscall.ts';
+import type { Pages } from '../../memory/pages.ts';
+import { ActionScripts } from '../scripts.ts';
+import { DumpClock, type DumpFigures } from '../stats.ts';
+import { FrozenTree } from './freeze/freeze.ts';
+import { commit } from './inventory.ts';
+import { obstaclesOf } from './preflight.ts';
+import { saveTree } from './save.ts';
+import { Sight } from './snapshot.ts';
+
+/** What to dump, where to, and what becomes of it. */
+export interface DumpOptions {
+  readonly pid: number;
+  readonly imagesDir: string;
+  readonly workDir: string;
+  readonly finalState: 'dead' | 'running' | 'stopped';
+  /** Seconds the freeze may take. */
+  readonly timeout: number;
+  /** `--freeze-cgroup`: the directory of a cgroup that has the tree in it. */
+  readonly freezeCgroup: string | undefined;
+  readonly actionScripts: readonly string[];
+  readonly carry: CarryOptions;
+}
+
+/** What came of it. */
+export interface DumpOutcome {
+  /** 0, or what the post-dump script ended with: the tasks go on then. */
+  readonly exitCode: number;
+  readonly figures: DumpFigures;
+}
+
+/**
+ * Dumps a process tree. It completes, or the tree goes on as if nothing had been.
+ * @throws StasisError; ObstacleError when the preflight finds what cannot be carried, before anything is touched
+ */
+export function dump(options: DumpOptions): DumpOutcome {
+  const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
+  preflight(options.pid, options.carry);
+  logDebug('preflight: nothing in the way');
+  scripts.require('pre-dump', options.pid);
+  using images = new ImageSetWriter(options.imagesDir, disk);
+  const clock = new DumpClock();
+  using tree = FrozenTree.freeze(options.pid, options);
+  // Undone before the tasks go on: they must not see what was made for their images.
+  using undo = new UndoStack();
+  clock.frozen();
+  logInfo(`task ${options.pid} is frozen, in a tree of ${tree.processes.length}`);
+  const pages = save(tree, options, images, undo);
+  clock.counted(pages);
+  clock.write(options.workDir);
+  commit(images);
+  const exitCode = scripts.run('post-dump', options.pid);
+  finish(tree, exitCode === 0 ? options.finalState : 'running', undo);
+  clock.thawed();
+  return { exitCode, figures: clock.figures };
+}
+
+/** Looks for everything that cannot be carried. @throws ObstacleError naming all of it */
+export function preflight(pid: number, carry: CarryOptions): void {
+  using sight = Sight.of(pid, carry);
+  requireCarriable(sight.tasks);
+}
+
+function requireCarriable(tasks: readonly SeenTask[]): void {
+  const found = obstaclesOf(tasks);
+  const [root] = tasks;
+  if (found.length === 0 || !root) return;
+  const what = found.length === 1 ? 'something' : `${found.length} things`;
+  const whose = tasks.length === 1 ? `task ${root.pid}` : `the tree of task ${root.pid}`;
+  throw new ObstacleError(`${whose} (${root.stat.comm}) has ${what} that cannot be saved`, found);
+}
+
+/** Everything about the frozen tree, into its images. */
+function save(tree: FrozenTree, options: DumpOptions, images: ImageSetWriter, undo: UndoStack): Pages {
+  const alive = tree.processes.filter(({ zombie }) => !zombie).map(({ pid }) => pid);
+  using sight = Sight.still(alive, options.carry);
+  // The tasks may have changed between the preflight and the freeze.
+  requireCarriable(sight.tasks);
+  return saveTree(tree.processes, sight.tasks, options.carry, images, undo);
+}
+
+/** The last step: the tasks end, go on, or stay stopped. What was done for the images is undone if they go on. */
+function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: UndoStack): void {
+  const pids = tree.processes.map(({ pid }) => pid);
+  if (finalState === 'dead') {
+    undo.keep();
+    // All of them or none: from here on they die with us, should we be killed before we have killed all. A loop that wakes
+    // nobody up is over in no time.
+    for (const { threads } of tree.processes) threads[0]?.tracee.dieWithUs();
+    for (const pid of pids) trySyscall('kill', pid, 9);
+    // The main thread of a process is a zombie for its tracer only when the others are gone.
+    const threads = tree.processes.flatMap((process) => process.threads.toReversed());
+    for (const { tracee } of threads) tracee.awaitEnd();
+    logInfo(`${pids.length === 1 ? `task ${pids[0]} is` : `${pids.length} tasks are`} saved and gone`);
+    return;
+  }
+  undo[Symbol.dispose]();
+  if (finalState === 'stopped') for (const pid of pids) trySyscall('kill', pid, 19);
+  tree[Symbol.dispose]();
+}
+
+/** @throws StasisError when no task was named */
+export function requirePid(pid: number | undefined): number {
+  if (pid !== undefined) return pid;
+  throw new StasisError({ kind: 'usage', reason: 'which process is missing', remedy: 'name it with -t PID' });
+}

@@ -1,0 +1,93 @@
+/** Open file descriptions of a dump, each with one id, whoever has it open and under however many numbers. */
+import { StasisError, type TaskRef } from '../../base/errors.ts';
+import type { DumpContext, FileKind, FileTable, OpenFile } from '../../contract/contract.ts';
+import type { InputOf } from '../../images/message.ts';
+import { FdTypes, type fileEntry } from '../../images/schema/files.ts';
+import { KCMP } from '../../kernel/constants/files.ts';
+import { findInOrder } from '../../kernel/kcmp.ts';
+import { trySyscall } from '../../kernel/syscall.ts';
+import { fileKinds } from '../../kinds/registry.ts';
+import { openPath } from './snapshot.ts';
+
+/** The kind a descriptor is of, or nothing if no kind carries it. */
+export function kindOf(file: OpenFile): FileKind | undefined {
+  return fileKinds.find((kind) => kind.recognises(file));
+}
+
+/** The obstacle of a descriptor no kind carries. */
+export function unknownFile(file: OpenFile): StasisError {
+  return new StasisError({
+    kind: 'unsupported',
+    task: file.task,
+    resource: `${file.fd < 0 ? 'file' : `fd ${file.fd}`} ${file.link}`,
+    reason: 'Stasis does not carry open files of this kind yet',
+    remedy: 'close it before the dump',
+  });
+}
+
+export class OpenFileTable implements FileTable {
+  readonly entries: InputOf<typeof fileEntry>[] = [];
+  /** Descriptions by what is cheap to compare; those that agree in that are in the kernel's order. */
+  readonly #seen = new Map<string, Seen[]>();
+  readonly #paths = new Map<string, number>();
+  readonly #types = new Map<number, number>();
+  #nextId = 1;
+  #context: DumpContext | undefined;
+
+  /** The table and the context know each other; this ties the knot. */
+  attach(context: DumpContext): void {
+    this.#context = context;
+  }
+
+  newId(): number {
+    return this.#nextId++;
+  }
+
+  idOf(file: OpenFile): number {
+    const key = `${file.stat.dev}:${file.stat.ino}:${file.pos}:${file.flags}`;
+    const alike = this.#seen.get(key) ?? [];
+    const same = findInOrder(alike, (other) =>
+      trySyscall('kcmp', process.pid, process.pid, KCMP.FILE, file.local, other.file.local),
+    );
+    if (typeof same !== 'number') return same.id;
+    const id = this.#capture(file);
+    alike.splice(same, 0, { file, id });
+    this.#seen.set(key, alike);
+    return id;
+  }
+
+  idOfPath(task: TaskRef, via: string, flags: number): number {
+    const file = openPath(task, via, flags);
+    try {
+      const key = `${file.stat.dev}:${file.stat.ino}:${flags}:${file.link}`;
+      const known = this.#paths.get(key);
+      if (known !== undefined) return known;
+      const id = this.#capture(file);
+      this.#paths.set(key, id);
+      return id;
+    } finally {
+      trySyscall('close', file.local);
+    }
+  }
+
+  typeOf(id: number): number {
+    return this.#types.get(id) ?? FdTypes.UND;
+  }
+
+  #capture(file: OpenFile): number {
+    const kind = kindOf(file);
+    if (!kind) throw unknownFile(file);
+    if (!this.#context) throw new StasisError({ kind: 'internal', reason: 'file table without context' });
+    const id = this.newId();
+    const draft = kind.capture(file, id, this.#context);
+    this.entries.push({ type: kind.type, id, ...draft });
+    this.#types.set(id, kind.type);
+    return id;
+  }
+}
+
+/** An open file description and its id. */
+interface Seen {
+  readonly file: OpenFile;
+  readonly id: number;
+}

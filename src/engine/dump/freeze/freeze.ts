@@ -1,0 +1,163 @@
+/** Freezing a tree: every thread of every process stands still, or all go on. */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import type { Sleep } from '../../../contract/contract.ts';
+import { membersOf } from '../../../kernel/proc/tree.ts';
+import { resumeEndlessCall, settleCriticalSection } from '../../../kinds/registry.ts';
+import type { Tracee } from '../../../tracee/tracee.ts';
+import { awaitStopped } from '../../stops.ts';
+import { FreezerCgroup } from './freezer-cgroup.ts';
+import { type SeizedProcess, type SeizedThread, Seizure } from './seizure.ts';
+import { Sleeps } from './sleeps.ts';
+
+/** A thread that stands still. */
+export interface FrozenThread {
+  readonly tid: number;
+  readonly tracee: Tracee;
+  /** When the tree stood still, on performance.now()'s clock. */
+  readonly frozenAt: number;
+  readonly sleep: Sleep | undefined;
+}
+
+/** A process that stands still. */
+export interface FrozenProcess {
+  readonly pid: number;
+  /** PID of its parent in the tree; 0 for the root. */
+  readonly parent: number;
+  /** The main thread first, then in ascending order; none of a zombie. */
+  readonly threads: readonly FrozenThread[];
+  readonly zombie: boolean;
+}
+
+/** How a tree is to be frozen. */
+export interface FreezeOptions {
+  /** Seconds it may take. */
+  readonly timeout: number;
+  /** The directory of a cgroup that is frozen while the tree is seized. */
+  readonly freezeCgroup: string | undefined;
+}
+
+/** A tree that stands still, until its scope ends. */
+export class FrozenTree implements Disposable {
+  /** Parents before their children. */
+  readonly processes: readonly FrozenProcess[];
+  readonly #seizure: Seizure;
+  readonly #cgroup: FreezerCgroup | undefined;
+
+  private constructor(processes: readonly FrozenProcess[], seizure: Seizure, cgroup: FreezerCgroup | undefined) {
+    this.processes = processes;
+    this.#seizure = seizure;
+    this.#cgroup = cgroup;
+  }
+
+  /**
+   * Freezes a process and all below it, with all threads.
+   * @throws StasisError when that cannot be done, or not in time; all go on then
+   */
+  static freeze(root: number, options: FreezeOptions): FrozenTree {
+    const cgroup = options.freezeCgroup === undefined ? undefined : new FreezerCgroup(options.freezeCgroup);
+    const seizure = new Seizure(root, options.timeout, settle);
+    try {
+      return new FrozenTree(stopAll(root, seizure, cgroup), seizure, cgroup);
+    } catch (error) {
+      letGo(seizure, cgroup);
+      throw error;
+    }
+  }
+
+  /** Lets every thread go on. */
+  [Symbol.dispose](): void {
+    const stopped = this.processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined);
+    for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
+    awaitStopped(stopped.map(({ pid }) => pid));
+    letGo(this.#seizure, this.#cgroup);
+  }
+}
+
+/** What has to be seen to in a thread that has just been stopped, even if it is let go again at once. */
+function settle(tracee: Tracee): void {
+  settleCriticalSection(tracee);
+  resumeEndlessCall(tracee);
+}
+
+function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {
+  let seen: Sleeps | undefined;
+  seizure.stopAll(() => {
+    const members = membersOf(root);
+    seen = new Sleeps(members.flatMap(({ tids }) => tids));
+    if (cgroup) seizeFrozen(seizure, cgroup);
+    return members;
+  });
+  requireLiving(seizure.processes);
+  const threads = seizure.processes.flatMap((process) => [...process.threads.values()]);
+  const recalled = seen?.recall(threads, seizure);
+  // Threads that had to go on for a moment may have ended.
+  requireLiving(seizure.processes);
+  seizure.complete();
+  // Others of the cgroup stand as long as the tree does: that is what the cgroup was named for.
+  if (cgroup)
+    for (const { pid } of seizure.others) logWarn('freeze.ts', `task ${pid} of the cgroup is not in the tree`);
+  else seizure.releaseOthers();
+  const frozenAt = recalled?.frozenAt ?? performance.now();
+  return seizure.processes.map((process) => frozenProcess(process, frozenAt, recalled?.sleeps));
+}
+
+/** Nothing is made or ends while a cgroup is frozen, but it stays frozen when we die: it is for as short as can be. */
+function seizeFrozen(seizure: Seizure, cgroup: FreezerCgroup): void {
+  cgroup.freeze();
+  seizure.seize(cgroup.pids());
+  cgroup.thaw();
+}
+
+/** A cgroup that was frozen before is again before the first task runs. */
+function letGo(seizure: Seizure, cgroup: FreezerCgroup | undefined): void {
+  try {
+    if (seizure.holdsAny) cgroup?.restore();
+  } finally {
+    seizure[Symbol.dispose]();
+    cgroup?.[Symbol.dispose]();
+  }
+}
+
+function frozenProcess(
+  process: SeizedProcess,
+  frozenAt: number,
+  sleeps: ReadonlyMap<number, Sleep> | undefined,
+): FrozenProcess {
+  const { pid, parent } = process;
+  const threads = inOrder(process).map(({ tid, tracee }) => ({ tid, tracee, frozenAt, sleep: sleeps?.get(tid) }));
+  return { pid, parent, threads, zombie: threads.length === 0 };
+}
+
+/** A stop is the whole process's; a thread that stood before the others shows none. */
+function inOrder({ pid, threads }: SeizedProcess): SeizedThread[] {
+  const all = [...threads.values()].sort((a, b) => rank(a, pid) - rank(b, pid));
+  const groupStop = all.find(({ tracee }) => tracee.groupStop !== undefined)?.tracee.groupStop;
+  for (const { tracee } of all) tracee.groupStop = groupStop;
+  return all;
+}
+
+/** The main thread comes first, whatever its id. */
+function rank({ tid }: SeizedThread, pid: number): number {
+  return tid === pid ? 0 : tid;
+}
+
+/** @throws StasisError for what a tree must not have in it: a dead root, a dead main thread */
+function requireLiving(processes: readonly SeizedProcess[]): void {
+  const [root] = processes;
+  if (root && root.threads.size === 0) {
+    throw new StasisError({
+      kind: 'unsupported',
+      task: { pid: root.pid },
+      reason: 'it is a zombie or a kernel thread',
+    });
+  }
+  const headless = processes.find(({ dead, threads }) => dead && threads.size > 0);
+  if (!headless) return;
+  throw new StasisError({
+    kind: 'unsupported',
+    task: { pid: headless.pid },
+    resource: `thread ${[...headless.threads.keys()][0]}`,
+    reason: 'the main thread has ended and others go on, which is not carried yet',
+  });
+}

@@ -1,0 +1,172 @@
+/**
+ * A cgroup whose tasks are frozen while they are seized (`--freeze-cgroup`), of either version: `freezer.state` of v1,
+ * `cgroup.freeze` of v2.
+ *
+ * Stopped tasks go on when we die; a frozen cgroup does not. So a small process waits for that, and puts the state back.
+ */
+import { StasisError } from '../../../base/errors.ts';
+import { logDebug, logWarn } from '../../../base/log.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { namesIn, tryOpen, tryRead, trySet } from '../../../kernel/files.ts';
+import { arenaAddress, arenaView, describeErrno, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { nap } from '../../../tracee/ptrace.ts';
+
+/** How a version of cgroups is told to freeze, and tells that it has. */
+interface Version {
+  readonly control: string;
+  readonly freeze: string;
+  readonly thaw: string;
+  readonly report: string;
+  /** What the report says when all are frozen. */
+  readonly frozen: RegExp;
+}
+
+const V1: Version = {
+  control: 'freezer.state',
+  freeze: 'FROZEN',
+  thaw: 'THAWED',
+  report: 'freezer.state',
+  frozen: /^FROZEN$/m,
+};
+const V2: Version = {
+  control: 'cgroup.freeze',
+  freeze: '1',
+  thaw: '0',
+  report: 'cgroup.events',
+  frozen: /^frozen 1$/m,
+};
+
+/** Milliseconds to wait until all are frozen. Those that are not by then are stopped one by one, as without a cgroup. */
+const PATIENCE = 250;
+const LOOK_EVERY = 200_000;
+
+export class FreezerCgroup implements Disposable {
+  readonly #path: string;
+  readonly #version: Version;
+  /** Whether somebody else had frozen it: it is again, afterwards. */
+  readonly wasFrozen: boolean;
+  #frozen: boolean;
+  #guard: Fd | undefined;
+
+  /** @throws StasisError if it is no cgroup with a freezer, or we are in it ourselves */
+  constructor(path: string) {
+    this.#path = path;
+    const version = [V1, V2].find(({ control }) => typeof readText(`${path}/${control}`) === 'string');
+    if (!version) throw noFreezer(path);
+    this.#version = version;
+    this.wasFrozen = !new RegExp(`^${version.thaw}$`, 'm').test(String(readText(`${path}/${version.control}`)));
+    this.#frozen = this.wasFrozen;
+    if (!this.pids().includes(process.pid)) return;
+    const reason = 'Stasis itself is in this cgroup, and would freeze with it';
+    throw new StasisError({ kind: 'usage', resource: path, reason, remedy: 'run it from another cgroup' });
+  }
+
+  /** The processes of the cgroup and of those below it. */
+  pids(path = this.#path): number[] {
+    const text = readText(`${path}/cgroup.procs`);
+    const own = typeof text === 'string' ? text.split('\n').filter(Boolean).map(Number) : [];
+    return [...own, ...foldersIn(path).flatMap((folder) => this.pids(folder))];
+  }
+
+  /** Freezes the cgroup, as far as that goes in short time. @throws StasisError */
+  freeze(): void {
+    this.#guard ??= guard(this.#control, this.wasFrozen ? this.#version.freeze : this.#version.thaw);
+    this.#set(true);
+    for (const end = performance.now() + PATIENCE; ; nap(LOOK_EVERY)) {
+      if (this.#version.frozen.test(String(readText(`${this.#path}/${this.#version.report}`)))) return;
+      if (performance.now() < end) continue;
+      logDebug(`${this.#path}: not all of its tasks freeze`);
+      return;
+    }
+  }
+
+  /** Thaws it: tasks that were asked to stop do so now. @throws StasisError */
+  thaw(): void {
+    this.#set(false);
+    if (!this.wasFrozen) this.#dismissGuard();
+  }
+
+  /** Makes it what it was, before the tasks go on. @throws StasisError */
+  restore(): void {
+    if (this.#frozen !== this.wasFrozen) this.#set(this.wasFrozen);
+  }
+
+  /** Ends our interest in it; it is not left frozen by us. */
+  [Symbol.dispose](): void {
+    if (this.#frozen && !this.wasFrozen) this.#set(false);
+    this.#dismissGuard();
+  }
+
+  get #control(): string {
+    return `${this.#path}/${this.#version.control}`;
+  }
+
+  #set(frozen: boolean): void {
+    const state = frozen ? this.#version.freeze : this.#version.thaw;
+    const result = trySet(this.#control, state);
+    if (result < 0) {
+      const reason = `could not write ${state}: ${describeErrno(-result)}`;
+      throw new StasisError({ kind: 'kernel', resource: this.#control, reason });
+    }
+    this.#frozen = frozen;
+  }
+
+  #dismissGuard(): void {
+    if (!this.#guard) return;
+    arenaView.setUint8(0, 10);
+    trySyscall('write', this.#guard.number, arenaAddress, 1);
+    this.#guard[Symbol.dispose]();
+    this.#guard = undefined;
+  }
+}
+
+/**
+ * Starts a process that writes `state` when we die: when the pipe ends without a line. What is answered is our end of it.
+ */
+function guard(control: string, state: string): Fd | undefined {
+  syscall('pipe2', arenaAddress, O.CLOEXEC);
+  using theirs = new Fd(arenaView.getInt32(0, true));
+  const ours = new Fd(arenaView.getInt32(4, true));
+  const { spawn } = process.getBuiltinModule('node:child_process');
+  // In a session of its own: what ends us by the process group or the terminal is not to end it.
+  const child = spawn('/bin/sh', ['-c', 'read -r _ || printf %s "$2" >"$1"', 'sh', control, state], {
+    stdio: [theirs.number, 'ignore', 'ignore'],
+    detached: true,
+  });
+  child.on('error', () => {});
+  child.unref();
+  if (child.pid === undefined)
+    logWarn('freezer-cgroup.ts', 'no guard: if Stasis is killed now, the cgroup stays frozen');
+  return ours;
+}
+
+/** Contents of a small file, or -errno. */
+function readText(path: string): string | number {
+  const fd = tryOpen(path, O.RDONLY);
+  if (fd < 0) return fd;
+  const chunks: string[] = [];
+  const bytes = new Uint8Array(16 * 1024);
+  let got = tryRead(fd, bytes);
+  for (; got > 0; got = tryRead(fd, bytes)) chunks.push(Buffer.from(bytes.subarray(0, got)).toString('latin1'));
+  trySyscall('close', fd);
+  return got < 0 ? got : chunks.join('');
+}
+
+function foldersIn(path: string): string[] {
+  return namesIn(path)
+    .map((name) => `${path}/${name}`)
+    .filter((entry) => {
+      const fd = tryOpen(entry, O.RDONLY | O.DIRECTORY);
+      if (fd >= 0) trySyscall('close', fd);
+      return fd >= 0;
+    });
+}
+
+function noFreezer(path: string): StasisError {
+  return new StasisError({
+    kind: 'usage',
+    resource: path,
+    reason: 'no cgroup that can be frozen: it has neither freezer.state nor cgroup.freeze',
+    remedy: 'name the directory of a cgroup below the root of a hierarchy',
+  });
+}

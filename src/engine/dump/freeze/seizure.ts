@@ -1,0 +1,400 @@
+/**
+ * Brings a tree of processes to a stand, while it forks, executes, starts and ends threads as it likes.
+ *
+ * Every thread is seized and asked to stop as soon as it is found; then all are waited for. A thread that stands makes no
+ * child and no other thread, so that a walk over the tree finds what was made before that, and when it finds nothing new,
+ * there is nothing. A new thread is stopped at its next system call, fork included, so the chase is short even after
+ * programs that do nothing but fork and exit.
+ *
+ * A parent in vfork(2) does not stop before its child has executed a program or ended. The child is let go for that.
+ */
+import { StasisError } from '../../../base/errors.ts';
+import { logDebug } from '../../../base/log.ts';
+import { childrenOf, type Member, threadsOf, unlessGone } from '../../../kernel/proc/tree.ts';
+import { DeathWatch } from '../../../tracee/death-watch.ts';
+import { nap, PTRACE, pollStop, tryPtrace } from '../../../tracee/ptrace.ts';
+import { Tracee } from '../../../tracee/tracee.ts';
+import { buryIfOurs, isProgram, letGo, stands } from '../../tracees.ts';
+import { Hurry } from './high-priority.ts';
+import { type Hindrance, hindranceOf, tardy } from './stall.ts';
+
+/** A thread that is seized. */
+export interface SeizedThread {
+  readonly tid: number;
+  readonly process: SeizedProcess;
+  readonly tracee: Tracee;
+}
+
+/** A process, as it was when last looked at. */
+export interface SeizedProcess {
+  readonly pid: number;
+  /** The process whose child it is; 0 for the root. */
+  parent: number;
+  /** Those that are seized, by thread id. */
+  readonly threads: Map<number, SeizedThread>;
+  /** Whether the main thread is dead; without any threads, it is a zombie. */
+  dead: boolean;
+}
+
+/** Milliseconds the tree is held while somebody in it waits in vfork, before it may go on and all begins anew. */
+const FIRST_GRACE = 100;
+/** Milliseconds without any progress after which the reason is looked for. */
+const STALLED = 1;
+/** Milliseconds those that were asked to stop may still take when all are to be let go: a stop is where that is possible. */
+const LAST_WAIT = 200;
+/** Nanoseconds between two looks at those that have not stopped yet. */
+const SHORTEST_NAP = 20_000;
+const LONGEST_NAP = 1_000_000;
+
+export class Seizure implements Disposable {
+  readonly #root: number;
+  readonly #settle: (tracee: Tracee) => void;
+  readonly #seconds: number;
+  readonly #deadline: number;
+  /** All that have seized threads, and zombies. */
+  readonly #known = new Map<number, SeizedProcess>();
+  /** Those that the latest walk came to, in its order. */
+  #tree: SeizedProcess[] = [];
+  /** Threads that have not been seen to stand. */
+  readonly #moving = new Set<SeizedThread>();
+  /** Children in vfork, which must go on: they are not seized until all others stand. */
+  readonly #excused = new Set<number>();
+  #watch: DeathWatch | undefined;
+  #hurry: Hurry | undefined;
+
+  /** `timeout`: seconds it may all take. `settle`: what has to be done in a thread that has just stopped. */
+  constructor(root: number, timeout: number, settle: (tracee: Tracee) => void) {
+    this.#root = root;
+    this.#settle = settle;
+    this.#seconds = timeout;
+    this.#deadline = performance.now() + timeout * 1000;
+  }
+
+  /** The processes of the tree when all stands: parents before their children. */
+  get processes(): readonly SeizedProcess[] {
+    return this.#tree;
+  }
+
+  /** Seizes processes that may belong to the tree or not; {@link stopAll} stops them with it. */
+  seize(pids: readonly number[]): void {
+    for (const pid of pids) if (isProgram(pid)) this.#refresh(this.#processOf(pid));
+  }
+
+  /**
+   * Stops all of the tree. `before` is called while nothing of it is stopped, again if it had to go on meanwhile; it says
+   * which tasks there are.
+   * @throws StasisError when a task cannot be traced, or does not stop in time
+   */
+  stopAll(before: () => readonly Member[]): void {
+    for (let grace = FIRST_GRACE; ; grace *= 2) {
+      const members = before();
+      this.#hurry ??= new Hurry();
+      this.#seizeMembers(members);
+      if (this.settle(performance.now() + grace)) break;
+      logDebug('a task waits in vfork: the tree goes on until its child has executed a program');
+      this.#letAllGo();
+      this.#await(this.#deadline);
+    }
+    if (this.#tree.length > 0) return;
+    throw new StasisError({ kind: 'gone', task: { pid: this.#root }, reason: 'no such process' });
+  }
+
+  /** Waits until all stand, those included that have been made meanwhile; false if vfork is in the way until `giveWay`. */
+  settle(giveWay = this.#deadline): boolean {
+    do {
+      this.#requireTime();
+      if (!this.#await(giveWay)) return false;
+      this.#excused.clear();
+    } while (this.#walk() || !this.#allStand());
+    return true;
+  }
+
+  /** Sets threads going that stand. */
+  resume(threads: readonly SeizedThread[]): void {
+    for (const thread of threads) {
+      if (tryPtrace(PTRACE.CONT, thread.tid) === 0) this.#moving.add(thread);
+    }
+  }
+
+  /** Stops those that were set going; what they have made meanwhile is left to {@link settle}. */
+  stopAgain(): void {
+    for (const { tracee } of this.#moving) tracee.interrupt();
+    this.#await(this.#deadline);
+  }
+
+  /** What was seized and turned out not to belong to the tree: it has left it, or never was in it. */
+  get others(): SeizedProcess[] {
+    const tree = new Set(this.#tree);
+    return [...this.#known.values()].filter((process) => !tree.has(process) && process.threads.size > 0);
+  }
+
+  /** Lets go what does not belong to the tree. */
+  releaseOthers(): void {
+    for (const process of this.others) this.#release(process);
+  }
+
+  /** Whether there is a task that could be let go. */
+  get holdsAny(): boolean {
+    return [...this.#known.values()].some((process) => traceesOf(process).some(({ attached }) => attached));
+  }
+
+  /** Says that all are stopped: nothing may be seized after this. */
+  complete(): void {
+    this.#watch?.[Symbol.dispose]();
+    this.#watch = undefined;
+    this.#hurry?.[Symbol.dispose]();
+    this.#hurry = undefined;
+  }
+
+  /** Lets everything go. What does not stand soon cannot be; the kernel frees it when we end. */
+  [Symbol.dispose](): void {
+    for (
+      const end = performance.now() + LAST_WAIT;
+      this.#moving.size > 0 && performance.now() < end;
+      nap(SHORTEST_NAP)
+    ) {
+      this.#poll();
+    }
+    this.complete();
+    const tracees = [...this.#known.values()].flatMap(traceesOf);
+    this.#known.clear();
+    letGo(tracees);
+  }
+
+  // ------------------------------------------------------------------------------------------------- finding them
+
+  #processOf(pid: number): SeizedProcess {
+    const known = this.#known.get(pid);
+    if (known) return known;
+    if (pid === process.pid) throw oneOfUs(pid);
+    const found = { pid, parent: 0, threads: new Map(), dead: false };
+    this.#known.set(pid, found);
+    return found;
+  }
+
+  /** Seizes what is known already. A walk over the tree finds out what has changed meanwhile. */
+  #seizeMembers(members: readonly Member[]): void {
+    this.#tree = members.map(({ pid, parent, tids }) => {
+      const process = this.#processOf(pid);
+      process.parent = parent;
+      if (tids.length > 1) this.#watch ??= new DeathWatch();
+      for (const tid of tids) if (!process.threads.has(tid)) this.#seizeThread(tid, process);
+      return process;
+    });
+  }
+
+  /** Walks over the tree and seizes what is new. Answers whether anything has changed since the last walk. */
+  #walk(): boolean {
+    const seen = new Set<number>();
+    const tree: SeizedProcess[] = [];
+    let changed = false;
+    const todo: [pid: number, parent: number][] = [[this.#root, 0]];
+    for (let next = todo.pop(); next; next = todo.pop()) {
+      const [pid, parent] = next;
+      if (seen.has(pid) || this.#excused.has(pid)) continue;
+      seen.add(pid);
+      const process = this.#processOf(pid);
+      process.parent = parent;
+      const { tids, news } = this.#refresh(process);
+      if (news) changed = true;
+      if (tids.length === 0) {
+        // A list of children may leave one out when another goes meanwhile (get_children_pid() in fs/proc/array.c).
+        changed = true;
+        this.#known.delete(pid);
+        continue;
+      }
+      tree.push(process);
+      // The first child is the next one looked at: what has just been made is run after at once.
+      for (const child of childrenOf(pid, tids).reverse()) todo.push([child, pid]);
+    }
+    changed ||= tree.length !== this.#tree.length || tree.some((process, i) => process !== this.#tree[i]);
+    this.#tree = tree;
+    return changed;
+  }
+
+  /** Seizes the threads of a process that are not yet, and forgets those that are no more. Answers all there are. */
+  #refresh(process: SeizedProcess): { tids: number[]; news: boolean } {
+    for (let news = false; ; news = true) {
+      this.#requireTime();
+      const tids = threadsOf(process.pid);
+      if (tids.length > 1) this.#watch ??= new DeathWatch();
+      const strange = tids.filter((tid) => !process.threads.has(tid));
+      for (const tid of strange) this.#seizeThread(tid, process);
+      // Threads that make a thread and end are run after at once. And a list ends early at a thread that has ended
+      // meanwhile (next_tid() in fs/proc/base.c): there may be others behind it.
+      if (strange.length > 0 && (strange.length > 1 || strange[0] !== process.pid)) continue;
+      return { tids, news: this.#checkMissing(process, tids) || news || (strange.length > 0 && !process.dead) };
+    }
+  }
+
+  /** Forgets threads that are dead, of those that are not listed; answers whether there were such. */
+  #checkMissing(process: SeizedProcess, tids: readonly number[]): boolean {
+    if (process.threads.size <= tids.length - (process.dead ? 1 : 0)) return false;
+    const there = new Set(tids);
+    const missing = [...process.threads.values()].filter((thread) => !there.has(thread.tid));
+    for (const thread of missing) if (!this.#moving.has(thread)) this.#take(thread, pollStop(thread.tid));
+    return missing.length > 0;
+  }
+
+  #seizeThread(tid: number, process: SeizedProcess): void {
+    this.#watch?.add(tid);
+    const tracee = unlessGone(() => Tracee.attachIfAlive(tid));
+    if (tid === process.pid) process.dead = !tracee;
+    if (!tracee) {
+      buryIfOurs(tid);
+      return;
+    }
+    tracee.interrupt();
+    const thread = { tid, process, tracee };
+    process.threads.set(tid, thread);
+    this.#moving.add(thread);
+  }
+
+  #forget(thread: SeizedThread): void {
+    const { tid, process, tracee } = thread;
+    tracee.forget();
+    this.#moving.delete(thread);
+    process.threads.delete(tid);
+    if (tid === process.pid) process.dead = true;
+  }
+
+  // ------------------------------------------------------------------------------------------------ waiting for them
+
+  /** Waits until all threads stand or are gone; false if vfork is in the way until `giveWay`. @throws StasisError if late */
+  #await(giveWay: number): boolean {
+    let pause = SHORTEST_NAP;
+    let progress = performance.now();
+    for (;;) {
+      const before = this.#moving.size;
+      this.#poll();
+      if (this.#moving.size === 0) return true;
+      if (this.#moving.size < before) {
+        progress = performance.now();
+        pause = SHORTEST_NAP;
+      } else if (performance.now() - progress > STALLED) {
+        const hindrances = this.#unblock();
+        if (performance.now() > this.#deadline && hindrances.length > 0) throw tardy(hindrances, this.#seconds);
+        if (performance.now() > giveWay && hindrances.some(({ kind }) => kind === 'vfork')) return false;
+        progress = performance.now();
+      }
+      nap(pause);
+      pause = Math.min(2 * pause, LONGEST_NAP);
+    }
+  }
+
+  #poll(): void {
+    for (const thread of this.#moving) this.#take(thread, pollStop(thread.tid));
+  }
+
+  /** Takes what a look at a thread has brought. */
+  #take(thread: SeizedThread, stop: ReturnType<typeof pollStop>): void {
+    if (stop === 'none') return;
+    if (stop === 'lost' || stop.kind === 'exited' || stop.kind === 'killed') this.#forget(thread);
+    else if (!thread.tracee.standsStill(stop)) this.#moving.add(thread);
+    else {
+      this.#moving.delete(thread);
+      // If it is killed meanwhile, the next look at it tells.
+      unlessGone(() => this.#settle(thread.tracee));
+    }
+  }
+
+  /** Looks why threads do not stop, and does what can be done. */
+  #unblock(): Hindrance[] {
+    const hindrances: Hindrance[] = [];
+    const moving = new Set([...this.#moving].map(({ process }) => process.pid));
+    for (const thread of this.#moving) {
+      const hindrance = hindranceOf(thread.tid, thread.process.pid);
+      // The kernel tells of a dead main thread only when the last thread of its process is dead.
+      if (hindrance.kind === 'dead' && thread.tid === thread.process.pid) this.#forget(thread);
+      else hindrances.push(hindrance);
+      if (hindrance.kind === 'busy') this.#remind(thread);
+      if (hindrance.kind !== 'vfork') continue;
+      // A child goes on as soon as it stands itself.
+      for (const child of hindrance.children) if (!moving.has(child)) this.#excuse(child);
+    }
+    return hindrances;
+  }
+
+  /**
+   * Asks once more. Attaching to a thread that executes a program may wait until it has: it has another id then than was
+   * asked, or is not ours at all. Or it stands, and was known to.
+   */
+  #remind(thread: SeizedThread): void {
+    if (!stands(thread.tid)) {
+      if (!thread.tracee.interrupt()) this.#forget(thread);
+      return;
+    }
+    const stop = pollStop(thread.tid);
+    if (stop === 'none') this.#moving.delete(thread);
+    else this.#take(thread, stop);
+  }
+
+  /** Lets a child go on that somebody waits for in vfork. */
+  #excuse(pid: number): void {
+    this.#excused.add(pid);
+    const process = this.#known.get(pid);
+    if (process) this.#release(process);
+  }
+
+  /**
+   * Asks the kernel whether all threads stand, and are those that we mean: a thread that executes a program gets the id
+   * of the main thread, which may have stood already.
+   */
+  #allStand(): boolean {
+    let all = true;
+    for (const { threads } of this.#tree) {
+      for (const thread of [...threads.values()]) {
+        const stop = pollStop(thread.tid);
+        if (stop === 'none' && stands(thread.tid)) continue;
+        all = false;
+        this.#moving.add(thread);
+        if (stop === 'none') thread.tracee.interrupt();
+        else this.#take(thread, stop);
+      }
+    }
+    return all;
+  }
+
+  // ------------------------------------------------------------------------------------------------ letting them go
+
+  #release(process: SeizedProcess): void {
+    this.#known.delete(process.pid);
+    letGo(traceesOf(process));
+  }
+
+  /** All but those that do not stand. */
+  #letAllGo(): void {
+    this.#excused.clear();
+    this.#tree = [];
+    const standing: SeizedThread[] = [];
+    for (const process of [...this.#known.values()]) {
+      for (const thread of process.threads.values()) if (!this.#moving.has(thread)) standing.push(thread);
+    }
+    for (const { tid, process } of standing) process.threads.delete(tid);
+    for (const { pid, threads } of [...this.#known.values()]) if (threads.size === 0) this.#known.delete(pid);
+    letGo(standing.map(({ tracee }) => tracee));
+  }
+
+  #requireTime(): void {
+    if (performance.now() < this.#deadline) return;
+    throw new StasisError({
+      kind: 'conflict',
+      task: { pid: this.#root },
+      reason: `its tree goes on making tasks faster than they can be stopped, for ${this.#seconds} s`,
+      remedy: 'give it longer with --timeout, or name a cgroup to freeze with --freeze-cgroup',
+    });
+  }
+}
+
+function traceesOf({ threads }: SeizedProcess): Tracee[] {
+  return [...threads.values()].map(({ tracee }) => tracee);
+}
+
+function oneOfUs(pid: number): StasisError {
+  return new StasisError({
+    kind: 'usage',
+    task: { pid },
+    reason: 'Stasis itself is in this tree, and cannot freeze itself',
+    remedy: 'start it from elsewhere',
+  });
+}

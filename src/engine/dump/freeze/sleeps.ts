@@ -1,0 +1,178 @@
+/**
+ * What the threads of a tree sleep in, since when and for how long.
+ *
+ * A call that is interrupted and restarted by the kernel (nanosleep, poll, futex with a timeout) keeps its deadline in
+ * the thread's restart block, which nothing outside the kernel can read. What can be read, while the thread still sleeps:
+ * /proc/timer_list, where its timer is one among others, without a name, and is gone after the freeze. And when the thread
+ * last left its CPU (`se.exec_start` in /proc/PID/sched, on the clock of that CPU's run queue): the moment it fell
+ * asleep. Our own exec_start, read on the same CPU just after we got onto it, is the same clock's "now".
+ */
+import { NR } from '../../../arch/syscall-numbers.ts';
+import { type Sleep, UNSEEN } from '../../../contract/contract.ts';
+import { latin1 } from '../../../kernel/proc/common.ts';
+import { readProcIfAny } from '../../../kernel/proc/read.ts';
+import { readTimerList, type TimerList } from '../../../kernel/proc/timer-list.ts';
+import { unlessGone } from '../../../kernel/proc/tree.ts';
+import { parseSyscall } from '../../../kernel/proc/values.ts';
+import { callBehind, needsTimer, timedCall } from '../../../kernel/timed-calls.ts';
+import { nap } from '../../../tracee/ptrace.ts';
+import { codesFor } from './identify-by-bits.ts';
+import { RunQueueClocks, readSched } from './run-queue.ts';
+import type { SeizedThread, Seizure } from './seizure.ts';
+
+/** One thread, as it was seen asleep. */
+interface Sleeper {
+  readonly nr: number;
+  readonly args: readonly bigint[];
+  readonly wchan: string;
+  readonly since: number | undefined;
+  /** How often it had gone to sleep by then. */
+  readonly switches: number;
+  /** Whether only its timer tells when it is to wake up: `first` of one that has not been interrupted before. */
+  readonly timer: 'none' | 'first' | 'restarted';
+}
+
+/** More restarted calls than this are not told apart: they end early, with EINTR. */
+const MOST_RESTARTED = 1024;
+/** Nanoseconds between two looks for timers that are to come back. */
+const PAUSE = 100_000;
+const LONGEST_WAIT_MS = 10;
+/** Milliseconds all of the telling may take. */
+const LONGEST_TELLING_MS = 1000;
+
+/** What was seen before the freeze. */
+export class Sleeps {
+  readonly #sleepers = new Map<number, Sleeper>();
+  readonly #timers: Timers | undefined;
+
+  /** Looks at threads that run. What cannot be read is left out. */
+  constructor(tids: Iterable<number>) {
+    using clocks = new RunQueueClocks();
+    let wanted = false;
+    for (const tid of tids) {
+      const sleeper = unlessGone(() => look(tid, clocks));
+      if (!sleeper) continue;
+      this.#sleepers.set(tid, sleeper);
+      wanted ||= sleeper.timer !== 'none';
+    }
+    if (wanted) this.#timers = timersNow();
+  }
+
+  /**
+   * What was seen, now that all stand: for each thread its sleep, and the moment for which times are told. Threads in
+   * restarted calls go on for moments meanwhile.
+   */
+  recall(threads: readonly SeizedThread[], seizure: Seizure): { frozenAt: number; sleeps: Map<number, Sleep> } {
+    const before = this.#timers;
+    const after = before && timersNow();
+    const gone = before && after ? missing(before.deadlines, after) : [];
+    const own = this.#ownTimers(threads, seizure, gone);
+    const frozenAt = performance.now();
+    const now = after ? after.now + BigInt(Math.round((frozenAt - after.at) * 1e6)) : 0n;
+    const owned = new Set(own.values());
+    const others = gone.filter((deadline) => !owned.has(deadline)).map((deadline) => deadline - now);
+    const sleeps = new Map<number, Sleep>();
+    for (const { tid } of threads) {
+      const sleeper = this.#sleepers.get(tid);
+      if (!sleeper) continue;
+      const { nr, args, wchan, timer } = sleeper;
+      // It woke up after we had looked: what it sleeps in now it has just begun.
+      if (timer === 'first' && !sleptOn(tid, sleeper)) continue;
+      const deadline = own.get(tid);
+      const left = deadline === undefined ? [] : [deadline - now];
+      sleeps.set(tid, { nr, args, wchan, since: sleeper.since, gone: timer === 'first' ? others : left });
+    }
+    return { frozenAt, sleeps };
+  }
+
+  /**
+   * The deadlines of restarted calls, by thread. When such a thread may go on for a moment, the kernel sets its timer
+   * again, to the same nanosecond. Each gets a number, and for each binary digit those go on that have it: the timers that
+   * come back spell the numbers.
+   */
+  #ownTimers(threads: readonly SeizedThread[], seizure: Seizure, gone: readonly bigint[]): Map<number, bigint> {
+    const restarted = threads.filter(
+      ({ tid, tracee }) => this.#sleepers.get(tid)?.timer === 'restarted' && tracee.groupStop === undefined,
+    );
+    const own = new Map<number, bigint>();
+    if (gone.length === 0 || restarted.length === 0 || restarted.length > MOST_RESTARTED) return own;
+    const codes = codesFor(restarted.length);
+    const spelt = new Map<bigint, number>();
+    const end = performance.now() + LONGEST_TELLING_MS;
+    let digit = 0;
+    // On a machine that is too busy for it, they end early as well.
+    for (; digit < codes.digits && performance.now() < end; digit++) {
+      const some = restarted.filter((_, i) => codes.has(i, digit));
+      seizure.resume(some);
+      const back = backAgain(gone, some.length);
+      seizure.stopAgain();
+      for (const deadline of back) spelt.set(deadline, (spelt.get(deadline) ?? 0) | (1 << digit));
+    }
+    seizure.settle();
+    if (digit < codes.digits) return own;
+    for (const [deadline, index] of codes.read(spelt)) {
+      const thread = restarted[index];
+      if (thread) own.set(thread.tid, deadline);
+    }
+    return own;
+  }
+}
+
+function look(tid: number, clocks: RunQueueClocks): Sleeper | undefined {
+  const bytes = readProcIfAny(tid, 'syscall');
+  if (!bytes) return { nr: UNSEEN, args: [], wchan: '', since: undefined, switches: 0, timer: 'none' };
+  const state = parseSyscall(bytes);
+  if (state.kind !== 'inside') return undefined;
+  const { nr, args } = state;
+  const seen: Sleeper = { nr, args, wchan: '', since: undefined, switches: 0, timer: 'none' };
+  const restarted = nr === NR.restart_syscall;
+  const first = timedCall(nr, args);
+  if (!restarted && (!first || first.repeatable)) return seen;
+  const wchan = latin1(readProcIfAny(tid, 'wchan') ?? new Uint8Array());
+  const call = restarted ? callBehind(wchan, args) : first;
+  if (!call || call.repeatable) return { ...seen, wchan };
+  // Frozen with its cgroup: its timer is gone already, and nothing tells since when.
+  if (/freez|refrigerator/.test(wchan)) return { ...seen, wchan };
+  const stopped = wchan === 'do_signal_stop';
+  if (!stopped && (restarted || !needsTimer(call)))
+    return { ...seen, wchan, timer: restarted && needsTimer(call) ? 'restarted' : 'none' };
+  const timer = stopped ? 'none' : 'first';
+  const sched = readSched(tid);
+  return { ...seen, wchan, timer, since: sched && clocks.moment(tid, sched), switches: sched?.switches ?? 0 };
+}
+
+/** Whether a thread has not woken up and gone to sleep again, before the freeze: just the freeze itself has woken it. */
+function sleptOn(tid: number, { since, switches }: Sleeper): boolean {
+  const sched = since === undefined ? undefined : unlessGone(() => readSched(tid));
+  return !sched || sched.switches <= switches + 1;
+}
+
+/** A list of timers, and when it was read, on performance.now()'s clock. */
+type Timers = TimerList & { readonly at: number };
+
+/** The kernel lets go of its lock between any two timers, and may miss one when others come and go: two looks see all. */
+function timersNow(): Timers | undefined {
+  const first = readTimerList();
+  const at = performance.now();
+  const second = first && readTimerList();
+  return second && { at, now: second.now, deadlines: new Set([...first.deadlines, ...second.deadlines]) };
+}
+
+/** In ascending order. */
+function missing(deadlines: Iterable<bigint>, from: TimerList): bigint[] {
+  const gone = [...deadlines].filter((deadline) => deadline > from.now && !from.deadlines.has(deadline));
+  return gone.sort((a, b) => (a < b ? -1 : 1));
+}
+
+/** Waits until so many of the timers are there again, or no more seem to come; answers those that were. */
+function backAgain(gone: readonly bigint[], count: number): Set<bigint> {
+  const back = new Set<bigint>();
+  for (let end = performance.now() + LONGEST_WAIT_MS; ; nap(PAUSE)) {
+    const before = back.size;
+    const list = readTimerList();
+    for (const deadline of gone) if (list?.deadlines.has(deadline)) back.add(deadline);
+    if (back.size >= count || performance.now() > end) return back;
+    // Some may be due already, or have been woken: when others have come, theirs are not waited for as long.
+    if (back.size > before) end = performance.now() + LONGEST_WAIT_MS / 3;
+  }
+}

@@ -1,0 +1,74 @@
+/** Why a thread that was asked to stop does not. */
+
+import { NR } from '../../../arch/syscall-numbers.ts';
+import { StasisError, type TaskRef } from '../../../base/errors.ts';
+import { KCMP } from '../../../kernel/constants/files.ts';
+import { latin1 } from '../../../kernel/proc/common.ts';
+import { readProc, readProcIfAny } from '../../../kernel/proc/read.ts';
+import { parseStat } from '../../../kernel/proc/stat.ts';
+import { childrenOfThread, unlessGone } from '../../../kernel/proc/tree.ts';
+import { parseSyscall } from '../../../kernel/proc/values.ts';
+import { trySyscall } from '../../../kernel/syscall.ts';
+
+export type Hindrance =
+  /** It waits, uninterruptible, until these children of its have executed a program or ended. */
+  | { readonly kind: 'vfork'; readonly task: TaskRef; readonly children: readonly number[] }
+  /** It is dead: a main thread, whose process goes on in others. */
+  | { readonly kind: 'dead'; readonly task: TaskRef }
+  /** An uninterruptible sleep, and the function of the kernel it is in. */
+  | { readonly kind: 'asleep'; readonly task: TaskRef; readonly where: string }
+  /** It waits for a processor, or has just stopped. */
+  | { readonly kind: 'busy'; readonly task: TaskRef };
+
+/** The calls in which a parent can wait for its child: vfork(2), and clone with CLONE_VFORK. */
+const VFORKS: readonly number[] = [NR.vfork, NR.clone, NR.clone3];
+
+/** Looks why a thread of process `pid` does not stop. */
+export function hindranceOf(tid: number, pid: number): Hindrance {
+  const stat = unlessGone(() => parseStat(readProc(tid, `task/${tid}/stat`)));
+  if (!stat) return { kind: 'busy', task: { pid: tid } };
+  const task = { pid: tid, comm: stat.comm };
+  if (stat.state === 'Z' || stat.state === 'X') return { kind: 'dead', task };
+  if (stat.state !== 'D') return { kind: 'busy', task };
+  const children = isInVfork(tid) ? childrenOfThread(pid, tid).filter((child) => shareMemory(child, tid)) : [];
+  if (children.length > 0) return { kind: 'vfork', task, children };
+  const where = unlessGone(() => readProcIfAny(tid, 'wchan'));
+  return { kind: 'asleep', task, where: where ? latin1(where) : '' };
+}
+
+function isInVfork(tid: number): boolean {
+  const bytes = unlessGone(() => readProcIfAny(tid, 'syscall'));
+  const state = bytes && parseSyscall(bytes);
+  return state?.kind === 'inside' && VFORKS.includes(state.nr);
+}
+
+/** The child of vfork runs in its parent's memory until it executes a program. */
+function shareMemory(one: number, other: number): boolean {
+  return trySyscall('kcmp', one, other, KCMP.VM, 0, 0) === 0;
+}
+
+/** The error when time is over. */
+export function tardy(hindrances: readonly Hindrance[], seconds: number): StasisError {
+  const vfork = hindrances.find((hindrance) => hindrance.kind === 'vfork');
+  if (vfork) return inVfork(vfork.task, vfork.children, seconds);
+  const asleep = hindrances.find((hindrance) => hindrance.kind === 'asleep');
+  const where = asleep?.where ? ` (${asleep.where})` : '';
+  return new StasisError({
+    kind: 'conflict',
+    task: (asleep ?? hindrances[0])?.task,
+    reason: `the task did not stop within ${seconds} s${asleep ? `: it is in an uninterruptible sleep${where}` : ''}`,
+    remedy: asleep ? 'wait for its disk or network, or give it longer with --timeout' : 'give it longer with --timeout',
+  });
+}
+
+function inVfork(task: TaskRef, children: readonly number[], seconds: number): StasisError {
+  const [child = 0] = children;
+  const comm = unlessGone(() => parseStat(readProc(child, 'stat')).comm);
+  return new StasisError({
+    kind: 'conflict',
+    task,
+    resource: `child ${child}${comm === undefined ? '' : ` (${comm})`}`,
+    reason: `the task waits in vfork for this child, which has not executed a program within ${seconds} s`,
+    remedy: 'wait until it has, or give it longer with --timeout',
+  });
+}

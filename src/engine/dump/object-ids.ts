@@ -1,0 +1,89 @@
+/** Which kernel objects tasks have in common: memory, descriptor tables, directories, signal actions. */
+
+import type { Sharing } from '../../contract/contract.ts';
+import type { InputOf } from '../../images/message.ts';
+import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../../images/namespace-ids.ts';
+import type { taskKobjIdsEntry } from '../../images/schema/task.ts';
+import { KCMP } from '../../kernel/constants/files.ts';
+import { findInOrder } from '../../kernel/kcmp.ts';
+import { namespaceOf } from '../../kernel/namespace.ts';
+import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
+
+/** Ids of one task's objects, as the image numbers them: equal ids, one object. */
+export interface ObjectIds {
+  readonly vm: number;
+  readonly files: number;
+  readonly fs: number;
+  readonly sighand: number;
+  /** Its time namespace: a restored tree has one of its own. */
+  readonly time: number;
+}
+
+/** Those of whoever dumps, which no task shares. */
+const OWN = 1;
+
+/** The image's form of a task's ids. */
+export function idsEntry(ids: ObjectIds): InputOf<typeof taskKobjIdsEntry> {
+  return {
+    vm_id: ids.vm,
+    files_id: ids.files,
+    fs_id: ids.fs,
+    sighand_id: ids.sighand,
+    ...NAMESPACE_IDS,
+    time_ns_id: ids.time,
+  };
+}
+
+/** The ids of whoever dumps. */
+export const OWN_IDS: ObjectIds = { vm: OWN, files: OWN, fs: OWN, sighand: OWN, time: NAMESPACE_IDS.time_ns_id };
+
+function timeNamespaceId(pid: number): number {
+  return namespaceOf(pid, 'time') === namespaceOf('self', 'time') ? NAMESPACE_IDS.time_ns_id : OWN_TIME_NS_ID;
+}
+
+/** Numbers the objects of frozen tasks, in the order they are asked for. */
+export class ObjectTable {
+  readonly #vm = new Objects(KCMP.VM);
+  readonly #files = new Objects(KCMP.FILES);
+  readonly #fs = new Objects(KCMP.FS);
+  readonly #sighand = new Objects(KCMP.SIGHAND);
+
+  /** The ids of a task, and which of its objects an earlier task has as well. @throws SyscallError */
+  idsOf(pid: number): { readonly ids: ObjectIds; readonly known: Sharing } {
+    const [vm, files, fs, sighand] = [this.#vm, this.#files, this.#fs, this.#sighand].map((table) => table.idOf(pid));
+    const id = (found: Found | undefined): number => found?.id ?? OWN;
+    const known = (found: Found | undefined): boolean => found?.known ?? false;
+    return {
+      ids: { vm: id(vm), files: id(files), fs: id(fs), sighand: id(sighand), time: timeNamespaceId(pid) },
+      known: { vm: known(vm), files: known(files), fs: known(fs), sighand: known(sighand) },
+    };
+  }
+}
+
+interface Found {
+  readonly id: number;
+  readonly known: boolean;
+}
+
+/** Objects of one type, in the kernel's order. */
+class Objects {
+  readonly #type: number;
+  readonly #sorted: { readonly pid: number; readonly id: number }[] = [];
+  #nextId = OWN + 1;
+
+  constructor(type: number) {
+    this.#type = type;
+  }
+
+  idOf(pid: number): Found {
+    const same = findInOrder(this.#sorted, (other) => {
+      const order = trySyscall('kcmp', pid, other.pid, this.#type, 0, 0);
+      if (order < 0) throw new SyscallError('kcmp', -order, { task: { pid } });
+      return order;
+    });
+    if (typeof same !== 'number') return { id: same.id, known: true };
+    const id = this.#nextId++;
+    this.#sorted.splice(same, 0, { pid, id });
+    return { id, known: false };
+  }
+}

@@ -1,0 +1,264 @@
+/** From a frozen tree into its images. */
+import { StasisError } from '../../base/errors.ts';
+import { addTo } from '../../base/lists.ts';
+import { logDebug } from '../../base/log.ts';
+import type { UndoStack } from '../../base/undo.ts';
+import type {
+  CarryOptions,
+  CoreDraft,
+  DumpContext,
+  DumpTask,
+  DumpThread,
+  Json,
+  SeenThread,
+  TaskCoreDraft,
+} from '../../contract/contract.ts';
+import type { ImageSetWriter } from '../../images/image-set.ts';
+import { Images } from '../../images/kinds.ts';
+import type { InputOf } from '../../images/message.ts';
+import { extraName } from '../../images/own-files.ts';
+import { March, TaskState } from '../../images/schema/task.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import { parseStat } from '../../kernel/proc/stat.ts';
+import { taskKinds } from '../../kinds/registry.ts';
+import { Pages } from '../../memory/pages.ts';
+import { Foothold } from '../../tracee/foothold.ts';
+import type { Program } from '../../tracee/program.ts';
+import { getSignalMask } from '../../tracee/ptrace.ts';
+import { suspendSeccomp } from '../../tracee/seccomp.ts';
+import { barredThreads } from '../../tracee/seccomp-exit.ts';
+import { planTree, type TreeTask } from '../tree-plan/plan-tree.ts';
+import { makeContext, SharedImages } from './context.ts';
+import { OpenFileTable } from './file-table.ts';
+import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
+import { ROOT_CG_SET } from './inventory.ts';
+import { idsEntry, type ObjectIds, ObjectTable } from './object-ids.ts';
+import type { Observation } from './snapshot.ts';
+
+/** Saves all of a frozen tree but what completes an image set. `sight` are its living processes. */
+export function saveTree(
+  processes: readonly FrozenProcess[],
+  sight: readonly Observation[],
+  options: CarryOptions,
+  images: ImageSetWriter,
+  undo: UndoStack,
+): Pages {
+  const pages = new Pages(images);
+  const files = new OpenFileTable();
+  const shared = new SharedImages();
+  const stopped = new Set(
+    processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined).map(({ pid }) => pid),
+  );
+  const context = makeContext(options, sight, stopped, images, files, pages, shared, undo);
+  files.attach(context);
+  const objects = new ObjectTable();
+  const frozen = new Map(processes.map((process) => [process.pid, process]));
+  const saved = sight.map((seen) => {
+    const { ids, known } = objects.idsOf(seen.pid);
+    return { seen, ids, task: makeTask(seen, frozen.get(seen.pid), known, context) };
+  });
+  logDebug('observed');
+  const byMemory = new Map<number, DumpThread[]>();
+  for (const { task, ids } of saved) for (const thread of task.threads) addTo(byMemory, ids.vm, thread);
+  for (const { task, seen, ids } of saved) askTask(task, seen, byMemory.get(ids.vm) ?? []);
+  logDebug('asked; nothing of Stasis is left in the tasks');
+  requireBuildable(processes, saved, options);
+  for (const { task } of saved) drain(task);
+  logDebug(`memory is stored: ${pages.counts.written} pages`);
+  for (const { task, ids } of saved) writeTask(task, ids, images, files);
+  for (const { pid, zombie } of processes) if (zombie) writeZombie(pid, images);
+  images.write(Images.files, undefined, files.entries);
+  images.write(Images.pstree, undefined, processes.map(treeEntry));
+  shared.write(images);
+  return pages;
+}
+
+/**
+ * Has the process and its threads tell what only they know; afterwards nothing of us is left in them. `akin`: all threads
+ * that have its memory.
+ */
+function askTask(task: MutableDumpTask, seen: Observation, akin: readonly DumpThread[]): void {
+  for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
+  const others = akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
+  const barred = barredThreads(task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
+  using foothold = Foothold.gain(task.tracee, task.pid, seen.vmas, { others, barred });
+  task.bell = { signal: foothold.bellSignal, actionAt: foothold.bellActionAt };
+  logDebug(`foothold in task ${task.pid} gained`);
+  const { remote } = foothold;
+  task.remote = remote;
+  ask(
+    remote.program(),
+    (program) => taskReaders(task, program),
+    (program) => void remote.run(program),
+  );
+  for (const thread of task.threads) {
+    if (thread === task) continue;
+    ask(
+      remote.program(),
+      (program) => threadReaders(thread, program),
+      (program) => foothold.visit(thread.tracee, program),
+    );
+  }
+}
+
+type Reader = (() => void) | undefined;
+
+function ask(program: Program, build: (program: Program) => Reader[], run: (program: Program) => void): void {
+  const readers = build(program);
+  run(program);
+  for (const read of readers) read?.();
+}
+
+function taskReaders(task: DumpTask, program: Program): Reader[] {
+  return taskKinds.flatMap((kind) => [kind.capture?.(task, program), kind.thread?.capture?.(task, program)]);
+}
+
+function threadReaders(thread: DumpThread, program: Program): Reader[] {
+  return taskKinds.map((kind) => kind.thread?.capture?.(thread, program));
+}
+
+function drain(task: DumpTask): void {
+  for (const kind of taskKinds) {
+    kind.drain?.(task);
+    if (kind.thread?.drain) for (const thread of task.threads) kind.thread.drain(thread);
+  }
+}
+
+/** DumpTask, while the engine still fills it in. */
+type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] };
+
+function makeTask(
+  seen: Observation,
+  frozen: FrozenProcess | undefined,
+  captured: DumpTask['captured'],
+  context: DumpContext,
+): MutableDumpTask {
+  const [main, ...others] = frozen?.threads ?? [];
+  if (!main) throw new StasisError({ kind: 'internal', task: seen.ref, reason: 'saved without being frozen' });
+  const task = {
+    pid: seen.pid,
+    vmas: seen.vmas,
+    fds: seen.fds,
+    tree: seen.tree,
+    captured,
+    mm: { vmas: [], aios: [] },
+    bell: { signal: 0, actionAt: 0 },
+    ...threadPart(seen, main, context),
+    core: taskCore(seen, main),
+  } as unknown as MutableDumpTask; // `process` and `threads` follow: the three know each other
+  task.process = task;
+  const seenThreads = new Map(seen.threads.map((thread) => [thread.tid, thread]));
+  const threads = others.map((thread): DumpThread => {
+    const about = seenThreads.get(thread.tid);
+    if (!about)
+      throw new StasisError({ kind: 'internal', task: seen.ref, reason: `thread ${thread.tid} was not seen` });
+    return { ...threadPart(about, thread, context), core: threadCore(about, thread), process: task };
+  });
+  task.threads = [task, ...threads];
+  return task;
+}
+
+function threadPart(
+  seen: SeenThread,
+  { tracee, frozenAt, sleep }: FrozenThread,
+  context: DumpContext,
+): Omit<DumpThread, 'core' | 'process'> {
+  const { tid, ref, stat, status, options } = seen;
+  return {
+    tid,
+    ref,
+    stat,
+    status,
+    options,
+    context,
+    tracee,
+    frozenAt,
+    sleep,
+    registers: tracee.getRegisters(),
+    extra: {},
+  };
+}
+
+function threadCore(seen: SeenThread, { tracee }: FrozenThread): CoreDraft {
+  return {
+    mtype: 0,
+    thread_core: {
+      futex_rla: 0,
+      futex_rla_len: 0,
+      blk_sigset: getSignalMask(tracee.pid),
+      comm: seen.stat.comm,
+      cg_set: ROOT_CG_SET,
+    },
+  };
+}
+
+function taskCore(seen: Observation, main: FrozenThread): TaskCoreDraft {
+  const core = threadCore(seen, main);
+  const { groupStop } = main.tracee;
+  return {
+    ...core,
+    tc: {
+      task_state: groupStop === undefined ? TaskState.ALIVE : TaskState.STOPPED,
+      exit_code: 0,
+      personality: 0,
+      flags: seen.stat.flags,
+      blk_sigset: core.thread_core.blk_sigset ?? 0n,
+      comm: seen.stat.comm,
+      sigactions: [],
+      ...(groupStop === undefined ? {} : { stop_signo: groupStop }),
+    },
+  };
+}
+
+function writeTask(task: DumpTask, ids: ObjectIds, images: ImageSetWriter, files: OpenFileTable): void {
+  const { pid } = task;
+  if (!task.captured.files) {
+    const fdinfo = task.fds.map((file) => {
+      const id = files.idOf(file);
+      return { id, flags: file.cloexec ? 1 : 0, type: files.typeOf(id), fd: file.fd };
+    });
+    images.write(Images.fdinfo, ids.files, fdinfo);
+  }
+  images.write(Images.ids, pid, [idsEntry(ids)]);
+  images.write(Images.mm, pid, [task.mm as InputOf<ReturnType<typeof Images.mm.message>>]);
+  for (const thread of task.threads) {
+    images.write(Images.core, thread.tid, [thread.core as InputOf<ReturnType<typeof Images.core.message>>]);
+  }
+  writeExtra(images, task);
+}
+
+/** One file a process: there may be thousands of threads. Their part is under their ids, that of kinds under names. */
+function writeExtra(images: ImageSetWriter, { pid, extra, threads }: DumpTask): void {
+  const whole: Record<string, Json> = { ...extra };
+  for (const thread of threads.slice(1)) {
+    if (Object.keys(thread.extra).length > 0) whole[String(thread.tid)] = thread.extra;
+  }
+  images.put(extraName(pid), new Uint8Array(Buffer.from(`${JSON.stringify(whole)}\n`)));
+}
+
+function writeZombie(pid: number, images: ImageSetWriter): void {
+  const { exitCode, comm } = parseStat(readProc(pid, 'stat'));
+  const tc = { task_state: TaskState.DEAD, exit_code: exitCode, personality: 0, flags: 0, blk_sigset: 0, comm };
+  images.write(Images.core, pid, [{ mtype: March.X86_64, tc }]);
+}
+
+/** A tree that no restore could make again must not end with its dump. @throws StasisError kind 'unsupported' */
+function requireBuildable(
+  processes: readonly FrozenProcess[],
+  saved: readonly { readonly task: DumpTask; readonly ids: ObjectIds }[],
+  options: CarryOptions,
+): void {
+  const living = new Map(saved.map(({ task, ids }) => [task.pid, { task, ids }]));
+  const tasks = processes.map((process): TreeTask => {
+    const { pid, ppid, pgid, sid } = treeEntry(process);
+    const known = living.get(pid);
+    const subreaper = known?.task.core.tc.child_subreaper ?? false;
+    return { pid, ppid, pgid, sid, zombie: process.zombie, subreaper, shared: known?.ids, terminal: sid === pid };
+  });
+  planTree(tasks, { joins: options.shellJob, bornPgid: tasks[0]?.pgid });
+}
+
+function treeEntry({ pid, parent, threads, zombie }: FrozenProcess): InputOf<ReturnType<typeof Images.pstree.message>> {
+  const { pgrp, session } = parseStat(readProc(pid, 'stat'));
+  return { pid, ppid: parent, pgid: pgrp, sid: session, threads: zombie ? [pid] : threads.map(({ tid }) => tid) };
+}

@@ -1,0 +1,253 @@
+/** Seeing a task from outside, with its descriptors borrowed. Nothing of the task is touched. */
+import { StasisError, type TaskRef } from '../../base/errors.ts';
+import { decodeText } from '../../base/text.ts';
+import type { CarryOptions, FileFacts, OpenFile, SeenTask, SeenThread } from '../../contract/contract.ts';
+import { KCMP } from '../../kernel/constants/files.ts';
+import { growTable } from '../../kernel/descriptor-table.ts';
+import { namesIn } from '../../kernel/files.ts';
+import { parseFdHead } from '../../kernel/proc/fdinfo.ts';
+import { readProc, readProcIfAny, readProcLink } from '../../kernel/proc/read.ts';
+import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
+import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
+import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
+import { membersOf, unlessGone } from '../../kernel/proc/tree.ts';
+import {
+  arena,
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  ERRNO,
+  Fd,
+  SyscallError,
+  syscall,
+  trySyscall,
+} from '../../kernel/syscall.ts';
+
+const AT_EMPTY_PATH = 0x1000;
+/** STATX_BASIC_STATS | STATX_MNT_ID. */
+const STATX_WANTED = 0x7ff | 0x1000;
+const O_CLOEXEC = 0o2000000;
+
+/** A task as seen; the borrowed descriptors are given back when its scope ends. */
+export class Observation implements SeenTask, Disposable {
+  readonly pid: number;
+  readonly tid: number;
+  readonly ref: TaskRef;
+  readonly stat: ProcStat;
+  readonly status: ProcStatus;
+  readonly threads: readonly SeenThread[];
+  /** All that were looked at together. */
+  tree: readonly SeenTask[] = [this];
+  readonly vmas: readonly ProcVma[];
+  readonly fds: readonly OpenFile[];
+  readonly options: CarryOptions;
+
+  /** What was borrowed for this task, and is not another's. */
+  readonly #own: number[] = [];
+
+  /** `relatives` are tasks seen before, by PID: what the parent has open as well is not borrowed twice. */
+  constructor(pid: number, options: CarryOptions, relatives: ReadonlyMap<number, Observation> = new Map()) {
+    this.pid = pid;
+    this.tid = pid;
+    this.options = options;
+    this.stat = parseStat(readProc(pid, 'stat'));
+    this.ref = { pid, comm: this.stat.comm };
+    this.status = parseStatus(readProc(pid, 'status'));
+    const { tgid } = this.status;
+    if (tgid !== pid) {
+      const reason = `this is a thread of process ${tgid}`;
+      throw new StasisError({ kind: 'usage', task: this.ref, reason, remedy: `name the process: -t ${tgid}` });
+    }
+    const others = namesIn(`/proc/${pid}/task`).map(Number);
+    this.threads = [this, ...others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options))];
+    this.vmas = parseSmaps(readProc(pid, 'smaps'));
+    this.fds = this.#borrowAll(relatives.get(this.stat.ppid)?.fds ?? []);
+  }
+
+  [Symbol.dispose](): void {
+    for (const local of this.#own.splice(0)) trySyscall('close', local);
+  }
+
+  /** Borrows every descriptor with pidfd_getfd(2). One that is closed meanwhile is left out. */
+  #borrowAll(inherited: readonly OpenFile[]): OpenFile[] {
+    using pidfd = new Fd(syscall('pidfd_open', this.pid, 0));
+    const numbers = namesIn(`/proc/${this.pid}/fd`).map(Number);
+    const known = new Map(inherited.map((file) => [file.fd, file]));
+    growTable(numbers.length - known.size);
+    try {
+      return numbers.sort((a, b) => a - b).flatMap((fd) => this.#borrow(pidfd.number, fd, known.get(fd)) ?? []);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** `namesake` is what the parent has under the same number: the same open file as a rule. */
+  #borrow(pidfd: number, fd: number, namesake: OpenFile | undefined): OpenFile | undefined {
+    const info = readProcIfAny(this.pid, `fdinfo/${fd}`)?.slice();
+    if (!info) return undefined;
+    const { pos, flags } = parseFdHead(info);
+    const own = {
+      task: this.ref,
+      fd,
+      cloexec: (flags & O_CLOEXEC) !== 0,
+      flags: flags & ~O_CLOEXEC,
+      pos,
+      fdinfo: () => info,
+    };
+    if (namesake && trySyscall('kcmp', this.pid, process.pid, KCMP.FILE, fd, namesake.local) === 0) {
+      return { ...namesake, ...own };
+    }
+    const local = trySyscall('pidfd_getfd', pidfd, fd, 0);
+    if (local === -ERRNO.EBADF) return undefined;
+    if (local < 0) throw borrowError(this.ref, fd, -local);
+    this.#own.push(local);
+    return { ...own, local, link: readProcLink('self', `fd/${local}`), ...factsOf(local) };
+  }
+}
+
+function borrowError(task: TaskRef, fd: number, errno: number): StasisError {
+  if (errno !== ERRNO.EMFILE) return new SyscallError('pidfd_getfd', errno, { task, resource: `fd ${fd}` });
+  return new StasisError({
+    kind: 'permission',
+    task,
+    resource: `fd ${fd}`,
+    reason: 'Stasis needs a descriptor for each open file of the tree, and is allowed no more',
+    remedy: 'start Stasis with a higher limit (ulimit -Hn)',
+  });
+}
+
+/** The living processes of a tree as seen; what was borrowed is given back when its scope ends. */
+export class Sight implements Disposable {
+  /** The root first. */
+  readonly tasks: readonly Observation[];
+
+  private constructor(tasks: readonly Observation[]) {
+    this.tasks = tasks;
+    for (const task of tasks) task.tree = tasks;
+  }
+
+  /** Looks at processes that stand still. @throws StasisError when one of them cannot be looked at */
+  static still(pids: readonly number[], options: CarryOptions): Sight {
+    return new Sight(observeAll(pids, (pid, seen) => new Observation(pid, options, seen)));
+  }
+
+  /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
+  static of(root: number, options: CarryOptions): Sight {
+    const pids = membersOf(root).flatMap(({ pid }) => (pid === root ? [] : [pid]));
+    return new Sight(
+      observeAll([root, ...pids], (pid, seen) =>
+        pid === root ? new Observation(pid, options) : Sight.#living(pid, options, seen),
+      ),
+    );
+  }
+
+  /** Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread. */
+  static #living(pid: number, options: CarryOptions, seen: ReadonlyMap<number, Observation>): Observation | undefined {
+    const task = unlessGone(() => new Observation(pid, options, seen));
+    if (!task || task.status.hasMemory) return task;
+    task[Symbol.dispose]();
+    return undefined;
+  }
+
+  [Symbol.dispose](): void {
+    for (const task of this.tasks) task[Symbol.dispose]();
+  }
+}
+
+/** If one fails, what was borrowed of the others is given back. */
+function observeAll(
+  pids: readonly number[],
+  look: (pid: number, seen: ReadonlyMap<number, Observation>) => Observation | undefined,
+): Observation[] {
+  const seen = new Map<number, Observation>();
+  try {
+    for (const pid of pids) {
+      const task = look(pid, seen);
+      if (task) seen.set(pid, task);
+    }
+    return [...seen.values()];
+  } catch (error) {
+    for (const task of seen.values()) task[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** A thread besides the main one. There may be thousands, of which little is asked: it is read when it is. */
+class OtherThread implements SeenThread {
+  readonly tid: number;
+  readonly options: CarryOptions;
+  readonly #pid: number;
+  #stat: ProcStat | undefined;
+  #status: ProcStatus | undefined;
+
+  constructor(pid: number, tid: number, options: CarryOptions) {
+    this.#pid = pid;
+    this.tid = tid;
+    this.options = options;
+  }
+
+  get ref(): TaskRef {
+    return { pid: this.tid, comm: this.stat.comm };
+  }
+
+  get stat(): ProcStat {
+    this.#stat ??= parseStat(this.#read('stat'));
+    return this.#stat;
+  }
+
+  get status(): ProcStatus {
+    this.#status ??= parseStatus(this.#read('status'));
+    return this.#status;
+  }
+
+  #read(name: string): Uint8Array {
+    const bytes = readProcIfAny(this.#pid, `task/${this.tid}/${name}`);
+    if (bytes) return bytes;
+    throw new StasisError({ kind: 'gone', task: { pid: this.tid }, reason: 'the thread has ended' });
+  }
+}
+
+/** Facts of an open file by statx(2); device numbers in the kernel's form. */
+function factsOf(local: number): { stat: FileFacts; mntId: number } {
+  const at = arenaPath('') + 8;
+  const got = trySyscall('statx', local, arenaAddress, AT_EMPTY_PATH, STATX_WANTED, at);
+  if (got < 0) throw new SyscallError('statx', -got);
+  const u32 = (offset: number): number => arenaView.getUint32(8 + offset, true);
+  const u64 = (offset: number): number => Number(arenaView.getBigUint64(8 + offset, true));
+  const device = (offset: number): number => u32(offset) * (1 << 20) + u32(offset + 4);
+  return {
+    stat: {
+      nlink: u32(16),
+      mode: arenaView.getUint16(8 + 28, true),
+      ino: u64(32),
+      size: u64(40),
+      rdev: device(128),
+      dev: device(136),
+    },
+    mntId: u64(144),
+  };
+}
+
+/** A file that is reached by a path such as /proc/PID/exe instead of a descriptor; `fd` is -1. */
+export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
+  // The link is opened as O_PATH: no device wakes up, no FIFO blocks, and directories and files are treated alike.
+  const local = syscall('openat', -100, arenaPath(via), 0o10000000 | O_CLOEXEC);
+  return {
+    task,
+    fd: -1,
+    local,
+    cloexec: false,
+    flags,
+    pos: 0,
+    link: linkOf(local),
+    ...factsOf(local),
+    fdinfo: () => new Uint8Array(),
+  };
+}
+
+function linkOf(local: number): string {
+  const length = trySyscall('readlinkat', -100, arenaPath(`/proc/self/fd/${local}`), arenaAddress + 4096, 8192);
+  if (length < 0) throw new SyscallError('readlinkat', -length);
+  return decodeText(arena.slice(4096, 4096 + length));
+}

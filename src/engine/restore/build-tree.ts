@@ -1,0 +1,338 @@
+/** Growing a tree: the planner's steps carried out, until every process is there and has its memory. */
+import { StasisError } from '../../base/errors.ts';
+import { logDebug, logWarn } from '../../base/log.ts';
+import { cstring } from '../../base/text.ts';
+import type { UndoStack } from '../../base/undo.ts';
+import type { Phase, RestoreContext, RestoreTask, RestoreThread, Sharing } from '../../contract/contract.ts';
+import type { CoreEntry } from '../../images/schema/task.ts';
+import { PR } from '../../kernel/constants/prctl.ts';
+import { trySyscall } from '../../kernel/syscall.ts';
+import { exitSignalOf, taskKinds } from '../../kinds/registry.ts';
+import { Batch } from '../../tracee/batch.ts';
+import { findGap } from '../../tracee/gap.ts';
+import { closeAll } from '../../tracee/handover.ts';
+import { AREA } from '../../tracee/program.ts';
+import { PTRACE, ptrace, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
+import type { Remote } from '../../tracee/remote.ts';
+import { type Offspring, Seed } from '../../tracee/seed.ts';
+import type { TreeStep } from '../tree-plan/plan-tree.ts';
+import type { Plan, TaskPlan, ThreadPlan } from './plan.ts';
+
+const SIGKILL = 9;
+const SIGCHLD = 17;
+const WALL = 0x4000_0000;
+const RLIMIT_CORE = 4;
+
+/** A process that exists: a task in the making, a helper, or one that is to be a zombie. */
+interface Plant {
+  readonly seed: Seed;
+  readonly batch: Batch;
+  readonly task: RestoreTask | undefined;
+  /** The task whose memory it was born with. */
+  readonly origin: RestoreTask | undefined;
+  /** Whether it shares the memory of its maker. */
+  readonly sharesMemory: boolean;
+  /** Its address space is as its children are to find it. */
+  ready: boolean;
+}
+
+/** The tasks of a tree while it grows. If the restore fails, all of them die. */
+export class Grove {
+  readonly #plan: Plan;
+  readonly #context: RestoreContext;
+  readonly #plants = new Map<number, Plant>();
+  /** Kernel objects that tasks made so far have. */
+  readonly #objects = new Set<string>();
+  /** Parents of helpers and zombies, whose ends they were told of. */
+  readonly #bereaved = new Set<number>();
+
+  constructor(plan: Plan, context: RestoreContext, undo: UndoStack) {
+    this.#plan = plan;
+    this.#context = context;
+    undo.add(() => this.#fell());
+  }
+
+  /** The living tasks, parents before their children. */
+  get tasks(): readonly RestoreTask[] {
+    return [...this.#plan.tasks.keys()].flatMap((pid) => this.#plants.get(pid)?.task ?? []);
+  }
+
+  /** Makes all processes, each with its memory; zombies are dead and helpers gone at the end. */
+  grow(sibling: boolean): void {
+    this.#plantRoot(sibling);
+    const { steps } = this.#plan;
+    for (let at = 0; at < steps.length; ) at = this.#take(steps, at);
+    for (const [pid] of this.#plan.tasks) this.#prepare(pid);
+    logDebug('all processes are there, with their memory');
+    for (const [pid, core] of this.#plan.zombies) this.#die(pid, core);
+    this.#forgetDeaths();
+  }
+
+  #plantRoot(sibling: boolean): void {
+    const { root, tasks } = this.#plan;
+    const highestFd = [...tasks.values()].reduce(
+      (most, { fds }) => fds.reduce((max, { fd }) => Math.max(max, fd), most),
+      2,
+    );
+    const seed = Seed.plant({ pid: root, sibling, highestFd }, freeArea(tasks));
+    this.#settle(root, seed, undefined);
+    const plant = this.#at(root);
+    // Descriptors of ours that the seed was born with are not the task's.
+    closeAll(seed, plant.batch);
+    plant.batch.flush();
+  }
+
+  /** Takes a new process in: a task goes through its birth. */
+  #settle(pid: number, seed: Seed, origin: RestoreTask | undefined): void {
+    const plan = this.#plan.tasks.get(pid);
+    const shares = this.#sharesOf(plan);
+    const batch = new Batch(seed.remote);
+    const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares);
+    const sharesMemory = this.#plants.get(pid)?.sharesMemory ?? false;
+    this.#plants.set(pid, { seed, batch, task, origin, sharesMemory, ready: shares.vm });
+    if (task) runPhase(task, 'birth');
+  }
+
+  /**
+   * What a task has in common with one that is here already. The first one has to make it, also if it got it from a helper,
+   * which only lends it.
+   */
+  #sharesOf(plan: TaskPlan | undefined): Sharing {
+    const known = (kind: string, id: number | undefined): boolean => {
+      const key = `${kind} ${id}`;
+      const is = id !== undefined && this.#objects.has(key);
+      this.#objects.add(key);
+      return is;
+    };
+    if (!plan) return { vm: false, files: false, fs: false, sighand: false };
+    const { vm_id, files_id, fs_id, sighand_id } = plan.ids;
+    return {
+      vm: known('vm', vm_id),
+      files: known('files', files_id),
+      fs: known('fs', fs_id),
+      sighand: known('sighand', sighand_id),
+    };
+  }
+
+  #at(pid: number): Plant {
+    const plant = this.#plants.get(pid);
+    if (plant) return plant;
+    throw new StasisError({
+      kind: 'internal',
+      task: { pid },
+      reason: 'a step of the plan needs a task that is not there',
+    });
+  }
+
+  /** Carries out one step, or several forks by the same task at once; answers where to go on. */
+  #take(steps: readonly TreeStep[], at: number): number {
+    const step = steps[at] as TreeStep; // at < length
+    switch (step.do) {
+      case 'fork':
+        return this.#fork(steps, at, step.by);
+      case 'setsid':
+        this.#call(step.pid, (batch) => batch.call('setsid'));
+        break;
+      case 'setpgid':
+        this.#call(step.pid, (batch) => batch.call('setpgid', 0, step.pgid));
+        break;
+      case 'subreaper':
+        this.#call(step.pid, (batch) => batch.call('prctl', PR.SET_CHILD_SUBREAPER, step.on ? 1 : 0, 0, 0, 0));
+        break;
+      case 'terminal': {
+        const { task } = this.#at(step.pid);
+        if (task) runPhase(task, 'terminal');
+        break;
+      }
+      case 'end':
+        this.#end(step.pid, step.reaper);
+        break;
+    }
+    return at + 1;
+  }
+
+  #call(pid: number, work: (batch: Batch) => void): void {
+    const { batch } = this.#at(pid);
+    work(batch);
+    batch.flush();
+  }
+
+  #fork(steps: readonly TreeStep[], at: number, by: number): number {
+    const maker = this.#at(by);
+    const wishes: (Offspring & { helper: boolean })[] = [];
+    for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) {
+      const task = this.#plan.tasks.get(step.pid);
+      wishes.push({ ...step, exitSignal: task ? exitSignalOf(task) : SIGCHLD });
+    }
+    if (wishes.some(({ pid, share }) => share.vm || this.#plan.tasks.has(pid))) this.#prepare(by);
+    maker.batch.flush();
+    const seeds = maker.seed.fork(wishes);
+    const origin = maker.task && maker.ready ? maker.task : maker.origin;
+    // All are known before anything else can fail.
+    seeds.forEach((seed, i) => {
+      const sharesMemory = wishes[i]?.share.vm ?? false;
+      const batch = new Batch(seed.remote);
+      this.#plants.set(seed.tracee.pid, { seed, batch, task: undefined, origin, sharesMemory, ready: false });
+    });
+    seeds.forEach((seed, i) => {
+      const wish = wishes[i];
+      if (wish && !wish.helper) this.#settle(wish.pid, seed, origin);
+    });
+    return at;
+  }
+
+  /** Sees to it that a task has its memory. */
+  #prepare(pid: number): void {
+    const plant = this.#at(pid);
+    if (plant.ready || !plant.task) return;
+    plant.ready = true;
+    runPhase(plant.task, 'memory');
+    logDebug(`task ${pid} has its memory`);
+  }
+
+  /** A helper has done its work. Its parent reaps it, as nobody else can. */
+  #end(pid: number, reaper: number): void {
+    trySyscall('kill', pid, SIGKILL);
+    this.#at(pid).seed.tracee.awaitEnd();
+    this.#plants.delete(pid);
+    this.#bereaved.add(reaper);
+    this.#call(reaper, (batch) => batch.call('wait4', pid, 0, WALL, 0));
+  }
+
+  /** Makes a zombie: the process ends as it had ended. */
+  #die(pid: number, core: CoreEntry): void {
+    const { seed, batch, sharesMemory } = this.#at(pid);
+    const { exit_code: code = 0, comm = '' } = core.tc ?? {};
+    const program = batch.reserve(4, 160);
+    program.call('prctl', PR.SET_NAME, program.data(cstring(comm)), 0, 0, 0);
+    // No core file is to be written a second time. With a limit of 1 none is, not even to a pipe (core(5)).
+    program.attempt('setrlimit', RLIMIT_CORE, program.data(new Uint8Array(new BigUint64Array([1n, 1n]).buffer)));
+    if (!sharesMemory) program.call('prctl', PR.SET_DUMPABLE, 0, 0, 0, 0);
+    const signal = code & 0x7f;
+    // It may be one that we ignore, and all that we have made.
+    if (signal !== 0) program.attempt('rt_sigaction', signal, program.space(32), 0, 8);
+    batch.flush();
+    if (code & 0x80) logWarn('grow.ts', `task ${pid}: that it had dumped core cannot be told its parent again`);
+    if (signal === 0) seed.exit(code >> 8);
+    else kill(pid, signal);
+    seed.tracee.awaitEnd();
+    this.#plants.delete(pid);
+    const parent = this.#plan.parents.get(pid);
+    if (parent !== undefined) this.#bereaved.add(parent);
+  }
+
+  /** SIGCHLD of these ends is not the tasks' own: what they had pending is queued again later. */
+  #forgetDeaths(): void {
+    for (const pid of this.#bereaved) {
+      const plant = this.#plants.get(pid);
+      if (plant) forgetChildSignal(plant.batch);
+    }
+  }
+
+  /** Kills everything. What others have forked become our children when their parents are dead: we are a subreaper. */
+  #fell(): void {
+    const seeds = [...this.#plants.values()].map(({ seed }) => seed);
+    for (const { tracee } of seeds) trySyscall('kill', tracee.pid, SIGKILL);
+    for (const seed of seeds.reverse()) seed[Symbol.dispose]();
+    for (const { tracee } of seeds) trySyscall('wait4', tracee.pid, 0, WALL, 0);
+  }
+}
+
+/** Takes what a process was told by SIGCHLD off its queue again. */
+export function forgetChildSignal(batch: Batch): void {
+  const program = batch.reserve(1, 32);
+  const set = program.data(new Uint8Array(new BigUint64Array([1n << BigInt(SIGCHLD - 1)]).buffer));
+  program.attempt('rt_sigtimedwait', set, 0, program.space(16), 8);
+  batch.flush();
+}
+
+/** Has a process end by a signal, its tracer letting it through. */
+function kill(pid: number, signal: number): void {
+  setSignalMask(pid, 0n);
+  trySyscall('kill', pid, signal);
+  if (signal === SIGKILL) return;
+  for (;;) {
+    ptrace(PTRACE.CONT, pid);
+    const stop = waitStop(pid);
+    if (stop.kind === 'exited' || stop.kind === 'killed') return;
+    if (stop.kind === 'signal' && stop.signal === signal) break;
+  }
+  ptrace(PTRACE.CONT, pid, 0, signal);
+}
+
+/** A place for the work area that is free in every address space: forks have it where their makers have it. */
+function freeArea(tasks: Plan['tasks']): number {
+  const taken = new Map<bigint, bigint>();
+  for (const { mm } of tasks.values()) {
+    for (const { start, end } of mm.vmas) if ((taken.get(start) ?? 0n) < end) taken.set(start, end);
+  }
+  const ranges = [...taken].map(([start, end]) => ({ start: Number(start), end: Number(end) }));
+  return findGap(
+    ranges.sort((a, b) => a.start - b.start),
+    AREA.length,
+  );
+}
+
+/** Runs one phase of a task to its end. */
+export function runPhase(task: RestoreTask, phase: Phase): void {
+  beginPhase(task, phase);
+  task.batch.flush();
+}
+
+/** The same, but what is left for the task to do is only set going: {@link Batch.begin}. */
+export function beginPhase(task: RestoreTask, phase: Phase): void {
+  for (const kind of taskKinds) {
+    kind.rebuild?.[phase]?.(task);
+    if (phase === 'state' || phase === 'creds' || phase === 'last') kind.thread?.rebuild?.[phase]?.(task);
+  }
+  task.batch.begin();
+}
+
+type MutableRestoreTask = { -readonly [K in keyof RestoreTask]: RestoreTask[K] };
+
+function makeTask(
+  plan: TaskPlan,
+  context: RestoreContext,
+  seed: Seed,
+  batch: Batch,
+  origin: RestoreTask | undefined,
+  shares: Sharing,
+): RestoreTask {
+  const { tree, mm, fs, fds } = plan;
+  const { tracee, remote } = seed;
+  const part = threadPart(plan, context, remote, batch);
+  const task = { ...part, pid: tree.pid, tree, mm, fs, fds, seed, tracee, origin, shares } as MutableRestoreTask;
+  task.process = task; // a process is its main thread
+  task.threads = [task];
+  return task;
+}
+
+function threadPart(
+  { tid, core, extra }: ThreadPlan,
+  context: RestoreContext,
+  remote: Remote,
+  batch: Batch,
+): Omit<RestoreThread, 'process'> {
+  const ref = { pid: tid, comm: core.thread_core?.comm ?? core.tc?.comm };
+  return { tid, ref, context, core, extra, tracee: remote.tracee, remote, batch };
+}
+
+/** Gives a process its other threads. */
+export function addThreads(task: RestoreTask, plans: readonly ThreadPlan[]): void {
+  if (plans.length === 0) return;
+  task.batch.flush();
+  const remotes = task.seed.threads(plans.map(({ tid }) => tid));
+  const others = plans.map((thread, i): RestoreThread => {
+    const remote = remotes[i] as Remote; // as many as were asked for
+    return { ...threadPart(thread, task.context, remote, new Batch(remote)), process: task };
+  });
+  (task as MutableRestoreTask).threads = [task, ...others];
+}
+
+/** Rebuilds a thread that is not the main one, from its first phase to its last. */
+export function rebuildThread(thread: RestoreThread): void {
+  for (const phase of ['state', 'creds', 'last'] as const) {
+    for (const kind of taskKinds) kind.thread?.rebuild?.[phase]?.(thread);
+  }
+  thread.batch.flush();
+}

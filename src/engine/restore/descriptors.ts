@@ -1,0 +1,105 @@
+/** A task's descriptors: rebuilt here, handed over, put in place. */
+import { StasisError } from '../../base/errors.ts';
+import type { RestoreTask } from '../../contract/contract.ts';
+import type { FdinfoEntry } from '../../images/schema/files.ts';
+import { FD_CLOEXEC, O } from '../../kernel/constants/files.ts';
+import { growTable } from '../../kernel/descriptor-table.ts';
+import { fileKinds } from '../../kinds/registry.ts';
+import { handOver } from '../../tracee/handover.ts';
+
+/** Descriptors handed over at a time: SCM_MAX_FD. */
+const LOT = 253;
+
+/**
+ * Gives a task its descriptors; it has none but the socket before. Open file descriptions go over once, under the
+ * lowest number they are to have; further numbers are duplicates.
+ */
+export function placeDescriptors(task: RestoreTask): void {
+  const ascending = inOrder(task);
+  const first = firstOfEach(ascending);
+  const originals = [...first.values()];
+  growTable(originals.length);
+  const taken = new Set<number>();
+  for (let at = 0; at < originals.length; at += LOT) place(task, originals.slice(at, at + LOT), taken);
+  for (const { id, fd, flags } of ascending) {
+    const original = first.get(id)?.fd ?? fd;
+    if (original !== fd) task.batch.call('dup3', original, fd, flags & FD_CLOEXEC ? O.CLOEXEC : 0);
+  }
+}
+
+/**
+ * They arrive under the lowest free numbers, none of them above its place. So, moved from the last to the first, none
+ * ever lands on one that still waits.
+ */
+function place(task: RestoreTask, lot: readonly FdinfoEntry[], taken: Set<number>): void {
+  const locals = lot.map(({ id }) => task.context.open(id));
+  const arrived = handOver(task.seed, task.batch, locals, taken);
+  for (let i = lot.length - 1; i >= 0; i--) {
+    const entry = lot[i];
+    const from = arrived[i];
+    if (!entry || from === undefined) continue;
+    const cloexec = (entry.flags & FD_CLOEXEC) !== 0;
+    if (from !== entry.fd) {
+      task.batch.call('dup3', from, entry.fd, cloexec ? O.CLOEXEC : 0);
+      task.batch.call('close', from);
+    } else if (cloexec) {
+      task.batch.call('fcntl', entry.fd, 2, FD_CLOEXEC); // F_SETFD
+    }
+    taken.add(entry.fd);
+  }
+}
+
+/**
+ * Second steps, when every task has its descriptors: what is watched is opened no more. Each step is done once, though many
+ * tasks may have the file. `sharers` are all that have the descriptor table of a task, itself included.
+ * @throws StasisError (image) for a file that fits none of the tasks that have it
+ */
+export function finishDescriptors(
+  tasks: readonly RestoreTask[],
+  sharers: (task: RestoreTask) => readonly RestoreTask[],
+): void {
+  const finished = new Set<number>();
+  const left = new Map<number, string>();
+  for (const task of tasks) {
+    for (const { id, fd } of firstOfEach(inOrder(task)).values()) {
+      const entry = task.context.files.get(id);
+      const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
+      if (!entry || !kind?.finish || finished.has(id)) continue;
+      if (kind.suits && !sharers(task).some((sharer) => kind.suits?.(entry, sharer))) {
+        left.set(id, `fd ${fd} of task ${task.pid} (${kind.name})`);
+        continue;
+      }
+      finished.add(id);
+      const before = task.context.open(id);
+      kind.finish(entry, fd, task);
+      const now = task.context.open(id);
+      // The task has opened it itself, in place of what kept its place here and elsewhere.
+      if (now !== before) for (const other of tasks) if (other !== task) replace(other, id, now);
+    }
+  }
+  for (const [id, resource] of left) {
+    if (finished.has(id)) continue;
+    const reason = 'no task has all the descriptors that it was made with';
+    throw new StasisError({ kind: 'image', resource, reason });
+  }
+}
+
+/** Puts another open file in all places that a task has a file in. */
+function replace(task: RestoreTask, id: number, local: number): void {
+  const places = task.fds.filter((place) => place.id === id);
+  if (places.length === 0) return;
+  const [arrived = 0] = handOver(task.seed, task.batch, [local], new Set(task.fds.map(({ fd }) => fd)));
+  for (const { fd, flags } of places) task.batch.call('dup3', arrived, fd, flags & FD_CLOEXEC ? O.CLOEXEC : 0);
+  task.batch.call('close', arrived);
+}
+
+function inOrder(task: RestoreTask): FdinfoEntry[] {
+  return [...task.fds].sort((a, b) => a.fd - b.fd);
+}
+
+/** Each open file description under its lowest number. */
+function firstOfEach(ascending: readonly FdinfoEntry[]): Map<number, FdinfoEntry> {
+  const first = new Map<number, FdinfoEntry>();
+  for (const entry of ascending) if (!first.has(entry.id)) first.set(entry.id, entry);
+  return first;
+}

@@ -1,0 +1,324 @@
+/** Reading and checking all images before anything is made. Whatever is wrong with them is said here. */
+import { StasisError } from '../../base/errors.ts';
+import { logWarn } from '../../base/log.ts';
+import { decodeText } from '../../base/text.ts';
+import type { Json } from '../../contract/contract.ts';
+import { ImageError } from '../../images/error.ts';
+import type { ImageSet } from '../../images/image-set.ts';
+import { Images } from '../../images/kinds.ts';
+import { IMAGE_VERSION } from '../../images/magic.ts';
+import { extraName } from '../../images/own-files.ts';
+import { PageFlags, type PageRun } from '../../images/pagemap.ts';
+import type { FdinfoEntry, FileEntry, FsEntry } from '../../images/schema/files.ts';
+import type { MmEntry } from '../../images/schema/memory.ts';
+import { type CoreEntry, type TaskKobjIdsEntry, TaskState } from '../../images/schema/task.ts';
+import type { PstreeEntry } from '../../images/schema/tree.ts';
+import { NSIG, SIG } from '../../kernel/constants/signals.ts';
+import { fileKinds } from '../../kinds/registry.ts';
+import { parentOf, storedPieces } from '../../memory/page-store.ts';
+import { planTree, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
+
+/** One thread, as its images tell. */
+export interface ThreadPlan {
+  readonly tid: number;
+  readonly core: CoreEntry;
+  readonly extra: { readonly [key: string]: Json };
+}
+
+/** One living process. */
+export interface TaskPlan extends ThreadPlan {
+  readonly tree: PstreeEntry;
+  readonly ids: TaskKobjIdsEntry;
+  readonly mm: MmEntry;
+  readonly fs: FsEntry;
+  readonly fds: readonly FdinfoEntry[];
+  /** Its threads besides the main one. */
+  readonly others: readonly ThreadPlan[];
+}
+
+/** Everything a restore needs to know. */
+export interface Plan {
+  readonly root: number;
+  /** The living processes by PID, parents before their children. */
+  readonly tasks: ReadonlyMap<number, TaskPlan>;
+  /** The core images of those that are dead already, by PID. */
+  readonly zombies: ReadonlyMap<number, CoreEntry>;
+  /** The PID of each one's parent, 0 for the root. */
+  readonly parents: ReadonlyMap<number, number>;
+  /** How the tree is made. */
+  readonly steps: readonly TreeStep[];
+  readonly files: ReadonlyMap<number, FileEntry>;
+  readonly pages: number;
+}
+
+const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
+
+/**
+ * Reads the image set and checks that it is whole and that Stasis can bring back what is in it. With `joins` the root is
+ * to stay in the session it is born in, and in the process group `bornPgid`; `isFree` says whether a PID is not in use.
+ * @throws StasisError, ImageError
+ */
+export function readPlan(
+  images: ImageSet,
+  planting: { readonly joins: boolean; readonly bornPgid: number; readonly isFree: (pid: number) => boolean },
+): Plan {
+  const inventory = images.inventory();
+  checkWhole(images);
+  if (inventory.img_version > IMAGE_VERSION) {
+    throw new ImageError({
+      file: 'inventory.img',
+      field: 'img_version',
+      reason: `version ${inventory.img_version} is newer than the ${IMAGE_VERSION} known here`,
+    });
+  }
+  const trees = images.read(Images.pstree);
+  const root = trees.find(({ ppid }) => ppid === 0);
+  if (!root) throw new ImageError({ file: 'pstree.img', reason: 'image is missing or empty' });
+  checkNumbers(trees);
+  const files = readFiles(images);
+  const tasks = new Map<number, TaskPlan>();
+  const zombies = new Map<number, CoreEntry>();
+  for (const tree of trees) {
+    const core = readCore(images, tree.pid);
+    if (core.tc?.task_state === TaskState.DEAD) zombies.set(tree.pid, requireEnd(core, tree));
+    else tasks.set(tree.pid, readTask(images, tree, core));
+  }
+  let pages = 0;
+  for (const task of tasks.values()) {
+    checkNamespaces(inventory.root_ids, task.ids);
+    checkReferences(task, files);
+    pages += checkMemory(images, task);
+  }
+  const steps = planTree(
+    trees.map((tree) => treeTask(tree, tasks.get(tree.pid))),
+    { joins: planting.joins, bornPgid: planting.bornPgid, sparePid: sparePid(trees, planting.isFree) },
+  );
+  const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
+  return { root: root.pid, tasks, zombies, parents, steps, files, pages };
+}
+
+/** The highest PID below the usual limit that nobody has, here or in the tree; for helpers. */
+function sparePid(trees: readonly PstreeEntry[], isFree: (pid: number) => boolean): number | undefined {
+  const taken = new Set(trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]));
+  for (let pid = 32_767; pid > 300; pid--) if (!taken.has(pid) && isFree(pid)) return pid;
+  return undefined;
+}
+
+/** A number is that of one task or thread only; those of zombies are not told. @throws ImageError */
+function checkNumbers(trees: readonly PstreeEntry[]): void {
+  const bad = (field: string, reason: string): ImageError => new ImageError({ file: 'pstree.img', field, reason });
+  const known = new Set<number>();
+  for (const { pid } of trees) {
+    if (known.has(pid)) throw bad('pid', `${pid} is there twice`);
+    known.add(pid);
+  }
+  for (const { pid, threads } of trees) {
+    if (!threads.includes(pid)) continue; // of a zombie: CRIU writes anything there
+    for (const tid of threads) {
+      if (tid === pid) continue;
+      if (tid <= 0 || tid > MOST_PID) throw bad('threads', `impossible number ${tid}`);
+      if (known.has(tid)) throw bad('threads', `${tid} is there twice`);
+      known.add(tid);
+    }
+  }
+}
+
+/** PID_MAX_LIMIT of 64-bit kernels. */
+const MOST_PID = 1 << 22;
+
+/** Signals that end no process. */
+const HARMLESS: readonly number[] = [SIG.CHLD, SIG.CONT, SIG.STOP, SIG.TSTP, SIG.TTIN, SIG.TTOU, SIG.URG, SIG.WINCH];
+
+/** What a zombie must have ended with. */
+function requireEnd(core: CoreEntry, { pid, ppid }: PstreeEntry): CoreEntry {
+  const file = `core-${pid}.img`;
+  if (ppid === 0) throw new ImageError({ file, field: 'task_state', reason: 'the root of the tree is dead' });
+  const signal = (core.tc?.exit_code ?? 0) & 0x7f;
+  if (signal <= NSIG && !HARMLESS.includes(signal)) return core;
+  throw new ImageError({ file, field: 'exit_code', reason: `no process ends by signal ${signal}` });
+}
+
+function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPlan {
+  const { pid } = tree;
+  const ids = images.readOne(Images.ids, pid);
+  const others = tree.threads.filter((tid) => tid !== pid);
+  if (new Set(others).size !== others.length) {
+    throw new ImageError({ file: 'pstree.img', field: 'threads', reason: `a thread of task ${pid} is there twice` });
+  }
+  const extra = readExtra(images, pid);
+  return {
+    tid: pid,
+    tree,
+    ids,
+    core: requireState(core, pid),
+    mm: images.readOne(Images.mm, pid),
+    fs: images.readOne(Images.fs, pid),
+    fds: images.read(Images.fdinfo, ids.files_id),
+    extra,
+    others: others.map((tid) => ({
+      tid,
+      core: readThreadCore(images, tid),
+      extra: objectOf(extra[String(tid)]) ?? {},
+    })),
+  };
+}
+
+/** A task as the planner of the tree sees it. */
+function treeTask({ pid, ppid, pgid, sid }: PstreeEntry, task: TaskPlan | undefined): TreeTask {
+  const zombie = task === undefined;
+  const subreaper = task?.core.tc?.child_subreaper ?? false;
+  if (!task) return { pid, ppid, pgid, sid, zombie, subreaper };
+  const { vm_id, files_id, fs_id, sighand_id } = task.ids;
+  const shared = { vm: vm_id, files: files_id, fs: fs_id, sighand: sighand_id };
+  return { pid, ppid, pgid, sid, zombie, subreaper, shared, terminal: sid === pid };
+}
+
+/** Every file of the set, and of the sets it builds on, must be what the dump wrote, as far as a manifest tells. */
+function checkWhole(images: ImageSet): void {
+  const seen = new Set<string>();
+  for (let set: ImageSet | undefined = images; set; set = parentOf(set)) {
+    if (set.wholeness() === 'stale') {
+      logWarn('plan.ts', `${set.dir}/stasis-*: of an earlier dump than the images; ignored, damage may go unnoticed`);
+    }
+    const { dev, ino } = set.disk.status(set.dir) ?? {};
+    if (seen.has(`${dev}:${ino}`)) return; // its own parent: an error where pages are looked for
+    seen.add(`${dev}:${ino}`);
+  }
+}
+
+function unsupported(resource: string, reason: string): StasisError {
+  return new StasisError({ kind: 'unsupported', resource, reason });
+}
+
+function checkNamespaces(root: TaskKobjIdsEntry | undefined, ids: TaskKobjIdsEntry): void {
+  if (!root) return;
+  const names = [
+    'pid_ns_id',
+    'net_ns_id',
+    'ipc_ns_id',
+    'uts_ns_id',
+    'mnt_ns_id',
+    'user_ns_id',
+    'cgroup_ns_id',
+  ] as const;
+  const own = names.filter((name) => ids[name] !== undefined && root[name] !== undefined && ids[name] !== root[name]);
+  if (own.length > 0) throw unsupported(own.map((name) => name.slice(0, -6)).join(', '), CLONE_NAMESPACES);
+}
+
+function readCore(images: ImageSet, pid: number): CoreEntry {
+  const file = `core-${pid}.img`;
+  const core = images.readOne(Images.core, pid);
+  if (!core.tc) throw new ImageError({ file, reason: 'the state of the task is missing' });
+  const state = core.tc.task_state;
+  if (state === TaskState.ALIVE || state === TaskState.STOPPED || state === TaskState.DEAD) return core;
+  throw unsupported(file, `task state ${state} is not known`);
+}
+
+function readThreadCore(images: ImageSet, tid: number): CoreEntry {
+  return requireState(images.readOne(Images.core, tid), tid);
+}
+
+/** What a thread that lives must have. */
+function requireState(core: CoreEntry, tid: number): CoreEntry {
+  const file = `core-${tid}.img`;
+  if (!core.thread_info) throw unsupported(file, 'the process was saved on another processor architecture');
+  if (!core.thread_core) throw new ImageError({ file, reason: 'the state of the thread is missing' });
+  return core;
+}
+
+function readFiles(images: ImageSet): Map<number, FileEntry> {
+  const files = new Map<number, FileEntry>();
+  for (const entry of images.read(Images.files)) {
+    if (files.has(entry.id)) throw new ImageError({ file: 'files.img', reason: `two files have the id ${entry.id}` });
+    files.set(entry.id, entry);
+  }
+  return files;
+}
+
+/** Everything that is referred to must be there, and of a kind that can be rebuilt. */
+function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>): void {
+  const need = (id: number, file: string, field: string): void => {
+    const entry = files.get(id);
+    if (!entry) throw new ImageError({ file, field, reason: `there is no file with the id ${id} in files.img` });
+    if (!fileKinds.some((kind) => kind.type === entry.type)) {
+      throw unsupported(`file ${id}`, `open files of type ${entry.type} are not restored yet`);
+    }
+  };
+  const numbers = new Set<number>();
+  for (const { fd, id } of task.fds) {
+    need(id, `fdinfo-${task.ids.files_id}.img`, 'id');
+    if (fd >= MAX_FD || numbers.has(fd)) {
+      throw new ImageError({ file: `fdinfo-${task.ids.files_id}.img`, field: 'fd', reason: `impossible number ${fd}` });
+    }
+    numbers.add(fd);
+  }
+  need(task.mm.exe_file_id, `mm-${task.tree.pid}.img`, 'exe_file_id');
+  need(task.fs.cwd_id, `fs-${task.tree.pid}.img`, 'cwd_id');
+  need(task.fs.root_id, `fs-${task.tree.pid}.img`, 'root_id');
+}
+
+/** Far above any limit a kernel is run with (fs.nr_open is 2^20 by default). */
+const MAX_FD = 1 << 26;
+const PAGE = 4096;
+
+/** Mappings must be in order and page-aligned, and every stored page must have a mapping to go to. */
+function checkMemory(images: ImageSet, task: TaskPlan): number {
+  const file = `mm-${task.tree.pid}.img`;
+  let end = 0n;
+  for (const vma of task.mm.vmas) {
+    if (vma.status & GUARD) continue;
+    const aligned = vma.start % BigInt(PAGE) === 0n && vma.end % BigInt(PAGE) === 0n;
+    if (!aligned || vma.end <= vma.start || vma.start < end) {
+      throw new ImageError({ file, field: 'vmas', reason: `impossible mapping at 0x${vma.start.toString(16)}` });
+    }
+    end = vma.end;
+  }
+  const map = images.readPagemap(Images.pagemap, task.tree.pid);
+  if (!map) throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason: 'image is missing' });
+  requireMapped(task, map.runs);
+  // Where a manifest told the sizes of all files, looking for every page would find nothing more.
+  const inherits = map.runs.some((run) => run.flags & PageFlags.PARENT);
+  if (inherits || images.wholeness() !== 'whole') storedPieces(images, Images.pagemap, task.tree.pid);
+  return map.runs.reduce((sum, run) => sum + (run.flags & PageFlags.PARENT ? 0 : run.pages), 0);
+}
+
+const GUARD = 1 << 16;
+
+/** The runs ascend; there may be a hundred thousand of them, in as many mappings. */
+function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
+  const mappings = task.mm.vmas
+    .filter((vma) => (vma.status & GUARD) === 0)
+    .map((vma) => ({ start: Number(vma.start), end: Number(vma.end) }))
+    .sort((a, b) => a.start - b.start);
+  let next = 0;
+  for (const { start, pages } of runs) {
+    for (let at = start; at < start + pages * PAGE; ) {
+      let mapping = mappings[next];
+      while (mapping && mapping.end <= at) mapping = mappings[++next];
+      if (!mapping || mapping.start > at) {
+        const reason = `pages at 0x${at.toString(16)} belong to no mapping`;
+        throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason });
+      }
+      at = mapping.end;
+    }
+  }
+}
+
+/** Our own file beside CRIU's; absent in a set that `criu` wrote. */
+function readExtra(images: ImageSet, pid: number): { readonly [key: string]: Json } {
+  const file = extraName(pid);
+  const bytes = images.own(file);
+  if (!bytes) return {};
+  try {
+    const value = objectOf(JSON.parse(decodeText(bytes)));
+    if (value) return value;
+  } catch {
+    // Said below, for both ways of being wrong.
+  }
+  throw new ImageError({ file, reason: 'is no JSON object' });
+}
+
+function objectOf(value: unknown): { readonly [key: string]: Json } | undefined {
+  const isObject = value !== null && typeof value === 'object' && !Array.isArray(value);
+  return isObject ? (value as { [key: string]: Json }) : undefined;
+}

@@ -1,0 +1,249 @@
+/** The story of a restore. */
+import { StasisError } from '../../base/errors.ts';
+import { addTo } from '../../base/lists.ts';
+import { logDebug, logInfo, logWarn } from '../../base/log.ts';
+import { encodeText } from '../../base/text.ts';
+import { UndoStack } from '../../base/undo.ts';
+import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../../contract/contract.ts';
+import { ImageSet } from '../../images/image-set.ts';
+import { TaskState } from '../../images/schema/task.ts';
+import { O } from '../../kernel/constants/files.ts';
+import { PR } from '../../kernel/constants/prctl.ts';
+import { disk } from '../../kernel/disk.ts';
+import { arenaAddress, arenaView, ERRNO, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { fileKinds, taskKinds } from '../../kinds/registry.ts';
+import { ActionScripts } from '../scripts.ts';
+import { type RestoreFigures, writeRestoreStats } from '../stats.ts';
+import { stopSignalOf } from '../stops.ts';
+import { addThreads, beginPhase, forgetChildSignal, Grove, rebuildThread, runPhase } from './build-tree.ts';
+import { finishDescriptors, placeDescriptors } from './descriptors.ts';
+import { type Plan, readPlan } from './plan.ts';
+import { go, stopTask } from './resume.ts';
+
+/** What to restore, from where, and how. */
+export interface RestoreOptions {
+  readonly imagesDir: string;
+  readonly workDir: string;
+  readonly pidfile: string | undefined;
+  /** Make the root a child of our parent. */
+  readonly sibling: boolean;
+  readonly leaveStopped: boolean;
+  readonly actionScripts: readonly string[];
+  readonly carry: CarryOptions;
+}
+
+/** What came of it. */
+export interface RestoreOutcome {
+  readonly pid: number;
+  readonly figures: RestoreFigures;
+}
+
+/**
+ * Restores a process tree. All or nothing: until the last step everything stands still, and dies with us or with any
+ * error.
+ * @throws StasisError
+ */
+export function restore(options: RestoreOptions): RestoreOutcome {
+  const images = new ImageSet(options.imagesDir, undefined, disk);
+  const planting = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isFree };
+  const plan = readPlan(images, planting);
+  const pid = plan.root;
+  logDebug('images are read and checked');
+  const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
+  scripts.require('pre-restore');
+  const began = performance.now();
+  // What others have forked is ours to bury if the restore fails.
+  using _ = new Subreaper();
+  using undo = new UndoStack();
+  using ending = new UndoStack();
+  const context = new Context(options.carry, images, plan, undo, ending);
+  for (const kind of taskKinds) kind.prepare?.(context, pid);
+  const grove = new Grove(plan, context, undo);
+  grove.grow(options.sibling);
+  const forked = performance.now();
+  const { tasks } = grove;
+  const stopped = rebuild(tasks, plan);
+  logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
+  ending[Symbol.dispose]();
+  if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);
+  scripts.require('post-restore', pid);
+  const microseconds = (until: number): number => (until - began) * 1000;
+  const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
+  writeRestoreStats(options.workDir, figures);
+  resumeScript(scripts, 'pre-resume', pid);
+  go(tasks, stopped, options);
+  undo.keep();
+  logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
+  resumeScript(scripts, 'post-resume', pid);
+  return { pid, figures };
+}
+
+/** Neither a process nor a group has this number. */
+function isFree(pid: number): boolean {
+  return trySyscall('kill', pid, 0) === -ERRNO.ESRCH && trySyscall('kill', -pid, 0) === -ERRNO.ESRCH;
+}
+
+/** Everything but memory. Each phase of all tasks comes before the next one's. Answers those that are stopped already. */
+function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<RestoreTask> {
+  phase(
+    tasks.filter(({ shares }) => !shares.vm),
+    'mapped',
+  );
+  phase(tasks, 'files');
+  // Descriptors may stand for threads, or tell them of things.
+  for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? []);
+  const tables = tasks.filter(({ shares }) => !shares.files);
+  for (const task of tables) placeDescriptors(task);
+  const sharing = memorySharers(tasks, plan);
+  const filesId = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.files_id;
+  const sharers = new Map<number | undefined, RestoreTask[]>();
+  for (const task of tasks) addTo(sharers, filesId(task), task);
+  finishDescriptors(tables, (task) => sharers.get(filesId(task)) ?? []);
+  for (const task of tables) task.batch.call('close', task.seed.socketTarget);
+  sideBySide(tasks, 'state', sharing);
+  for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
+  sideBySide(tasks, 'creds', sharing);
+  return finish(tasks, sharing);
+}
+
+/** Tasks that have their memory in common with another one. */
+function memorySharers(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<RestoreTask> {
+  const idOf = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.vm_id;
+  const shared = new Set(tasks.filter(({ shares }) => shares.vm).map(idOf));
+  return new Set(tasks.filter((task) => shared.has(idOf(task))));
+}
+
+/**
+ * Phase `last`. Parents are told when their children stop; so those that are to be stopped are, children first, before
+ * their parents get the signals that they had pending.
+ */
+function finish(tasks: readonly RestoreTask[], sharing: ReadonlySet<RestoreTask>): ReadonlySet<RestoreTask> {
+  const early = tasks.filter((task) => stopSignalOf(task) && !sharing.has(task));
+  const bereaved = new Set(early.map(({ tree }) => tree.ppid));
+  const forget = (task: RestoreTask): void => {
+    if (bereaved.has(task.pid)) forgetChildSignal(task.batch);
+  };
+  for (const task of early.toReversed()) {
+    forget(task);
+    runPhase(task, 'last');
+    stopTask(task);
+  }
+  const stopped = new Set(early);
+  const others = tasks.filter((task) => !stopped.has(task));
+  for (const task of others) forget(task);
+  sideBySide(others, 'last', sharing);
+  return stopped;
+}
+
+function phase(tasks: readonly RestoreTask[], name: Phase): void {
+  for (const task of tasks) runPhase(task, name);
+  logDebug(`phase ${name}`);
+}
+
+/**
+ * The same for a phase in which no descriptors are handed over: the tasks do their parts side by side, but for those that
+ * share memory, and with it the work area.
+ */
+function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: ReadonlySet<RestoreTask>): void {
+  for (const task of tasks) {
+    if (sharing.has(task)) runPhase(task, name);
+    else beginPhase(task, name);
+  }
+  for (const { batch } of tasks) batch.flush();
+  logDebug(`phase ${name}`);
+}
+
+function resumeScript(scripts: ActionScripts, point: 'pre-resume' | 'post-resume', pid: number): void {
+  const code = scripts.run(point, pid);
+  if (code !== 0) logWarn('restore.ts', `${point} script ended with exit code ${code}`);
+}
+
+function writePidfile(path: string, pid: number, undo: UndoStack): void {
+  try {
+    const fd = disk.open(path, O.WRONLY | O.CREAT | O.EXCL, 0o666);
+    disk.write(fd, encodeText(String(pid)));
+    disk.close(fd);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new StasisError({
+      kind: 'io',
+      resource: path,
+      reason: `the pidfile cannot be written: ${code}`,
+      cause: error,
+    });
+  }
+  undo.add(() => disk.unlink(path));
+}
+
+/** As long as this lasts, orphans below us become our children instead of init's. */
+class Subreaper implements Disposable {
+  readonly #before: number;
+
+  constructor() {
+    syscall('prctl', PR.GET_CHILD_SUBREAPER, arenaAddress, 0, 0, 0);
+    this.#before = arenaView.getInt32(0, true);
+    trySyscall('prctl', PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  }
+
+  [Symbol.dispose](): void {
+    trySyscall('prctl', PR.SET_CHILD_SUBREAPER, this.#before, 0, 0, 0);
+  }
+}
+
+/** The restore as a whole, as kinds see it. */
+class Context implements RestoreContext {
+  readonly options: CarryOptions;
+  readonly images: ImageSet;
+  readonly files: Plan['files'];
+  readonly stopped: RestoreContext['stopped'];
+  /** Descriptors made so far, by file id and, where they are to be mapped, flags. */
+  readonly #open = new Map<string, number>();
+  readonly #shared = new Map<string, unknown>();
+  readonly #undo: UndoStack;
+  readonly #ending: UndoStack;
+
+  constructor(options: CarryOptions, images: ImageSet, plan: Plan, undo: UndoStack, ending: UndoStack) {
+    this.options = options;
+    this.images = images;
+    this.files = plan.files;
+    this.stopped = [...plan.tasks.values()]
+      .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
+      .map(({ tree }) => tree);
+    this.#undo = undo;
+    this.#ending = ending;
+    ending.add(() => {
+      for (const fd of this.#open.values()) trySyscall('close', fd);
+    });
+  }
+
+  open(fileId: number, flags?: number): number {
+    const key = flags === undefined ? `${fileId}` : `${fileId}/${flags}`;
+    const known = this.#open.get(key);
+    if (known !== undefined) return known;
+    const entry = this.files.get(fileId);
+    const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
+    if (!entry || !kind) throw new StasisError({ kind: 'internal', reason: `file ${fileId} was not planned for` });
+    const local = kind.rebuild(entry, this, flags);
+    this.#open.set(key, local);
+    return local;
+  }
+
+  adopt(fileId: number, local: number): void {
+    const before = this.#open.get(`${fileId}`);
+    if (before !== undefined) trySyscall('close', before);
+    this.#open.set(`${fileId}`, local);
+  }
+
+  shared<T>(name: string, make: () => T): T {
+    if (!this.#shared.has(name)) this.#shared.set(name, make());
+    return this.#shared.get(name) as T;
+  }
+
+  undo(work: () => void): void {
+    this.#undo.add(work);
+  }
+
+  atEnd(work: () => void): void {
+    this.#ending.add(work);
+  }
+}

@@ -1,0 +1,119 @@
+/** The last steps of a restore: nothing of ours is left in the tasks, and they run, all at once. */
+
+import { NR } from '../../arch/syscall-numbers.ts';
+import { StasisError } from '../../base/errors.ts';
+import type { RestoreTask, RestoreThread } from '../../contract/contract.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import { parseSmaps } from '../../kernel/proc/smaps.ts';
+import { syscall } from '../../kernel/syscall.ts';
+import { finalRegisters, remakeInterruptedCall } from '../../kinds/registry.ts';
+import { tryReadMemory } from '../../tracee/memory.ts';
+import { AREA } from '../../tracee/program.ts';
+import { PTRACE, ptrace, setSignalMask } from '../../tracee/ptrace.ts';
+import type { Tracee } from '../../tracee/tracee.ts';
+import { awaitStopped, stopGroup, stopSignalOf } from '../stops.ts';
+import { letGo } from '../tracees.ts';
+
+const SIGSTOP = 19;
+
+/** How a thread is to go on: its interrupted system call, if it was made again. */
+interface Departure {
+  readonly thread: RestoreThread;
+  readonly call: ReturnType<typeof remakeInterruptedCall>;
+}
+
+/** The last steps of a task that is to be stopped. */
+export function stopTask(task: RestoreTask): void {
+  const departures = task.threads.map(depart);
+  unmapArea(task);
+  dress(departures);
+  stopGroup(task, stopSignalOf(task) ?? SIGSTOP);
+  for (const { thread } of departures) mask(thread);
+}
+
+/**
+ * Lets restored tasks run; `stopped` are those that {@link stopTask} has left nothing to do for. Past the first of the
+ * last calls there is no way back.
+ * @throws StasisError
+ */
+export function go(
+  tasks: readonly RestoreTask[],
+  stopped: ReadonlySet<RestoreTask>,
+  options: { readonly leaveStopped: boolean },
+): void {
+  const left = tasks.filter((task) => !stopped.has(task));
+  const departures = left.flatMap(({ threads }) => threads.map(depart));
+  // One address space, one work area: whoever shares it has used it for the last time.
+  for (const task of left) if (!task.shares.vm) unmapArea(task);
+  dress(departures);
+  for (const task of left) stopAgain(task, options.leaveStopped);
+  // All of them or none: to let them go takes its time, since they run at once. From here on they would go on without us.
+  for (const { threads } of tasks) for (const { tracee } of threads) tracee.outliveUs();
+  for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
+  awaitStopped([...stopped].map(({ pid }) => pid));
+  setFree(departures.map(({ thread }) => thread.tracee));
+}
+
+/** Lets all run. Once the first one does the restore has succeeded: it may end its process, or another one, before these run. */
+function setFree([first, ...others]: readonly Tracee[]): void {
+  first?.setFree();
+  letGo(others);
+}
+
+function depart(thread: RestoreThread): Departure {
+  return { thread, call: remakeInterruptedCall(thread) };
+}
+
+/** Gives threads their own registers and masks, in an interrupt's stop, from which the kernel restarts interrupted calls. */
+function dress(departures: readonly Departure[]): void {
+  for (const { thread } of departures) {
+    ptrace(PTRACE.INTERRUPT, thread.tid);
+    ptrace(PTRACE.CONT, thread.tid);
+  }
+  for (const { thread, call } of departures) {
+    thread.tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
+    mask(thread);
+    thread.tracee.setRegisters(finalRegisters(thread, call));
+  }
+}
+
+function mask({ tid, core }: RestoreThread): void {
+  setSignalMask(tid, core.thread_core?.blk_sigset ?? core.tc?.blk_sigset ?? 0n);
+}
+
+function stopAgain(task: RestoreTask, leaveStopped: boolean): void {
+  const signal = leaveStopped ? SIGSTOP : stopSignalOf(task);
+  if (signal !== undefined) syscall('kill', task.pid, signal);
+}
+
+/** Unmaps the work area through a `syscall` instruction of the task's own. */
+function unmapArea(task: RestoreTask): void {
+  const { tracee, remote } = task;
+  const at = findSyscall(task);
+  const base = tracee.getRegisters();
+  tracee.setRegisters(tracee.arch.oneCall(base, at, NR.munmap, [remote.area, AREA.length]));
+  const result = tracee.passSyscall();
+  if (result !== 0) throw new StasisError({ kind: 'kernel', task: task.ref, reason: `the work area stays: ${result}` });
+}
+
+/** A `syscall` instruction in the task's executable memory: the vdso has one, libc has many. */
+function findSyscall(task: RestoreTask): number {
+  const { area } = task.remote;
+  const wanted = Buffer.from(task.tracee.arch.syscallInstruction);
+  const executable = parseSmaps(readProc(task.pid, 'maps')).filter((vma) => (vma.prot & 5) === 5 && vma.start !== area);
+  executable.sort((a, b) => Number(b.name === '[vdso]') - Number(a.name === '[vdso]'));
+  const chunk = new Uint8Array(64 * 1024);
+  for (const vma of executable) {
+    for (let at = vma.start; at < vma.end; at += chunk.length - 1) {
+      const got = tryReadMemory(task.pid, at, chunk, Math.min(chunk.length, vma.end - at));
+      const found = got > 0 ? Buffer.from(chunk.buffer, 0, got).indexOf(wanted) : -1;
+      if (found >= 0) return at + found;
+      if (got < chunk.length) break;
+    }
+  }
+  throw new StasisError({
+    kind: 'unsupported',
+    task: task.ref,
+    reason: 'the saved address space has no syscall instruction through which the work area could be given back',
+  });
+}

@@ -1,0 +1,112 @@
+/** epoll(7). */
+import { StasisError, type TaskRef } from '../../../base/errors.ts';
+import type { FileKind, OpenFile, SeenTask } from '../../../contract/contract.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { EPOLL_CTL, KCMP, O } from '../../../kernel/constants/files.ts';
+import { EpollEvent } from '../../../kernel/layouts/files.ts';
+import type { EpollTarget } from '../../../kernel/proc/fddetail.ts';
+import { syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
+import { notedFile, noteFile } from '../../../support/file-notes.ts';
+import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { resolveTargets } from './targets.ts';
+
+/** Calls made in the task at a time. */
+const LOT = 256;
+
+/** What the last look for obstacles found: the comparison takes long when there are many targets. */
+const resolved = new WeakMap<OpenFile, readonly (number | undefined)[]>();
+
+export const epollKind: FileKind = {
+  name: 'epoll',
+  type: FdTypes.EVENTPOLL,
+
+  recognises: (file) => file.link === 'anon_inode:[eventpoll]',
+
+  obstacle(file, task) {
+    const targets = targetsOf(file);
+    const lost = foundIn(file, task).indexOf(undefined);
+    if (lost < 0 || knowing(file, task.tree)) return undefined;
+    return closedTarget(file, targets[lost] as EpollTarget);
+  },
+
+  capture(file, id, context) {
+    const { task, found } = knowing(file, context.tree) ?? { task: file.task, found: [] };
+    if (task.pid !== file.task.pid) noteFile(context, 'epoll', id, task.pid);
+    const tfd = targetsOf(file).map((target, i) => {
+      const fd = found[i];
+      if (fd === undefined) throw closedTarget(file, target);
+      const { events, data, sdev, ino, pos } = target;
+      return { id: 0, tfd: fd, events, data, dev: sdev, inode: ino, pos };
+    });
+    return { epfd: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), tfd } };
+  },
+
+  rebuild(entry) {
+    const { flags, fown } = partOf(entry, 'epfd');
+    const fd = syscall('epoll_create1', O.CLOEXEC);
+    settle(fd, flags, fown);
+    return fd;
+  },
+
+  suits(entry, task) {
+    const noted = notedFile(task.context, 'epoll', entry.id);
+    if (noted !== undefined) return noted === task.pid;
+    const numbers = new Set(task.fds.map(({ fd }) => fd));
+    return partOf(entry, 'epfd').tfd.every(({ tfd }) => numbers.has(tfd));
+  },
+
+  // Targets are numbers of the task's, and are remembered as such: the task adds them itself.
+  finish(entry, fd, task) {
+    const { tfd } = partOf(entry, 'epfd');
+    for (let at = 0; at < tfd.length; at += LOT) {
+      const lot = tfd.slice(at, at + LOT);
+      const program = task.batch.reserve(lot.length, lot.length * EpollEvent.size);
+      for (const { tfd: target, events, data } of lot) {
+        program.call('epoll_ctl', fd, EPOLL_CTL.ADD, target, program.data(EpollEvent.encode({ events, data })));
+      }
+    }
+  },
+};
+
+function targetsOf(file: OpenFile): readonly EpollTarget[] {
+  return detailIfAny(file, 'epoll')?.targets ?? [];
+}
+
+/** The task's descriptors for the targets of an instance it has; undefined for those it has none for. */
+function foundIn(file: OpenFile, task: SeenTask): readonly (number | undefined)[] {
+  let found = resolved.get(file);
+  if (!found) {
+    found = resolveTargets(task.pid, file.fd, targetsOf(file), task.fds);
+    resolved.set(file, found);
+  }
+  return found;
+}
+
+/** The first task that has an instance and all of its targets; others may have closed some. */
+function knowing(
+  file: OpenFile,
+  tree: readonly SeenTask[],
+): { readonly task: TaskRef; readonly found: readonly (number | undefined)[] } | undefined {
+  const first = resolved.get(file);
+  if (first && !first.includes(undefined)) return { task: file.task, found: first };
+  for (const task of tree) {
+    const own = task.fds.find((other) => isSame(other, file));
+    const found = own && foundIn(own, task);
+    if (found && !found.includes(undefined)) return { task: task.ref, found };
+  }
+  return undefined;
+}
+
+function isSame(a: OpenFile, b: OpenFile): boolean {
+  return a.link === b.link && trySyscall('kcmp', process.pid, process.pid, KCMP.FILE, a.local, b.local) === 0;
+}
+
+function closedTarget(file: OpenFile, target: EpollTarget): StasisError {
+  return new StasisError({
+    kind: 'unsupported',
+    task: file.task,
+    resource: describeFile(file),
+    reason: `it watches a file that was added as descriptor ${target.tfd} and that the process itself has closed since`,
+  });
+}

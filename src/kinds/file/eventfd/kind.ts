@@ -1,0 +1,40 @@
+/** eventfd(2): a counter with a descriptor. */
+
+import type { FileKind } from '../../../contract/contract.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { EFD } from '../../../kernel/constants/files.ts';
+import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
+import { detailOf, partOf } from '../../../support/fdinfo.ts';
+import { notedFile, noteFile } from '../../../support/file-notes.ts';
+import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+
+/** eventfd2() takes an unsigned int; larger counts are written. */
+const MAX_INITIAL = 0xffff_ffffn;
+
+/** Counter, flags, owner; and, beside the images, whether reads take one at a time, which CRIU forgets. */
+export const eventfdKind: FileKind = {
+  name: 'eventfd',
+  type: FdTypes.EVENTFD,
+
+  recognises: (file) => file.link === 'anon_inode:[eventfd]',
+
+  capture(file, id, context) {
+    const { count, semaphore } = detailOf(file, 'eventfd');
+    if (semaphore) noteFile(context, 'eventfd', id, 'semaphore');
+    const flags = imageFlags(file.flags);
+    return { efd: { id, flags, fown: captureOwner(file.local, file.flags), counter: count } };
+  },
+
+  rebuild(entry, context) {
+    const { counter, flags, fown } = partOf(entry, 'efd');
+    const mode = notedFile(context, 'eventfd', entry.id) === 'semaphore' ? EFD.SEMAPHORE : 0;
+    const initial = counter <= MAX_INITIAL ? Number(counter) : 0;
+    const fd = syscall('eventfd2', initial, mode | EFD.CLOEXEC);
+    if (counter > MAX_INITIAL) {
+      arenaView.setBigUint64(0, counter, true);
+      syscall('write', fd, arenaAddress, 8);
+    }
+    settle(fd, flags, fown);
+    return fd;
+  },
+};

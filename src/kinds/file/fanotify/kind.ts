@@ -1,0 +1,122 @@
+/** fanotify(7). */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../contract/contract.ts';
+import type { InputOf } from '../../../images/message.ts';
+import { type FanotifyMarkEntry, type fanotifyMarkEntry, MarkType } from '../../../images/schema/events.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { AT, F, FD_CLOEXEC } from '../../../kernel/constants/files.ts';
+import type { FanotifyMark } from '../../../kernel/proc/fddetail.ts';
+import { arenaPath, type Fd, syscall } from '../../../kernel/syscall.ts';
+import {
+  describeWatched,
+  hasEvents,
+  type Mounts,
+  mountsOf,
+  openWatched,
+  openWatchedPath,
+  unreachable,
+} from '../../../paths/watched.ts';
+import { describeFile, detailOf, partOf } from '../../../support/fdinfo.ts';
+import { armAsync, captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+
+/** Flags of fanotify_mark(2) (include/uapi/linux/fanotify.h). */
+const FAN = { MARK_ADD: 1, MARK_MOUNT: 0x10, MARK_IGNORED_MASK: 0x20 } as const;
+
+/** Marks on inodes and on mounts; those on whole file systems or namespaces have no place in CRIU's images. */
+export const fanotifyKind: FileKind = {
+  name: 'fanotify',
+  type: FdTypes.FANOTIFY,
+
+  recognises: (file) => file.link === 'anon_inode:[fanotify]',
+
+  obstacle(file, task) {
+    const { marks } = detailOf(file, 'fanotify');
+    const mounts = mountsOf(task.pid);
+    for (const mark of marks) {
+      if (!describe(mark, task.pid, mounts, task.options)) return refusal(file, mark);
+    }
+    return undefined;
+  },
+
+  capture(file, id, context) {
+    if (hasEvents(file.local)) {
+      logWarn('fanotify', `task ${file.task.pid}: ${describeFile(file)}: events that were not read yet are dropped`);
+    }
+    const { pid } = file.task;
+    const { flags: faflags, eventFlags: evflags, marks } = detailOf(file, 'fanotify');
+    const mounts = context.shared(`mounts of ${pid}`, () => mountsOf(pid));
+    const mark = marks.map((seen) => {
+      const entry = describe(seen, pid, mounts, context.options);
+      if (!entry) throw refusal(file, seen);
+      return entry;
+    });
+    const fown = captureOwner(file.local, file.flags);
+    return { ffy: { id, flags: imageFlags(file.flags), fown, faflags, evflags, mark } };
+  },
+
+  rebuild(entry) {
+    const { flags, fown, faflags, evflags } = partOf(entry, 'ffy');
+    // Exactly as it was asked for: the instance remembers, and shows it.
+    const fd = syscall('fanotify_init', faflags, evflags);
+    syscall('fcntl', fd, F.SETFD, FD_CLOEXEC);
+    settle(fd, flags, fown);
+    return fd;
+  },
+
+  // Only now, so that nothing we open ourselves is noticed, or asks for a permission nobody gives.
+  finish(entry, fd, task) {
+    const { flags, mark } = partOf(entry, 'ffy');
+    const local = task.context.open(entry.id);
+    for (const one of mark) addMark(one, local, task.context);
+    armAsync(fd, flags, task);
+  },
+};
+
+function describe(
+  mark: FanotifyMark,
+  pid: number,
+  mounts: Mounts,
+  options: CarryOptions,
+): InputOf<typeof fanotifyMarkEntry> | undefined {
+  const common = { id: 0, mflags: mark.markFlags, mask: mark.mask, ignored_mask: mark.ignoredMask };
+  if (mark.on === 'mount') {
+    const mount = mounts.find((candidate) => candidate.mountId === mark.mntId);
+    if (!mount) return undefined;
+    const dev = mount.devMajor * 2 ** 20 + mount.devMinor;
+    return { ...common, type: MarkType.MOUNT, s_dev: dev, me: { mnt_id: mount.mountId, path: mount.mountPoint } };
+  }
+  const { ino, sdev, handle } = mark;
+  if (mark.on !== 'inode' || ino === undefined || sdev === undefined || !handle) return undefined;
+  const found = describeWatched({ dev: sdev, ino, handle }, pid, mounts, options);
+  return found && { ...common, type: MarkType.INODE, s_dev: sdev, ie: { i_ino: ino, f_handle: found } };
+}
+
+function refusal(file: OpenFile, mark: FanotifyMark): StasisError {
+  if (mark.on === 'inode' && mark.ino !== undefined) return unreachable(file, mark.ino);
+  const reason =
+    mark.on === 'mount'
+      ? `it watches mount ${mark.mntId}, which the process does not see`
+      : `it watches a whole ${mark.on}`;
+  return new StasisError({ kind: 'unsupported', task: file.task, resource: describeFile(file), reason });
+}
+
+function addMark(mark: FanotifyMarkEntry, local: number, context: RestoreContext): void {
+  using target = openMarked(mark, context);
+  const on = FAN.MARK_ADD | mark.mflags | (mark.type === MarkType.MOUNT ? FAN.MARK_MOUNT : 0);
+  const path = (): number => arenaPath(`/proc/self/fd/${target.number}`);
+  if (mark.mask !== 0) syscall('fanotify_mark', local, on, mark.mask, AT.FDCWD, path());
+  if (mark.ignored_mask !== 0) {
+    syscall('fanotify_mark', local, on | FAN.MARK_IGNORED_MASK, mark.ignored_mask, AT.FDCWD, path());
+  }
+}
+
+function openMarked(mark: FanotifyMarkEntry, context: RestoreContext): Fd {
+  if (mark.type === MarkType.MOUNT && mark.me) {
+    // CRIU leaves out the first slash in some versions.
+    const path = mark.me.path ?? '';
+    return openWatchedPath(path.startsWith('/') ? path : `/${path}`);
+  }
+  if (mark.ie) return openWatched(mark.ie.f_handle, mark.s_dev, mark.ie.i_ino, context);
+  throw new StasisError({ kind: 'image', resource: 'files.img', reason: 'a fanotify mark on nothing' });
+}

@@ -1,0 +1,87 @@
+/** inotify(7). */
+import { logWarn } from '../../../base/log.ts';
+import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../contract/contract.ts';
+import type { InputOf } from '../../../images/message.ts';
+import type { InotifyFileEntry, InotifyWdEntry, inotifyWdEntry } from '../../../images/schema/events.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { INOTIFY_IOC_SETNEXTWD, O } from '../../../kernel/constants/files.ts';
+import type { InotifyWatch } from '../../../kernel/proc/fddetail.ts';
+import { arenaPath, SyscallError, syscall } from '../../../kernel/syscall.ts';
+import { describeWatched, hasEvents, type Mounts, mountsOf, openWatched, unreachable } from '../../../paths/watched.ts';
+import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
+import { armAsync, captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+
+/** What inotify_add_watch(2) may be asked for again: IN_ALL_EVENTS, IN_EXCL_UNLINK, IN_ONESHOT. */
+const SETTABLE = 0xfff | 0x0400_0000 | 0x8000_0000;
+
+export const inotifyKind: FileKind = {
+  name: 'inotify',
+  type: FdTypes.INOTIFY,
+
+  recognises: (file) => file.link === 'anon_inode:inotify',
+
+  obstacle(file, task) {
+    const watches = watchesOf(file);
+    if (watches.length === 0) return undefined;
+    const mounts = mountsOf(task.pid);
+    const lost = watches.find((watch) => !describe(watch, task.pid, mounts, task.options));
+    return lost && unreachable(file, lost.ino);
+  },
+
+  capture(file, id, context) {
+    if (hasEvents(file.local)) {
+      logWarn('inotify', `task ${file.task.pid}: ${describeFile(file)}: events that were not read yet are dropped`);
+    }
+    const { pid } = file.task;
+    const wd = watchesOf(file).map((watch) => {
+      const mounts = context.shared(`mounts of ${pid}`, () => mountsOf(pid));
+      const entry = describe(watch, pid, mounts, context.options);
+      if (!entry) throw unreachable(file, watch.ino);
+      return entry;
+    });
+    return { ify: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), wd } };
+  },
+
+  rebuild(entry) {
+    const { flags, fown } = partOf(entry, 'ify');
+    const fd = syscall('inotify_init1', (flags & O.NONBLOCK) | O.CLOEXEC);
+    settle(fd, flags, fown);
+    return fd;
+  },
+
+  // Only now, since putting back deleted files would be noticed.
+  finish(entry, fd, task) {
+    const inotify = partOf(entry, 'ify');
+    addWatches(inotify, task.context.open(entry.id), task.context);
+    armAsync(fd, inotify.flags, task);
+  },
+};
+
+function watchesOf(file: OpenFile): readonly InotifyWatch[] {
+  return detailIfAny(file, 'inotify')?.watches ?? [];
+}
+
+function describe(
+  watch: InotifyWatch,
+  pid: number,
+  mounts: Mounts,
+  options: CarryOptions,
+): InputOf<typeof inotifyWdEntry> | undefined {
+  const { wd, ino, sdev, mask, ignoredMask, handle } = watch;
+  const found = handle && describeWatched({ dev: sdev, ino, handle }, pid, mounts, options);
+  return found && { id: 0, i_ino: ino, mask, ignored_mask: ignoredMask, s_dev: sdev, wd, f_handle: found };
+}
+
+function addWatches(inotify: InotifyFileEntry, local: number, context: RestoreContext): void {
+  const ascending = [...inotify.wd].sort((a, b) => a.wd - b.wd);
+  for (const watch of ascending) addWatch(watch, local, context);
+}
+
+/** Adds a watch under the number it had. The link in /proc stands for the file itself, whatever its name. */
+function addWatch(watch: InotifyWdEntry, local: number, context: RestoreContext): void {
+  using target = openWatched(watch.f_handle, watch.s_dev, watch.i_ino, context);
+  syscall('ioctl', local, INOTIFY_IOC_SETNEXTWD, watch.wd);
+  const path = arenaPath(`/proc/self/fd/${target.number}`);
+  const wd = syscall('inotify_add_watch', local, path, (watch.mask & SETTABLE) >>> 0);
+  if (wd !== watch.wd) throw new SyscallError('inotify_add_watch', 17, { resource: `watch ${watch.wd}, got ${wd}` });
+}

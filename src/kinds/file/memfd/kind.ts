@@ -1,0 +1,184 @@
+/**
+ * Files of memory alone: memfds, and what shared anonymous mappings map. Images hold the inode (`memfd.img`), its
+ * content (a pagemap of its own) and each open file of it.
+ */
+
+import type {
+  DumpContext,
+  FileDraft,
+  FileKind,
+  OpenFile,
+  RestoreContext,
+  RestoreTask,
+  TaskKind,
+} from '../../../contract/contract.ts';
+import { ImageError } from '../../../images/error.ts';
+import { Images } from '../../../images/kinds.ts';
+import type { InputOf } from '../../../images/message.ts';
+import { FdTypes, type FileEntry, type MemfdInodeEntry, type memfdInodeEntry } from '../../../images/schema/files.ts';
+import { AT, F, F_SEAL, MFD, O, SEEK } from '../../../kernel/constants/files.ts';
+import { splitDeleted } from '../../../kernel/proc/common.ts';
+import { statusOf } from '../../../kernel/statx.ts';
+import { arenaPath, ERRNO, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { captureSegment, makeSegment, segmentFlag } from '../../../memory/segments.ts';
+import { reopen } from '../../../paths/ghost/capture.ts';
+import { armAsync, captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+
+const PREFIX = '/memfd:';
+/** The kernel's name for what a shared anonymous mapping maps (shmem_zero_setup() in mm/shmem.c). */
+const ANONYMOUS = '/dev/zero';
+const NOBODY = { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 } as const;
+
+function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
+  const flags = imageFlags(file.flags);
+  const reached = file.fd < 0;
+  return {
+    memfd: {
+      id,
+      flags,
+      pos: file.pos,
+      fown: reached ? NOBODY : captureOwner(file.local, flags),
+      inode_id: captureInode(file, context),
+    },
+  };
+}
+
+/** Saves the inode behind a descriptor once, and answers its id. */
+function captureInode(file: OpenFile, context: DumpContext): number {
+  const known = context.shared('memfds', () => new Map<string, number>());
+  const key = `${file.stat.dev}:${file.stat.ino}`;
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const id = known.size + 1;
+  known.set(key, id);
+  // The task's descriptor may be write-only, and its position is not ours to move.
+  using own = reopen(file.local, O.RDONLY);
+  context.append(Images.memfdInode, describeInode(file, own.number, id));
+  captureSegment(own.number, file.stat.ino, file.stat.size, context);
+  return id;
+}
+
+function describeInode(file: OpenFile, local: number, id: number): InputOf<typeof memfdInodeEntry> {
+  const { uid, gid, mode, size, ino } = statusOf(local);
+  const huge = segmentFlag(file) ?? 0;
+  return {
+    name: nameOf(file.link),
+    uid,
+    gid,
+    size,
+    shmid: ino,
+    seals: sealsOf(local),
+    inode_id: id,
+    hugetlb_flag: huge === 0 ? undefined : huge,
+    mode,
+  };
+}
+
+function nameOf(link: string): string {
+  const { path } = splitDeleted(link);
+  return path.startsWith(PREFIX) ? path.slice(PREFIX.length) : path;
+}
+
+/** Files of huge pages had no seals before Linux 4.16. */
+function sealsOf(local: number): number {
+  const seals = trySyscall('fcntl', local, F.GET_SEALS);
+  if (seals === -ERRNO.EINVAL) return F_SEAL.SEAL;
+  if (seals < 0) throw new SyscallError('fcntl', -seals, { resource: 'seals of a memfd' });
+  return seals;
+}
+
+/** An inode made anew. */
+interface Inode {
+  readonly entry: MemfdInodeEntry;
+  /** The open file that made it, ours as long as the restore goes on. */
+  readonly local: number;
+  /** Whether a task has it already. */
+  given: boolean;
+  /** Whether it has the seals it is to have. */
+  sealed: boolean;
+}
+
+function inodeOf(id: number, context: RestoreContext): Inode {
+  const inodes = context.shared('memfds', () => new Map<number, Inode>());
+  const known = inodes.get(id);
+  if (known) return known;
+  const entries = context.shared('memfd-entries', () => context.images.read(Images.memfdInode));
+  const entry = entries.find((candidate) => Number(candidate.inode_id) === id);
+  if (!entry) throw new ImageError({ file: 'memfd.img', reason: `inode ${id} is missing` });
+  const inode = { entry, local: makeInode(entry, context), given: false, sealed: false };
+  inodes.set(id, inode);
+  context.atEnd(() => trySyscall('close', inode.local));
+  return inode;
+}
+
+function makeInode(entry: MemfdInodeEntry, context: RestoreContext): number {
+  const sealed = entry.seals === F_SEAL.SEAL;
+  // Only what mmap(MAP_SHARED | MAP_ANONYMOUS) made has this name and no seals to speak of.
+  const anonymous = entry.name === ANONYMOUS && sealed && !entry.hugetlb_flag;
+  const flags = (sealed ? 0 : MFD.ALLOW_SEALING) | (entry.hugetlb_flag ?? 0);
+  const local = makeSegment(anonymous ? undefined : entry.name, flags, entry.shmid, Number(entry.size), context);
+  syscall('fchown', local, entry.uid, entry.gid);
+  if (entry.mode !== undefined) syscall('fchmod', local, entry.mode & 0o7777);
+  return local;
+}
+
+/** As FileKind.rebuild; with `flags` it is opened in another way, to be mapped. */
+function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number {
+  const memfd = entry.memfd;
+  if (!memfd) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no memfd_file_entry` });
+  const inode = inodeOf(memfd.inode_id, context);
+  const inherited = context.options.inheritFd.get(`${PREFIX}${inode.entry.name}`);
+  if (inherited !== undefined) return syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3);
+  const wanted = flags ?? memfd.flags;
+  const local = openInode(inode, wanted);
+  if ((wanted & O.PATH) === 0) {
+    if (memfd.pos !== 0n) syscall('lseek', local, memfd.pos, SEEK.SET);
+    settle(local, wanted, memfd.fown);
+  }
+  return local;
+}
+
+/**
+ * The open file memfd_create() made is the only one that can be executed while it is writable, so one task gets that
+ * very one: 64-bit programs have it with O_LARGEFILE. Everybody else gets another open file.
+ */
+function openInode(inode: Inode, flags: number): number {
+  const readWrite = (flags & O.ACCMODE) === O.RDWR && (flags & O.PATH) === 0;
+  if (readWrite && (flags & O.LARGEFILE) !== 0 && !inode.given) {
+    inode.given = true;
+    return syscall('fcntl', inode.local, F.DUPFD_CLOEXEC, 3);
+  }
+  const how = (flags & ~(O.CREAT | O.EXCL | O.TRUNC | O.NOFOLLOW | O.ASYNC)) | O.CLOEXEC;
+  const fd = trySyscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${inode.local}`), how);
+  if (fd < 0) throw new SyscallError('openat', -fd, { resource: `${PREFIX}${inode.entry.name}` });
+  return fd;
+}
+
+function finish(entry: FileEntry, fd: number, task: RestoreTask): void {
+  if (entry.memfd) armAsync(fd, entry.memfd.flags, task);
+}
+
+/** Seals them all, when all tasks have mapped them: F_SEAL_FUTURE_WRITE would forbid the mappings made before it. */
+function addSeals({ context }: RestoreTask): void {
+  const inodes = context.shared('memfds', () => new Map<number, Inode>());
+  for (const inode of inodes.values()) {
+    const { entry, local, sealed } = inode;
+    inode.sealed = true;
+    if (sealed || entry.seals === 0 || entry.seals === F_SEAL.SEAL) continue;
+    const result = trySyscall('fcntl', local, F.ADD_SEALS, entry.seals);
+    if (result < 0) throw new SyscallError('fcntl', -result, { resource: `seals of ${PREFIX}${entry.name}` });
+  }
+}
+
+/** Memfds, and mapped segments. */
+export const memfd = {
+  name: 'memfd',
+  type: FdTypes.MEMFD,
+  recognises: (file: OpenFile) => segmentFlag(file) !== undefined,
+  capture,
+  rebuild,
+  finish,
+} satisfies FileKind;
+
+/** The last word on memfds, spoken when all tasks have mapped them. */
+export const memfdSeals: TaskKind = { name: 'memfd-seals', rebuild: { last: addSeals } };

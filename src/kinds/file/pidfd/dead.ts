@@ -1,0 +1,51 @@
+/** Descriptors of processes that are gone: a process has to live for a moment, and die. */
+import { StasisError } from '../../../base/errors.ts';
+import type { RestoreContext } from '../../../contract/contract.ts';
+import type { PidfdEntry } from '../../../images/schema/files.ts';
+import { PIDFD } from '../../../kernel/constants/files.ts';
+import { syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { Seed } from '../../../tracee/seed.ts';
+
+/** Where the short-lived process has its work area; its address space is empty but for one page and a stack. */
+const AREA_AT = 0x1000_0000;
+
+/** How many PIDs are tried for the short-lived process. */
+const TRIES = 1000;
+
+/** A descriptor for `entry`'s dead process. All that were of one process are of one process again. */
+export function takeDead(entry: PidfdEntry, context: RestoreContext): number {
+  const made = context.shared(`dead process ${entry.ino}`, () => openDead(entry.ino, context));
+  const fd = made.get(entry.id) as number; // the context gives each file once
+  made.delete(entry.id);
+  return fd;
+}
+
+/** Flags for pidfd_open(2) from those of the open file. A main thread will do for one that is dead. */
+export function openFlags(flags: number): number {
+  return flags & (PIDFD.NONBLOCK | PIDFD.THREAD);
+}
+
+function openDead(ino: number, context: RestoreContext): Map<number, number> {
+  const opened = new Map<number, number>();
+  context.atEnd(() => {
+    for (const fd of opened.values()) trySyscall('close', fd);
+  });
+  using seed = plantSomewhere();
+  for (const { pidfd } of context.files.values()) {
+    if (pidfd === undefined || pidfd.nspid > 0 || pidfd.ino !== ino) continue;
+    opened.set(pidfd.id, syscall('pidfd_open', seed.tracee.pid, openFlags(pidfd.flags)));
+  }
+  return opened;
+}
+
+/** A process under some PID that is free. */
+function plantSomewhere(): Seed {
+  for (let tries = 1; ; tries++) {
+    try {
+      return Seed.plant({ pid: process.pid + tries, sibling: false, highestFd: 2 }, AREA_AT);
+    } catch (error) {
+      if (tries < TRIES && error instanceof StasisError && error.kind === 'conflict') continue;
+      throw error;
+    }
+  }
+}

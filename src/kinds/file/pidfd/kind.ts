@@ -1,0 +1,65 @@
+/** pidfd_open(2): a descriptor that stands for a process, or for a thread. */
+import { StasisError } from '../../../base/errors.ts';
+import type { FileKind, SeenTask } from '../../../contract/contract.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { O, PIDFD } from '../../../kernel/constants/files.ts';
+import { readProcIfAny } from '../../../kernel/proc/read.ts';
+import { parseStat } from '../../../kernel/proc/stat.ts';
+import { syscall } from '../../../kernel/syscall.ts';
+import { describeFile, detailOf, partOf } from '../../../support/fdinfo.ts';
+import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { openFlags, takeDead } from './dead.ts';
+
+/** Of a process of the tree, or of one that is gone; of those outside there will be none, or another. */
+export const pidfdKind: FileKind = {
+  name: 'pidfd',
+  type: FdTypes.PIDFD,
+
+  recognises: (file) => file.link === 'anon_inode:[pidfd]',
+
+  obstacle(file, task) {
+    const { pid } = detailOf(file, 'pidfd');
+    if (pid === -1 || task.tree.some((other) => isOf(pid, other)) || isZombieIn(pid, task.tree)) return undefined;
+    const what = file.flags & PIDFD.THREAD ? 'thread' : 'process';
+    return new StasisError({
+      kind: 'unsupported',
+      task: file.task,
+      resource: describeFile(file),
+      reason: `a pidfd of ${what} ${pid}, which is not part of the tree, cannot be carried`,
+    });
+  },
+
+  capture(file, id) {
+    const { nsPid } = detailOf(file, 'pidfd');
+    return {
+      pidfd: {
+        id,
+        // The low half, as CRIU has it; it tells pidfds of dead processes apart.
+        ino: file.stat.ino % 2 ** 32,
+        flags: imageFlags(file.flags) & ~O.RDWR,
+        nspid: nsPid.at(-1) ?? -1,
+        fown: captureOwner(file.local, file.flags),
+      },
+    };
+  },
+
+  rebuild(entry, context) {
+    const pidfd = partOf(entry, 'pidfd');
+    const { nspid, flags, fown } = pidfd;
+    const fd = nspid > 0 ? syscall('pidfd_open', nspid, openFlags(flags)) : takeDead(pidfd, context);
+    settle(fd, flags, fown);
+    return fd;
+  },
+};
+
+/** Whether it is a process, or one of its threads. */
+function isOf(tid: number, task: SeenTask): boolean {
+  return task.threads.some((thread) => thread.tid === tid);
+}
+
+/** Whether a process that is dead, and not seen as a task of the tree, is a child of one. */
+function isZombieIn(pid: number, tree: SeenTask['tree']): boolean {
+  const bytes = readProcIfAny(pid, 'stat');
+  const parent = bytes && parseStat(bytes).ppid;
+  return tree.some((task) => task.pid === parent);
+}

@@ -1,0 +1,78 @@
+/** Regular files, directories, symbolic links, and the devices that are nothing but their name (/dev/null). */
+import type { StasisError } from '../../../base/errors.ts';
+import type {
+  DumpContext,
+  FileDraft,
+  FileKind,
+  OpenFile,
+  RestoreContext,
+  RestoreTask,
+  SeenTask,
+} from '../../../contract/contract.ts';
+import { ImageError } from '../../../images/error.ts';
+import { FdTypes, type FileEntry, type RegFileEntry } from '../../../images/schema/files.ts';
+import { O, S_IF } from '../../../kernel/constants/files.ts';
+import { segmentFlag } from '../../../memory/segments.ts';
+import { openPath } from '../../../paths/open-path.ts';
+import { openRegular } from '../../../paths/open-regfile.ts';
+import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
+import { armAsync } from '../../../support/fown.ts';
+import { openInTask, PLACEHOLDER } from '../../../support/open-in-task.ts';
+
+/** Null, zero, full, random, mem, kmsg …: devices without state of their own (include/uapi/linux/major.h). */
+const MEM_MAJOR = 1;
+
+/** What has a path and nothing to it but its content. A path alone (O_PATH) may lead to anything. */
+function recognises(file: OpenFile): boolean {
+  if (!file.link.startsWith('/')) return false;
+  if (segmentFlag(file) !== undefined) return false;
+  if ((file.flags & O.PATH) !== 0) return true;
+  switch (file.stat.mode & S_IF.MT) {
+    case S_IF.REG:
+    case S_IF.DIR:
+    case S_IF.LNK:
+      return true;
+    case S_IF.CHR:
+      return file.stat.rdev >>> 20 === MEM_MAJOR;
+    default:
+      return false;
+  }
+}
+
+function whyNot(file: OpenFile, task: SeenTask): StasisError | undefined {
+  return regularObstacle(file, task.options);
+}
+
+function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
+  return { reg: captureRegular(file, id, context) };
+}
+
+/** As FileKind.rebuild; with `flags` it is opened in another way, to be mapped. */
+function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number {
+  if (!entry.reg) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no reg_file_entry` });
+  if (isAboutDescriptor(entry.reg)) return openPath(PLACEHOLDER, O.RDONLY, entry.reg.name);
+  return openRegular(entry.reg, context, flags);
+}
+
+function finish(entry: FileEntry, fd: number, task: RestoreTask): void {
+  const { id, reg } = entry;
+  if (!reg) return;
+  if (isAboutDescriptor(reg)) openInTask(task, id, reg.name, reg.flags, reg.pos);
+  armAsync(fd, reg.flags, task);
+}
+
+/** /proc/17/fdinfo/4 is not there before the task has its descriptor 4. */
+function isAboutDescriptor(reg: RegFileEntry): boolean {
+  return /^\/proc\/\d+\/(task\/\d+\/)?fdinfo\/\d+$/.test(reg.name);
+}
+
+/** Files that have a path. */
+export const regular = {
+  name: 'regular',
+  type: FdTypes.REG,
+  recognises,
+  obstacle: whyNot,
+  capture,
+  rebuild,
+  finish,
+} satisfies FileKind;

@@ -1,0 +1,32 @@
+/** signalfd(2): signals read from a descriptor. */
+
+import type { FileKind } from '../../../contract/contract.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
+import { detailOf, partOf } from '../../../support/fdinfo.ts';
+import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+
+/** Bytes of the kernel's sigset_t. */
+const SIGSET = 8;
+
+/** The mask of signals; whose signals they are is decided by who reads. */
+export const signalfdKind: FileKind = {
+  name: 'signalfd',
+  type: FdTypes.SIGNALFD,
+
+  recognises: (file) => file.link === 'anon_inode:[signalfd]',
+
+  capture(file, id) {
+    const { sigmask } = detailOf(file, 'signalfd');
+    return { sgfd: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), sigmask } };
+  },
+
+  rebuild(entry) {
+    const { sigmask, flags, fown } = partOf(entry, 'sgfd');
+    arenaView.setBigUint64(0, sigmask, true);
+    const fd = syscall('signalfd4', -1, arenaAddress, SIGSET, O.CLOEXEC);
+    settle(fd, flags, fown);
+    return fd;
+  },
+};

@@ -1,0 +1,64 @@
+/** timerfd(2): a timer read from a descriptor. */
+
+import type { FileKind } from '../../../contract/contract.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { TFD, TFD_IOC_SET_TICKS } from '../../../kernel/constants/files.ts';
+import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
+import { detailOf, partOf } from '../../../support/fdinfo.ts';
+import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { type Setting, settingOf, timespecOf } from './setting.ts';
+
+/** Clock, ticks not read yet, time left and interval. The clock's offset of a time namespace is not this kind's. */
+export const timerfdKind: FileKind = {
+  name: 'timerfd',
+  type: FdTypes.TIMERFD,
+
+  recognises: (file) => file.link === 'anon_inode:[timerfd]',
+
+  capture(file, id) {
+    const seen = detailOf(file, 'timerfd');
+    return {
+      tfd: {
+        id,
+        flags: imageFlags(file.flags),
+        fown: captureOwner(file.local, file.flags),
+        clockid: seen.clockId,
+        ticks: seen.ticks,
+        settime_flags: seen.settimeFlags,
+        vsec: seen.value.sec,
+        vnsec: seen.value.nsec,
+        isec: seen.interval.sec,
+        insec: seen.interval.nsec,
+      },
+    };
+  },
+
+  rebuild(entry) {
+    const timer = partOf(entry, 'tfd');
+    const fd = syscall('timerfd_create', timer.clockid, TFD.CLOEXEC);
+    settle(fd, timer.flags, timer.fown);
+    setTime(
+      fd,
+      settingOf(timer, () => clock(timer.clockid)),
+    );
+    if (timer.ticks !== 0n) {
+      arenaView.setBigUint64(0, timer.ticks, true);
+      syscall('ioctl', fd, TFD_IOC_SET_TICKS, arenaAddress);
+    }
+    return fd;
+  },
+};
+
+/** A clock's reading in nanoseconds. */
+function clock(id: number): bigint {
+  syscall('clock_gettime', id, arenaAddress);
+  return arenaView.getBigInt64(0, true) * 1_000_000_000n + arenaView.getBigInt64(8, true);
+}
+
+function setTime(fd: number, setting: Setting): void {
+  const itimerspec = [...timespecOf(setting.interval), ...timespecOf(setting.value)];
+  itimerspec.forEach((word, i) => {
+    arenaView.setBigInt64(8 * i, word, true);
+  });
+  syscall('timerfd_settime', fd, setting.flags, arenaAddress, 0);
+}

@@ -1,0 +1,181 @@
+/** What is written about a terminal that is open. */
+import { StasisError } from '../../../base/errors.ts';
+import type { CarryOptions, DumpContext, FileDraft, OpenFile, SeenTask } from '../../../contract/contract.ts';
+import { Images } from '../../../images/kinds.ts';
+import { userDev } from '../../../kernel/devnum.ts';
+import { Termios, Winsize } from '../../../kernel/layouts/tty.ts';
+import { statusOf } from '../../../kernel/statx.ts';
+import { ERRNO } from '../../../kernel/syscall.ts';
+import { captureName } from '../../../paths/special-file.ts';
+import { describeFile } from '../../../support/fdinfo.ts';
+import { captureOwner, imageFlags } from '../../../support/fown.ts';
+import { getStruct, tryGetInt } from './ioctl.ts';
+import { copyQueues } from './queues.ts';
+import { externalKey, infoId, MAX_EXTERNAL, MAX_PTY, type Role, roleOf, typeOf } from './terminal.ts';
+import { termiosMessage, winsizeMessage } from './termios.ts';
+
+/** The session a terminal controls and its foreground process group; 0 where there is none. */
+export interface Control {
+  readonly sid: number;
+  readonly pgrp: number;
+}
+
+/** The role of an open terminal; `external` where the user brings it along. */
+export function roleOfFile(file: OpenFile, options: CarryOptions): Role | undefined {
+  const role = roleOf(userDev(file.stat.rdev));
+  return role && options.external.includes(keyOf(file)) ? 'external' : role;
+}
+
+const keyOf = (file: OpenFile): string => externalKey(userDev(file.stat.rdev), userDev(file.stat.dev));
+
+/** The number of a pty, from either side. */
+export function ptyIndex(file: OpenFile, role: 'master' | 'slave'): number {
+  return role === 'slave' ? file.stat.rdev & 0xfffff : tryGetInt(file.local, 'TIOCGPTN');
+}
+
+/** Whether the terminal is gone under the file, as a slave's when its master was closed: nothing can be asked. */
+export function isHung(file: OpenFile): boolean {
+  return tryGetInt(file.local, 'TIOCGEXCL') === -ERRNO.EIO;
+}
+
+/**
+ * Whom a terminal controls. A slave tells this only to processes it controls itself, so it is asked of the tasks'
+ * `stat`: TIOCGDEV says which terminal the file really is.
+ */
+export function controlOf(file: OpenFile, role: Role, tree: SeenTask['tree']): Control {
+  if (role === 'master') {
+    const sid = Math.max(tryGetInt(file.local, 'TIOCGSID'), 0);
+    return { sid, pgrp: sid === 0 ? 0 : Math.max(tryGetInt(file.local, 'TIOCGPGRP'), 0) };
+  }
+  const device = tryGetInt(file.local, 'TIOCGDEV');
+  const member = device > 0 ? tree.find(({ stat }) => stat.ttyNr === device) : undefined;
+  return member ? { sid: member.stat.session, pgrp: Math.max(member.stat.tpgid, 0) } : { sid: 0, pgrp: 0 };
+}
+
+/** Describes a terminal and, once for each, its settings. */
+export function captureTerminal(file: OpenFile, id: number, context: DumpContext): FileDraft {
+  const role = roleOfFile(file, context.options) as Role; // recognised before
+  const known = context.shared('terminals', () => ({ infos: new Map<number, OpenFile>(), external: 0 }));
+  const index =
+    role === 'master' || role === 'slave' ? ptyIndex(file, role) : role === 'external' ? ++known.external : 0;
+  const info = infoId(role, index);
+  if (!known.infos.has(info)) {
+    known.infos.set(info, file);
+    captureInfo(file, role, index, info, context);
+    if (role === 'master' || role === 'slave') captureQueues(index, known.infos, context);
+  }
+  return {
+    tty: {
+      id,
+      tty_info_id: info,
+      flags: imageFlags(file.flags),
+      fown: captureOwner(file.local, file.flags),
+      ...(role === 'external' ? {} : { regf_id: captureName(file, context) }),
+    },
+  };
+}
+
+function captureInfo(file: OpenFile, role: Role, index: number, id: number, context: DumpContext): void {
+  const { uid, gid } = statusOf(file.local);
+  const flag = (request: 'TIOCGEXCL' | 'TIOCGPTLCK' | 'TIOCGPKT'): boolean => tryGetInt(file.local, request) > 0;
+  const pty = role === 'master' || role === 'slave' ? { pty: { index } } : {};
+  const basics = {
+    id,
+    type: typeOf(role),
+    rdev: userDev(file.stat.rdev),
+    dev: userDev(file.stat.dev),
+    uid,
+    gid,
+    ...pty,
+  };
+  if (isHung(file)) {
+    const nothing = { locked: false, exclusive: false, packet_mode: false, sid: 0, pgrp: 0 };
+    context.append(Images.ttyInfo, { ...basics, ...nothing });
+    return;
+  }
+  context.append(Images.ttyInfo, {
+    ...basics,
+    ...controlOf(file, role, context.tree),
+    locked: role === 'master' && flag('TIOCGPTLCK'),
+    exclusive: flag('TIOCGEXCL'),
+    packet_mode: role === 'master' && flag('TIOCGPKT'),
+    termios: termiosMessage(getStruct(file.local, 'TCGETS', Termios)),
+    termios_locked: termiosMessage(getStruct(file.local, 'TIOCGLCKTRMIOS', Termios)),
+    winsize: winsizeMessage(getStruct(file.local, 'TIOCGWINSZ', Winsize)),
+  });
+}
+
+/** When both sides of a pty have come: what waits in it. One side alone could not put back what it takes. */
+function captureQueues(index: number, seen: ReadonlyMap<number, OpenFile>, context: DumpContext): void {
+  const master = seen.get(infoId('master', index));
+  const slave = seen.get(infoId('slave', index));
+  if (!master || !slave || isHung(slave)) return;
+  const { input, output } = copyQueues(master.local, slave.local);
+  if (input.length > 0) context.append(Images.ttyData, { tty_id: infoId('slave', index), data: input });
+  if (output.length > 0) context.append(Images.ttyData, { tty_id: infoId('master', index), data: output });
+}
+
+/** Why a terminal cannot be carried, if so. */
+export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | undefined {
+  const role = roleOfFile(file, task.options) as Role; // recognised before
+  const refuse = (reason: string, remedy?: string): StasisError =>
+    new StasisError({ kind: 'unsupported', task: file.task, resource: describeFile(file), reason, remedy });
+  if (role === 'external') {
+    const count = task.options.external.filter((key) => key.startsWith('tty[')).length;
+    return count > MAX_EXTERNAL ? refuse(`more than ${MAX_EXTERNAL} external terminals`) : undefined;
+  }
+  if (role === 'master' || role === 'slave') {
+    if (ptyIndex(file, role) > MAX_PTY)
+      return refuse(`its number is above ${MAX_PTY}, the highest that images can hold`);
+  }
+  if (isHung(file) || task.options.shellJob) return shellJobObstacle(file, role, task, refuse);
+  if (role === 'slave' && !held(task).masters.has(ptyIndex(file, 'slave'))) {
+    return refuse(
+      'the process runs on a terminal that others hold the other side of (a shell, a terminal emulator)',
+      'give --shell-job, at the dump and at the restore, to let it move to the terminal of whoever restores it',
+    );
+  }
+  const { sid } = controlOf(file, role, task.tree);
+  if (sid === 0 || task.tree.some(({ pid }) => pid === sid)) return undefined;
+  return refuse(
+    `the terminal controls session ${sid}, which is not part of the dump`,
+    'give --shell-job if the process is to leave that session',
+  );
+}
+
+/** What is looked for once in a tree: it is asked about for each descriptor of a terminal. */
+interface Held {
+  /** Numbers of the ptys whose master a task has. */
+  readonly masters: ReadonlySet<number>;
+  /** The first slave whose master is somebody's outside, and that is not hung up. */
+  readonly foreign: OpenFile | undefined;
+}
+
+const heldBy = new WeakMap<SeenTask['tree'], Held>();
+
+function held({ tree, options }: SeenTask): Held {
+  const known = heldBy.get(tree);
+  if (known) return known;
+  const files = tree.flatMap(({ fds }) => fds);
+  const ofMasters = files.filter((file) => roleOf(userDev(file.stat.rdev)) === 'master');
+  const masters = new Set(ofMasters.map((file) => ptyIndex(file, 'master')));
+  const foreign = files.find(
+    (file) => roleOfFile(file, options) === 'slave' && !masters.has(ptyIndex(file, 'slave')) && !isHung(file),
+  );
+  const found = { masters, foreign };
+  heldBy.set(tree, found);
+  return found;
+}
+
+/** A shell job has one terminal, which the restore replaces by its own: a second one would become the same. */
+function shellJobObstacle(
+  file: OpenFile,
+  role: Role,
+  task: SeenTask,
+  refuse: (reason: string, remedy?: string) => StasisError,
+): StasisError | undefined {
+  if (role !== 'slave' || isHung(file)) return undefined;
+  const { masters, foreign } = held(task);
+  if (!foreign || masters.has(ptyIndex(file, 'slave')) || foreign.stat.rdev === file.stat.rdev) return undefined;
+  return refuse(`a second terminal besides ${foreign.link}; --shell-job moves one`, `--external ${keyOf(file)}`);
+}

@@ -1,0 +1,121 @@
+/** Terminals and sessions: which terminal controls the task, and which process group is in its foreground. */
+import { logInfo, logWarn } from '../../../base/log.ts';
+import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
+import { Images } from '../../../images/kinds.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
+import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { openInTask } from '../../../support/open-in-task.ts';
+import { handOver } from '../../../tracee/handover.ts';
+import { inBackground, setInt, tryGetInt, trySetInt } from './ioctl.ts';
+import { ptyNumber, type TerminalFile, wasHung } from './plan.ts';
+import { fillQueues, MAX_QUEUE } from './queues.ts';
+import { isOrphan, registered, terminalsOf } from './rebuild.ts';
+import { infoId } from './terminal.ts';
+
+/** The second step for an open file of a terminal, when the task has all its descriptors. */
+export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void {
+  if (isOrphan(terminal, task.context)) {
+    takeForeground(task);
+    return;
+  }
+  if (terminal.role === 'master' || terminal.role === 'slave') refill(terminal, task.context);
+  if (terminal.role === 'current') {
+    // Now that there is a terminal that controls it.
+    openInTask(task, terminal.id, registered(terminal, task.context).name, terminal.file.flags);
+  } else if (terminal.info.exclusive) {
+    setInt(task.context.open(terminal.id), 'TIOCEXCL', 0);
+  }
+}
+
+/** What waited in a pty, once for both sides. */
+function refill(terminal: TerminalFile, context: RestoreContext): void {
+  const number = ptyNumber(terminal);
+  const data = context.shared('terminal queues', () => {
+    const entries = context.images.read(Images.ttyData);
+    return new Map(entries.map(({ tty_id: id, data: bytes }) => [id, bytes.subarray(0, MAX_QUEUE)]));
+  });
+  const ids = { slave: infoId('slave', number), master: infoId('master', number) };
+  if (!data.has(ids.slave) && !data.has(ids.master)) return;
+  const { masters, slaves } = terminalsOf(context);
+  const master = masters.get(number);
+  const slave = slaves.get(number)?.find((one) => !wasHung(one));
+  if (!master || !slave) return;
+  const nothing = new Uint8Array();
+  const queues = { input: data.get(ids.slave) ?? nothing, output: data.get(ids.master) ?? nothing };
+  data.delete(ids.slave);
+  data.delete(ids.master);
+  fillQueues(context.open(master.id), context.open(slave.id), queues);
+}
+
+/**
+ * Phase `terminal`: a session leader takes its terminal back, before there are others in the session, for these have it
+ * from their parents.
+ */
+export function takeControl(task: RestoreTask): void {
+  withTerminal(task, (slave) => task.batch.call('ioctl', slave, TTY_IOCTL.TIOCSCTTY, 0));
+}
+
+/** Phase `files`: names the terminal's foreground group, now that all groups are there. Its processes may be gone. */
+export function nameForeground(task: RestoreTask): void {
+  withTerminal(task, (slave, { info }) => {
+    if (info.pgrp <= 0) return;
+    const program = task.batch.reserve(1, 8);
+    const group = program.data(new Uint8Array(new Int32Array([info.pgrp]).buffer));
+    program.attempt('ioctl', slave, TTY_IOCTL.TIOCSPGRP, group);
+  });
+}
+
+/** Does something with the terminal of the session that the task leads, while the task has a descriptor for it. */
+function withTerminal(task: RestoreTask, work: (slave: number, terminal: TerminalFile) => void): void {
+  const { tree, context, batch, seed } = task;
+  const terminal = tree.sid === tree.pid ? controlling(tree.sid, context) : undefined;
+  if (!terminal) return;
+  using peer = terminal.role === 'master' ? openPeer(terminal, context) : undefined;
+  const [slave = 0] = handOver(seed, batch, [peer?.number ?? context.open(terminal.id)]);
+  work(slave, terminal);
+  batch.call('close', slave);
+  batch.flush();
+}
+
+/** The other side of a master, which may be locked. */
+function openPeer(master: TerminalFile, context: RestoreContext): Fd {
+  const local = context.open(master.id);
+  if (master.info.locked) setInt(local, 'TIOCSPTLCK', 0);
+  const peer = new Fd(syscall('ioctl', local, TTY_IOCTL.TIOCGPTPEER, O.RDWR | O.NOCTTY));
+  if (master.info.locked) setInt(local, 'TIOCSPTLCK', 1);
+  return peer;
+}
+
+/** The open file of the terminal that controls a session: rather the slave's than the master's. */
+function controlling(sid: number, context: RestoreContext): TerminalFile | undefined {
+  let found: TerminalFile | undefined;
+  for (const terminal of terminalsOf(context).byId.values()) {
+    if (terminal.info.sid !== sid || wasHung(terminal) || terminal.role === 'current') continue;
+    if (isOrphan(terminal, context)) continue;
+    if (terminal.role !== 'master') return terminal;
+    found ??= terminal;
+  }
+  return found;
+}
+
+/**
+ * A shell job with a process group of its own was in the foreground, or will be when the shell says so: key presses go to
+ * it. A job in our own group is where we are.
+ */
+function takeForeground(task: RestoreTask): void {
+  const { tree, context } = task;
+  if (tree.sid === tree.pid) {
+    logWarn('tty', `task ${tree.pid}: its session's terminal is not in the images; it has none now`);
+    return;
+  }
+  if (tree.pgid !== tree.pid) return;
+  context.shared(`foreground ${tree.pgid}`, () => {
+    task.batch.flush(); // the group has to exist
+    const before = tryGetInt(0, 'TIOCGPGRP');
+    const result = inBackground(() => trySetInt(0, 'TIOCSPGRP', tree.pgid));
+    if (result < 0) logInfo(`tty: process group ${tree.pgid} cannot become the terminal's foreground`);
+    else if (before > 0) context.undo(() => inBackground(() => trySetInt(0, 'TIOCSPGRP', before)));
+    return true;
+  });
+}

@@ -1,0 +1,67 @@
+/** Terminal ioctls on our own descriptors. */
+import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
+import type { Struct } from '../../../kernel/layouts/struct.ts';
+import { arena, arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+
+/** A terminal ioctl by name. */
+export type TtyRequest = keyof typeof TTY_IOCTL;
+
+const SIGTTOU_MASK = 1n << 21n; // signal 22
+const SIG_BLOCK = 0;
+const SIG_SETMASK = 2;
+const SIGSET = 8;
+
+/** Asks for an int; -errno (always below 0) when the kernel refuses. Ints of terminals are never negative. */
+export function tryGetInt(local: number, request: TtyRequest): number {
+  arenaView.setInt32(0, 0, true);
+  const result = trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
+  return result < 0 ? result : arenaView.getInt32(0, true);
+}
+
+/** Passes an int by address. @throws SyscallError */
+export function setInt(local: number, request: TtyRequest, value: number): void {
+  const result = trySetInt(local, request, value);
+  if (result < 0) throw new SyscallError('ioctl', -result, { resource: `${request} on a terminal` });
+}
+
+/** Passes an int by address; answers 0 or -errno. */
+export function trySetInt(local: number, request: TtyRequest, value: number): number {
+  arenaView.setInt32(0, value, true);
+  return trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
+}
+
+/** Asks for a struct. @throws SyscallError */
+export function getStruct<T>(local: number, request: TtyRequest, layout: Struct<T>): T {
+  arena.fill(0, 0, layout.size);
+  const result = trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
+  if (result < 0) throw new SyscallError('ioctl', -result, { resource: `${request} on a terminal` });
+  return layout.decode(arena);
+}
+
+/** Passes a struct; answers 0 or -errno. */
+export function trySetStruct<T>(local: number, request: TtyRequest, layout: Struct<T>, value: T): number {
+  layout.encodeInto(arena, 0, value);
+  return trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
+}
+
+/** Passes a struct. @throws SyscallError */
+export function setStruct<T>(local: number, request: TtyRequest, layout: Struct<T>, value: T): void {
+  const result = trySetStruct(local, request, layout, value);
+  if (result < 0) throw new SyscallError('ioctl', -result, { resource: `${request} on a terminal` });
+}
+
+/** Works while SIGTTOU, which stops a background job that changes its terminal, cannot reach us (`tty_check_change()`). */
+export function inBackground<T>(work: () => T): T {
+  const old = maskSignals(SIG_BLOCK, SIGTTOU_MASK);
+  try {
+    return work();
+  } finally {
+    maskSignals(SIG_SETMASK, old);
+  }
+}
+
+function maskSignals(how: number, mask: bigint): bigint {
+  arenaView.setBigUint64(0, mask, true);
+  syscall('rt_sigprocmask', how, arenaAddress, arenaAddress + 8, SIGSET);
+  return arenaView.getBigUint64(8, true);
+}

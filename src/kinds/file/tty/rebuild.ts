@@ -1,0 +1,181 @@
+/** Opening terminals again, each as a local descriptor. What needs the task's session comes later: control.ts. */
+import { StasisError } from '../../../base/errors.ts';
+import type { RestoreContext } from '../../../contract/contract.ts';
+import { ImageError } from '../../../images/error.ts';
+import { Images } from '../../../images/kinds.ts';
+import type { FileEntry, RegFileEntry } from '../../../images/schema/files.ts';
+import { F, O } from '../../../kernel/constants/files.ts';
+import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { nameEntry, openAs, reopen } from '../../../paths/special-file.ts';
+import { settle } from '../../../support/fown.ts';
+import { PLACEHOLDER } from '../../../support/open-in-task.ts';
+import { setInt, tryGetInt } from './ioctl.ts';
+import { planTerminals, ptyNumber, type TerminalFile, type Terminals, wasHung } from './plan.ts';
+import { adoptSettings, applyOwner, applySettings } from './settings.ts';
+import { externalKey } from './terminal.ts';
+
+/** How far beyond the lowest free pty we look: those in between are opened for a moment. */
+const REACH = 32;
+
+/** The terminals of the images, read once. */
+export function terminalsOf(context: RestoreContext): Terminals {
+  return context.shared('terminals', () => planTerminals(context.files.values(), context.images.read(Images.ttyInfo)));
+}
+
+/** The terminal behind an entry of files.img. */
+export function terminalOf(entry: FileEntry, context: RestoreContext): TerminalFile {
+  const terminal = terminalsOf(context).byId.get(entry.id);
+  if (terminal) return terminal;
+  throw new ImageError({ file: 'files.img', reason: `file ${entry.id} is of type TTY and has no field tty` });
+}
+
+/** Whether a slave's other side is held by somebody who is not in the images. */
+export function isOrphan(terminal: TerminalFile, context: RestoreContext): boolean {
+  return terminal.role === 'slave' && !wasHung(terminal) && !terminalsOf(context).masters.has(ptyNumber(terminal));
+}
+
+/** A local descriptor for a terminal, with its flags and settings. */
+export function openTerminal(terminal: TerminalFile, context: RestoreContext): number {
+  using fd = new Fd(openByRole(terminal, context));
+  if (terminal.role !== 'current') settle(fd.number, terminal.file.flags, terminal.file.fown);
+  return fd.release();
+}
+
+function openByRole(terminal: TerminalFile, context: RestoreContext): number {
+  const { role, info, file } = terminal;
+  switch (role) {
+    case 'external':
+      return openExternal(terminal, context);
+    case 'master':
+      return openMaster(terminal, context);
+    case 'slave':
+      if (wasHung(terminal)) return takeHung(terminal, context);
+      return isOrphan(terminal, context) ? openOwn(terminal, context) : openSlave(terminal, context);
+    case 'current':
+      // Only the task itself can open the terminal that controls it; this keeps the place until it does.
+      return openAs(PLACEHOLDER, O.RDWR);
+    default: {
+      using fd = new Fd(openAs(registered(terminal, context).name, file.flags));
+      applySettings(fd.number, info);
+      return fd.release();
+    }
+  }
+}
+
+/** Name, flags and mode, which images hold beside the terminal. */
+export function registered(terminal: TerminalFile, context: RestoreContext): RegFileEntry {
+  return nameEntry(terminal.file.regf_id ?? terminal.id, context);
+}
+
+function openExternal({ info }: TerminalFile, context: RestoreContext): number {
+  const key = externalKey(info.rdev, info.dev ?? 0);
+  const inherited = context.options.inheritFd.get(key);
+  if (inherited === undefined) {
+    const remedy = `give one with --inherit-fd 'fd[N]:${key}'`;
+    throw new StasisError({
+      kind: 'usage',
+      resource: key,
+      reason: 'an external terminal was not brought along',
+      remedy,
+    });
+  }
+  using fd = new Fd(syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 0));
+  applySettings(fd.number, info);
+  return fd.release();
+}
+
+/** A new pty, with the number it had. */
+function openMaster(terminal: TerminalFile, context: RestoreContext): number {
+  const { info, file } = terminal;
+  using fd = new Fd(openPtmx(registered(terminal, context).name, file.flags, ptyNumber(terminal)));
+  setInt(fd.number, 'TIOCSPTLCK', 0);
+  applySettings(fd.number, info);
+  if (info.packet_mode) setInt(fd.number, 'TIOCPKT', 1);
+  if (info.locked) setInt(fd.number, 'TIOCSPTLCK', 1);
+  return fd.release();
+}
+
+/** The kernel gives out the lowest free number; those below the wanted one are held until it comes. */
+function openPtmx(path: string, flags: number, wanted: number): number {
+  const held: number[] = [];
+  try {
+    while (held.length < REACH) {
+      const fd = openAs(path, flags);
+      held.push(fd);
+      const index = tryGetInt(fd, 'TIOCGPTN');
+      if (index === wanted) return held.pop() as number;
+      if (index > wanted || wanted - index >= REACH) break;
+    }
+  } finally {
+    for (const fd of held) trySyscall('close', fd);
+  }
+  const reason = `terminal number ${wanted} is in use, or too far from the lowest free one`;
+  throw new StasisError({ kind: 'conflict', resource: `/dev/pts/${wanted}`, reason });
+}
+
+/** A slave of a master that is in the images too. */
+function openSlave(terminal: TerminalFile, context: RestoreContext): number {
+  const { file, info } = terminal;
+  const master = terminalsOf(context).masters.get(ptyNumber(terminal)) as TerminalFile; // it is no orphan
+  const other = context.open(master.id);
+  const reg = registered(terminal, context);
+  if (master.info.locked) setInt(other, 'TIOCSPTLCK', 0);
+  using fd = new Fd(openAs(reg.name, file.flags));
+  if (master.info.locked) setInt(other, 'TIOCSPTLCK', 1);
+  applyOwner(fd.number, info, reg.mode);
+  applySettings(fd.number, info);
+  return fd.release();
+}
+
+/**
+ * All open files of a slave whose master was closed: the master is made for a moment, and its end hangs them up. They
+ * are opened together and wait for their turn.
+ */
+function takeHung(terminal: TerminalFile, context: RestoreContext): number {
+  const number = ptyNumber(terminal);
+  const opened = context.shared(`hung terminal ${number}`, () => openHung(number, context));
+  const fd = opened.get(terminal.id) as number; // one of the files of this pty
+  opened.delete(terminal.id);
+  return fd;
+}
+
+function openHung(number: number, context: RestoreContext): Map<number, number> {
+  const opened = new Map<number, number>();
+  context.atEnd(() => {
+    for (const fd of opened.values()) trySyscall('close', fd);
+  });
+  const files = (terminalsOf(context).slaves.get(number) ?? []).filter(wasHung);
+  const first = files[0];
+  if (!first) return opened;
+  using master = new Fd(openPtmx(multiplexerOf(registered(first, context).name), O.RDWR, number));
+  setInt(master.number, 'TIOCSPTLCK', 0);
+  for (const terminal of files) {
+    opened.set(terminal.id, openAs(registered(terminal, context).name, terminal.file.flags));
+  }
+  return opened;
+}
+
+/** `/dev/pts/3` → `/dev/pts/ptmx`, the same instance of devpts. */
+function multiplexerOf(slave: string): string {
+  return `${slave.slice(0, slave.lastIndexOf('/'))}/ptmx`;
+}
+
+/** A shell job's terminal: ours takes its place, with the job's settings but its own size. */
+function openOwn(terminal: TerminalFile, context: RestoreContext): number {
+  const name = registered(terminal, context).name;
+  const remedy = 'restore it with --shell-job, from a terminal';
+  if (!context.options.shellJob) {
+    const reason = 'the other side of this terminal was held by a process that is not in the images';
+    throw new StasisError({ kind: 'usage', resource: name, reason, remedy });
+  }
+  if (tryGetInt(0, 'TIOCGWINSZ') < 0) {
+    const reason = 'standard input is no terminal that could take its place';
+    throw new StasisError({ kind: 'usage', resource: name, reason, remedy });
+  }
+  using fd = new Fd(reopen(0, terminal.file.flags));
+  context.shared('own terminal', () => {
+    context.undo(adoptSettings(0, terminal.info));
+    return true;
+  });
+  return fd.release();
+}

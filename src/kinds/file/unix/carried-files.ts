@@ -1,0 +1,28 @@
+/**
+ * Open files that messages carry. One that no task has open is rebuilt without the help of a task: what needs a second
+ * step there (kinds/contract.ts) cannot be.
+ */
+
+import type { OpenFile, SeenTask } from '../../../contract/contract.ts';
+import { KCMP, O, S_IF } from '../../../kernel/constants/files.ts';
+import { trySyscall } from '../../../kernel/syscall.ts';
+
+/** Kinds without a type that are whole when they are made. */
+const SIMPLE = ['socket:[', 'pipe:[', 'anon_inode:[eventfd]', 'anon_inode:[timerfd]', 'anon_inode:[signalfd]'];
+
+/** Major number of the memory devices. */
+const MEMORY = 1;
+
+/** Whether a file can be carried in a message between tasks of this tree. */
+export function canTravel(file: OpenFile, tree: readonly SeenTask[]): boolean {
+  const type = file.stat.mode & S_IF.MT;
+  const isMemory = type === S_IF.CHR && file.stat.rdev >> 20 === MEMORY; // /dev/null and its like
+  const isSimple =
+    type === S_IF.REG || type === S_IF.DIR || isMemory || SIMPLE.some((start) => file.link.startsWith(start));
+  return (isSimple && (file.flags & O.ASYNC) === 0) || tree.some(({ fds }) => fds.some((other) => isSame(other, file)));
+}
+
+function isSame(one: OpenFile, other: OpenFile): boolean {
+  if (one.stat.ino !== other.stat.ino || one.stat.dev !== other.stat.dev) return false;
+  return trySyscall('kcmp', process.pid, process.pid, KCMP.FILE, one.local, other.local) === 0;
+}

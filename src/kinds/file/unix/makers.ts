@@ -1,0 +1,78 @@
+/**
+ * Pairs are made in the task that had made them: the kernel notes the process and its effective user then, for good
+ * (SO_PEERCRED), and nothing else can tell it. One that has ended is there again for as long as it takes, if its PID is free.
+ */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import type { RestoreTask } from '../../../contract/contract.ts';
+import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
+import { Fd, syscall } from '../../../kernel/syscall.ts';
+import type { Program } from '../../../tracee/program.ts';
+import type { Remote } from '../../../tracee/remote.ts';
+import { Seed } from '../../../tracee/seed.ts';
+import type { PairWish, Sockets } from './rebuild.ts';
+
+/** Pairs made by one program. */
+const LOT = 100;
+/** An id that setresuid(2) leaves as it is. */
+const SAME = -1;
+
+/** Makes the pairs `task` is to see to. It has no descriptors but its socket yet. @throws StasisError */
+export function makePairs(task: RestoreTask, sockets: Sockets): void {
+  const byMaker = new Map<number, PairWish[]>();
+  for (const wish of sockets.wishesOf(task)) {
+    const pid = wish.maker?.[0] ?? task.pid;
+    const wishes = byMaker.get(pid);
+    if (wishes) wishes.push(wish);
+    else byMaker.set(pid, [wish]);
+  }
+  for (const [pid, wishes] of byMaker) {
+    using ghost = pid === task.pid ? undefined : revive(pid, task);
+    if (!ghost) task.batch.flush();
+    const { remote, tracee } = ghost ?? task;
+    for (let at = 0; at < wishes.length; at += LOT) make(remote, tracee.pid, wishes.slice(at, at + LOT));
+  }
+}
+
+/** A process with the PID of a maker that is no more; undefined if the PID is in use. */
+function revive(pid: number, task: RestoreTask): Seed | undefined {
+  try {
+    return Seed.plant({ pid, sibling: false, highestFd: 0 }, task.remote.area);
+  } catch (error) {
+    if (!(error instanceof StasisError)) throw error;
+    const reason = 'which had made sockets, is another process now: SO_PEERCRED will tell of';
+    logWarn('unix', `PID ${pid}, ${reason} ${task.pid}`);
+    return undefined;
+  }
+}
+
+function make(remote: Remote, pid: number, wishes: readonly PairWish[]): void {
+  const { program, built } = remote.do((program) => wishes.map((wish) => addPair(program, wish)));
+  using pidfd = new Fd(syscall('pidfd_open', pid, 0));
+  const borrow = (number: number): Fd => new Fd(syscall('pidfd_getfd', pidfd.number, number, 0));
+  const numbers = built.map((at) => {
+    const ends = program.view(at, 8);
+    return [ends.getInt32(0, true), ends.getInt32(4, true)] as const;
+  });
+  wishes.forEach(({ deliver }, i) => {
+    const [one, other] = numbers[i] ?? [-1, -1];
+    deliver([borrow(one), borrow(other)]);
+  });
+  remote.do((closing) => {
+    for (const number of numbers.flat()) closing.call('close', number);
+  });
+}
+
+/** Adds the making of a pair, as the user and group that had made it; answers where its numbers will stand. */
+function addPair(program: Program, { type, maker }: PairWish): number {
+  const ends = program.space(8);
+  const [, uid, gid] = maker ?? [];
+  const [user = 0, group = 0] = [process.geteuid?.(), process.getegid?.()];
+  // Real and saved ids stay, so that there is a way back. Where we may not change, it is made all the same.
+  if (gid !== undefined && gid !== group) program.attempt('setresgid', SAME, gid, SAME);
+  if (uid !== undefined && uid !== user) program.attempt('setresuid', SAME, uid, SAME);
+  program.call('socketpair', AF.UNIX, type | SOCK.CLOEXEC, 0, ends);
+  if (uid !== undefined && uid !== user) program.call('setresuid', SAME, user, SAME);
+  if (gid !== undefined && gid !== group) program.call('setresgid', SAME, group, SAME);
+  return ends;
+}

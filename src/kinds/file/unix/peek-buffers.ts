@@ -1,0 +1,131 @@
+/** Buffers that recvmsg(2) fills with messages that stay where they are. */
+import { StasisError } from '../../../base/errors.ts';
+import type { OpenFile } from '../../../contract/contract.ts';
+import { MSG, SO, SOL_SOCKET } from '../../../kernel/constants/sockets.ts';
+import { addressOf } from '../../../kernel/ffi.ts';
+import { decodeControl, Msghdr, rightsSpace, SCM_MAX_FD, type Ucred } from '../../../kernel/layouts/sockets.ts';
+import { SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { describeFile } from '../../../support/fdinfo.ts';
+import type { Aside } from '../../../tracee/detached.ts';
+import { readMemory } from '../../../tracee/memory.ts';
+import type { Ref } from '../../../tracee/program.ts';
+
+/** A message, or of a stream as much as was read at once. */
+export interface Packet {
+  readonly bytes: Uint8Array;
+  /** Our descriptors for the open files it carries. */
+  readonly rights: readonly number[];
+  /** Who sent it, if the receiver is told (SO_PASSCRED). */
+  readonly sender: Ucred | undefined;
+}
+
+const FLAGS = MSG.PEEK | MSG.DONTWAIT | MSG.CMSG_CLOEXEC;
+/** Room for the control data of a message: descriptors, credentials, and what is refused. */
+const CONTROL = rightsSpace(SCM_MAX_FD) + 512;
+/** A struct msghdr and one iovec. */
+const HEADER = 72;
+
+/** Buffers for a number of messages, mapped: of most only the first page is ever touched. */
+export class Look implements Disposable {
+  readonly #count: number;
+  readonly #stride: number;
+  readonly #length: number;
+  readonly #base: number;
+  /** A struct msghdr and its iovec for each message. */
+  readonly #headers: Uint8Array;
+
+  constructor(count: number, size: number) {
+    this.#count = count;
+    this.#stride = (size + CONTROL + 7) & ~7;
+    this.#length = count * this.#stride;
+    this.#base = syscall('mmap', 0, this.#length, 3, 0x4022, -1, 0); // private, anonymous, MAP_NORESERVE
+    this.#headers = new Uint8Array(count * HEADER);
+    const view = new DataView(this.#headers.buffer);
+    const at = addressOf(this.#headers);
+    for (let i = 0; i < count; i++) {
+      const buffer = this.#base + i * this.#stride;
+      Msghdr.encodeInto(this.#headers, i * HEADER, {
+        iov: BigInt(at + i * HEADER + Msghdr.size),
+        iovLength: 1n,
+        control: BigInt(buffer + this.#stride - CONTROL),
+        controlLength: BigInt(CONTROL),
+      });
+      view.setBigUint64(i * HEADER + Msghdr.size, BigInt(buffer), true);
+      view.setBigUint64(i * HEADER + Msghdr.size + 8, BigInt(size), true);
+    }
+  }
+
+  /** Looks at the first message as the socket is; answers its length, or -errno. */
+  first(file: OpenFile): number {
+    return trySyscall('recvmsg', file.local, this.#address(0), FLAGS);
+  }
+
+  /**
+   * Looks at one message after another, from byte `from` on. Answers their lengths, or -errno. `offset` is the socket's own
+   * SO_PEEK_OFF.
+   */
+  run(aside: Aside, file: OpenFile, from: number, offset: number): number[] {
+    const program = aside.program();
+    const setOffset = (value: number): Ref => {
+      const at = program.data(new Uint8Array(new Int32Array([value]).buffer));
+      return program.attempt('setsockopt', file.local, SOL_SOCKET, SO.PEEK_OFF, at, 4);
+    };
+    const set = setOffset(from);
+    const calls = Array.from({ length: this.#count }, (_, i) =>
+      program.attempt('recvmsg', file.local, this.#address(i), FLAGS),
+    );
+    const reset = setOffset(offset);
+    aside.run(program);
+    for (const call of [set, reset]) {
+      const result = program.result(call);
+      if (result < 0) throw new SyscallError('setsockopt', -result, { resource: describeFile(file) });
+    }
+    return calls.map((call) => program.result(call));
+  }
+
+  /** Whether a message did not fit. */
+  isCut(i: number): boolean {
+    return (this.#header(i).flags & MSG.TRUNC) !== 0;
+  }
+
+  /** Message `i`, of which `length` bytes were read. @throws StasisError for control data that is not known */
+  packet(i: number, length: number, file: OpenFile): Packet {
+    const { flags, controlLength } = this.#header(i);
+    const buffer = this.#base + i * this.#stride;
+    const control = this.#read(buffer + this.#stride - CONTROL, Number(controlLength));
+    const { rights, sender, unknown } = decodeControl(control);
+    if (unknown !== undefined) throw problem(file, `a message that waits has control data of type ${unknown}`);
+    if (flags & MSG.CTRUNC)
+      throw problem(file, 'the files a message carries could not all be received: raise ulimit -n');
+    return { bytes: this.#read(buffer, length), rights, sender };
+  }
+
+  /** Closes the open files message `i` brought. */
+  discard(i: number): void {
+    const buffer = this.#base + i * this.#stride;
+    const control = this.#read(buffer + this.#stride - CONTROL, Number(this.#header(i).controlLength));
+    for (const local of decodeControl(control).rights) trySyscall('close', local);
+  }
+
+  /** Where the struct msghdr of message `i` is. */
+  #address(i: number): number {
+    return addressOf(this.#headers) + i * HEADER;
+  }
+
+  #header(i: number): Msghdr {
+    return Msghdr.decode(this.#headers, i * HEADER);
+  }
+
+  #read(address: number, length: number): Uint8Array {
+    return length === 0 ? new Uint8Array() : readMemory(process.pid, address, new Uint8Array(length));
+  }
+
+  [Symbol.dispose](): void {
+    trySyscall('munmap', this.#base, this.#length);
+  }
+}
+
+/** Why a queue cannot be carried. */
+export function problem(file: OpenFile, reason: string): StasisError {
+  return new StasisError({ kind: 'unsupported', task: file.task, resource: describeFile(file), reason });
+}

@@ -1,0 +1,247 @@
+/** Making unix sockets again: pairs, what waits in them, their options, and ends that are closed. */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
+import { ImageError } from '../../../images/error.ts';
+import { Images } from '../../../images/kinds.ts';
+import type { SkPacketEntry, UnixSkEntry } from '../../../images/schema/sockets.ts';
+import { TaskState } from '../../../images/schema/task.ts';
+import { AF, MSG, SCM, SHUT, SK_STATE, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { addressOf } from '../../../kernel/ffi.ts';
+import { encodeControl, Msghdr, type Ucred } from '../../../kernel/layouts/sockets.ts';
+import { setNumber, socketPair } from '../../../kernel/sockets.ts';
+import { type Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { settle } from '../../../support/fown.ts';
+import { restoreForgotten, restoreOptions, widen } from '../../../support/socket-options.ts';
+import { noteOf, type SocketNote } from './notes.ts';
+import { shown } from './support.ts';
+
+/** A message of sk-queues.img. */
+interface Queued {
+  readonly message: SkPacketEntry;
+  readonly bytes: Uint8Array;
+}
+
+/** A pair that a task is to make. */
+export interface PairWish {
+  readonly type: number;
+  readonly maker: SocketNote['maker'];
+  readonly deliver: (pair: readonly [Fd, Fd]) => void;
+}
+
+/** The directions of an image, as shutdown(2) names them. */
+const HOW: readonly (number | undefined)[] = [undefined, SHUT.RD, SHUT.WR, SHUT.RDWR];
+
+/** The unix sockets of a restore. */
+export class Sockets {
+  readonly #context: RestoreContext;
+  readonly #byIno: ReadonlyMap<number, UnixSkEntry>;
+  readonly #queues = new Map<number, Queued[]>();
+  /** Descriptors of what is made, by file id; those of files somebody asked for belong to the context. */
+  readonly #made = new Map<number, number>();
+  readonly #given = new Set<number>();
+  /** Sockets whose pairs no task was asked to make yet. */
+  readonly #wanting: Set<UnixSkEntry>;
+  /** Makers that were asked for: whether they are in the images, alive. */
+  readonly #living = new Map<number, boolean>();
+  /** Pairs made in a task, by the id of one end; the first is that one. */
+  readonly #delivered = new Map<number, readonly [Fd, Fd]>();
+
+  private constructor(context: RestoreContext) {
+    this.#context = context;
+    const entries = [...context.files.values()].flatMap(({ usk }) => (usk ? [usk] : []));
+    this.#byIno = new Map(entries.map((entry) => [entry.ino, entry]));
+    for (const entry of entries) requireKnown(entry, this.#byIno.get(entry.peer));
+    for (const { message, extra } of entries.length > 0 ? context.images.readEntries(Images.skQueues) : []) {
+      const queue = this.#queues.get(message.id_for) ?? [];
+      queue.push({ message, bytes: extra ?? new Uint8Array() });
+      this.#queues.set(message.id_for, queue);
+    }
+    // Of a pair the end with the lower id; of what was never connected there is none to make.
+    this.#wanting = new Set(
+      entries.filter(({ id, peer, state }) => {
+        const other = this.#byIno.get(peer);
+        return other ? id < other.id : state === SK_STATE.ESTABLISHED;
+      }),
+    );
+    context.atEnd(() => this.#close());
+  }
+
+  /** Those of this restore. @throws StasisError (image, unsupported) for entries that cannot be brought back */
+  static of(context: RestoreContext): Sockets {
+    return context.shared('unix sockets', () => new Sockets(context));
+  }
+
+  /**
+   * The pairs a task is to see to: those it had made, and those it is the first to have whose makers have ended or are not
+   * known. Each is told of once.
+   */
+  wishesOf(task: RestoreTask): PairWish[] {
+    if (this.#wanting.size === 0) return [];
+    const own = new Set(task.fds.map(({ id }) => id));
+    const wishes: PairWish[] = [];
+    for (const entry of this.#wanting) {
+      const peer = this.#byIno.get(entry.peer);
+      const { maker } = { ...(peer && noteOf(this.#context, peer.id)), ...noteOf(this.#context, entry.id) };
+      const has = own.has(entry.id) || (peer !== undefined && own.has(peer.id));
+      if (maker && this.#lives(maker[0]) ? maker[0] !== task.pid : !has) continue;
+      this.#wanting.delete(entry);
+      wishes.push({ type: entry.type, maker, deliver: (pair) => void this.#delivered.set(entry.id, pair) });
+    }
+    return wishes;
+  }
+
+  /** Whether a process is in the images, alive. */
+  #lives(pid: number): boolean {
+    let is = this.#living.get(pid);
+    if (is === undefined) {
+      const { images } = this.#context;
+      const isThere = images.read(Images.pstree).some((tree) => tree.pid === pid);
+      is = isThere && images.readOne(Images.core, pid).tc?.task_state !== TaskState.DEAD;
+      this.#living.set(pid, is);
+    }
+    return is;
+  }
+
+  /** A socket, made with its peer when the first of both is asked for. The caller owns the descriptor. */
+  take(entry: UnixSkEntry): number {
+    const local = this.#ensure(entry);
+    this.#given.add(entry.id);
+    return local;
+  }
+
+  #ensure(entry: UnixSkEntry): number {
+    const made = this.#made.get(entry.id);
+    if (made !== undefined) return made;
+    const peer = this.#byIno.get(entry.peer);
+    if (peer) this.#makePair(entry, peer);
+    else if (entry.state === SK_STATE.ESTABLISHED) this.#makeWidow(entry);
+    else this.#makeSingle(entry);
+    return this.#made.get(entry.id) as number; // made by all three
+  }
+
+  #makePair(a: UnixSkEntry, b: UnixSkEntry): void {
+    const [one, other] = this.#pairFor(a, b);
+    // Known before they are filled: what waits in them may be themselves.
+    this.#made.set(a.id, one.release());
+    this.#made.set(b.id, other.release());
+    const [at, to] = [this.#local(a), this.#local(b)];
+    this.#fill(b, at);
+    this.#fill(a, to);
+    for (const [entry, local] of [[a, at] as const, [b, to] as const]) this.#finish(entry, local);
+  }
+
+  /** Two ends, made in a task if one was asked to. */
+  #pairFor(a: UnixSkEntry, b?: UnixSkEntry): readonly [Fd, Fd] {
+    const pair = this.#delivered.get(a.id);
+    const turned = b && this.#delivered.get(b.id);
+    this.#delivered.delete(pair ? a.id : (b?.id ?? a.id));
+    if (pair) return pair;
+    return turned ? [turned[1], turned[0]] : socketPair(AF.UNIX, a.type);
+  }
+
+  /** The other end is closed when it has sent what was never read, and perhaps with something it has not read itself. */
+  #makeWidow(entry: UnixSkEntry): void {
+    const [one, peer] = this.#pairFor(entry);
+    using other = peer;
+    const local = one.release();
+    this.#made.set(entry.id, local);
+    this.#fill(entry, other.number);
+    if (noteOf(this.#context, entry.id).reset) send(local, new Uint8Array(1), new Uint8Array());
+    other[Symbol.dispose]();
+    this.#finish(entry, local);
+  }
+
+  #makeSingle(entry: UnixSkEntry): void {
+    if (this.#queues.has(entry.id)) throw imageError(entry, 'messages wait in a socket that is connected with none');
+    const local = syscall('socket', AF.UNIX, entry.type | SOCK.CLOEXEC, 0);
+    this.#made.set(entry.id, local);
+    this.#finish(entry, local);
+  }
+
+  #local(entry: UnixSkEntry): number {
+    return this.#made.get(entry.id) as number; // asked for those just made
+  }
+
+  /** Sends what waits in `entry`'s queue again, through the other end. */
+  #fill(entry: UnixSkEntry, from: number): void {
+    const queue = this.#queues.get(entry.id);
+    if (!queue) return;
+    this.#queues.delete(entry.id);
+    widen(from);
+    const senders = new Map(noteOf(this.#context, entry.id).senders?.map(([place, ...who]) => [place, who]));
+    queue.forEach(({ message, bytes }, place) => {
+      const rights = message.scm.flatMap(({ type, rights }) => {
+        if (type !== SCM.RIGHTS) throw imageError(entry, `a message has control data of type ${type}`);
+        return rights.map((id) => this.#carried(id, entry));
+      });
+      const [pid = 0, uid = 0, gid = 0] = senders.get(place) ?? [];
+      sendMessage(from, bytes, rights, pid > 0 ? { pid, uid, gid } : undefined);
+    });
+  }
+
+  /** A file on its way. Sockets may refer to one another in circles, so they are asked for here. */
+  #carried(id: number, holder: UnixSkEntry): number {
+    const entry = this.#context.files.get(id);
+    if (!entry) throw imageError(holder, `a message carries file ${id}, which is in no image`);
+    return entry.usk ? this.#ensure(entry.usk) : this.#context.open(id);
+  }
+
+  #finish(entry: UnixSkEntry, local: number): void {
+    restoreOptions(local, entry.opts);
+    if (entry.opts.reuseaddr) setNumber(local, SO.REUSEADDR, 1);
+    const how = HOW[entry.shutdown ?? 0];
+    if (how !== undefined) syscall('shutdown', local, how);
+    restoreForgotten(local, noteOf(this.#context, entry.id).options);
+    settle(local, entry.flags, entry.fown);
+  }
+
+  #close(): void {
+    for (const [id, local] of this.#made) if (!this.#given.has(id)) trySyscall('close', local);
+    for (const fd of [...this.#delivered.values()].flat()) fd[Symbol.dispose]();
+  }
+}
+
+/** Sends a message with its descriptors, and as whoever sent it if that is still possible. */
+function sendMessage(from: number, bytes: Uint8Array, rights: readonly number[], sender: Ucred | undefined): void {
+  if (sender && trySend(from, bytes, encodeControl(rights, sender)) === bytes.length) return;
+  // ESRCH: the process has ended.
+  if (sender)
+    logWarn('unix', `process ${sender.pid} is not there: a message it had sent comes without its credentials`);
+  send(from, bytes, encodeControl(rights));
+}
+
+function send(from: number, bytes: Uint8Array, control: Uint8Array): void {
+  const got = trySend(from, bytes, control);
+  if (got !== bytes.length) throw new SyscallError('sendmsg', got < 0 ? -got : 11);
+}
+
+function trySend(from: number, bytes: Uint8Array, control: Uint8Array): number {
+  const iov = new BigUint64Array([bytes.length === 0 ? 0n : BigInt(addressOf(bytes)), BigInt(bytes.length)]);
+  const header = Msghdr.encode({
+    iov: BigInt(addressOf(iov)),
+    iovLength: 1n,
+    control: control.length === 0 ? 0n : BigInt(addressOf(control)),
+    controlLength: BigInt(control.length),
+  });
+  return trySyscall('sendmsg', from, addressOf(header), MSG.DONTWAIT | MSG.NOSIGNAL);
+}
+
+/** What is not built yet is refused, and what cannot be. */
+function requireKnown(entry: UnixSkEntry, peer: UnixSkEntry | undefined): void {
+  const refuse = (what: string): StasisError =>
+    new StasisError({ kind: 'unsupported', resource: `socket:[${entry.ino}]`, reason: `${what} are not restored yet` });
+  if (entry.name.length > 0) throw refuse(`unix sockets with a name (${shown(entry.name)})`);
+  if (entry.state === SK_STATE.LISTEN) throw refuse('listening unix sockets');
+  if (entry.uflags !== 0) throw refuse('unix sockets connected with processes that are in no image');
+  const types: readonly number[] = [SOCK.STREAM, SOCK.DGRAM, SOCK.SEQPACKET];
+  if (!types.includes(entry.type)) throw imageError(entry, `there are no unix sockets of type ${entry.type}`);
+  if (entry.peer !== 0 && !peer) throw imageError(entry, `its peer socket:[${entry.peer}] is in no image`);
+  if (peer && (peer === entry || peer.peer !== entry.ino || peer.type !== entry.type)) {
+    throw imageError(entry, 'its peer is not connected with it');
+  }
+}
+
+function imageError(entry: UnixSkEntry, reason: string): ImageError {
+  return new ImageError({ file: 'files.img', reason: `socket:[${entry.ino}]: ${reason}` });
+}

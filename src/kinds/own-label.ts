@@ -1,8 +1,0 @@
-/** The security label Stasis itself has. */
-import { readLabel, type SecurityLabel } from '../kernel/proc/label.ts';
-import type { DumpContext, RestoreContext } from './contract.ts';
-
-/** Our label, which all has that we make; undefined where no module gives labels. */
-export function ownLabel(context: DumpContext | RestoreContext): SecurityLabel | undefined {
-  return context.shared('security label of Stasis', () => readLabel('self'));
-}

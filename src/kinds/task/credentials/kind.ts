@@ -1,0 +1,62 @@
+/** Credentials: users and groups, capabilities, securebits, no_new_privs, security labels; and what their change resets. */
+
+import type { DumpTask, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import { PR } from '../../../kernel/constants/prctl.ts';
+import type { Program } from '../../../tracee/program.ts';
+import { labelFields, rebuildLabel } from './label.ts';
+import { rebuildCredentials } from './rebuild.ts';
+import { rebuildDeathSignal, rebuildDumpable } from './reset.ts';
+import { capWords } from './sets.ts';
+
+function captureDumpable(task: DumpTask, program: Program): () => void {
+  const dumpable = program.call('prctl', PR.GET_DUMPABLE, 0, 0, 0, 0);
+  return () => {
+    task.mm.dumpable = program.result(dumpable);
+  };
+}
+
+function capture(thread: DumpThread, program: Program): () => void {
+  const { status, core } = thread;
+  const securebits = program.call('prctl', PR.GET_SECUREBITS, 0, 0, 0, 0);
+  const deathSignal = program.space(8);
+  program.call('prctl', PR.GET_PDEATHSIG, deathSignal, 0, 0, 0);
+  core.thread_core.creds = {
+    uid: status.uid.real,
+    gid: status.gid.real,
+    euid: status.uid.effective,
+    egid: status.gid.effective,
+    suid: status.uid.saved,
+    sgid: status.gid.saved,
+    fsuid: status.uid.fs,
+    fsgid: status.gid.fs,
+    cap_inh: capWords(status.capInh),
+    cap_prm: capWords(status.capPrm),
+    cap_eff: capWords(status.capEff),
+    cap_bnd: capWords(status.capBnd),
+    cap_amb: capWords(status.capAmb ?? 0n),
+    secbits: 0,
+    groups: [...status.groups],
+    ...labelFields(thread),
+    ...(status.noNewPrivs ? { no_new_privs: 1 } : {}),
+  };
+  return () => {
+    if (core.thread_core.creds) core.thread_core.creds.secbits = program.result(securebits);
+    const signal = program.view(deathSignal, 4).getInt32(0, true);
+    if (signal !== 0) core.thread_core.pdeath_sig = signal;
+  };
+}
+
+/** What the change of credentials resets, and what may keep the thread from anything more. */
+function rebuildLast(thread: RestoreThread): void {
+  rebuildDeathSignal(thread);
+  const creds = thread.core.thread_core?.creds;
+  if (creds) rebuildLabel(thread, creds);
+}
+
+/** Credentials. In phase `creds` the last kind of all: afterwards the task may do little. */
+export const credentials: TaskKind = {
+  name: 'credentials',
+  capture: captureDumpable,
+  rebuild: { last: rebuildDumpable },
+  thread: { capture, rebuild: { creds: rebuildCredentials, last: rebuildLast } },
+};

@@ -1,0 +1,63 @@
+/** The label of a security module (SELinux, AppArmor): carried, and given to the thread again. */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import { cstring, encodeText } from '../../../base/text.ts';
+import type { DumpThread, RestoreThread } from '../../../contract/contract.ts';
+import type { InputOf } from '../../../images/message.ts';
+import type { CredsEntry, credsEntry } from '../../../images/schema/task.ts';
+import { AT, O } from '../../../kernel/constants/files.ts';
+import { readLabel, readSocketLabel } from '../../../kernel/proc/label.ts';
+import { describeErrno } from '../../../kernel/syscall.ts';
+import { ownLabel } from '../../../support/own-label.ts';
+
+/** What the image says of a thread's label: CRIU knows two modules, and does not write that AppArmor leaves it alone. */
+export function labelFields({
+  tid,
+  context,
+}: DumpThread): Pick<InputOf<typeof credsEntry>, 'lsm_profile' | 'lsm_sockcreate'> {
+  const own = ownLabel(context);
+  const label = own && readLabel(tid);
+  if (!label || (label.module === 'apparmor' && label.unconfined)) return {};
+  if (label.module === 'other') {
+    if (label.text !== own.text) logWarn('credentials', `task ${tid}: its security label ${label.text} is not carried`);
+    return {};
+  }
+  const sockets = label.module === 'selinux' ? readSocketLabel(tid) : undefined;
+  return { lsm_profile: label.text, ...(sockets === undefined ? {} : { lsm_sockcreate: sockets }) };
+}
+
+/** Gives the thread its label, which may keep it from much: last of all. It has ours. @throws StasisError */
+export function rebuildLabel(thread: RestoreThread, creds: CredsEntry): void {
+  const { lsm_profile: wanted, lsm_sockcreate: sockets } = creds;
+  const own = ownLabel(thread.context);
+  if (wanted !== undefined && wanted !== own?.text) {
+    if (!own) throw refusal(thread, wanted, 'no security module of this machine gives labels');
+    write(thread, 'current', own.module === 'apparmor' ? `changeprofile ${wanted}` : wanted);
+    // What is written may be taken for something else: it is looked at from outside.
+    const is = readLabel(thread.tid)?.text;
+    if (is !== wanted) throw refusal(thread, wanted, `cannot be given: the label is ${is ?? 'unreadable'}`);
+  } else if (wanted === undefined && own && !own.unconfined) {
+    logWarn('credentials', `task ${thread.tid}: it had no security label, and has that of Stasis now: ${own.text}`);
+  }
+  if (sockets !== undefined) write(thread, 'sockcreate', sockets);
+}
+
+/** Only the thread itself may write it, through a file it has opened (proc_pid_attr_write()). */
+function write(thread: RestoreThread, name: string, text: string): void {
+  const path = cstring(`/proc/thread-self/attr/${name}`);
+  const bytes = encodeText(text);
+  const program = thread.batch.reserve(3, path.length + bytes.length);
+  const file = program.attempt('openat', AT.FDCWD, program.data(path), O.WRONLY | O.CLOEXEC, 0);
+  const written = program.attempt('write', file, program.data(bytes), bytes.length);
+  program.attempt('close', file);
+  thread.batch.after((done) => {
+    const opened = done.result(file);
+    const errno = -(opened < 0 ? opened : done.result(written));
+    if (errno > 0) throw refusal(thread, text, `cannot be given: ${describeErrno(errno)}`);
+  });
+  thread.batch.flush();
+}
+
+function refusal({ ref }: RestoreThread, label: string, reason: string): StasisError {
+  return new StasisError({ kind: 'permission', task: ref, resource: `security label ${label}`, reason });
+}

@@ -1,0 +1,105 @@
+/** Taking on saved credentials: a task that begins as root with everything, and must not lose a privilege too early. */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import type { RestoreThread } from '../../../contract/contract.ts';
+import type { CredsEntry } from '../../../images/schema/task.ts';
+import { PR, PR_CAP_AMBIENT, SECBIT } from '../../../kernel/constants/prctl.ts';
+import { CAP_NAMES, CAPABILITY_VERSION_3 } from '../../../kernel/constants/tasks.ts';
+import { CapHeader, type CapSets, encodeCapSets } from '../../../kernel/layouts/tasks.ts';
+import { readProc } from '../../../kernel/proc/read.ts';
+import { parseStatus } from '../../../kernel/proc/status.ts';
+import { describeErrno } from '../../../kernel/syscall.ts';
+import { capMask, capNumbers } from './sets.ts';
+
+/** Capabilities there may be. Those the kernel does not know are in no set of its, and cannot be dropped. */
+const ALL_CAPS = (1n << 64n) - 1n;
+
+/** Groups, users, capabilities, securebits, and last no_new_privs, in the order in which each is still allowed. */
+export function rebuildCredentials(thread: RestoreThread): void {
+  const creds = thread.core.thread_core?.creds;
+  if (!creds) return;
+  const seed = seedState(thread);
+  requireCaps(thread, creds, seed);
+  if (seed.noNewPrivs && !creds.no_new_privs) {
+    logWarn('credentials', `task ${thread.tid}: it can gain no privileges any more, as Stasis cannot (no_new_privs)`);
+  }
+  becomeUser(thread, creds);
+  // What may be inherited must be in the bounding set, or have been, when it is raised.
+  const inheritable = capMask(creds.cap_inh);
+  if (inheritable !== 0n) setCaps(thread, { effective: seed.permitted, permitted: seed.permitted, inheritable });
+  for (const cap of capNumbers(capMask(creds.cap_amb))) {
+    thread.batch.call('prctl', PR.CAP_AMBIENT, PR_CAP_AMBIENT.RAISE, cap, 0, 0);
+  }
+  for (const cap of capNumbers(seed.bounding & ~capMask(creds.cap_bnd))) {
+    thread.batch.call('prctl', PR.CAPBSET_DROP, cap, 0, 0, 0);
+  }
+  thread.batch.call('prctl', PR.SET_SECUREBITS, creds.secbits, 0, 0, 0);
+  setCaps(thread, { effective: capMask(creds.cap_eff), permitted: capMask(creds.cap_prm), inheritable });
+  if (creds.no_new_privs) thread.batch.call('prctl', PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/** Groups first, users last; no capability is lost over it. */
+function becomeUser(thread: RestoreThread, creds: CredsEntry): void {
+  const { batch } = thread;
+  const groups = new Uint8Array(new Uint32Array(creds.groups).buffer);
+  const program = batch.reserve(6, groups.length);
+  program.call('setgroups', creds.groups.length, groups.length > 0 ? program.data(groups) : 0);
+  program.call('prctl', PR.SET_SECUREBITS, SECBIT.NO_SETUID_FIXUP, 0, 0, 0);
+  program.call('setresgid', creds.gid, creds.egid, creds.sgid);
+  program.attempt('setfsgid', creds.fsgid); // these two answer the id before, whatever they did
+  program.call('setresuid', creds.uid, creds.euid, creds.suid);
+  program.attempt('setfsuid', creds.fsuid);
+}
+
+/** What a task is grown from has of ours. */
+interface SeedState {
+  readonly permitted: bigint;
+  readonly bounding: bigint;
+  readonly noNewPrivs: boolean | undefined;
+}
+
+/** Nothing has been changed so far; the threads of a process all have the same. */
+function seedState({ tid, process, context }: RestoreThread): SeedState {
+  return context.shared(`credentials of seed ${process.pid}`, () => {
+    const { capPrm, capBnd, noNewPrivs } = parseStatus(readProc(tid, 'status'));
+    return { permitted: capPrm, bounding: capBnd, noNewPrivs };
+  });
+}
+
+/** What the task had and we cannot give it. @throws StasisError kind 'permission' */
+function requireCaps(thread: RestoreThread, creds: CredsEntry, seed: SeedState): void {
+  const missing = (capMask(creds.cap_prm) | capMask(creds.cap_inh)) & ~(seed.permitted | seed.bounding);
+  if (missing !== 0n) {
+    throw new StasisError({
+      kind: 'permission',
+      task: thread.ref,
+      resource: capNumbers(missing).map(capName).join(', '),
+      reason: 'the process had capabilities that whoever restores it does not have',
+      remedy: 'restore with at least the capabilities of the process',
+    });
+  }
+  const narrower = capMask(creds.cap_bnd) & ~seed.bounding & ALL_CAPS;
+  if (narrower === 0n) return;
+  const names = capNumbers(narrower).map(capName).join(', ');
+  logWarn('credentials', `task ${thread.tid}: ${names} cannot be put back into the bounding set: it is not in ours`);
+}
+
+function capName(cap: number): string {
+  return `CAP_${CAP_NAMES[cap] ?? cap}`;
+}
+
+function setCaps(thread: RestoreThread, sets: CapSets): void {
+  const header = CapHeader.encode({ version: CAPABILITY_VERSION_3, pid: 0 });
+  const program = thread.batch.reserve(1, 40);
+  const result = program.attempt('capset', program.data(header), program.data(encodeCapSets(sets)));
+  thread.batch.after((done) => {
+    const errno = -done.result(result);
+    if (errno <= 0) return;
+    throw new StasisError({
+      kind: 'permission',
+      task: thread.ref,
+      resource: `capabilities (permitted 0x${sets.permitted.toString(16)}, inheritable 0x${sets.inheritable.toString(16)})`,
+      reason: `cannot be set: ${describeErrno(errno)}`,
+    });
+  });
+}

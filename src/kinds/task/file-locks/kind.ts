@@ -1,0 +1,149 @@
+/** Locks on files (flock, POSIX, open file description) and leases. */
+import { StasisError } from '../../../base/errors.ts';
+import type { DumpTask, OpenFile, RestoreTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import { ImageError } from '../../../images/error.ts';
+import { Images } from '../../../images/kinds.ts';
+import type { FileLockEntry } from '../../../images/schema/files.ts';
+import { AT, F, F_LCK, KCMP, O } from '../../../kernel/constants/files.ts';
+import { Flock } from '../../../kernel/layouts/files.ts';
+import { latin1 } from '../../../kernel/proc/common.ts';
+import { parseFdInfo } from '../../../kernel/proc/fdinfo.ts';
+import type { FileLock } from '../../../kernel/proc/locks.ts';
+import { arenaPath, describeErrno, ERRNO, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { captureOwner, restoreOwner } from '../../../support/fown.ts';
+import type { Program, Ref } from '../../../tracee/program.ts';
+import { LEASE_BREAKING, LockKind, lockCall, lockEntry } from './lock.ts';
+
+/** The locks a task holds through a descriptor. The kernel shows those of other owners under their descriptors only. */
+function locksOf(file: OpenFile): readonly FileLock[] {
+  const info = file.fdinfo();
+  if (!latin1(info).includes('\nlock:')) return [];
+  return parseFdInfo(info).locks.filter((lock) => !lock.blocked);
+}
+
+function obstacles(task: SeenTask): StasisError[] {
+  return task.fds.flatMap((file) =>
+    locksOf(file).flatMap((lock) => {
+      const facts = { kind: 'unsupported', task: task.ref, resource: `fd ${file.fd} (${file.link})` } as const;
+      if (!lockEntry(lock, task.pid, file.fd)) {
+        return [new StasisError({ ...facts, reason: `a lock of kind ${lock.kind} ${lock.type} cannot be carried` })];
+      }
+      if (task.options.fileLocks) return [];
+      const what = lock.kind === 'LEASE' ? 'a lease' : `a lock (${lock.kind} ${lock.type})`;
+      return [new StasisError({ ...facts, reason: `the task holds ${what} on the file`, remedy: '--file-locks' })];
+    }),
+  );
+}
+
+/** Each lock once: duplicates of a descriptor show the same ones, and so do all tasks that have its file or its table. */
+function capture(task: DumpTask): undefined {
+  if (task.captured.files) return;
+  const done = task.context.shared('file-locks', () => new Set<string>());
+  for (const file of task.fds) {
+    const locks = locksOf(file);
+    if (locks.length === 0) continue;
+    const id = task.context.files.idOf(file);
+    for (const lock of locks) {
+      const posix = lock.kind === 'POSIX';
+      const entry = lockEntry(lock, posix ? takerOf(lock, task) : task.pid, file.fd);
+      if (!entry) continue;
+      const key = `${id} ${posix ? task.pid : 0} ${lock.kind} ${entry.start} ${entry.len}`;
+      if (done.has(key)) continue;
+      done.add(key);
+      task.context.append(Images.fileLocks, { ...entry, type: correctedType(entry.type, lock, file) });
+    }
+  }
+}
+
+/** A POSIX lock belongs to a table of descriptors; others (F_GETLK) are told which of the tasks that share it took the lock. */
+function takerOf({ pid }: FileLock, task: DumpTask): number {
+  const other = task.context.tree.find((candidate) => candidate.pid === pid);
+  return other && trySyscall('kcmp', task.pid, pid, KCMP.FILES, 0, 0) === 0 ? pid : task.pid;
+}
+
+/** /proc shows a lease that is being broken as READ whatever is to become of it; F_GETLEASE knows. */
+function correctedType(type: number, lock: FileLock, file: OpenFile): number {
+  if (lock.kind !== 'LEASE' || (type & LEASE_BREAKING) === 0) return type;
+  return LEASE_BREAKING | syscall('fcntl', file.local, F.GETLEASE);
+}
+
+function locksOfTask(task: RestoreTask): FileLockEntry[] {
+  const all = task.context.shared('file-locks', () => task.context.images.read(Images.fileLocks));
+  return all.filter((entry) => entry.pid === task.pid);
+}
+
+/**
+ * Takes the locks again. In the task, since the owner of a POSIX lock is the process, and a lease remembers the
+ * descriptor number.
+ */
+function takeLocks(task: RestoreTask): void {
+  for (const entry of locksOfTask(task)) {
+    if (entry.flag === LockKind.LEASE && (entry.type & LEASE_BREAKING) !== 0) takeBreakingLease(entry, task);
+    else take(entry, task);
+  }
+}
+
+function take(entry: FileLockEntry, task: RestoreTask): void {
+  const wanted = lockCall(entry);
+  if (!wanted) {
+    throw new ImageError({ file: 'filelocks.img', reason: `lock of flag ${entry.flag}, type ${entry.type}` });
+  }
+  const program = task.batch.reserve(1, Flock.size + 8);
+  let result: Ref;
+  if (wanted.call === 'flock') {
+    result = program.attempt('flock', entry.fd, wanted.operation);
+  } else {
+    const argument = wanted.range
+      ? program.data(Flock.encode({ type: wanted.type, start: entry.start, length: entry.len }))
+      : wanted.type;
+    result = program.attempt('fcntl', entry.fd, wanted.command, argument);
+  }
+  task.batch.after((done) => requireLock(done, result, entry, task));
+}
+
+function requireLock(program: Program, call: Ref, entry: FileLockEntry, task: RestoreTask): void {
+  const result = program.result(call);
+  if (result >= 0) return;
+  const taken = result === -ERRNO.EAGAIN || result === -ERRNO.EACCES;
+  throw new StasisError({
+    kind: taken ? 'conflict' : 'kernel',
+    task: task.ref,
+    resource: `lock on fd ${entry.fd}`,
+    reason: taken
+      ? 'another process holds a conflicting lock on the file'
+      : `it cannot be taken: ${describeErrno(result)}`,
+  });
+}
+
+/**
+ * A lease whose holder has been told to give it up: it is taken as it was before, and broken again by opening the file
+ * in the way that leaves of it what is to be left.
+ */
+function takeBreakingLease(entry: FileLockEntry, task: RestoreTask): void {
+  const left = entry.type & ~LEASE_BREAKING;
+  const fdinfo = task.fds.find((candidate) => candidate.fd === entry.fd);
+  const local = fdinfo && task.context.open(fdinfo.id);
+  if (local === undefined) throw new ImageError({ file: 'filelocks.img', reason: `lease on fd ${entry.fd}, not open` });
+  const readOnly = (syscall('fcntl', local, F.GETFL) & O.ACCMODE) === O.RDONLY;
+  take({ ...entry, type: readOnly ? F_LCK.RDLCK : F_LCK.WRLCK }, task);
+  task.batch.flush();
+  // Whoever is to be told of it, and has not closed the file, was told before he was saved.
+  const owner = captureOwner(local, 0);
+  syscall('fcntl', local, F.SETOWN, 0);
+  breakLease(local, left);
+  restoreOwner(local, owner);
+}
+
+function breakLease(local: number, left: number): void {
+  const flags = (left === F_LCK.RDLCK ? O.RDONLY : O.WRONLY) | O.NONBLOCK | O.CLOEXEC;
+  const fd = trySyscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${local}`), flags);
+  if (fd >= 0) syscall('close', fd);
+}
+
+/** Needs descriptors in their places, and capabilities (CAP_LEASE). */
+export const fileLocks: TaskKind = {
+  name: 'file-locks',
+  obstacles,
+  capture,
+  rebuild: { state: takeLocks },
+};

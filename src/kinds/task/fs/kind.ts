@@ -1,0 +1,43 @@
+/** Working directory, root directory and umask. */
+
+import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
+import { Images } from '../../../images/kinds.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { closeAll, handOver } from '../../../tracee/handover.ts';
+
+function capture(task: DumpTask): () => void {
+  return () => {
+    const { files, images } = task.context;
+    const entry = {
+      cwd_id: files.idOfPath(task.ref, `/proc/${task.pid}/cwd`, O.RDONLY),
+      root_id: files.idOfPath(task.ref, `/proc/${task.pid}/root`, O.RDONLY),
+      umask: task.status.umask ?? 0o22,
+    };
+    images.write(Images.fs, task.pid, [entry]);
+  };
+}
+
+/**
+ * While the task has no descriptors of its own: root and cwd arrive under any number. As mere paths: nobody who watches them is
+ * told that they were opened and closed.
+ */
+function rebuild(task: RestoreTask): void {
+  const { fs, context, seed, batch } = task;
+  if (!fs || task.shares.fs) return;
+  batch.flush();
+  const [root = 0, cwd = 1] = handOver(seed, batch, [
+    context.open(fs.root_id, O.PATH),
+    context.open(fs.cwd_id, O.PATH),
+  ]);
+  const program = batch.reserve(8, 16);
+  const here = program.data(new Uint8Array([0x2e, 0]));
+  program.call('fchdir', root);
+  program.call('chroot', here);
+  program.call('fchdir', cwd);
+  closeAll(seed, batch);
+  if (fs.umask !== undefined) program.call('umask', fs.umask);
+  batch.flush();
+}
+
+/** Directories and umask. */
+export const fs: TaskKind = { name: 'fs', capture, rebuild: { files: rebuild } };

@@ -1,0 +1,184 @@
+/** What a task is called and how it is treated: comm, personality, OOM score, core dump filter, prctl switches, loginuid. */
+import { logWarn } from '../../../base/log.ts';
+import { encodeText } from '../../../base/text.ts';
+import type { DumpTask, DumpThread, Json, RestoreTask, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { MEMBARRIER } from '../../../kernel/constants/memory.ts';
+import { PR } from '../../../kernel/constants/prctl.ts';
+import { SIG } from '../../../kernel/constants/signals.ts';
+import { trySet } from '../../../kernel/files.ts';
+import { readProc, readProcIfAny } from '../../../kernel/proc/read.ts';
+import { parseCoredumpFilter, parseNumber, parsePersonality } from '../../../kernel/proc/values.ts';
+import { arenaPath, describeErrno, Fd, syscall } from '../../../kernel/syscall.ts';
+import { handOver } from '../../../tracee/handover.ts';
+import type { Program } from '../../../tracee/program.ts';
+import {
+  askMemorySwitches,
+  askSwitches,
+  type MemorySwitches,
+  type Switches,
+  setMemorySwitches,
+  setSwitches,
+} from './switches.ts';
+
+/** What CRIU's image has no fields for. Only what differs from a new process's is there. */
+interface ThreadExtra extends Switches {
+  readonly personality?: number;
+}
+
+/** The same, of a process. */
+interface Extra extends MemorySwitches {
+  readonly coredumpFilter?: number;
+  /** PR_SET_THP_DISABLE's flags, when there are any. */
+  readonly thp?: number;
+  /** The signal its parent is told of its end by; 0 for none. */
+  readonly exitSignal?: number;
+}
+
+/** MMF_DUMP_FILTER_DEFAULT. */
+const COREDUMP_FILTER = 0x33;
+/** Nobody has logged in. */
+const NO_LOGIN = 0xffff_ffff;
+const COMM_SIZE = 16;
+
+function capture(task: DumpTask, program: Program): () => void {
+  const { pid, core, mm } = task;
+  const outside = captureFiles(task);
+  const thp = program.call('prctl', PR.GET_THP_DISABLE, 0, 0, 0, 0);
+  const subreaper = program.space(8);
+  program.call('prctl', PR.GET_CHILD_SUBREAPER, subreaper, 0, 0, 0);
+  const membarrier = program.attempt('membarrier', MEMBARRIER.GET_REGISTRATIONS, 0, 0);
+  const switches = askMemorySwitches(program);
+  return () => {
+    const thpDisabled = program.result(thp);
+    mm.thp_disabled = thpDisabled > 0;
+    core.tc.child_subreaper = program.view(subreaper, 4).getInt32(0, true) !== 0;
+    const registrations = program.result(membarrier);
+    if (registrations > 0) core.tc.membarrier_registration_mask = registrations;
+    note(task, 'process', { ...outside, ...switches(), ...(thpDisabled > 1 ? { thp: thpDisabled } : {}) });
+    if (registrations < 0) logWarn('identity', `task ${pid}: membarrier registrations cannot be read by this kernel`);
+  };
+}
+
+/** The part that is in /proc. */
+function captureFiles(task: DumpTask): Extra {
+  const { pid, core } = task;
+  core.tc.oom_score_adj = parseNumber(readProc(pid, 'oom_score_adj'), '/proc/PID/oom_score_adj');
+  const login = readProcIfAny(pid, 'loginuid');
+  if (login) core.tc.loginuid = parseNumber(login, '/proc/PID/loginuid');
+  const filterText = readProcIfAny(pid, 'coredump_filter');
+  const filter = filterText ? parseCoredumpFilter(filterText) : undefined;
+  const { exitSignal } = task.stat;
+  return {
+    ...(filter !== undefined && filter !== COREDUMP_FILTER ? { coredumpFilter: filter } : {}),
+    ...(exitSignal !== SIG.CHLD ? { exitSignal } : {}),
+  };
+}
+
+function captureThread(thread: DumpThread, program: Program): () => void {
+  const personality = parsePersonality(readProc(thread.tid, 'personality'));
+  // CRIU takes the kernel's hexadecimal digits for decimal ones, up to the first letter.
+  const { tc } = thread.process.core;
+  if (thread.tid === thread.process.pid)
+    tc.personality = Number.parseInt(personality.toString(16).padStart(8, '0'), 10);
+  const switches = askSwitches(program, thread.stat.flags);
+  return () => note(thread, 'identity', { ...(personality !== 0 ? { personality } : {}), ...switches() });
+}
+
+function note(thread: DumpThread, name: string, extra: Extra | ThreadExtra): void {
+  if (Object.keys(extra).length > 0) thread.extra[name] = extra as { [key: string]: Json };
+}
+
+function extraOf(task: Pick<RestoreTask, 'extra'>): Extra {
+  return (task.extra.process ?? {}) as Extra;
+}
+
+/** The signal a process is to tell its parent of its end by, which it is born with. */
+export function exitSignalOf(task: Pick<RestoreTask, 'extra'>): number {
+  return extraOf(task).exitSignal ?? SIG.CHLD;
+}
+
+/** Before there is memory that could become huge pages. */
+function rebuildFirst(task: RestoreTask): void {
+  if (!task.mm.thp_disabled) return;
+  // 1, or with flags 1 | flags << 1 … as PR_GET_THP_DISABLE tells them: bit 0 is "disabled", the rest are the flags.
+  const flags = (extraOf(task).thp ?? 1) & ~1;
+  task.batch.call('prctl', PR.SET_THP_DISABLE, 1, flags, 0, 0);
+}
+
+/** loginuid may be written by the task alone, and through a descriptor, as its root may have no /proc. */
+function rebuildLogin(task: RestoreTask): void {
+  const login = task.core.tc?.loginuid;
+  if (login === undefined || login === NO_LOGIN) return;
+  const has = readProcIfAny(task.pid, 'loginuid');
+  if (!has || parseNumber(has, '/proc/PID/loginuid') === login) return;
+  using file = new Fd(syscall('openat', -100, arenaPath(`/proc/${task.pid}/loginuid`), O.WRONLY | O.CLOEXEC));
+  task.batch.flush();
+  const [fd = 0] = handOver(task.seed, task.batch, [file.number]);
+  const digits = encodeText(String(login));
+  const program = task.batch.reserve(2, digits.length);
+  const written = program.attempt('write', fd, program.data(digits), digits.length);
+  program.call('close', fd);
+  task.batch.after((done) => {
+    const errno = -done.result(written);
+    if (errno > 0) logWarn('identity', `task ${task.pid}: loginuid ${login} cannot be set: ${describeErrno(errno)}`);
+  });
+  task.batch.flush();
+}
+
+function rebuildState(task: RestoreTask): void {
+  rebuildFiles(task);
+  const mask = task.core.tc?.membarrier_registration_mask ?? 0;
+  for (let bit = 1; bit <= mask; bit <<= 1) if (mask & bit) task.batch.call('membarrier', bit, 0, 0);
+}
+
+function rebuildName({ core, batch }: RestoreThread): void {
+  const comm = core.thread_core?.comm ?? core.tc?.comm;
+  if (comm === undefined) return;
+  const name = new Uint8Array(COMM_SIZE);
+  name.set(encodeText(comm).subarray(0, COMM_SIZE - 1));
+  const program = batch.reserve(1, COMM_SIZE);
+  program.call('prctl', PR.SET_NAME, program.data(name), 0, 0, 0);
+}
+
+function rebuildFiles(task: RestoreTask): void {
+  const score = task.core.tc?.oom_score_adj;
+  const own = task.context.shared('own oom_score_adj', () =>
+    parseNumber(readProc('self', 'oom_score_adj'), 'oom_score_adj'),
+  );
+  if (score !== undefined && score !== own) writeProc(task, 'oom_score_adj', String(score));
+  const filter = extraOf(task).coredumpFilter;
+  if (filter !== undefined) writeProc(task, 'coredump_filter', `0x${filter.toString(16)}`);
+}
+
+function writeProc(task: RestoreTask, name: string, text: string): void {
+  const result = trySet(`/proc/${task.pid}/${name}`, text);
+  if (result < 0) logWarn('identity', `task ${task.pid}: ${name} cannot be set to ${text}: ${describeErrno(result)}`);
+}
+
+/** Personality only now: some of its bits change how memory is mapped. */
+function rebuildBeforeCreds(thread: RestoreThread): void {
+  const extra = (thread.extra.identity ?? {}) as ThreadExtra;
+  setSwitches(thread, extra);
+  // CRIU saves one for all threads.
+  const personality = extra.personality ?? Number.parseInt(String(thread.process.core.tc?.personality ?? 0), 16);
+  if (personality !== 0) thread.batch.call('personality', personality);
+}
+
+function rebuildLast(task: RestoreTask): void {
+  if (task.core.tc?.child_subreaper) task.batch.call('prctl', PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+/** Identity. In phase `creds` before the credentials. */
+export const identity: TaskKind = {
+  name: 'identity',
+  capture,
+  rebuild: {
+    birth: rebuildFirst,
+    files: rebuildLogin,
+    state: rebuildState,
+    creds: (task) => setMemorySwitches(task, extraOf(task)),
+    last: rebuildLast,
+  },
+  thread: { capture: captureThread, rebuild: { state: rebuildName, creds: rebuildBeforeCreds } },
+};

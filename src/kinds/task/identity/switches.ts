@@ -1,0 +1,106 @@
+/** prctl's switches that CRIU does not carry: read one by one, and set where they differ from a new process's. */
+import { logWarn } from '../../../base/log.ts';
+import type { RestoreThread } from '../../../contract/contract.ts';
+import { PR, PR_SPEC } from '../../../kernel/constants/prctl.ts';
+import { describeErrno } from '../../../kernel/syscall.ts';
+import type { Argument, Program } from '../../../tracee/program.ts';
+
+/** Those of an address space that differ. */
+export interface MemorySwitches {
+  readonly memoryMerge?: number;
+  readonly mdwe?: number;
+}
+
+/** Those of a thread that differ. */
+export interface Switches {
+  /** Nanoseconds. */
+  readonly timerSlack?: number;
+  readonly tsc?: number;
+  readonly mceKill?: number;
+  readonly ioFlusher?: number;
+  /** By PR_SPEC_*: the state that was set, without the bit that says it can be. */
+  readonly speculation?: { readonly [which: string]: number };
+}
+
+/** What a new process has. */
+const NEW = { timerSlack: 50_000, tsc: 1, mceKill: 2 } as const;
+/** PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE in the task's flags: to read the switch itself needs CAP_SYS_RESOURCE. */
+const IO_FLUSHER = 0x0018_0000;
+const MCE_KILL_SET = 1;
+const SPEC_PRCTL = 1;
+const SPEC_ENABLE = 2;
+const SPEC_DISABLE = 4;
+
+/** Adds the questions to the program; the function answers what differs, when it has run. */
+export function askMemorySwitches(program: Program): () => MemorySwitches {
+  const merge = program.attempt('prctl', PR.GET_MEMORY_MERGE, 0, 0, 0, 0);
+  const mdwe = program.attempt('prctl', PR.GET_MDWE, 0, 0, 0, 0);
+  return () => ({
+    ...(program.result(merge) > 0 ? { memoryMerge: program.result(merge) } : {}),
+    ...(program.result(mdwe) > 0 ? { mdwe: program.result(mdwe) } : {}),
+  });
+}
+
+/** The same for a thread. `flags` are its PF_*. */
+export function askSwitches(program: Program, flags: number): () => Switches {
+  const slack = program.attempt('prctl', PR.GET_TIMERSLACK, 0, 0, 0, 0);
+  const mce = program.attempt('prctl', PR.MCE_KILL_GET, 0, 0, 0, 0);
+  const tscAt = program.space(8);
+  const tsc = program.attempt('prctl', PR.GET_TSC, tscAt, 0, 0, 0);
+  const speculation = askSpeculation(program);
+  return () => {
+    const value = (ref: typeof slack): number => program.result(ref);
+    const found: { -readonly [K in keyof Switches]: Switches[K] } = {};
+    // Real-time tasks have none, and it cannot be set for them.
+    if (value(slack) > 0 && value(slack) !== NEW.timerSlack) found.timerSlack = value(slack);
+    if (value(mce) >= 0 && value(mce) !== NEW.mceKill) found.mceKill = value(mce);
+    const mode = program.view(tscAt, 4).getInt32(0, true);
+    if (value(tsc) === 0 && mode !== NEW.tsc) found.tsc = mode;
+    if ((flags & IO_FLUSHER) === IO_FLUSHER) found.ioFlusher = 1;
+    const states = speculation();
+    if (Object.keys(states).length > 0) found.speculation = states;
+    return found;
+  };
+}
+
+function askSpeculation(program: Program): () => Record<string, number> {
+  const asked = Object.values(PR_SPEC).map((which) => ({
+    which,
+    ref: program.attempt('prctl', PR.GET_SPECULATION_CTRL, which, 0, 0, 0),
+  }));
+  return () => {
+    const states: Record<string, number> = {};
+    for (const { which, ref } of asked) {
+      const state = program.result(ref);
+      const usual = which === PR_SPEC.L1D_FLUSH ? SPEC_DISABLE : SPEC_ENABLE;
+      if (state > 0 && state & SPEC_PRCTL && (state & ~SPEC_PRCTL) !== usual) states[which] = state & ~SPEC_PRCTL;
+    }
+    return states;
+  };
+}
+
+/** Sets what was found. What cannot be set here is reported, by name. */
+export function setSwitches(thread: RestoreThread, found: Switches): void {
+  const { timerSlack, tsc, mceKill, ioFlusher, speculation } = found;
+  if (timerSlack !== undefined) set(thread, 'timer slack', PR.SET_TIMERSLACK, timerSlack, 0, 0, 0);
+  if (tsc !== undefined) set(thread, 'PR_SET_TSC', PR.SET_TSC, tsc, 0, 0, 0);
+  if (mceKill !== undefined) set(thread, 'PR_MCE_KILL', PR.MCE_KILL, MCE_KILL_SET, mceKill, 0, 0);
+  if (ioFlusher !== undefined) set(thread, 'PR_SET_IO_FLUSHER', PR.SET_IO_FLUSHER, ioFlusher, 0, 0, 0);
+  for (const [which, state] of Object.entries(speculation ?? {})) {
+    set(thread, `PR_SET_SPECULATION_CTRL ${which}`, PR.SET_SPECULATION_CTRL, Number(which), state, 0, 0);
+  }
+}
+
+/** The same for an address space. */
+export function setMemorySwitches(thread: RestoreThread, { memoryMerge, mdwe }: MemorySwitches): void {
+  if (memoryMerge !== undefined) set(thread, 'PR_SET_MEMORY_MERGE', PR.SET_MEMORY_MERGE, memoryMerge, 0, 0, 0);
+  if (mdwe !== undefined) set(thread, 'PR_SET_MDWE', PR.SET_MDWE, mdwe, 0, 0, 0);
+}
+
+function set(thread: RestoreThread, name: string, ...args: readonly Argument[]): void {
+  const result = thread.batch.reserve(1).attempt('prctl', ...args);
+  thread.batch.after((program) => {
+    const errno = -program.result(result);
+    if (errno > 0) logWarn('identity', `task ${thread.tid}: ${name} cannot be set here: ${describeErrno(errno)}`);
+  });
+}

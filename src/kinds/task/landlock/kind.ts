@@ -1,0 +1,105 @@
+/**
+ * Landlock: a sandbox a thread has put itself into. The kernel tells nobody of it, and gives its rules to nobody, so it
+ * cannot be carried; and a program without its sandbox must not come to life unnoticed. But a thread in a sandbox may not
+ * look at processes outside (hook_ptrace_access_check()), so it is asked to: kcmp(2) asks for the right to, and does nothing.
+ */
+import { StasisError } from '../../../base/errors.ts';
+import { logDebug } from '../../../base/log.ts';
+import type { DumpContext, DumpTask, DumpThread, TaskKind } from '../../../contract/contract.ts';
+import { KCMP } from '../../../kernel/constants/files.ts';
+import { PR } from '../../../kernel/constants/prctl.ts';
+import { CAP_NAMES, CAPABILITY_VERSION_3 } from '../../../kernel/constants/tasks.ts';
+import { CapHeader, encodeCapSets } from '../../../kernel/layouts/tasks.ts';
+import { readLabel } from '../../../kernel/proc/label.ts';
+import { readProcLink } from '../../../kernel/proc/read.ts';
+import { ERRNO, trySyscall } from '../../../kernel/syscall.ts';
+import { ownLabel } from '../../../support/own-label.ts';
+import { findGap } from '../../../tracee/gap.ts';
+import { AREA, type Program } from '../../../tracee/program.ts';
+import { Seed } from '../../../tracee/seed.ts';
+
+const SYS_PTRACE = BigInt(CAP_NAMES.indexOf('SYS_PTRACE'));
+/** LANDLOCK_CREATE_RULESET_VERSION. */
+const VERSION = 1;
+
+/** Processes to be looked at, by whom: each has its user and group, and no privilege. */
+type Sights = Map<string, Seed>;
+
+function capture(thread: DumpThread, program: Program): (() => void) | undefined {
+  const { context, tid } = thread;
+  if (!context.shared('landlock', () => trySyscall('landlock_create_ruleset', 0, 0, VERSION) > 0)) return;
+  // Otherwise there might be other reasons to refuse it.
+  if (!isInOurNamespaces(thread) || isConfined(thread)) return;
+  const pid = mayLookAtAll(thread) ? process.pid : sightFor(thread).tracee.pid;
+  const look = program.attempt('kcmp', pid, pid, KCMP.VM, 0, 0);
+  return () => {
+    const result = program.result(look);
+    if (result === -ERRNO.EPERM) throw sandboxed(thread);
+    // A kernel without kcmp, say.
+    if (result !== 0) logDebug(`landlock: whether task ${tid} is in a sandbox cannot be told (${result})`);
+  };
+}
+
+/** Another user namespace makes other users of the same ids, another PID namespace other processes. */
+function isInOurNamespaces({ process: { pid }, status, context }: DumpThread): boolean {
+  if ((status.nsPid?.length ?? 1) > 1) return false;
+  const ours = context.shared('our user namespace', () => readProcLink('self', 'ns/user'));
+  return context.shared(`user namespace of ${pid}`, () => readProcLink(pid, 'ns/user')) === ours;
+}
+
+function isConfined({ tid, context }: DumpThread): boolean {
+  return ownLabel(context) !== undefined && readLabel(tid)?.unconfined === false;
+}
+
+function mayLookAtAll({ status }: DumpThread): boolean {
+  return ((status.capEff >> SYS_PTRACE) & 1n) !== 0n;
+}
+
+/** A process the thread may look at if nothing but its ids and capabilities counts. */
+function sightFor({ status, context }: DumpThread): Seed {
+  const [uid, gid] = [status.uid.real, status.gid.real];
+  const sights = sightsOf(context);
+  const known = sights.get(`${uid}:${gid}`);
+  if (known) return known;
+  const seed = Seed.plant({ pid: undefined, sibling: false, highestFd: 2 }, findGap([], AREA.length));
+  sights.set(`${uid}:${gid}`, seed);
+  seed.remote.do((program) => {
+    const header = CapHeader.encode({ version: CAPABILITY_VERSION_3, pid: 0 });
+    const none = encodeCapSets({ effective: 0n, permitted: 0n, inheritable: 0n });
+    program.call('setresgid', gid, gid, gid);
+    program.call('setresuid', uid, uid, uid);
+    program.call('capset', program.data(header), program.data(none));
+    program.call('prctl', PR.SET_DUMPABLE, 1, 0, 0, 0);
+  });
+  return seed;
+}
+
+function sightsOf(context: DumpContext): Sights {
+  return context.shared('landlock sights', () => {
+    const sights: Sights = new Map();
+    context.undo(() => clear(sights));
+    return sights;
+  });
+}
+
+function clear(sights: Sights): void {
+  for (const seed of sights.values()) seed[Symbol.dispose]();
+  sights.clear();
+}
+
+function sandboxed({ ref }: DumpThread): StasisError {
+  return new StasisError({
+    kind: 'unsupported',
+    task: ref,
+    resource: 'Landlock',
+    reason: 'it is in a sandbox (it may not look at processes outside), whose rules the kernel tells nobody',
+    remedy: 'start it without its sandbox',
+  });
+}
+
+/** Landlock. All have been asked when the first is drained. */
+export const landlock: TaskKind = {
+  name: 'landlock',
+  drain: ({ context }: DumpTask) => clear(sightsOf(context)),
+  thread: { capture },
+};

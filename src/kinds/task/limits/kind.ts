@@ -1,0 +1,74 @@
+/** Resource limits (setrlimit(2)). */
+import { StasisError } from '../../../base/errors.ts';
+import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
+import type { RlimitEntry } from '../../../images/schema/task.ts';
+import { RLIMIT_NAMES } from '../../../kernel/constants/tasks.ts';
+import { Rlimit64 } from '../../../kernel/layouts/tasks.ts';
+import { parseLimits } from '../../../kernel/proc/limits.ts';
+import { readProc } from '../../../kernel/proc/read.ts';
+import { describeErrno } from '../../../kernel/syscall.ts';
+
+/**
+ * RLIMIT_NPROC and RLIMIT_SIGPENDING count what all processes of a user have, and there may be more than one of them allows:
+ * they are lowered when each is that user's, has its signals, and was not noted as one process too many (PF_NPROC_EXCEEDED).
+ */
+const OF_A_USER: ReadonlySet<number> = new Set([6, 11]);
+const UNLIMITED = 0xffff_ffff_ffff_ffffn;
+
+function capture(task: DumpTask): undefined {
+  // Not prlimit(2): it asks for CAP_SYS_RESOURCE where users differ.
+  const rlimits = parseLimits(readProc(task.pid, 'limits')).map(({ cur, max }) => ({ cur, max }));
+  task.core.tc.rlimits = { rlimits };
+}
+
+function setLimit(task: RestoreTask, resource: number, limit: RlimitEntry): void {
+  const program = task.batch.reserve(1, Rlimit64.size);
+  const result = program.attempt('prlimit64', 0, resource, program.data(Rlimit64.encode(limit)), 0);
+  task.batch.after((done) => {
+    const errno = -done.result(result);
+    if (errno > 0) throw refused(task, resource, limit, errno);
+  });
+}
+
+function refused(task: RestoreTask, resource: number, limit: RlimitEntry, errno: number): StasisError {
+  const name = `RLIMIT_${RLIMIT_NAMES[resource] ?? resource}`;
+  return new StasisError({
+    kind: 'permission',
+    task: task.ref,
+    resource: name,
+    reason: `cannot be set to ${show(limit.cur)}, at most ${show(limit.max)}: ${describeErrno(errno)}`,
+    remedy: `restore with CAP_SYS_RESOURCE, or with a hard ${name} that is high enough`,
+  });
+}
+
+function show(value: bigint): string {
+  return value === UNLIMITED ? 'unlimited' : String(value);
+}
+
+/** A hard limit of a process that has not been given its own yet: ours. */
+function inherited(task: RestoreTask, resource: number): bigint {
+  const own = task.context.shared('own limits', () => parseLimits(readProc('self', 'limits')));
+  return own[resource]?.max ?? UNLIMITED;
+}
+
+/** All of them once memory and descriptors are there, and while a hard limit may still be raised. */
+function rebuild(task: RestoreTask): void {
+  for (const [resource, limit] of (task.core.tc?.rlimits?.rlimits ?? []).entries()) {
+    if (!OF_A_USER.has(resource)) {
+      setLimit(task, resource, limit);
+      continue;
+    }
+    let high = inherited(task, resource);
+    if (limit.max > high) high = limit.max;
+    setLimit(task, resource, { cur: high, max: high });
+  }
+}
+
+function rebuildLast(task: RestoreTask): void {
+  for (const [resource, limit] of (task.core.tc?.rlimits?.rlimits ?? []).entries()) {
+    if (OF_A_USER.has(resource)) setLimit(task, resource, limit);
+  }
+}
+
+/** Limits. In phase `creds` before the credentials, in phase `last` after the signals. */
+export const limits: TaskKind = { name: 'limits', capture, rebuild: { creds: rebuild, last: rebuildLast } };

@@ -1,0 +1,220 @@
+/** A task's address space: the mappings, the pages that are its own, and where its parts lie. */
+import { StasisError } from '../../../base/errors.ts';
+import type { DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { auxvWords } from '../../../kernel/proc/auxv.ts';
+import { readProc } from '../../../kernel/proc/read.ts';
+import type { ProcVma } from '../../../kernel/proc/smaps.ts';
+import { vmaName } from '../../../kernel/proc/vmaname.ts';
+import { Relatives } from '../../../memory/earlier-tasks.ts';
+import { settleMemory } from '../../../memory/finish.ts';
+import { framesOfOthers } from '../../../memory/frames.ts';
+import { addRange, endOf, without } from '../../../memory/ranges.ts';
+import { rebuildMemory } from '../../../memory/rebuild.ts';
+import { scanOwnPages } from '../../../memory/scan.ts';
+import { encodeLikeness } from '../../../memory/shared-pages.ts';
+import {
+  aioEntry,
+  anonymousEntry,
+  fileEntryOf,
+  isAioRing,
+  isAnonymous,
+  isSysv,
+  isVvar,
+  mergeVvar,
+  sysvEntry,
+  type VmaDraft,
+  VmaStatus,
+} from '../../../memory/vma.ts';
+import type { Program } from '../../../tracee/program.ts';
+
+/** Why a mapping cannot be carried; undefined when it can. */
+function whyNot(vma: ProcVma): string | undefined {
+  const flags = vma.vmFlags;
+  const name = vmaName(vma.name);
+  if (flags?.has('um') || flags?.has('uw') || flags?.has('ui')) return 'it is watched by a userfaultfd';
+  if (flags?.has('ss')) return 'shadow stacks are not carried yet';
+  if (vma.protectionKey) return `its protection key (${vma.protectionKey}) is not carried yet`;
+  switch (name.kind) {
+    case 'uprobes':
+      return 'it belongs to uprobes';
+    case 'anonInode':
+    case 'pseudo':
+      return `no kind of Stasis carries a mapping of ${vma.name}`;
+    default:
+      break;
+  }
+  const device = flags?.has('io') || flags?.has('pf');
+  return device && !isVvar(vma.name) ? 'device memory cannot be carried' : undefined;
+}
+
+function obstacles(task: SeenTask): StasisError[] {
+  return task.vmas.flatMap((vma) => {
+    const reason = whyNot(vma);
+    if (!reason) return [];
+    const resource = `mapping ${hex(vma.start)}-${hex(vma.end)} ${vma.name}`.trim();
+    return [new StasisError({ kind: 'unsupported', task: task.ref, resource, reason })];
+  });
+}
+
+const hex = (address: number): string => address.toString(16);
+
+/** How a mapped file must be opened again: a shared mapping that may become writable wants O_RDWR. */
+function openFlags(vma: ProcVma): number {
+  return vma.shared && (vma.vmFlags?.has('mw') ?? (vma.prot & 2) !== 0) ? O.RDWR : O.RDONLY;
+}
+
+function vmaEntries(task: DumpTask): VmaDraft[] {
+  const entries = task.vmas.map((vma) => {
+    if (isAnonymous(vma)) return anonymousEntry(vma);
+    if (isAioRing(vma)) return aioEntry(vma);
+    const flags = openFlags(vma);
+    if (isSysv(vma)) return sysvEntry(vma, flags);
+    const { files } = task.context;
+    const id = files.idOfPath(task.ref, `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`, flags);
+    return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);
+  });
+  return mergeVvar(entries);
+}
+
+/** Whether a mapping's own pages go into the image. The vvar pages and shared memory are not the task's alone. */
+function isStored(vma: ProcVma): boolean {
+  if (isAioRing(vma)) return true;
+  return !vma.shared && !isVvar(vma.name) && vma.name !== '[vsyscall]' && !vma.vmFlags?.has('dp');
+}
+
+/** Pages to be stored, in two lists. */
+interface ToStore {
+  readonly plain: PageRange[];
+  /** Not to be read by process_vm_readv(), but through /proc/PID/mem. */
+  readonly hidden: PageRange[];
+}
+
+/**
+ * What to store of the pages found. Ranges the task may not read itself are hidden: process_vm_readv() respects the
+ * protection. So are pages shared copy-on-write: since 5.19 it copies such a page in the task before it reads it
+ * (gup_must_unshare() in mm/internal.h), and the family would not have it in common any more. The vdso is stored whole,
+ * though its pages are the kernel's: where the kernel has changed at restore, the old image is needed.
+ */
+function toStore(pid: number, own: readonly PageRange[], vmas: readonly ProcVma[]): ToStore {
+  const readable: PageRange[] = [];
+  const doubtful: PageRange[] = [];
+  const hidden: PageRange[] = [];
+  let next = 0;
+  for (const vma of vmas) {
+    while (next < own.length && endOf(own[next]) <= vma.start) next++;
+    if (!isStored(vma)) continue;
+    // Of huge pages smaps counts apart how many are shared.
+    const alone = vma.rssShared === 0 && !vma.vmFlags?.has('ht');
+    const into = (vma.prot & 1) === 0 ? hidden : alone ? readable : doubtful;
+    if (vma.name === '[vdso]' || isAioRing(vma)) {
+      addRange(readable, vma.start, vma.end - vma.start);
+      continue;
+    }
+    for (let i = next; i < own.length; i++) {
+      const range = own[i];
+      if (!range || range.start >= vma.end) break;
+      const start = Math.max(range.start, vma.start);
+      addRange(into, start, Math.min(endOf(range), vma.end) - start);
+    }
+  }
+  const shared = framesOfOthers(pid, doubtful);
+  return { plain: inOrder(readable, without(doubtful, shared)), hidden: inOrder(hidden, shared) };
+}
+
+function inOrder(...lists: readonly PageRange[][]): PageRange[] {
+  return lists.flat().sort((a, b) => a.start - b.start);
+}
+
+/** Names given with PR_SET_VMA_ANON_NAME, mappings locked on fault, sealed ones: CRIU's image has no place for them. */
+function extraOf(vmas: readonly ProcVma[]): Record<string, Json> {
+  const names: Record<string, string> = {};
+  const lockedOnFault: string[] = [];
+  const sealed: string[] = [];
+  for (const vma of vmas) {
+    const name = vmaName(vma.name);
+    if (name.kind === 'anon') names[hex(vma.start)] = name.label;
+    if (vma.vmFlags?.has('lf')) lockedOnFault.push(hex(vma.start));
+    // The kernel seals its own pages itself, where it does.
+    if (vma.vmFlags?.has('sl') && vma.name !== '[vdso]' && !isVvar(vma.name)) sealed.push(hex(vma.start));
+  }
+  return {
+    ...(Object.keys(names).length > 0 ? { names } : {}),
+    ...(lockedOnFault.length > 0 ? { lockedOnFault } : {}),
+    ...(sealed.length > 0 ? { sealed } : {}),
+  };
+}
+
+/** CRIU refuses more words than its own AT_VECTOR_SIZE; newer kernels give more, but the rest is zeros. */
+function savedAuxv(pid: number): bigint[] {
+  const words = auxvWords(readProc(pid, 'auxv'));
+  const isRest = (word: bigint, i: number): boolean => i >= CRIU_AUXV_WORDS && word === 0n;
+  return words.filter((word, i) => !isRest(word, i));
+}
+
+const CRIU_AUXV_WORDS = 44;
+
+function capture(task: DumpTask, program: Program): () => void {
+  const { stat, mm } = task;
+  const brk = program.call('brk', 0);
+  Object.assign(mm, {
+    mm_start_code: stat.startCode,
+    mm_end_code: stat.endCode,
+    mm_start_data: stat.startData,
+    mm_end_data: stat.endData,
+    mm_start_stack: stat.startStack,
+    mm_start_brk: stat.startBrk,
+    mm_arg_start: stat.argStart,
+    mm_arg_end: stat.argEnd,
+    mm_env_start: stat.envStart,
+    mm_env_end: stat.envEnd,
+    exe_file_id: task.context.files.idOfPath(task.ref, `/proc/${task.pid}/exe`, O.RDONLY),
+    mm_saved_auxv: savedAuxv(task.pid),
+  });
+  return () => {
+    mm.mm_brk = program.result(brk);
+  };
+}
+
+function drain(task: DumpTask): void {
+  const relatives = task.context.shared('relatives', () => new Relatives());
+  const own = scanOwnPages(task.pid, task.vmas);
+  task.mm.vmas = [...vmaEntries(task), ...own.guards.map(guardEntry)];
+  const extra = extraOf(task.vmas);
+  if (task.captured.vm) {
+    // No page is stored twice. An empty pagemap has to be there all the same.
+    task.context.pages.storeTask(task.pid, [], []);
+    const pages = relatives.sharing(task.pid);
+    if (pages !== undefined) extra.pages = pages;
+  } else {
+    const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
+    const likeness = relatives.likenessOf(task.pid, task.stat.ppid, hidden);
+    task.context.pages.storeTask(task.pid, plain, without(hidden, likeness?.ranges ?? []), likeness);
+    if (likeness) extra.common = encodeLikeness(likeness);
+  }
+  if (Object.keys(extra).length > 0) task.extra.memory = extra;
+}
+
+/** A guard region (MADV_GUARD_INSTALL) goes into the image as a mapping of its own kind. */
+function guardEntry(range: PageRange): VmaDraft {
+  return {
+    start: range.start,
+    end: range.start + range.length,
+    pgoff: 0,
+    shmid: 0,
+    prot: 0,
+    flags: 0,
+    status: VmaStatus.GUARD,
+    fd: 0,
+  };
+}
+
+/** The address space. */
+export const memory: TaskKind = {
+  name: 'memory',
+  obstacles,
+  capture,
+  drain,
+  rebuild: { memory: rebuildMemory, mapped: settleMemory },
+};

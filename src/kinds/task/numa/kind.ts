@@ -1,0 +1,96 @@
+/**
+ * Policies of memory on NUMA machines: of threads (set_mempolicy(2)) and of mappings (mbind(2)). CRIU does not carry them.
+ */
+import { logWarn } from '../../../base/log.ts';
+import { decodeText } from '../../../base/text.ts';
+import type { DumpTask, DumpThread, Json, RestoreTask, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import { readProc, readSystem } from '../../../kernel/proc/read.ts';
+import type { Program } from '../../../tracee/program.ts';
+import { DEFAULT, decodeMask, encodeMask, MASK_BITS, MASK_BYTES, type Policy, policyIn } from './policy.ts';
+
+/** MPOL_MF_MOVE: pages that stand where the policy would not have put them are moved. */
+const MOVE = 2;
+
+function capture(thread: DumpThread, program: Program): () => void {
+  const mode = program.space(8);
+  const mask = program.space(MASK_BYTES);
+  const asked = program.attempt('get_mempolicy', mode, mask, MASK_BITS, 0, 0);
+  return () => {
+    // ENOSYS: a kernel without NUMA.
+    const own = program.result(asked) < 0 ? 0 : program.view(mode, 4).getInt32(0, true);
+    if (own !== DEFAULT.mode)
+      thread.extra.numa = encode({ mode: own, nodes: decodeMask(program.bytes(mask, MASK_BYTES)) });
+  };
+}
+
+function encode({ mode, nodes }: Policy): { readonly [key: string]: Json } {
+  return { mode, nodes: nodes.toString(16) };
+}
+
+/** The policies of mappings, where they mean something. What is shown of one without its own is the task's. */
+function drain(task: DumpTask): void {
+  if (task.captured.vm || !task.context.shared('numa', hasNodes)) return;
+  const own = decode(task.extra.numa) ?? DEFAULT;
+  const mappings: Json[] = [];
+  for (const line of decodeText(readProc(task.pid, 'numa_maps')).split('\n')) {
+    const policy = policyIn(line);
+    if (!policy || (policy.mode === own.mode && policy.nodes === own.nodes)) continue;
+    mappings.push({ start: policy.start, ...encode(policy) });
+  }
+  if (mappings.length > 0) task.extra.numaMappings = mappings;
+}
+
+/** Whether there is more than one node. */
+function hasNodes(): boolean {
+  try {
+    return decodeText(readSystem('/sys/devices/system/node/online')).trim() !== '0';
+  } catch {
+    return false; // a kernel without NUMA
+  }
+}
+
+/** Defensively: the file may come from elsewhere. */
+function decode(value: unknown): Policy | undefined {
+  if (value === null || typeof value !== 'object') return undefined;
+  const { mode, nodes } = value as { mode?: unknown; nodes?: unknown };
+  if (typeof mode !== 'number' || typeof nodes !== 'string' || !/^[0-9a-f]{1,256}$/.test(nodes)) return undefined;
+  return { mode, nodes: BigInt(`0x${nodes}`) };
+}
+
+function rebuild(thread: RestoreThread): void {
+  const policy = decode(thread.extra.numa);
+  if (!policy) return;
+  const program = thread.batch.reserve(1, MASK_BYTES);
+  const set = program.attempt('set_mempolicy', policy.mode, program.data(encodeMask(policy.nodes)), MASK_BITS);
+  thread.batch.after((done) => warn(thread, done.result(set)));
+}
+
+function rebuildMappings(task: RestoreTask): void {
+  const list = Array.isArray(task.extra.numaMappings) ? (task.extra.numaMappings as readonly Json[]) : [];
+  if (list.length === 0) return;
+  const lengths = new Map(task.mm.vmas.map(({ start, end }) => [Number(start), Number(end - start)]));
+  for (const value of list) {
+    const policy = decode(value);
+    const { start } = (value ?? {}) as { start?: unknown };
+    const length = typeof start === 'number' ? lengths.get(start) : undefined;
+    if (!policy || typeof start !== 'number' || length === undefined) continue;
+    const program = task.batch.reserve(1, MASK_BYTES);
+    const mask = program.data(encodeMask(policy.nodes));
+    const bound = program.attempt('mbind', start, length, policy.mode, mask, MASK_BITS, MOVE);
+    task.batch.after((done) => warn(task, done.result(bound)));
+  }
+}
+
+/** This machine may have other nodes: where memory lies is not worth failing for. */
+function warn(thread: RestoreThread, result: number): void {
+  if (result >= 0) return;
+  logWarn('numa/kind.ts', `task ${thread.tid}: a policy of NUMA memory cannot be set (errno ${-result})`);
+}
+
+/** Policies of NUMA memory. Behind `memory` in the registry. */
+export const numa: TaskKind = {
+  name: 'numa',
+  drain,
+  rebuild: { mapped: rebuildMappings },
+  thread: { capture, rebuild: { state: rebuild } },
+};

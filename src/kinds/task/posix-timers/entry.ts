@@ -1,0 +1,51 @@
+/** POSIX timers: what /proc and the kernel's structs say, and the image's message. Pure. */
+import type { PosixTimerEntry } from '../../../images/schema/task.ts';
+import { SIGEV } from '../../../kernel/constants/signals.ts';
+import { Sigevent } from '../../../kernel/layouts/signals.ts';
+import { Itimerspec } from '../../../kernel/layouts/time.ts';
+import type { ProcTimer } from '../../../kernel/proc/timers.ts';
+
+/** The image's entry. `setting` is what timer_gettime told; `threadId` the notified thread as its own namespace knows it. */
+export function entryOf(timer: ProcTimer, setting: Itimerspec, overrun: number, threadId: number): PosixTimerEntry {
+  return {
+    it_id: timer.id,
+    clock_id: timer.clockId >>> 0,
+    si_signo: timer.signo,
+    it_sigev_notify: notifyOf(timer),
+    sival_ptr: timer.sigval,
+    overrun,
+    isec: setting.interval.sec,
+    insec: setting.interval.nsec,
+    vsec: setting.value.sec,
+    vnsec: setting.value.nsec,
+    ...(timer.toThread ? { notify_thread_id: threadId } : {}),
+  };
+}
+
+/** `sigev_notify`. The kernel may show "thread" for SIGEV_THREAD, which is libc's affair and a plain signal to the kernel. */
+function notifyOf(timer: ProcTimer): number {
+  if (timer.toThread) return SIGEV.THREAD_ID;
+  if (timer.notify === 'signal') return SIGEV.SIGNAL;
+  return timer.notify === 'thread' ? SIGEV.THREAD : SIGEV.NONE;
+}
+
+/** `struct sigevent` for timer_create. A thread that has ended is told nothing (`lives`: whether it has not). */
+export function sigeventOf(entry: PosixTimerEntry, lives: boolean): Uint8Array {
+  return Sigevent.encode({
+    value: entry.sival_ptr,
+    signo: entry.si_signo,
+    notify: entry.it_sigev_notify === SIGEV.THREAD_ID && !lives ? SIGEV.NONE : entry.it_sigev_notify,
+    tid: entry.notify_thread_id ?? 0,
+  });
+}
+
+/**
+ * `struct itimerspec` for timer_settime; undefined when the timer is not armed. One with an interval but no time left
+ * goes on with a whole interval.
+ */
+export function settingOf(entry: PosixTimerEntry): Uint8Array | undefined {
+  const interval = { sec: entry.isec, nsec: entry.insec };
+  const value = { sec: entry.vsec, nsec: entry.vnsec };
+  const left = value.sec || value.nsec ? value : interval;
+  return left.sec || left.nsec ? Itimerspec.encode({ interval, value: left }) : undefined;
+}

@@ -1,0 +1,159 @@
+/** General registers and the extended state (x86-64). */
+
+import type { Registers } from '../../../arch/arch.ts';
+import { StasisError } from '../../../base/errors.ts';
+import type { DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import type { InputOf } from '../../../images/message.ts';
+import type { UserX86RegsEntry, userX86RegsEntry } from '../../../images/schema/core-x86.ts';
+import { March } from '../../../images/schema/task.ts';
+import { interruptedCall } from '../../../support/interrupted.ts';
+import type { Program } from '../../../tracee/program.ts';
+import { capturePermission, makeRoom, rebuildPermission } from './tiles.ts';
+import { CARRIED, COMPONENTS, enabledFeatures, fromFpregs, toFpregs, usedFeatures, type XsaveLayout } from './xsave.ts';
+
+const EINTR = 4n;
+/** Whether the instruction cpuid may be executed: it faults in a process that asked for that (4.12, arch_prctl(2)). */
+const ARCH_GET_CPUID = 0x1011;
+const CPUID_FAULTS = 'the process may not execute the instruction cpuid (arch_prctl, ARCH_SET_CPUID)';
+
+/** cpuid(0xD, n) for every component of interest, as calls of a program. Its reader throws if the task may not ask. */
+function askLayout(program: Program): () => XsaveLayout {
+  const allowed = program.attempt('arch_prctl', ARCH_GET_CPUID);
+  const asked = COMPONENTS.map(({ number }) => ({ number, at: program.cpuid(0xd, number, allowed) }));
+  return () => {
+    if (program.result(allowed) === 0) throw new StasisError({ kind: 'unsupported', reason: CPUID_FAULTS });
+    const layout = new Map<number, { offset: number; size: number }>();
+    for (const { number, at } of asked) {
+      const view = program.view(at, 16);
+      const size = view.getUint32(0, true);
+      if (size > 0) layout.set(number, { offset: view.getUint32(4, true), size });
+    }
+    return layout;
+  };
+}
+
+function capture(thread: DumpThread, program: Program): () => void {
+  const layout = askLayout(program);
+  const state = thread.tracee.getExtendedState();
+  const more = usedFeatures(state) & ~CARRIED;
+  // What CRIU's message has no field for (AMX tiles): the whole buffer goes into a file of our own.
+  if (more !== 0n) thread.extra.xsave = Buffer.from(state).toString('base64');
+  const gpregs = imageRegisters(thread);
+  return () => {
+    thread.core.mtype = March.X86_64;
+    thread.core.thread_info = {
+      clear_tid_addr: thread.core.thread_info?.clear_tid_addr ?? 0n,
+      gpregs,
+      fpregs: toFpregs(state, layout()),
+      tls: NO_TLS,
+    };
+  };
+}
+
+/** The three GDT entries of set_thread_area(), which 64-bit programs do not use; CRIU wants them all. */
+const NO_TLS = [12, 13, 14].map((entry_number) => ({
+  entry_number,
+  base_addr: 0,
+  limit: 0,
+  seg_32bit: false,
+  contents_h: false,
+  contents_l: false,
+  read_exec_only: true,
+  limit_in_pages: false,
+  seg_not_present: true,
+  usable: false,
+}));
+
+/**
+ * Registers as CRIU saves them: an interrupted call is set back to be made again; one that would have to be made with
+ * another time, which only the kernel knows, fails with EINTR (kinds/restart does better where Stasis itself restores).
+ */
+function imageRegisters(thread: DumpThread): InputOf<typeof userX86RegsEntry> {
+  const { arch } = thread.tracee;
+  const found = interruptedCall(thread);
+  const words = thread.registers.slice();
+  const at = (name: string): number => arch.registerNames.indexOf(name);
+  if (found?.again !== undefined) {
+    words[at('ax')] = BigInt(found.again);
+    words[at('ip')] = (words[at('ip')] ?? 0n) - 2n;
+  } else if (found) {
+    words[at('ax')] = BigInt.asUintN(64, -EINTR);
+  }
+  const entry: Record<string, bigint | number> = { mode: 1 };
+  for (let i = 0; i < words.length; i++) entry[arch.registerNames[i] ?? ''] = words[i] ?? 0n;
+  return entry as unknown as UserX86RegsEntry;
+}
+
+/**
+ * The registers a task is to go on with. `call` is the interrupted system call that was made again (kinds/restart):
+ * the kernel restarts it, or it has ended meanwhile.
+ */
+export function finalRegisters(thread: RestoreThread, call?: { nr: number; result: number }): Registers {
+  const info = thread.core.thread_info;
+  if (!info) {
+    throw new StasisError({
+      kind: 'unsupported',
+      task: thread.ref,
+      resource: `core-${thread.tid}.img`,
+      reason: 'the image is of another processor architecture',
+    });
+  }
+  const { arch } = thread.tracee;
+  const words = new BigUint64Array(arch.registerCount);
+  const saved = info.gpregs as unknown as Record<string, bigint>;
+  arch.registerNames.forEach((name, i) => {
+    words[i] = saved[name] ?? 0n;
+  });
+  // Saved outside of any call: the kernel must not think that there is one to be restarted.
+  words[arch.registerNames.indexOf('orig_ax')] = BigInt.asUintN(64, BigInt(call?.nr ?? -1));
+  if (call) words[arch.registerNames.indexOf('ax')] = BigInt.asUintN(64, BigInt(call.result));
+  return words;
+}
+
+function rebuild(thread: RestoreThread): void {
+  const info = thread.core.thread_info;
+  if (!info) return;
+  const layout = askLayout(thread.batch.reserve(COMPONENTS.length + 1, 256));
+  thread.batch.after(() => {
+    const { tracee } = thread;
+    const template = tracee.getExtendedState();
+    const whole = savedWhole(thread, template);
+    if (whole) {
+      makeRoom(thread, whole);
+      return tracee.setExtendedState(whole);
+    }
+    const { state, missing } = fromFpregs(info.fpregs, template, layout());
+    if (missing.length > 0) {
+      throw new StasisError({
+        kind: 'conflict',
+        task: thread.ref,
+        resource: `XSAVE component ${missing.join(', ')}`,
+        reason: 'the program uses processor state that this processor does not have',
+      });
+    }
+    return tracee.setExtendedState(state);
+  });
+}
+
+/** The buffer kept whole at the dump, if this processor's has the same shape. */
+function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | undefined {
+  const text = thread.extra.xsave;
+  if (typeof text !== 'string') return undefined;
+  const state = new Uint8Array(Buffer.from(text, 'base64'));
+  const same = state.length === template.length && enabledFeatures(state) === enabledFeatures(template);
+  if (same) return state;
+  throw new StasisError({
+    kind: 'conflict',
+    task: thread.ref,
+    resource: 'extended processor state',
+    reason: 'the program uses processor state (AMX) that this processor has in another form or not at all',
+  });
+}
+
+/** Registers. */
+export const registers: TaskKind = {
+  name: 'registers',
+  capture: capturePermission,
+  rebuild: { state: rebuildPermission },
+  thread: { capture, rebuild: { last: rebuild } },
+};

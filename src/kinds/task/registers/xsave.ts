@@ -1,0 +1,150 @@
+/**
+ * The x86 extended state: the kernel's XSAVE buffer (standard format), and CRIU's message. Pure.
+ *
+ * Where each component lies is the processor's to say (CPUID leaf 0xD, sub-leaf = component), never a constant.
+ */
+import type { InputOf } from '../../../images/message.ts';
+import type { UserX86FpregsEntry, userX86FpregsEntry } from '../../../images/schema/core-x86.ts';
+
+/** Offset and size of each component above the legacy area, by component number. */
+export type XsaveLayout = ReadonlyMap<number, { readonly offset: number; readonly size: number }>;
+
+/** Components CRIU's image has fields for: their numbers, and how wide the fields' words are. */
+export const COMPONENTS = [
+  { number: 2, field: 'ymmh_space', wide: false },
+  { number: 3, field: 'bndreg_state', wide: true },
+  { number: 4, field: 'bndcsr_state', wide: true },
+  { number: 5, field: 'opmask_reg', wide: true },
+  { number: 6, field: 'zmm_upper', wide: true },
+  { number: 7, field: 'hi16_zmm', wide: true },
+  { number: 9, field: 'pkru', wide: false },
+] as const;
+
+/** Bits of xstate_bv that the message can carry: x87, SSE and the above. */
+export const CARRIED = 0x2ffn;
+
+/** The kernel puts XCR0 into the software-reserved bytes of the legacy area. */
+const XCR0_AT = 464;
+const HEADER_AT = 512;
+
+type Words = { ymmh_space: number[]; pkru: number[] } & Record<
+  'bndreg_state' | 'bndcsr_state' | 'opmask_reg' | 'zmm_upper' | 'hi16_zmm',
+  bigint[]
+>;
+
+/** Features the processor has enabled for user space, as the buffer tells. */
+export function enabledFeatures(state: Uint8Array): bigint {
+  return new DataView(state.buffer, state.byteOffset).getBigUint64(XCR0_AT, true);
+}
+
+/** Which components are in use. */
+export function usedFeatures(state: Uint8Array): bigint {
+  return state.length > HEADER_AT ? new DataView(state.buffer, state.byteOffset).getBigUint64(HEADER_AT, true) : 3n;
+}
+
+/** An XSAVE buffer as CRIU's message. */
+export function toFpregs(state: Uint8Array, layout: XsaveLayout): InputOf<typeof userX86FpregsEntry> {
+  const view = new DataView(state.buffer, state.byteOffset, state.byteLength);
+  const legacy = {
+    cwd: view.getUint16(0, true),
+    swd: view.getUint16(2, true),
+    twd: view.getUint16(4, true),
+    fop: view.getUint16(6, true),
+    rip: view.getBigUint64(8, true),
+    rdp: view.getBigUint64(16, true),
+    mxcsr: view.getUint32(24, true),
+    mxcsr_mask: view.getUint32(28, true),
+    st_space: words32(view, 32, 128),
+    xmm_space: words32(view, 160, 256),
+    padding: [],
+  };
+  if (state.length <= HEADER_AT) return legacy;
+  const words: Words = {
+    ymmh_space: [],
+    bndreg_state: [],
+    bndcsr_state: [],
+    opmask_reg: [],
+    zmm_upper: [],
+    hi16_zmm: [],
+    pkru: [],
+  };
+  for (const { number, field } of COMPONENTS) {
+    const place = layout.get(number);
+    if (!place || place.offset + place.size > state.length) continue;
+    if (field === 'ymmh_space' || field === 'pkru') words[field] = words32(view, place.offset, place.size);
+    else words[field] = words64(view, place.offset, place.size);
+  }
+  return { ...legacy, xsave: { xstate_bv: usedFeatures(state) & CARRIED, ...words } };
+}
+
+/**
+ * CRIU's message as an XSAVE buffer. `template` is a buffer the kernel gave for the new task: its size, its features.
+ * Components this processor does not have are reported; that is an error only if they are in use.
+ */
+export function fromFpregs(
+  regs: UserX86FpregsEntry,
+  template: Uint8Array,
+  layout: XsaveLayout,
+): { state: Uint8Array; missing: number[] } {
+  const state = template.slice();
+  const view = new DataView(state.buffer);
+  state.fill(0, 0, XCR0_AT);
+  view.setUint16(0, regs.cwd, true);
+  view.setUint16(2, regs.swd, true);
+  view.setUint16(4, regs.twd, true);
+  view.setUint16(6, regs.fop, true);
+  view.setBigUint64(8, regs.rip, true);
+  view.setBigUint64(16, regs.rdp, true);
+  view.setUint32(24, regs.mxcsr, true);
+  view.setUint32(28, regs.mxcsr_mask, true);
+  put32(view, 32, regs.st_space);
+  put32(view, 160, regs.xmm_space);
+  if (state.length <= HEADER_AT) return { state, missing: [] };
+  state.fill(0, HEADER_AT);
+  const { xsave } = regs;
+  let present = xsave ? xsave.xstate_bv & 3n : 3n;
+  const missing: number[] = [];
+  for (const { number, field } of COMPONENTS) {
+    const used = xsave && (xsave.xstate_bv >> BigInt(number)) & 1n;
+    if (!used) continue;
+    const place = layout.get(number);
+    const values = xsave[field];
+    if (!place || place.offset + place.size > state.length) {
+      missing.push(number);
+      continue;
+    }
+    if (field === 'ymmh_space' || field === 'pkru') put32(view, place.offset, values as number[]);
+    else put64(view, place.offset, values as bigint[]);
+    present |= 1n << BigInt(number);
+  }
+  view.setBigUint64(HEADER_AT, present, true);
+  return { state, missing };
+}
+
+function words32(view: DataView, at: number, size: number): number[] {
+  const words: number[] = [];
+  for (let offset = 0; offset < size; offset += 4) words.push(view.getUint32(at + offset, true));
+  return words;
+}
+
+function words64(view: DataView, at: number, size: number): bigint[] {
+  const words: bigint[] = [];
+  for (let offset = 0; offset < size; offset += 8) words.push(view.getBigUint64(at + offset, true));
+  return words;
+}
+
+function put32(view: DataView, at: number, values: readonly number[]): void {
+  let offset = at;
+  for (const value of values) {
+    view.setUint32(offset, value, true);
+    offset += 4;
+  }
+}
+
+function put64(view: DataView, at: number, values: readonly bigint[]): void {
+  let offset = at;
+  for (const value of values) {
+    view.setBigUint64(offset, value, true);
+    offset += 8;
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * System calls that were interrupted and go on with the time they have left (nanosleep, clock_nanosleep, poll, futex).
+ * Their deadline lives in the task's restart block, in the kernel. It is made again by the kernel itself: the restored
+ * task really makes the call, with the remaining time, and is interrupted at once. Those whose limit is absolute or that
+ * have none are simply made anew (kinds/registers).
+ */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import { type DumpThread, type RestoreThread, type TaskKind, UNSEEN } from '../../../contract/contract.ts';
+import { type TimedCall, timedCall } from '../../../kernel/timed-calls.ts';
+import { interruptedCall, sleepOf } from '../../../support/interrupted.ts';
+import { tryReadMemory } from '../../../tracee/memory.ts';
+import type { Program } from '../../../tracee/program.ts';
+import { ownTimer } from './timers.ts';
+
+const BILLION = 1_000_000_000n;
+
+function capture(thread: DumpThread, _program: Program): undefined {
+  const found = interruptedCall(thread);
+  if (!found || found.again !== undefined) return;
+  const { timed } = found;
+  const left = timed && remainingTime(thread, timed, found.nr !== timed.nr);
+  if (!timed || left === undefined) {
+    const what = `task ${thread.tid}: the interrupted system call ${timed?.nr ?? found.nr}`;
+    logWarn('restart.ts', `${what} will end early with EINTR: its remaining time is unknown`);
+    return;
+  }
+  thread.extra.restart = { nr: timed.nr, args: timed.args.map(String), remaining: String(left > 0n ? left : 0n) };
+}
+
+/** Nanoseconds left at the freeze; not positive if the time is over. */
+function remainingTime(thread: DumpThread, call: TimedCall, restarted: boolean): bigint | undefined {
+  const sleep = sleepOf(thread);
+  const asleep = sleep?.since === undefined ? undefined : BigInt(Math.round((thread.frozenAt - sleep.since) * 1e6));
+  const stopped = thread.tracee.groupStop !== undefined;
+  // Written by the kernel when the call was interrupted: now or, if the task was stopped, then.
+  const rest = call.rest === 0n ? undefined : readTimespec(thread.tid, call.rest);
+  if (rest !== undefined) return stopped ? rest - (asleep ?? 0n) : rest;
+  const whole = timeoutOf(thread, call);
+  if (stopped || whole === undefined) return undefined;
+  if (call.cpuTime) return whole;
+  // It fell asleep after we had looked, so just now: no call may end before its time, and this one will not.
+  if (!sleep && !restarted && thread.sleep?.nr !== UNSEEN) return whole;
+  // Of one that has been interrupted before, only the timer tells.
+  const first = sleep?.nr === call.nr && asleep !== undefined;
+  const expected = first ? whole - asleep : undefined;
+  return ownTimer(sleep?.gone ?? [], expected) ?? expected;
+}
+
+function timeoutOf(thread: DumpThread, call: TimedCall): bigint | undefined {
+  const argument = call.args[call.timeout] ?? 0n;
+  if (call.form === 'milliseconds') return BigInt.asIntN(32, argument) * 1_000_000n;
+  return readTimespec(thread.tid, argument);
+}
+
+/** Nanoseconds; undefined where there is no timespec (the task may have unmapped it, or never had it). */
+function readTimespec(pid: number, pointer: bigint): bigint | undefined {
+  const bytes = new Uint8Array(16);
+  if (tryReadMemory(pid, Number(pointer), bytes) !== bytes.length) return undefined;
+  const view = new DataView(bytes.buffer);
+  const nanoseconds = view.getBigInt64(8, true);
+  if (nanoseconds < 0n || nanoseconds >= BILLION) return undefined;
+  return view.getBigInt64(0, true) * BILLION + nanoseconds;
+}
+
+/** What is in our own file, checked: it may have been edited. */
+function savedCall(thread: RestoreThread): { call: TimedCall; remaining: bigint } | undefined {
+  const saved = thread.extra.restart;
+  if (saved === undefined || saved === null) return undefined;
+  const { nr, args, remaining } = saved as { nr?: unknown; args?: unknown; remaining?: unknown };
+  const numbers = Array.isArray(args) && args.length === 6 && args.every((a) => /^\d{1,20}$/.test(String(a)));
+  if (typeof nr === 'number' && numbers && /^\d{1,19}$/.test(String(remaining))) {
+    const call = timedCall(
+      nr,
+      args.map((arg) => BigInt(String(arg))),
+    );
+    if (call) return { call, remaining: BigInt(String(remaining)) };
+  }
+  throw new StasisError({
+    kind: 'image',
+    resource: `stasis-task-${thread.process.pid}.json`,
+    reason: 'restart: not as written',
+  });
+}
+
+/**
+ * Makes the interrupted call again, as the very last thing done inside the thread. Answers how it stands: interrupted
+ * and to be restarted (-516), or finished with a result of its own.
+ */
+export function remakeInterruptedCall(thread: RestoreThread): { nr: number; result: number } | undefined {
+  const saved = savedCall(thread);
+  if (!saved) return undefined;
+  const { call, remaining } = saved;
+  const program = thread.remote.program();
+  const args = call.args.map((arg) => BigInt.asIntN(64, arg));
+  if (call.form === 'milliseconds') args[call.timeout] = (remaining + 999_999n) / 1_000_000n;
+  else {
+    const timespec = new BigInt64Array([remaining / BILLION, remaining % BILLION]);
+    args[call.timeout] = BigInt(program.data(new Uint8Array(timespec.buffer)));
+  }
+  program.attemptNumber(call.nr, ...args);
+  return { nr: call.nr, result: thread.remote.runInterrupted(program) };
+}
+
+/** Interrupted system calls. */
+export const restart: TaskKind = { name: 'restart', thread: { capture } };

@@ -1,0 +1,35 @@
+/** A thread stopped inside a restartable sequence. */
+import { Rseq, RseqCs } from '../../../kernel/layouts/tasks.ts';
+import { tryReadMemory, writeMemory } from '../../../tracee/memory.ts';
+import { getRseq } from '../../../tracee/ptrace.ts';
+import type { Tracee } from '../../../tracee/tracee.ts';
+
+/**
+ * Does for a stopped thread what the kernel does for one that is preempted (kernel/rseq.c, `rseq_ip_fixup()`): inside a
+ * critical section it goes on at the abort handler, with the section left. It has to be done before the thread executes
+ * anything for us: away from the section, the kernel would forget it, and the thread go on in it unprotected.
+ * A program cannot tell this from a preemption, so nothing needs to be undone.
+ */
+export function settleCriticalSection(tracee: Tracee): void {
+  const { pid, arch } = tracee;
+  const config = getRseq(pid);
+  if (!config?.pointer) return;
+  const sectionAt = readStruct(pid, config.pointer, Rseq)?.rseqCs;
+  const section = sectionAt ? readStruct(pid, sectionAt, RseqCs) : undefined;
+  if (!section) return;
+  const registers = tracee.getRegisters();
+  const inside = arch.pc(registers) - section.startIp;
+  // A nonsensical section is left to the kernel, which ends the program for it.
+  if (section.version !== 0 || inside < 0n || inside >= section.postCommitOffset) return;
+  tracee.setRegisters(arch.jump(registers, Number(section.abortIp)));
+  writeMemory(pid, Number(config.pointer) + Rseq.offsets.rseqCs, new Uint8Array(8));
+}
+
+function readStruct<T>(
+  pid: number,
+  address: bigint,
+  layout: { readonly size: number; decode(bytes: Uint8Array): T },
+): T | undefined {
+  const bytes = new Uint8Array(layout.size);
+  return tryReadMemory(pid, Number(address), bytes) === bytes.length ? layout.decode(bytes) : undefined;
+}

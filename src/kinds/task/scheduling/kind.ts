@@ -1,0 +1,158 @@
+/** Scheduling: policy, priority, niceness; and beyond CRIU deadlines, slices, clamps, CPU affinity and I/O priority. */
+import { logWarn } from '../../../base/log.ts';
+import type { DumpThread, Json, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import { IOPRIO, SCHED, SCHED_FLAG } from '../../../kernel/constants/tasks.ts';
+import { addressOf } from '../../../kernel/ffi.ts';
+import { SchedAttr } from '../../../kernel/layouts/tasks.ts';
+import { readSystem } from '../../../kernel/proc/read.ts';
+import { arena, arenaAddress, describeErrno, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import type { Ref } from '../../../tracee/program.ts';
+import { cpuMask } from './cpus.ts';
+
+/** What CRIU's image has no fields for. Only what differs from a new process's is there. */
+interface Extra {
+  /** Nanoseconds of a deadline task, or the slice of a normal one. */
+  readonly runtime?: string;
+  readonly deadline?: string;
+  readonly period?: string;
+  readonly flags?: number;
+  readonly utilMin?: number;
+  readonly utilMax?: number;
+  /** CPUs, as "0-3,8". */
+  readonly cpus?: string;
+  readonly ioprio?: number;
+}
+
+const REALTIME: readonly number[] = [SCHED.FIFO, SCHED.RR];
+const CLAMP_MOST = 1024;
+/** `sched_attr` with clamps (since 5.3), and without. */
+const ATTR_SIZE = 56;
+
+function capture(thread: DumpThread): undefined {
+  syscall('sched_getattr', thread.tid, arenaAddress, ATTR_SIZE, 0);
+  const attr = SchedAttr.decode(arena.subarray(0, ATTR_SIZE));
+  const flags = Number(attr.flags);
+  const core = thread.core.thread_core;
+  core.sched_policy = attr.policy | (flags & SCHED_FLAG.RESET_ON_FORK ? SCHED.RESET_ON_FORK : 0);
+  // Niceness is kept, though without effect, under the real-time policies: sched_getattr tells it of the others only.
+  core.sched_nice = thread.stat.nice;
+  if (REALTIME.includes(attr.policy)) core.sched_prio = attr.priority;
+  const extra = { ...attrExtra(attr, flags), ...placeExtra(thread) };
+  if (Object.keys(extra).length > 0) thread.extra.scheduling = extra as { [key: string]: Json };
+}
+
+function attrExtra(attr: ReturnType<typeof SchedAttr.decode>, flags: number): Extra {
+  const timed = attr.policy === SCHED.DEADLINE;
+  const clamped = attr.size >= ATTR_SIZE && (attr.utilMin !== 0 || (attr.utilMax !== 0 && attr.utilMax !== CLAMP_MOST));
+  const ownSlice = attr.policy === SCHED.NORMAL || attr.policy === SCHED.BATCH ? customSlice(attr.runtime) : false;
+  return {
+    ...(timed ? { deadline: String(attr.deadline), period: String(attr.period), flags } : {}),
+    ...(timed || ownSlice ? { runtime: String(attr.runtime) } : {}),
+    ...(clamped ? { utilMin: attr.utilMin, utilMax: attr.utilMax } : {}),
+  };
+}
+
+/** Whether a slice is the task's own (since 6.12): all others have the one we have, unless we have our own. */
+function customSlice(runtime: bigint): boolean {
+  syscall('sched_getattr', 0, arenaAddress, ATTR_SIZE, 0);
+  return runtime !== 0n && runtime !== SchedAttr.decode(arena.subarray(0, ATTR_SIZE)).runtime;
+}
+
+function placeExtra(thread: DumpThread): Extra {
+  const online = thread.context.shared('online CPUs', onlineCpus);
+  const cpus = thread.status.cpusAllowedList;
+  const ioprio = trySyscall('ioprio_get', IOPRIO.WHO_PROCESS, thread.tid);
+  return {
+    ...(cpus !== undefined && online !== undefined && cpus !== online ? { cpus } : {}),
+    ...(ioprio > 0 ? { ioprio } : {}),
+  };
+}
+
+function onlineCpus(): string | undefined {
+  try {
+    return Buffer.from(readSystem('/sys/devices/system/cpu/online')).toString('latin1').trim();
+  } catch {
+    return undefined; // no /sys here: affinities are not told from the default then
+  }
+}
+
+function rebuild(thread: RestoreThread): void {
+  const extra = (thread.extra.scheduling ?? {}) as Extra;
+  if (extra.cpus !== undefined) {
+    const mask = cpuMask(extra.cpus);
+    const program = thread.batch.reserve(1, mask.length);
+    const result = program.attempt('sched_setaffinity', 0, mask.length, program.data(mask));
+    warnIfRefused(thread, `affinity to CPUs ${extra.cpus}`, result);
+  }
+  if (extra.ioprio !== undefined) {
+    const result = thread.batch.reserve(1).attempt('ioprio_set', IOPRIO.WHO_PROCESS, 0, extra.ioprio);
+    warnIfRefused(thread, `I/O priority ${extra.ioprio}`, result);
+  }
+  rebuildPolicy(thread, extra);
+}
+
+/** A machine with fewer CPUs, or an I/O class that is not allowed here, is no reason not to live. */
+function warnIfRefused(thread: RestoreThread, what: string, result: Ref): void {
+  thread.batch.after((program) => {
+    const errno = -program.result(result);
+    if (errno > 0) logWarn('scheduling', `task ${thread.tid}: ${what} cannot be set here: ${describeErrno(errno)}`);
+  });
+}
+
+function rebuildPolicy(thread: RestoreThread, extra: Extra): void {
+  const nice = thread.core.thread_core?.sched_nice ?? 0;
+  const attr = policyOf(thread, extra);
+  if (!attr) return;
+  const program = thread.batch.reserve(2, ATTR_SIZE);
+  program.call('setpriority', 0, 0, nice);
+  if (!hasDeadline(thread, extra)) program.call('sched_setattr', 0, program.data(attr), 0);
+}
+
+function hasDeadline(thread: RestoreThread, extra: Extra): boolean {
+  const policy = (thread.core.thread_core?.sched_policy ?? 0) & ~SCHED.RESET_ON_FORK;
+  return policy === SCHED.DEADLINE && extra.deadline !== undefined;
+}
+
+/**
+ * Deadlines are set from outside, when nothing more is done in the task's name: what our calls take would count against
+ * its runtime, and with SCHED_FLAG_DL_OVERRUN the kernel would send it SIGXCPU for that.
+ */
+function rebuildDeadline(thread: RestoreThread): void {
+  const extra = (thread.extra.scheduling ?? {}) as Extra;
+  const attr = hasDeadline(thread, extra) && policyOf(thread, extra);
+  if (!attr) return;
+  thread.batch.flush();
+  syscall('sched_setattr', thread.tid, addressOf(attr), 0);
+}
+
+/** struct sched_attr, if the image tells of a policy. */
+function policyOf(thread: RestoreThread, extra: Extra): Uint8Array | undefined {
+  const core = thread.core.thread_core;
+  if (core?.sched_policy === undefined) return undefined;
+  const nice = core.sched_nice ?? 0;
+  let policy = core.sched_policy & ~SCHED.RESET_ON_FORK;
+  if (policy === SCHED.DEADLINE && extra.deadline === undefined) {
+    logWarn('scheduling', `task ${thread.tid}: its deadlines are not in the images, it is scheduled as any other`);
+    policy = SCHED.NORMAL;
+  }
+  const clamps = extra.utilMin === undefined ? 0 : SCHED_FLAG.UTIL_CLAMP_MIN | SCHED_FLAG.UTIL_CLAMP_MAX;
+  const reset = core.sched_policy & SCHED.RESET_ON_FORK ? SCHED_FLAG.RESET_ON_FORK : 0;
+  return SchedAttr.encode({
+    size: ATTR_SIZE,
+    policy,
+    flags: BigInt((extra.flags ?? 0) | clamps | reset),
+    nice,
+    priority: core.sched_prio ?? 0,
+    runtime: BigInt(extra.runtime ?? 0),
+    deadline: BigInt(extra.deadline ?? 0),
+    period: BigInt(extra.period ?? 0),
+    utilMin: extra.utilMin ?? 0,
+    utilMax: extra.utilMax ?? 0,
+  });
+}
+
+/** Scheduling. In phase `creds`, before the credentials: a task of low priority is slow to be rebuilt. */
+export const scheduling: TaskKind = { name: 'scheduling', thread: { capture, rebuild: { creds: rebuild } } };
+
+/** The deadline policy, last of all. */
+export const deadline: TaskKind = { name: 'deadline', thread: { rebuild: { last: rebuildDeadline } } };

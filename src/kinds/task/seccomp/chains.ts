@@ -1,0 +1,130 @@
+/** Chains of seccomp filters: how `seccomp.img` holds them, and how the threads of a process come to theirs. Pure. */
+import { ImageError } from '../../../images/error.ts';
+import type { InputOf } from '../../../images/message.ts';
+import type { SeccompFilter, seccompFilter } from '../../../images/schema/security.ts';
+import { SECCOMP_FILTER_FLAG } from '../../../kernel/constants/tasks.ts';
+
+/** One filter: instructions of classic BPF, 8 bytes each, and SECCOMP_FILTER_FLAG_*. */
+export interface Filter {
+  readonly code: Uint8Array;
+  readonly flags: number;
+}
+
+/** The filters of a thread in the order they were installed in. */
+export type Chain = readonly Filter[];
+
+const FILE = 'seccomp.img';
+const INSTRUCTION = 8;
+/** BPF_MAXINSNS. */
+const MOST_INSTRUCTIONS = 4096;
+/** BPF_RET | BPF_K. */
+const RETURN_CONSTANT = 0x06;
+const ACTION = 0xffff_0000;
+const USER_NOTIF = 0x7fc0_0000;
+const { TSYNC } = SECCOMP_FILTER_FLAG;
+
+// ------------------------------------------------------------------------------------------------------ the image
+
+/**
+ * The entries of the image in the making. A thread names the filter that was installed first; `prev` of each entry is the
+ * one installed next, so that chains alike in the end share that end, and equal ones are there once.
+ */
+export class FilterTable {
+  readonly entries: InputOf<typeof seccompFilter>[] = [];
+  readonly #known = new Map<string, number>();
+
+  /** Adds a chain that is not empty; answers the index its thread names. */
+  add(chain: Chain): number {
+    let next: number | undefined;
+    for (const filter of chain.toReversed()) next = this.#addFilter(filter, next);
+    return next ?? 0;
+  }
+
+  #addFilter({ code, flags }: Filter, next: number | undefined): number {
+    const key = `${next ?? ''}/${flags}/${Buffer.from(code.buffer, code.byteOffset, code.length).toString('latin1')}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const index = this.entries.push({ filter: code, flags, ...(next === undefined ? {} : { prev: next }) }) - 1;
+    this.#known.set(key, index);
+    return index;
+  }
+}
+
+/** The chain that begins with the entry of this index. @throws ImageError */
+export function readChain(entries: readonly SeccompFilter[], first: number): Chain {
+  const chain: Filter[] = [];
+  for (let index: number | undefined = first; index !== undefined; ) {
+    const entry: SeccompFilter | undefined = entries[index];
+    if (!entry) throw new ImageError({ file: FILE, reason: `there is no filter ${index}, of ${entries.length}` });
+    if (chain.length > entries.length) throw new ImageError({ file: FILE, reason: `filter ${index} follows itself` });
+    const { length } = entry.filter;
+    if (length === 0 || length % INSTRUCTION !== 0 || length > MOST_INSTRUCTIONS * INSTRUCTION) {
+      throw new ImageError({ file: FILE, reason: `filter ${index} has ${length} bytes, which is no program` });
+    }
+    chain.push({ code: entry.filter, flags: entry.flags ?? 0 });
+    index = entry.prev;
+  }
+  return chain;
+}
+
+// ------------------------------------------------------------------------------------------------------- dumping
+
+/**
+ * What the image says of the threads of a process, the main one first (undefined: no filters). Where all have the same
+ * chain, CRIU has the main thread alone named, with flags that have it installed in all at once.
+ */
+export function chainsForImage(chains: readonly (Chain | undefined)[]): (Chain | undefined)[] {
+  const [main] = chains;
+  if (!main || !chains.every((chain) => chain && isSame(chain, main))) return [...chains];
+  const synced = main.map(({ code, flags }) => ({ code, flags: flags | TSYNC }));
+  return chains.map((_, i) => (i === 0 ? synced : undefined));
+}
+
+/** Whether a filter hands calls over to another process, through a descriptor (SECCOMP_RET_USER_NOTIF). */
+export function asksSupervisor({ code }: Filter): boolean {
+  const view = new DataView(code.buffer, code.byteOffset, code.length);
+  for (let at = 0; at < code.length; at += INSTRUCTION) {
+    // struct sock_filter { u16 code; u8 jt, jf; u32 k; }
+    const returns = view.getUint16(at, true) === RETURN_CONSTANT;
+    if (returns && (view.getUint32(at + 4, true) & ACTION) >>> 0 === USER_NOTIF) return true;
+  }
+  return false;
+}
+
+// ----------------------------------------------------------------------------------------------------- restoring
+
+/** Which filters the main thread installs in all threads at once, and which each then installs for itself. */
+export interface Installation {
+  readonly shared: Chain;
+  /** In the order of the threads. */
+  readonly own: readonly Chain[];
+}
+
+/**
+ * Sorts the chains of a process's threads, the main one first. The kernel lets a thread bring its filters to others
+ * (SECCOMP_FILTER_FLAG_TSYNC) if theirs are the first of its own: not alike, but the very same. So what all have in
+ * common is installed once for all.
+ */
+export function planInstallation(chains: readonly Chain[]): Installation {
+  const [main = [], ...others] = chains;
+  const synced = main.findLastIndex(({ flags }) => flags & TSYNC) + 1;
+  // Those that are named for the main thread alone are not in the others' chains.
+  if (synced > 0) return { shared: main.slice(0, synced), own: [main.slice(synced), ...others] };
+  if (others.length === 0) return { shared: [], own: chains };
+  let common = main.length;
+  for (const chain of others) common = commonLength(main, chain, common);
+  return { shared: main.slice(0, common), own: chains.map((chain) => chain.slice(common)) };
+}
+
+function isSame(a: Chain, b: Chain): boolean {
+  return a.length === b.length && commonLength(a, b, a.length) === a.length;
+}
+
+/** How many filters two chains begin with in common, `most` or less. */
+function commonLength(a: Chain, b: Chain, most: number): number {
+  for (let i = 0; i < most; i++) {
+    const [x, y] = [a[i], b[i]];
+    if (!x || !y || x.flags !== y.flags || Buffer.compare(x.code, y.code) !== 0) return i;
+  }
+  return most;
+}

@@ -1,0 +1,194 @@
+/**
+ * Seccomp: strict mode, and filters.
+ *
+ * Both restrict what a thread may do, so while it is ours they are suspended (tracee/seccomp.ts): at the dump by the engine,
+ * at the restore here, before anything is installed. They act from the moment the thread is let go. Filters are installed
+ * before the credentials, as they need CAP_SYS_ADMIN or no_new_privs, which the saved thread may have had neither of.
+ */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import type {
+  DumpContext,
+  DumpTask,
+  DumpThread,
+  RestoreContext,
+  RestoreTask,
+  RestoreThread,
+  SeenTask,
+  SeenThread,
+  TaskKind,
+} from '../../../contract/contract.ts';
+import { Images } from '../../../images/kinds.ts';
+import type { CoreEntry } from '../../../images/schema/task.ts';
+import { PR } from '../../../kernel/constants/prctl.ts';
+import { CAP_NAMES, SECCOMP_FILTER_FLAG, SECCOMP_MODE, SECCOMP_SET_MODE } from '../../../kernel/constants/tasks.ts';
+import { readProc } from '../../../kernel/proc/read.ts';
+import { parseStatus } from '../../../kernel/proc/status.ts';
+import { describeErrno } from '../../../kernel/syscall.ts';
+import type { Program } from '../../../tracee/program.ts';
+import { PTRACE_O } from '../../../tracee/ptrace.ts';
+import { INSTRUCTION_SIZE, seccompFilter, seccompFlags, suspendSeccomp } from '../../../tracee/seccomp.ts';
+import {
+  asksSupervisor,
+  type Chain,
+  chainsForImage,
+  type Filter,
+  FilterTable,
+  planInstallation,
+  readChain,
+} from './chains.ts';
+
+const { TSYNC } = SECCOMP_FILTER_FLAG;
+const SYS_ADMIN = BigInt(CAP_NAMES.indexOf('SYS_ADMIN'));
+
+// ------------------------------------------------------------------------------------------------------- dumping
+
+function modeOf({ status }: SeenThread): number {
+  return status.seccomp ?? SECCOMP_MODE.DISABLED;
+}
+
+/** Only the privileged and unrestricted may suspend and read seccomp. */
+function obstacles(task: SeenTask): StasisError[] {
+  const { seccomp, capEff } = parseStatus(readProc('self', 'status'));
+  const free = (seccomp ?? SECCOMP_MODE.DISABLED) === SECCOMP_MODE.DISABLED;
+  // To look at a thousand threads takes its time: it is done only where it may matter.
+  if (free && (capEff >> SYS_ADMIN) & 1n) return [];
+  const restricted = task.threads.find((thread) => modeOf(thread) !== SECCOMP_MODE.DISABLED);
+  if (!restricted) return [];
+  const unable = { kind: 'permission', task: restricted.ref, resource: describe(restricted) } as const;
+  if (!free) {
+    const reason = 'Stasis is restricted by seccomp itself, and may not suspend it for others';
+    return [new StasisError({ ...unable, reason, remedy: 'run Stasis without a seccomp profile' })];
+  }
+  return [new StasisError({ ...unable, reason: 'it takes CAP_SYS_ADMIN to read it', remedy: 'run Stasis as root' })];
+}
+
+function describe({ status }: SeenThread): string {
+  const { seccomp, seccompFilters: count } = status;
+  if (seccomp === SECCOMP_MODE.STRICT) return 'seccomp (strict mode)';
+  return count === undefined ? 'seccomp filters' : `seccomp (${count} ${count === 1 ? 'filter' : 'filters'})`;
+}
+
+function capture({ threads, context }: DumpTask, _program: Program): undefined {
+  const table = filterTable(context);
+  if (threads.every((thread) => modeOf(thread) === SECCOMP_MODE.DISABLED)) return;
+  const chains = chainsForImage(threads.map(chainOf));
+  threads.forEach((thread, i) => {
+    const { thread_core: core } = thread.core;
+    const chain = chains[i];
+    if (chain) {
+      core.seccomp_mode = SECCOMP_MODE.FILTER;
+      core.seccomp_filter = table.add(chain);
+    } else if (modeOf(thread) === SECCOMP_MODE.STRICT) {
+      core.seccomp_mode = SECCOMP_MODE.STRICT;
+    }
+  });
+}
+
+/** What becomes `seccomp.img`, which is there without any filters too. */
+function filterTable(context: DumpContext): FilterTable {
+  return context.shared('seccomp filters', () => {
+    const table = new FilterTable();
+    context.append(Images.seccomp, { seccomp_filters: table.entries });
+    return table;
+  });
+}
+
+/** The filters of a thread; undefined if it has none. @throws StasisError for one that asks a supervisor */
+function chainOf(thread: DumpThread): Chain | undefined {
+  if (modeOf(thread) !== SECCOMP_MODE.FILTER) return undefined;
+  const chain: Filter[] = [];
+  for (let code = seccompFilter(thread.tid, 0); code; code = seccompFilter(thread.tid, chain.length)) {
+    chain.push({ code, flags: seccompFlags(thread.tid, chain.length) });
+  }
+  if (!chain.some(asksSupervisor)) return chain;
+  throw new StasisError({
+    kind: 'unsupported',
+    task: thread.ref,
+    resource: describe(thread),
+    reason:
+      'a filter hands system calls over to a supervisor (SECCOMP_RET_USER_NOTIF), and its listener cannot be made again',
+    remedy: 'start it without that part of the profile',
+  });
+}
+
+// ----------------------------------------------------------------------------------------------------- restoring
+
+/** Seccomp of a thread as the image has it: images of CRIU before 3.14 tell it for the whole process. */
+function savedMode({ tc, thread_core: thread }: CoreEntry): number {
+  return thread?.seccomp_mode ?? tc?.old_seccomp_mode ?? SECCOMP_MODE.DISABLED;
+}
+
+function savedChain({ core, context }: RestoreThread): Chain {
+  if (savedMode(core) !== SECCOMP_MODE.FILTER) return [];
+  const { tc, thread_core: thread } = core;
+  if (thread?.seccomp_mode !== undefined) return imageChain(context, thread.seccomp_filter ?? 0);
+  const chain = imageChain(context, tc?.old_seccomp_filter ?? 0);
+  return chain.map(({ code, flags }) => ({ code, flags: flags | TSYNC }));
+}
+
+/** A chain of the image; threads that name the same get the same. */
+function imageChain(context: RestoreContext, first: number): Chain {
+  return context.shared(`seccomp chain ${first}`, () => {
+    const [image] = context.images.read(Images.seccomp);
+    return readChain(image?.seccomp_filters ?? [], first);
+  });
+}
+
+/** What the threads of a process install: all at once, and each by its id. */
+function installation({ pid, threads, context }: RestoreTask): { shared: Chain; own: ReadonlyMap<number, Chain> } {
+  return context.shared(`seccomp of ${pid}`, () => {
+    const { shared, own } = planInstallation(threads.map(savedChain));
+    return { shared, own: new Map(threads.map(({ tid }, i) => [tid, own[i] ?? []])) };
+  });
+}
+
+/** When all threads are there: none of them is restricted before it is let go, and what they share is installed. */
+function rebuildShared(task: RestoreTask): void {
+  const { threads, context } = task;
+  if (threads.every(({ core }) => savedMode(core) === SECCOMP_MODE.DISABLED)) return;
+  for (const { tid } of threads) suspendSeccomp(tid, PTRACE_O.EXITKILL);
+  context.shared('seccomp of Stasis', warnOfOwn);
+  for (const filter of installation(task).shared) install(task, filter, TSYNC);
+}
+
+/** What restricts us restricts all that we make. */
+function warnOfOwn(): void {
+  const { seccompFilters: count = 0 } = parseStatus(readProc('self', 'status'));
+  if (count > 0) logWarn('seccomp', `the ${count} filters Stasis itself runs under are added to those of every task`);
+}
+
+function rebuildOwn(thread: RestoreThread): void {
+  const mode = savedMode(thread.core);
+  if (mode === SECCOMP_MODE.STRICT) thread.batch.call('prctl', PR.SET_SECCOMP, SECCOMP_MODE.STRICT, 0, 0, 0);
+  if (mode !== SECCOMP_MODE.FILTER) return;
+  for (const filter of installation(thread.process).own.get(thread.tid) ?? []) install(thread, filter, 0);
+}
+
+function install(thread: RestoreThread, { code, flags }: Filter, extra: number): void {
+  const program = thread.batch.reserve(1, code.length + 16);
+  // struct sock_fprog { u16 len; struct sock_filter *filter; }
+  const length = BigInt(code.length / INSTRUCTION_SIZE);
+  const fprog = program.data(new Uint8Array(new BigUint64Array([length, BigInt(program.data(code))]).buffer));
+  const result = program.attempt('seccomp', SECCOMP_SET_MODE.FILTER, (flags & ~TSYNC) | extra, fprog);
+  thread.batch.after((done) => {
+    const outcome = done.result(result);
+    if (outcome === 0) return;
+    const reason = outcome > 0 ? `thread ${outcome} has filters of its own` : describeErrno(-outcome);
+    throw new StasisError({
+      kind: 'kernel',
+      task: thread.ref,
+      resource: 'seccomp filter',
+      reason: `cannot be installed: ${reason}`,
+    });
+  });
+}
+
+/** Seccomp. In phase `creds` before the credentials. */
+export const seccomp: TaskKind = {
+  name: 'seccomp',
+  obstacles,
+  capture,
+  rebuild: { state: rebuildShared },
+  thread: { rebuild: { creds: rebuildOwn } },
+};

@@ -1,0 +1,75 @@
+/** Pending signals: read from the queues, and put back into them. */
+
+import type { DumpThread, RestoreThread } from '../../../contract/contract.ts';
+import type { InputOf } from '../../../images/message.ts';
+import type { SignalQueueEntry, signalQueueEntry } from '../../../images/schema/task.ts';
+import { SI, SIG } from '../../../kernel/constants/signals.ts';
+import { SIGINFO_SIZE } from '../../../kernel/layouts/signals.ts';
+import { peekSignals } from '../../../tracee/ptrace.ts';
+
+/** `si_signo` and `si_code` of a siginfo. */
+export function signalOf(info: Uint8Array): { signal: number; code: number } {
+  const view = new DataView(info.buffer, info.byteOffset, info.byteLength);
+  return { signal: view.getInt32(0, true), code: view.getInt32(8, true) };
+}
+
+/** Signals that stop a process. */
+const STOPPING: readonly number[] = [SIG.STOP, SIG.TSTP, SIG.TTIN, SIG.TTOU];
+
+type Queue = InputOf<typeof signalQueueEntry>;
+
+/** The queue of a thread, or of its whole process, and what of it was held back from the task while it was ours. */
+export function pendingSignals(thread: DumpThread, shared: boolean): Queue {
+  // Which queue a signal came from is not told with it; tgkill is what aims at one thread.
+  const held = thread.tracee.held.filter((info) => (signalOf(info).code === SI.TKILL) !== shared);
+  const infos = [...peekSignals(thread.tid, shared), ...held];
+  // Whatever continues a stopped process throws these away (prepare_signal()); criu's restore would be stopped by them.
+  const stopped = thread.tracee.groupStop !== undefined;
+  const kept = stopped ? infos.filter((info) => !STOPPING.includes(signalOf(info).signal)) : infos;
+  return { signals: kept.map((siginfo) => ({ siginfo })) };
+}
+
+/** A signal to be queued again. */
+export interface Pending {
+  readonly siginfo: Uint8Array;
+  readonly signal: number;
+  readonly shared: boolean;
+}
+
+/** Signals a thread causes by what it executes: ILL, TRAP, BUS, FPE, SEGV, SYS. */
+const SYNCHRONOUS: readonly number[] = [SIG.ILL, SIG.TRAP, SIG.BUS, SIG.FPE, SIG.SEGV, SIG.SYS];
+
+/**
+ * What is to be queued again. `quiet` are those a trap would bring out: SIGTRAP itself; and of a thread's own the
+ * synchronous ones, which the kernel takes before any other, blocked or not (`dequeue_synchronous_signal()`).
+ */
+export function pendingOf({ core }: RestoreThread): { usual: Pending[]; quiet: Pending[] } {
+  const { tc, thread_core: thread } = core;
+  const usual: Pending[] = [];
+  const quiet: Pending[] = [];
+  const sort = (queue: SignalQueueEntry | undefined, shared: boolean): void => {
+    for (const { siginfo } of queue?.signals ?? []) {
+      const { signal, code } = signalOf(siginfo);
+      if (signal === SIG.KILL || signal === SIG.STOP) continue;
+      const loud = signal === SIG.TRAP || (!shared && code > SI.USER && SYNCHRONOUS.includes(signal));
+      (loud ? quiet : usual).push({ siginfo, signal, shared });
+    }
+  };
+  sort(tc?.signals_s, true);
+  sort(thread?.signals_p, false);
+  return { usual, quiet };
+}
+
+/**
+ * Queues signals again, from within the thread: only to itself may a task send whatever siginfo it likes. They stay
+ * pending, as everything is blocked.
+ */
+export function requeue(thread: RestoreThread, pending: readonly Pending[]): void {
+  for (const { siginfo, signal, shared } of pending) {
+    const program = thread.batch.reserve(3, SIGINFO_SIZE);
+    const info = program.data(siginfo);
+    const process = program.call('getpid');
+    if (shared) program.call('rt_sigqueueinfo', process, signal, info);
+    else program.call('rt_tgsigqueueinfo', process, program.call('gettid'), signal, info);
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * SIGTRAP, the one signal a seed cannot do without: each of its programs ends with a trap. The kernel forces that
+ * signal: it unblocks it, and takes away an action that ignores it; and with it come out others that are pending. So
+ * what the saved task had of these is put back by calls that end without a trap, when nothing else is run any more.
+ */
+
+import { NR, type SyscallName } from '../../../arch/syscall-numbers.ts';
+import { StasisError } from '../../../base/errors.ts';
+import type { RestoreThread } from '../../../contract/contract.ts';
+import { SIG, SIG_HANDLER } from '../../../kernel/constants/signals.ts';
+import { describeErrno } from '../../../kernel/syscall.ts';
+import { readMemory, writeMemory } from '../../../tracee/memory.ts';
+import { AREA } from '../../../tracee/program.ts';
+import { setSignalMask } from '../../../tracee/ptrace.ts';
+import { actionBytes, actionSignals } from './actions.ts';
+import { pendingOf } from './pending.ts';
+
+const EVERYTHING = 0xffff_ffff_ffff_ffffn;
+const MASK_SIZE = 8;
+
+/** Puts back an action that ignores SIGTRAP, and pending signals a trap would bring out. No program may run afterwards. */
+export function restoreQuietly(thread: RestoreThread): void {
+  const action = thread.core.tc?.sigactions[actionSignals().indexOf(SIG.TRAP)];
+  const { quiet } = pendingOf(thread);
+  if (action?.sigaction !== SIG_HANDLER.IGN && quiet.length === 0) return;
+  thread.batch.flush();
+  setSignalMask(thread.tid, EVERYTHING);
+  const data = thread.remote.area + AREA.code + AREA.entries;
+  if (action) {
+    writeMemory(thread.tid, data, actionBytes(action));
+    quietCall(thread, 'rt_sigaction', [SIG.TRAP, data, 0, MASK_SIZE]);
+  }
+  for (const { siginfo, signal, shared } of quiet) {
+    const process = quietCall(thread, 'getpid', []);
+    writeMemory(thread.tid, data, siginfo);
+    if (shared) quietCall(thread, 'rt_sigqueueinfo', [process, signal, data]);
+    else quietCall(thread, 'rt_tgsigqueueinfo', [process, quietCall(thread, 'gettid', []), signal, data]);
+  }
+}
+
+/** One system call, watched from its entry to its exit, so that no signal has to tell its end. */
+function quietCall(thread: RestoreThread, name: SyscallName, args: readonly number[]): number {
+  const { tracee, remote } = thread;
+  const at = remote.area + syscallOffset(thread);
+  tracee.setRegisters(tracee.arch.oneCall(tracee.getRegisters(), at, NR[name], args));
+  const result = tracee.passSyscall();
+  if (result >= 0) return result;
+  throw new StasisError({ kind: 'kernel', task: thread.ref, resource: name, reason: describeErrno(-result) });
+}
+
+/** Where the code page of the work area has a syscall instruction. */
+function syscallOffset(thread: RestoreThread): number {
+  const { tracee, remote } = thread;
+  const code = readMemory(thread.tid, remote.area, new Uint8Array(512));
+  return Buffer.from(code).indexOf(tracee.arch.syscallInstruction);
+}

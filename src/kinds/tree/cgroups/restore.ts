@@ -1,0 +1,294 @@
+/** Bringing cgroups back: the directories as the mode asks, tasks and threads into their places, and then the limits. */
+import { StasisError } from '../../../base/errors.ts';
+import { logDebug, logInfo, logWarn } from '../../../base/log.ts';
+import type { RestoreContext, RestoreTask, RestoreThread } from '../../../contract/contract.ts';
+import { ImageError } from '../../../images/error.ts';
+import { Images } from '../../../images/kinds.ts';
+import type {
+  CgControllerEntry,
+  CgroupDirEntry,
+  CgroupEntry,
+  CgroupPerms,
+  CgroupPropEntry,
+} from '../../../images/schema/cgroup.ts';
+import { parseCgroup } from '../../../kernel/proc/cgroup.ts';
+import { readProc } from '../../../kernel/proc/read.ts';
+import type { FileStatus } from '../../../kernel/statx.ts';
+import { ERRNO } from '../../../kernel/syscall.ts';
+import { Hierarchies, type Hierarchy, LEAVE_ALONE, label, refused } from './hierarchy.ts';
+import { isEarly, isFirst, isTaskList, savedValue, writesFor } from './properties.ts';
+import { isOf, type Member, membersOf, pathOf, rebased } from './sets.ts';
+
+/** Makes the cgroups that are missing. */
+export function prepare(context: RestoreContext): void {
+  if (context.options.manageCgroups !== 'ignore') savedCgroups(context);
+}
+
+/** Puts a process where it was, before it has memory to be charged for. Until then it is where its maker is. */
+export function enter(task: RestoreTask): void {
+  if (task.context.options.manageCgroups === 'ignore') return;
+  savedCgroups(task.context).move(task, setOf(task));
+}
+
+/** Puts a thread where it was, if that is not where its process is. */
+export function enterThread(thread: RestoreThread): void {
+  if (thread.context.options.manageCgroups === 'ignore' || setOf(thread) === setOf(thread.process)) return;
+  savedCgroups(thread.context).move(thread, setOf(thread));
+}
+
+/** The id of a thread's set; images of old have one for the process only. */
+function setOf({ core, process }: RestoreThread): number {
+  return core.thread_core?.cg_set || (process.core.thread_core?.cg_set ?? 0);
+}
+
+/** Sets what limits the tasks, when the work that must not be limited is done, and all are in their places. */
+export function limit(task: RestoreTask): void {
+  if (task.context.options.manageCgroups === 'ignore') return;
+  const saved = savedCgroups(task.context);
+  task.context.shared('cgroup limits', () => saved.setLimits());
+}
+
+function savedCgroups(context: RestoreContext): SavedCgroups {
+  return context.shared('cgroups', () => {
+    const { root_cg_set } = context.images.inventory();
+    const [image] = context.images.read(Images.cgroup);
+    const saved = new SavedCgroups(context, root_cg_set ?? 0, rebased(image ?? NONE, context.options.cgroupRoot));
+    if (saved.image.sets.length > 0) saved.makeDirectories();
+    return saved;
+  });
+}
+
+const NONE: CgroupEntry = { sets: [], controllers: [] };
+
+const isAt =
+  (hierarchy: string) =>
+  ({ name }: Member): boolean =>
+    name === hierarchy;
+
+/** Control files still to be set. */
+interface Pending {
+  readonly hierarchy: string;
+  readonly path: string;
+  readonly properties: readonly CgroupPropEntry[];
+  /** The cgroup was there before: what it had is to be put back if the restore fails. */
+  readonly existed: boolean;
+}
+
+/** The cgroups of an image, on their way back. */
+class SavedCgroups {
+  readonly image: CgroupEntry;
+  /** The id of the set of whoever dumped; it is not in the image. */
+  readonly dumper: number;
+  readonly #context: RestoreContext;
+  readonly #hierarchies: Hierarchies;
+  readonly #pending: Pending[] = [];
+  /** Places known not to be frozen. */
+  readonly #thawed = new Set<string>();
+  /** Where we are, and so the first task we make. */
+  readonly #own: readonly Member[];
+
+  constructor(context: RestoreContext, dumper: number, image: CgroupEntry) {
+    this.image = image;
+    this.dumper = dumper;
+    this.#context = context;
+    this.#hierarchies = new Hierarchies(context.options.cgroupYard);
+    this.#own = image.sets.length === 0 ? [] : membersOf(parseCgroup(readProc('self', 'cgroup')));
+    context.atEnd(() => this.#hierarchies[Symbol.dispose]());
+  }
+
+  /** Makes what is missing. @throws StasisError when the mode does not allow that, or the kernel does not */
+  makeDirectories(): void {
+    for (const controller of this.image.controllers) {
+      // Most hierarchies have nothing to be made, and are not needed: mounting one that is not there would make it.
+      if (controller.dirs.every((dir) => pathOf(dir.dir_name) === '/' && dir.children.length === 0)) continue;
+      const hierarchy = this.#mounted(controller);
+      for (const dir of hierarchy ? controller.dirs : []) this.#directory(hierarchy as Hierarchy, '/', dir);
+    }
+  }
+
+  /** Moves a process with all of its threads, or one of these, to the places of a set. */
+  move(thread: RestoreThread, id: number): void {
+    if (this.image.sets.length === 0) return;
+    const wanted = this.#placesOf(id);
+    const now = membersOf(parseCgroup(readProc(thread.process.pid, `task/${thread.tid}/cgroup`)));
+    for (const { name } of [...this.#own, ...wanted.filter((member) => !this.#own.some(isAt(member.name)))]) {
+      const path = pathOf(wanted.find(isAt(name))?.path ?? this.#ownPath(name));
+      if (path !== (now.find(isAt(name))?.path ?? '/')) this.#enter(thread, name, path);
+    }
+  }
+
+  /** A task that was where whoever dumped it was is to be where we are. */
+  #placesOf(id: number): readonly Member[] {
+    if (id === 0 || id === this.dumper) return this.#own;
+    const set = this.image.sets.find((candidate) => candidate.id === id);
+    if (!set) throw new ImageError({ file: 'cgroup.img', field: 'sets', reason: `there is no set ${id}` });
+    return set.ctls;
+  }
+
+  #enter(thread: RestoreThread, name: string, path: string): void {
+    const hierarchy = this.#hierarchies.get(name);
+    this.#requireThawed(hierarchy, path);
+    const alone = thread !== thread.process;
+    const list = !alone ? 'cgroup.procs' : name === '' ? 'cgroup.threads' : 'tasks';
+    const result = hierarchy.write(path, list, String(thread.tid));
+    if (result < 0)
+      throw refused(name, path, `${alone ? 'thread' : 'task'} ${thread.tid} cannot be moved there`, -result);
+    logDebug(`${alone ? 'thread' : 'task'} ${thread.tid} is in ${label(name, path)}`);
+  }
+
+  /** In a frozen cgroup a task would do nothing more, not even what we ask it for. */
+  #requireThawed(hierarchy: Hierarchy, path: string): void {
+    const key = `${hierarchy.name} ${path}`;
+    if (this.#thawed.has(key)) return;
+    this.#thawed.add(key);
+    const state = hierarchy.read(path, hierarchy.name === '' ? 'cgroup.events' : 'freezer.state') ?? '';
+    if (!/^(FROZEN|FREEZING|frozen 1)$/m.test(state)) return;
+    throw new StasisError({
+      kind: 'conflict',
+      resource: label(hierarchy.name, path),
+      reason: 'it is frozen: nothing could be restored in it',
+      remedy: `thaw it; ${LEAVE_ALONE}`,
+    });
+  }
+
+  /** Sets what could not be set before the tasks were there. */
+  setLimits(): void {
+    for (const { hierarchy, path, properties, existed } of this.#pending) {
+      for (const property of properties) this.#set(this.#hierarchies.get(hierarchy), path, property, existed);
+    }
+  }
+
+  /** Works on a hierarchy when the ones in use may have been let go: to undo something. */
+  #again(hierarchy: string, work: (hierarchy: Hierarchy) => void): void {
+    using hierarchies = new Hierarchies(this.#context.options.cgroupYard);
+    work(hierarchies.get(hierarchy));
+  }
+
+  #ownPath(hierarchy: string): string {
+    return this.#own.find(({ name }) => name === hierarchy)?.path ?? '/';
+  }
+
+  /** Where every task is to be where we are, a hierarchy that cannot be had is no loss. */
+  #mounted(controller: CgControllerEntry): Hierarchy | undefined {
+    try {
+      return this.#hierarchies.get(controller.cnames.join(','));
+    } catch (error) {
+      const places = this.image.sets.flatMap(({ ctls }) => ctls.filter(({ name }) => isOf(controller, name)));
+      if (!(error instanceof StasisError) || places.some(({ name, path }) => path !== this.#ownPath(name))) throw error;
+      logWarn('cgroups', `${error.message}; the tasks are in the right cgroup of it already`);
+      return undefined;
+    }
+  }
+
+  #directory(hierarchy: Hierarchy, parent: string, dir: CgroupDirEntry): void {
+    const path = pathOf(parent, dir.dir_name);
+    const status = hierarchy.status(path);
+    // The root of a hierarchy is always there, and nobody's to change.
+    if (path !== '/') {
+      if (status) this.#adopt(hierarchy, path, dir, status);
+      else this.#create(hierarchy, path, dir);
+    }
+    for (const child of dir.children) this.#directory(hierarchy, path, child);
+  }
+
+  #adopt(hierarchy: Hierarchy, path: string, dir: CgroupDirEntry, status: FileStatus): void {
+    const mode = this.#context.options.manageCgroups;
+    if (mode === 'strict') throw unwanted(hierarchy.name, path, 'it exists already, which strict does not allow');
+    if (mode !== 'none') this.#permit(hierarchy, path, '', dir.dir_perms, status, true);
+    if (mode !== 'full' && mode !== 'props') return;
+    const properties = dir.properties.filter(({ name }) => !isEarly(name));
+    this.#pending.push({ hierarchy: hierarchy.name, path, properties, existed: true });
+  }
+
+  #create(hierarchy: Hierarchy, path: string, dir: CgroupDirEntry): void {
+    const mode = this.#context.options.manageCgroups;
+    if (mode === 'none' || mode === 'props')
+      throw unwanted(hierarchy.name, path, `it does not exist, and ${mode} makes none`);
+    this.#make(hierarchy, path);
+    const status = hierarchy.status(path);
+    if (status) this.#permit(hierarchy, path, '', dir.dir_perms, status, false);
+    for (const property of dir.properties) {
+      if (isFirst(property.name)) this.#set(hierarchy, path, property, false);
+    }
+    const properties = dir.properties.filter(({ name }) => !isFirst(name));
+    this.#pending.push({ hierarchy: hierarchy.name, path, properties, existed: false });
+  }
+
+  /** Makes a cgroup and those above it. */
+  #make(hierarchy: Hierarchy, path: string): void {
+    const above = path.slice(0, path.lastIndexOf('/'));
+    if (above !== '' && !hierarchy.status(above)) this.#make(hierarchy, above);
+    hierarchy.make(path);
+    this.#context.undo(() => this.#again(hierarchy.name, (again) => again.remove(path)));
+    logInfo(`${label(hierarchy.name, path)} is made`);
+    // A new v1 cpuset has nothing, and no task can enter it, nor can one below it have more.
+    for (const file of ['cpuset.cpus', 'cpuset.mems']) {
+      if (!hierarchy.name.split(',').includes('cpuset') || hierarchy.read(path, file)?.trim() !== '') continue;
+      hierarchy.write(path, file, hierarchy.read(above === '' ? '/' : above, file) ?? '');
+    }
+  }
+
+  /** Sets one control file to what it said, if it says something else. */
+  #set(hierarchy: Hierarchy, path: string, property: CgroupPropEntry, existed: boolean): void {
+    const { name, value, perms } = property;
+    if (name === '' || name.includes('/')) {
+      throw new ImageError({ file: 'cgroup.img', field: 'properties', reason: `impossible name "${name}"` });
+    }
+    const where = `${label(hierarchy.name, path)}/${name}`;
+    if (FREEZERS.has(name)) {
+      if (value !== '0' && value !== 'THAWED') logWarn('cgroups', `${where}: is not set: the tasks are to run`);
+      return;
+    }
+    const status = hierarchy.status(path, name);
+    if (!status) {
+      logWarn('cgroups', `${where}: this kernel has no such file; it said ${value}`);
+      return;
+    }
+    this.#permit(hierarchy, path, name, perms, status, existed);
+    if (isTaskList(name)) return;
+    const current = savedValue(name, hierarchy.read(path, name) ?? '');
+    if (existed && current !== value) {
+      this.#context.undo(() =>
+        this.#again(hierarchy.name, (again) => {
+          for (const { file, text } of writesFor(name, current, value)) again.write(path, file, text);
+        }),
+      );
+    }
+    for (const { file, text, optional } of writesFor(name, value, current)) {
+      const result = hierarchy.write(path, file, text);
+      if (result === 0) continue;
+      if (!optional && result !== -ERRNO.EOPNOTSUPP) {
+        throw refused(hierarchy.name, path, `${file} cannot be set to ${text}`, -result);
+      }
+      logWarn('cgroups', `${where}: cannot be set to ${text} on this machine`);
+    }
+  }
+
+  /** Owner and mode of a cgroup, or of a control file in it, if they differ. */
+  #permit(
+    hierarchy: Hierarchy,
+    path: string,
+    file: string,
+    perms: CgroupPerms | undefined,
+    { uid, gid, mode }: FileStatus,
+    existed: boolean,
+  ): void {
+    if (!perms || (perms.uid === uid && perms.gid === gid && (perms.mode & 0o7777) === (mode & 0o7777))) return;
+    if (existed) {
+      this.#context.undo(() => this.#again(hierarchy.name, (again) => again.own(path, file, uid, gid, mode)));
+    }
+    hierarchy.own(path, file, perms.uid, perms.gid, perms.mode);
+  }
+}
+
+/** They stop tasks. */
+const FREEZERS = new Set(['cgroup.freeze', 'freezer.state']);
+
+function unwanted(hierarchy: string, path: string, reason: string): StasisError {
+  return new StasisError({
+    kind: 'conflict',
+    resource: label(hierarchy, path),
+    reason,
+    remedy: `${LEAVE_ALONE}, --manage-cgroups=soft makes what is missing`,
+  });
+}

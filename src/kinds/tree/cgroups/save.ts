@@ -1,0 +1,150 @@
+/** Describing cgroups: the sets of the tasks, and the directories below their places. */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import { decodeText, encodeText } from '../../../base/text.ts';
+import type { CarryOptions, DumpContext, DumpThread } from '../../../contract/contract.ts';
+import { Images } from '../../../images/kinds.ts';
+import type { CgControllerEntry, CgroupDirEntry, CgroupPropEntry, CgSetEntry } from '../../../images/schema/cgroup.ts';
+import { S_IF } from '../../../kernel/constants/files.ts';
+import { parseCgroup } from '../../../kernel/proc/cgroup.ts';
+import { readProc } from '../../../kernel/proc/read.ts';
+import { Hierarchies, type Hierarchy, label } from './hierarchy.ts';
+import { isTaskList, propertyNames, savedValue } from './properties.ts';
+import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMembers } from './sets.ts';
+
+/** Set 1, in all images, is the one of whoever dumped. It is not described: a restore leaves tasks of it where it is itself. */
+const DUMPER = 1;
+const FIRST_ID = 2;
+
+/** Gives a thread its set; nothing is written as long as all are where we are. */
+export function capture(thread: DumpThread): undefined {
+  const { context, process, tid } = thread;
+  const known = context.shared('cgroup sets', () => new Map([[decodeText(readProc('self', 'cgroup')), DUMPER]]));
+  const text = decodeText(readProc(process.pid, `task/${tid}/cgroup`));
+  // Most are where another one is: the text tells.
+  const id = known.get(text) ?? newSet(context, encodeText(text));
+  known.set(text, id);
+  thread.core.thread_core.cg_set = id;
+}
+
+function newSet(context: DumpContext, bytes: Uint8Array): number {
+  const members = membersOf(parseCgroup(bytes)).filter(isReachable);
+  return context.shared('cgroups', () => new SavedCgroups(context)).setOf(members);
+}
+
+/** A task can be above the root of our cgroup namespace; there is no way to it. */
+function isReachable({ name, path }: Member): boolean {
+  const reachable = path !== '/..' && !path.startsWith('/../');
+  if (!reachable)
+    logWarn('cgroups', `${label(name, path)}: outside of our cgroup namespace: the task will not be put back`);
+  return reachable;
+}
+
+/** cgroup.img in the making. */
+class SavedCgroups {
+  readonly #options: CarryOptions;
+  readonly #sets: CgSetEntry[] = [];
+  readonly #controllers: CgControllerEntry[];
+
+  constructor(context: DumpContext) {
+    this.#options = context.options;
+    const own = parseCgroup(readProc('self', 'cgroup'));
+    // As CRIU has them: controllers in the kernel's order; named hierarchies come when one is met.
+    this.#controllers = own
+      .filter(({ controllers, name }) => controllers.length > 0 || name === undefined)
+      .map(({ controllers }) => newController(controllers.join(',')));
+    context.append(Images.cgroup, { sets: this.#sets, controllers: this.#controllers });
+  }
+
+  /** The id of a set; directories are described when it is met first. */
+  setOf(members: readonly Member[]): number {
+    const known = this.#sets.find(({ ctls }) => sameMembers(ctls, members));
+    if (known) return known.id;
+    const id = FIRST_ID + this.#sets.length;
+    if (this.#options.manageCgroups !== 'ignore') this.#describe(members);
+    this.#sets.push({ id, ctls: members.map(({ name, path }) => ({ name, path })) });
+    return id;
+  }
+
+  #describe(members: readonly Member[]): void {
+    using hierarchies = new Hierarchies(this.#options.cgroupYard);
+    for (const { name, path } of members) {
+      const controller = this.#controllerOf(name);
+      const root = rootFor(namesOf(name), this.#options.cgroupRoot);
+      const top = root ?? pathOf(path);
+      if (controller.dirs.some((dir) => below(top, pathOf(dir.dir_name)) !== undefined)) continue;
+      const hierarchy = reach(hierarchies, name);
+      if (!hierarchy) continue;
+      const dir = describe(hierarchy, controller.cnames, top, top.slice(1));
+      if (!dir) throw missing(name, top);
+      if (dir.threaded) controller.is_threaded = true;
+      controller.dirs.push(dir.entry);
+    }
+  }
+
+  #controllerOf(name: string): CgControllerEntry {
+    const known = this.#controllers.find((controller) => isOf(controller, name));
+    if (known) return known;
+    const made = newController(name);
+    this.#controllers.push(made);
+    return made;
+  }
+}
+
+/** A hierarchy that cannot be mounted is left undescribed: its cgroups have to be there at the restore. */
+function reach(hierarchies: Hierarchies, name: string): Hierarchy | undefined {
+  try {
+    return hierarchies.get(name);
+  } catch (error) {
+    if (!(error instanceof StasisError) || error.kind === 'usage') throw error;
+    logWarn('cgroups', `${error.message}: its cgroups are not saved`);
+    return undefined;
+  }
+}
+
+function newController(name: string): CgControllerEntry {
+  return { cnames: namesOf(name), dirs: [], is_threaded: false };
+}
+
+function missing(hierarchy: string, path: string): StasisError {
+  return new StasisError({
+    kind: 'conflict',
+    resource: label(hierarchy, path),
+    reason: 'there is no such cgroup',
+    remedy: '--cgroup-root names the cgroup all tasks are below',
+  });
+}
+
+/** A cgroup with all below it; undefined if it is gone. */
+function describe(
+  hierarchy: Hierarchy,
+  names: readonly string[],
+  path: string,
+  name: string,
+): { entry: CgroupDirEntry; threaded: boolean } | undefined {
+  const status = hierarchy.status(path);
+  if (!status) return undefined;
+  const properties = propertyNames(names).flatMap((file) => property(hierarchy, path, file) ?? []);
+  let threaded = properties.some((p) => p.name === 'tasks' || (p.name === 'cgroup.type' && p.value === 'threaded'));
+  const children: CgroupDirEntry[] = [];
+  // The links of a directory tell how many are in it, and most cgroups have none.
+  for (const child of status.nlink > 2 ? hierarchy.names(path) : []) {
+    const below = path === '/' ? `/${child}` : `${path}/${child}`;
+    if (((hierarchy.status(below)?.mode ?? 0) & S_IF.MT) !== S_IF.DIR) continue;
+    const found = describe(hierarchy, names, below, child);
+    if (!found) continue;
+    children.push(found.entry);
+    threaded ||= found.threaded;
+  }
+  const { mode, uid, gid } = status;
+  return { entry: { dir_name: name, children, properties, dir_perms: { mode, uid, gid } }, threaded };
+}
+
+/** A control file; undefined where there is none. */
+function property(hierarchy: Hierarchy, path: string, name: string): CgroupPropEntry | undefined {
+  const status = hierarchy.status(path, name);
+  if (!status) return undefined;
+  const content = isTaskList(name) ? '' : hierarchy.read(path, name);
+  if (content === undefined) return undefined;
+  return { name, value: savedValue(name, content), perms: { mode: status.mode, uid: status.uid, gid: status.gid } };
+}

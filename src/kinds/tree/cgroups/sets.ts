@@ -1,0 +1,123 @@
+/** Where tasks are in the cgroup hierarchies, and how an image is moved to other roots. Pure. */
+import { StasisError } from '../../../base/errors.ts';
+import { ImageError } from '../../../images/error.ts';
+import type { CgControllerEntry, CgMemberEntry, CgroupEntry, CgSetEntry } from '../../../images/schema/cgroup.ts';
+import type { CgroupMembership } from '../../../kernel/proc/cgroup.ts';
+
+/** A place in a hierarchy; `name` is its controllers and name as /proc/PID/cgroup lists them, empty for cgroup v2. */
+export interface Member {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** The places of a task, sorted as CRIU keeps them: by name. */
+export function membersOf(memberships: readonly CgroupMembership[]): Member[] {
+  return memberships
+    .map(({ controllers, name, path }) => ({
+      name: [...controllers, ...(name === undefined ? [] : [`name=${name}`])].join(','),
+      path,
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}
+
+/** Whether two sets are the same places. */
+export function sameMembers(a: readonly Member[], b: readonly Member[]): boolean {
+  return a.length === b.length && a.every(({ name, path }, at) => b[at]?.name === name && b[at]?.path === path);
+}
+
+/** The names of a hierarchy: `cpu,cpuacct` has two. A v1 hierarchy with controllers goes by these alone. */
+export function namesOf(hierarchy: string): string[] {
+  const names = hierarchy.split(',');
+  const controllers = names.filter((name) => !name.startsWith('name='));
+  return controllers.length > 0 ? controllers : names;
+}
+
+/** A `--cgroup-root`: for the hierarchy of one controller, or for all without a root of their own. */
+export interface Root {
+  readonly key: string | undefined;
+  readonly value: string;
+}
+
+/**
+ * The root asked for a hierarchy with these names, as a plain path; undefined if none was.
+ *
+ * @throws StasisError (usage) when its names were given different ones
+ */
+export function rootFor(names: readonly string[], roots: readonly Root[]): string | undefined {
+  const own = roots.filter(({ key }) => key?.split(',').some((name) => names.includes(name)));
+  const asked = new Set(
+    (own.length > 0 ? own : roots.filter(({ key }) => key === undefined)).map(({ value }) => value),
+  );
+  // Of several for all hierarchies the last one counts, as with every option given twice.
+  if (own.length > 0 && asked.size > 1) {
+    const reason = `${names.join(',')} is one hierarchy and cannot have the roots ${[...asked].join(' and ')}`;
+    throw new StasisError({ kind: 'usage', resource: '--cgroup-root', reason });
+  }
+  const root = [...asked].at(-1);
+  return root === undefined ? undefined : pathOf(root);
+}
+
+/**
+ * A path in a hierarchy: absolute, without empty parts.
+ *
+ * @throws ImageError when it leads upward
+ */
+export function pathOf(...parts: readonly string[]): string {
+  const words = parts.flatMap((part) => part.split('/')).filter((word) => word !== '' && word !== '.');
+  if (words.includes('..')) {
+    throw new ImageError({
+      file: 'cgroup.img',
+      field: 'path',
+      reason: `${parts.join('/')} leads out of its hierarchy`,
+    });
+  }
+  return `/${words.join('/')}`;
+}
+
+/** What of `path` lies below `top`; undefined if it is elsewhere. */
+export function below(path: string, top: string): string | undefined {
+  if (top === '/') return path;
+  if (path !== top && !path.startsWith(`${top}/`)) return undefined;
+  return path.slice(top.length);
+}
+
+/** The sets and directories of an image as they are to be here, with `--cgroup-root` in place of the saved tops. */
+export function rebased(image: CgroupEntry, roots: readonly Root[]): CgroupEntry {
+  if (roots.length === 0) return image;
+  const sets: CgSetEntry[] = image.sets.map((set) => ({ ...set, ctls: [...set.ctls] }));
+  const controllers = image.controllers.map((controller) => {
+    const root = rootFor(controller.cnames, roots);
+    return root === undefined ? controller : moved(controller, root, sets);
+  });
+  return { ...image, sets, controllers };
+}
+
+/** One hierarchy under another root; members found below its tops are moved along. */
+function moved(controller: CgControllerEntry, root: string, sets: readonly CgSetEntry[]): CgControllerEntry {
+  const done = new Set<CgMemberEntry>();
+  const dirs = controller.dirs.map((dir) => {
+    const top = pathOf(dir.dir_name);
+    let name: string | undefined;
+    for (const { ctls } of sets) {
+      for (const [at, member] of ctls.entries()) {
+        const rest = below(pathOf(member.path), top);
+        if (done.has(member) || rest === undefined || !isOf(controller, member.name)) continue;
+        // Within a cgroup namespace only the part above its root is replaced.
+        const prefix = member.cgns_prefix ?? 0;
+        name ??= pathOf(root, prefix > 0 ? top.slice(prefix) : '');
+        const path = pathOf(root, prefix > 0 ? member.path.slice(prefix) : rest);
+        const next = { ...member, path, ...(prefix > 0 ? { cgns_prefix: root.length } : {}) };
+        ctls[at] = next;
+        done.add(next);
+      }
+    }
+    return name === undefined ? dir : { ...dir, dir_name: name };
+  });
+  return { ...controller, dirs };
+}
+
+/** Whether a member's place is in this hierarchy. */
+export function isOf(controller: Pick<CgControllerEntry, 'cnames'>, hierarchy: string): boolean {
+  const names = namesOf(hierarchy);
+  return controller.cnames.length > 0 && controller.cnames.every((name) => names.includes(name));
+}

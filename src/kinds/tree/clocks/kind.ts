@@ -1,0 +1,123 @@
+/**
+ * CLOCK_MONOTONIC and CLOCK_BOOTTIME, which must neither go back nor leap because a task was away, or is on another machine
+ * now. A restored tree is put into a time namespace of its own, as CRIU does, whose offsets have both go on from where they
+ * were at the dump. What is set to a time relative to them is not shifted twice: timers are saved by the time they have left.
+ */
+import { StasisError } from '../../../base/errors.ts';
+import { logDebug, logWarn } from '../../../base/log.ts';
+import { cstring, encodeText } from '../../../base/text.ts';
+import type { DumpTask, RestoreContext, RestoreTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import { imageName } from '../../../images/kind.ts';
+import { Images } from '../../../images/kinds.ts';
+import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../../../images/namespace-ids.ts';
+import { AT, O } from '../../../kernel/constants/files.ts';
+import { CLONE } from '../../../kernel/constants/tasks.ts';
+import { addressOf } from '../../../kernel/ffi.ts';
+import { namespaceOf } from '../../../kernel/namespace.ts';
+import { arenaPath, describeErrno, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { type Clocks, clocksOf, eachClock, machineClocks } from '../../../kernel/time-namespace.ts';
+import { entryOf, offsetLines, readingsOf } from './reading.ts';
+
+function obstacles(task: SeenTask): StasisError[] {
+  const own = namespaceOf(task.pid, 'time');
+  if (own === namespaceOf(task.pid, 'time_for_children')) return [];
+  const reason = 'the children of the process are to have another time namespace than itself';
+  return [new StasisError({ kind: 'unsupported', task: task.ref, resource: `time namespace ${own}`, reason })];
+}
+
+/**
+ * The clocks are read when all tasks have been asked what their timers have left: rather fires one a moment late, by these
+ * clocks, than too early. All tasks of a tree are in the root's time namespace.
+ */
+function drain(task: DumpTask): void {
+  task.context.shared('clocks', () => {
+    const id = namespaceOf(task.pid, 'time') === namespaceOf('self', 'time') ? 0 : OWN_TIME_NS_ID;
+    task.context.images.write(Images.timens, id, [entryOf(clocksOf(task.pid))]);
+  });
+}
+
+function savedClocks(context: RestoreContext, root: number): Clocks | undefined {
+  return context.shared('saved clocks', () => readClocks(context, root));
+}
+
+/** What the clocks were at the dump; undefined if the images do not tell, as those of an old CRIU. */
+function readClocks({ images }: RestoreContext, root: number): Clocks | undefined {
+  const ours = images.inventory().root_ids?.time_ns_id ?? NAMESPACE_IDS.time_ns_id;
+  const theirs = images.readOne(Images.ids, root).time_ns_id ?? ours;
+  const id = theirs === ours ? 0 : theirs;
+  const [entry] = images.read(Images.timens, id);
+  return entry && readingsOf(entry, imageName(Images.timens, id));
+}
+
+/** Whether the tree is one process: that need not move before its memory is filled, in which time would pass for it. */
+function isAlone({ context }: RestoreTask): boolean {
+  return context.shared('alone', () => context.images.read(Images.pstree).length === 1);
+}
+
+/** The root of others has no children yet. */
+function enterEarly(task: RestoreTask): void {
+  if (task.tree.ppid === 0 && !isAlone(task)) enter(task);
+}
+
+function enterLate(task: RestoreTask): void {
+  if (isAlone(task)) enter(task);
+}
+
+/**
+ * Has the root move to a time namespace of its own. Only a namespace nobody is in takes offsets, and a process that
+ * unshares gets one for its children: it joins these when the offsets are set.
+ */
+function enter(task: RestoreTask): void {
+  const saved = savedClocks(task.context, task.pid);
+  const hindrance = saved ? makeNamespace(task, saved) : 'the images do not tell what they were';
+  if (hindrance !== undefined) logWarn('clocks.ts', `the clocks leap to those of this machine: ${hindrance}`);
+}
+
+/** Why there can be no such namespace, if so. */
+function makeNamespace(task: RestoreTask, saved: Clocks): string | undefined {
+  const unshared = unshare(task);
+  if (unshared < 0) return `no time namespace can be made (${describeErrno(unshared)})`;
+  const offsets = eachClock(saved, machineClocks(), (then, now) => then - now);
+  const written = writeOffsets(task.tracee.pid, offsets);
+  join(task, written < 0 ? 'time' : 'time_for_children');
+  if (written < 0) return `its offsets cannot be set (${describeErrno(written)})`;
+  logDebug(`time namespace: monotonic ${offsets.monotonic} ns, boottime ${offsets.boottime} ns`);
+  return undefined;
+}
+
+/** Answers 0 or -errno. */
+function unshare({ batch }: RestoreTask): number {
+  let result = 0;
+  const asked = batch.reserve(1).attempt('unshare', CLONE.NEWTIME);
+  batch.after((program) => {
+    result = program.result(asked);
+  });
+  batch.flush();
+  return result;
+}
+
+function writeOffsets(pid: number, offsets: Clocks): number {
+  const path = `/proc/${pid}/timens_offsets`;
+  using file = new Fd(syscall('openat', AT.FDCWD, arenaPath(path), O.WRONLY | O.CLOEXEC));
+  const lines = encodeText(offsetLines(offsets));
+  return trySyscall('write', file.number, addressOf(lines), lines.length);
+}
+
+/** Has the task join one of its own two time namespaces, which then is that of its children as well. */
+function join(task: RestoreTask, which: 'time' | 'time_for_children'): void {
+  const program = task.batch.reserve(3, 64);
+  const path = program.data(cstring(`/proc/self/ns/${which}`));
+  const namespace = program.call('openat', AT.FDCWD, path, O.RDONLY | O.CLOEXEC, 0);
+  program.call('setns', namespace, CLONE.NEWTIME);
+  program.call('close', namespace);
+  task.batch.flush();
+}
+
+/** The two clocks. */
+export const clocks: TaskKind = {
+  name: 'clocks',
+  obstacles,
+  drain,
+  prepare: savedClocks,
+  rebuild: { birth: enterEarly, mapped: enterLate },
+};

@@ -1,0 +1,97 @@
+/**
+ * System V objects of the host's IPC namespace. They are not the tasks', who have attached segments of shared memory all the
+ * same: those are saved with their content, found again at the restore, or made again. Semaphores and message queues are
+ * reached by their IDs alone and stay as they are.
+ */
+import { StasisError } from '../../../base/errors.ts';
+import { logWarn } from '../../../base/log.ts';
+import type { DumpContext, DumpTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import type { Entry } from '../../../images/image.ts';
+import { Images } from '../../../images/kinds.ts';
+import type { InputOf } from '../../../images/message.ts';
+import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
+import type { ipcShmEntry } from '../../../images/schema/namespaces.ts';
+import { AT, O } from '../../../kernel/constants/files.ts';
+import { MAP, SHM } from '../../../kernel/constants/memory.ts';
+import { readSystem } from '../../../kernel/proc/read.ts';
+import type { ProcVma } from '../../../kernel/proc/smaps.ts';
+import { parseSysvShm, type SysvSegment } from '../../../kernel/proc/sysvipc.ts';
+import { vmaName } from '../../../kernel/proc/vmaname.ts';
+import { statusOf } from '../../../kernel/statx.ts';
+import { arenaPath, Fd, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
+import { captureSegment } from '../../../memory/segments.ts';
+import { pagesOf } from './pages.ts';
+import { markDestroyed, provideSegments } from './segment.ts';
+import { lastChanges } from './semaphores.ts';
+
+type SegmentEntry = Entry<InputOf<typeof ipcShmEntry>, Uint8Array>;
+
+/** Mappings of segments; their inode number is the segment's ID. */
+function attached(task: SeenTask): ProcVma[] {
+  return task.vmas.filter(({ name }) => vmaName(name).kind === 'sysv');
+}
+
+function allSegments(): Map<number, SysvSegment> {
+  return new Map(parseSysvShm(readSystem('/proc/sysvipc/shm')).map((segment) => [segment.id, segment]));
+}
+
+function obstacles(task: SeenTask): StasisError[] {
+  const vmas = attached(task);
+  if (vmas.length === 0) return [];
+  const known = allSegments();
+  return vmas.flatMap(({ start, name, ino }) => {
+    if (known.has(Number(ino))) return [];
+    const resource = `mapping ${start.toString(16)} ${name}`;
+    const reason = 'there is no such segment in the IPC namespace';
+    return [new StasisError({ kind: 'unsupported', task: task.ref, resource, reason })];
+  });
+}
+
+/** Saves the segments the tasks of a tree have attached, each once, with its root. */
+function drain(task: DumpTask): void {
+  warnOfDebts(task);
+  const { tree, images } = task.context;
+  if (task.pid !== tree[0]?.pid) return;
+  const all = tree.flatMap((member) => attached(member).map((vma) => ({ member, vma })));
+  if (all.length === 0) return;
+  const known = allSegments();
+  const saved = new Map<number, SegmentEntry>();
+  for (const { member, vma } of all) {
+    const segment = known.get(Number(vma.ino));
+    if (segment && !saved.has(segment.id)) saved.set(segment.id, save(task.context, member.pid, vma, segment));
+  }
+  images.writeEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id, [...saved.values()]);
+}
+
+/** By way of a task's mapping, so that nobody sees us attach it. */
+function save(context: DumpContext, pid: number, vma: ProcVma, segment: SysvSegment): SegmentEntry {
+  const { id, key, mode, uid, gid, cuid, cgid, size } = segment;
+  const path = `/proc/${pid}/map_files/${vma.start.toString(16)}-${vma.end.toString(16)}`;
+  const opened = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC);
+  if (opened < 0) throw new SyscallError('openat', -opened, { resource: `${path} (${vma.name})` });
+  using file = new Fd(opened);
+  captureSegment(file.number, pagesOf(id), statusOf(file.number).size, context);
+  const huge = vma.vmFlags?.has('ht')
+    ? { hugetlb_flag: (SHM.HUGETLB | (Math.log2(vma.kernelPageSize ?? 0) << MAP.HUGE_SHIFT)) >>> 0 }
+    : {};
+  return { message: { desc: { key, uid, gid, cuid, cgid, mode, id }, size, in_pagemaps: true, ...huge } };
+}
+
+/** What is undone when a task ends is undone at the dump, and the restored task does not know. */
+function warnOfDebts(task: DumpTask): void {
+  if (task.options.leaveRunning) return;
+  const arrays = task.context.shared('sysv semaphores', lastChanges).get(task.pid);
+  if (!arrays) return;
+  const which = `semaphore array${arrays.size === 1 ? '' : 's'} ${[...arrays].join(', ')}`;
+  const what = `the process has changed ${which}: what it has to undo (SEM_UNDO) is undone at its end, now`;
+  logWarn('sysv.ts', `task ${task.pid}: ${what}, and not known to it when it is restored`);
+}
+
+/** Segments of System V shared memory. */
+export const sysv: TaskKind = {
+  name: 'sysv',
+  obstacles,
+  drain,
+  prepare: provideSegments,
+  rebuild: { mapped: ({ context }) => markDestroyed(context) },
+};

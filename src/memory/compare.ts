@@ -1,0 +1,42 @@
+/** Which stored pages of two tasks are equal: for image sets that do not tell, as those of CRIU. */
+import type { PageRange } from '../contract/contract.ts';
+import { PagesFiles } from './pages-files.ts';
+import { addRange } from './ranges.ts';
+import { readPages, type StoredPiece } from './stored.ts';
+
+const PAGE = 4096;
+/** Two of them stay in the processor's cache. */
+const CHUNK = 256 << 10;
+
+/** The pages of `ranges`, which both have stored, that have the same content in both. @throws ImageError */
+export function equalPages(
+  one: readonly StoredPiece[],
+  other: readonly StoredPiece[],
+  ranges: readonly PageRange[],
+): PageRange[] {
+  const equal: PageRange[] = [];
+  if (ranges.length === 0) return equal;
+  using files = new PagesFiles();
+  const a = Buffer.alloc(CHUNK);
+  const b = Buffer.alloc(CHUNK);
+  for (const { start, length } of ranges) {
+    for (let done = 0; done < length; done += CHUNK) {
+      const size = Math.min(CHUNK, length - done);
+      readPages(files, one, start + done, size, a);
+      readPages(files, other, start + done, size, b);
+      addEqual(equal, a, b, 0, size, start + done);
+    }
+  }
+  return equal;
+}
+
+/** Halves what differs until it is a page. */
+function addEqual(equal: PageRange[], a: Buffer, b: Buffer, from: number, to: number, address: number): void {
+  if (a.compare(b, from, to, from, to) === 0) {
+    addRange(equal, address + from, to - from);
+  } else if (to - from > PAGE) {
+    const middle = from + Math.ceil((to - from) / PAGE / 2) * PAGE;
+    addEqual(equal, a, b, from, middle, address);
+    addEqual(equal, a, b, middle, to, address);
+  }
+}

@@ -1,0 +1,117 @@
+/** Page contents, from the image into the task: by the task's own preadv(), so that they are copied once. */
+
+import type { PageRange, RestoreTask } from '../contract/contract.ts';
+import { ImageError } from '../images/error.ts';
+import { addressOf } from '../kernel/ffi.ts';
+import { SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../tracee/helper-process.ts';
+import type { Program } from '../tracee/program.ts';
+import { nameOf, type PagesFiles } from './pages-files.ts';
+import { totalOf } from './ranges.ts';
+import type { StoredPiece } from './stored.ts';
+
+/** Vectors a call: few enough for a program's heap. UIO_MAXIOV is 1024. */
+const VECTORS = 512;
+/** The kernel moves at most this much in one call (MAX_RW_COUNT). */
+const MAX_BYTES = 0x7fff_f000;
+/** What goes through our own hands at once; it stays in the processor's cache. */
+const BUFFER = 256 << 10;
+
+/**
+ * Has the task read pages; of many, we bring it some. `descriptors` are the task's numbers for the pages files, by
+ * their paths.
+ */
+export function fill(
+  task: RestoreTask,
+  written: readonly StoredPiece[],
+  files: PagesFiles,
+  descriptors: ReadonlyMap<string, number>,
+): void {
+  const byTask: RemoteWork<Lot> = (program, lot) => readIn(program, lot, descriptors.get(lot.file) ?? -1);
+  if (totalOf(written) < WORTH_TWO_HANDS) {
+    for (const lot of lots(written, MAX_BYTES)) {
+      const check = byTask(task.batch.reserve(1, 16 * lot.pieces.length + 16), lot);
+      if (check) task.batch.after(check);
+    }
+    return;
+  }
+  task.batch.flush(); // there must be something to be filled
+  const buffer = new Uint8Array(BUFFER);
+  shareOut(lots(written, BUFFER), task.seed.remote, byTask, (lot) => bring(task, lot, files, buffer));
+}
+
+/** Has the task read a lot. */
+function readIn(program: Program, lot: Lot, fd: number): ReturnType<RemoteWork<Lot>> {
+  const { pieces, length, offset, file } = lot;
+  if (!program.fits(1, 16 * pieces.length + 16)) return undefined;
+  const read = program.call('preadv', fd, program.data(vectorsOf(pieces)), pieces.length, offset, 0);
+  return (results) => requireAll(results.result(read), length, file);
+}
+
+/** Reads a lot here and writes it into the task. */
+function bring(task: RestoreTask, { pieces, length, offset, file }: Lot, files: PagesFiles, buffer: Uint8Array): void {
+  requireAll(trySyscall('pread64', files.descriptor(file), addressOf(buffer), length, offset), length, file);
+  const local = addressOf(vectorsOf([{ start: addressOf(buffer), length }]));
+  const remote = addressOf(vectorsOf(pieces));
+  const got = trySyscall('process_vm_writev', task.pid, local, 1, remote, pieces.length, 0);
+  if (got < 0) throw new SyscallError('process_vm_writev', -got, { task: task.ref });
+  requireAll(got, length, file);
+}
+
+function vectorsOf(pieces: readonly PageRange[]): Uint8Array {
+  const vectors = new BigUint64Array(2 * pieces.length);
+  let at = 0;
+  for (const { start, length } of pieces) {
+    vectors[at++] = BigInt(start);
+    vectors[at++] = BigInt(length);
+  }
+  return new Uint8Array(vectors.buffer);
+}
+
+function requireAll(got: number, wanted: number, file: string): void {
+  if (got === wanted) return;
+  throw new ImageError({ file: nameOf(file), reason: `only ${got} of ${wanted} bytes could be read` });
+}
+
+/** Pieces that follow each other in a file. */
+interface Lot {
+  readonly pieces: readonly PageRange[];
+  readonly length: number;
+  readonly file: string;
+  readonly offset: number;
+}
+
+/** Pieces gathered into lots of `most` bytes at most, as many as one preadv() takes. */
+function lots(all: readonly StoredPiece[], most: number): Lot[] {
+  const full: Lot[] = [];
+  let gathered: StoredPiece[] = [];
+  let length = 0;
+  const close = (): void => {
+    const [first] = gathered;
+    if (first) full.push({ pieces: gathered, length, file: first.file, offset: first.offset });
+    gathered = [];
+    length = 0;
+  };
+  for (const piece of cutTo(all, most)) {
+    const [first] = gathered;
+    const apart = first && (piece.file !== first.file || piece.offset !== first.offset + length);
+    if (apart || gathered.length === VECTORS || length + piece.length > most) close();
+    gathered.push(piece);
+    length += piece.length;
+  }
+  close();
+  return full;
+}
+
+/** Pieces none of which is longer than `most`. */
+function* cutTo(all: readonly StoredPiece[], most: number): Generator<StoredPiece> {
+  for (const piece of all) {
+    const { start, length, file, offset } = piece;
+    if (length <= most) yield piece;
+    else {
+      for (let done = 0; done < length; done += most) {
+        yield { start: start + done, length: Math.min(most, length - done), file, offset: offset + done };
+      }
+    }
+  }
+}

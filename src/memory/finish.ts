@@ -1,0 +1,80 @@
+/** Phase `mapped`: the address space is finished when no child is to inherit from it any more. */
+import { cstring } from '../base/text.ts';
+import type { RestoreTask } from '../contract/contract.ts';
+import { O } from '../kernel/constants/files.ts';
+import { MADV, MAP, MLOCK_ONFAULT } from '../kernel/constants/memory.ts';
+import { PR, PR_SET_MM, PR_SET_VMA_ANON_NAME } from '../kernel/constants/prctl.ts';
+import { closeAll, handOver } from '../tracee/handover.ts';
+import { extraOf, type StandingMapping, spaceOf } from './space.ts';
+import { adviceNumbers, VmaStatus } from './vma.ts';
+
+/** Final protection, advice, locks, names, seals; the layout /proc shows, and the executable. */
+export function settleMemory(task: RestoreTask): void {
+  const { mappings = [], kernel } = spaceOf(task) ?? {};
+  if (kernel?.unwanted) for (const { start, length } of kernel.parts) task.batch.call('munmap', start, length);
+  for (const mapping of mappings) finish(task, mapping);
+  for (const guard of task.mm.vmas.filter((vma) => vma.status & VmaStatus.GUARD)) {
+    task.batch.call('madvise', Number(guard.start), Number(guard.end - guard.start), MADV.GUARD_INSTALL);
+  }
+  nameAnonymous(task);
+  seal(task, mappings);
+  setMap(task);
+}
+
+function finish(task: RestoreTask, mapping: StandingMapping): void {
+  const { start, length, entry, prot, locked } = mapping;
+  if (prot !== entry.prot) task.batch.call('mprotect', start, length, entry.prot);
+  for (const advice of adviceNumbers(entry.madv ?? 0n)) task.batch.call('madvise', start, length, advice);
+  if (!locked) lock(task, mapping);
+}
+
+/** Locks a mapping that is to be locked: its contents are there, so that nothing is read in twice. */
+export function lock(task: RestoreTask, mapping: StandingMapping): StandingMapping {
+  const { start, length, entry } = mapping;
+  if ((entry.flags & MAP.LOCKED) === 0) return mapping;
+  const flags = extraOf(task).lockedOnFault.includes(start.toString(16)) ? MLOCK_ONFAULT : 0;
+  task.batch.call('mlock2', start, length, flags);
+  return { ...mapping, locked: true };
+}
+
+function nameAnonymous(task: RestoreTask): void {
+  const { names } = extraOf(task);
+  for (const vma of task.mm.vmas) {
+    const name = names[vma.start.toString(16)];
+    if (typeof name !== 'string') continue;
+    const program = task.batch.reserve(1, 256);
+    const length = Number(vma.end - vma.start);
+    // Kernels without CONFIG_ANON_VMA_NAME refuse; a name is not worth failing for.
+    program.attempt('prctl', PR.SET_VMA, PR_SET_VMA_ANON_NAME, Number(vma.start), length, program.data(cstring(name)));
+  }
+}
+
+/** Seals what was sealed (6.10), now that nothing of it is to be changed any more. */
+function seal(task: RestoreTask, mappings: readonly StandingMapping[]): void {
+  const { sealed } = extraOf(task);
+  if (sealed.length === 0) return;
+  for (const { start, length } of mappings) {
+    if (sealed.includes(start.toString(16))) task.batch.call('mseal', start, length, 0);
+  }
+}
+
+/** prctl(PR_SET_MM, PR_SET_MM_MAP): the layout /proc shows, the auxiliary vector, the executable. */
+function setMap(task: RestoreTask): void {
+  const { mm } = task;
+  const [exe = -1] = handOver(task.seed, task.batch, [task.context.open(mm.exe_file_id, O.RDONLY)]);
+  const auxv = new BigUint64Array([...mm.mm_saved_auxv, ...(mm.mm_saved_auxv.length % 2 ? [0n] : [])]);
+  const program = task.batch.reserve(1, auxv.byteLength + 160);
+  const auxvAt = program.data(new Uint8Array(auxv.buffer));
+  const map = new BigUint64Array(13); // struct prctl_mm_map
+  map.set([
+    ...[mm.mm_start_code, mm.mm_end_code, mm.mm_start_data, mm.mm_end_data, mm.mm_start_brk, mm.mm_brk],
+    ...[mm.mm_start_stack, mm.mm_arg_start, mm.mm_arg_end, mm.mm_env_start, mm.mm_env_end, BigInt(auxvAt)],
+  ]);
+  const tail = new Uint32Array(map.buffer, 96, 2);
+  tail[0] = auxv.byteLength;
+  tail[1] = exe;
+  program.call('prctl', PR.SET_MM, PR_SET_MM.MAP, program.data(new Uint8Array(map.buffer)), map.byteLength, 0);
+  closeAll(task.seed, task.batch);
+  // Others may share the table of descriptors, and count on an empty one.
+  task.batch.flush();
+}

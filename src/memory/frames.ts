@@ -1,0 +1,113 @@
+/** Which page frames tasks have in common, by /proc/PID/pagemap. */
+import { StasisError } from '../base/errors.ts';
+import type { PageRange } from '../contract/contract.ts';
+import { addressOf } from '../kernel/ffi.ts';
+import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { addRange, endOf } from './ranges.ts';
+
+const PAGE = 4096;
+/** Pages looked at in one go. */
+const WINDOW = 8192;
+/** Gaps up to so many pages are read over. */
+const GAP = 256;
+
+// The upper halves of pagemap's words. The lower one is the frame's, or the swap slot's, number; so are the upper's low bits.
+const SOFT_DIRTY = 1 << 23;
+const EXCLUSIVE = 1 << 24;
+const FRAME = 0x7f_ffff;
+
+/** The pages of `ranges` that others than this task have mapped as well. @throws SyscallError */
+export function framesOfOthers(pid: number, ranges: readonly PageRange[]): PageRange[] {
+  const found: PageRange[] = [];
+  if (ranges.length === 0) return found;
+  using pagemap = openPagemap(pid);
+  const words: Words = new Uint32Array(2 * WINDOW);
+  for (const window of windowsOf(ranges)) {
+    read(pagemap, window, words);
+    for (const { start, length } of window.ranges) {
+      const first = (start - window.start) / PAGE;
+      for (let i = first; i < first + length / PAGE; i++) {
+        const high = words[2 * i + 1] as number; // within the window
+        if (high >>> 31 === 1 && (high & EXCLUSIVE) === 0) addRange(found, window.start + i * PAGE, PAGE);
+      }
+    }
+  }
+  return found;
+}
+
+/**
+ * The pages of `ranges` that are the same frame in both tasks; undefined if the kernel hides frames from us
+ * (which takes CAP_SYS_ADMIN). Both tasks
+ * stand still, but the kernel may move a page and use its frame for another: so the other task's words are read twice,
+ * before and after.
+ * @throws SyscallError
+ */
+export function commonFrames(pid: number, other: number, ranges: readonly PageRange[]): PageRange[] | undefined {
+  using mine = openPagemap(pid);
+  using theirs = openPagemap(other);
+  const [before, words, after] = [0, 0, 0].map(() => new Uint32Array(2 * WINDOW)) as [Words, Words, Words];
+  const found: PageRange[] = [];
+  for (const window of windowsOf(ranges)) {
+    read(theirs, window, before);
+    read(mine, window, words);
+    read(theirs, window, after);
+    for (const { start, length } of window.ranges) {
+      const first = (start - window.start) / PAGE;
+      for (let i = first; i < first + length / PAGE; i++) {
+        const low = words[2 * i] as number; // within the window
+        const high = words[2 * i + 1] as number;
+        if (low === 0 && (high & FRAME) === 0 && high >>> 31 === 1) return undefined;
+        if ((high & EXCLUSIVE) !== 0 || high >>> 30 === 0) continue;
+        if (same(before, i, low, high) && same(after, i, low, high)) addRange(found, window.start + i * PAGE, PAGE);
+      }
+    }
+  }
+  return found;
+}
+
+type Words = Uint32Array<ArrayBuffer>;
+
+function same(words: Words, page: number, low: number, high: number): boolean {
+  return words[2 * page] === low && (((words[2 * page + 1] as number) ^ high) & ~SOFT_DIRTY) === 0;
+}
+
+function openPagemap(pid: number): Fd {
+  return new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/pagemap`), 0x80000)); // O_RDONLY|O_CLOEXEC
+}
+
+/** Ranges near each other, looked at together. */
+interface Window extends PageRange {
+  readonly ranges: readonly PageRange[];
+}
+
+function* windowsOf(ranges: readonly PageRange[]): Generator<Window> {
+  let gathered: PageRange[] = [];
+  for (const range of pieces(ranges)) {
+    const [first] = gathered;
+    const last = gathered[gathered.length - 1];
+    if (first && (range.start - endOf(last) > GAP * PAGE || endOf(range) - first.start > WINDOW * PAGE)) {
+      yield { start: first.start, length: endOf(last) - first.start, ranges: gathered };
+      gathered = [];
+    }
+    gathered.push(range);
+  }
+  const [first] = gathered;
+  if (first) {
+    yield { start: first.start, length: endOf(gathered[gathered.length - 1]) - first.start, ranges: gathered };
+  }
+}
+
+function* pieces(ranges: readonly PageRange[]): Generator<PageRange> {
+  for (const { start, length } of ranges) {
+    for (let done = 0; done < length; done += WINDOW * PAGE) {
+      yield { start: start + done, length: Math.min(WINDOW * PAGE, length - done) };
+    }
+  }
+}
+
+function read(pagemap: Fd, { start, length }: PageRange, into: Words): void {
+  const bytes = (length / PAGE) * 8;
+  const got = trySyscall('pread64', pagemap.number, addressOf(into), bytes, (start / PAGE) * 8);
+  if (got === 0) throw new StasisError({ kind: 'gone', reason: 'a task was killed while Stasis saved it' });
+  if (got !== bytes) throw new SyscallError('pread64', got < 0 ? -got : 5, { resource: 'pagemap' });
+}

@@ -1,0 +1,300 @@
+/**
+ * The page store of a dump. Page contents never become JavaScript objects: they pass through one reused buffer, small
+ * enough to stay in the processor's cache between being read from the task and written to the image.
+ */
+import { StasisError } from '../base/errors.ts';
+import type { PageRange, PageStore, SamePages } from '../contract/contract.ts';
+import type { ImageSetWriter } from '../images/image-set.ts';
+import { Images } from '../images/kinds.ts';
+import { PageFlags, type PageRun } from '../images/pagemap.ts';
+import { addressOf } from '../kernel/ffi.ts';
+import { arenaAddress, arenaPath, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
+import { Helper, type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../tracee/helper-process.ts';
+import { forceRead, openMemory } from '../tracee/memory.ts';
+import type { Program } from '../tracee/program.ts';
+
+const PAGE = 4096;
+const CHUNK = 1 << 20;
+/** UIO_MAXIOV. */
+const MAX_PIECES = 1024;
+
+/** What stats-dump tells of pages. */
+export interface PageCounts {
+  written: number;
+  sharedWritten: number;
+  microseconds: number;
+}
+
+export class Pages implements PageStore {
+  readonly counts: PageCounts = { written: 0, sharedWritten: 0, microseconds: 0 };
+  readonly #images: ImageSetWriter;
+  readonly #buffer = new Uint8Array(CHUNK);
+  readonly #iovecs = new BigUint64Array(2 * (MAX_PIECES + 1));
+  readonly #stored = new Map<number, StoredTask>();
+  #nextId = 1;
+
+  constructor(images: ImageSetWriter) {
+    this.#images = images;
+  }
+
+  storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void {
+    const began = performance.now();
+    const pagesId = this.#nextId++;
+    const path = `${this.#images.dir}/pages-${pagesId}.img`;
+    const source = same && this.#stored.get(same.of);
+    const ways = new Map<PageRange, Way>(hidden.map((range) => [range, 'hidden']));
+    for (const range of same?.ranges ?? []) ways.set(range, source ? 'copied' : 'hidden');
+    const all = [...ranges, ...ways.keys()].sort((a, b) => a.start - b.start);
+    const lots = lotsOf(all, ways);
+    using out = new Fd(this.#images.create(`pages-${pagesId}.img`));
+    using mem = openMemory(pid);
+    using original = source?.open();
+    const store = (lot: Lot): void => {
+      if (lot.way === 'copied' && source && original && source.copy(original, out, lot)) return;
+      if (lot.way === 'plain') this.#gather(pid, lot);
+      else this.#force(mem, lot);
+      writeAll(out.number, this.#buffer, lot, path);
+    };
+    const bytes = all.reduce((sum, range) => sum + range.length, 0);
+    if (bytes < WORTH_TWO_HANDS) lots.forEach(store);
+    else storeWithHelper(pid, lots, out, mem, store);
+    this.counts.written += bytes / PAGE;
+    this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });
+    this.#stored.set(pid, new StoredTask(path, all));
+    this.counts.microseconds += (performance.now() - began) * 1000;
+  }
+
+  storeSegment(id: number | bigint, local: number, ranges: readonly PageRange[]): void {
+    const pagesId = this.#nextId++;
+    const name = `pages-${pagesId}.img`;
+    using out = new Fd(this.#images.create(name));
+    for (const lot of lotsOf(ranges, new Map())) {
+      let filled = 0;
+      for (const { start, length } of lot.pieces) {
+        const got = trySyscall('pread64', local, addressOf(this.#buffer) + filled, length, start);
+        if (got < 0) throw readError(0, start, got);
+        this.#buffer.fill(0, filled + got, filled + length);
+        filled += length;
+      }
+      writeAll(out.number, this.#buffer, lot, `${this.#images.dir}/${name}`);
+      this.counts.sharedWritten += filled / PAGE;
+    }
+    this.#images.writePagemap(Images.shmemPagemap, id, { pagesId, runs: ranges.map(presentRun) });
+  }
+
+  /** Many scattered pieces into the buffer with one process_vm_readv. */
+  #gather(pid: number, { pieces, length }: Lot): void {
+    const at = addressOf(this.#iovecs);
+    putIovecs(this.#iovecs, [{ start: addressOf(this.#buffer), length }, ...pieces]);
+    const got = trySyscall('process_vm_readv', pid, at, 1, at + 16, pieces.length, 0);
+    if (got !== length) throw readError(pid, pieces[0]?.start ?? 0, got);
+  }
+
+  #force(mem: Fd, { pieces }: Lot): void {
+    let filled = 0;
+    for (const { start, length } of pieces) {
+      const got = forceRead(mem, start, this.#buffer.subarray(filled), length);
+      if (got !== length) throw readError(0, start, got);
+      filled += length;
+    }
+  }
+}
+
+/** What goes through the buffer at once. */
+interface Lot {
+  readonly pieces: readonly PageRange[];
+  /** Bytes of all pieces. */
+  readonly length: number;
+  /** Where they belong in the pages file. */
+  readonly offset: number;
+  readonly way: Way;
+}
+
+/** How pages come into the image: by process_vm_readv(), by way of /proc/PID/mem, or from the pages file of another task. */
+type Way = 'plain' | 'hidden' | 'copied';
+
+/** A task whose pages are stored. */
+class StoredTask {
+  readonly #path: string;
+  readonly #starts: Float64Array;
+  /** Where each range stands in the file, and at the end its size. */
+  readonly #offsets: Float64Array;
+
+  constructor(path: string, ranges: readonly PageRange[]) {
+    this.#path = path;
+    this.#starts = Float64Array.from(ranges, ({ start }) => start);
+    this.#offsets = new Float64Array(ranges.length + 1);
+    ranges.forEach(({ length }, i) => {
+      this.#offsets[i + 1] = (this.#offsets[i] as number) + length;
+    });
+  }
+
+  /** Its pages file, for reading; undefined if that cannot be: another way will do. */
+  open(): Fd | undefined {
+    const opened = trySyscall('openat', -100, arenaPath(this.#path), 0x80000); // O_RDONLY|O_CLOEXEC
+    return opened < 0 ? undefined : new Fd(opened);
+  }
+
+  /**
+   * Copies a lot from its pages file, in the kernel; file systems that can will have the blocks in common. False if that
+   * is not all possible; nothing is lost then.
+   */
+  copy(from: Fd, to: Fd, { pieces, offset }: Lot): boolean {
+    let at = offset;
+    for (const { start, length } of pieces) {
+      for (let done = 0; done < length; ) {
+        const there = this.#find(start + done);
+        if (!there) return false;
+        const got = copyRange(from, there.offset, to, at + done, Math.min(there.length, length - done));
+        if (got <= 0) return false;
+        done += got;
+      }
+      at += length;
+    }
+    return true;
+  }
+
+  /** Where a page stands in the file, and how many bytes follow it both there and in memory. */
+  #find(address: number): { offset: number; length: number } | undefined {
+    let low = 0;
+    for (let high = this.#starts.length; low < high; ) {
+      const middle = (low + high) >> 1;
+      if ((this.#starts[middle] as number) <= address) low = middle + 1;
+      else high = middle;
+    }
+    const [start, offset, next] = [this.#starts[low - 1], this.#offsets[low - 1], this.#offsets[low]];
+    if (start === undefined || offset === undefined || next === undefined) return undefined;
+    const length = next - offset - (address - start);
+    return length > 0 ? { offset: offset + address - start, length } : undefined;
+  }
+}
+
+/** copy_file_range(2); bytes or -errno. */
+function copyRange(from: Fd, offset: number, to: Fd, at: number, length: number): number {
+  arenaView.setBigInt64(0, BigInt(offset), true);
+  arenaView.setBigInt64(8, BigInt(at), true);
+  return trySyscall('copy_file_range', from.number, arenaAddress, to.number, arenaAddress + 8, length, 0);
+}
+
+/** Pieces that a helper reads one by one: a program has room for some more lots then. */
+const FEW_PIECES = 100;
+
+/**
+ * A helper process copies at our side; what it cannot do is done again here, where errors are told. What is copied in the
+ * kernel, and what is hidden in many small pieces, is left to us. `mem` is the task's memory.
+ */
+function storeWithHelper(pid: number, lots: readonly Lot[], out: Fd, mem: Fd, store: (lot: Lot) => void): void {
+  using helper = Helper.hire(CHUNK, [out.number, mem.number]);
+  const isOurs = ({ way, pieces }: Lot): boolean =>
+    !helper || way === 'copied' || (way === 'hidden' && pieces.length > FEW_PIECES);
+  for (const lot of lots) if (isOurs(lot)) store(lot);
+  if (!helper) return;
+  const copy: RemoteWork<Lot> = (program, lot) => {
+    const plain = lot.way === 'plain';
+    if (!program.fits(plain ? 2 : lot.pieces.length + 1, 16 * (lot.pieces.length + 1))) return undefined;
+    const read = plain ? gatherRemotely(program, pid, helper, lot) : forceRemotely(program, helper, lot);
+    const written = program.attempt('pwrite64', helper.descriptors[0] ?? -1, helper.buffer, lot.length, lot.offset);
+    return (results) => {
+      if (!read(results) || results.result(written) !== lot.length) store(lot);
+    };
+  };
+  shareOut(
+    lots.filter((lot) => !isOurs(lot)),
+    helper.remote,
+    copy,
+    store,
+  );
+}
+
+/** Answers whether all was read, when the program has run. */
+type WasRead = (results: Program) => boolean;
+
+/** With one process_vm_readv(). */
+function gatherRemotely(program: Program, pid: number, { buffer }: Helper, { pieces, length }: Lot): WasRead {
+  const iovecs = new BigUint64Array(2 * (pieces.length + 1));
+  putIovecs(iovecs, [{ start: buffer, length }, ...pieces]);
+  const at = program.data(new Uint8Array(iovecs.buffer));
+  const read = program.attempt('process_vm_readv', pid, at, 1, at + 16, pieces.length, 0);
+  return (results) => results.result(read) === length;
+}
+
+/** By way of /proc/PID/mem, piece by piece. */
+function forceRemotely(program: Program, { buffer, descriptors }: Helper, { pieces }: Lot): WasRead {
+  let filled = 0;
+  const reads = pieces.map(({ start, length }) => {
+    const read = program.attempt('pread64', descriptors[1] ?? -1, buffer + filled, length, start);
+    filled += length;
+    return { read, length };
+  });
+  return (results) => reads.every(({ read, length }) => results.result(read) === length);
+}
+
+function putIovecs(iovecs: BigUint64Array, ranges: readonly PageRange[]): void {
+  let at = 0;
+  for (const { start, length } of ranges) {
+    iovecs[at++] = BigInt(start);
+    iovecs[at++] = BigInt(length);
+  }
+}
+
+function presentRun(range: PageRange): PageRun {
+  return { start: range.start, pages: range.length / PAGE, flags: PageFlags.PRESENT };
+}
+
+/**
+ * Cuts ranges into lots that fit the buffer and one system call; those that come different ways are not mixed. What has
+ * no way of its own is plain.
+ */
+function lotsOf(ranges: readonly PageRange[], ways: ReadonlyMap<PageRange, Way>): Lot[] {
+  const lots: Lot[] = [];
+  let pieces: PageRange[] = [];
+  let length = 0;
+  let offset = 0;
+  let way: Way = 'plain';
+  const close = (): void => {
+    lots.push({ pieces, length, offset, way });
+    offset += length;
+    pieces = [];
+    length = 0;
+  };
+  for (const range of ranges) {
+    const next = ways.get(range) ?? 'plain';
+    if (pieces.length > 0 && next !== way) close();
+    way = next;
+    for (let done = 0; done < range.length; ) {
+      const piece = Math.min(CHUNK - length, range.length - done);
+      pieces.push({ start: range.start + done, length: piece });
+      done += piece;
+      length += piece;
+      if (length === CHUNK || pieces.length === MAX_PIECES) close();
+    }
+  }
+  if (pieces.length > 0) close();
+  return lots;
+}
+
+function writeAll(fd: number, buffer: Uint8Array, { length, offset }: Lot, path: string): void {
+  const at = addressOf(buffer);
+  for (let done = 0; done < length; ) {
+    const got = trySyscall('pwrite64', fd, at + done, length - done, offset + done);
+    if (got > 0) done += got;
+    else if (got !== -ERRNO.EINTR) {
+      const remedy = got === -ERRNO.ENOSPC ? 'make room on the file system of the images' : undefined;
+      throw new StasisError({ kind: 'io', resource: path, reason: `write: ${describeErrno(got)}`, remedy });
+    }
+  }
+}
+
+function readError(pid: number, address: number, got: number): StasisError {
+  return new StasisError({
+    kind: got === -ERRNO.ESRCH ? 'gone' : 'kernel',
+    task: pid ? { pid } : undefined,
+    resource: `memory at 0x${address.toString(16)}`,
+    reason:
+      got === -ERRNO.ESRCH
+        ? 'the task was killed while Stasis saved it'
+        : got < 0
+          ? `cannot be read: ${describeErrno(got)}`
+          : `only ${got} bytes could be read`,
+  });
+}

@@ -1,0 +1,73 @@
+/** Sets of pages as lists of ranges, ascending and without overlap. Pure; every function takes one walk over its lists. */
+import type { PageRange } from '../contract/contract.ts';
+
+/** The first address behind a range; 0 for none. */
+export function endOf(range: PageRange | undefined): number {
+  return range ? range.start + range.length : 0;
+}
+
+/** Appends a range, or lengthens the last one. */
+export function addRange(ranges: PageRange[], start: number, length: number): void {
+  const last = ranges[ranges.length - 1];
+  if (last && last.start + last.length === start) {
+    ranges[ranges.length - 1] = { start: last.start, length: last.length + length };
+  } else {
+    ranges.push({ start, length });
+  }
+}
+
+/** The index of the first of ascending ranges that ends behind an address. */
+export function firstBehind(ranges: readonly PageRange[], address: number): number {
+  let low = 0;
+  for (let high = ranges.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if (endOf(ranges[middle]) <= address) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Whether one of the ranges has something in `[start, end)`. */
+export function anyBetween(ranges: readonly PageRange[], start: number, end: number): boolean {
+  const first = ranges[firstBehind(ranges, start)];
+  return first !== undefined && first.start < end;
+}
+
+/** What two sets have in common. */
+export function common(a: readonly PageRange[], b: readonly PageRange[]): PageRange[] {
+  const found: PageRange[] = [];
+  for (let i = 0, k = 0; i < a.length && k < b.length; ) {
+    const one = a[i] as PageRange; // i < length
+    const other = b[k] as PageRange; // k < length
+    const start = Math.max(one.start, other.start);
+    const end = Math.min(endOf(one), endOf(other));
+    if (start < end) addRange(found, start, end - start);
+    if (endOf(one) < endOf(other)) i++;
+    else k++;
+  }
+  return found;
+}
+
+/** What of a set is not in another. */
+export function without(all: readonly PageRange[], holes: readonly PageRange[]): PageRange[] {
+  const found: PageRange[] = [];
+  let next = 0;
+  for (const range of all) {
+    const end = endOf(range);
+    let at = range.start;
+    while (next < holes.length && endOf(holes[next]) <= at) next++;
+    for (let i = next; at < end; i++) {
+      const hole = holes[i];
+      const stop = hole ? Math.min(hole.start, end) : end;
+      if (stop > at) addRange(found, at, stop - at);
+      if (!hole || hole.start >= end) break;
+      at = endOf(hole);
+    }
+  }
+  return found;
+}
+
+/** Bytes of all ranges. */
+export function totalOf(ranges: readonly PageRange[]): number {
+  return ranges.reduce((sum, range) => sum + range.length, 0);
+}

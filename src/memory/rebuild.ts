@@ -1,0 +1,201 @@
+/**
+ * Rebuilding an address space in a process that was forked a moment ago: what it cannot use goes out, the kernel's pages
+ * to their old place, then mapping by mapping, then the contents.
+ */
+import { StasisError } from '../base/errors.ts';
+import { logDebug } from '../base/log.ts';
+import type { PageRange, RestoreTask } from '../contract/contract.ts';
+import { O } from '../kernel/constants/files.ts';
+import { MADV, MAP, PROT } from '../kernel/constants/memory.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { parseSmaps } from '../kernel/proc/smaps.ts';
+import { closeAll, handOver } from '../tracee/handover.ts';
+import { AREA } from '../tracee/program.ts';
+import { equalPages } from './compare.ts';
+import { fill } from './fill.ts';
+import { lock } from './finish.ts';
+import { type Inheritance, inherit, type Kept, type Standing } from './inherit.ts';
+import { PagesFiles } from './pages-files.ts';
+import { addRange, anyBetween, common, totalOf, without } from './ranges.ts';
+import {
+  ancestorOf,
+  commonWith,
+  fileKey,
+  isFile,
+  isHuge,
+  type Mapping,
+  mappingsOf,
+  noteSpace,
+  type Space,
+  type StandingMapping,
+  spaceOf,
+  storedUnder,
+} from './space.ts';
+import { piecesIn, rangesOf, type StoredPiece, storedPagesOf } from './stored.ts';
+import { attachSegments, isAttached } from './sysv-attach.ts';
+import { isInPlace, type KernelPages, kernelPagesOf, placeKernelPages } from './vdso-move.ts';
+
+/** What a process begins with. */
+interface Birthright {
+  readonly standing: readonly Standing[];
+  readonly kernel: KernelPages | undefined;
+  /** What its origin has stored, and so it has. */
+  readonly stored: readonly StoredPiece[];
+  readonly origin: RestoreTask | undefined;
+}
+
+/** Phase `memory`. The task has no descriptors but its socket before and after. */
+export function rebuildMemory(task: RestoreTask): void {
+  const stored = storedPagesOf(storedUnder(task), task.context);
+  const birth = birthOf(task);
+  const mappings = mappingsOf(task);
+  const known = birth.origin && commonWith(task, birth.origin);
+  const heritage = inherit(birth.standing, known ? mappings : mappings.map(disowned), fencesOf(task, birth.kernel));
+  const contents = compareContents(task, birth, stored, regionsOf(mappings, heritage), known);
+  for (const { start, length } of heritage.unmapped) task.batch.call('munmap', start, length);
+  const { pages: kernel, filled } = placeKernelPages(task, birth.kernel, stored);
+  const written = piecesIn(stored, without(contents.written, filled));
+  using files = new PagesFiles();
+  const descriptors = handOverFiles(task, mappings, heritage, written, files);
+  const standing = mappings.map((mapping, i) => {
+    const writing = anyBetween(written, mapping.start, mapping.start + mapping.length);
+    const kept = heritage.kept.get(i);
+    return kept ? keep(task, mapping, kept, writing) : map(task, mapping, descriptors.mapped, writing);
+  });
+  attachSegments(task);
+  for (const { start, length } of contents.dropped) task.batch.call('madvise', start, length, MADV.DONTNEED);
+  fill(task, written, files, descriptors.pages);
+  // Children do not inherit locks. To lock what is writable only for now would copy pages that are a file's.
+  const settled = standing.map((mapping) => (mapping.prot === mapping.entry.prot ? lock(task, mapping) : mapping));
+  if (descriptors.handedOver) closeAll(task.seed, task.batch);
+  noteSpace(task, { mappings: settled, kernel, stored });
+}
+
+/** A task has the address space of its origin, as phase `memory` has left that; the root has a seed's. */
+function birthOf(task: RestoreTask): Birthright {
+  const origin = ancestorOf(task);
+  const space = origin && spaceOf(origin);
+  if (space) return { standing: standingIn(space), kernel: space.kernel, stored: space.stored, origin };
+  const present = parseSmaps(readProc(task.pid, 'maps')).filter((vma) => vma.name !== '[vsyscall]');
+  const standing = present.map(({ start, end, prot }) => ({ start, length: end - start, key: '', prot }));
+  return { standing, kernel: kernelPagesOf(present), stored: [], origin };
+}
+
+function standingIn({ mappings, kernel }: Space): Standing[] {
+  const standIn = kernel?.standIn;
+  if (!standIn) return [...mappings];
+  return [...mappings, { ...standIn, key: '', prot: 0 }].sort((a, b) => a.start - b.start);
+}
+
+/**
+ * Huge pages are inherited only if those in common are known: to have equal ones in common that were not so before would be
+ * to count on free ones later.
+ */
+function disowned(mapping: Mapping): Mapping {
+  return isHuge(mapping.entry) ? { ...mapping, key: '' } : mapping;
+}
+
+/** What is not to be unmapped, besides what is kept. */
+function fencesOf(task: RestoreTask, kernel: KernelPages | undefined): PageRange[] {
+  const fences: PageRange[] = [{ start: task.seed.remote.area, length: AREA.length }, ...(kernel?.parts ?? [])];
+  if (kernel?.standIn && isInPlace(task, kernel)) fences.push(kernel.standIn);
+  return fences;
+}
+
+/** The parts of mappings that are there already. */
+function regionsOf(mappings: readonly Mapping[], { kept }: Inheritance): PageRange[] {
+  const regions: PageRange[] = [];
+  mappings.forEach(({ start }, i) => {
+    const there = kept.get(i);
+    if (there) addRange(regions, start, there.length);
+  });
+  return regions;
+}
+
+/** What is to be done about pages. */
+interface Contents {
+  readonly written: readonly PageRange[];
+  /** Pages of the origin in what is inherited, which the task does not have. */
+  readonly dropped: readonly PageRange[];
+}
+
+function compareContents(
+  task: RestoreTask,
+  { origin, stored: theirs }: Birthright,
+  stored: readonly StoredPiece[],
+  regions: readonly PageRange[],
+  known: readonly PageRange[] | undefined,
+): Contents {
+  const own = rangesOf(stored);
+  const inherited = common(rangesOf(theirs), regions);
+  if (!origin || inherited.length === 0) return { written: own, dropped: [] };
+  const both = common(inherited, own);
+  const same = known ? common(both, known) : equalPages(stored, theirs, both);
+  logDebug(
+    `memory: task ${task.pid} shares ${totalOf(same) / 4096} pages with ${origin.pid}${known ? '' : ' (compared)'}`,
+  );
+  return { written: without(own, same), dropped: without(inherited, own) };
+}
+
+/** Where the task finds the files it needs meanwhile. */
+interface Descriptors {
+  readonly mapped: ReadonlyMap<string, number>;
+  readonly pages: ReadonlyMap<string, number>;
+  readonly handedOver: boolean;
+}
+
+function handOverFiles(
+  task: RestoreTask,
+  mappings: readonly Mapping[],
+  { kept }: Inheritance,
+  written: readonly StoredPiece[],
+  files: PagesFiles,
+): Descriptors {
+  const wanted = new Map<string, number>();
+  mappings.forEach(({ entry }, i) => {
+    if (kept.has(i) || !isFile(entry)) return;
+    const key = fileKey(entry);
+    if (!wanted.has(key)) wanted.set(key, task.context.open(Number(entry.shmid), entry.fdflags ?? O.RDONLY));
+  });
+  const paths = [...new Set(written.map(({ file }) => file))];
+  const locals = [...wanted.values(), ...paths.map((path) => files.descriptor(path))];
+  const arrived = handOver(task.seed, task.batch, locals);
+  const mapped = new Map([...wanted.keys()].map((key, i) => [key, arrived[i] ?? -1]));
+  const pages = new Map(paths.map((path, i) => [path, arrived[wanted.size + i] ?? -1]));
+  return { mapped, pages, handedOver: locals.length > 0 };
+}
+
+/** Makes a mapping; writable, if it is to be written to. Those of segments are left to {@link attachSegments}. */
+function map(
+  task: RestoreTask,
+  mapping: Mapping,
+  descriptors: ReadonlyMap<string, number>,
+  writing: boolean,
+): StandingMapping {
+  const { start, length, entry } = mapping;
+  if (isAttached(entry)) return { ...mapping, prot: entry.prot, locked: false };
+  const fd = isFile(entry) ? descriptors.get(fileKey(entry)) : -1;
+  if (fd === undefined || (fd < 0 && (entry.flags & MAP.ANONYMOUS) === 0)) {
+    throw new StasisError({
+      kind: 'unsupported',
+      task: task.ref,
+      resource: `mapping ${start.toString(16)}`,
+      reason: `a mapping of this kind (status 0x${entry.status.toString(16)}) is not carried yet`,
+    });
+  }
+  const prot = writing ? entry.prot | PROT.WRITE : entry.prot;
+  // Locking waits until the contents are there, so that nothing is read in twice.
+  const flags = (entry.flags & ~MAP.LOCKED) | MAP.FIXED_NOREPLACE;
+  task.batch.call('mmap', start, length, prot, flags, fd, fd < 0 ? 0 : Number(entry.pgoff));
+  return { ...mapping, prot, locked: false };
+}
+
+/** Keeps a mapping the task was born with. Its protection is changed only if it must be written to. */
+function keep(task: RestoreTask, mapping: Mapping, kept: Kept, writing: boolean): StandingMapping {
+  const { start, length, entry } = mapping;
+  if (kept.length < length) task.batch.call('mremap', start, kept.length, length, 0);
+  if (!writing || kept.prot & PROT.WRITE) return { ...mapping, prot: kept.prot, locked: false };
+  const prot = entry.prot | PROT.WRITE;
+  task.batch.call('mprotect', start, length, prot);
+  return { ...mapping, prot, locked: false };
+}

@@ -1,0 +1,91 @@
+/** Which pages of a task are its own: PAGEMAP_SCAN (Linux 6.7), or /proc/PID/pagemap word by word before that. */
+
+import type { PageRange } from '../contract/contract.ts';
+import { PAGE_IS, PAGEMAP_SCAN } from '../kernel/constants/memory.ts';
+import { addressOf } from '../kernel/ffi.ts';
+import type { ProcVma } from '../kernel/proc/smaps.ts';
+import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { addRange, endOf, without } from './ranges.ts';
+
+const PAGE = 4096;
+/** End of the user address space with four-level page tables; beyond it lies nothing but [vsyscall]. */
+const TASK_END = 0x7fff_ffff_f000;
+
+/** Pages to be stored, and guard regions (6.13), both in ascending order. */
+export interface OwnPages {
+  readonly ranges: PageRange[];
+  readonly guards: PageRange[];
+}
+
+/** Scans the whole address space of a task. Zero pages, file pages and untouched pages are not its own. */
+export function scanOwnPages(pid: number, vmas: readonly ProcVma[]): OwnPages {
+  using pagemap = new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/pagemap`), 0x80000));
+  const unwanted = PAGE_IS.FILE | PAGE_IS.PFNZERO;
+  const ranges = scan(pagemap, { inverted: unwanted, all: unwanted, any: PAGE_IS.PRESENT | PAGE_IS.SWAPPED });
+  if (!ranges) return { ranges: readPagemap(pagemap, vmas), guards: [] };
+  // EINVAL: a kernel that does not know guard regions has none.
+  const guards = scan(pagemap, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }) ?? [];
+  // A guard region holds nothing, whatever its markers look like to the scan.
+  return { ranges: without(ranges, guards), guards };
+}
+
+interface Wanted {
+  readonly inverted: number;
+  readonly all: number;
+  readonly any: number;
+}
+
+const REGION_BYTES = 24;
+const REGIONS = 1024;
+
+/** One pass of PAGEMAP_SCAN; undefined if the kernel does not know it (or the category). */
+function scan(pagemap: Fd, wanted: Wanted): PageRange[] | undefined {
+  const regions = new Uint8Array(REGIONS * REGION_BYTES);
+  const view = new DataView(regions.buffer);
+  const found: PageRange[] = [];
+  const args = new BigUint64Array(12); // struct pm_scan_arg
+  args[0] = 96n;
+  args[3] = BigInt(TASK_END);
+  args[5] = BigInt(addressOf(regions));
+  args[6] = BigInt(REGIONS);
+  args[8] = BigInt(wanted.inverted);
+  args[9] = BigInt(wanted.all);
+  args[10] = BigInt(wanted.any);
+  args[11] = BigInt(PAGE_IS.GUARD | PAGE_IS.PFNZERO);
+  for (let start = 0, got = REGIONS; got === REGIONS; ) {
+    args[2] = BigInt(start);
+    got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, addressOf(args));
+    if (got === -ERRNO.ENOTTY || got === -ERRNO.EINVAL) return undefined;
+    if (got < 0) throw new SyscallError('ioctl', -got, { resource: 'PAGEMAP_SCAN' });
+    for (let i = 0; i < got; i++) {
+      const from = Number(view.getBigUint64(i * REGION_BYTES, true));
+      addRange(found, from, Number(view.getBigUint64(i * REGION_BYTES + 8, true)) - from);
+    }
+    // The kernel's own answer, walk_end, may lie before the last region found: it forgets to bring it up to date each
+    // time its internal buffer of 512 regions was emptied. A full buffer of ours has ended the walk, nothing else does.
+    start = endOf(found[found.length - 1]);
+  }
+  return found;
+}
+
+/** pagemap words: bit 63 present, 62 swapped, 61 file or shared anonymous. Zero pages cannot be told and are stored. */
+function readPagemap(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
+  const found: PageRange[] = [];
+  const chunk = new Uint32Array(2 * 8192);
+  for (const vma of vmas) {
+    if (vma.shared || vma.start >= TASK_END) continue;
+    const pages = (vma.end - vma.start) / PAGE;
+    for (let done = 0; done < pages; ) {
+      const want = Math.min(8192, pages - done);
+      const at = (vma.start / PAGE + done) * 8;
+      const got = trySyscall('pread64', pagemap.number, addressOf(chunk), want * 8, at) / 8;
+      if (got <= 0) break;
+      for (let i = 0; i < got; i++) {
+        const high = chunk[2 * i + 1] ?? 0;
+        if (high >>> 30 !== 0 && ((high >>> 29) & 1) === 0) addRange(found, vma.start + (done + i) * PAGE, PAGE);
+      }
+      done += got;
+    }
+  }
+  return found;
+}

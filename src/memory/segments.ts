@@ -1,0 +1,158 @@
+/**
+ * Segments: files on the kernel's own, unmounted tmpfs and hugetlbfs. A memfd is one, so is a shared anonymous mapping
+ * and a SysV shared memory segment. Their inode number identifies them in images (`shmid`), where the content has a
+ * pagemap of its own. Shared by the kinds of memfds and of mappings.
+ */
+
+import type { DumpContext, OpenFile, PageRange, RestoreContext } from '../contract/contract.ts';
+import { ImageError } from '../images/error.ts';
+import { imageName } from '../images/kind.ts';
+import { Images } from '../images/kinds.ts';
+import { AT, MFD, O, S_IF } from '../kernel/constants/files.ts';
+import { MAP, PROT } from '../kernel/constants/memory.ts';
+import { statusOf } from '../kernel/statx.ts';
+import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { dataRanges } from '../paths/ghost/capture.ts';
+import { storedPieces } from './page-store.ts';
+import { PagesFiles } from './pages-files.ts';
+
+const PAGE = 4096;
+const HUGETLBFS_MAGIC = 0x958458f6;
+
+/** What sets one internal file system apart from another: 0 for the tmpfs, the page size for a hugetlbfs. */
+const devices = new Map<number, number | undefined>();
+
+/** The device of an internal file system, found by making a file there; undefined where the kernel has none. */
+function internalDevice(pageSize: number): number | undefined {
+  if (!devices.has(pageSize)) {
+    const fd = trySyscall('memfd_create', arenaPath(''), MFD.CLOEXEC | hugeFlag(pageSize));
+    if (fd < 0) devices.set(pageSize, undefined);
+    else {
+      using probe = new Fd(fd);
+      devices.set(pageSize, statusOf(probe.number).dev);
+    }
+  }
+  return devices.get(pageSize);
+}
+
+/** The flags that ask memfd_create(2) for pages of this size; 0 for ordinary ones. */
+function hugeFlag(pageSize: number): number {
+  return pageSize === 0 ? 0 : (MFD.HUGETLB | (Math.log2(pageSize) << MFD.HUGE_SHIFT)) >>> 0;
+}
+
+/**
+ * Whether an open file is a segment, and of which pages: 0 for ordinary ones, else memfd_create's flags for the huge ones.
+ * undefined for all other files.
+ */
+export function segmentFlag(file: OpenFile): number | undefined {
+  const { mode, nlink, dev } = file.stat;
+  // Segments are born unlinked, on a device without major number.
+  if (nlink !== 0 || (mode & S_IF.MT) !== S_IF.REG || dev >>> 20 !== 0) return undefined;
+  if (dev === internalDevice(0)) return 0;
+  if (trySyscall('fstatfs', file.local, arenaAddress) < 0) return undefined;
+  if (arenaView.getUint32(0, true) !== HUGETLBFS_MAGIC) return undefined;
+  const pageSize = Number(arenaView.getBigInt64(8, true));
+  return dev === internalDevice(pageSize) ? hugeFlag(pageSize) : undefined;
+}
+
+/**
+ * Saves the content of a segment, once. `local` is readable and of our own: its position moves.
+ * @throws StasisError
+ */
+export function captureSegment(local: number, shmid: number, size: number, context: DumpContext): void {
+  const done = context.shared('segments', () => new Set<number>());
+  if (done.has(shmid) || size === 0) return;
+  done.add(shmid);
+  context.pages.storeSegment(shmid, local, pageRanges(dataRanges(local, size)));
+}
+
+/** Whole pages, each once. */
+export function pageRanges(ranges: Iterable<{ start: number; end: number }>): PageRange[] {
+  const out: { start: number; length: number }[] = [];
+  for (const range of ranges) {
+    const start = Math.floor(range.start / PAGE) * PAGE;
+    const end = Math.ceil(range.end / PAGE) * PAGE;
+    const last = out.at(-1);
+    if (last && last.start + last.length >= start) last.length = Math.max(last.length, end - last.start);
+    else out.push({ start, length: end - start });
+  }
+  return out;
+}
+
+/**
+ * Makes a segment with the content images have for it. A `name` of undefined makes one without: the kind that
+ * mmap(MAP_SHARED | MAP_ANONYMOUS) makes, shown as `/dev/zero (deleted)`. Answers a descriptor open for reading and writing.
+ * @throws StasisError
+ */
+export function makeSegment(
+  name: string | undefined,
+  flags: number,
+  shmid: number,
+  size: number,
+  context: RestoreContext,
+): number {
+  using fd = new Fd(name === undefined ? anonymous(size) : memfd(name, flags));
+  if (size > 0) {
+    if (name !== undefined) resize(fd.number, size);
+    fill(fd.number, shmid, size, context);
+  }
+  return fd.release();
+}
+
+/** Executable unless it was made otherwise: vm.memfd_noexec may decide differently for calls that do not say (since 6.3). */
+function memfd(name: string, flags: number): number {
+  const explicit = (flags & MFD.NOEXEC_SEAL) === 0 ? flags | MFD.EXEC : flags;
+  const fd = trySyscall('memfd_create', arenaPath(name), explicit | MFD.CLOEXEC);
+  if (fd !== -ERRNO.EINVAL && fd !== -ERRNO.EACCES) return checked('memfd_create', fd, name);
+  return checked('memfd_create', trySyscall('memfd_create', arenaPath(name), flags | MFD.CLOEXEC), name);
+}
+
+/** By way of a mapping, since nothing else makes such a file; /proc/self/map_files leads to it. */
+function anonymous(size: number): number {
+  const length = Math.max(Math.ceil(size / PAGE) * PAGE, PAGE);
+  const at = syscall('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.SHARED | MAP.ANONYMOUS | MAP.NORESERVE, -1, 0);
+  try {
+    const path = `/proc/self/map_files/${at.toString(16)}-${(at + length).toString(16)}`;
+    return checked('openat', trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDWR | O.CLOEXEC), path);
+  } finally {
+    syscall('munmap', at, length);
+  }
+}
+
+function checked(call: 'memfd_create' | 'openat', result: number, resource: string): number {
+  if (result < 0) throw new SyscallError(call, -result, { resource });
+  return result;
+}
+
+function resize(fd: number, size: number): void {
+  const result = trySyscall('ftruncate', fd, size);
+  if (result < 0) throw new SyscallError('ftruncate', -result, { resource: `a segment of ${size} bytes` });
+}
+
+/** Maps a segment to fill it. */
+function fill(fd: number, shmid: number, size: number, context: RestoreContext): void {
+  const length = Math.ceil(size / PAGE) * PAGE;
+  const at = syscall('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0);
+  try {
+    fillMapping(at, shmid, length, context);
+  } finally {
+    syscall('munmap', at, length);
+  }
+}
+
+/**
+ * Reads stored pages straight into a mapping of ours of an empty segment, so that they are copied once.
+ * @throws ImageError when they are missing
+ */
+export function fillMapping(at: number, shmid: number, length: number, context: RestoreContext): void {
+  const pieces = storedPieces(context.images, Images.shmemPagemap, shmid);
+  const name = imageName(Images.shmemPagemap, shmid);
+  if (!pieces) throw new ImageError({ file: name, reason: 'the content of a segment is missing' });
+  using files = new PagesFiles();
+  for (const piece of pieces) {
+    if (piece.start + piece.length > length) {
+      throw new ImageError({ file: name, reason: `page beyond the end (${length} bytes)` });
+    }
+    files.read(piece.file, piece.offset, piece.length, at + piece.start);
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Which pages relatives have in common, as a dump tells in `stasis-task-PID.json`: those that were the same page frame as
+ * their parent's. A restore then need not compare contents to find out. Pure.
+ */
+import type { Json, PageRange, SamePages } from '../contract/contract.ts';
+import { addRange, common, endOf } from './ranges.ts';
+
+const PAGE = 4096;
+
+/** The pages a task had in common with another. */
+export type Likeness = SamePages;
+
+/** For the file: how many pages are not alike, how many are, and so on from address 0. */
+export function encodeLikeness({ of, ranges }: Likeness): Json {
+  const pages: number[] = [];
+  let at = 0;
+  for (const range of ranges) {
+    pages.push((range.start - at) / PAGE, range.length / PAGE);
+    at = endOf(range);
+  }
+  return { of, pages };
+}
+
+/** Undefined for what is not of this form. */
+export function decodeLikeness(value: unknown): Likeness | undefined {
+  if (value === null || typeof value !== 'object') return undefined;
+  const { of, pages } = value as { of?: unknown; pages?: unknown };
+  if (typeof of !== 'number' || !Array.isArray(pages)) return undefined;
+  const ranges: PageRange[] = [];
+  let at = 0;
+  for (let i = 0; i + 1 < pages.length; i += 2) {
+    const [gap, count]: unknown[] = [pages[i], pages[i + 1]];
+    if (typeof gap !== 'number' || typeof count !== 'number' || !(gap >= 0) || !(count > 0)) return undefined;
+    addRange(ranges, at + gap * PAGE, count * PAGE);
+    at += (gap + count) * PAGE;
+  }
+  return { of, ranges };
+}
+
+/**
+ * The pages two tasks have in common for certain; undefined if that is not known. `of` answers what is known of a task:
+ * from both, the way leads up to whoever they both descend from.
+ */
+export function alike(
+  one: number,
+  other: number,
+  of: (pid: number) => Likeness | undefined,
+): readonly PageRange[] | undefined {
+  const theirs = new Map(ancestry(other, of).map(({ pid, ranges }) => [pid, ranges]));
+  for (const { pid, ranges } of ancestry(one, of)) {
+    if (!theirs.has(pid)) continue;
+    const others = theirs.get(pid);
+    return ranges && others ? common(ranges, others) : (ranges ?? others);
+  }
+  return undefined;
+}
+
+/** The task itself and those above it, with what it has in common with each; undefined means everything. */
+function ancestry(
+  pid: number,
+  of: (pid: number) => Likeness | undefined,
+): { pid: number; ranges: readonly PageRange[] | undefined }[] {
+  const way: { pid: number; ranges: readonly PageRange[] | undefined }[] = [{ pid, ranges: undefined }];
+  const seen = new Set([pid]);
+  for (let step = of(pid); step && !seen.has(step.of); step = of(step.of)) {
+    const before = way[way.length - 1]?.ranges;
+    way.push({ pid: step.of, ranges: before ? common(before, step.ranges) : step.ranges });
+    seen.add(step.of);
+  }
+  return way;
+}

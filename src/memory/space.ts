@@ -1,0 +1,140 @@
+/** Address spaces in the making: what phase `memory` leaves to children, and to phase `mapped`. */
+
+import type { PageRange, RestoreContext, RestoreTask } from '../contract/contract.ts';
+import type { VmaEntry } from '../images/schema/memory.ts';
+import { O } from '../kernel/constants/files.ts';
+import { MAP } from '../kernel/constants/memory.ts';
+import type { Standing } from './inherit.ts';
+import { alike, decodeLikeness, type Likeness } from './shared-pages.ts';
+import type { StoredPiece } from './stored.ts';
+import { isAttached } from './sysv-attach.ts';
+import type { KernelPages } from './vdso-move.ts';
+import { VmaStatus } from './vma.ts';
+
+/** A mapping of the image, with plain numbers. */
+export interface Mapping extends PageRange {
+  readonly entry: VmaEntry;
+  /** Equal for mappings of the same kind, of the same place of the same file; empty for what nobody inherits. */
+  readonly key: string;
+  /** Whether mremap(2) can lengthen it: not if its pages are huge. */
+  readonly growable: boolean;
+}
+
+/** A mapping as it stands. */
+export interface StandingMapping extends Mapping, Standing {
+  /** It is locked (mlock) already. */
+  readonly locked: boolean;
+}
+
+/** An address space as phase `memory` has left it. */
+export interface Space {
+  readonly mappings: readonly StandingMapping[];
+  readonly kernel: KernelPages | undefined;
+  readonly stored: readonly StoredPiece[];
+}
+
+const SPECIAL = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR | VmaStatus.GUARD;
+
+/** The mappings a task is to have, all but the kernel's. */
+export function mappingsOf(task: RestoreTask): Mapping[] {
+  return task.mm.vmas
+    .filter((vma) => (vma.status & SPECIAL) === 0)
+    .map((saved) => {
+      const ring = (saved.status & VmaStatus.AIORING) !== 0;
+      const entry = ring ? { ...saved, flags: MAP.PRIVATE | MAP.ANONYMOUS } : saved;
+      const start = Number(entry.start);
+      const key = ring || isAttached(entry) ? '' : keyOf(entry, start);
+      return { start, length: Number(entry.end) - start, entry, key, growable: !isHuge(entry) };
+    });
+}
+
+/** System V segments and rings of asynchronous I/O are made anew: they have none. */
+function keyOf(entry: VmaEntry, start: number): string {
+  const flags = entry.flags & ~(MAP.LOCKED | MAP.FIXED | MAP.FIXED_NOREPLACE);
+  return isFile(entry) ? `${flags} ${fileKey(entry)} ${Number(entry.pgoff) - start}` : `${flags}`;
+}
+
+/** Whether it is private memory of huge pages. */
+export function isHuge(entry: VmaEntry): boolean {
+  return (entry.flags & MAP.HUGETLB) !== 0;
+}
+
+export function isFile(entry: VmaEntry): boolean {
+  return (entry.status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED)) !== 0;
+}
+
+/** A file may be mapped for reading here and for writing there. */
+export function fileKey(entry: VmaEntry): string {
+  return `${entry.shmid}/${entry.fdflags ?? O.RDONLY}`;
+}
+
+/** What kinds/memory remembers of a restore. */
+interface Memory {
+  readonly spaces: Map<number, Space>;
+  readonly likenesses: Map<number, Likeness>;
+}
+
+function memoryOf(context: RestoreContext): Memory {
+  return context.shared('memory', () => ({ spaces: new Map(), likenesses: new Map() }));
+}
+
+/** Notes what phase `memory` has made. */
+export function noteSpace(task: RestoreTask, space: Space): void {
+  memoryOf(task.context).spaces.set(task.pid, space);
+}
+
+/** What phase `memory` has made for a task. */
+export function spaceOf(task: RestoreTask): Space | undefined {
+  return memoryOf(task.context).spaces.get(task.pid);
+}
+
+/** The task whose memory this one was born with; of those that share theirs, the one that has made it. */
+export function ancestorOf(task: RestoreTask): RestoreTask | undefined {
+  let { origin } = task;
+  while (origin?.shares.vm) origin = origin.origin;
+  return origin;
+}
+
+/** The PID under which a task's pages are stored: that of another one if they shared their memory. */
+export function storedUnder(task: RestoreTask): number {
+  const { pages } = extraOf(task);
+  return typeof pages === 'number' ? pages : task.pid;
+}
+
+/** The pages a task has in common with another for certain; undefined if the images do not tell. */
+export function commonWith(task: RestoreTask, other: RestoreTask): readonly PageRange[] | undefined {
+  const { likenesses } = memoryOf(task.context);
+  for (const one of [task, other]) {
+    const known = decodeLikeness(extraOf(one).common);
+    if (known) likenesses.set(storedUnder(one), known);
+  }
+  return alike(storedUnder(task), storedUnder(other), (pid) => likenesses.get(pid));
+}
+
+/** State CRIU's image has no place for. */
+export interface MemoryExtra {
+  /** Names of anonymous mappings, by start address in hexadecimal. */
+  readonly names: Record<string, unknown>;
+  /** Start addresses. */
+  readonly lockedOnFault: readonly unknown[];
+  readonly sealed: readonly unknown[];
+  /** See {@link Likeness}. */
+  readonly common: unknown;
+  /** The PID under which the pages are stored, if it is not the task's own. */
+  readonly pages: unknown;
+}
+
+/** What extra state there is of this kind, defensively: the file may come from elsewhere. */
+export function extraOf(task: RestoreTask): MemoryExtra {
+  const extra = task.extra.memory;
+  const known = extra !== null && typeof extra === 'object' && !Array.isArray(extra);
+  const { names, lockedOnFault, sealed, common, pages } = (known ? extra : {}) as Partial<MemoryExtra>;
+  const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+  return {
+    names: names ?? {},
+    lockedOnFault: list(lockedOnFault),
+    sealed: list(sealed),
+    common,
+    pages,
+  };
+}

@@ -1,0 +1,73 @@
+/** The stored pages of a task: where their contents stand, and reading some of them here. */
+
+import type { PageRange, RestoreContext } from '../contract/contract.ts';
+import { ImageError } from '../images/error.ts';
+import { Images } from '../images/kinds.ts';
+import { addressOf } from '../kernel/ffi.ts';
+import { type StoredPiece, storedPieces } from './page-store.ts';
+import { PagesFiles } from './pages-files.ts';
+import { addRange, endOf, firstBehind } from './ranges.ts';
+
+export type { StoredPiece };
+
+/** The stored pages of a task. @throws ImageError when they are missing, or fewer than their pagemap tells of */
+export function storedPagesOf(pid: number, context: RestoreContext): readonly StoredPiece[] {
+  const pieces = storedPieces(context.images, Images.pagemap, pid);
+  if (!pieces) throw new ImageError({ file: `pagemap-${pid}.img`, reason: 'image is missing' });
+  return pieces;
+}
+
+/** Where they belong. */
+export function rangesOf(pieces: readonly StoredPiece[]): PageRange[] {
+  const ranges: PageRange[] = [];
+  for (const { start, length } of pieces) addRange(ranges, start, length);
+  return ranges;
+}
+
+/** The parts of ascending pieces that lie in ascending ranges. */
+export function piecesIn(pieces: readonly StoredPiece[], ranges: readonly PageRange[]): StoredPiece[] {
+  const found: StoredPiece[] = [];
+  let next = 0;
+  for (const range of ranges) {
+    while (next < pieces.length && endOf(pieces[next]) <= range.start) next++;
+    for (let i = next; i < pieces.length; i++) {
+      const piece = pieces[i] as StoredPiece; // i < length
+      if (piece.start >= endOf(range)) break;
+      const start = Math.max(piece.start, range.start);
+      const length = Math.min(endOf(piece), endOf(range)) - start;
+      found.push({ start, length, file: piece.file, offset: piece.offset + start - piece.start });
+    }
+  }
+  return found;
+}
+
+/** Reads stored pages: all of `[start, start + length)`, into the beginning of a buffer. @throws ImageError */
+export function readPages(
+  files: PagesFiles,
+  pieces: readonly StoredPiece[],
+  start: number,
+  length: number,
+  into: Uint8Array,
+): void {
+  const end = start + length;
+  let at = start;
+  for (let i = firstBehind(pieces, start); at < end; i++) {
+    const piece = pieces[i];
+    if (!piece || piece.start > at) {
+      throw new ImageError({ file: 'pagemap', reason: `the page at 0x${at.toString(16)} was not stored` });
+    }
+    const part = Math.min(endOf(piece), end) - at;
+    files.read(piece.file, piece.offset + at - piece.start, part, addressOf(into) + at - start);
+    at += part;
+  }
+}
+
+/** Some of a task's pages, if all of them were stored. */
+export function readStored(pieces: readonly StoredPiece[], start: number, length: number): Uint8Array | undefined {
+  const inside = piecesIn(pieces, [{ start, length }]);
+  if (inside.reduce((sum, piece) => sum + piece.length, 0) !== length) return undefined;
+  using files = new PagesFiles();
+  const bytes = new Uint8Array(length);
+  readPages(files, inside, start, length, bytes);
+  return bytes;
+}

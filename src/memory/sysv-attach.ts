@@ -1,0 +1,120 @@
+/**
+ * Attaching System V segments where a task had them attached (shmat(2)). One attachment is all of a segment, but what is left
+ * of it may be less: parts may have been unmapped, moved or protected since.
+ */
+
+import type { RestoreContext, RestoreTask } from '../contract/contract.ts';
+import { ImageError } from '../images/error.ts';
+import { Images } from '../images/kinds.ts';
+import { NAMESPACE_IDS } from '../images/namespace-ids.ts';
+import type { VmaEntry } from '../images/schema/memory.ts';
+import type { IpcShmEntry } from '../images/schema/namespaces.ts';
+import { O } from '../kernel/constants/files.ts';
+import { MAP, MREMAP, PROT, SHM } from '../kernel/constants/memory.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { parseSmaps } from '../kernel/proc/smaps.ts';
+import { findGap } from '../tracee/gap.ts';
+
+const PAGE = 4096;
+
+/** In vma_entry.status: a mapped segment. */
+const SYSVIPC = 1 << 10;
+
+/** Whether a mapping is one of a System V segment: {@link attachSegments} makes it, not mmap(). */
+export function isAttached(entry: VmaEntry): boolean {
+  return (entry.status & SYSVIPC) !== 0;
+}
+
+/** The segments of the images, by id. */
+export function savedSegments(context: RestoreContext): ReadonlyMap<number, IpcShmEntry> {
+  return context.shared('sysv-segments', () => {
+    const entries = context.images.readEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id);
+    return new Map(entries.map(({ message }) => [message.desc.id, message]));
+  });
+}
+
+/** Bytes a segment takes in an address space. */
+export function lengthOf({ size, hugetlb_flag: huge = 0 }: Pick<IpcShmEntry, 'size' | 'hugetlb_flag'>): number {
+  const unit = pageSizeOf(huge);
+  return Math.ceil(Number(size) / unit) * unit;
+}
+
+function pageSizeOf(hugetlbFlag: number): number {
+  return hugetlbFlag === 0 ? PAGE : 2 ** (hugetlbFlag >>> MAP.HUGE_SHIFT);
+}
+
+/** What is left of one attachment. */
+export interface Attachment {
+  readonly id: number;
+  /** Where the segment's first byte is, or would be. */
+  readonly base: number;
+  readonly writable: boolean;
+  readonly pieces: readonly VmaEntry[];
+  /** Whether nothing of it is missing, so that it can be attached where it is. */
+  readonly whole: boolean;
+}
+
+/** The attachments that mappings, in ascending order, are what is left of. Pure. */
+export function attachmentsOf(vmas: readonly VmaEntry[], lengths: (id: number) => number): Attachment[] {
+  const groups = new Map<string, VmaEntry[]>();
+  for (const vma of vmas) {
+    if (!isAttached(vma)) continue;
+    const key = `${vma.shmid} ${vma.start - vma.pgoff} ${vma.fdflags}`;
+    const group = groups.get(key);
+    if (group) group.push(vma);
+    else groups.set(key, [vma]);
+  }
+  return [...groups.values()].map((pieces) => {
+    const [first] = pieces as [VmaEntry]; // a group begins with one
+    const id = Number(first.shmid);
+    const covered = pieces.reduce((sum, { start, end }) => sum + Number(end - start), 0);
+    return {
+      id,
+      base: Number(first.start - first.pgoff),
+      writable: first.fdflags === undefined || (first.fdflags & O.ACCMODE) === O.RDWR,
+      pieces,
+      whole: covered === lengths(id),
+    };
+  });
+}
+
+/** Attaches the segments of a task, whose other mappings are there; protections are set, advice and locks are not. */
+export function attachSegments(task: RestoreTask): void {
+  if (!task.mm.vmas.some(isAttached)) return;
+  const saved = savedSegments(task.context);
+  const length = (id: number): number => {
+    const segment = saved.get(id);
+    if (segment) return lengthOf(segment);
+    throw new ImageError({ file: `mm-${task.pid}.img`, field: 'vmas', reason: `segment ${id} is in no image` });
+  };
+  for (const attachment of attachmentsOf(task.mm.vmas, length)) {
+    if (attachment.whole) attach(task, attachment, attachment.base);
+    else attachPieces(task, attachment, length(attachment.id), pageSizeOf(saved.get(attachment.id)?.hugetlb_flag ?? 0));
+    protect(task, attachment);
+  }
+}
+
+function attach({ batch }: RestoreTask, { id, writable }: Attachment, at: number): void {
+  batch.call('shmat', id, at, writable ? 0 : SHM.RDONLY);
+}
+
+/** By way of a place where there is room for all of it. */
+function attachPieces(task: RestoreTask, attachment: Attachment, length: number, unit: number): void {
+  task.batch.flush();
+  const saved = task.mm.vmas.map((vma) => ({ start: Number(vma.start), end: Number(vma.end) }));
+  const taken = [...saved, ...parseSmaps(readProc(task.tracee.pid, 'maps'))].sort((a, b) => a.start - b.start);
+  const place = Math.ceil(findGap(taken, length + unit) / unit) * unit;
+  attach(task, attachment, place);
+  for (const { start, end, pgoff } of attachment.pieces) {
+    const size = Number(end - start);
+    task.batch.call('mremap', place + Number(pgoff), size, size, MREMAP.MAYMOVE | MREMAP.FIXED, Number(start));
+  }
+  task.batch.call('munmap', place, length);
+}
+
+function protect({ batch }: RestoreTask, { writable, pieces }: Attachment): void {
+  const given = writable ? PROT.READ | PROT.WRITE : PROT.READ;
+  for (const { start, end, prot } of pieces) {
+    if (prot !== given) batch.call('mprotect', Number(start), Number(end - start), prot);
+  }
+}

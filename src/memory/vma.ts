@@ -1,0 +1,158 @@
+/** Virtual memory areas: what /proc says, as CRIU's images say it. Pure. */
+import type { InputOf } from '../images/message.ts';
+import type { vmaEntry } from '../images/schema/memory.ts';
+import { O } from '../kernel/constants/files.ts';
+import { MADV, MAP } from '../kernel/constants/memory.ts';
+import type { ProcVma } from '../kernel/proc/smaps.ts';
+import { vmaName } from '../kernel/proc/vmaname.ts';
+
+/** vma_entry.status bits. */
+export const VmaStatus = {
+  REGULAR: 1 << 0,
+  STACK: 1 << 1,
+  VSYSCALL: 1 << 2,
+  VDSO: 1 << 3,
+  HEAP: 1 << 5,
+  FILE_PRIVATE: 1 << 6,
+  FILE_SHARED: 1 << 7,
+  ANON_SHARED: 1 << 8,
+  ANON_PRIVATE: 1 << 9,
+  SYSVIPC: 1 << 10,
+  SOCKET: 1 << 11,
+  VVAR: 1 << 12,
+  AIORING: 1 << 13,
+  MEMFD: 1 << 14,
+  GUARD: 1 << 16,
+} as const;
+
+/** vma_entry in the making. */
+export type VmaDraft = InputOf<typeof vmaEntry>;
+
+/** Which VmFlags mean which advice. */
+const ADVICE: readonly (readonly [flag: string, advice: number])[] = [
+  ['sr', MADV.SEQUENTIAL],
+  ['rr', MADV.RANDOM],
+  ['dc', MADV.DONTFORK],
+  ['mg', MADV.MERGEABLE],
+  ['hg', MADV.HUGEPAGE],
+  ['nh', MADV.NOHUGEPAGE],
+  ['dd', MADV.DONTDUMP],
+  ['wf', MADV.WIPEONFORK],
+];
+
+/** The advice bits of a mapping, one for each MADV_ number. */
+export function adviceOf(flags: ReadonlySet<string>): bigint {
+  let bits = 0n;
+  for (const [flag, advice] of ADVICE) if (flags.has(flag)) bits |= 1n << BigInt(advice);
+  return bits;
+}
+
+/** The MADV_ numbers in such bits. */
+export function adviceNumbers(bits: bigint): number[] {
+  return ADVICE.map(([, advice]) => advice).filter((advice) => (bits >> BigInt(advice)) & 1n);
+}
+
+const NO_FLAGS: ReadonlySet<string> = new Set();
+
+/** Flags for mmap(2) that make such a mapping again. */
+export function mapFlagsOf(vma: ProcVma, anonymous: boolean): number {
+  const flags = vma.vmFlags ?? NO_FLAGS;
+  let bits: number = flags.has('dp') ? MAP.DROPPABLE : vma.shared ? MAP.SHARED : MAP.PRIVATE;
+  if (anonymous) bits |= MAP.ANONYMOUS;
+  if (flags.has('gd')) bits |= MAP.GROWSDOWN;
+  if (flags.has('lo')) bits |= MAP.LOCKED;
+  if (flags.has('nr')) bits |= MAP.NORESERVE;
+  if (anonymous && flags.has('ht')) bits |= MAP.HUGETLB | (Math.log2(vma.kernelPageSize ?? 0) << MAP.HUGE_SHIFT);
+  return bits;
+}
+
+/** The vvar pages, under all the names kernels have given them. */
+export function isVvar(name: string): boolean {
+  return name === '[vvar]' || name === '[vvar_vclock]';
+}
+
+/**
+ * Whether the mapping has no file to be opened again. Private huge pages have one, but only in name; and the first System V
+ * segment has one, whose inode number is 0.
+ */
+export function isAnonymous(vma: ProcVma): boolean {
+  return (vma.ino === 0n && !isSysv(vma)) || (!vma.shared && vmaName(vma.name).kind === 'anonHuge');
+}
+
+/** Whether it is a mapping of System V shared memory; the inode number is the segment's id. */
+export function isSysv(vma: ProcVma): boolean {
+  return vma.shared && vmaName(vma.name).kind === 'sysv';
+}
+
+/** The image's entry for a mapping without a file, or nothing for what has none. */
+export function anonymousEntry(vma: ProcVma): VmaDraft {
+  const base = {
+    start: BigInt(vma.start),
+    end: BigInt(vma.end),
+    pgoff: 0,
+    shmid: 0,
+    prot: vma.prot,
+    fd: -1,
+    ...advice(vma),
+  };
+  if (vma.name === '[vsyscall]') {
+    return { ...base, flags: MAP.PRIVATE | MAP.ANONYMOUS, status: VmaStatus.VSYSCALL | VmaStatus.ANON_PRIVATE };
+  }
+  let status = VmaStatus.REGULAR | VmaStatus.ANON_PRIVATE;
+  if (vma.name === '[heap]') status |= VmaStatus.HEAP;
+  if (vma.name === '[vdso]') status |= VmaStatus.VDSO;
+  if (isVvar(vma.name)) status |= VmaStatus.VVAR;
+  return { ...base, flags: mapFlagsOf(vma, true), status };
+}
+
+/** Whether the mapping is the ring of an AIO context: a file that cannot be opened, with content that is the task's own. */
+export function isAioRing(vma: ProcVma): boolean {
+  return vmaName(vma.name).kind === 'aio';
+}
+
+/** The image's entry for such a ring. */
+export function aioEntry(vma: ProcVma): VmaDraft {
+  return { ...fileEntryOf(vma, 0, O.RDWR, false), status: VmaStatus.AIORING };
+}
+
+/** The image's entry for a mapped file; a segment is a memfd or what shared anonymous memory maps. */
+export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number, isSegment: boolean): VmaDraft {
+  const segment = isSegment ? VmaStatus.MEMFD : 0;
+  return {
+    start: BigInt(vma.start),
+    end: BigInt(vma.end),
+    pgoff: vma.offset,
+    shmid: fileId,
+    prot: vma.prot,
+    flags: mapFlagsOf(vma, false),
+    status: VmaStatus.REGULAR | (vma.shared ? VmaStatus.FILE_SHARED : VmaStatus.FILE_PRIVATE) | segment,
+    fd: -1,
+    ...advice(vma),
+    fdflags: openFlags,
+  };
+}
+
+/** The image's entry for System V shared memory. */
+export function sysvEntry(vma: ProcVma, openFlags: number): VmaDraft {
+  const entry = fileEntryOf(vma, Number(vma.ino), openFlags, false);
+  const huge = vma.vmFlags?.has('ht') ? MAP.HUGETLB : 0;
+  const status = VmaStatus.REGULAR | VmaStatus.ANON_SHARED | VmaStatus.SYSVIPC;
+  return { ...entry, flags: entry.flags | MAP.ANONYMOUS | huge, status };
+}
+
+function advice(vma: ProcVma): { madv?: bigint } {
+  const madv = adviceOf(vma.vmFlags ?? NO_FLAGS);
+  return madv === 0n ? {} : { madv };
+}
+
+/** The kernel shows the vvar pages as several mappings; the image has them as one, which is how CRIU moves them. */
+export function mergeVvar(entries: readonly VmaDraft[]): VmaDraft[] {
+  const out: VmaDraft[] = [];
+  for (const entry of entries) {
+    const last = out[out.length - 1];
+    const both = last && last.status & entry.status & VmaStatus.VVAR;
+    if (last && both && Number(last.end) === Number(entry.start)) out[out.length - 1] = { ...last, end: entry.end };
+    else out.push(entry);
+  }
+  return out;
+}

@@ -1,0 +1,156 @@
+/**
+ * Ghosts: files that are open or mapped but have no name any more. The first half saves one, content and all,
+ * to `ghost-file-N.img`.
+ */
+import { StasisError } from '../../base/errors.ts';
+import type { DumpContext, OpenFile } from '../../contract/contract.ts';
+import { encodeMessage } from '../../images/codec.ts';
+import { writeHeaded } from '../../images/image.ts';
+import { imageName } from '../../images/kind.ts';
+import { Images } from '../../images/kinds.ts';
+import type { InputOf } from '../../images/message.ts';
+import { ghostChunkEntry, type ghostFileEntry } from '../../images/schema/files.ts';
+import { AT, O, S_IF, SEEK } from '../../kernel/constants/files.ts';
+import { userDev } from '../../kernel/devnum.ts';
+import { addressOf } from '../../kernel/ffi.ts';
+import { type FileTime, statusOf, timesOf } from '../../kernel/statx.ts';
+import {
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  ERRNO,
+  Fd,
+  SyscallError,
+  syscall,
+  trySyscall,
+} from '../../kernel/syscall.ts';
+import { obstacle } from '../locate.ts';
+
+/** From this size on CRIU stores the pieces between the holes. */
+const CHUNKED_FROM = 3 * 4096;
+
+/** Why a ghost cannot be saved, if so. `limit` in bytes of disk space. */
+export function ghostObstacle(file: OpenFile, limit: number): StasisError | undefined {
+  const { blocks } = statusOf(file.local);
+  if (blocks * 512 <= limit) return undefined;
+  const reason = `it was deleted, and its content of ${blocks * 512} bytes is more than a dump saves (${limit})`;
+  return obstacle(file, reason, `--ghost-limit ${blocks * 512}`);
+}
+
+/**
+ * Saves a file without a name, once for all who have it open, and answers the id of its image.
+ * @throws StasisError when it is larger than `--ghost-limit`
+ */
+export function captureGhost(file: OpenFile, context: DumpContext): number {
+  const known = context.shared('ghosts', () => new Map<string, number>());
+  const key = `${file.stat.dev}:${file.stat.ino}`;
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const problem = ghostObstacle(file, context.options.ghostLimit);
+  if (problem) throw problem;
+  const id = known.size + 1;
+  known.set(key, id);
+  saveGhost(file, id, context);
+  return id;
+}
+
+function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
+  const status = statusOf(file.local);
+  const type = status.mode & S_IF.MT;
+  const name = imageName(Images.ghostFile, id);
+  if (type !== S_IF.REG) {
+    const message = { ...headOf(file.local), symlnk_target: type === S_IF.LNK ? targetOf(file.local) : undefined };
+    context.images.writeHeaded(Images.ghostFile, id, { message }, []);
+    return;
+  }
+  // A description of our own: seeking in the task's would move its position, and it may not be readable.
+  using source = reopen(file.local, O.RDONLY);
+  const chunked = status.size >= CHUNKED_FROM;
+  const message = { ...headOf(file.local), ...(chunked ? { chunks: true, size: status.size } : {}) };
+  using image = new Fd(context.images.create(name));
+  write(image.number, writeHeaded(Images.ghostFile, { message }, [], name));
+  if (!chunked) {
+    copyRange(source.number, 0, status.size, image.number);
+    return;
+  }
+  for (const { start, end } of dataRanges(source.number, status.size)) {
+    const chunk = encodeMessage(ghostChunkEntry, { len: end - start, off: start });
+    write(image.number, new Uint8Array(new Uint32Array([chunk.length]).buffer));
+    write(image.number, chunk);
+    copyRange(source.number, start, end - start, image.number);
+  }
+}
+
+function headOf(local: number): InputOf<typeof ghostFileEntry> {
+  const status = statusOf(local);
+  const times = timesOf(local);
+  const type = status.mode & S_IF.MT;
+  const device = type === S_IF.CHR || type === S_IF.BLK;
+  return {
+    uid: status.uid,
+    gid: status.gid,
+    mode: status.mode,
+    dev: status.dev,
+    ino: status.ino,
+    rdev: device ? userDev(status.rdev) : undefined,
+    atim: timeval(times.atime),
+    mtim: timeval(times.mtime),
+  };
+}
+
+function timeval(time: FileTime): { tv_sec: bigint; tv_usec: number } {
+  return { tv_sec: BigInt.asUintN(64, time.sec), tv_usec: Math.floor(time.nsec / 1000) };
+}
+
+/** Opens the file behind a descriptor anew, whatever its name; without touching its access time if we may. */
+export function reopen(local: number, flags: number): Fd {
+  const path = arenaPath(`/proc/self/fd/${local}`);
+  // O_NONBLOCK: rather an error than waiting for a lease to be given up by a frozen task.
+  const how = flags | O.CLOEXEC | O.NONBLOCK;
+  const quiet = trySyscall('openat', AT.FDCWD, path, how | O.NOATIME);
+  return new Fd(quiet >= 0 ? quiet : syscall('openat', AT.FDCWD, path, how));
+}
+
+function targetOf(local: number): string {
+  const length = syscall('readlinkat', local, arenaPath(''), arenaAddress + 8, 4096);
+  return Buffer.from(arenaBytes(8, length)).toString('latin1');
+}
+
+function arenaBytes(offset: number, length: number): Uint8Array {
+  return new Uint8Array(arenaView.buffer, offset, length).slice();
+}
+
+/** The parts of a file that are no holes (SEEK_DATA, SEEK_HOLE); everything where the file system has no holes. */
+export function* dataRanges(local: number, size: number): Generator<{ start: number; end: number }> {
+  for (let at = 0; at < size; ) {
+    const start = trySyscall('lseek', local, at, SEEK.DATA);
+    if (start === -ENXIO) return;
+    if (start < 0) {
+      if (at > 0) throw new SyscallError('lseek', -start);
+      yield { start: 0, end: size };
+      return;
+    }
+    const end = Math.min(size, syscall('lseek', local, start, SEEK.HOLE));
+    if (end > start) yield { start, end };
+    at = end;
+  }
+}
+
+const ENXIO = 6;
+
+/** Copies a piece of a file to the end of what `to` holds; in the kernel, so that no byte passes through here. */
+function copyRange(from: number, offset: number, length: number, to: number): void {
+  for (let done = 0; done < length; ) {
+    arenaView.setBigInt64(0, BigInt(offset + done), true);
+    const sent = trySyscall('sendfile', to, from, arenaAddress, length - done);
+    if (sent < 0 && sent !== -ERRNO.EINTR) throw new SyscallError('sendfile', -sent, { resource: 'a deleted file' });
+    if (sent === 0) throw new StasisError({ kind: 'io', reason: 'a deleted file became shorter while it was saved' });
+    if (sent > 0) done += sent;
+  }
+}
+
+function write(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += syscall('write', fd, addressOf(bytes) + done, bytes.length - done);
+  }
+}

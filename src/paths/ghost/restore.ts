@@ -1,0 +1,153 @@
+/**
+ * Ghosts, the second half: a file that had no name is made again, has its old name for as long as it takes to be
+ * opened by it, and has none from then on. All who had it open get the same file.
+ */
+
+import type { RestoreContext } from '../../contract/contract.ts';
+import { imageName } from '../../images/kind.ts';
+import { Images } from '../../images/kinds.ts';
+import type { GhostFileEntry, RegFileEntry } from '../../images/schema/files.ts';
+import { AT, O, S_IF } from '../../kernel/constants/files.ts';
+import {
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  ERRNO,
+  Fd,
+  SyscallError,
+  syscall,
+  trySyscall,
+} from '../../kernel/syscall.ts';
+import { openPath } from '../open-path.ts';
+import { linkFile, underName, unlinkFile } from '../temporary-name.ts';
+import { GhostImage } from './image.ts';
+
+/** A ghost that was made: by the id of each of its entries, a descriptor (O_PATH) under that entry's name. */
+interface Summoned {
+  readonly anchors: Map<number, number>;
+  /** Opened while there was a name, because the flags ask for it (O_NOFOLLOW); each is given away once. */
+  readonly opened: Map<number, number>;
+}
+
+/**
+ * Opens a ghost with these flags; makes it when it is first asked for. `peers` are the entries of files.img that are
+ * this ghost.
+ * @throws ImageError, SyscallError
+ */
+export function openGhost(
+  id: number,
+  entry: RegFileEntry,
+  flags: number,
+  context: RestoreContext,
+  peers: () => readonly RegFileEntry[],
+): number {
+  const ghost = context.shared(`ghost ${id}`, () => summon(id, peers(), context));
+  const ready = flags === entry.flags ? ghost.opened.get(entry.id) : undefined;
+  if (ready !== undefined) {
+    ghost.opened.delete(entry.id);
+    return ready;
+  }
+  return openPath(`/proc/self/fd/${ghost.anchors.get(entry.id)}`, flags & ~O.NOFOLLOW, entry.name);
+}
+
+function summon(id: number, peers: readonly RegFileEntry[], context: RestoreContext): Summoned {
+  const ghost: Summoned = { anchors: new Map(), opened: new Map() };
+  context.atEnd(() => {
+    for (const fd of [...ghost.anchors.values(), ...ghost.opened.values()]) trySyscall('close', fd);
+  });
+  const [first] = peers;
+  if (!first) return ghost;
+  using image = new GhostImage(context.images.path(Images.ghostFile, id), imageName(Images.ghostFile, id));
+  const directory = (image.head.mode & S_IF.MT) === S_IF.DIR;
+  underName(
+    first.name,
+    (path) => make(path, image),
+    directory ? removeDirectory : unlinkFile,
+    (path) => {
+      for (const peer of peers) {
+        if (peer.name === first.name || directory) anchor(ghost, peer, path);
+        else
+          underName(
+            peer.name,
+            (other) => linkFile(path, other),
+            unlinkFile,
+            (other) => anchor(ghost, peer, other),
+          );
+      }
+    },
+  );
+  return ghost;
+}
+
+function anchor(ghost: Summoned, entry: RegFileEntry, path: string): void {
+  ghost.anchors.set(entry.id, openPath(path, O.PATH | O.NOFOLLOW, entry.name));
+  if ((entry.flags & O.NOFOLLOW) !== 0) ghost.opened.set(entry.id, openPath(path, entry.flags, entry.name));
+}
+
+/** Makes the file; answers 0, or -EEXIST where there is one. */
+function make(path: string, image: GhostImage): number {
+  const { head } = image;
+  const result = makeNode(path, image);
+  if (result < 0) return result;
+  try {
+    adorn(path, head);
+  } catch (error) {
+    if ((head.mode & S_IF.MT) === S_IF.DIR) removeDirectory(path);
+    else unlinkFile(path);
+    throw error;
+  }
+  return 0;
+}
+
+function makeNode(path: string, image: GhostImage): number {
+  const { mode, rdev, symlnk_target } = image.head;
+  const at = arenaPath(path);
+  switch (mode & S_IF.MT) {
+    case S_IF.DIR:
+      return trySyscall('mkdirat', AT.FDCWD, at, 0o700);
+    case S_IF.IFO:
+    case S_IF.CHR:
+    case S_IF.BLK:
+      return trySyscall('mknodat', AT.FDCWD, at, mode, rdev ?? 0);
+    case S_IF.LNK:
+      if (symlnk_target === undefined) throw image.error('a symbolic link without a target');
+      return trySyscall('symlinkat', arenaPath(symlnk_target, 8192), AT.FDCWD, at);
+    case S_IF.REG:
+      return makeRegular(path, image);
+    default:
+      throw image.error(`a file of mode 0${mode.toString(8)} has no content`);
+  }
+}
+
+function makeRegular(path: string, image: GhostImage): number {
+  const flags = O.WRONLY | O.CREAT | O.EXCL | O.CLOEXEC;
+  const result = trySyscall('openat', AT.FDCWD, arenaPath(path), flags, 0o600);
+  if (result < 0) return result;
+  using fd = new Fd(result);
+  try {
+    image.pour(fd.number);
+  } catch (error) {
+    unlinkFile(path);
+    throw error;
+  }
+  return 0;
+}
+
+/** Owner, then permissions (a change of owner drops the set-user-id bit), then times. */
+function adorn(path: string, head: GhostFileEntry): void {
+  const at = arenaPath(path);
+  syscall('fchownat', AT.FDCWD, at, head.uid, head.gid, AT.SYMLINK_NOFOLLOW);
+  if ((head.mode & S_IF.MT) !== S_IF.LNK) syscall('fchmodat', AT.FDCWD, at, head.mode & 0o7777);
+  if (!head.atim || !head.mtim) return;
+  const times = 8192;
+  [head.atim, head.mtim].forEach((time, i) => {
+    arenaView.setBigUint64(times + 16 * i, time.tv_sec, true);
+    arenaView.setBigUint64(times + 16 * i + 8, time.tv_usec * 1000n, true);
+  });
+  const result = trySyscall('utimensat', AT.FDCWD, at, arenaAddress + times, AT.SYMLINK_NOFOLLOW);
+  if (result < 0 && result !== -ERRNO.EOPNOTSUPP) throw new SyscallError('utimensat', -result, { resource: path });
+}
+
+function removeDirectory(path: string): void {
+  trySyscall('unlinkat', AT.FDCWD, arenaPath(path), AT.REMOVEDIR);
+}

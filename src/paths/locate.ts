@@ -1,0 +1,114 @@
+/**
+ * Where an open file can be found again: under the name the kernel gives for it, or not. The kernel appends
+ * ` (deleted)` to the names of unlinked files, but a file may really be called so; only the inode tells.
+ */
+import { StasisError } from '../base/errors.ts';
+import { encodeText } from '../base/text.ts';
+import type { CarryOptions, OpenFile } from '../contract/contract.ts';
+import { AT, S_IF } from '../kernel/constants/files.ts';
+import { splitDeleted } from '../kernel/proc/common.ts';
+import { statusAt } from '../kernel/statx.ts';
+import { arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
+
+/** What has become of the name a file was opened by. */
+export type Whereabouts =
+  /** It leads to the file. */
+  | { readonly kind: 'visible'; readonly name: string }
+  /** No name is left: the content has to be saved. */
+  | { readonly kind: 'ghost'; readonly name: string }
+  /** This name is gone, but there are others, unknown ones. */
+  | { readonly kind: 'linked'; readonly name: string }
+  /** A file of /proc about a process that is dead. */
+  | { readonly kind: 'deadTask'; readonly name: string; readonly pid: number }
+  /** The user brings it along (`--external file[mnt:inode]`). */
+  | { readonly kind: 'external'; readonly name: string }
+  /** It cannot be reached. */
+  | { readonly kind: 'lost'; readonly reason: string; readonly remedy?: string };
+
+const PROC_SUPER_MAGIC = 0x9fa0;
+const DEVPTS_SUPER_MAGIC = 0x1cd1;
+const OVERLAYFS_SUPER_MAGIC = 0x794c7630;
+
+/** Looks for the file under its name. Nothing is changed. */
+export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts {
+  const external = externalKey(file, options);
+  if (external) return { kind: 'external', name: external };
+  if (!file.link.startsWith('/')) return { kind: 'lost', reason: `${file.link} is not the name of a file` };
+  if (Buffer.byteLength(encodeText(file.link)) >= 4096) return { kind: 'lost', reason: 'its path is too long' };
+
+  const there = file.stat.nlink > 0 ? statusAt(file.link) : undefined;
+  if (there && there.dev === file.stat.dev && there.ino === file.stat.ino) return { kind: 'visible', name: file.link };
+
+  const { path, deleted } = splitDeleted(file.link);
+  const magic = fileSystem(file.local);
+  // Terminals come and go with their masters; their names are made by the kernel, and never end in ` (deleted)`.
+  if (magic === DEVPTS_SUPER_MAGIC) return { kind: 'visible', name: path };
+  if (magic === PROC_SUPER_MAGIC) return inProc(file.link);
+  if (file.stat.nlink === 0) return { kind: 'ghost', name: deleted ? path : file.link };
+  if (there && options.evasiveDevices && isDevice(file) && there.rdev === file.stat.rdev) {
+    return { kind: 'visible', name: file.link };
+  }
+  if (deleted) return otherNames(file, path, options);
+  const what = there ? 'another file is at its path' : 'its path leads nowhere';
+  return {
+    kind: 'lost',
+    reason: `${what}: its file system was unmounted or mounted over, or is one of another mount namespace`,
+  };
+}
+
+/** The name is gone and the link count is not: a hard link, except for directories, which have none. */
+function otherNames(file: OpenFile, name: string, options: CarryOptions): Whereabouts {
+  if ((file.stat.mode & S_IF.MT) === S_IF.DIR) return { kind: 'ghost', name };
+  if (options.linkRemap) return { kind: 'linked', name };
+  return {
+    kind: 'lost',
+    reason: 'it was unlinked under the name it was opened by, and lives on under another one',
+    remedy: '--link-remap makes a link for it that the restore removes',
+  };
+}
+
+/**
+ * Inodes of /proc come and go, so comparing them says nothing. `/proc/17` of a dead task is marked as deleted,
+ * `/proc/17/stat` is not.
+ */
+function inProc(link: string): Whereabouts {
+  const name = splitDeleted(link).path;
+  const pid = Number(/^\/proc\/(\d+)(?:\/|$)/.exec(name)?.[1]);
+  const dead = pid > 0 && (name !== link || statusAt(`/proc/${pid}`) === undefined);
+  return dead ? { kind: 'deadTask', name, pid } : { kind: 'visible', name: link };
+}
+
+/** The key under which the user may have announced the file. */
+function externalKey(file: OpenFile, options: CarryOptions): string | undefined {
+  if (options.external.length === 0) return undefined;
+  const key = `file[${file.mntId.toString(16)}:${file.stat.ino.toString(16)}]`;
+  return options.external.includes(key) ? key : undefined;
+}
+
+/** The error for a file that cannot be carried: `fd 3 (/path)`. */
+export function obstacle(file: OpenFile, reason: string, remedy?: string): StasisError {
+  const resource = file.fd < 0 ? file.link : `fd ${file.fd} (${file.link})`;
+  return new StasisError({ kind: 'unsupported', task: file.task, resource, reason, remedy });
+}
+
+function isDevice(file: OpenFile): boolean {
+  const type = file.stat.mode & S_IF.MT;
+  return type === S_IF.CHR || type === S_IF.BLK;
+}
+
+/** `f_type` of the file system a descriptor is on; 0 if it does not say. */
+function fileSystem(local: number): number {
+  return trySyscall('fstatfs', local, arenaAddress) < 0 ? 0 : arenaView.getUint32(0, true);
+}
+
+/** On overlayfs a file from a lower layer has no inode that could be linked to once it was unlinked. */
+export function isOverlay(local: number): boolean {
+  return fileSystem(local) === OVERLAYFS_SUPER_MAGIC;
+}
+
+/** Makes a link to an open file; answers 0 or -errno. */
+export function linkOpenFile(local: number, path: string): number {
+  const from = arenaPath('');
+  const to = arenaPath(path, 8);
+  return trySyscall('linkat', local, from, AT.FDCWD, to, AT.EMPTY_PATH);
+}

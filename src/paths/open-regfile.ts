@@ -1,0 +1,103 @@
+/** Opening files by their reg_file_entry, as they were open before. The other half of regfile.ts. */
+import { StasisError } from '../base/errors.ts';
+import type { RestoreContext } from '../contract/contract.ts';
+import type { RegFileEntry } from '../images/schema/files.ts';
+import { F, O, S_IF, SEEK } from '../kernel/constants/files.ts';
+import { type FileStatus, statusOf } from '../kernel/statx.ts';
+import { Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { settle } from '../support/fown.ts';
+import { buildIdWords } from './build-id.ts';
+import { openPath } from './open-path.ts';
+import { reader } from './regfile.ts';
+import { openRemapped } from './remap.ts';
+
+/** No position: the file cannot seek, or may not. */
+const NOWHERE = 0xffff_ffff_ffff_ffffn;
+
+/**
+ * Opens a file as its entry says: its flags, position and owner. The caller owns the descriptor. With `flags` it is
+ * opened in another way, without position and owner (a mapping, the executable, cwd and root).
+ * @throws StasisError kind 'conflict' when the file is not there, or not the one that was saved
+ */
+export function openRegular(entry: RegFileEntry, context: RestoreContext, flags?: number): number {
+  const inherited = inheritedFile(entry, context);
+  if (inherited !== undefined) return syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3);
+  const wanted = flags ?? entry.flags;
+  using fd = new Fd(openEntry(entry, context, wanted));
+  check(entry, fd.number, context);
+  if ((wanted & O.PATH) !== 0) return fd.release();
+  if (flags !== undefined) {
+    settle(fd.number, flags, NOBODY);
+    return fd.release();
+  }
+  if (entry.pos !== 0n && entry.pos !== NOWHERE) seek(entry, fd.number);
+  settle(fd.number, wanted, entry.fown);
+  return fd.release();
+}
+
+const NOBODY = { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 } as const;
+
+/** `--inherit-fd`: CRIU's key is the path without its slash, or the name of an external file. */
+function inheritedFile(entry: RegFileEntry, context: RestoreContext): number | undefined {
+  if (context.options.inheritFd.size === 0) return undefined;
+  return context.options.inheritFd.get(entry.ext ? entry.name : entry.name.slice(1));
+}
+
+function openEntry(entry: RegFileEntry, context: RestoreContext, flags: number): number {
+  if (entry.ext) {
+    throw new StasisError({
+      kind: 'usage',
+      resource: entry.name,
+      reason: 'the file was left to the user when it was dumped',
+      remedy: `--inherit-fd fd[N]:${entry.name}`,
+    });
+  }
+  return openRemapped(entry, context, flags) ?? openPath(entry.name, flags, entry.name);
+}
+
+function seek(entry: RegFileEntry, fd: number): void {
+  const result = trySyscall('lseek', fd, BigInt.asIntN(64, entry.pos), SEEK.SET);
+  if (result >= 0 || BigInt.asIntN(64, entry.pos) < 0n) return;
+  throw new SyscallError('lseek', -result, { resource: `${entry.name} to ${entry.pos}` });
+}
+
+/** Whether this is the file that was saved. */
+function check(entry: RegFileEntry, fd: number, context: RestoreContext): void {
+  if (entry.size === undefined && entry.mode === undefined) return;
+  const status = statusOf(fd);
+  checkMode(entry, status, context.options.skipFileRwxCheck);
+  if (entry.size !== undefined && (status.mode & S_IF.MT) === S_IF.REG && BigInt(status.size) !== entry.size) {
+    throw changed(entry, `it has ${status.size} bytes, and had ${entry.size} when it was dumped`);
+  }
+  if (context.options.fileValidation === 'buildid' && entry.build_id.length > 0) checkBuildId(entry, fd);
+}
+
+function checkMode(entry: RegFileEntry, status: FileStatus, skipPermissions: boolean): void {
+  if (entry.mode === undefined) return;
+  const mask = skipPermissions ? ~0o777 : -1;
+  if ((status.mode & mask) === (entry.mode & mask)) return;
+  const octal = (mode: number): string => `0${mode.toString(8)}`;
+  const sameType = (status.mode & S_IF.MT) === (entry.mode & S_IF.MT);
+  throw changed(
+    entry,
+    `it has mode ${octal(status.mode)}, and had ${octal(entry.mode)} when it was dumped`,
+    sameType ? 'put the permissions back, or use --skip-file-rwx-check' : undefined,
+  );
+}
+
+/** A descriptor we may not read from says nothing, as in CRIU. */
+function checkBuildId(entry: RegFileEntry, fd: number): void {
+  const words = buildIdWords(reader(fd));
+  if (words.length === 0) return;
+  if (words.length === entry.build_id.length && words.every((word, i) => word === entry.build_id[i])) return;
+  throw changed(entry, `it has build-id ${digits(words)}, and had ${digits(entry.build_id)} when it was dumped`);
+}
+
+/** As `file` and `readelf` print it. */
+function digits(words: readonly number[]): string {
+  return Buffer.from(new Uint32Array(words).buffer).toString('hex');
+}
+
+function changed(entry: RegFileEntry, reason: string, remedy = 'put it back as it was'): StasisError {
+  return new StasisError({ kind: 'conflict', resource: entry.name, reason, remedy });
+}

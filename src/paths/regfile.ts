@@ -1,0 +1,172 @@
+/**
+ * Files that have a name: regular files, directories, devices, symbolic links held with O_PATH, and the named side
+ * of FIFOs and terminals. Shared by the kinds of such files and by what refers to files by id (mappings, the
+ * executable, cwd and root). This is the capturing half; open-regfile.ts is the other one.
+ */
+import type { StasisError } from '../base/errors.ts';
+import type { CarryOptions, DumpContext, OpenFile } from '../contract/contract.ts';
+import { Images } from '../images/kinds.ts';
+import type { InputOf } from '../images/message.ts';
+import { FdTypes, RemapType, type regFileEntry } from '../images/schema/files.ts';
+import { AT, O, S_IF } from '../kernel/constants/files.ts';
+import { addressOf } from '../kernel/ffi.ts';
+import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
+import { arenaAddress, arenaPath, arenaView, ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { captureOwner, imageFlags } from '../support/fown.ts';
+import { buildIdWords, type ReadAt } from './build-id.ts';
+import { captureGhost, ghostObstacle, reopen } from './ghost/capture.ts';
+import { isOverlay, linkOpenFile, obstacle, whereabouts } from './locate.ts';
+
+/** A reg_file_entry to be written. */
+export type RegFileDraft = InputOf<typeof regFileEntry>;
+
+/**
+ * Describes a file by its name, and sees to it that it can be opened again: a nameless one is saved as a ghost, one
+ * whose other names are unknown gets a link. `id` is its id in files.img, which remaps refer to.
+ * @throws StasisError kind 'unsupported' when it cannot be carried
+ */
+export function captureRegular(file: OpenFile, id: number, context: DumpContext): RegFileDraft {
+  const flags = imageFlags(file.flags);
+  const where = whereabouts(file, context.options);
+  const draft = {
+    id,
+    flags,
+    pos: position(file),
+    fown: isReached(file) ? NOBODY : captureOwner(file.local, flags),
+    mode: file.stat.mode,
+  };
+  const checks = validation(file, context);
+  switch (where.kind) {
+    case 'lost':
+      throw obstacle(file, where.reason, where.remedy);
+    case 'external':
+      return { ...draft, ...checks, name: where.name, ext: true };
+    case 'ghost':
+      remap(context, id, captureGhost(file, context), RemapType.GHOST);
+      break;
+    case 'linked':
+      remapLinked(file, where.name, id, context);
+      break;
+    case 'deadTask':
+      remap(context, id, where.pid, RemapType.PROCFS);
+      break;
+    default:
+      break;
+  }
+  return { ...draft, ...checks, name: where.name };
+}
+
+/** Why a file cannot be carried, if so. Nothing is changed. */
+export function regularObstacle(file: OpenFile, options: CarryOptions): StasisError | undefined {
+  const where = whereabouts(file, options);
+  if (where.kind === 'lost') return obstacle(file, where.reason, where.remedy);
+  if (where.kind === 'ghost' && isQueue(file)) {
+    return obstacle(file, 'it is an unlinked POSIX message queue; its messages are not carried yet');
+  }
+  return where.kind === 'ghost' ? ghostObstacle(file, options.ghostLimit) : undefined;
+}
+
+const MQUEUE_MAGIC = 0x19800202;
+
+/** A POSIX message queue looks like a regular file, but its messages are not its content. */
+function isQueue(file: OpenFile): boolean {
+  return trySyscall('fstatfs', file.local, arenaAddress) === 0 && arenaView.getUint32(0, true) === MQUEUE_MAGIC;
+}
+
+/** Reached by a path such as /proc/PID/exe, not borrowed: our descriptor is an O_PATH one, whatever `flags` say. */
+function isReached(file: OpenFile): boolean {
+  return file.fd < 0;
+}
+
+/** Device 1:11. */
+const KMSG = (1 << 20) | 11;
+
+/** The kernel lets nobody seek in /dev/kmsg when it was opened for writing; -1 says so. */
+function position(file: OpenFile): bigint {
+  const kmsg = (file.stat.mode & S_IF.MT) === S_IF.CHR && file.stat.rdev === KMSG;
+  if (kmsg && (file.flags & O.ACCMODE) === O.WRONLY && file.pos === 0) return 0xffff_ffff_ffff_ffffn;
+  // The position in a directory may be a hash that uses all bits.
+  const exact = Number.isSafeInteger(file.pos) ? BigInt(file.pos) : parseFdInfo(file.fdinfo()).pos;
+  return BigInt.asUintN(64, exact);
+}
+
+/** By what the file is known again: its size, and what it was built from. Logs may grow. */
+function validation(file: OpenFile, context: DumpContext): Partial<RegFileDraft> {
+  if ((file.stat.mode & S_IF.MT) !== S_IF.REG) return {};
+  if ((file.flags & O.ACCMODE) === O.WRONLY && (file.flags & O.APPEND) !== 0) return {};
+  const words = context.options.fileValidation === 'buildid' ? buildIdOf(file, context) : [];
+  return { size: file.stat.size, build_id: words };
+}
+
+/** Files of sysfs act when they are read; those open for writing only would need another open, which may end a lease. */
+function buildIdOf(file: OpenFile, context: DumpContext): readonly number[] {
+  if (file.stat.size < 5 || file.link.startsWith('/sys/')) return [];
+  const path = isReached(file) || (file.flags & O.PATH) !== 0;
+  if (!path && (file.flags & O.ACCMODE) === O.WRONLY) return [];
+  const known = context.shared('build-ids', () => new Map<string, readonly number[]>());
+  const key = `${file.stat.dev}:${file.stat.ino}`;
+  let words = known.get(key);
+  if (!words) {
+    using own: Fd | undefined = path ? reopen(file.local, O.RDONLY) : undefined;
+    words = buildIdWords(reader(own?.number ?? file.local));
+    known.set(key, words);
+  }
+  return words;
+}
+
+/** Reads a file without moving anybody's position; what cannot be read is empty. */
+export function reader(local: number): ReadAt {
+  return (offset, length) => {
+    const bytes = new Uint8Array(length);
+    const got = trySyscall('pread64', local, addressOf(bytes), length, offset);
+    return bytes.subarray(0, Math.max(got, 0));
+  };
+}
+
+function remap(context: DumpContext, id: number, to: number, type: number): void {
+  const done = context.shared('remaps', () => new Set<string>());
+  // CRIU makes one helper for a dead task, however many files know it.
+  const key = type === RemapType.PROCFS ? `dead ${to}` : `${id}`;
+  if (done.has(key)) return;
+  done.add(key);
+  context.append(Images.remapFpath, { orig_id: id, remap_id: to, remap_type: type });
+}
+
+/** Gives the file a name in the directory it was in, or the nearest one left above it, until it was restored. */
+function remapLinked(file: OpenFile, name: string, id: number, context: DumpContext): void {
+  for (let directory = parentOf(name); ; ) {
+    const linkId = context.newFileId();
+    const path = `${directory === '/' ? '' : directory}/link_remap.${linkId}`;
+    const result = linkOpenFile(file.local, path);
+    if (result === 0) {
+      context.undo(() => unlinkQuietly(path));
+      context.addFile({ type: FdTypes.REG, id: linkId, reg: { ...NOTHING_BUT_A_NAME, id: linkId, name: path } });
+      remap(context, id, linkId, RemapType.LINKED);
+      return;
+    }
+    if (result === -ERRNO.EEXIST) continue;
+    const missing = result === -ERRNO.ENOENT || result === -ERRNO.ENOTDIR;
+    if (!missing || directory === '/') {
+      // A file of a lower layer only seems to have links left: climbing leads out of its file system.
+      if (!isOverlay(file.local)) throw linkError(file, path, -result);
+      remap(context, id, captureGhost(file, context), RemapType.GHOST);
+      return;
+    }
+    directory = parentOf(directory);
+  }
+}
+
+const NOBODY = { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 } as const;
+const NOTHING_BUT_A_NAME = { flags: 0, pos: 0, fown: NOBODY } as const;
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(path.lastIndexOf('/'), 1));
+}
+
+function linkError(file: OpenFile, path: string, errno: number): SyscallError {
+  return new SyscallError('linkat', errno, { task: file.task, resource: `${file.link} as ${path}` });
+}
+
+function unlinkQuietly(path: string): void {
+  trySyscall('unlinkat', AT.FDCWD, arenaPath(path), 0);
+}

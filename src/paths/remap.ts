@@ -1,0 +1,112 @@
+/**
+ * Files whose name did not lead to them any more when they were dumped, and how they are opened all the same:
+ * ghosts, links made by the dump, files of dead tasks (`remap-fpath.img`).
+ */
+
+import type { RestoreContext } from '../contract/contract.ts';
+import { ImageError } from '../images/error.ts';
+import { Images } from '../images/kinds.ts';
+import { type RegFileEntry, type RemapFilePathEntry, RemapType } from '../images/schema/files.ts';
+import { O } from '../kernel/constants/files.ts';
+import { trySyscall } from '../kernel/syscall.ts';
+import { Seed } from '../tracee/seed.ts';
+import { openGhost } from './ghost/restore.ts';
+import { linkOpenFile } from './locate.ts';
+import { openPath } from './open-path.ts';
+import { linkFile, underName, unlinkFile } from './temporary-name.ts';
+
+/** Images of CRIU before 1.6 know no types, but a bit in the id. */
+const OLD_GHOST_BIT = 0x8000_0000;
+
+/** The remap of each file that has one, by the file's id. */
+export function remapsOf(context: RestoreContext): ReadonlyMap<number, Required<RemapFilePathEntry>> {
+  return context.shared('remaps', () => {
+    const entries = context.images.read(Images.remapFpath).map((entry) => {
+      if (entry.remap_type !== undefined) return { ...entry, remap_type: entry.remap_type };
+      const ghost = entry.remap_id >= OLD_GHOST_BIT;
+      const remap_id = ghost ? entry.remap_id - OLD_GHOST_BIT : entry.remap_id;
+      return { ...entry, remap_id, remap_type: ghost ? RemapType.GHOST : RemapType.LINKED };
+    });
+    return new Map(entries.map((entry) => [entry.orig_id, entry]));
+  });
+}
+
+/** Opens a file that has a remap, with these flags; undefined if it has none. */
+export function openRemapped(entry: RegFileEntry, context: RestoreContext, flags: number): number | undefined {
+  const remap = remapsOf(context).get(entry.id);
+  switch (remap?.remap_type) {
+    case undefined:
+      return deadTaskOf(entry.name, context) === undefined ? undefined : openOfDeadTask(entry, context, flags);
+    case RemapType.GHOST:
+      return openGhost(remap.remap_id, entry, flags, context, () => peersOf(remap.remap_id, context));
+    case RemapType.LINKED:
+      return openLinked(remap.remap_id, entry, context, flags);
+    default:
+      return openOfDeadTask(entry, context, flags);
+  }
+}
+
+/** The dead task a file of /proc is about. Only the first of its files has a remap. */
+function deadTaskOf(name: string, context: RestoreContext): number | undefined {
+  const dead = context.shared('dead-tasks', () => {
+    const remaps = [...remapsOf(context).values()].filter((remap) => remap.remap_type === RemapType.PROCFS);
+    return new Set(remaps.map((remap) => remap.remap_id));
+  });
+  if (dead.size === 0) return undefined;
+  const pid = Number(/^\/proc\/(\d+)(?:\/|$)/.exec(name)?.[1]);
+  return dead.has(pid) ? pid : undefined;
+}
+
+/** A task with that PID lives until all is restored: not even changing to a directory of a dead one is allowed. */
+function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: number): number {
+  const pid = deadTaskOf(entry.name, context);
+  if (pid === undefined)
+    throw new ImageError({ file: 'remap-fpath.img', reason: `${entry.name} is no file of a task` });
+  context.shared(`helper ${pid}`, () => {
+    const helper = Seed.plant({ pid, sibling: false, highestFd: 2 }, HELPER_AREA);
+    context.atEnd(() => helper[Symbol.dispose]());
+    return helper;
+  });
+  return openPath(entry.name, flags, entry.name);
+}
+
+/** Where a seed has nothing. */
+const HELPER_AREA = 0x1000_0000;
+
+/** All files that are one ghost. */
+function peersOf(ghostId: number, context: RestoreContext): RegFileEntry[] {
+  return [...remapsOf(context).values()]
+    .filter((remap) => remap.remap_type === RemapType.GHOST && remap.remap_id === ghostId)
+    .flatMap((remap) => context.files.get(remap.orig_id)?.reg ?? []);
+}
+
+/** The file lies under the name the dump gave it; for a moment it gets its old one, so that it is known by it again. */
+function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext, flags: number): number {
+  const link = context.files.get(linkId)?.reg;
+  if (!link) {
+    throw new ImageError({
+      file: 'remap-fpath.img',
+      reason: `file ${entry.id} is remapped to ${linkId}, which is no file`,
+    });
+  }
+  removeAtEnd(link.name, context);
+  return underName(
+    entry.name,
+    (path) => linkFile(link.name, path),
+    unlinkFile,
+    (path) => openPath(path, flags, entry.name),
+  );
+}
+
+/** The link was made for this restore, and goes with its end. One that fails may be repeated: it gets the link back. */
+function removeAtEnd(path: string, context: RestoreContext): void {
+  context.shared(`link ${path}`, () => {
+    const local = openPath(path, O.PATH | O.NOFOLLOW, path);
+    context.undo(() => {
+      linkOpenFile(local, path);
+      trySyscall('close', local);
+    });
+    context.atEnd(() => unlinkFile(path));
+    return local;
+  });
+}

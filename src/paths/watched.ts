@@ -1,0 +1,158 @@
+/**
+ * What inotify and fanotify share: files that are watched. The kernel tells them as device, inode and file handle;
+ * images hold a path as well, since inodes change when file systems are copied.
+ */
+import { StasisError } from '../base/errors.ts';
+import type { CarryOptions, OpenFile, RestoreContext } from '../contract/contract.ts';
+import { imageName } from '../images/kind.ts';
+import { Images } from '../images/kinds.ts';
+import type { InputOf } from '../images/message.ts';
+import type { FhEntry, fhEntry } from '../images/schema/events.ts';
+import { RemapType } from '../images/schema/files.ts';
+import { AT, F, O } from '../kernel/constants/files.ts';
+import type { FileHandle } from '../kernel/proc/fddetail.ts';
+import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
+import { readProc, readProcLink } from '../kernel/proc/read.ts';
+import { statusAt, statusOf } from '../kernel/statx.ts';
+import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { GhostImage } from './ghost/image.ts';
+import { searchInode } from './irmap.ts';
+import { remapsOf } from './remap.ts';
+
+/** Words of the `handle` field, as CRIU always writes them. */
+const HANDLE_WORDS = 16;
+
+/** A watched inode; `dev` as fdinfo has it, major << 20 | minor. */
+export interface Watched {
+  readonly dev: number;
+  readonly ino: bigint;
+  readonly handle: FileHandle;
+}
+
+/** Mounts of a task, by device. */
+export type Mounts = readonly MountInfo[];
+
+/** The mounts a task sees. */
+export function mountsOf(pid: number | 'self'): Mounts {
+  return parseMountInfo(readProc(pid, 'mountinfo'));
+}
+
+/**
+ * The fh_entry of a watched inode, with the path that leads to it. Without one (it was unlinked and is held open) the
+ * restore has to find it among the ghosts, or by its handle. Undefined if it cannot be found, by handle or by looking around.
+ */
+export function describeWatched(
+  watched: Watched,
+  pid: number,
+  mounts: Mounts,
+  options: CarryOptions,
+): InputOf<typeof fhEntry> | undefined {
+  for (const mount of mounts) {
+    if (!isOn(mount, watched.dev)) continue;
+    using found = openByHandle(`/proc/${pid}/root${mount.mountPoint}`, watched);
+    if (!found) continue;
+    const path = readProcLink('self', `fd/${found.number}`);
+    const there = path.startsWith('/') ? statusAt(path) : undefined;
+    const leads = there?.dev === watched.dev && BigInt(there.ino) === watched.ino;
+    if (leads) return { ...handleMessage(watched.handle), path };
+    if (!options.forceIrmap) return handleMessage(watched.handle);
+    break;
+  }
+  const path = searchInode(watched.dev, watched.ino, options.irmapScanPaths);
+  return path === undefined ? undefined : { ...handleMessage(watched.handle), path };
+}
+
+const isOn = (mount: MountInfo, dev: number): boolean => mount.devMajor * 2 ** 20 + mount.devMinor === dev;
+
+/** Opens an inode by its handle through a mount of its file system; undefined if that does not lead there. */
+function openByHandle(mountPoint: string, watched: Watched): Fd | undefined {
+  const at = trySyscall('openat', AT.FDCWD, arenaPath(mountPoint), O.RDONLY | O.DIRECTORY | O.CLOEXEC | O.NONBLOCK);
+  if (at < 0) return undefined; // a file is mounted there, or it is gone
+  using mount = new Fd(at);
+  if (statusOf(mount.number).dev !== watched.dev) return undefined; // another one was mounted over it
+  const { type, bytes } = watched.handle;
+  arenaView.setUint32(0, bytes.length, true);
+  arenaView.setInt32(4, type, true);
+  arena.set(bytes, 8);
+  const fd = trySyscall('open_by_handle_at', mount.number, arenaAddress, O.PATH | O.CLOEXEC);
+  return fd < 0 ? undefined : new Fd(fd);
+}
+
+/** Bytes of a handle, eight to a little-endian word. */
+export function handleMessage(handle: FileHandle): InputOf<typeof fhEntry> {
+  const padded = new Uint8Array(8 * HANDLE_WORDS);
+  padded.set(handle.bytes.subarray(0, padded.length));
+  const view = new DataView(padded.buffer);
+  const words = Array.from({ length: HANDLE_WORDS }, (_, i) => view.getBigUint64(8 * i, true));
+  return { bytes: handle.bytes.length, type: handle.type, handle: words };
+}
+
+/** The inverse of {@link handleMessage}. */
+export function handleOf(entry: FhEntry): FileHandle {
+  const padded = new Uint8Array(8 * entry.handle.length);
+  const view = new DataView(padded.buffer);
+  entry.handle.forEach((word, i) => {
+    view.setBigUint64(8 * i, word, true);
+  });
+  return { type: entry.type, bytes: padded.slice(0, entry.bytes) };
+}
+
+/** Why a watch cannot be carried, where {@link describeWatched} says nothing. */
+export function unreachable(file: OpenFile, ino: bigint): StasisError {
+  return new StasisError({
+    kind: 'unsupported',
+    task: file.task,
+    resource: `fd ${file.fd} (${file.link})`,
+    reason: `it watches inode ${ino}, whose file system does not let it be found again`,
+  });
+}
+
+/**
+ * The watched file, as a descriptor of ours (O_PATH). By its ghost if it was unlinked, else by its path, else by its handle.
+ * @throws StasisError (conflict) if it cannot be found
+ */
+export function openWatched(entry: FhEntry, dev: number, ino: bigint, context: RestoreContext): Fd {
+  const ghost = ghostsOf(context).get(`${dev}:${ino}`);
+  if (ghost !== undefined) return new Fd(syscall('fcntl', context.open(ghost), F.DUPFD_CLOEXEC, 0));
+  if (entry.path !== undefined && entry.path !== '') return openWatchedPath(entry.path);
+  const watched = { dev, ino, handle: handleOf(entry) };
+  const mounts = context.shared('own mounts', () => mountsOf('self'));
+  for (const mount of mounts) {
+    const fd = isOn(mount, dev) ? openByHandle(mount.mountPoint, watched) : undefined;
+    if (fd) return fd;
+  }
+  const reason = 'a file that was watched cannot be found, neither by a path nor by its handle';
+  throw new StasisError({
+    kind: 'conflict',
+    resource: `inode ${ino} of device ${dev >>> 20}:${dev & 0xfffff}`,
+    reason,
+  });
+}
+
+/** Opens the path of a watched file or mount. Paths of the kernel hold no links: one at the end is watched itself. */
+export function openWatchedPath(path: string): Fd {
+  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.PATH | O.NOFOLLOW | O.CLOEXEC);
+  if (fd >= 0) return new Fd(fd);
+  throw new SyscallError('openat', -fd, { resource: path, remedy: 'put back what was watched there' });
+}
+
+/** Ids in files.img of deleted files that come back as ghosts, by device and inode. */
+function ghostsOf(context: RestoreContext): ReadonlyMap<string, number> {
+  return context.shared('ghosts by inode', () => {
+    const ghosts = new Map<string, number>();
+    for (const [id, { remap_type: type, remap_id: ghost }] of remapsOf(context)) {
+      if (type !== RemapType.GHOST || !context.files.has(id)) continue;
+      using image = new GhostImage(context.images.path(Images.ghostFile, ghost), imageName(Images.ghostFile, ghost));
+      ghosts.set(`${image.head.dev}:${image.head.ino}`, id);
+    }
+    return ghosts;
+  });
+}
+
+/** Whether events wait to be read: they are lost, as with CRIU. */
+export function hasEvents(local: number): boolean {
+  const POLLIN = 1;
+  arenaView.setInt32(0, local, true);
+  arenaView.setInt32(4, POLLIN, true);
+  return syscall('poll', arenaAddress, 1, 0) > 0;
+}

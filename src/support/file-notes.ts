@@ -1,0 +1,40 @@
+/**
+ * What CRIU's images have no place for, of open files: one line of JSON for each note in a file of our own. CRIU opens
+ * only names that end in `.img`.
+ */
+import { StasisError } from '../base/errors.ts';
+import { decodeText } from '../base/text.ts';
+import type { DumpContext, Json, RestoreContext } from '../contract/contract.ts';
+
+const NAME = 'stasis-files.jsonl';
+
+interface Note {
+  readonly id: number;
+  readonly kind: string;
+  readonly value: Json;
+}
+
+/** Remembers `value` for a file of this dump, by its id in files.img. @throws StasisError (io) */
+export function noteFile(context: DumpContext, kind: string, id: number, value: Json): void {
+  const note: Note = { id, kind, value };
+  context.images.append(NAME, new TextEncoder().encode(`${JSON.stringify(note)}\n`));
+}
+
+/** What was noted for a file; undefined if nothing was, or if CRIU made the images. @throws StasisError (image) */
+export function notedFile(context: RestoreContext, kind: string, id: number): Json | undefined {
+  return context.shared('own-place', () => readNotes(context.images.own(NAME))).get(`${kind} ${id}`);
+}
+
+function readNotes(bytes: Uint8Array | undefined): Map<string, Json> {
+  if (!bytes) return new Map(); // no notes: the usual case
+  try {
+    const lines = decodeText(bytes)
+      .split('\n')
+      .filter((line) => line !== '');
+    return new Map(
+      lines.map((line) => JSON.parse(line) as Note).map((note) => [`${note.kind} ${note.id}`, note.value]),
+    );
+  } catch (cause) {
+    throw new StasisError({ kind: 'image', resource: NAME, reason: 'damaged: not lines of JSON', cause });
+  }
+}

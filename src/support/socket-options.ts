@@ -1,0 +1,174 @@
+/** The options sockets of all families have. */
+import { StasisError } from '../base/errors.ts';
+import { decodeText, encodeText } from '../base/text.ts';
+import type { Json, OpenFile } from '../contract/contract.ts';
+import type { InputOf } from '../images/message.ts';
+import type { SkOptsEntry, skOptsEntry } from '../images/schema/sockets.ts';
+import { AF, SO } from '../kernel/constants/sockets.ts';
+import {
+  attachFilter,
+  getFilter,
+  getNumber,
+  getNumberIfAny,
+  getOption,
+  getTime,
+  hasOpaqueFilter,
+  setNumber,
+  setOption,
+  setTime,
+} from '../kernel/sockets.ts';
+import { describeFile } from './fdinfo.ts';
+
+/** Longest name of a network device, with its NUL. */
+const IFNAMSIZ = 16;
+/** `struct linger`: whether, and for how many seconds. */
+const LINGER = 8;
+/** Half of the largest number setsockopt takes: the kernel doubles it. */
+const LARGE = 0x3fff_ffff;
+
+/** Switches that are off unless somebody sets them. */
+const SWITCHES = [
+  ['so_passcred', SO.PASSCRED],
+  ['so_passsec', SO.PASSSEC],
+  ['so_dontroute', SO.DONTROUTE],
+  ['so_no_check', SO.NO_CHECK],
+  ['so_broadcast', SO.BROADCAST],
+  ['so_keepalive', SO.KEEPALIVE],
+] as const;
+
+/** Those that only families have whose messages carry credentials. */
+const OF_LOCAL: readonly string[] = ['so_passcred', 'so_passsec'];
+
+/** Why the options of a socket cannot be carried, if so. */
+export function optionsObstacle(file: OpenFile): StasisError | undefined {
+  if (!hasOpaqueFilter(file.local)) return undefined;
+  return new StasisError({
+    kind: 'unsupported',
+    task: file.task,
+    resource: describeFile(file),
+    reason: 'an eBPF program filters what the socket receives, and the kernel does not tell which',
+  });
+}
+
+/** Reads the options as images hold them. Sizes of buffers are those the kernel uses: twice what was asked for. */
+export function captureOptions(local: number, family: number): InputOf<typeof skOptsEntry> {
+  const send = getTime(local, SO.SNDTIMEO);
+  const receive = getTime(local, SO.RCVTIMEO);
+  const mark = getNumber(local, SO.MARK);
+  const bufLock = getNumberIfAny(local, SO.BUF_LOCK);
+  const isLocal = family === AF.UNIX || family === AF.NETLINK;
+  const switches = SWITCHES.filter(([field]) => isLocal || !OF_LOCAL.includes(field)).map(
+    ([field, name]) => [field, getNumber(local, name) !== 0] as const,
+  );
+  const device = getOption(local, SO.BINDTODEVICE, IFNAMSIZ);
+  const [lingers, seconds] = new Int32Array(getOption(local, SO.LINGER, LINGER).buffer);
+  return {
+    so_sndbuf: getNumber(local, SO.SNDBUF),
+    so_rcvbuf: getNumber(local, SO.RCVBUF),
+    so_snd_tmo_sec: send.sec,
+    so_snd_tmo_usec: send.usec,
+    so_rcv_tmo_sec: receive.sec,
+    so_rcv_tmo_usec: receive.usec,
+    reuseaddr: getNumber(local, SO.REUSEADDR) !== 0,
+    so_reuseport: getNumber(local, SO.REUSEPORT) !== 0,
+    so_priority: getNumber(local, SO.PRIORITY) >>> 0,
+    so_rcvlowat: getNumber(local, SO.RCVLOWAT) >>> 0,
+    ...(mark === 0 ? {} : { so_mark: mark >>> 0 }),
+    ...Object.fromEntries(switches),
+    ...(device.length === 0 ? {} : { so_bound_dev: decodeText(device.subarray(0, device.indexOf(0))) }),
+    so_filter: [...instructions(getFilter(local))],
+    so_oobinline: getNumber(local, SO.OOBINLINE),
+    ...(lingers ? { so_linger: seconds ?? 0 } : {}),
+    ...(bufLock === undefined ? {} : { so_buf_lock: bufLock }),
+  };
+}
+
+/** Sets the options, all but those that depend on addresses (SO_REUSEADDR, SO_REUSEPORT). @throws SyscallError */
+export function restoreOptions(local: number, options: SkOptsEntry): void {
+  setBuffers(local, options.so_sndbuf / 2, options.so_rcvbuf / 2);
+  const number = (name: number, value: number | undefined, usual?: number): void => {
+    if (value !== undefined && value !== usual) setNumber(local, name, value);
+  };
+  number(SO.BUF_LOCK, options.so_buf_lock);
+  number(SO.PRIORITY, options.so_priority, 0);
+  number(SO.RCVLOWAT, options.so_rcvlowat, 1);
+  number(SO.MARK, options.so_mark, 0);
+  for (const [field, name] of SWITCHES) if (options[field]) setNumber(local, name, 1);
+  number(SO.OOBINLINE, options.so_oobinline, 0);
+  if (options.so_linger !== undefined) {
+    setOption(local, SO.LINGER, new Uint8Array(new Int32Array([1, options.so_linger]).buffer));
+  }
+  setTime(local, SO.SNDTIMEO, { sec: options.so_snd_tmo_sec, usec: options.so_snd_tmo_usec });
+  setTime(local, SO.RCVTIMEO, { sec: options.so_rcv_tmo_sec, usec: options.so_rcv_tmo_usec });
+  if (options.so_bound_dev) setOption(local, SO.BINDTODEVICE, encodeText(options.so_bound_dev));
+  if (options.so_filter.length > 0) attachFilter(local, filterCode(options.so_filter));
+}
+
+/** Makes room in the buffers for as long as queues are filled; {@link restoreOptions} gives them their sizes. */
+export function widen(local: number): void {
+  setBuffers(local, LARGE, LARGE);
+}
+
+/** Beyond the limits of net.core where we may (CAP_NET_ADMIN), else as near as we get. */
+function setBuffers(local: number, send: number, receive: number): void {
+  for (const [force, plain, size] of [
+    [SO.SNDBUFFORCE, SO.SNDBUF, send],
+    [SO.RCVBUFFORCE, SO.RCVBUF, receive],
+  ] as const) {
+    const value = new Uint8Array(new Int32Array([size]).buffer);
+    try {
+      setOption(local, force, value);
+    } catch {
+      setOption(local, plain, value);
+    }
+  }
+}
+
+/** The image's form of a filter's instructions, the same on all architectures: code, jt, jf, k from the highest bits. */
+function* instructions(code: Uint8Array): Iterable<bigint> {
+  const view = new DataView(code.buffer, code.byteOffset);
+  for (let at = 0; at + 8 <= code.length; at += 8) {
+    const head = (BigInt(view.getUint16(at, true)) << 16n) | BigInt(view.getUint16(at + 2, false));
+    yield (head << 32n) | BigInt(view.getUint32(at + 4, true));
+  }
+}
+
+function filterCode(words: readonly bigint[]): Uint8Array {
+  const code = new Uint8Array(8 * words.length);
+  const view = new DataView(code.buffer);
+  words.forEach((word, i) => {
+    view.setUint16(8 * i, Number(word >> 48n), true);
+    view.setUint16(8 * i + 2, Number((word >> 32n) & 0xffffn), false);
+    view.setUint32(8 * i + 4, Number(word & 0xffff_ffffn), true);
+  });
+  return code;
+}
+
+/** Options CRIU's images have no place for, and what they are unless somebody sets them. */
+const FORGOTTEN = {
+  peekOff: [SO.PEEK_OFF, -1],
+  timestamp: [SO.TIMESTAMP, 0],
+  timestampNs: [SO.TIMESTAMPNS, 0],
+  rxqOvfl: [SO.RXQ_OVFL, 0],
+  lockFilter: [SO.LOCK_FILTER, 0],
+  passPidfd: [SO.PASSPIDFD, 0],
+  passRights: [SO.PASSRIGHTS, 1],
+} as const;
+
+/** Those that differ from what is usual, by name, for a file of our own; undefined if none does. */
+export function captureForgotten(local: number): Readonly<Record<string, number>> | undefined {
+  const found = Object.entries(FORGOTTEN).flatMap(([key, [name, usual]]) => {
+    const value = getNumberIfAny(local, name);
+    return value === undefined || value === usual ? [] : [[key, value] as const];
+  });
+  return found.length === 0 ? undefined : Object.fromEntries(found);
+}
+
+/** Sets what {@link captureForgotten} found, after everything else: a locked filter cannot be changed. */
+export function restoreForgotten(local: number, noted: Json | undefined): void {
+  if (noted === null || typeof noted !== 'object' || Array.isArray(noted)) return;
+  for (const [key, [name]] of Object.entries(FORGOTTEN)) {
+    const value = (noted as { readonly [key: string]: Json })[key];
+    if (typeof value === 'number') setNumber(local, name, value);
+  }
+}

@@ -1,0 +1,81 @@
+/** Machine code has room where it goes; frames of signal handlers are found; programs grow. */
+import { expect, test } from 'bun:test';
+import { thisArch } from '../../../src/arch/index.ts';
+import { NR } from '../../../src/arch/syscall-numbers.ts';
+import { CAVE_SIZE, WAY_OUT_SIZE } from '../../../src/tracee/cave.ts';
+import { AREA, Program } from '../../../src/tracee/program.ts';
+
+const arch = thisArch();
+const registers = new BigUint64Array(arch.registerCount).fill(0xffff_ffff_ffff_ffffn);
+const address = 0x7fff_f7fc_1000;
+
+test('cave and way out have room', () => {
+  const cave = arch.cave({
+    address,
+    area: 0x10_0000,
+    areaLength: AREA.length,
+    codeLength: AREA.code,
+    bell: 16,
+    oldAction: 0x12_0fc0,
+    done: 0x12_0fe0,
+    registers,
+    mask: 0n,
+  });
+  expect(cave.code.length).toBeLessThanOrEqual(CAVE_SIZE - WAY_OUT_SIZE);
+  for (const place of [cave.enter, cave.leave, cave.claim]) {
+    expect(place).toBeGreaterThan(address);
+    expect(place).toBeLessThan(address + cave.code.length);
+  }
+  // Written by one instruction while others may read it.
+  expect(cave.claim % 8).toBe(0);
+  const wayOut = arch.wayOut({ address, claim: cave.claim, done: 0x12_0fe0 });
+  const { length } = wayOut.code;
+  expect(length).toBeLessThanOrEqual(WAY_OUT_SIZE);
+  wayOut.set(registers, 0x1234_5678_9abc_def0n);
+  expect(wayOut.code.length).toBe(length);
+  expect(Buffer.from(wayOut.code).includes(Buffer.from([0xf0, 0xde, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12]))).toBe(true);
+  expect(arch.programCode({ kind: 'bell', signal: 16 }).length).toBeLessThan(AREA.code);
+});
+
+test('a frame that returns into the cave', () => {
+  const stack = new BigUint64Array(64);
+  const words = new Uint32Array(stack.buffer);
+  const found = (): boolean => arch.returnsInto(words, address, address + CAVE_SIZE);
+  expect(found()).toBe(false);
+  stack[20] = BigInt(address) + 300n;
+  expect(found()).toBe(false);
+  stack[21] = 0x246n; // flags
+  stack[22] = 0x002b_0000_0000_0033n; // cs, gs, fs, ss
+  expect(found()).toBe(true);
+  stack[20] = BigInt(address + CAVE_SIZE);
+  expect(found()).toBe(false);
+});
+
+test('a program grows to what the area holds, and keeps what it has', () => {
+  const program = new Program(0x10_0000);
+  const places: number[] = [];
+  let calls = 0;
+  for (; program.fits(1, 8); calls++) {
+    places.push(program.data(new Uint8Array(8).fill(calls)));
+    program.call('read', calls, -1);
+  }
+  expect(calls).toBe(1023);
+  expect(() => program.call('getpid')).toThrow('too long');
+  const entries = program.usedEntries();
+  const view = new DataView(entries.buffer, entries.byteOffset, entries.byteLength);
+  expect(entries.length).toBe(calls * 64 + 8);
+  for (const i of [0, 31, 32, 500, calls - 1]) {
+    expect(view.getUint32(64 * i, true)).toBe(NR.read);
+    expect(view.getUint32(64 * i + 8, true)).toBe(i);
+    expect(view.getBigInt64(64 * i + 16, true)).toBe(-1n);
+    expect(program.bytes(places[i] ?? 0, 8)).toEqual(new Uint8Array(8).fill(i));
+  }
+  expect(view.getUint32(64 * calls, true)).toBe(0xffff_ffff);
+  const roomy = new Program(0x10_0000);
+  roomy.space(AREA.heap - 8);
+  roomy.space(8);
+  expect(() => roomy.space(1)).toThrow('too much heap');
+  expect(roomy.usedHeap().length).toBe(AREA.heap);
+  // What lies behind belongs to the foothold.
+  expect(AREA.code + AREA.entries + AREA.heap + 64).toBe(AREA.length);
+});

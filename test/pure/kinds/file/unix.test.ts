@@ -1,0 +1,99 @@
+import { describe, expect, test } from 'bun:test';
+import { decodeMessage, encodeMessage } from '../../../../src/images/codec.ts';
+import { skOptsEntry } from '../../../../src/images/schema/sockets.ts';
+import { AF, SK_STATE, SO, SOCK } from '../../../../src/kernel/constants/sockets.ts';
+import type { UnixSocket } from '../../../../src/kernel/netlink/unix-diag.ts';
+import { attachFilter, setNumber, setTime, socketPair } from '../../../../src/kernel/sockets.ts';
+import { shown, standingOf } from '../../../../src/kinds/file/unix/support.ts';
+import {
+  captureForgotten,
+  captureOptions,
+  restoreForgotten,
+  restoreOptions,
+} from '../../../../src/support/socket-options.ts';
+
+function socket(facts: Partial<UnixSocket>): UnixSocket {
+  return {
+    ...{ ino: 1, type: SOCK.STREAM, state: SK_STATE.ESTABLISHED, name: undefined, peer: 2, pending: [] },
+    ...{ receiveQueue: 0, sendQueue: 0, shutdown: 0 },
+    ...facts,
+  };
+}
+
+describe('what can be carried', () => {
+  const name = new TextEncoder().encode('\0service');
+  const judge = (facts: Partial<UnixSocket>, peer: Partial<UnixSocket> = {}, ours = true): unknown => {
+    const all = new Map([socket(facts), socket({ ino: 2, peer: 1, ...peer })].map((one) => [one.ino, one]));
+    const standing = standingOf(
+      all.get(1),
+      (ino) => all.get(ino),
+      () => ours,
+    );
+    return typeof standing === 'object' ? standing.reason : standing;
+  };
+
+  test('pairs, widows, single ones', () => {
+    expect(judge({})).toBe('paired');
+    expect(judge({ peer: 0, shutdown: 3 })).toBe('widowed');
+    expect(judge({ peer: 0, type: SOCK.DGRAM })).toBe('widowed');
+    expect(judge({ peer: undefined, state: SK_STATE.CLOSE })).toBe('single');
+    expect(judge({ peer: undefined, state: SK_STATE.CLOSE, type: SOCK.DGRAM })).toBe('single');
+  });
+
+  test('nothing else', () => {
+    expect(judge({ name })).toContain('with a name (@service)');
+    expect(judge({ state: SK_STATE.LISTEN, name })).toContain('listening');
+    expect(judge({}, { name })).toContain('its peer has a name (@service)');
+    expect(judge({ peer: 0 })).toContain('not been accepted');
+    expect(judge({}, {}, false)).toContain('socket:[2], is held by a process that is not in the tree');
+    expect(judge({}, { peer: 3 })).toContain('not connected with it any more');
+    expect(
+      standingOf(
+        undefined,
+        () => undefined,
+        () => true,
+      ),
+    ).toHaveProperty('reason');
+  });
+
+  test('names', () => {
+    expect(shown(new TextEncoder().encode('/run/a\0'))).toBe('/run/a');
+  });
+});
+
+describe('options', () => {
+  test('what is read is what is set, by way of an image', () => {
+    const [one, other] = socketPair(AF.UNIX, SOCK.STREAM);
+    using from = one;
+    using _ = other;
+    for (const name of [SO.REUSEADDR, SO.KEEPALIVE, SO.PASSCRED, SO.BROADCAST, SO.OOBINLINE])
+      setNumber(from.number, name, 1);
+    setNumber(from.number, SO.SNDBUF, 30_000);
+    setNumber(from.number, SO.PRIORITY, 3);
+    setNumber(from.number, SO.RCVLOWAT, 9);
+    setNumber(from.number, SO.PEEK_OFF, 5);
+    setTime(from.number, SO.SNDTIMEO, { sec: 2n, usec: 250_000n });
+    // ld [0]; jeq #1, 1, 0; ret #0; ret #0xffffffff
+    attachFilter(
+      from.number,
+      new Uint8Array(Buffer.from('20000000000000001500010001000000' + '060000000000000006000000ffffffff', 'hex')),
+    );
+    const captured = captureOptions(from.number, AF.UNIX);
+    expect(captured).toMatchObject({ so_sndbuf: 60_000, so_snd_tmo_sec: 2n, so_passcred: true, so_passsec: false });
+    expect(captured.so_filter).toEqual([
+      0x20_0000_0000_0000n,
+      0x15_0100_0000_0001n,
+      0x6_0000_0000_0000n,
+      0x6_0000_ffff_ffffn,
+    ]);
+    const [two, another] = socketPair(AF.UNIX, SOCK.STREAM);
+    using to = two;
+    using __ = another;
+    restoreOptions(to.number, decodeMessage(skOptsEntry, encodeMessage(skOptsEntry, captured)));
+    // SO_REUSEADDR waits until an address is there.
+    expect(captureOptions(to.number, AF.UNIX)).toEqual({ ...captured, reuseaddr: false });
+    restoreForgotten(to.number, captureForgotten(from.number));
+    expect(captureForgotten(to.number)).toEqual({ peekOff: 5 });
+    expect(captureForgotten(another.number)).toBeUndefined();
+  });
+});
