@@ -111,8 +111,8 @@ export interface Arch {
   readonly seed: (socket: number) => { elf: Uint8Array; callAt: number };
   /** A signal handler of our own, and the function it returns to: see death-watch.ts. */
   readonly buryCode: (tids: number) => { readonly code: Uint8Array; readonly restorer: number };
-  /** The code page of a program that a child of ours runs in our own memory: see aside.ts. It begins with its start. */
-  readonly asideCode: (entries: number) => Uint8Array;
+  /** The code page of a program that a child of ours runs in our own memory: see detached.ts. It begins with its start. */
+  readonly detachedCode: (entries: number) => Uint8Array;
   /** Code a vfork child runs to become the seed: see seed.ts. */
   readonly spawnCode: (plan: SpawnPlan) => Uint8Array;
 }

@@ -49,7 +49,7 @@ export function readCommandLine(args: readonly string[], env: Readonly<Record<st
   const { command, rest } = commandOf(operands);
   const everything = [...configured(found, env), ...found];
   if (everything.some((g) => g.option.long === 'help')) return { action: 'help' };
-  const settings = settle(everything, env);
+  const settings = resolveSettings(everything, env);
   checkTogether(command, settings, rest);
   const notes: string[] = [];
   const unbuilt: Given[] = [];
@@ -108,7 +108,10 @@ function commandOf(operands: readonly string[]): { command: Command; rest: reado
 }
 
 /** Applies options in order, CRIU's environment variables last. */
-export function settle(everything: readonly Given[], env: Readonly<Record<string, string | undefined>>): Settings {
+export function resolveSettings(
+  everything: readonly Given[],
+  env: Readonly<Record<string, string | undefined>>,
+): Settings {
   const draft: Draft = defaultSettings();
   for (const one of everything) applyOption(draft, one);
   const verbosity = Math.min(4, Math.max(0, draft.verbosity)) as LogLevel; // -vvvvvv is as much as there is

@@ -30,7 +30,7 @@ export interface CarryOptions {
   readonly ghostLimit: number;
   readonly fileValidation: 'filesize' | 'buildid';
   readonly skipFileRwxCheck: boolean;
-  /** Look for watched files whose path the kernel does not give, there and in the usual places. */
+  /** PeekBuffers for watched files whose path the kernel does not give, there and in the usual places. */
   readonly forceIrmap: boolean;
   readonly irmapScanPaths: readonly string[];
   /** What of the tasks' cgroups is carried. */

@@ -13,7 +13,7 @@ import { DeathWatch } from '../tracee/death-watch.ts';
 import { Foothold } from '../tracee/foothold.ts';
 import type { Program } from '../tracee/program.ts';
 import { suspendSeccomp } from '../tracee/seccomp.ts';
-import { barredThreads } from '../tracee/seccomp-exit.ts';
+import { threadsWithoutExit } from '../tracee/seccomp-exit.ts';
 import { Tracee } from '../tracee/tracee.ts';
 
 /** An argument: a value, or a pointer to bytes of ours in the other process. */
@@ -47,10 +47,10 @@ export function execRemote(pid: number, name: string, args: readonly ExecArgumen
   tracee.stop(patience * 1000);
   const { tgid, seccomp } = parseStatus(readProc(pid, 'status'));
   if (seccomp) suspendSeccomp(pid);
-  const barred = barredThreads([{ tracee, seccomp }]);
+  const exitless = threadsWithoutExit([{ tracee, seccomp }]);
   using letGo = new UndoStack();
   const others = stopOthers(tgid, pid, patience, letGo);
-  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')), { others, barred });
+  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')), { others, exitless });
   const program = foothold.remote.program();
   const buffers: { at: number; size: number }[] = [];
   const words = args.map((argument) => place(program, argument, buffers));

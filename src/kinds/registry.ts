@@ -98,4 +98,4 @@ export { exitSignalOf } from './task/identity/kind.ts';
 export { finalRegisters } from './task/registers/kind.ts';
 export { resumeEndlessCall } from './task/restart/endless.ts';
 export { remakeInterruptedCall } from './task/restart/kind.ts';
-export { settleCriticalSection } from './task/rseq/settle.ts';
+export { leaveCriticalSection } from './task/rseq/critical-section.ts';

@@ -4,9 +4,9 @@ import type { PageRange } from '../contract/contract.ts';
 import { KCMP } from '../kernel/constants/files.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import { commonFrames } from './frames.ts';
-import type { Likeness } from './shared-pages.ts';
+import type { SharedPages } from './shared-pages.ts';
 
-export class Relatives {
+export class EarlierTasks {
   /** For each task, under whose PID its pages are stored. */
   readonly #stored = new Map<number, number>();
 
@@ -22,7 +22,7 @@ export class Relatives {
    * Takes in a task with a memory of its own; answers which of its pages it has in common with its parent, if that was
    * taken in before. Pages that were shared by fork(2) and not written since are.
    */
-  likenessOf(pid: number, parent: number, pages: readonly PageRange[]): Likeness | undefined {
+  sharedPagesOf(pid: number, parent: number, pages: readonly PageRange[]): SharedPages | undefined {
     const of = this.#stored.get(parent);
     this.#stored.set(pid, pid);
     const ranges = of === undefined ? undefined : commonFrames(pid, of, pages);

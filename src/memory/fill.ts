@@ -4,7 +4,7 @@ import type { PageRange, RestoreTask } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { SyscallError, trySyscall } from '../kernel/syscall.ts';
-import { type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../tracee/helper-process.ts';
+import { type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
 import type { Program } from '../tracee/program.ts';
 import { nameOf, type PagesFiles } from './pages-files.ts';
 import { totalOf } from './ranges.ts';
@@ -28,7 +28,7 @@ export function fill(
   descriptors: ReadonlyMap<string, number>,
 ): void {
   const byTask: RemoteWork<Lot> = (program, lot) => readIn(program, lot, descriptors.get(lot.file) ?? -1);
-  if (totalOf(written) < WORTH_TWO_HANDS) {
+  if (totalOf(written) < WORTH_A_HELPER) {
     for (const lot of lots(written, MAX_BYTES)) {
       const check = byTask(task.batch.reserve(1, 16 * lot.pieces.length + 16), lot);
       if (check) task.batch.after(check);

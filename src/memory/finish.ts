@@ -9,7 +9,7 @@ import { extraOf, type StandingMapping, spaceOf } from './space.ts';
 import { adviceNumbers, VmaStatus } from './vma.ts';
 
 /** Final protection, advice, locks, names, seals; the layout /proc shows, and the executable. */
-export function settleMemory(task: RestoreTask): void {
+export function finishMemory(task: RestoreTask): void {
   const { mappings = [], kernel } = spaceOf(task) ?? {};
   if (kernel?.unwanted) for (const { start, length } of kernel.parts) task.batch.call('munmap', start, length);
   for (const mapping of mappings) finish(task, mapping);

@@ -9,7 +9,7 @@ import { Images } from '../images/kinds.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import { addressOf } from '../kernel/ffi.ts';
 import { arenaAddress, arenaPath, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
-import { Helper, type RemoteWork, shareOut, WORTH_TWO_HANDS } from '../tracee/helper-process.ts';
+import { Helper, type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
 import { forceRead, openMemory } from '../tracee/memory.ts';
 import type { Program } from '../tracee/program.ts';
 
@@ -56,7 +56,7 @@ export class Pages implements PageStore {
       writeAll(out.number, this.#buffer, lot, path);
     };
     const bytes = all.reduce((sum, range) => sum + range.length, 0);
-    if (bytes < WORTH_TWO_HANDS) lots.forEach(store);
+    if (bytes < WORTH_A_HELPER) lots.forEach(store);
     else storeWithHelper(pid, lots, out, mem, store);
     this.counts.written += bytes / PAGE;
     this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });

@@ -66,9 +66,9 @@ export function rebuildMemory(task: RestoreTask): void {
   for (const { start, length } of contents.dropped) task.batch.call('madvise', start, length, MADV.DONTNEED);
   fill(task, written, files, descriptors.pages);
   // Children do not inherit locks. To lock what is writable only for now would copy pages that are a file's.
-  const settled = standing.map((mapping) => (mapping.prot === mapping.entry.prot ? lock(task, mapping) : mapping));
+  const locked = standing.map((mapping) => (mapping.prot === mapping.entry.prot ? lock(task, mapping) : mapping));
   if (descriptors.handedOver) closeAll(task.seed, task.batch);
-  noteSpace(task, { mappings: settled, kernel, stored });
+  noteSpace(task, { mappings: locked, kernel, stored });
 }
 
 /** A task has the address space of its origin, as phase `memory` has left that; the root has a seed's. */

@@ -8,10 +8,10 @@ import { addRange, common, endOf } from './ranges.ts';
 const PAGE = 4096;
 
 /** The pages a task had in common with another. */
-export type Likeness = SamePages;
+export type SharedPages = SamePages;
 
 /** For the file: how many pages are not alike, how many are, and so on from address 0. */
-export function encodeLikeness({ of, ranges }: Likeness): Json {
+export function encodeSharedPages({ of, ranges }: SharedPages): Json {
   const pages: number[] = [];
   let at = 0;
   for (const range of ranges) {
@@ -22,7 +22,7 @@ export function encodeLikeness({ of, ranges }: Likeness): Json {
 }
 
 /** Undefined for what is not of this form. */
-export function decodeLikeness(value: unknown): Likeness | undefined {
+export function decodeSharedPages(value: unknown): SharedPages | undefined {
   if (value === null || typeof value !== 'object') return undefined;
   const { of, pages } = value as { of?: unknown; pages?: unknown };
   if (typeof of !== 'number' || !Array.isArray(pages)) return undefined;
@@ -44,7 +44,7 @@ export function decodeLikeness(value: unknown): Likeness | undefined {
 export function alike(
   one: number,
   other: number,
-  of: (pid: number) => Likeness | undefined,
+  of: (pid: number) => SharedPages | undefined,
 ): readonly PageRange[] | undefined {
   const theirs = new Map(ancestry(other, of).map(({ pid, ranges }) => [pid, ranges]));
   for (const { pid, ranges } of ancestry(one, of)) {
@@ -58,7 +58,7 @@ export function alike(
 /** The task itself and those above it, with what it has in common with each; undefined means everything. */
 function ancestry(
   pid: number,
-  of: (pid: number) => Likeness | undefined,
+  of: (pid: number) => SharedPages | undefined,
 ): { pid: number; ranges: readonly PageRange[] | undefined }[] {
   const way: { pid: number; ranges: readonly PageRange[] | undefined }[] = [{ pid, ranges: undefined }];
   const seen = new Set([pid]);

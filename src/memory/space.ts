@@ -5,7 +5,7 @@ import type { VmaEntry } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MAP } from '../kernel/constants/memory.ts';
 import type { Standing } from './inherit.ts';
-import { alike, decodeLikeness, type Likeness } from './shared-pages.ts';
+import { alike, decodeSharedPages, type SharedPages } from './shared-pages.ts';
 import type { StoredPiece } from './stored.ts';
 import { isAttached } from './sysv-attach.ts';
 import type { KernelPages } from './vdso-move.ts';
@@ -71,11 +71,11 @@ export function fileKey(entry: VmaEntry): string {
 /** What kinds/memory remembers of a restore. */
 interface Memory {
   readonly spaces: Map<number, Space>;
-  readonly likenesses: Map<number, Likeness>;
+  readonly sharedPages: Map<number, SharedPages>;
 }
 
 function memoryOf(context: RestoreContext): Memory {
-  return context.shared('memory', () => ({ spaces: new Map(), likenesses: new Map() }));
+  return context.shared('memory', () => ({ spaces: new Map(), sharedPages: new Map() }));
 }
 
 /** Notes what phase `memory` has made. */
@@ -103,12 +103,12 @@ export function storedUnder(task: RestoreTask): number {
 
 /** The pages a task has in common with another for certain; undefined if the images do not tell. */
 export function commonWith(task: RestoreTask, other: RestoreTask): readonly PageRange[] | undefined {
-  const { likenesses } = memoryOf(task.context);
+  const { sharedPages } = memoryOf(task.context);
   for (const one of [task, other]) {
-    const known = decodeLikeness(extraOf(one).common);
-    if (known) likenesses.set(storedUnder(one), known);
+    const known = decodeSharedPages(extraOf(one).common);
+    if (known) sharedPages.set(storedUnder(one), known);
   }
-  return alike(storedUnder(task), storedUnder(other), (pid) => likenesses.get(pid));
+  return alike(storedUnder(task), storedUnder(other), (pid) => sharedPages.get(pid));
 }
 
 /** State CRIU's image has no place for. */
@@ -118,7 +118,7 @@ export interface MemoryExtra {
   /** Start addresses. */
   readonly lockedOnFault: readonly unknown[];
   readonly sealed: readonly unknown[];
-  /** See {@link Likeness}. */
+  /** See {@link SharedPages}. */
   readonly common: unknown;
   /** The PID under which the pages are stored, if it is not the task's own. */
   readonly pages: unknown;

@@ -5,7 +5,7 @@ import type { RegFileEntry } from '../images/schema/files.ts';
 import { F, O, S_IF, SEEK } from '../kernel/constants/files.ts';
 import { type FileStatus, statusOf } from '../kernel/statx.ts';
 import { Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import { settle } from '../support/fown.ts';
+import { setFlagsAndOwner } from '../support/fown.ts';
 import { buildIdWords } from './build-id.ts';
 import { openPath } from './open-path.ts';
 import { reader } from './regfile.ts';
@@ -27,11 +27,11 @@ export function openRegular(entry: RegFileEntry, context: RestoreContext, flags?
   check(entry, fd.number, context);
   if ((wanted & O.PATH) !== 0) return fd.release();
   if (flags !== undefined) {
-    settle(fd.number, flags, NOBODY);
+    setFlagsAndOwner(fd.number, flags, NOBODY);
     return fd.release();
   }
   if (entry.pos !== 0n && entry.pos !== NOWHERE) seek(entry, fd.number);
-  settle(fd.number, wanted, entry.fown);
+  setFlagsAndOwner(fd.number, wanted, entry.fown);
   return fd.release();
 }
 

@@ -63,7 +63,7 @@ function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: num
   if (pid === undefined)
     throw new ImageError({ file: 'remap-fpath.img', reason: `${entry.name} is no file of a task` });
   context.shared(`helper ${pid}`, () => {
-    const helper = Seed.plant({ pid, sibling: false, highestFd: 2 }, HELPER_AREA);
+    const helper = Seed.create({ pid, sibling: false, highestFd: 2 }, HELPER_AREA);
     context.atEnd(() => helper[Symbol.dispose]());
     return helper;
   });

@@ -32,7 +32,7 @@ export function captureOwner(local: number, flags: number): FownEntry {
 }
 
 /** Gives a file made anew its status flags and its owner, who has to exist by now. @throws SyscallError */
-export function settle(local: number, flags: number, owner: FownEntry): void {
+export function setFlagsAndOwner(local: number, flags: number, owner: FownEntry): void {
   const now = syscall('fcntl', local, F.GETFL);
   const wanted = (now & ~SETTABLE) | (flags & SETTABLE);
   if (wanted !== now) syscall('fcntl', local, F.SETFL, wanted);

@@ -1,5 +1,6 @@
 /**
- * Programs run aside: by a child of ours that has our memory and our descriptors, and no more than that to do with us.
+ * Programs run detached: by a child of ours that shares our memory and our descriptors, but neither our session nor our
+ * signals.
  *
  * For what must not be left half done. We may be killed at any instant; the child, in a session of its own, still comes
  * to the end of its program, and so undoes what it began with.
@@ -21,7 +22,7 @@ const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 const SIG_SETMASK = 2;
 const STACK = 4096;
 
-export class Aside implements Disposable {
+export class DetachedProcess implements Disposable {
   readonly #area: number;
 
   constructor() {
@@ -42,7 +43,7 @@ export class Aside implements Disposable {
     const entries = program.usedEntries();
     const heap = program.usedHeap();
     syscall('mprotect', this.#area, AREA.code, 3);
-    writeMemory(process.pid, this.#area, thisArch().asideCode(program.start));
+    writeMemory(process.pid, this.#area, thisArch().detachedCode(program.start));
     writeMemory(process.pid, program.start, entries);
     if (heap.length > 0) writeMemory(process.pid, program.start + AREA.entries, heap);
     // libc's syscall() returns in the child, to the address on top of its stack.
@@ -77,5 +78,5 @@ function clone(stackTop: number): number {
 function bury(pid: number): void {
   syscall('wait4', pid, arenaAddress, WALL, 0);
   const status = arenaView.getInt32(0, true);
-  if (status !== 0) throw new StasisError({ kind: 'internal', reason: `a program run aside ended with ${status}` });
+  if (status !== 0) throw new StasisError({ kind: 'internal', reason: `a detached program ended with ${status}` });
 }

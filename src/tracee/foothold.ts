@@ -14,8 +14,8 @@ import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
 import { CAVE_SIZE, findCave, type Mapping, WAY_OUT_SIZE } from './cave.ts';
-import { requireFit } from './fitness.ts';
 import { findGap } from './gap.ts';
+import { requireInjectable } from './injectable.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import type { Program } from './program.ts';
 import { AREA } from './program.ts';
@@ -28,8 +28,8 @@ import { type Ground, Visit } from './visit.ts';
 export interface Company {
   /** All other tasks with the same memory: the other threads of the process above all. */
   readonly others?: readonly Tracee[];
-  /** Of all these those that seccomp would not let out: see {@link barredThreads}. */
-  readonly barred?: ReadonlySet<Tracee>;
+  /** Of all these those that seccomp would not let out: see {@link threadsWithoutExit}. */
+  readonly exitless?: ReadonlySet<Tracee>;
 }
 
 /** Signals that serve as a bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
@@ -47,11 +47,11 @@ export class Foothold implements Disposable {
   readonly #registers: Registers;
   readonly #mask: bigint;
   readonly #ground: Ground;
-  readonly #isBarred: boolean;
+  readonly #exitForbidden: boolean;
   #open = false;
 
   private constructor(tgid: number, tracee: Tracee, mem: Fd, maps: readonly Mapping[], company: Company) {
-    const { others = [], barred = new Set() } = company;
+    const { others = [], exitless = new Set() } = company;
     this.#tracee = tracee;
     this.#mem = mem;
     this.#registers = tracee.getRegisters();
@@ -75,21 +75,21 @@ export class Foothold implements Disposable {
     const wayOutAt = this.#caveAt + CAVE_SIZE - WAY_OUT_SIZE;
     const { claim } = this.#cave;
     const wayOut = tracee.arch.wayOut({ address: wayOutAt, claim, done });
-    this.#ground = { mem, area, bell: this.bellSignal, wayOut, wayOutAt, claim, barred, guest: undefined };
+    this.#ground = { mem, area, bell: this.bellSignal, wayOut, wayOutAt, claim, exitless, guest: undefined };
     const base = tracee.arch.withWayOut(this.#registers, this.#cave.leave);
-    this.#isBarred = barred.has(tracee);
-    this.remote = this.#isBarred
+    this.#exitForbidden = exitless.has(tracee);
+    this.remote = this.#exitForbidden
       ? new HomeRemote(tracee, base, this.#ground)
       : new Remote(tracee, area, base, this.bellSignal);
   }
 
   /**
-   * Gets a foothold in a stopped task: a thread of process `tgid`, best one that is not barred.
+   * Gets a foothold in a stopped task: a thread of process `tgid`, best one that is not exitless.
    * @throws StasisError if there is no place for the cave, or the task may map no more memory; it is unharmed then
    */
   static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[], company: Company = {}): Foothold {
-    requireFit(tracee);
-    for (const { pid } of company.barred ?? []) {
+    requireInjectable(tracee);
+    for (const { pid } of company.exitless ?? []) {
       logWarn(
         'foothold.ts',
         `thread ${pid}: seccomp kills it if Stasis is killed while it has the thread run something`,
@@ -110,7 +110,7 @@ export class Foothold implements Disposable {
     try {
       this.#makeArea();
     } finally {
-      if (this.#isBarred) this.#goHome();
+      if (this.#exitForbidden) this.#goHome();
     }
   }
 
@@ -199,7 +199,7 @@ export class Foothold implements Disposable {
   }
 }
 
-/** Between its programs a barred leader is where it was found: if we die then, what we leave behind harms less than it. */
+/** Between its programs a exitless leader is where it was found: if we die then, what we leave behind harms less than it. */
 class HomeRemote extends Remote {
   readonly #ground: Ground;
   #visit: Visit | undefined;

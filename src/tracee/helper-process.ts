@@ -1,5 +1,5 @@
 /**
- * Two hands for bulk work. Much memory is copied faster by two processors: another task runs remote programs while we
+ * A helper process for bulk work. Two processors copy memory faster than one: the helper runs remote programs while we
  * copy other parts with system calls of our own.
  */
 import { logDebug } from '../base/log.ts';
@@ -11,18 +11,18 @@ import { AREA, type Program } from './program.ts';
 import type { Remote } from './remote.ts';
 import { Seed } from './seed.ts';
 
-/** From so many bytes on the second hand is worth its trouble. */
-export const WORTH_TWO_HANDS = 32 << 20;
+/** Bytes from which on a helper process is worth what it costs to start. */
+export const WORTH_A_HELPER = 32 << 20;
 
 /** Adds what a lot needs to a program, unless it has no room for that; answers what to do with the results. */
 export type RemoteWork<Lot> = (program: Program, lot: Lot) => ((results: Program) => void) | undefined;
 
-/** Most lots the other hand gets at once. */
-const HANDFUL = 32;
+/** Most lots the other process gets at once. */
+const MOST_LOTS = 32;
 
 /**
- * Does work in lots, some here (`locally`), some in a task that runs beside us. Whoever is free takes the next ones,
- * the other hand a handful, since we look after it only between two lots of our own.
+ * Does work in lots, some here (`locally`), some in a task that runs beside us. Whoever is free takes the next ones; the
+ * other task gets several at once, since we look after it only between two lots of our own.
  */
 export function shareOut<Lot>(
   lots: readonly Lot[],
@@ -38,10 +38,10 @@ export function shareOut<Lot>(
     }
     collect?.();
     // Towards the end less and less, so that both are done at the same time.
-    const handful = lots.slice(next, next + Math.min(HANDFUL, Math.ceil((lots.length - next) / 4)));
+    const share = lots.slice(next, next + Math.min(MOST_LOTS, Math.ceil((lots.length - next) / 4)));
     const program = remote.program();
     const readers: ((results: Program) => void)[] = [];
-    for (const lot of handful) {
+    for (const lot of share) {
       const reader = remotely(program, lot);
       if (!reader) break;
       readers.push(reader);
@@ -81,7 +81,7 @@ export class Helper implements Disposable {
   static hire(bufferLength: number, locals: readonly number[]): Helper | undefined {
     let seed: Seed | undefined;
     try {
-      seed = Seed.plant({ pid: undefined, sibling: false, highestFd: locals.length + 2 }, findGap([], AREA.length));
+      seed = Seed.create({ pid: undefined, sibling: false, highestFd: locals.length + 2 }, findGap([], AREA.length));
       return new Helper(seed, bufferLength, locals);
     } catch (error) {
       logDebug(`no helper: ${error instanceof Error ? error.message : String(error)}`);

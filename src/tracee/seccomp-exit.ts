@@ -46,22 +46,22 @@ export interface Guarded {
  * Those of some threads that seccomp would not let out.
  * @throws StasisError where the kernel does not let us read filters
  */
-export function barredThreads(threads: readonly Guarded[]): Set<Tracee> {
-  const barred = new Set<Tracee>();
+export function threadsWithoutExit(threads: readonly Guarded[]): Set<Tracee> {
+  const exitless = new Set<Tracee>();
   /** Threads mostly have the same filters. */
   const known = new Map<string, boolean>();
   for (const { tracee, seccomp } of threads) {
-    if (seccomp === SECCOMP_MODE.STRICT) barred.add(tracee);
+    if (seccomp === SECCOMP_MODE.STRICT) exitless.add(tracee);
     if (seccomp !== SECCOMP_MODE.FILTER) continue;
     const filters = filtersOf(tracee.pid);
     const key = filters
       .map((code) => Buffer.from(code.buffer, code.byteOffset, code.length).toString('latin1'))
       .join('|');
-    const verdict = known.get(key) ?? isBarred(filters, tracee.arch);
+    const verdict = known.get(key) ?? forbidsExit(filters, tracee.arch);
     known.set(key, verdict);
-    if (verdict) barred.add(tracee);
+    if (verdict) exitless.add(tracee);
   }
-  return barred;
+  return exitless;
 }
 
 function filtersOf(tid: number): Uint8Array[] {
@@ -74,7 +74,7 @@ function filtersOf(tid: number): Uint8Array[] {
 }
 
 /** Whether filters would end a thread, or leave it deaf, on its way out. Pure. */
-export function isBarred(filters: readonly Uint8Array[], arch: Pick<Arch, 'auditArch'>): boolean {
+export function forbidsExit(filters: readonly Uint8Array[], arch: Pick<Arch, 'auditArch'>): boolean {
   return CALLS.some(([name, args, needed]) => {
     const data = seccompData(NR[name], arch.auditArch, IN_VDSO, args);
     const action = Math.min(ALLOW, ...filters.map((code) => (runFilter(code, data) & ACTION) | 0));

@@ -40,7 +40,7 @@ const RLIMIT_NOFILE = 7;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 /** What a seed is to become. */
-export interface SeedWish {
+export interface SeedOptions {
   /** The PID it must have (in our PID namespace); any, if undefined. */
   readonly pid: number | undefined;
   /** Make it a child of our parent instead of ours (`--restore-sibling`). */
@@ -50,7 +50,7 @@ export interface SeedWish {
 }
 
 /** What a seed made by another seed is to be. */
-export interface Offspring {
+export interface CloneRequest {
   readonly pid: number;
   /** Make it a child of the maker's parent. */
   readonly sibling: boolean;
@@ -85,18 +85,18 @@ export class Seed implements Disposable {
    * Makes a seed, traced and stopped, with its work area at `area`. From its birth on it dies with us.
    * @throws StasisError kind 'conflict' when the PID is in use
    */
-  static plant(wish: SeedWish, area: number): Seed {
+  static create(options: SeedOptions, area: number): Seed {
     const arch = thisArch();
     using executable = new Fd(syscall('memfd_create', arenaPath('stasis-seed'), 1)); // MFD_CLOEXEC
     const [ours, theirs] = socketPair();
     // The child moves its end there while it still needs the descriptors it has from us.
-    const socketTarget = Math.max(wish.highestFd, executable.number, ours.number, theirs.number) + 1;
+    const socketTarget = Math.max(options.highestFd, executable.number, ours.number, theirs.number) + 1;
     const { elf, callAt } = arch.seed(socketTarget);
     let pid: number | undefined;
     try {
       requireDescriptors(socketTarget + 1);
       syscall('write', executable.number, addressOf(elf), elf.byteLength);
-      pid = spawn(wish, { executable: executable.number, socket: theirs.number, socketTarget });
+      pid = spawn(options, { executable: executable.number, socket: theirs.number, socketTarget });
       const tracee = Tracee.attach(pid, PTRACE_O.EXITKILL);
       tracee.stop();
       mapArea(tracee, callAt, area);
@@ -115,8 +115,8 @@ export class Seed implements Disposable {
    * stopped, and die with us. What is to be copied must have been done: {@link Batch.flush}.
    * @throws StasisError kind 'conflict' when a PID is in use
    */
-  fork(wishes: readonly Offspring[]): Seed[] {
-    const plans = wishes.map(({ pid, sibling, exitSignal, share }) => ({
+  fork(requests: readonly CloneRequest[]): Seed[] {
+    const plans = requests.map(({ pid, sibling, exitSignal, share }) => ({
       pid,
       flags:
         CLONE.PTRACE |
@@ -252,7 +252,7 @@ function socketPair(): [Fd, Fd] {
 }
 
 /** clone3 into a stack whose top is the address of the spawn code; answers its PID when it has executed the seed. */
-function spawn(wish: SeedWish, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): number {
+function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): number {
   const arch = thisArch();
   const empty = cstring('');
   const argv = new BigUint64Array(2);
@@ -265,8 +265,8 @@ function spawn(wish: SeedWish, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): nu
     copyToSelf(page, code);
     copyToSelf(stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
     syscall('mprotect', page, 4096, 5);
-    const outcome = clone3(wish, page + 4096, stackTop - (page + 4096));
-    if (outcome < 0) throw spawnError(wish.pid, -outcome);
+    const outcome = clone3(options, page + 4096, stackTop - (page + 4096));
+    if (outcome < 0) throw spawnError(options.pid, -outcome);
     return outcome;
   } finally {
     syscall('munmap', page, 8192);
@@ -274,14 +274,14 @@ function spawn(wish: SeedWish, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): nu
 }
 
 /** struct clone_args, then the PID wanted; all signals are blocked meanwhile, so that no handler runs in the child. */
-function clone3(wish: SeedWish, stack: number, stackSize: number): number {
+function clone3(options: SeedOptions, stack: number, stackSize: number): number {
   const args = new BigUint64Array(11);
-  const pids = new Int32Array([wish.pid ?? 0, 0]);
-  args[0] = BigInt(CLONE.VM | CLONE.VFORK | (wish.sibling ? CLONE.PARENT : 0));
-  args[4] = BigInt(wish.sibling ? 0 : SIGCHLD);
+  const pids = new Int32Array([options.pid ?? 0, 0]);
+  args[0] = BigInt(CLONE.VM | CLONE.VFORK | (options.sibling ? CLONE.PARENT : 0));
+  args[4] = BigInt(options.sibling ? 0 : SIGCHLD);
   args[5] = BigInt(stack);
   args[6] = BigInt(stackSize);
-  if (wish.pid !== undefined) {
+  if (options.pid !== undefined) {
     args[8] = BigInt(addressOf(pids));
     args[9] = 1n;
   }

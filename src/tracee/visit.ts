@@ -8,7 +8,7 @@
  * from that instant, with one write, both ways out are others. The leader's waits until the thread says that it is done,
  * and the thread's says so. Without the claim the leader's does not wait, and the thread's does not touch the area.
  *
- * A thread that is barred (barred.ts) may be killed by seccomp when our death leaves it on its way. Nobody waits for it:
+ * A thread that is exitless (seccomp-exit.ts) may be killed by seccomp when our death leaves it on its way. Nobody waits for it:
  * the claim says that the area is to stay.
  */
 
@@ -16,7 +16,7 @@ import { CLAIM, type Registers, type WayOut } from '../arch/arch.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import type { Fd } from '../kernel/syscall.ts';
-import { requireFit } from './fitness.ts';
+import { requireInjectable } from './injectable.ts';
 import { forceWrite } from './memory.ts';
 import type { Program } from './program.ts';
 import { getSignalMask, PTRACE, ptrace, setSignalMask } from './ptrace.ts';
@@ -34,7 +34,7 @@ export interface Ground {
   readonly wayOutAt: number;
   readonly claim: number;
   /** Threads that would not be let out. */
-  readonly barred: ReadonlySet<Tracee>;
+  readonly exitless: ReadonlySet<Tracee>;
   /** The thread that is in the area; one whose visit went wrong stays. */
   guest: Tracee | undefined;
 }
@@ -65,7 +65,7 @@ export class Visit {
    */
   static begin(ground: Ground, thread: Tracee, program: Program): Visit {
     if (ground.guest) throw occupied(thread, ground.guest);
-    requireFit(thread);
+    requireInjectable(thread);
     const visit = new Visit(ground, thread, program);
     ground.guest = thread;
     try {
@@ -92,12 +92,12 @@ export class Visit {
 
   /** After each line we may be dead. */
   #enter(): void {
-    const { mem, wayOut, wayOutAt, bell, barred } = this.#ground;
+    const { mem, wayOut, wayOutAt, bell, exitless } = this.#ground;
     wayOut.set(this.#registers, this.#mask);
     forceWrite(mem, wayOutAt, wayOut.code);
     this.#faceTheWayOut();
     setSignalMask(this.#thread.pid, ~(1n << BigInt(bell - 1)));
-    this.#claim(barred.has(this.#thread) ? CLAIM.forGood : CLAIM.guest);
+    this.#claim(exitless.has(this.#thread) ? CLAIM.forGood : CLAIM.guest);
     this.#remote.start(this.#program);
   }
 

@@ -108,6 +108,12 @@ test('a bash script reads one file, writes another, and listens to its terminal'
     const pid = Number((await says(dir, /READY (\d+)/, () => terminal.screen()))[1]);
     for (const line of [5, 20, 40]) {
       await says(dir, new RegExp(`line ${line * line}\n`), () => terminal.screen());
+      // The line may have been written before the dump before this one: the restore has to be over, too.
+      await until(
+        () => /^Name:\tbash$[^]*^TracerPid:\t0$/m.test(contentOf(`/proc/${pid}/status`)) || undefined,
+        10_000,
+        () => `task ${pid} is not restored; on the screen: ${terminal.screen()}`,
+      );
       await stasisOk(['dump', '-t', String(pid), '-D', dir, '--shell-job', '-o', 'dump.log'], join(dir, 'dump.log'));
       await gone(pid);
       terminal[Symbol.dispose]();

@@ -195,7 +195,7 @@ describe('threads behind seccomp', () => {
   test('are visited, whoever leads', async () => {
     using victim = await Victim.run([helperBinary('fenced')]);
     const before = victim.state();
-    for (const who of ['free', 'barred']) {
+    for (const who of ['free', 'exitless']) {
       const { status, stdout, stderr } = await run([...VISITOR, String(victim.pid), '20', who]);
       expect(stderr).toBe('');
       expect(status).toBe(0);
@@ -208,7 +208,7 @@ describe('threads behind seccomp', () => {
   }, 60_000);
 
   test('live on if Stasis is killed while nothing runs in them', async () => {
-    for (const who of ['free', 'barred']) {
+    for (const who of ['free', 'exitless']) {
       using victim = await Victim.run([helperBinary('fenced')]);
       for (let i = 0; i < 5; i++) {
         await visitsKilled([String(victim.pid), '1', who, 'rest'], 5, 'resting');

@@ -206,7 +206,7 @@ function buryCode(tids: number): { code: Uint8Array; restorer: number } {
 }
 
 /** r15 = entries; then the interpreter. The program is to end the process itself. */
-function asideCode(entries: number): Uint8Array {
+function detachedCode(entries: number): Uint8Array {
   const code = new CodeWriter();
   code.raw(0x49, 0xbf).imm64(entries); // mov r15, entries
   return code.raw(...programCode({ kind: 'trap' })).bytes();
@@ -259,6 +259,6 @@ export const X86_64: Arch = {
   wayOut,
   seed,
   buryCode,
-  asideCode,
+  detachedCode,
   spawnCode,
 };

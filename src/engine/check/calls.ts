@@ -103,7 +103,7 @@ function cloneArguments(flags: bigint, setTid: bigint, setTidSize: bigint): Uint
   return new Uint8Array(args.buffer);
 }
 
-/** A wish of no PIDs at an address cannot succeed: EINVAL if the kernel knows of wishes, E2BIG if not. */
+/** A pids of no PIDs at an address cannot succeed: EINVAL if the kernel knows of wishes, E2BIG if not. */
 export const cloneSetTid: Probe = () => {
   const result = trySyscall('clone3', addressOf(cloneArguments(0n, 0xffff_ffff_ffff_ffffn, 0n)), CLONE_ARGS);
   return result === -ERRNO.EINVAL ? undefined : refusal('clone3', result);
@@ -116,8 +116,8 @@ export const cloneSetTid: Probe = () => {
 export const cloneParentNewPid: Probe = () =>
   inThrowaway((seed) => {
     const { program, built } = ask(seed, (p) => {
-      const wish = p.data(new Uint8Array(new Int32Array([1, seed.tracee.pid]).buffer));
-      const args = p.data(cloneArguments(CLONE.PARENT | CLONE.NEWPID, BigInt(wish), 2n));
+      const pids = p.data(new Uint8Array(new Int32Array([1, seed.tracee.pid]).buffer));
+      const args = p.data(cloneArguments(CLONE.PARENT | CLONE.NEWPID, BigInt(pids), 2n));
       return p.attempt('clone3', args, CLONE_ARGS);
     });
     const result = program.result(built);

@@ -4,7 +4,7 @@ import type { CarryOptions } from '../../contract/contract.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStatus } from '../../kernel/proc/status.ts';
 import { obstaclesOf } from '../dump/preflight.ts';
-import { Sight } from '../dump/snapshot.ts';
+import { TreeSnapshot } from '../dump/snapshot.ts';
 
 /** The root of a tree, and everything that could not be saved of the tree. */
 export interface TaskReport {
@@ -17,7 +17,7 @@ export interface TaskReport {
 /** Looks at a process tree from outside. @throws StasisError when it does not exist or may not be looked at */
 export function examineTask(pid: number, carry: CarryOptions): TaskReport {
   requireProcess(pid);
-  using seen = Sight.of(pid, carry);
+  using seen = TreeSnapshot.ofRunning(pid, carry);
   const [root] = seen.tasks;
   return { task: root?.ref ?? { pid }, processes: seen.tasks.length, obstacles: obstaclesOf(seen.tasks) };
 }

@@ -13,7 +13,7 @@ const ATTEMPTS = 64;
 
 /** Calls `work` with a process that ends with it. @throws StasisError when none can be made */
 export function inThrowaway<T>(work: (seed: Seed) => T): T {
-  using seed = plant();
+  using seed = createSeed();
   return work(seed);
 }
 
@@ -29,11 +29,11 @@ export function borrow(seed: Seed, fd: number): Fd {
 }
 
 /** Any PID will do: the next ones the kernel would take itself are tried until one is free. */
-function plant(): Seed {
+function createSeed(): Seed {
   const last = lastPid();
   for (let attempt = 1; ; attempt++) {
     try {
-      return Seed.plant({ pid: last + attempt, sibling: false, highestFd: 2 }, AREA);
+      return Seed.create({ pid: last + attempt, sibling: false, highestFd: 2 }, AREA);
     } catch (error) {
       const taken = error instanceof StasisError && error.kind === 'conflict';
       if (!taken || attempt === ATTEMPTS) throw error;

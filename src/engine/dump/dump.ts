@@ -13,7 +13,7 @@ import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
 import { obstaclesOf } from './preflight.ts';
 import { saveTree } from './save.ts';
-import { Sight } from './snapshot.ts';
+import { TreeSnapshot } from './snapshot.ts';
 
 /** What to dump, where to, and what becomes of it. */
 export interface DumpOptions {
@@ -64,8 +64,8 @@ export function dump(options: DumpOptions): DumpOutcome {
 
 /** Looks for everything that cannot be carried. @throws ObstacleError naming all of it */
 export function preflight(pid: number, carry: CarryOptions): void {
-  using sight = Sight.of(pid, carry);
-  requireCarriable(sight.tasks);
+  using snapshot = TreeSnapshot.ofRunning(pid, carry);
+  requireCarriable(snapshot.tasks);
 }
 
 function requireCarriable(tasks: readonly SeenTask[]): void {
@@ -80,10 +80,10 @@ function requireCarriable(tasks: readonly SeenTask[]): void {
 /** Everything about the frozen tree, into its images. */
 function save(tree: FrozenTree, options: DumpOptions, images: ImageSetWriter, undo: UndoStack): Pages {
   const alive = tree.processes.filter(({ zombie }) => !zombie).map(({ pid }) => pid);
-  using sight = Sight.still(alive, options.carry);
+  using snapshot = TreeSnapshot.ofFrozen(alive, options.carry);
   // The tasks may have changed between the preflight and the freeze.
-  requireCarriable(sight.tasks);
-  return saveTree(tree.processes, sight.tasks, options.carry, images, undo);
+  requireCarriable(snapshot.tasks);
+  return saveTree(tree.processes, snapshot.tasks, options.carry, images, undo);
 }
 
 /** The last step: the tasks end, go on, or stay stopped. What was done for the images is undone if they go on. */

@@ -26,19 +26,19 @@ import { Foothold } from '../../tracee/foothold.ts';
 import type { Program } from '../../tracee/program.ts';
 import { getSignalMask } from '../../tracee/ptrace.ts';
 import { suspendSeccomp } from '../../tracee/seccomp.ts';
-import { barredThreads } from '../../tracee/seccomp-exit.ts';
+import { threadsWithoutExit } from '../../tracee/seccomp-exit.ts';
 import { planTree, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { makeContext, SharedImages } from './context.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
 import { ROOT_CG_SET } from './inventory.ts';
 import { idsEntry, type ObjectIds, ObjectTable } from './object-ids.ts';
-import type { Observation } from './snapshot.ts';
+import type { TaskSnapshot } from './snapshot.ts';
 
-/** Saves all of a frozen tree but what completes an image set. `sight` are its living processes. */
+/** Saves all of a frozen tree but what completes an image set. `snapshot` are its living processes. */
 export function saveTree(
   processes: readonly FrozenProcess[],
-  sight: readonly Observation[],
+  snapshot: readonly TaskSnapshot[],
   options: CarryOptions,
   images: ImageSetWriter,
   undo: UndoStack,
@@ -49,11 +49,11 @@ export function saveTree(
   const stopped = new Set(
     processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined).map(({ pid }) => pid),
   );
-  const context = makeContext(options, sight, stopped, images, files, pages, shared, undo);
+  const context = makeContext(options, snapshot, stopped, images, files, pages, shared, undo);
   files.attach(context);
   const objects = new ObjectTable();
   const frozen = new Map(processes.map((process) => [process.pid, process]));
-  const saved = sight.map((seen) => {
+  const saved = snapshot.map((seen) => {
     const { ids, known } = objects.idsOf(seen.pid);
     return { seen, ids, task: makeTask(seen, frozen.get(seen.pid), known, context) };
   });
@@ -77,11 +77,11 @@ export function saveTree(
  * Has the process and its threads tell what only they know; afterwards nothing of us is left in them. `akin`: all threads
  * that have its memory.
  */
-function askTask(task: MutableDumpTask, seen: Observation, akin: readonly DumpThread[]): void {
+function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpThread[]): void {
   for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
   const others = akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
-  const barred = barredThreads(task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
-  using foothold = Foothold.gain(task.tracee, task.pid, seen.vmas, { others, barred });
+  const exitless = threadsWithoutExit(task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
+  using foothold = Foothold.gain(task.tracee, task.pid, seen.vmas, { others, exitless });
   task.bell = { signal: foothold.bellSignal, actionAt: foothold.bellActionAt };
   logDebug(`foothold in task ${task.pid} gained`);
   const { remote } = foothold;
@@ -128,7 +128,7 @@ function drain(task: DumpTask): void {
 type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] };
 
 function makeTask(
-  seen: Observation,
+  seen: TaskSnapshot,
   frozen: FrozenProcess | undefined,
   captured: DumpTask['captured'],
   context: DumpContext,
@@ -192,7 +192,7 @@ function threadCore(seen: SeenThread, { tracee }: FrozenThread): CoreDraft {
   };
 }
 
-function taskCore(seen: Observation, main: FrozenThread): TaskCoreDraft {
+function taskCore(seen: TaskSnapshot, main: FrozenThread): TaskCoreDraft {
   const core = threadCore(seen, main);
   const { groupStop } = main.tracee;
   return {

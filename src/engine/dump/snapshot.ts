@@ -29,7 +29,7 @@ const STATX_WANTED = 0x7ff | 0x1000;
 const O_CLOEXEC = 0o2000000;
 
 /** A task as seen; the borrowed descriptors are given back when its scope ends. */
-export class Observation implements SeenTask, Disposable {
+export class TaskSnapshot implements SeenTask, Disposable {
   readonly pid: number;
   readonly tid: number;
   readonly ref: TaskRef;
@@ -45,8 +45,8 @@ export class Observation implements SeenTask, Disposable {
   /** What was borrowed for this task, and is not another's. */
   readonly #own: number[] = [];
 
-  /** `relatives` are tasks seen before, by PID: what the parent has open as well is not borrowed twice. */
-  constructor(pid: number, options: CarryOptions, relatives: ReadonlyMap<number, Observation> = new Map()) {
+  /** `earlier` are tasks seen before, by PID: what the parent has open as well is not borrowed twice. */
+  constructor(pid: number, options: CarryOptions, earlier: ReadonlyMap<number, TaskSnapshot> = new Map()) {
     this.pid = pid;
     this.tid = pid;
     this.options = options;
@@ -61,7 +61,7 @@ export class Observation implements SeenTask, Disposable {
     const others = namesIn(`/proc/${pid}/task`).map(Number);
     this.threads = [this, ...others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options))];
     this.vmas = parseSmaps(readProc(pid, 'smaps'));
-    this.fds = this.#borrowAll(relatives.get(this.stat.ppid)?.fds ?? []);
+    this.fds = this.#borrowAll(earlier.get(this.stat.ppid)?.fds ?? []);
   }
 
   [Symbol.dispose](): void {
@@ -118,33 +118,37 @@ function borrowError(task: TaskRef, fd: number, errno: number): StasisError {
 }
 
 /** The living processes of a tree as seen; what was borrowed is given back when its scope ends. */
-export class Sight implements Disposable {
+export class TreeSnapshot implements Disposable {
   /** The root first. */
-  readonly tasks: readonly Observation[];
+  readonly tasks: readonly TaskSnapshot[];
 
-  private constructor(tasks: readonly Observation[]) {
+  private constructor(tasks: readonly TaskSnapshot[]) {
     this.tasks = tasks;
     for (const task of tasks) task.tree = tasks;
   }
 
   /** Looks at processes that stand still. @throws StasisError when one of them cannot be looked at */
-  static still(pids: readonly number[], options: CarryOptions): Sight {
-    return new Sight(observeAll(pids, (pid, seen) => new Observation(pid, options, seen)));
+  static ofFrozen(pids: readonly number[], options: CarryOptions): TreeSnapshot {
+    return new TreeSnapshot(observeAll(pids, (pid, seen) => new TaskSnapshot(pid, options, seen)));
   }
 
   /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
-  static of(root: number, options: CarryOptions): Sight {
+  static ofRunning(root: number, options: CarryOptions): TreeSnapshot {
     const pids = membersOf(root).flatMap(({ pid }) => (pid === root ? [] : [pid]));
-    return new Sight(
+    return new TreeSnapshot(
       observeAll([root, ...pids], (pid, seen) =>
-        pid === root ? new Observation(pid, options) : Sight.#living(pid, options, seen),
+        pid === root ? new TaskSnapshot(pid, options) : TreeSnapshot.#living(pid, options, seen),
       ),
     );
   }
 
   /** Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread. */
-  static #living(pid: number, options: CarryOptions, seen: ReadonlyMap<number, Observation>): Observation | undefined {
-    const task = unlessGone(() => new Observation(pid, options, seen));
+  static #living(
+    pid: number,
+    options: CarryOptions,
+    seen: ReadonlyMap<number, TaskSnapshot>,
+  ): TaskSnapshot | undefined {
+    const task = unlessGone(() => new TaskSnapshot(pid, options, seen));
     if (!task || task.status.hasMemory) return task;
     task[Symbol.dispose]();
     return undefined;
@@ -158,9 +162,9 @@ export class Sight implements Disposable {
 /** If one fails, what was borrowed of the others is given back. */
 function observeAll(
   pids: readonly number[],
-  look: (pid: number, seen: ReadonlyMap<number, Observation>) => Observation | undefined,
-): Observation[] {
-  const seen = new Map<number, Observation>();
+  look: (pid: number, seen: ReadonlyMap<number, TaskSnapshot>) => TaskSnapshot | undefined,
+): TaskSnapshot[] {
+  const seen = new Map<number, TaskSnapshot>();
   try {
     for (const pid of pids) {
       const task = look(pid, seen);

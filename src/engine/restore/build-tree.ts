@@ -1,4 +1,4 @@
-/** Growing a tree: the planner's steps carried out, until every process is there and has its memory. */
+/** Building a tree: the planner's steps carried out, until every process is there and has its memory. */
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logWarn } from '../../base/log.ts';
 import { cstring } from '../../base/text.ts';
@@ -14,7 +14,7 @@ import { closeAll } from '../../tracee/handover.ts';
 import { AREA } from '../../tracee/program.ts';
 import { PTRACE, ptrace, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
 import type { Remote } from '../../tracee/remote.ts';
-import { type Offspring, Seed } from '../../tracee/seed.ts';
+import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
 import type { Plan, TaskPlan, ThreadPlan } from './plan.ts';
 
@@ -24,7 +24,7 @@ const WALL = 0x4000_0000;
 const RLIMIT_CORE = 4;
 
 /** A process that exists: a task in the making, a helper, or one that is to be a zombie. */
-interface Plant {
+interface Member {
   readonly seed: Seed;
   readonly batch: Batch;
   readonly task: RestoreTask | undefined;
@@ -36,30 +36,30 @@ interface Plant {
   ready: boolean;
 }
 
-/** The tasks of a tree while it grows. If the restore fails, all of them die. */
-export class Grove {
+/** The tasks of a tree while it is built. If the restore fails, all of them die. */
+export class TreeBuilder {
   readonly #plan: Plan;
   readonly #context: RestoreContext;
-  readonly #plants = new Map<number, Plant>();
+  readonly #members = new Map<number, Member>();
   /** Kernel objects that tasks made so far have. */
   readonly #objects = new Set<string>();
   /** Parents of helpers and zombies, whose ends they were told of. */
-  readonly #bereaved = new Set<number>();
+  readonly #toldOfEnds = new Set<number>();
 
   constructor(plan: Plan, context: RestoreContext, undo: UndoStack) {
     this.#plan = plan;
     this.#context = context;
-    undo.add(() => this.#fell());
+    undo.add(() => this.#killAll());
   }
 
   /** The living tasks, parents before their children. */
   get tasks(): readonly RestoreTask[] {
-    return [...this.#plan.tasks.keys()].flatMap((pid) => this.#plants.get(pid)?.task ?? []);
+    return [...this.#plan.tasks.keys()].flatMap((pid) => this.#members.get(pid)?.task ?? []);
   }
 
   /** Makes all processes, each with its memory; zombies are dead and helpers gone at the end. */
-  grow(sibling: boolean): void {
-    this.#plantRoot(sibling);
+  build(sibling: boolean): void {
+    this.#createRoot(sibling);
     const { steps } = this.#plan;
     for (let at = 0; at < steps.length; ) at = this.#take(steps, at);
     for (const [pid] of this.#plan.tasks) this.#prepare(pid);
@@ -68,28 +68,28 @@ export class Grove {
     this.#forgetDeaths();
   }
 
-  #plantRoot(sibling: boolean): void {
+  #createRoot(sibling: boolean): void {
     const { root, tasks } = this.#plan;
     const highestFd = [...tasks.values()].reduce(
       (most, { fds }) => fds.reduce((max, { fd }) => Math.max(max, fd), most),
       2,
     );
-    const seed = Seed.plant({ pid: root, sibling, highestFd }, freeArea(tasks));
-    this.#settle(root, seed, undefined);
-    const plant = this.#at(root);
+    const seed = Seed.create({ pid: root, sibling, highestFd }, freeArea(tasks));
+    this.#admit(root, seed, undefined);
+    const member = this.#at(root);
     // Descriptors of ours that the seed was born with are not the task's.
-    closeAll(seed, plant.batch);
-    plant.batch.flush();
+    closeAll(seed, member.batch);
+    member.batch.flush();
   }
 
   /** Takes a new process in: a task goes through its birth. */
-  #settle(pid: number, seed: Seed, origin: RestoreTask | undefined): void {
+  #admit(pid: number, seed: Seed, origin: RestoreTask | undefined): void {
     const plan = this.#plan.tasks.get(pid);
     const shares = this.#sharesOf(plan);
     const batch = new Batch(seed.remote);
     const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares);
-    const sharesMemory = this.#plants.get(pid)?.sharesMemory ?? false;
-    this.#plants.set(pid, { seed, batch, task, origin, sharesMemory, ready: shares.vm });
+    const sharesMemory = this.#members.get(pid)?.sharesMemory ?? false;
+    this.#members.set(pid, { seed, batch, task, origin, sharesMemory, ready: shares.vm });
     if (task) runPhase(task, 'birth');
   }
 
@@ -114,9 +114,9 @@ export class Grove {
     };
   }
 
-  #at(pid: number): Plant {
-    const plant = this.#plants.get(pid);
-    if (plant) return plant;
+  #at(pid: number): Member {
+    const member = this.#members.get(pid);
+    if (member) return member;
     throw new StasisError({
       kind: 'internal',
       task: { pid },
@@ -159,34 +159,34 @@ export class Grove {
 
   #fork(steps: readonly TreeStep[], at: number, by: number): number {
     const maker = this.#at(by);
-    const wishes: (Offspring & { helper: boolean })[] = [];
+    const requests: (CloneRequest & { helper: boolean })[] = [];
     for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) {
       const task = this.#plan.tasks.get(step.pid);
-      wishes.push({ ...step, exitSignal: task ? exitSignalOf(task) : SIGCHLD });
+      requests.push({ ...step, exitSignal: task ? exitSignalOf(task) : SIGCHLD });
     }
-    if (wishes.some(({ pid, share }) => share.vm || this.#plan.tasks.has(pid))) this.#prepare(by);
+    if (requests.some(({ pid, share }) => share.vm || this.#plan.tasks.has(pid))) this.#prepare(by);
     maker.batch.flush();
-    const seeds = maker.seed.fork(wishes);
+    const seeds = maker.seed.fork(requests);
     const origin = maker.task && maker.ready ? maker.task : maker.origin;
     // All are known before anything else can fail.
     seeds.forEach((seed, i) => {
-      const sharesMemory = wishes[i]?.share.vm ?? false;
+      const sharesMemory = requests[i]?.share.vm ?? false;
       const batch = new Batch(seed.remote);
-      this.#plants.set(seed.tracee.pid, { seed, batch, task: undefined, origin, sharesMemory, ready: false });
+      this.#members.set(seed.tracee.pid, { seed, batch, task: undefined, origin, sharesMemory, ready: false });
     });
     seeds.forEach((seed, i) => {
-      const wish = wishes[i];
-      if (wish && !wish.helper) this.#settle(wish.pid, seed, origin);
+      const request = requests[i];
+      if (request && !request.helper) this.#admit(request.pid, seed, origin);
     });
     return at;
   }
 
   /** Sees to it that a task has its memory. */
   #prepare(pid: number): void {
-    const plant = this.#at(pid);
-    if (plant.ready || !plant.task) return;
-    plant.ready = true;
-    runPhase(plant.task, 'memory');
+    const member = this.#at(pid);
+    if (member.ready || !member.task) return;
+    member.ready = true;
+    runPhase(member.task, 'memory');
     logDebug(`task ${pid} has its memory`);
   }
 
@@ -194,8 +194,8 @@ export class Grove {
   #end(pid: number, reaper: number): void {
     trySyscall('kill', pid, SIGKILL);
     this.#at(pid).seed.tracee.awaitEnd();
-    this.#plants.delete(pid);
-    this.#bereaved.add(reaper);
+    this.#members.delete(pid);
+    this.#toldOfEnds.add(reaper);
     this.#call(reaper, (batch) => batch.call('wait4', pid, 0, WALL, 0));
   }
 
@@ -212,26 +212,26 @@ export class Grove {
     // It may be one that we ignore, and all that we have made.
     if (signal !== 0) program.attempt('rt_sigaction', signal, program.space(32), 0, 8);
     batch.flush();
-    if (code & 0x80) logWarn('grow.ts', `task ${pid}: that it had dumped core cannot be told its parent again`);
+    if (code & 0x80) logWarn('build-tree.ts', `task ${pid}: that it had dumped core cannot be told its parent again`);
     if (signal === 0) seed.exit(code >> 8);
     else kill(pid, signal);
     seed.tracee.awaitEnd();
-    this.#plants.delete(pid);
+    this.#members.delete(pid);
     const parent = this.#plan.parents.get(pid);
-    if (parent !== undefined) this.#bereaved.add(parent);
+    if (parent !== undefined) this.#toldOfEnds.add(parent);
   }
 
   /** SIGCHLD of these ends is not the tasks' own: what they had pending is queued again later. */
   #forgetDeaths(): void {
-    for (const pid of this.#bereaved) {
-      const plant = this.#plants.get(pid);
-      if (plant) forgetChildSignal(plant.batch);
+    for (const pid of this.#toldOfEnds) {
+      const member = this.#members.get(pid);
+      if (member) forgetChildSignal(member.batch);
     }
   }
 
   /** Kills everything. What others have forked become our children when their parents are dead: we are a subreaper. */
-  #fell(): void {
-    const seeds = [...this.#plants.values()].map(({ seed }) => seed);
+  #killAll(): void {
+    const seeds = [...this.#members.values()].map(({ seed }) => seed);
     for (const { tracee } of seeds) trySyscall('kill', tracee.pid, SIGKILL);
     for (const seed of seeds.reverse()) seed[Symbol.dispose]();
     for (const { tracee } of seeds) trySyscall('wait4', tracee.pid, 0, WALL, 0);

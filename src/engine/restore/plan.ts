@@ -60,7 +60,7 @@ const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are n
  */
 export function readPlan(
   images: ImageSet,
-  planting: { readonly joins: boolean; readonly bornPgid: number; readonly isFree: (pid: number) => boolean },
+  origin: { readonly joins: boolean; readonly bornPgid: number; readonly isFree: (pid: number) => boolean },
 ): Plan {
   const inventory = images.inventory();
   checkWhole(images);
@@ -91,7 +91,7 @@ export function readPlan(
   }
   const steps = planTree(
     trees.map((tree) => treeTask(tree, tasks.get(tree.pid))),
-    { joins: planting.joins, bornPgid: planting.bornPgid, sparePid: sparePid(trees, planting.isFree) },
+    { joins: origin.joins, bornPgid: origin.bornPgid, sparePid: sparePid(trees, origin.isFree) },
   );
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
   return { root: root.pid, tasks, zombies, parents, steps, files, pages };

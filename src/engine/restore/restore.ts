@@ -15,10 +15,10 @@ import { fileKinds, taskKinds } from '../../kinds/registry.ts';
 import { ActionScripts } from '../scripts.ts';
 import { type RestoreFigures, writeRestoreStats } from '../stats.ts';
 import { stopSignalOf } from '../stops.ts';
-import { addThreads, beginPhase, forgetChildSignal, Grove, rebuildThread, runPhase } from './build-tree.ts';
+import { addThreads, beginPhase, forgetChildSignal, rebuildThread, runPhase, TreeBuilder } from './build-tree.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { type Plan, readPlan } from './plan.ts';
-import { go, stopTask } from './resume.ts';
+import { resume, stopTask } from './resume.ts';
 
 /** What to restore, from where, and how. */
 export interface RestoreOptions {
@@ -45,8 +45,8 @@ export interface RestoreOutcome {
  */
 export function restore(options: RestoreOptions): RestoreOutcome {
   const images = new ImageSet(options.imagesDir, undefined, disk);
-  const planting = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isFree };
-  const plan = readPlan(images, planting);
+  const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isFree };
+  const plan = readPlan(images, origin);
   const pid = plan.root;
   logDebug('images are read and checked');
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
@@ -58,10 +58,10 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   using ending = new UndoStack();
   const context = new Context(options.carry, images, plan, undo, ending);
   for (const kind of taskKinds) kind.prepare?.(context, pid);
-  const grove = new Grove(plan, context, undo);
-  grove.grow(options.sibling);
+  const builder = new TreeBuilder(plan, context, undo);
+  builder.build(options.sibling);
   const forked = performance.now();
-  const { tasks } = grove;
+  const { tasks } = builder;
   const stopped = rebuild(tasks, plan);
   logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
   ending[Symbol.dispose]();
@@ -71,7 +71,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
   writeRestoreStats(options.workDir, figures);
   resumeScript(scripts, 'pre-resume', pid);
-  go(tasks, stopped, options);
+  resume(tasks, stopped, options);
   undo.keep();
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
   resumeScript(scripts, 'post-resume', pid);
@@ -119,9 +119,9 @@ function memorySharers(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<R
  */
 function finish(tasks: readonly RestoreTask[], sharing: ReadonlySet<RestoreTask>): ReadonlySet<RestoreTask> {
   const early = tasks.filter((task) => stopSignalOf(task) && !sharing.has(task));
-  const bereaved = new Set(early.map(({ tree }) => tree.ppid));
+  const parents = new Set(early.map(({ tree }) => tree.ppid));
   const forget = (task: RestoreTask): void => {
-    if (bereaved.has(task.pid)) forgetChildSignal(task.batch);
+    if (parents.has(task.pid)) forgetChildSignal(task.batch);
   };
   for (const task of early.toReversed()) {
     forget(task);

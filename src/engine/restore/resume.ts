@@ -17,18 +17,18 @@ import { letGo } from '../tracees.ts';
 const SIGSTOP = 19;
 
 /** How a thread is to go on: its interrupted system call, if it was made again. */
-interface Departure {
+interface FinalState {
   readonly thread: RestoreThread;
   readonly call: ReturnType<typeof remakeInterruptedCall>;
 }
 
 /** The last steps of a task that is to be stopped. */
 export function stopTask(task: RestoreTask): void {
-  const departures = task.threads.map(depart);
+  const finals = task.threads.map(finalStateOf);
   unmapArea(task);
-  dress(departures);
+  setFinalRegisters(finals);
   stopGroup(task, stopSignalOf(task) ?? SIGSTOP);
-  for (const { thread } of departures) mask(thread);
+  for (const { thread } of finals) mask(thread);
 }
 
 /**
@@ -36,41 +36,41 @@ export function stopTask(task: RestoreTask): void {
  * last calls there is no way back.
  * @throws StasisError
  */
-export function go(
+export function resume(
   tasks: readonly RestoreTask[],
   stopped: ReadonlySet<RestoreTask>,
   options: { readonly leaveStopped: boolean },
 ): void {
   const left = tasks.filter((task) => !stopped.has(task));
-  const departures = left.flatMap(({ threads }) => threads.map(depart));
+  const finals = left.flatMap(({ threads }) => threads.map(finalStateOf));
   // One address space, one work area: whoever shares it has used it for the last time.
   for (const task of left) if (!task.shares.vm) unmapArea(task);
-  dress(departures);
+  setFinalRegisters(finals);
   for (const task of left) stopAgain(task, options.leaveStopped);
   // All of them or none: to let them go takes its time, since they run at once. From here on they would go on without us.
   for (const { threads } of tasks) for (const { tracee } of threads) tracee.outliveUs();
   for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
   awaitStopped([...stopped].map(({ pid }) => pid));
-  setFree(departures.map(({ thread }) => thread.tracee));
+  releaseAll(finals.map(({ thread }) => thread.tracee));
 }
 
 /** Lets all run. Once the first one does the restore has succeeded: it may end its process, or another one, before these run. */
-function setFree([first, ...others]: readonly Tracee[]): void {
+function releaseAll([first, ...others]: readonly Tracee[]): void {
   first?.setFree();
   letGo(others);
 }
 
-function depart(thread: RestoreThread): Departure {
+function finalStateOf(thread: RestoreThread): FinalState {
   return { thread, call: remakeInterruptedCall(thread) };
 }
 
 /** Gives threads their own registers and masks, in an interrupt's stop, from which the kernel restarts interrupted calls. */
-function dress(departures: readonly Departure[]): void {
-  for (const { thread } of departures) {
+function setFinalRegisters(finals: readonly FinalState[]): void {
+  for (const { thread } of finals) {
     ptrace(PTRACE.INTERRUPT, thread.tid);
     ptrace(PTRACE.CONT, thread.tid);
   }
-  for (const { thread, call } of departures) {
+  for (const { thread, call } of finals) {
     thread.tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
     mask(thread);
     thread.tracee.setRegisters(finalRegisters(thread, call));

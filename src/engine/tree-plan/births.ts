@@ -129,7 +129,7 @@ class Placement {
     for (;;) {
       const lowest = lowestOfChain(session.parents);
       if (lowest) {
-        this.#settle(session, lowest);
+        this.#placeSession(session, lowest);
         return true;
       }
       const between = this.#between(session);
@@ -153,7 +153,7 @@ class Placement {
    * The lowest parent asks for nothing but a helper. What children share, though, the helper has from its own parent
    * alone: of several parents that share, those below the helper's are rather born in the session, if they can be.
    */
-  #settle({ sid, sharing }: GoneSession, lowest: TreeNode): void {
+  #placeSession({ sid, sharing }: GoneSession, lowest: TreeNode): void {
     let home = lowest;
     let left = sharing.size;
     for (let at: TreeNode | undefined = lowest; at && left > 0; at = at.parent) {

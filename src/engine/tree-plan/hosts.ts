@@ -133,9 +133,9 @@ function move(node: TreeNode, to: TreeNode, free: Set<TreeNode>): () => void {
   node.host = to;
   node.early = to.sid !== node.birth;
   // Whoever forks it before setsid has to be born where it is.
-  const settled = node.early && free.delete(to);
+  const taken = node.early && free.delete(to);
   return () => {
     Object.assign(node, { host, birth, early });
-    if (settled) free.add(to);
+    if (taken) free.add(to);
   };
 }

@@ -23,7 +23,7 @@ import { linkFile, underName, unlinkFile } from '../temporary-name.ts';
 import { GhostImage } from './image.ts';
 
 /** A ghost that was made: by the id of each of its entries, a descriptor (O_PATH) under that entry's name. */
-interface Summoned {
+interface RestoredGhost {
   readonly anchors: Map<number, number>;
   /** Opened while there was a name, because the flags ask for it (O_NOFOLLOW); each is given away once. */
   readonly opened: Map<number, number>;
@@ -41,7 +41,7 @@ export function openGhost(
   context: RestoreContext,
   peers: () => readonly RegFileEntry[],
 ): number {
-  const ghost = context.shared(`ghost ${id}`, () => summon(id, peers(), context));
+  const ghost = context.shared(`ghost ${id}`, () => restoreGhost(id, peers(), context));
   const ready = flags === entry.flags ? ghost.opened.get(entry.id) : undefined;
   if (ready !== undefined) {
     ghost.opened.delete(entry.id);
@@ -50,8 +50,8 @@ export function openGhost(
   return openPath(`/proc/self/fd/${ghost.anchors.get(entry.id)}`, flags & ~O.NOFOLLOW, entry.name);
 }
 
-function summon(id: number, peers: readonly RegFileEntry[], context: RestoreContext): Summoned {
-  const ghost: Summoned = { anchors: new Map(), opened: new Map() };
+function restoreGhost(id: number, peers: readonly RegFileEntry[], context: RestoreContext): RestoredGhost {
+  const ghost: RestoredGhost = { anchors: new Map(), opened: new Map() };
   context.atEnd(() => {
     for (const fd of [...ghost.anchors.values(), ...ghost.opened.values()]) trySyscall('close', fd);
   });
@@ -79,7 +79,7 @@ function summon(id: number, peers: readonly RegFileEntry[], context: RestoreCont
   return ghost;
 }
 
-function anchor(ghost: Summoned, entry: RegFileEntry, path: string): void {
+function anchor(ghost: RestoredGhost, entry: RegFileEntry, path: string): void {
   ghost.anchors.set(entry.id, openPath(path, O.PATH | O.NOFOLLOW, entry.name));
   if ((entry.flags & O.NOFOLLOW) !== 0) ghost.opened.set(entry.id, openPath(path, entry.flags, entry.name));
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import type { PageRange } from '../../../src/contract/contract.ts';
 import { inherit, type Standing, type Wanted } from '../../../src/memory/inherit.ts';
 import { addRange, anyBetween, common, without } from '../../../src/memory/ranges.ts';
-import { alike, decodeLikeness, encodeLikeness, type Likeness } from '../../../src/memory/shared-pages.ts';
+import { alike, decodeSharedPages, encodeSharedPages, type SharedPages } from '../../../src/memory/shared-pages.ts';
 
 const PAGE = 4096;
 const range = (from: number, to: number): PageRange => ({ start: from * PAGE, length: (to - from) * PAGE });
@@ -127,17 +127,17 @@ describe('inherited mappings', () => {
 });
 
 describe('what a dump tells of common pages', () => {
-  const like = (of: number, ...pairs: [number, number][]): Likeness => ({ of, ranges: ranges(...pairs) });
+  const like = (of: number, ...pairs: [number, number][]): SharedPages => ({ of, ranges: ranges(...pairs) });
 
   test('is read as it was written', () => {
     const told = like(7, [0, 1], [5, 9], [0x7fff_0000, 0x7fff_0003]);
-    expect(encodeLikeness(told)).toEqual({ of: 7, pages: [0, 1, 4, 4, 0x7fff_0000 - 9, 3] });
-    expect(decodeLikeness(JSON.parse(JSON.stringify(encodeLikeness(told))))).toEqual(told);
+    expect(encodeSharedPages(told)).toEqual({ of: 7, pages: [0, 1, 4, 4, 0x7fff_0000 - 9, 3] });
+    expect(decodeSharedPages(JSON.parse(JSON.stringify(encodeSharedPages(told))))).toEqual(told);
   });
 
   test.each([[undefined], [null], [3], [{}], [{ of: 1 }], [{ of: 1, pages: [1, 0] }], [{ of: 1, pages: [-1, 2] }]])(
     'what is no such thing is nothing: %p',
-    (value) => expect(decodeLikeness(value)).toBeUndefined(),
+    (value) => expect(decodeSharedPages(value)).toBeUndefined(),
   );
 
   test('leads over common ancestors', () => {
@@ -146,7 +146,7 @@ describe('what a dump tells of common pages', () => {
       [3, like(2, [5, 20])],
       [4, like(1, [8, 12])],
     ]);
-    const of = (pid: number): Likeness | undefined => told.get(pid);
+    const of = (pid: number): SharedPages | undefined => told.get(pid);
     expect(alike(2, 1, of)).toEqual(ranges([0, 10]));
     expect(alike(1, 2, of)).toEqual(ranges([0, 10]));
     expect(alike(3, 1, of)).toEqual(ranges([5, 10]));

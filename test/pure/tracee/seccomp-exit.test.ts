@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test';
 import { thisArch } from '../../../src/arch/index.ts';
 import { NR } from '../../../src/arch/syscall-numbers.ts';
 import { runFilter, seccompData } from '../../../src/tracee/bpf.ts';
-import { isBarred } from '../../../src/tracee/seccomp-exit.ts';
+import { forbidsExit } from '../../../src/tracee/seccomp-exit.ts';
 
 type Instruction = readonly [code: number, jt: number, jf: number, k: number];
 
@@ -85,31 +85,31 @@ test('jumps, memory, and the other register', () => {
   expect(run([0x00, 0, 0, 1])).toBe(KILL_THREAD); // runs out of its end
 });
 
-test('who is barred', () => {
+test('who may not leave', () => {
   const arch = thisArch();
-  const barred = (...filters: readonly Uint8Array[]): boolean => isBarred(filters, arch);
+  const forbids = (...filters: readonly Uint8Array[]): boolean => forbidsExit(filters, arch);
   const some = [NR.read, NR.write, NR.exit_group, NR.rt_sigreturn];
   const ours = [NR.rt_sigprocmask, NR.tgkill, NR.getpid, NR.gettid, NR.munmap, NR.rt_sigaction];
-  expect(barred()).toBe(false);
-  expect(barred(filter(give(ALLOW)))).toBe(false);
-  expect(barred(filter(give(LOG)))).toBe(false);
+  expect(forbids()).toBe(false);
+  expect(forbids(filter(give(ALLOW)))).toBe(false);
+  expect(forbids(filter(give(LOG)))).toBe(false);
   // A list of what is refused, a list of what is allowed.
-  expect(barred(except([NR.ptrace, NR.mount], KILL_PROCESS, ALLOW))).toBe(false);
-  expect(barred(except(some, ALLOW, KILL_PROCESS))).toBe(true);
-  expect(barred(except(some, ALLOW, KILL_THREAD))).toBe(true);
-  expect(barred(except(some, ALLOW, TRAP))).toBe(true);
-  expect(barred(except(some, ALLOW, NOTIFY))).toBe(true);
+  expect(forbids(except([NR.ptrace, NR.mount], KILL_PROCESS, ALLOW))).toBe(false);
+  expect(forbids(except(some, ALLOW, KILL_PROCESS))).toBe(true);
+  expect(forbids(except(some, ALLOW, KILL_THREAD))).toBe(true);
+  expect(forbids(except(some, ALLOW, TRAP))).toBe(true);
+  expect(forbids(except(some, ALLOW, NOTIFY))).toBe(true);
   // Refused calls leave something behind, but no thread without its mask.
-  expect(barred(except(some, ALLOW, ERRNO | 1))).toBe(true);
-  expect(barred(except([NR.rt_sigprocmask], ALLOW, ERRNO | 1))).toBe(false);
-  expect(barred(except([NR.rt_sigprocmask], ALLOW, TRACE))).toBe(false);
-  expect(barred(except([NR.rt_sigprocmask], ALLOW, KILL_PROCESS))).toBe(true);
-  for (const nr of ours) expect(barred(except([nr], KILL_PROCESS, ALLOW))).toBe(true);
+  expect(forbids(except(some, ALLOW, ERRNO | 1))).toBe(true);
+  expect(forbids(except([NR.rt_sigprocmask], ALLOW, ERRNO | 1))).toBe(false);
+  expect(forbids(except([NR.rt_sigprocmask], ALLOW, TRACE))).toBe(false);
+  expect(forbids(except([NR.rt_sigprocmask], ALLOW, KILL_PROCESS))).toBe(true);
+  for (const nr of ours) expect(forbids(except([nr], KILL_PROCESS, ALLOW))).toBe(true);
   // Of several the strictest counts.
-  expect(barred(filter(give(ALLOW)), except([NR.tgkill], KILL_PROCESS, ALLOW), filter(give(LOG)))).toBe(true);
+  expect(forbids(filter(give(ALLOW)), except([NR.tgkill], KILL_PROCESS, ALLOW), filter(give(LOG)))).toBe(true);
   // Another processor architecture's calls only.
   const otherArch = filter([0x20, 0, 0, 4], [0x15, 1, 0, 0x4000_0003], give(ALLOW), give(KILL_PROCESS));
-  expect(barred(otherArch)).toBe(false);
+  expect(forbids(otherArch)).toBe(false);
   // Signal masks, but only to block more.
   const how = filter(
     loadNr,
@@ -119,5 +119,5 @@ test('who is barred', () => {
     give(KILL_THREAD),
     give(ALLOW),
   );
-  expect(barred(how)).toBe(true);
+  expect(forbids(how)).toBe(true);
 });

@@ -1,21 +1,21 @@
 /**
  * Visits all threads of a process, over and over: to be run as a process of its own, so that it can be killed meanwhile.
  *
- *     bun visitor.ts PID[,PID…][+PID…] [ROUNDS] [free|barred] [rest]
+ *     bun visitor.ts PID[,PID…][+PID…] [ROUNDS] [free|exitless] [rest]
  *
  * Says "visiting" when it begins, then a line of JSON for each round. Processes with a comma between them are visited at the
- * same time; those with a plus, which have the same memory, one after the other. `free` and `barred` choose the threads that
- * lead (see tracee/barred.ts). With `rest`, it says "resting" when it has visited all threads, and stays in the process.
+ * same time; those with a plus, which have the same memory, one after the other. `free` and `exitless` choose the threads that
+ * lead (see tracee/seccomp-exit.ts). With `rest`, it says "resting" when it has visited all threads, and stays in the process.
  */
 import { readdirSync, writeSync } from 'node:fs';
 import { readProc } from '../../../src/kernel/proc/read.ts';
 import { parseSmaps } from '../../../src/kernel/proc/smaps.ts';
 import { parseStatus } from '../../../src/kernel/proc/status.ts';
-import { settleCriticalSection } from '../../../src/kinds/task/rseq/settle.ts';
+import { leaveCriticalSection } from '../../../src/kinds/task/rseq/critical-section.ts';
 import { Foothold } from '../../../src/tracee/foothold.ts';
 import type { Program } from '../../../src/tracee/program.ts';
 import { suspendSeccomp } from '../../../src/tracee/seccomp.ts';
-import { barredThreads } from '../../../src/tracee/seccomp-exit.ts';
+import { threadsWithoutExit } from '../../../src/tracee/seccomp-exit.ts';
 import { Tracee } from '../../../src/tracee/tracee.ts';
 
 const [pids = '', rounds = '1', who, rest] = process.argv.slice(2);
@@ -61,24 +61,24 @@ function ask(program: Program, tracee: Tracee): () => void {
 }
 
 /** Those seccomp would not let out; for the time being, all calls are allowed. */
-function barredOf(threads: readonly Tracee[]): Set<Tracee> {
+function exitlessOf(threads: readonly Tracee[]): Set<Tracee> {
   const guarded = threads.map((tracee) => ({ tracee, seccomp: parseStatus(readProc(tracee.pid, 'status')).seccomp }));
   for (const { tracee, seccomp } of guarded) if (seccomp) suspendSeccomp(tracee.pid);
-  return barredThreads(guarded);
+  return threadsWithoutExit(guarded);
 }
 
 /** One round; answers microseconds for a visit, and how many there were. */
 function round(crowds: readonly Crowd[]): { visit: number; visits: number } {
   using footholds = new DisposableStack();
   const places = crowds.map(({ pid, threads, neighbours }) => {
-    const barred = barredOf(threads);
-    const able = threads.filter((thread) => who === undefined || barred.has(thread) === (who === 'barred'));
+    const exitless = exitlessOf(threads);
+    const able = threads.filter((thread) => who === undefined || exitless.has(thread) === (who === 'exitless'));
     const leader = able[Math.floor(Math.random() * able.length)] as Tracee;
     const others = threads.filter((thread) => thread !== leader);
-    for (const thread of threads) settleCriticalSection(thread);
+    for (const thread of threads) leaveCriticalSection(thread);
     const foothold = Foothold.gain(leader, pid, parseSmaps(readProc(leader.pid, 'maps')), {
       others: [...others, ...neighbours],
-      barred,
+      exitless,
     });
     footholds.use(foothold);
     return { foothold, leader, others };

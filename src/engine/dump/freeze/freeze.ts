@@ -3,7 +3,7 @@ import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import type { Sleep } from '../../../contract/contract.ts';
 import { membersOf } from '../../../kernel/proc/tree.ts';
-import { resumeEndlessCall, settleCriticalSection } from '../../../kinds/registry.ts';
+import { leaveCriticalSection, resumeEndlessCall } from '../../../kinds/registry.ts';
 import type { Tracee } from '../../../tracee/tracee.ts';
 import { awaitStopped } from '../../stops.ts';
 import { FreezerCgroup } from './freezer-cgroup.ts';
@@ -56,7 +56,7 @@ export class FrozenTree implements Disposable {
    */
   static freeze(root: number, options: FreezeOptions): FrozenTree {
     const cgroup = options.freezeCgroup === undefined ? undefined : new FreezerCgroup(options.freezeCgroup);
-    const seizure = new Seizure(root, options.timeout, settle);
+    const seizure = new Seizure(root, options.timeout, onStopped);
     try {
       return new FrozenTree(stopAll(root, seizure, cgroup), seizure, cgroup);
     } catch (error) {
@@ -75,8 +75,8 @@ export class FrozenTree implements Disposable {
 }
 
 /** What has to be seen to in a thread that has just been stopped, even if it is let go again at once. */
-function settle(tracee: Tracee): void {
-  settleCriticalSection(tracee);
+function onStopped(tracee: Tracee): void {
+  leaveCriticalSection(tracee);
   resumeEndlessCall(tracee);
 }
 

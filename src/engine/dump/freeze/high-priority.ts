@@ -5,7 +5,7 @@ const PRIO_PROCESS = 0;
 const HIGHEST = -20;
 
 /** Our main thread at the highest nice value, if we may, until the scope ends. What it starts meanwhile inherits that. */
-export class Hurry implements Disposable {
+export class HighPriority implements Disposable {
   readonly #before: number | undefined;
 
   constructor() {

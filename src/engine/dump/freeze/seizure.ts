@@ -15,8 +15,8 @@ import { DeathWatch } from '../../../tracee/death-watch.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../../../tracee/ptrace.ts';
 import { Tracee } from '../../../tracee/tracee.ts';
 import { buryIfOurs, isProgram, letGo, stands } from '../../tracees.ts';
-import { Hurry } from './high-priority.ts';
-import { type Hindrance, hindranceOf, tardy } from './stall.ts';
+import { HighPriority } from './high-priority.ts';
+import { type Stall, stallOf, timeoutError } from './stall.ts';
 
 /** A thread that is seized. */
 export interface SeizedThread {
@@ -48,7 +48,7 @@ const LONGEST_NAP = 1_000_000;
 
 export class Seizure implements Disposable {
   readonly #root: number;
-  readonly #settle: (tracee: Tracee) => void;
+  readonly #onStop: (tracee: Tracee) => void;
   readonly #seconds: number;
   readonly #deadline: number;
   /** All that have seized threads, and zombies. */
@@ -60,12 +60,12 @@ export class Seizure implements Disposable {
   /** Children in vfork, which must go on: they are not seized until all others stand. */
   readonly #excused = new Set<number>();
   #watch: DeathWatch | undefined;
-  #hurry: Hurry | undefined;
+  #highPriority: HighPriority | undefined;
 
-  /** `timeout`: seconds it may all take. `settle`: what has to be done in a thread that has just stopped. */
-  constructor(root: number, timeout: number, settle: (tracee: Tracee) => void) {
+  /** `timeout`: seconds it may all take. `onStop`: what has to be done in a thread that has just stopped. */
+  constructor(root: number, timeout: number, onStop: (tracee: Tracee) => void) {
     this.#root = root;
-    this.#settle = settle;
+    this.#onStop = onStop;
     this.#seconds = timeout;
     this.#deadline = performance.now() + timeout * 1000;
   }
@@ -88,9 +88,9 @@ export class Seizure implements Disposable {
   stopAll(before: () => readonly Member[]): void {
     for (let grace = FIRST_GRACE; ; grace *= 2) {
       const members = before();
-      this.#hurry ??= new Hurry();
+      this.#highPriority ??= new HighPriority();
       this.#seizeMembers(members);
-      if (this.settle(performance.now() + grace)) break;
+      if (this.awaitStable(performance.now() + grace)) break;
       logDebug('a task waits in vfork: the tree goes on until its child has executed a program');
       this.#letAllGo();
       this.#await(this.#deadline);
@@ -100,7 +100,7 @@ export class Seizure implements Disposable {
   }
 
   /** Waits until all stand, those included that have been made meanwhile; false if vfork is in the way until `giveWay`. */
-  settle(giveWay = this.#deadline): boolean {
+  awaitStable(giveWay = this.#deadline): boolean {
     do {
       this.#requireTime();
       if (!this.#await(giveWay)) return false;
@@ -116,7 +116,7 @@ export class Seizure implements Disposable {
     }
   }
 
-  /** Stops those that were set going; what they have made meanwhile is left to {@link settle}. */
+  /** Stops those that were set going; what they have made meanwhile is left to {@link awaitStable}. */
   stopAgain(): void {
     for (const { tracee } of this.#moving) tracee.interrupt();
     this.#await(this.#deadline);
@@ -142,8 +142,8 @@ export class Seizure implements Disposable {
   complete(): void {
     this.#watch?.[Symbol.dispose]();
     this.#watch = undefined;
-    this.#hurry?.[Symbol.dispose]();
-    this.#hurry = undefined;
+    this.#highPriority?.[Symbol.dispose]();
+    this.#highPriority = undefined;
   }
 
   /** Lets everything go. What does not stand soon cannot be; the kernel frees it when we end. */
@@ -272,9 +272,9 @@ export class Seizure implements Disposable {
         progress = performance.now();
         pause = SHORTEST_NAP;
       } else if (performance.now() - progress > STALLED) {
-        const hindrances = this.#unblock();
-        if (performance.now() > this.#deadline && hindrances.length > 0) throw tardy(hindrances, this.#seconds);
-        if (performance.now() > giveWay && hindrances.some(({ kind }) => kind === 'vfork')) return false;
+        const stalls = this.#unblock();
+        if (performance.now() > this.#deadline && stalls.length > 0) throw timeoutError(stalls, this.#seconds);
+        if (performance.now() > giveWay && stalls.some(({ kind }) => kind === 'vfork')) return false;
         progress = performance.now();
       }
       nap(pause);
@@ -294,25 +294,25 @@ export class Seizure implements Disposable {
     else {
       this.#moving.delete(thread);
       // If it is killed meanwhile, the next look at it tells.
-      unlessGone(() => this.#settle(thread.tracee));
+      unlessGone(() => this.#onStop(thread.tracee));
     }
   }
 
   /** Looks why threads do not stop, and does what can be done. */
-  #unblock(): Hindrance[] {
-    const hindrances: Hindrance[] = [];
+  #unblock(): Stall[] {
+    const stalls: Stall[] = [];
     const moving = new Set([...this.#moving].map(({ process }) => process.pid));
     for (const thread of this.#moving) {
-      const hindrance = hindranceOf(thread.tid, thread.process.pid);
+      const stall = stallOf(thread.tid, thread.process.pid);
       // The kernel tells of a dead main thread only when the last thread of its process is dead.
-      if (hindrance.kind === 'dead' && thread.tid === thread.process.pid) this.#forget(thread);
-      else hindrances.push(hindrance);
-      if (hindrance.kind === 'busy') this.#remind(thread);
-      if (hindrance.kind !== 'vfork') continue;
+      if (stall.kind === 'dead' && thread.tid === thread.process.pid) this.#forget(thread);
+      else stalls.push(stall);
+      if (stall.kind === 'busy') this.#remind(thread);
+      if (stall.kind !== 'vfork') continue;
       // A child goes on as soon as it stands itself.
-      for (const child of hindrance.children) if (!moving.has(child)) this.#excuse(child);
+      for (const child of stall.children) if (!moving.has(child)) this.#excuse(child);
     }
-    return hindrances;
+    return stalls;
   }
 
   /**

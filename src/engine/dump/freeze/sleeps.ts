@@ -108,7 +108,7 @@ export class Sleeps {
       seizure.stopAgain();
       for (const deadline of back) spelt.set(deadline, (spelt.get(deadline) ?? 0) | (1 << digit));
     }
-    seizure.settle();
+    seizure.awaitStable();
     if (digit < codes.digits) return own;
     for (const [deadline, index] of codes.read(spelt)) {
       const thread = restarted[index];

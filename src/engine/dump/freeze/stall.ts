@@ -10,7 +10,7 @@ import { childrenOfThread, unlessGone } from '../../../kernel/proc/tree.ts';
 import { parseSyscall } from '../../../kernel/proc/values.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 
-export type Hindrance =
+export type Stall =
   /** It waits, uninterruptible, until these children of its have executed a program or ended. */
   | { readonly kind: 'vfork'; readonly task: TaskRef; readonly children: readonly number[] }
   /** It is dead: a main thread, whose process goes on in others. */
@@ -24,7 +24,7 @@ export type Hindrance =
 const VFORKS: readonly number[] = [NR.vfork, NR.clone, NR.clone3];
 
 /** Looks why a thread of process `pid` does not stop. */
-export function hindranceOf(tid: number, pid: number): Hindrance {
+export function stallOf(tid: number, pid: number): Stall {
   const stat = unlessGone(() => parseStat(readProc(tid, `task/${tid}/stat`)));
   if (!stat) return { kind: 'busy', task: { pid: tid } };
   const task = { pid: tid, comm: stat.comm };
@@ -48,14 +48,14 @@ function shareMemory(one: number, other: number): boolean {
 }
 
 /** The error when time is over. */
-export function tardy(hindrances: readonly Hindrance[], seconds: number): StasisError {
-  const vfork = hindrances.find((hindrance) => hindrance.kind === 'vfork');
+export function timeoutError(stalls: readonly Stall[], seconds: number): StasisError {
+  const vfork = stalls.find((stall) => stall.kind === 'vfork');
   if (vfork) return inVfork(vfork.task, vfork.children, seconds);
-  const asleep = hindrances.find((hindrance) => hindrance.kind === 'asleep');
+  const asleep = stalls.find((stall) => stall.kind === 'asleep');
   const where = asleep?.where ? ` (${asleep.where})` : '';
   return new StasisError({
     kind: 'conflict',
-    task: (asleep ?? hindrances[0])?.task,
+    task: (asleep ?? stalls[0])?.task,
     reason: `the task did not stop within ${seconds} s${asleep ? `: it is in an uninterruptible sleep${where}` : ''}`,
     remedy: asleep ? 'wait for its disk or network, or give it longer with --timeout' : 'give it longer with --timeout',
   });

@@ -8,7 +8,7 @@ import type { EpollTarget } from '../../../kernel/proc/fddetail.ts';
 import { syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
-import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { resolveTargets } from './targets.ts';
 
 /** Calls made in the task at a time. */
@@ -45,7 +45,7 @@ export const epollKind: FileKind = {
   rebuild(entry) {
     const { flags, fown } = partOf(entry, 'epfd');
     const fd = syscall('epoll_create1', O.CLOEXEC);
-    settle(fd, flags, fown);
+    setFlagsAndOwner(fd, flags, fown);
     return fd;
   },
 

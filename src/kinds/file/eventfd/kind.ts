@@ -6,7 +6,7 @@ import { EFD } from '../../../kernel/constants/files.ts';
 import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
-import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 /** eventfd2() takes an unsigned int; larger counts are written. */
 const MAX_INITIAL = 0xffff_ffffn;
@@ -34,7 +34,7 @@ export const eventfdKind: FileKind = {
       arenaView.setBigUint64(0, counter, true);
       syscall('write', fd, arenaAddress, 8);
     }
-    settle(fd, flags, fown);
+    setFlagsAndOwner(fd, flags, fown);
     return fd;
   },
 };

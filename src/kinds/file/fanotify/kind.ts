@@ -18,7 +18,7 @@ import {
   unreachable,
 } from '../../../paths/watched.ts';
 import { describeFile, detailOf, partOf } from '../../../support/fdinfo.ts';
-import { armAsync, captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 /** Flags of fanotify_mark(2) (include/uapi/linux/fanotify.h). */
 const FAN = { MARK_ADD: 1, MARK_MOUNT: 0x10, MARK_IGNORED_MASK: 0x20 } as const;
@@ -60,7 +60,7 @@ export const fanotifyKind: FileKind = {
     // Exactly as it was asked for: the instance remembers, and shows it.
     const fd = syscall('fanotify_init', faflags, evflags);
     syscall('fcntl', fd, F.SETFD, FD_CLOEXEC);
-    settle(fd, flags, fown);
+    setFlagsAndOwner(fd, flags, fown);
     return fd;
   },
 

@@ -9,7 +9,7 @@ import { openRegular } from '../../../paths/open-regfile.ts';
 import { regularObstacle } from '../../../paths/regfile.ts';
 import { captureName, nameEntry, reopen } from '../../../paths/special-file.ts';
 import { partOf } from '../../../support/fdinfo.ts';
-import { armAsync, settle } from '../../../support/fown.ts';
+import { armAsync, setFlagsAndOwner } from '../../../support/fown.ts';
 import { captureContent, restoreContent } from '../../../support/pipe-content.ts';
 
 export const fifoKind: FileKind = {
@@ -36,7 +36,7 @@ export const fifoKind: FileKind = {
     using both = new Fd(reopen(name.number, O.RDWR));
     using end = new Fd(reopen(name.number, reg.flags));
     restoreContent(Images.fifoData, fifo.pipe_id, both.number, context);
-    settle(end.number, reg.flags, reg.fown);
+    setFlagsAndOwner(end.number, reg.flags, reg.fown);
     return end.release();
   },
 

@@ -9,7 +9,7 @@ import type { InotifyWatch } from '../../../kernel/proc/fddetail.ts';
 import { arenaPath, SyscallError, syscall } from '../../../kernel/syscall.ts';
 import { describeWatched, hasEvents, type Mounts, mountsOf, openWatched, unreachable } from '../../../paths/watched.ts';
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
-import { armAsync, captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 /** What inotify_add_watch(2) may be asked for again: IN_ALL_EVENTS, IN_EXCL_UNLINK, IN_ONESHOT. */
 const SETTABLE = 0xfff | 0x0400_0000 | 0x8000_0000;
@@ -45,7 +45,7 @@ export const inotifyKind: FileKind = {
   rebuild(entry) {
     const { flags, fown } = partOf(entry, 'ify');
     const fd = syscall('inotify_init1', (flags & O.NONBLOCK) | O.CLOEXEC);
-    settle(fd, flags, fown);
+    setFlagsAndOwner(fd, flags, fown);
     return fd;
   },
 

@@ -22,7 +22,7 @@ import { statusOf } from '../../../kernel/statx.ts';
 import { arenaPath, ERRNO, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { captureSegment, makeSegment, segmentFlag } from '../../../memory/segments.ts';
 import { reopen } from '../../../paths/ghost/capture.ts';
-import { armAsync, captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 const PREFIX = '/memfd:';
 /** The kernel's name for what a shared anonymous mapping maps (shmem_zero_setup() in mm/shmem.c). */
@@ -133,7 +133,7 @@ function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): num
   const local = openInode(inode, wanted);
   if ((wanted & O.PATH) === 0) {
     if (memfd.pos !== 0n) syscall('lseek', local, memfd.pos, SEEK.SET);
-    settle(local, wanted, memfd.fown);
+    setFlagsAndOwner(local, wanted, memfd.fown);
   }
   return local;
 }

@@ -42,7 +42,7 @@ function openDead(ino: number, context: RestoreContext): Map<number, number> {
 function plantSomewhere(): Seed {
   for (let tries = 1; ; tries++) {
     try {
-      return Seed.plant({ pid: process.pid + tries, sibling: false, highestFd: 2 }, AREA_AT);
+      return Seed.create({ pid: process.pid + tries, sibling: false, highestFd: 2 }, AREA_AT);
     } catch (error) {
       if (tries < TRIES && error instanceof StasisError && error.kind === 'conflict') continue;
       throw error;

@@ -7,7 +7,7 @@ import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { parseStat } from '../../../kernel/proc/stat.ts';
 import { syscall } from '../../../kernel/syscall.ts';
 import { describeFile, detailOf, partOf } from '../../../support/fdinfo.ts';
-import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { openFlags, takeDead } from './dead.ts';
 
 /** Of a process of the tree, or of one that is gone; of those outside there will be none, or another. */
@@ -47,7 +47,7 @@ export const pidfdKind: FileKind = {
     const pidfd = partOf(entry, 'pidfd');
     const { nspid, flags, fown } = pidfd;
     const fd = nspid > 0 ? syscall('pidfd_open', nspid, openFlags(flags)) : takeDead(pidfd, context);
-    settle(fd, flags, fown);
+    setFlagsAndOwner(fd, flags, fown);
     return fd;
   },
 };

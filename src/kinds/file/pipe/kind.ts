@@ -9,7 +9,7 @@ import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts
 import { reopen } from '../../../paths/special-file.ts';
 import { describeFile, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
-import { armAsync, captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { captureContent, makePipe, restoreContent, waitingBytes } from '../../../support/pipe-content.ts';
 
 const POLLERR = 8;
@@ -49,7 +49,7 @@ export const pipeKind: FileKind = {
     const pipe = partOf(entry, 'pipe');
     const inherited = context.options.inheritFd.get(`pipe:[${pipe.pipe_id}]`);
     using end = new Fd(inherited === undefined ? takeEnd(pipe, context) : reopen(inherited, pipe.flags));
-    settle(end.number, pipe.flags, pipe.fown);
+    setFlagsAndOwner(end.number, pipe.flags, pipe.fown);
     return end.release();
   },
 

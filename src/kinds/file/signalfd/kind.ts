@@ -5,7 +5,7 @@ import { FdTypes } from '../../../images/schema/files.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
-import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 /** Bytes of the kernel's sigset_t. */
 const SIGSET = 8;
@@ -26,7 +26,7 @@ export const signalfdKind: FileKind = {
     const { sigmask, flags, fown } = partOf(entry, 'sgfd');
     arenaView.setBigUint64(0, sigmask, true);
     const fd = syscall('signalfd4', -1, arenaAddress, SIGSET, O.CLOEXEC);
-    settle(fd, flags, fown);
+    setFlagsAndOwner(fd, flags, fown);
     return fd;
   },
 };

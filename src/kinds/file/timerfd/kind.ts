@@ -5,7 +5,7 @@ import { FdTypes } from '../../../images/schema/files.ts';
 import { TFD, TFD_IOC_SET_TICKS } from '../../../kernel/constants/files.ts';
 import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
-import { captureOwner, imageFlags, settle } from '../../../support/fown.ts';
+import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { type Setting, settingOf, timespecOf } from './setting.ts';
 
 /** Clock, ticks not read yet, time left and interval. The clock's offset of a time namespace is not this kind's. */
@@ -36,7 +36,7 @@ export const timerfdKind: FileKind = {
   rebuild(entry) {
     const timer = partOf(entry, 'tfd');
     const fd = syscall('timerfd_create', timer.clockid, TFD.CLOEXEC);
-    settle(fd, timer.flags, timer.fown);
+    setFlagsAndOwner(fd, timer.flags, timer.fown);
     setTime(
       fd,
       settingOf(timer, () => clock(timer.clockid)),

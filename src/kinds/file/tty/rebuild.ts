@@ -7,7 +7,7 @@ import type { FileEntry, RegFileEntry } from '../../../images/schema/files.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { nameEntry, openAs, reopen } from '../../../paths/special-file.ts';
-import { settle } from '../../../support/fown.ts';
+import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { PLACEHOLDER } from '../../../support/open-in-task.ts';
 import { setInt, tryGetInt } from './ioctl.ts';
 import { planTerminals, ptyNumber, type TerminalFile, type Terminals, wasHung } from './plan.ts';
@@ -37,7 +37,7 @@ export function isOrphan(terminal: TerminalFile, context: RestoreContext): boole
 /** A local descriptor for a terminal, with its flags and settings. */
 export function openTerminal(terminal: TerminalFile, context: RestoreContext): number {
   using fd = new Fd(openByRole(terminal, context));
-  if (terminal.role !== 'current') settle(fd.number, terminal.file.flags, terminal.file.fown);
+  if (terminal.role !== 'current') setFlagsAndOwner(fd.number, terminal.file.flags, terminal.file.fown);
   return fd.release();
 }
 

@@ -93,7 +93,7 @@ function obstacleOf(file: OpenFile, survey: Survey, task: SeenTask): StasisError
   );
   if (typeof standing === 'object') return refusal(file, standing.reason, standing.remedy);
   // A stream whose peer is closed may have just one: ECONNRESET.
-  if (facts && (standing !== 'widowed' || facts.type === SOCK.DGRAM) && hasError(file.local))
+  if (facts && (standing !== 'orphaned' || facts.type === SOCK.DGRAM) && hasError(file.local))
     return refusal(file, 'an error waits to be reported', 'have the program take it (SO_ERROR) before the dump');
   if (facts && hasOutOfBand(file.local, facts.type)) return refusal(file, 'an out-of-band byte waits', RECEIVE);
   if (standing === 'single' && survey.queue(file.stat.ino).length > 0) {

@@ -10,7 +10,7 @@ import { Fd, syscall } from '../../../kernel/syscall.ts';
 import type { Program } from '../../../tracee/program.ts';
 import type { Remote } from '../../../tracee/remote.ts';
 import { Seed } from '../../../tracee/seed.ts';
-import type { PairWish, Sockets } from './rebuild.ts';
+import type { PairRequest, Sockets } from './rebuild.ts';
 
 /** Pairs made by one program. */
 const LOT = 100;
@@ -19,25 +19,25 @@ const SAME = -1;
 
 /** Makes the pairs `task` is to see to. It has no descriptors but its socket yet. @throws StasisError */
 export function makePairs(task: RestoreTask, sockets: Sockets): void {
-  const byMaker = new Map<number, PairWish[]>();
-  for (const wish of sockets.wishesOf(task)) {
-    const pid = wish.maker?.[0] ?? task.pid;
-    const wishes = byMaker.get(pid);
-    if (wishes) wishes.push(wish);
-    else byMaker.set(pid, [wish]);
+  const byMaker = new Map<number, PairRequest[]>();
+  for (const request of sockets.requestsOf(task)) {
+    const pid = request.maker?.[0] ?? task.pid;
+    const requests = byMaker.get(pid);
+    if (requests) requests.push(request);
+    else byMaker.set(pid, [request]);
   }
-  for (const [pid, wishes] of byMaker) {
+  for (const [pid, requests] of byMaker) {
     using ghost = pid === task.pid ? undefined : revive(pid, task);
     if (!ghost) task.batch.flush();
     const { remote, tracee } = ghost ?? task;
-    for (let at = 0; at < wishes.length; at += LOT) make(remote, tracee.pid, wishes.slice(at, at + LOT));
+    for (let at = 0; at < requests.length; at += LOT) make(remote, tracee.pid, requests.slice(at, at + LOT));
   }
 }
 
 /** A process with the PID of a maker that is no more; undefined if the PID is in use. */
 function revive(pid: number, task: RestoreTask): Seed | undefined {
   try {
-    return Seed.plant({ pid, sibling: false, highestFd: 0 }, task.remote.area);
+    return Seed.create({ pid, sibling: false, highestFd: 0 }, task.remote.area);
   } catch (error) {
     if (!(error instanceof StasisError)) throw error;
     const reason = 'which had made sockets, is another process now: SO_PEERCRED will tell of';
@@ -46,15 +46,15 @@ function revive(pid: number, task: RestoreTask): Seed | undefined {
   }
 }
 
-function make(remote: Remote, pid: number, wishes: readonly PairWish[]): void {
-  const { program, built } = remote.do((program) => wishes.map((wish) => addPair(program, wish)));
+function make(remote: Remote, pid: number, requests: readonly PairRequest[]): void {
+  const { program, built } = remote.do((program) => requests.map((request) => addPair(program, request)));
   using pidfd = new Fd(syscall('pidfd_open', pid, 0));
   const borrow = (number: number): Fd => new Fd(syscall('pidfd_getfd', pidfd.number, number, 0));
   const numbers = built.map((at) => {
     const ends = program.view(at, 8);
     return [ends.getInt32(0, true), ends.getInt32(4, true)] as const;
   });
-  wishes.forEach(({ deliver }, i) => {
+  requests.forEach(({ deliver }, i) => {
     const [one, other] = numbers[i] ?? [-1, -1];
     deliver([borrow(one), borrow(other)]);
   });
@@ -64,7 +64,7 @@ function make(remote: Remote, pid: number, wishes: readonly PairWish[]): void {
 }
 
 /** Adds the making of a pair, as the user and group that had made it; answers where its numbers will stand. */
-function addPair(program: Program, { type, maker }: PairWish): number {
+function addPair(program: Program, { type, maker }: PairRequest): number {
   const ends = program.space(8);
   const [, uid, gid] = maker ?? [];
   const [user = 0, group = 0] = [process.geteuid?.(), process.getegid?.()];

@@ -6,7 +6,7 @@ import { addressOf } from '../../../kernel/ffi.ts';
 import { decodeControl, Msghdr, rightsSpace, SCM_MAX_FD, type Ucred } from '../../../kernel/layouts/sockets.ts';
 import { SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile } from '../../../support/fdinfo.ts';
-import type { Aside } from '../../../tracee/detached.ts';
+import type { DetachedProcess } from '../../../tracee/detached.ts';
 import { readMemory } from '../../../tracee/memory.ts';
 import type { Ref } from '../../../tracee/program.ts';
 
@@ -26,7 +26,7 @@ const CONTROL = rightsSpace(SCM_MAX_FD) + 512;
 const HEADER = 72;
 
 /** Buffers for a number of messages, mapped: of most only the first page is ever touched. */
-export class Look implements Disposable {
+export class PeekBuffers implements Disposable {
   readonly #count: number;
   readonly #stride: number;
   readonly #length: number;
@@ -64,8 +64,8 @@ export class Look implements Disposable {
    * Looks at one message after another, from byte `from` on. Answers their lengths, or -errno. `offset` is the socket's own
    * SO_PEEK_OFF.
    */
-  run(aside: Aside, file: OpenFile, from: number, offset: number): number[] {
-    const program = aside.program();
+  run(detached: DetachedProcess, file: OpenFile, from: number, offset: number): number[] {
+    const program = detached.program();
     const setOffset = (value: number): Ref => {
       const at = program.data(new Uint8Array(new Int32Array([value]).buffer));
       return program.attempt('setsockopt', file.local, SOL_SOCKET, SO.PEEK_OFF, at, 4);
@@ -75,7 +75,7 @@ export class Look implements Disposable {
       program.attempt('recvmsg', file.local, this.#address(i), FLAGS),
     );
     const reset = setOffset(offset);
-    aside.run(program);
+    detached.run(program);
     for (const call of [set, reset]) {
       const result = program.result(call);
       if (result < 0) throw new SyscallError('setsockopt', -result, { resource: describeFile(file) });

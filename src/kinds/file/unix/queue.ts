@@ -2,7 +2,7 @@
  * What waits in a socket's receive queue, looked at without taking it out.
  *
  * MSG_PEEK sees the beginning only, unless SO_PEEK_OFF is set, and that is the socket's state: left behind, it would change
- * what the task sees. So the whole look, from setting it to putting it back, is one program run aside (tracee/aside.ts),
+ * what the task sees. So the whole look, from setting it to putting it back, is one program run detached (tracee/detached.ts),
  * which comes to its end even if we do not.
  */
 
@@ -11,8 +11,8 @@ import { SO, SOCK } from '../../../kernel/constants/sockets.ts';
 import { getNumber } from '../../../kernel/sockets.ts';
 import { ERRNO, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile } from '../../../support/fdinfo.ts';
-import { Aside } from '../../../tracee/detached.ts';
-import { Look, type Packet, problem } from './peek-buffers.ts';
+import { DetachedProcess } from '../../../tracee/detached.ts';
+import { type Packet, PeekBuffers, problem } from './peek-buffers.ts';
 
 /** What has to be known of the socket. */
 export interface QueueFacts {
@@ -55,12 +55,12 @@ export function peekQueue(file: OpenFile, facts: QueueFacts): Packet[] {
 
 /** The first message, all of a stream without control data. */
 function peekFirst(file: OpenFile, facts: QueueFacts): Packet | 'nothing' {
-  using look = new Look(1, Math.max(facts.receiveQueue, 1));
-  const got = look.first(file);
+  using buffers = new PeekBuffers(1, Math.max(facts.receiveQueue, 1));
+  const got = buffers.first(file);
   if (got === -ERRNO.EAGAIN) return 'nothing';
   if (got < 0) throw new SyscallError('recvmsg', -got, { task: file.task, resource: describeFile(file) });
   if (got === 0 && isEnd(facts, 0)) return 'nothing';
-  return look.packet(0, got, file);
+  return buffers.packet(0, got, file);
 }
 
 /** Of a SOCK_SEQPACKET nothing tells an empty message from the end, but that bytes follow. */
@@ -70,23 +70,23 @@ function isEnd({ type, shutdown, receiveQueue }: QueueFacts, seen: number): bool
 }
 
 function peekAll(file: OpenFile, facts: QueueFacts, offset: number): Packet[] {
-  using aside = new Aside();
+  using detached = new DetachedProcess();
   const found: Packet[] = [];
   let size = facts.type === SOCK.DGRAM ? Math.max(USUAL, facts.receiveQueue) : facts.receiveQueue;
   for (let seen = 0; ; ) {
-    using look = new Look(LOT, size);
-    const results = look.run(aside, file, seen, offset);
+    using buffers = new PeekBuffers(LOT, size);
+    const results = buffers.run(detached, file, seen, offset);
     for (let i = 0; i < LOT; i++) {
       const got = results[i] ?? -ERRNO.EAGAIN;
       if (got === -ERRNO.EAGAIN || (got === 0 && isEnd(facts, seen))) return found;
       if (got < 0) throw new SyscallError('recvmsg', -got, { task: file.task, resource: describeFile(file) });
-      if (look.isCut(i) && size < LIMIT) {
+      if (buffers.isCut(i) && size < LIMIT) {
         // Once more from here, with more room.
-        for (let at = i; at < LOT && (results[at] ?? -1) >= 0; at++) look.discard(at);
+        for (let at = i; at < LOT && (results[at] ?? -1) >= 0; at++) buffers.discard(at);
         size = Math.min(4 * size, LIMIT);
         break;
       }
-      found.push(look.packet(i, got, file));
+      found.push(buffers.packet(i, got, file));
       seen += got;
     }
   }

@@ -11,7 +11,7 @@ import { addressOf } from '../../../kernel/ffi.ts';
 import { encodeControl, Msghdr, type Ucred } from '../../../kernel/layouts/sockets.ts';
 import { setNumber, socketPair } from '../../../kernel/sockets.ts';
 import { type Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
-import { settle } from '../../../support/fown.ts';
+import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { restoreForgotten, restoreOptions, widen } from '../../../support/socket-options.ts';
 import { noteOf, type SocketNote } from './notes.ts';
 import { shown } from './support.ts';
@@ -23,7 +23,7 @@ interface Queued {
 }
 
 /** A pair that a task is to make. */
-export interface PairWish {
+export interface PairRequest {
   readonly type: number;
   readonly maker: SocketNote['maker'];
   readonly deliver: (pair: readonly [Fd, Fd]) => void;
@@ -76,19 +76,19 @@ export class Sockets {
    * The pairs a task is to see to: those it had made, and those it is the first to have whose makers have ended or are not
    * known. Each is told of once.
    */
-  wishesOf(task: RestoreTask): PairWish[] {
+  requestsOf(task: RestoreTask): PairRequest[] {
     if (this.#wanting.size === 0) return [];
     const own = new Set(task.fds.map(({ id }) => id));
-    const wishes: PairWish[] = [];
+    const requests: PairRequest[] = [];
     for (const entry of this.#wanting) {
       const peer = this.#byIno.get(entry.peer);
       const { maker } = { ...(peer && noteOf(this.#context, peer.id)), ...noteOf(this.#context, entry.id) };
       const has = own.has(entry.id) || (peer !== undefined && own.has(peer.id));
       if (maker && this.#lives(maker[0]) ? maker[0] !== task.pid : !has) continue;
       this.#wanting.delete(entry);
-      wishes.push({ type: entry.type, maker, deliver: (pair) => void this.#delivered.set(entry.id, pair) });
+      requests.push({ type: entry.type, maker, deliver: (pair) => void this.#delivered.set(entry.id, pair) });
     }
-    return wishes;
+    return requests;
   }
 
   /** Whether a process is in the images, alive. */
@@ -193,7 +193,7 @@ export class Sockets {
     const how = HOW[entry.shutdown ?? 0];
     if (how !== undefined) syscall('shutdown', local, how);
     restoreForgotten(local, noteOf(this.#context, entry.id).options);
-    settle(local, entry.flags, entry.fown);
+    setFlagsAndOwner(local, entry.flags, entry.fown);
   }
 
   #close(): void {

@@ -17,7 +17,7 @@ export type Standing =
   /** One of a pair. */
   | 'paired'
   /** One of a pair whose other end is closed. */
-  | 'widowed';
+  | 'orphaned';
 
 /** Both directions. */
 const BOTH = 3;
@@ -36,7 +36,7 @@ export function standingOf(
   if (peer === undefined && type === SOCK.DGRAM) return 'single';
   if (!peer) {
     const waits = type !== SOCK.DGRAM && shutdown !== BOTH;
-    return waits ? { reason: 'the connection has not been accepted yet', remedy: CLOSE } : 'widowed';
+    return waits ? { reason: 'the connection has not been accepted yet', remedy: CLOSE } : 'orphaned';
   }
   const other = find(peer);
   if (other?.name) {

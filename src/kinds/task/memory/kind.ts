@@ -7,13 +7,13 @@ import { auxvWords } from '../../../kernel/proc/auxv.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
 import type { ProcVma } from '../../../kernel/proc/smaps.ts';
 import { vmaName } from '../../../kernel/proc/vmaname.ts';
-import { Relatives } from '../../../memory/earlier-tasks.ts';
-import { settleMemory } from '../../../memory/finish.ts';
+import { EarlierTasks } from '../../../memory/earlier-tasks.ts';
+import { finishMemory } from '../../../memory/finish.ts';
 import { framesOfOthers } from '../../../memory/frames.ts';
 import { addRange, endOf, without } from '../../../memory/ranges.ts';
 import { rebuildMemory } from '../../../memory/rebuild.ts';
 import { scanOwnPages } from '../../../memory/scan.ts';
-import { encodeLikeness } from '../../../memory/shared-pages.ts';
+import { encodeSharedPages } from '../../../memory/shared-pages.ts';
 import {
   aioEntry,
   anonymousEntry,
@@ -178,20 +178,20 @@ function capture(task: DumpTask, program: Program): () => void {
 }
 
 function drain(task: DumpTask): void {
-  const relatives = task.context.shared('relatives', () => new Relatives());
+  const earlierTasks = task.context.shared('earlierTasks', () => new EarlierTasks());
   const own = scanOwnPages(task.pid, task.vmas);
   task.mm.vmas = [...vmaEntries(task), ...own.guards.map(guardEntry)];
   const extra = extraOf(task.vmas);
   if (task.captured.vm) {
     // No page is stored twice. An empty pagemap has to be there all the same.
     task.context.pages.storeTask(task.pid, [], []);
-    const pages = relatives.sharing(task.pid);
+    const pages = earlierTasks.sharing(task.pid);
     if (pages !== undefined) extra.pages = pages;
   } else {
     const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
-    const likeness = relatives.likenessOf(task.pid, task.stat.ppid, hidden);
-    task.context.pages.storeTask(task.pid, plain, without(hidden, likeness?.ranges ?? []), likeness);
-    if (likeness) extra.common = encodeLikeness(likeness);
+    const shared = earlierTasks.sharedPagesOf(task.pid, task.stat.ppid, hidden);
+    task.context.pages.storeTask(task.pid, plain, without(hidden, shared?.ranges ?? []), shared);
+    if (shared) extra.common = encodeSharedPages(shared);
   }
   if (Object.keys(extra).length > 0) task.extra.memory = extra;
 }
@@ -216,5 +216,5 @@ export const memory: TaskKind = {
   obstacles,
   capture,
   drain,
-  rebuild: { memory: rebuildMemory, mapped: settleMemory },
+  rebuild: { memory: rebuildMemory, mapped: finishMemory },
 };

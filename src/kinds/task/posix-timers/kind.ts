@@ -104,13 +104,13 @@ function createCounting(task: RestoreTask, timers: readonly PosixTimerEntry[]): 
   }
 }
 
-function createOne(task: RestoreTask, timer: PosixTimerEntry, wish: number): void {
+function createOne(task: RestoreTask, timer: PosixTimerEntry, wanted: number): void {
   const target = task.threads.find(({ tid }) => tid === timer.notify_thread_id);
   const maker = (timer.clock_id | 0) === OWN_CPU_CLOCK && target ? target : task;
   // The threads of a process take turns.
   if (maker !== task) task.batch.flush();
   const program = maker.batch.reserve(1, Sigevent.size + 8);
-  const id = program.data(new Uint8Array(new Int32Array([wish, 0]).buffer));
+  const id = program.data(new Uint8Array(new Int32Array([wanted, 0]).buffer));
   const event = program.data(sigeventOf(timer, target !== undefined));
   const made = program.attempt('timer_create', timer.clock_id | 0, event, id);
   maker.batch.after((done) => requireTimer(task, timer, done, made, id));

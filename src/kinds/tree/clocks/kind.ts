@@ -69,8 +69,8 @@ function enterLate(task: RestoreTask): void {
  */
 function enter(task: RestoreTask): void {
   const saved = savedClocks(task.context, task.pid);
-  const hindrance = saved ? makeNamespace(task, saved) : 'the images do not tell what they were';
-  if (hindrance !== undefined) logWarn('clocks.ts', `the clocks leap to those of this machine: ${hindrance}`);
+  const stall = saved ? makeNamespace(task, saved) : 'the images do not tell what they were';
+  if (stall !== undefined) logWarn('clocks.ts', `the clocks leap to those of this machine: ${stall}`);
 }
 
 /** Why there can be no such namespace, if so. */

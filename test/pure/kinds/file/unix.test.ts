@@ -34,8 +34,8 @@ describe('what can be carried', () => {
 
   test('pairs, widows, single ones', () => {
     expect(judge({})).toBe('paired');
-    expect(judge({ peer: 0, shutdown: 3 })).toBe('widowed');
-    expect(judge({ peer: 0, type: SOCK.DGRAM })).toBe('widowed');
+    expect(judge({ peer: 0, shutdown: 3 })).toBe('orphaned');
+    expect(judge({ peer: 0, type: SOCK.DGRAM })).toBe('orphaned');
     expect(judge({ peer: undefined, state: SK_STATE.CLOSE })).toBe('single');
     expect(judge({ peer: undefined, state: SK_STATE.CLOSE, type: SOCK.DGRAM })).toBe('single');
   });

@@ -4,10 +4,10 @@ import { getSyscallDispatch } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
 
 /**
- * What would make code of ours harm the task. Only its tracer is told, so that no preflight knows.
+ * Refuses tasks that injected code would harm. Only a tracer can see this, so the preflight cannot report it.
  * @throws StasisError kind 'unsupported'
  */
-export function requireFit(tracee: Tracee): void {
+export function requireInjectable(tracee: Tracee): void {
   // Our system calls, from addresses the program has not allowed, would be signals to it (SIGSYS, forced: deadly).
   if (!getSyscallDispatch(tracee.pid)) return;
   throw new StasisError({

@@ -10,7 +10,7 @@ import type { Tracee } from '../../../tracee/tracee.ts';
  * anything for us: away from the section, the kernel would forget it, and the thread go on in it unprotected.
  * A program cannot tell this from a preemption, so nothing needs to be undone.
  */
-export function settleCriticalSection(tracee: Tracee): void {
+export function leaveCriticalSection(tracee: Tracee): void {
   const { pid, arch } = tracee;
   const config = getRseq(pid);
   if (!config?.pointer) return;
