@@ -110,7 +110,7 @@ test('a bash script reads one file, writes another, and listens to its terminal'
       await says(dir, new RegExp(`line ${line * line}\n`), () => terminal.screen());
       // The line may have been written before the dump before this one: the restore has to be over, too.
       await until(
-        () => /^Name:\tbash$[^]*^TracerPid:\t0$/m.test(contentOf(`/proc/${pid}/status`)) || undefined,
+        () => /^Name:\tbash$[\s\S]*^TracerPid:\t0$/m.test(contentOf(`/proc/${pid}/status`)) || undefined,
         10_000,
         () => `task ${pid} is not restored; on the screen: ${terminal.screen()}`,
       );
