@@ -10,7 +10,10 @@ const steps = [
   ['types', () => run(tool('tsc'), [])],
   ['format and lint', () => run(tool('biome'), ['check', '--error-on-warnings'])],
   ['layers', () => run(process.execPath, [join(home, 'scripts', 'layers.mjs')])],
-  ['pure tests', () => !existsSync(join(home, 'test', 'pure')) || run(tool('bun'), ['test', '--timeout', '30000', './test/pure/'])],
+  [
+    'pure tests',
+    () => !existsSync(join(home, 'test', 'pure')) || run(tool('bun'), ['test', '--timeout', '30000', './test/pure/']),
+  ],
 ];
 
 const failed = [];

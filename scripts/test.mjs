@@ -32,7 +32,9 @@ step('victims', () => run(tool('bun'), [join(home, 'test/whole/kit/compile.ts')]
 if (chosen.length === 0) step('types', () => run(tool('tsc'), []));
 for (const file of testFiles()) {
   // A limit for each file, so that one that hangs does not take the others with it.
-  step(file, () => run(tool('bun'), ['test', '--timeout', '30000', `./${file}`], { timeout: 8 * 60_000, killSignal: 'SIGTERM' }));
+  step(file, () =>
+    run(tool('bun'), ['test', '--timeout', '30000', `./${file}`], { timeout: 8 * 60_000, killSignal: 'SIGTERM' }),
+  );
 }
 summary();
 

@@ -162,7 +162,7 @@ describe('reading refuses', () => {
           : length < 0x4000
             ? [(length & 0x7f) | 0x80, length >> 7]
             : [(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14];
-      encoded = Uint8Array.from([depth === 4999 ? 0x0a : 0x1a, ...size, ...encoded]);
+      encoded = new Uint8Array(Buffer.concat([Uint8Array.from([depth === 4999 ? 0x0a : 0x1a, ...size]), encoded]));
     }
     expect(refusal(apparmorEntry as unknown as Message, hex(encoded)).reason).toMatch(/nested deeper/);
   });
