@@ -78,7 +78,8 @@ export class ObstacleError extends StasisError {
   }
 }
 
-function sentence(facts: ErrorFacts): string {
+/** Whose it is, what it is about, and what is to be said of it, as one sentence. */
+export function sentence(facts: Pick<ErrorFacts, 'task' | 'resource' | 'reason'>): string {
   const who = facts.task ? `task ${facts.task.pid}${facts.task.comm ? ` (${facts.task.comm})` : ''}: ` : '';
   const what = facts.resource ? `${facts.resource}: ` : '';
   return `${who}${what}${facts.reason}`;

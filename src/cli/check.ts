@@ -11,6 +11,7 @@ import { nearest } from './getopt.ts';
 import { logGoesToFile } from './logfile.ts';
 import { printable, printErr, printOut } from './print.ts';
 import { requirePrivileges } from './privileges.ts';
+import { noticeForPeople } from './report.ts';
 import type { Invocation, Settings } from './settings.ts';
 import { openWorkplace } from './workplace.ts';
 
@@ -118,8 +119,9 @@ function toObject({ feature, missing }: Finding): Record<string, unknown> {
 function checkTask(pid: number, settings: Settings): number {
   const report = examineTask(pid, carryOptions(settings));
   const free = report.obstacles.length === 0;
-  if (settings.json) printOut(`${JSON.stringify({ ...report.task, dumpable: free, obstacles: report.obstacles })}\n`);
-  else printOut(forPeople(report));
+  const { task, obstacles, notices } = report;
+  if (settings.json) printOut(`${JSON.stringify({ ...task, dumpable: free, obstacles, notices })}\n`);
+  else printOut(forPeople(report) + notices.map((notice) => `${noticeForPeople(notice)}\n`).join(''));
   return free ? 0 : 1;
 }
 

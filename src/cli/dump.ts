@@ -23,6 +23,7 @@ export async function run(invocation: Invocation): Promise<number> {
     actionScripts: settings.actionScript,
     carry: carryOptions(settings),
   });
+  if (outcome.notices.length > 0) (await import('./report.ts')).reportNotices(outcome.notices, 'dump.ts', settings);
   if (settings.displayStats) printDumpFigures(outcome.figures);
   return outcome.exitCode;
 }

@@ -1,7 +1,8 @@
-/** How errors reach people (a sentence and a hint), programs (`--json`) and the log (CRIU's line shape). */
+/** How errors and notices reach people (a sentence and a hint), programs (`--json`) and the log (CRIU's line shape). */
 
 import { asStasisError, ObstacleError, type StasisError } from '../base/errors.ts';
-import { logDebug, logError } from '../base/log.ts';
+import { logDebug, logError, logs, logWarn } from '../base/log.ts';
+import type { Notice } from '../base/notice.ts';
 import { logGoesToFile } from './logfile.ts';
 import { printable, printErr } from './print.ts';
 
@@ -14,6 +15,25 @@ export function report(thrown: unknown, at: string, json: boolean): void {
   const error = asStasisError(thrown);
   if (logGoesToFile()) toLog(error, at);
   printErr(json ? `${JSON.stringify(error)}\n` : `${forPeople(error)}\n`);
+}
+
+/**
+ * Reports what a person has to know of work that was done, on stderr wherever the log goes; at `-v1` and below nothing.
+ *
+ * @param at which command it was, as `dump.ts`, for the log
+ */
+export function reportNotices(notices: readonly Notice[], at: string, { json }: { readonly json: boolean }): void {
+  if (!logs(2)) return;
+  for (const notice of notices) {
+    if (logGoesToFile()) logWarn(at, notice.remedy ? `${notice.message} (${notice.remedy})` : notice.message);
+    printErr(json ? `${JSON.stringify({ kind: 'warning', ...notice })}\n` : `${noticeForPeople(notice)}\n`);
+  }
+}
+
+/** A notice as people read it: one sentence, and a hint if something can be done about it. */
+export function noticeForPeople(notice: Notice): string {
+  const hint = notice.remedy === undefined ? '' : `\nHint: ${printable(notice.remedy)}`;
+  return `Warning: ${printable(notice.message)}${hint}`;
 }
 
 function toLog(error: StasisError, at: string): void {

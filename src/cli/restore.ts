@@ -22,6 +22,7 @@ export async function run(invocation: Invocation): Promise<number> {
     actionScripts: settings.actionScript,
     carry: carryOptions(settings),
   });
+  if (outcome.notices.length > 0) (await import('./report.ts')).reportNotices(outcome.notices, 'restore.ts', settings);
   if (settings.displayStats) printRestoreFigures(outcome.figures);
   if (settings.execCmd) return followTree.execute(operands);
   return settings.detached ? 0 : followTree.wait();

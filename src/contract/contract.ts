@@ -5,6 +5,7 @@
 
 import type { Registers } from '../arch/arch.ts';
 import type { StasisError, TaskRef } from '../base/errors.ts';
+import type { NoticeFacts } from '../base/notice.ts';
 import type { ImageSet, ImageSetWriter } from '../images/image-set.ts';
 import type { ImageKind } from '../images/kind.ts';
 import type { InputOf, Message } from '../images/message.ts';
@@ -151,6 +152,8 @@ export interface DumpContext {
   append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, extra?: E): void;
   /** Pages stored so far are counted here for stats-dump. */
   readonly pages: PageStore;
+  /** Tells a person of something that is lost or will not be as it was, though the dump goes on. */
+  notice(facts: NoticeFacts): void;
   /** Registers work to be undone if the dump fails or the tasks go on (a link made, say), in reverse order. */
   undo(work: () => void): void;
 }
@@ -254,6 +257,8 @@ export interface RestoreContext {
   adopt(fileId: number, local: number): void;
   /** Something all tasks share (the entries of an image, a table of pipes), made once under its name. */
   shared<T>(name: string, make: () => T): T;
+  /** Tells a person of something that is lost or not as it was, though the restore goes on. */
+  notice(facts: NoticeFacts): void;
   /** Registers work to be undone if the restore fails, in reverse order. */
   undo(work: () => void): void;
   /** Registers work for the end of a restore, successful or not (a ghost's temporary name, say). */
@@ -322,6 +327,8 @@ export interface TaskKind {
   readonly name: string;
   /** Everything of this kind that cannot be carried; called before the freeze and again after it. */
   obstacles?(task: SeenTask): StasisError[];
+  /** Everything of this kind that is carried, but not as it is; called like {@link obstacles}. */
+  notices?(task: SeenTask): NoticeFacts[];
   /**
    * Reads the state of a frozen task into `task.core`, `task.mm` or `task.extra`. What only the task itself can tell is
    * asked by calls added to `program`; the returned function is called when it has run.
@@ -357,6 +364,8 @@ export interface FileKind {
   recognises(file: OpenFile): boolean;
   /** Why this one cannot be carried, if so. */
   obstacle?(file: OpenFile, task: SeenTask): StasisError | undefined;
+  /** What will not be as it is, if so, though it is carried. */
+  notice?(file: OpenFile, task: SeenTask): NoticeFacts | undefined;
   /** Describes the open file; `id` is its id in files.img. */
   capture(file: OpenFile, id: number, context: DumpContext): FileDraft;
   /**

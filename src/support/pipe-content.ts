@@ -3,10 +3,12 @@ import { StasisError } from '../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract.ts';
 import type { ImageKind } from '../images/kind.ts';
 import type { PipeDataEntry, pipeDataEntry } from '../images/schema/files.ts';
-import { F, O, SPLICE_F } from '../kernel/constants/files.ts';
+import { AT, F, O, SPLICE_F } from '../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../kernel/constants/tty.ts';
 import { addressOf } from '../kernel/ffi.ts';
-import { arenaAddress, arenaView, Fd, syscall } from '../kernel/syscall.ts';
+import { arenaAddress, arenaPath, arenaView, Fd, syscall } from '../kernel/syscall.ts';
+import { describeFile } from './fdinfo.ts';
+import { canRead, type Ends, endsInTree, hasPartner } from './pipe-ends.ts';
 
 /** `Images.pipesData` or `Images.fifoData`. */
 type ContentImage = ImageKind<typeof pipeDataEntry, Uint8Array>;
@@ -17,15 +19,35 @@ export function waitingBytes(local: number): number {
   return arenaView.getInt32(0, true);
 }
 
-/** Stores what is in a pipe, once for each pipe, through a reading end; a writing end tells nothing. */
+/**
+ * Stores the size of a pipe and what is in it, once for each pipe. What waits for a reader outside of the tree is his. If
+ * there is no reader at all it is still there for whoever opens the pipe anew, as we do: for a moment only, and not if a
+ * writer would be sent a signal at that moment's end (pipe_release() in fs/pipe.c).
+ */
 export function captureContent(image: ContentImage, pipeId: number, file: OpenFile, context: DumpContext): void {
-  if ((file.flags & O.ACCMODE) === O.WRONLY) return;
   const done = context.shared(`content of ${image.name}`, () => new Set<number>());
   if (done.has(pipeId)) return;
+  const ends = endsInTree(file, context.tree);
+  // An end that can be read tells more, and comes later.
+  if (ends.reading && !canRead(file.flags)) return;
   done.add(pipeId);
   const size = syscall('fcntl', file.local, F.GETPIPE_SZ);
-  const bytes = peek(file.local, size);
+  const bytes = contentOf(file, ends, size, context);
   context.append(image, { pipe_id: pipeId, bytes: bytes.length, size }, bytes);
+}
+
+function contentOf(file: OpenFile, ends: Ends, size: number, context: DumpContext): Uint8Array {
+  if (canRead(file.flags)) return peek(file.local, size);
+  const bytes = waitingBytes(file.local);
+  if (bytes === 0 || hasPartner(file)) return new Uint8Array();
+  if (ends.signalled) {
+    const reason = `${bytes} bytes that nobody is to read are lost: to look at them would send a signal (O_ASYNC)`;
+    context.notice({ task: file.task, resource: describeFile(file), reason });
+    return new Uint8Array();
+  }
+  const path = arenaPath(`/proc/self/fd/${file.local}`);
+  using reader = new Fd(syscall('openat', AT.FDCWD, path, O.RDONLY | O.NONBLOCK | O.CLOEXEC));
+  return peek(reader.number, size);
 }
 
 /** A copy of a pipe's bytes: tee(2) duplicates them into a pipe of ours, the original is not touched. */

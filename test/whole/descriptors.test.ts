@@ -4,7 +4,13 @@ import { helperBinary } from './kit/compile.ts';
 import { victimSuite } from './kit/suite.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
-victimSuite('descriptors', [{ victim: 'pipes' }, { victim: 'terminal' }]);
+victimSuite('descriptors', [
+  { victim: 'pipes' },
+  { victim: 'unread' },
+  { victim: 'unread', args: ['running'], ways: ['running'] },
+  { victim: 'unread', args: ['signalled'], ways: ['restore'] },
+  { victim: 'terminal' },
+]);
 
 // Without the look from outside: timers never stand still, and lists of targets have no order.
 describe('events', () => {

@@ -1,9 +1,10 @@
 /** The preflight alone: what stands in the way of dumping a process, which is not touched. */
 import { StasisError, type TaskRef } from '../../base/errors.ts';
+import type { Notice } from '../../base/notice.ts';
 import type { CarryOptions } from '../../contract/contract.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStatus } from '../../kernel/proc/status.ts';
-import { obstaclesOf } from '../dump/preflight.ts';
+import { noticesOf, obstaclesOf } from '../dump/preflight.ts';
 import { TreeSnapshot } from '../dump/snapshot.ts';
 
 /** The root of a tree, and everything that could not be saved of the tree. */
@@ -12,6 +13,8 @@ export interface TaskReport {
   /** How many living processes there are in the tree. */
   readonly processes: number;
   readonly obstacles: readonly StasisError[];
+  /** What can be saved, but will not be as it is. */
+  readonly notices: readonly Notice[];
 }
 
 /** Looks at a process tree from outside. @throws StasisError when it does not exist or may not be looked at */
@@ -19,7 +22,12 @@ export function examineTask(pid: number, carry: CarryOptions): TaskReport {
   requireProcess(pid);
   using seen = TreeSnapshot.ofRunning(pid, carry);
   const [root] = seen.tasks;
-  return { task: root?.ref ?? { pid }, processes: seen.tasks.length, obstacles: obstaclesOf(seen.tasks) };
+  return {
+    task: root?.ref ?? { pid },
+    processes: seen.tasks.length,
+    obstacles: obstaclesOf(seen.tasks),
+    notices: noticesOf(seen.tasks),
+  };
 }
 
 /** @throws StasisError unless this is the PID of a process, and not of nobody or of one of its threads */

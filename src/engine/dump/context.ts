@@ -1,4 +1,5 @@
 /** A dump as a whole, as kinds see it. */
+import type { Notices } from '../../base/notice.ts';
 import type { UndoStack } from '../../base/undo.ts';
 import type { CarryOptions, DumpContext } from '../../contract/contract.ts';
 import { type Entry, writeEntries } from '../../images/image.ts';
@@ -37,6 +38,7 @@ export function makeContext(
   pages: Pages,
   shared: SharedImages,
   undo: UndoStack,
+  notices: Notices,
 ): DumpContext {
   const made = new Map<string, unknown>();
   return {
@@ -53,6 +55,7 @@ export function makeContext(
     },
     addFile: (entry) => void files.entries.push(entry),
     append: (image, message, extra) => shared.append(image, message, extra),
+    notice: (facts) => notices.add(facts),
     undo: (work) => undo.add(work),
   };
 }

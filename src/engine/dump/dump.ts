@@ -1,6 +1,7 @@
 /** The story of a dump. */
 import { ObstacleError, StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
+import { type Notice, Notices } from '../../base/notice.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type { CarryOptions, SeenTask } from '../../contract/contract.ts';
 import { ImageSetWriter } from '../../images/image-set.ts';
@@ -11,7 +12,7 @@ import { ActionScripts } from '../scripts.ts';
 import { DumpClock, type DumpFigures } from '../stats.ts';
 import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
-import { obstaclesOf } from './preflight.ts';
+import { noticesOf, obstaclesOf } from './preflight.ts';
 import { saveTree } from './save.ts';
 import { TreeSnapshot } from './snapshot.ts';
 
@@ -34,6 +35,8 @@ export interface DumpOutcome {
   /** 0, or what the post-dump script ended with: the tasks go on then. */
   readonly exitCode: number;
   readonly figures: DumpFigures;
+  /** What a person has to know. */
+  readonly notices: readonly Notice[];
 }
 
 /**
@@ -52,14 +55,15 @@ export function dump(options: DumpOptions): DumpOutcome {
   using undo = new UndoStack();
   clock.frozen();
   logInfo(`task ${options.pid} is frozen, in a tree of ${tree.processes.length}`);
-  const pages = save(tree, options, images, undo);
+  const notices = new Notices();
+  const pages = save(tree, options, images, undo, notices);
   clock.counted(pages);
   clock.write(options.workDir);
   commit(images);
   const exitCode = scripts.run('post-dump', options.pid);
   finish(tree, exitCode === 0 ? options.finalState : 'running', undo);
   clock.thawed();
-  return { exitCode, figures: clock.figures };
+  return { exitCode, figures: clock.figures, notices: notices.list };
 }
 
 /** Looks for everything that cannot be carried. @throws ObstacleError naming all of it */
@@ -78,12 +82,19 @@ function requireCarriable(tasks: readonly SeenTask[]): void {
 }
 
 /** Everything about the frozen tree, into its images. */
-function save(tree: FrozenTree, options: DumpOptions, images: ImageSetWriter, undo: UndoStack): Pages {
+function save(
+  tree: FrozenTree,
+  options: DumpOptions,
+  images: ImageSetWriter,
+  undo: UndoStack,
+  notices: Notices,
+): Pages {
   const alive = tree.processes.filter(({ zombie }) => !zombie).map(({ pid }) => pid);
   using snapshot = TreeSnapshot.ofFrozen(alive, options.carry);
   // The tasks may have changed between the preflight and the freeze.
   requireCarriable(snapshot.tasks);
-  return saveTree(tree.processes, snapshot.tasks, options.carry, images, undo);
+  for (const notice of noticesOf(snapshot.tasks)) notices.add(notice);
+  return saveTree(tree.processes, snapshot.tasks, options.carry, images, undo, notices);
 }
 
 /** The last step: the tasks end, go on, or stay stopped. What was done for the images is undone if they go on. */

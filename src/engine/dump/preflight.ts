@@ -1,5 +1,6 @@
 /** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
 import { StasisError } from '../../base/errors.ts';
+import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
 import type { SeenTask, SeenThread, ThreadDoors } from '../../contract/contract.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
@@ -17,6 +18,23 @@ export function obstaclesOf(tasks: readonly SeenTask[]): StasisError[] {
   const ofRoot = root?.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
   // Of a tree that runs, members end at any time.
   return [...ofRoot, ...tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task, root ?? task)) ?? [])];
+}
+
+/** Everything of a tree that can be carried, but not as it is. */
+export function noticesOf(tasks: readonly SeenTask[]): readonly Notice[] {
+  const notices = new Notices();
+  for (const task of tasks.filter(({ status }) => status.hasMemory)) {
+    // Of a tree that runs, members end at any time.
+    for (const facts of unlessGone(() => noticesOfTask(task)) ?? []) notices.add(facts);
+  }
+  return notices.list;
+}
+
+function noticesOfTask(task: SeenTask): NoticeFacts[] {
+  return [
+    ...taskKinds.flatMap((kind) => kind.notices?.(task) ?? []),
+    ...task.fds.flatMap((file) => kindOf(file)?.notice?.(file, task) ?? []),
+  ];
 }
 
 function obstaclesOfTask(task: SeenTask, root: SeenTask): StasisError[] {

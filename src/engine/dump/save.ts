@@ -2,6 +2,7 @@
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug } from '../../base/log.ts';
+import type { Notices } from '../../base/notice.ts';
 import type { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
@@ -42,6 +43,7 @@ export function saveTree(
   options: CarryOptions,
   images: ImageSetWriter,
   undo: UndoStack,
+  notices: Notices,
 ): Pages {
   const pages = new Pages(images);
   const files = new OpenFileTable();
@@ -49,7 +51,7 @@ export function saveTree(
   const stopped = new Set(
     processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined).map(({ pid }) => pid),
   );
-  const context = makeContext(options, snapshot, stopped, images, files, pages, shared, undo);
+  const context = makeContext(options, snapshot, stopped, images, files, pages, shared, undo, notices);
   files.attach(context);
   const objects = new ObjectTable();
   const frozen = new Map(processes.map((process) => [process.pid, process]));

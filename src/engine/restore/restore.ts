@@ -2,6 +2,7 @@
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug, logInfo, logWarn } from '../../base/log.ts';
+import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
 import { encodeText } from '../../base/text.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../../contract/contract.ts';
@@ -36,6 +37,8 @@ export interface RestoreOptions {
 export interface RestoreOutcome {
   readonly pid: number;
   readonly figures: RestoreFigures;
+  /** What a person has to know. */
+  readonly notices: readonly Notice[];
 }
 
 /**
@@ -75,7 +78,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   undo.keep();
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
   resumeScript(scripts, 'post-resume', pid);
-  return { pid, figures };
+  return { pid, figures, notices: context.notices.list };
 }
 
 /** Neither a process nor a group has this number. */
@@ -196,6 +199,7 @@ class Context implements RestoreContext {
   readonly images: ImageSet;
   readonly files: Plan['files'];
   readonly stopped: RestoreContext['stopped'];
+  readonly notices = new Notices();
   /** Descriptors made so far, by file id and, where they are to be mapped, flags. */
   readonly #open = new Map<string, number>();
   readonly #shared = new Map<string, unknown>();
@@ -237,6 +241,10 @@ class Context implements RestoreContext {
   shared<T>(name: string, make: () => T): T {
     if (!this.#shared.has(name)) this.#shared.set(name, make());
     return this.#shared.get(name) as T;
+  }
+
+  notice(facts: NoticeFacts): void {
+    this.notices.add(facts);
   }
 
   undo(work: () => void): void {

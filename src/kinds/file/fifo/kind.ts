@@ -3,14 +3,15 @@
 import type { FileKind } from '../../../contract/contract.ts';
 import { Images } from '../../../images/kinds.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
-import { O, S_IF } from '../../../kernel/constants/files.ts';
-import { Fd } from '../../../kernel/syscall.ts';
+import { O, S_IF, SPLICE_F } from '../../../kernel/constants/files.ts';
+import { Fd, trySyscall } from '../../../kernel/syscall.ts';
 import { openRegular } from '../../../paths/open-regfile.ts';
 import { regularObstacle } from '../../../paths/regfile.ts';
 import { captureName, nameEntry, reopen } from '../../../paths/special-file.ts';
 import { partOf } from '../../../support/fdinfo.ts';
 import { armAsync, setFlagsAndOwner } from '../../../support/fown.ts';
-import { captureContent, restoreContent } from '../../../support/pipe-content.ts';
+import { captureContent, makePipe, restoreContent } from '../../../support/pipe-content.ts';
+import { canWrite, halfNotice, isHalf } from '../../../support/pipe-ends.ts';
 
 export const fifoKind: FileKind = {
   name: 'fifo',
@@ -21,6 +22,12 @@ export const fifoKind: FileKind = {
     (file.stat.mode & S_IF.MT) === S_IF.IFO && !file.link.startsWith('pipe:[') && !(file.flags & O.PATH),
 
   obstacle: (file, task) => regularObstacle(file, task.options),
+
+  /** By its name both halves meet again. One without a name is made anew, for the tree alone. */
+  notice(file, task) {
+    if (file.stat.nlink > 0 || !isHalf(file, task.tree)) return undefined;
+    return { task: file.task, resource: file.link, ...halfNotice(canWrite(file.flags), undefined) };
+  },
 
   capture(file, id, context) {
     const pipeId = file.stat.ino;
@@ -33,9 +40,10 @@ export const fifoKind: FileKind = {
     const reg = nameEntry(fifo.regf_id ?? fifo.id, context);
     using name = new Fd(openRegular(reg, context, O.PATH));
     // Opening one end waits for the other; with both ends open here nothing waits.
+    const kept = isHeld(name.number);
     using both = new Fd(reopen(name.number, O.RDWR));
     using end = new Fd(reopen(name.number, reg.flags));
-    restoreContent(Images.fifoData, fifo.pipe_id, both.number, context);
+    if (!kept) restoreContent(Images.fifoData, fifo.pipe_id, both.number, context);
     setFlagsAndOwner(end.number, reg.flags, reg.fown);
     return end.release();
   },
@@ -45,3 +53,15 @@ export const fifoKind: FileKind = {
     armAsync(fd, nameEntry(fifo.regf_id ?? fifo.id, task.context).flags, task);
   },
 };
+
+/**
+ * Whether a FIFO has a writer, and so has kept what was in it: somebody outside of the tree who has held it all the time.
+ * tee(2) looks and takes nothing: of an empty pipe it says that there may be more to come, or that there is no writer.
+ */
+function isHeld(name: number): boolean {
+  using reader = new Fd(reopen(name, O.RDONLY | O.NONBLOCK));
+  const [read, write] = makePipe();
+  using _ = new Fd(read);
+  using into = new Fd(write);
+  return trySyscall('tee', reader.number, into.number, 1, SPLICE_F.NONBLOCK) !== 0;
+}

@@ -1,19 +1,16 @@
 /** pipe(2). Each end that was opened is a file of its own; ends of one pipe have one pipe_id, its inode number. */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
-import type { FileKind, OpenFile, RestoreContext, SeenTask } from '../../../contract/contract.ts';
+import type { FileKind, RestoreContext } from '../../../contract/contract.ts';
 import { Images } from '../../../images/kinds.ts';
 import { FdTypes, type PipeEntry } from '../../../images/schema/files.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
-import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
+import { Fd, syscall } from '../../../kernel/syscall.ts';
 import { reopen } from '../../../paths/special-file.ts';
 import { describeFile, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { captureContent, makePipe, restoreContent, waitingBytes } from '../../../support/pipe-content.ts';
-
-const POLLERR = 8;
-const POLLHUP = 16;
+import { canRead, canWrite, halfNotice, hasPartner, isHalf } from '../../../support/pipe-ends.ts';
 
 export const pipeKind: FileKind = {
   name: 'pipe',
@@ -21,8 +18,7 @@ export const pipeKind: FileKind = {
 
   recognises: (file) => file.link.startsWith('pipe:['),
 
-  obstacle(file, task) {
-    if (hasPartner(file) && !partnerIn(task, file)) alone.add(file);
+  obstacle(file) {
     if (!(file.flags & O.DIRECT) || waitingBytes(file.local) === 0) return undefined;
     return new StasisError({
       kind: 'unsupported',
@@ -32,15 +28,15 @@ export const pipeKind: FileKind = {
     });
   },
 
+  notice(file, task) {
+    if (!isHalf(file, task.tree)) return undefined;
+    return { task: file.task, resource: file.link, ...halfNotice(canWrite(file.flags), file.link) };
+  },
+
   capture(file, id, context) {
     const pipeId = file.stat.ino;
     captureContent(Images.pipesData, pipeId, file, context);
     if (hasPartner(file)) noteFile(context, 'pipe', id, 'partner');
-    if (alone.has(file)) {
-      const other = writes(file.flags) ? 'reading' : 'writing';
-      const what = `the ${other} end is held outside; restore it with --inherit-fd 'fd[N]:${file.link}'`;
-      logWarn('pipe', `task ${file.task.pid}: ${describeFile(file)}: ${what}`);
-    }
     const flags = imageFlags(file.flags);
     return { pipe: { id, pipe_id: pipeId, flags, fown: captureOwner(file.local, file.flags) } };
   },
@@ -57,36 +53,6 @@ export const pipeKind: FileKind = {
     armAsync(fd, partOf(entry, 'pipe').flags, task);
   },
 };
-
-/** Whether anybody, in the tree or outside, has the other end open: else poll(2) tells of a hang-up. */
-function hasPartner(file: OpenFile): boolean {
-  arenaView.setInt32(0, file.local, true);
-  arenaView.setInt32(4, 0, true); // no events asked for: hang-up and error are told anyway
-  syscall('poll', arenaAddress, 1, 0);
-  return (arenaView.getInt16(6, true) & (POLLERR | POLLHUP)) === 0;
-}
-
-/** Ends whose other end somebody has, but nobody in the tree, as the last look for obstacles found. */
-const alone = new WeakSet<OpenFile>();
-
-/** Access modes of each pipe the tasks of a tree have, as bits: 1 reads, 2 writes. */
-const modesOf = new WeakMap<SeenTask['tree'], Map<number, number>>();
-
-function partnerIn(task: SeenTask, file: OpenFile): boolean {
-  let modes = modesOf.get(task.tree);
-  if (!modes) {
-    modes = new Map();
-    for (const { link, stat, flags } of task.tree.flatMap(({ fds }) => fds)) {
-      if (!link.startsWith('pipe:[')) continue;
-      modes.set(stat.ino, (modes.get(stat.ino) ?? 0) | (reads(flags) ? 1 : 0) | (writes(flags) ? 2 : 0));
-    }
-    modesOf.set(task.tree, modes);
-  }
-  return ((modes.get(file.stat.ino) ?? 0) & (writes(file.flags) ? 1 : 2)) !== 0;
-}
-
-const reads = (flags: number): boolean => (flags & O.ACCMODE) !== O.WRONLY;
-const writes = (flags: number): boolean => (flags & O.ACCMODE) !== O.RDONLY;
 
 /** A pipe being rebuilt: its two ends as pipe(2) gave them, and which of its files are still to come. */
 class PipeInMaking implements Disposable {
@@ -119,8 +85,8 @@ class PipeInMaking implements Disposable {
 
   /** An end that pipe(2) made for the first file without O_LARGEFILE; those with it were opened by name in /proc. */
   #end(entry: PipeEntry): number {
-    const side = writes(entry.flags) ? 'write' : 'read';
-    const original = (e: PipeEntry): boolean => !(e.flags & O.LARGEFILE) && writes(e.flags) === writes(entry.flags);
+    const side = canWrite(entry.flags) ? 'write' : 'read';
+    const original = (e: PipeEntry): boolean => !(e.flags & O.LARGEFILE) && canWrite(e.flags) === canWrite(entry.flags);
     const own = this.#ends?.[side] as Fd; // made in take()
     const first = this.entries.find(original) === entry && (entry.flags & O.ACCMODE) !== O.RDWR;
     return first ? syscall('fcntl', own.number, F.DUPFD_CLOEXEC, 0) : reopen(own.number, entry.flags);
@@ -136,7 +102,7 @@ class PipeInMaking implements Disposable {
 function takeEnd(entry: PipeEntry, context: RestoreContext): number {
   const pipes = context.shared('pipes', () => pipesOf(context));
   const pipe = pipes.get(entry.pipe_id) as PipeInMaking; // entry is one of context.files
-  refuseLost(entry, pipe.entries, context);
+  noticeHalf(entry, pipe.entries, context);
   return pipe.take(entry, context);
 }
 
@@ -154,15 +120,10 @@ function pipesOf(context: RestoreContext): Map<number, PipeInMaking> {
   return pipes;
 }
 
-/** Half a pipe whose other half was open outside the tree would be dead when restored: somebody has to give one. */
-function refuseLost(entry: PipeEntry, all: readonly PipeEntry[], context: RestoreContext): void {
-  const other = writes(entry.flags) ? reads : writes;
+/** Half a pipe whose other half was open outside of the tree is as if that had been closed. */
+function noticeHalf(entry: PipeEntry, all: readonly PipeEntry[], context: RestoreContext): void {
+  const other = canWrite(entry.flags) ? canRead : canWrite;
   if (all.some((e) => other(e.flags)) || notedFile(context, 'pipe', entry.id) !== 'partner') return;
   const key = `pipe:[${entry.pipe_id}]`;
-  throw new StasisError({
-    kind: 'conflict',
-    resource: key,
-    reason: `the ${writes(entry.flags) ? 'reading' : 'writing'} end was held by a process that is not in the images`,
-    remedy: `give another pipe with --inherit-fd 'fd[N]:${key}'`,
-  });
+  context.notice({ resource: key, ...halfNotice(canWrite(entry.flags), key) });
 }

@@ -1,0 +1,76 @@
+/** Ends of pipes and FIFOs: which of them a tree has, and what becomes of half a pipe. */
+import type { NoticeFacts } from '../base/notice.ts';
+import type { OpenFile, SeenTask } from '../contract/contract.ts';
+import { O, S_IF } from '../kernel/constants/files.ts';
+import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
+
+/** Whether an open file with these flags can be read. */
+export const canRead = (flags: number): boolean => (flags & O.ACCMODE) !== O.WRONLY;
+/** Whether it can be written to. */
+export const canWrite = (flags: number): boolean => (flags & O.ACCMODE) !== O.RDONLY;
+
+/** What a tree has of a pipe. */
+export interface Ends {
+  reading: boolean;
+  writing: boolean;
+  /** A writing end is signalled (O_ASYNC). */
+  signalled: boolean;
+}
+
+/** By tree: the ends of each pipe and FIFO, by its inode. */
+const endsOf = new WeakMap<readonly SeenTask[], ReadonlyMap<string, Ends>>();
+
+/** What the tasks of a tree have of the pipe that `file` is an end of. */
+export function endsInTree(file: OpenFile, tree: readonly SeenTask[]): Ends {
+  let ends = endsOf.get(tree);
+  if (!ends) {
+    ends = allEnds(tree);
+    endsOf.set(tree, ends);
+  }
+  return ends.get(inodeKey(file)) ?? { reading: false, writing: false, signalled: false };
+}
+
+function allEnds(tree: readonly SeenTask[]): ReadonlyMap<string, Ends> {
+  const all = new Map<string, Ends>();
+  for (const file of tree.flatMap(({ fds }) => fds)) {
+    if ((file.stat.mode & S_IF.MT) !== S_IF.IFO || file.flags & O.PATH) continue;
+    const { reading = false, writing = false, signalled = false } = all.get(inodeKey(file)) ?? {};
+    all.set(inodeKey(file), {
+      reading: reading || canRead(file.flags),
+      writing: writing || canWrite(file.flags),
+      signalled: signalled || (canWrite(file.flags) && (file.flags & O.ASYNC) !== 0),
+    });
+  }
+  return all;
+}
+
+const inodeKey = ({ stat }: OpenFile): string => `${stat.dev}:${stat.ino}`;
+
+const POLLERR = 8;
+const POLLHUP = 16;
+
+/** Whether anybody, in the tree or outside, has the other end open: else poll(2) tells of a hang-up. */
+export function hasPartner(file: OpenFile): boolean {
+  arenaView.setInt32(0, file.local, true);
+  arenaView.setInt32(4, 0, true); // no events asked for: hang-up and error are told anyway
+  syscall('poll', arenaAddress, 1, 0);
+  return (arenaView.getInt16(6, true) & (POLLERR | POLLHUP)) === 0;
+}
+
+/** Whether the other end of a pipe is open, but nowhere in the tree. */
+export function isHalf(file: OpenFile, tree: readonly SeenTask[]): boolean {
+  if (!hasPartner(file)) return false;
+  const ends = endsInTree(file, tree);
+  return canWrite(file.flags) ? !ends.reading : !ends.writing;
+}
+
+/** What a person is told of half a pipe, at the dump and at the restore: `key` names it for --inherit-fd, if that can help. */
+export function halfNotice(writing: boolean, key: string | undefined): Pick<NoticeFacts, 'reason' | 'remedy'> {
+  const [side, then] = writing
+    ? ['reading', 'writing fails (EPIPE)']
+    : ['writing', 'after what waits in it the end comes'];
+  return {
+    reason: `its ${side} end is held by a process outside of the tree; restored it is as if that had ended: ${then}`,
+    remedy: key && `another end is given at the restore with --inherit-fd 'fd[N]:${key}'`,
+  };
+}

@@ -1,0 +1,80 @@
+/*
+ * What cannot be carried, one thing at a time: "secret" memory with a descriptor, "secret-mapped" without, a message "queue"
+ * of POSIX, one that is "unlinked-queue", "uring", a working directory that is too "deep", a file in it ("deep-file"), a
+ * "segment" of System V shared memory from an IPC namespace that was left.
+ */
+#include "../victims/victim.h"
+#include <fcntl.h>
+#include <mqueue.h>
+#include <sched.h>
+#include <sys/shm.h>
+
+#define MEMFD_SECRET 447
+#define IO_URING_SETUP 425
+
+static void secret(bool mapped_only) {
+  int fd = syscall(MEMFD_SECRET, 0);
+  if (fd < 0) skip("no memfd_secret here");
+  check(!ftruncate(fd, PAGE));
+  char *at = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  check(at != MAP_FAILED);
+  at[0] = 's';
+  if (mapped_only) close(fd);
+}
+
+static void queue(bool unlinked) {
+  char name[64];
+  snprintf(name, sizeof name, "/stasis-test-%d", getpid());
+  struct mq_attr attr = {0, 4, 64};
+  check(mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr) >= 0);
+  if (unlinked) check(!mq_unlink(name));
+}
+
+static void uring(void) {
+  uint32_t params[30] = {0};
+  int fd = syscall(IO_URING_SETUP, 4, params);
+  if (fd < 0) skip("no io_uring here");
+  void *ring = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+  check(ring != MAP_FAILED && !close(fd));
+}
+
+static void deep(bool file_only) {
+  char name[200];
+  memset(name, 'd', sizeof name - 1);
+  name[sizeof name - 1] = 0;
+  int home = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  for (int i = 0; i < 25; i++) check(!mkdir(name, 0700) && !chdir(name));
+  if (file_only) check(open("file", O_RDWR | O_CREAT, 0600) >= 0 && !fchdir(home));
+  close(home);
+}
+
+static void segment(void) {
+  check(!unshare(CLONE_NEWIPC));
+  int id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
+  /* An ID our own namespace does not have, most likely. */
+  for (int i = 0; i < 40; i++) id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
+  check(id >= 0 && shmat(id, 0, 0) != (void *)-1);
+  int host = open("/proc/1/ns/ipc", O_RDONLY | O_CLOEXEC);
+  check(host >= 0 && !setns(host, CLONE_NEWIPC) && !close(host));
+}
+
+int main(int argc, char **argv) {
+  const char *what = argc > 1 ? argv[1] : "";
+  if (!strncmp(what, "secret", 6)) secret(!strcmp(what, "secret-mapped"));
+  else if (strstr(what, "queue")) queue(!strcmp(what, "unlinked-queue"));
+  else if (!strcmp(what, "uring")) uring();
+  else if (!strncmp(what, "deep", 4)) deep(!strcmp(what, "deep-file"));
+  else segment();
+  victim_ready();
+  for (;;) {
+    /* The queue's name goes with the one who made it. */
+    if (!victim_asked()) {
+      victim_nap(5);
+      continue;
+    }
+    char name[64];
+    snprintf(name, sizeof name, "/stasis-test-%d", getpid());
+    mq_unlink(name);
+    victim_pass();
+  }
+}

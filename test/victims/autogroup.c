@@ -1,0 +1,46 @@
+/* The niceness of sessions (sched_autogroup(7)): the root's, and that of a child with a session of its own. */
+#include "victim.h"
+#include <signal.h>
+#include <sys/prctl.h>
+
+static int niceness(pid_t pid) {
+  char path[64], text[64];
+  snprintf(path, sizeof path, "/proc/%d/autogroup", pid);
+  slurp(path, text, sizeof text);
+  int nice = 99;
+  sscanf(text, "/autogroup-%*d nice %d", &nice);
+  return nice;
+}
+
+static void be(int nice) {
+  int fd = open("/proc/self/autogroup", O_WRONLY);
+  if (fd < 0 && errno == ENOENT) skip("no autogroups in this kernel");
+  check(fd >= 0 && dprintf(fd, "%d", nice) > 0);
+  close(fd);
+}
+
+int main(void) {
+  int ready[2];
+  char byte;
+  check(!pipe(ready));
+  be(7);
+  pid_t same = fork();
+  if (same == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) pause();
+  }
+  pid_t other = fork();
+  if (other == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setsid();
+    be(-3);
+    check(write(ready[1], "r", 1) == 1);
+    for (;;) pause();
+  }
+  check(read(ready[0], &byte, 1) == 1);
+  victim_ready();
+  victim_wait();
+  check(niceness(getpid()) == 7 && niceness(same) == 7, "%d %d", niceness(getpid()), niceness(same));
+  check(niceness(other) == -3, "%d", niceness(other));
+  victim_pass();
+}
