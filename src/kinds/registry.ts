@@ -16,6 +16,7 @@ import { timerfdKind } from './file/timerfd/kind.ts';
 import { sessionTerminal, ttyKind } from './file/tty/kind.ts';
 import { unixSocketKind, unixSocketMakers } from './file/unix/kind.ts';
 import { aio } from './task/aio/kind.ts';
+import { autogroup } from './task/autogroup/kind.ts';
 import { clearTid } from './task/clear-tid/kind.ts';
 import { credentials } from './task/credentials/kind.ts';
 import { fileLocks } from './task/file-locks/kind.ts';
@@ -63,6 +64,7 @@ export const taskKinds: readonly TaskKind[] = [
   posixTimers,
   identity,
   scheduling,
+  autogroup,
   stops,
   // The limit on queued signals is lowered when they are queued; credentials go when all privileges have been used.
   signals,

@@ -1,4 +1,4 @@
-/* The niceness of sessions (sched_autogroup(7)): the root's, and that of a child with a session of its own. */
+/* The niceness of sessions (sched_autogroup(7)): the root's, and that of a child with a session of its own; and one without. */
 #include "victim.h"
 #include <signal.h>
 #include <sys/prctl.h>
@@ -37,10 +37,17 @@ int main(void) {
     check(write(ready[1], "r", 1) == 1);
     for (;;) pause();
   }
-  check(read(ready[0], &byte, 1) == 1);
+  pid_t plain = fork();
+  if (plain == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setsid();
+    check(write(ready[1], "r", 1) == 1);
+    for (;;) pause();
+  }
+  check(read(ready[0], &byte, 1) == 1 && read(ready[0], &byte, 1) == 1);
   victim_ready();
   victim_wait();
   check(niceness(getpid()) == 7 && niceness(same) == 7, "%d %d", niceness(getpid()), niceness(same));
-  check(niceness(other) == -3, "%d", niceness(other));
+  check(niceness(other) == -3 && niceness(plain) == 0, "%d %d", niceness(other), niceness(plain));
   victim_pass();
 }

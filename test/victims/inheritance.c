@@ -1,9 +1,12 @@
 /*
- * What a child inherits with its address space, and its parent has changed since, or the child: no huge pages
- * (PR_SET_THP_DISABLE), merging (PR_SET_MEMORY_MERGE), dumpable, the core dump filter, timer slack.
+ * What a child inherits, and its parent has changed since, or the child: no huge pages (PR_SET_THP_DISABLE), merging
+ * (PR_SET_MEMORY_MERGE), dumpable, the core dump filter, timer slack. And what every process has that nobody has changed:
+ * all CPUs, no I/O priority, no personality.
  */
 #include "victim.h"
+#include <sched.h>
 #include <signal.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 
 #ifndef PR_SET_MEMORY_MERGE
@@ -14,6 +17,7 @@
 typedef struct {
   int thp, merge, dumpable, filter;
   long slack;
+  int cpus, ioprio, personality, none; /* no padding */
 } Switches;
 
 static void set(const Switches *s) {
@@ -23,6 +27,11 @@ static void set(const Switches *s) {
   int fd = open("/proc/self/coredump_filter", O_WRONLY);
   check(fd >= 0 && dprintf(fd, "0x%x", s->filter) > 0);
   close(fd);
+}
+
+static int cpus(void) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) ? -1 : CPU_COUNT(&set);
 }
 
 static void get(Switches *s) {
@@ -35,6 +44,9 @@ static void get(Switches *s) {
       .dumpable = prctl(PR_GET_DUMPABLE),
       .filter = strtol(text, 0, 16),
       .slack = prctl(PR_GET_TIMERSLACK),
+      .cpus = cpus(),
+      .ioprio = syscall(SYS_ioprio_get, 1, 0),
+      .personality = personality(0xffffffff),
   };
 }
 
@@ -44,12 +56,22 @@ static int generation;
 /* On, off, on, …: each generation has set its own after its child was born, and the child its own before that. */
 static const Switches ON = {1, 1, 1, 0x3f, 70000}, OFF = {0, 0, 0, 0x33, 50000};
 
+static Switches before;
+
+static Switches of(int number) {
+  Switches want = number % 2 ? OFF : ON;
+  want.cpus = sysconf(_SC_NPROCESSORS_ONLN);
+  return want;
+}
+
 static void settle(void) {
-  Switches want = generation % 2 ? OFF : ON, have;
+  Switches want = of(generation), have;
   if (prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) < 0) want.merge = 0;
   set(&want);
   get(&have);
+  want.ioprio = have.ioprio;
   check(!memcmp(&want, &have, sizeof want), "generation %d: the kernel has it otherwise", generation);
+  before = have;
 }
 
 #define GENERATIONS 4
@@ -80,10 +102,11 @@ int main(void) {
   victim_nap(200);
   get(&reports[0]);
   for (int i = 0; i < GENERATIONS; i++) {
-    Switches want = i % 2 ? OFF : ON, *have = &reports[i];
-    if (reports[0].merge == 0) want.merge = 0;
-    check(!memcmp(&want, have, sizeof want), "generation %d: %d %d %d %x %ld", i, have->thp, have->merge, have->dumpable,
-          have->filter, have->slack);
+    Switches want = of(i), *have = &reports[i];
+    if (before.merge == 0) want.merge = 0;
+    want.ioprio = before.ioprio;
+    check(!memcmp(&want, have, sizeof want), "generation %d: %d %d %d %x %ld; %d %x %x", i, have->thp, have->merge,
+          have->dumpable, have->filter, have->slack, have->cpus, have->ioprio, have->personality);
   }
   victim_pass();
 }

@@ -41,6 +41,19 @@ export function parseNumber(bytes: Uint8Array, file: string): number {
   return decimal(latin1(bytes).trim(), file);
 }
 
+/** The group of tasks the scheduler treats as one (sched_autogroup(7)): a session's, as a rule. */
+export interface Autogroup {
+  readonly id: number;
+  readonly nice: number;
+}
+
+/** `/proc/PID/autogroup`: `/autogroup-17 nice 5` (`proc_sched_autogroup_show_task()` in kernel/sched/autogroup.c). */
+export function parseAutogroup(bytes: Uint8Array): Autogroup | undefined {
+  const file = '/proc/PID/autogroup';
+  const found = /^\/autogroup-(\d+) nice (-?\d+)/.exec(latin1(bytes));
+  return found ? { id: decimal(found[1], file), nice: decimal(found[2], file) } : undefined;
+}
+
 /** What a task is doing in the kernel. */
 export type SyscallState =
   /** On a CPU: nothing is known. */

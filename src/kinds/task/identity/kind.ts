@@ -15,6 +15,7 @@ import type { Program } from '../../../tracee/program.ts';
 import {
   askMemorySwitches,
   askSwitches,
+  forgetInherited,
   type MemorySwitches,
   type Switches,
   setMemorySwitches,
@@ -66,13 +67,18 @@ function captureFiles(task: DumpTask): Extra {
   core.tc.oom_score_adj = parseNumber(readProc(pid, 'oom_score_adj'), '/proc/PID/oom_score_adj');
   const login = readProcIfAny(pid, 'loginuid');
   if (login) core.tc.loginuid = parseNumber(login, '/proc/PID/loginuid');
-  const filterText = readProcIfAny(pid, 'coredump_filter');
-  const filter = filterText ? parseCoredumpFilter(filterText) : undefined;
+  const filter = coredumpFilterOf(pid);
   const { exitSignal } = task.stat;
   return {
     ...(filter !== undefined && filter !== COREDUMP_FILTER ? { coredumpFilter: filter } : {}),
     ...(exitSignal !== SIG.CHLD ? { exitSignal } : {}),
   };
+}
+
+/** Undefined where the kernel has none. */
+function coredumpFilterOf(pid: number | 'self'): number | undefined {
+  const text = readProcIfAny(pid, 'coredump_filter');
+  return text && parseCoredumpFilter(text);
 }
 
 function captureThread(thread: DumpThread, program: Program): () => void {
@@ -98,12 +104,21 @@ export function exitSignalOf(task: Pick<RestoreTask, 'extra'>): number {
   return extraOf(task).exitSignal ?? SIG.CHLD;
 }
 
-/** Before there is memory that could become huge pages. */
+/**
+ * Before there is memory that could become huge pages. Whether it may is inherited with the address space, at a fork and an
+ * execve (mmf_init_legacy_flags() in include/linux/mm_types.h): a child may have it otherwise than the parent, who may have
+ * changed it since; and Stasis may have it from whoever started it.
+ */
 function rebuildFirst(task: RestoreTask): void {
-  if (!task.mm.thp_disabled) return;
-  // 1, or with flags 1 | flags << 1 … as PR_GET_THP_DISABLE tells them: bit 0 is "disabled", the rest are the flags.
-  const flags = (extraOf(task).thp ?? 1) & ~1;
-  task.batch.call('prctl', PR.SET_THP_DISABLE, 1, flags, 0, 0);
+  if (task.shares.vm) return;
+  if (!task.origin) forgetInherited(task);
+  if (task.mm.thp_disabled) {
+    // 1, or with flags 1 | flags << 1 … as PR_GET_THP_DISABLE tells them: bit 0 is "disabled", the rest are the flags.
+    const flags = (extraOf(task).thp ?? 1) & ~1;
+    task.batch.call('prctl', PR.SET_THP_DISABLE, 1, flags, 0, 0);
+  } else {
+    task.batch.call('prctl', PR.SET_THP_DISABLE, 0, 0, 0, 0);
+  }
 }
 
 /** loginuid may be written by the task alone, and through a descriptor, as its root may have no /proc. */
@@ -147,8 +162,10 @@ function rebuildFiles(task: RestoreTask): void {
     parseNumber(readProc('self', 'oom_score_adj'), 'oom_score_adj'),
   );
   if (score !== undefined && score !== own) writeProc(task, 'oom_score_adj', String(score));
-  const filter = extraOf(task).coredumpFilter;
-  if (filter !== undefined) writeProc(task, 'coredump_filter', `0x${filter.toString(16)}`);
+  // Like oom_score_adj it is inherited from whoever started Stasis.
+  const ownFilter = task.context.shared('own coredump_filter', () => coredumpFilterOf('self'));
+  const filter = extraOf(task).coredumpFilter ?? COREDUMP_FILTER;
+  if (ownFilter !== undefined && filter !== ownFilter) writeProc(task, 'coredump_filter', `0x${filter.toString(16)}`);
 }
 
 function writeProc(task: RestoreTask, name: string, text: string): void {

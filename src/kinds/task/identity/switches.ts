@@ -2,6 +2,7 @@
 import { logWarn } from '../../../base/log.ts';
 import type { RestoreThread } from '../../../contract/contract.ts';
 import { PR, PR_SPEC } from '../../../kernel/constants/prctl.ts';
+import { IOPRIO } from '../../../kernel/constants/tasks.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 import type { Argument, Program } from '../../../tracee/program.ts';
 
@@ -26,6 +27,7 @@ export interface Switches {
 const NEW = { timerSlack: 50_000, tsc: 1, mceKill: 2 } as const;
 /** PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE in the task's flags: to read the switch itself needs CAP_SYS_RESOURCE. */
 const IO_FLUSHER = 0x0018_0000;
+const MCE_KILL_CLEAR = 0;
 const MCE_KILL_SET = 1;
 const SPEC_PRCTL = 1;
 const SPEC_ENABLE = 2;
@@ -96,6 +98,26 @@ export function setMemorySwitches(thread: RestoreThread, { memoryMerge, mdwe }: 
   if (memoryMerge !== undefined) set(thread, 'PR_SET_MEMORY_MERGE', PR.SET_MEMORY_MERGE, memoryMerge, 0, 0, 0);
   if (mdwe !== undefined) set(thread, 'PR_SET_MDWE', PR.SET_MDWE, mdwe, 0, 0, 0);
 }
+
+/**
+ * Takes from the root of a tree what it has not from the images, but from whoever started Stasis: these are inherited by
+ * children and kept by execve. Children of the root have them from the root.
+ */
+export function forgetInherited({ batch }: RestoreThread): void {
+  const everyCpu = new Uint8Array(CPU_MASK).fill(0xff);
+  const program = batch.reserve(8, CPU_MASK);
+  program.attempt('prctl', PR.SET_TIMERSLACK, NEW.timerSlack, 0, 0, 0);
+  program.attempt('prctl', PR.SET_TSC, NEW.tsc, 0, 0, 0);
+  program.attempt('prctl', PR.MCE_KILL, MCE_KILL_CLEAR, 0, 0, 0);
+  program.attempt('prctl', PR.SET_MEMORY_MERGE, 0, 0, 0, 0);
+  program.attempt('personality', 0);
+  program.attempt('sched_setaffinity', 0, CPU_MASK, program.data(everyCpu));
+  program.attempt('ioprio_set', IOPRIO.WHO_PROCESS, 0, 0);
+  program.attempt('set_mempolicy', 0, 0, 0); // MPOL_DEFAULT
+}
+
+/** Bytes: for 8192 CPUs, the most a kernel is built for. The kernel takes of them what there is. */
+const CPU_MASK = 1024;
 
 function set(thread: RestoreThread, name: string, ...args: readonly Argument[]): void {
   const result = thread.batch.reserve(1).attempt('prctl', ...args);

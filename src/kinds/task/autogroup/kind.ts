@@ -1,0 +1,39 @@
+/**
+ * Autogroups: the scheduler shares time first among sessions, each of which has a niceness (sched_autogroup(7)). setsid(2)
+ * makes one, so a session that was made again has one of niceness 0.
+ */
+
+import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
+import { trySet } from '../../../kernel/files.ts';
+import { readProcIfAny } from '../../../kernel/proc/read.ts';
+import { type Autogroup, parseAutogroup } from '../../../kernel/proc/values.ts';
+import { describeErrno } from '../../../kernel/syscall.ts';
+
+/** Undefined where the kernel has no autogroups (CONFIG_SCHED_AUTOGROUP). */
+function autogroupOf(pid: number | 'self'): Autogroup | undefined {
+  const text = readProcIfAny(pid, 'autogroup');
+  return text && parseAutogroup(text);
+}
+
+/** Noted with the first task of each session. */
+function capture(task: DumpTask): undefined {
+  const looked = task.context.shared('autogroups', () => new Set<number>());
+  const { session } = task.stat;
+  if (looked.has(session)) return;
+  looked.add(session);
+  const nice = autogroupOf(task.pid)?.nice ?? 0;
+  if (nice !== 0) task.extra.autogroup = { nice };
+}
+
+/** A task that has joined the session of whoever restores it is in our autogroup, whose niceness is not the images'. */
+function rebuild(task: RestoreTask): void {
+  const { nice } = (task.extra.autogroup ?? {}) as { readonly nice?: number };
+  if (nice === undefined || autogroupOf(task.pid)?.id === autogroupOf('self')?.id) return;
+  const result = trySet(`/proc/${task.pid}/autogroup`, String(nice));
+  if (result >= 0) return;
+  const reason = `the niceness ${nice} of its session cannot be set: ${describeErrno(result)}`;
+  task.context.notice({ task: task.ref, resource: `session ${task.tree.sid}`, reason });
+}
+
+/** The niceness of sessions. */
+export const autogroup: TaskKind = { name: 'autogroup', capture, rebuild: { state: rebuild } };
