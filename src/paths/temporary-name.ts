@@ -12,14 +12,21 @@ export function underName<T>(
   remove: (path: string) => void,
   work: (path: string) => T,
 ): T {
-  const made = makeParents(path);
-  try {
+  return withDirectory(path.slice(0, path.lastIndexOf('/')), () => {
     const there = makeSomewhere(path, make);
     try {
       return work(there);
     } finally {
       remove(there);
     }
+  });
+}
+
+/** Has `work` done while there is a directory of this path: what is missing of it is made for that time. */
+export function withDirectory<T>(path: string, work: () => T): T {
+  const made = makeDirectories(path);
+  try {
+    return work();
   } finally {
     for (const directory of made.reverse()) trySyscall('unlinkat', AT.FDCWD, arenaPath(directory), AT.REMOVEDIR);
   }
@@ -35,11 +42,11 @@ function makeSomewhere(path: string, make: (path: string) => number): string {
   }
 }
 
-/** Makes what is missing of the directories above a path; answers those made, the topmost first. */
-function makeParents(path: string): string[] {
+/** Makes what is missing of a directory and those above it; answers those made, the topmost first. */
+function makeDirectories(path: string): string[] {
   const made: string[] = [];
   const missing: string[] = [];
-  for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) {
+  for (let at = path.length; at > 0; at = path.lastIndexOf('/', at - 1)) {
     const directory = path.slice(0, at);
     if (trySyscall('faccessat', AT.FDCWD, arenaPath(directory), 0) === 0) break;
     missing.push(directory);

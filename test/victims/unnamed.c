@@ -4,6 +4,8 @@
  */
 #include "victim.h"
 
+#define MAPPED_AT ((void *)0x10000000)
+
 static int file, again, readonly, deleted;
 static char *mapped;
 
@@ -35,8 +37,9 @@ static void verify(void) {
   char got[16] = "";
   check(pread(file, got, 15, 0) == 5 && !strcmp(got, "plain") && lseek(file, 0, SEEK_CUR) == 2);
   check(pread(again, got, 15, 0) == 5 && !strcmp(got, "plain") && lseek(again, 0, SEEK_CUR) == 0);
-  check((fcntl(file, F_GETFL) & (O_ACCMODE | O_APPEND)) == (O_RDWR | O_APPEND));
-  check((fcntl(again, F_GETFL) & O_ACCMODE) == O_WRONLY || true);
+  const int kept = O_ACCMODE | O_APPEND | O_TMPFILE;
+  check((fcntl(file, F_GETFL) & kept) == (O_RDWR | O_APPEND | O_TMPFILE), "flags %o", fcntl(file, F_GETFL));
+  check((fcntl(again, F_GETFL) & kept) == O_RDWR && (fcntl(readonly, F_GETFL) & kept) == O_RDONLY);
   check(!memcmp(mapped, "mapped", 6));
   check(linkat(deleted, "", AT_FDCWD, "back", AT_EMPTY_PATH) == -1 && errno == ENOENT);
 }
@@ -49,7 +52,7 @@ int main(void) {
   readonly = open(path, O_RDONLY);
   check(again >= 0 && readonly >= 0 && lseek(file, 2, SEEK_SET) == 2);
   int map = unnamed("mapped", 0);
-  mapped = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+  mapped = mmap(MAPPED_AT, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, map, 0);
   check(mapped != MAP_FAILED && !close(map));
   deleted = open("deleted", O_RDWR | O_CREAT, 0600);
   check(deleted >= 0 && !unlink("deleted"));

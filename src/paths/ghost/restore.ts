@@ -7,7 +7,7 @@ import type { RestoreContext } from '../../contract/contract.ts';
 import { imageName } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
 import type { GhostFileEntry, RegFileEntry } from '../../images/schema/files.ts';
-import { AT, O, S_IF } from '../../kernel/constants/files.ts';
+import { AT, O, S_IF, SEEK } from '../../kernel/constants/files.ts';
 import {
   arenaAddress,
   arenaPath,
@@ -19,7 +19,7 @@ import {
   trySyscall,
 } from '../../kernel/syscall.ts';
 import { openPath } from '../open-path.ts';
-import { linkFile, underName, unlinkFile } from '../temporary-name.ts';
+import { linkFile, underName, unlinkFile, withDirectory } from '../temporary-name.ts';
 import { GhostImage } from './image.ts';
 
 /** A ghost that was made: by the id of each of its entries, a descriptor (O_PATH) under that entry's name. */
@@ -58,6 +58,7 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
   const [first] = peers;
   if (!first) return ghost;
   using image = new GhostImage(context.images.path(Images.ghostFile, id), imageName(Images.ghostFile, id));
+  if (isUnnamed(first, image.head) && restoreUnnamed(ghost, peers, first, image)) return ghost;
   const directory = (image.head.mode & S_IF.MT) === S_IF.DIR;
   underName(
     first.name,
@@ -84,13 +85,54 @@ function anchor(ghost: RestoredGhost, entry: RegFileEntry, path: string): void {
   if ((entry.flags & O.NOFOLLOW) !== 0) ghost.opened.set(entry.id, openPath(path, entry.flags, entry.name));
 }
 
+/**
+ * Whether a file never had a name (O_TMPFILE): the kernel calls it by its inode number then (d_mark_tmpfile() in
+ * fs/dcache.c), and remembers the flag with the open file that made it. Whether it was made such that it never gets one
+ * (O_EXCL) cannot be seen: to ask with linkat(2) would be to change it.
+ */
+function isUnnamed(entry: RegFileEntry, head: GhostFileEntry): boolean {
+  if ((head.mode & S_IF.MT) !== S_IF.REG) return false;
+  return (entry.flags & O.TMPFILE_BIT) !== 0 || entry.name.endsWith(`/#${head.ino}`);
+}
+
+/**
+ * Makes such a file again without a name, so that linkat(2) can still give it one: of a file that lost its name it does not
+ * (I_LINKABLE, vfs_link() in fs/namei.c). Answers whether the file system there has such files.
+ */
+function restoreUnnamed(
+  ghost: RestoredGhost,
+  peers: readonly RegFileEntry[],
+  first: RegFileEntry,
+  image: GhostImage,
+): boolean {
+  const making = first.name.slice(0, first.name.lastIndexOf('/')) || '/';
+  return withDirectory(making, () => {
+    // The open file that made it is one of the tasks', if it is still there.
+    const maker = peers.find(({ flags }) => (flags & O.TMPFILE_BIT) !== 0);
+    const how = O.TMPFILE_BIT | O.DIRECTORY | O.CLOEXEC | (maker ? maker.flags & ~SET_LATER : O.RDWR);
+    const fd = trySyscall('openat', AT.FDCWD, arenaPath(making), how, 0o600);
+    if (fd < 0) return false;
+    using made = new Fd(fd);
+    image.pour(fd);
+    syscall('lseek', fd, 0, SEEK.SET);
+    const path = `/proc/self/fd/${fd}`;
+    adorn(path, image.head, 0);
+    for (const peer of peers) ghost.anchors.set(peer.id, openPath(path, O.PATH, peer.name));
+    if (maker) ghost.opened.set(maker.id, made.release());
+    return true;
+  });
+}
+
+/** Flags that would be in the way of filling the file; who opens a file sets them. */
+const SET_LATER = O.APPEND | O.DIRECT | O.NONBLOCK | O.NOATIME | O.ASYNC;
+
 /** Makes the file; answers 0, or -EEXIST where there is one. */
 function make(path: string, image: GhostImage): number {
   const { head } = image;
   const result = makeNode(path, image);
   if (result < 0) return result;
   try {
-    adorn(path, head);
+    adorn(path, head, AT.SYMLINK_NOFOLLOW);
   } catch (error) {
     if ((head.mode & S_IF.MT) === S_IF.DIR) removeDirectory(path);
     else unlinkFile(path);
@@ -133,10 +175,13 @@ function makeRegular(path: string, image: GhostImage): number {
   return 0;
 }
 
-/** Owner, then permissions (a change of owner drops the set-user-id bit), then times. */
-function adorn(path: string, head: GhostFileEntry): void {
+/**
+ * Owner, then permissions (a change of owner drops the set-user-id bit), then times. `flags` is AT_SYMLINK_NOFOLLOW, or 0
+ * if the path is one of /proc that leads to the file.
+ */
+function adorn(path: string, head: GhostFileEntry, flags: number): void {
   const at = arenaPath(path);
-  syscall('fchownat', AT.FDCWD, at, head.uid, head.gid, AT.SYMLINK_NOFOLLOW);
+  syscall('fchownat', AT.FDCWD, at, head.uid, head.gid, flags);
   if ((head.mode & S_IF.MT) !== S_IF.LNK) syscall('fchmodat', AT.FDCWD, at, head.mode & 0o7777);
   if (!head.atim || !head.mtim) return;
   const times = 8192;
@@ -144,7 +189,7 @@ function adorn(path: string, head: GhostFileEntry): void {
     arenaView.setBigUint64(times + 16 * i, time.tv_sec, true);
     arenaView.setBigUint64(times + 16 * i + 8, time.tv_usec * 1000n, true);
   });
-  const result = trySyscall('utimensat', AT.FDCWD, at, arenaAddress + times, AT.SYMLINK_NOFOLLOW);
+  const result = trySyscall('utimensat', AT.FDCWD, at, arenaAddress + times, flags);
   if (result < 0 && result !== -ERRNO.EOPNOTSUPP) throw new SyscallError('utimensat', -result, { resource: path });
 }
 
