@@ -33,6 +33,7 @@ import {
 } from './space.ts';
 import { piecesIn, rangesOf, type StoredPiece, storedPagesOf } from './stored.ts';
 import { attachSegments, isAttached } from './sysv-attach.ts';
+import { takeMappedLock } from './take-lock.ts';
 import { isInPlace, type KernelPages, kernelPagesOf, placeKernelPages } from './vdso-move.ts';
 
 /** What a process begins with. */
@@ -152,15 +153,18 @@ function handOverFiles(
   files: PagesFiles,
 ): Descriptors {
   const wanted = new Map<string, number>();
+  const ids = new Map<string, number>();
   mappings.forEach(({ entry }, i) => {
     if (kept.has(i) || !isFile(entry)) return;
     const key = fileKey(entry);
     if (!wanted.has(key)) wanted.set(key, task.context.open(Number(entry.shmid), entry.fdflags ?? O.RDONLY));
+    ids.set(key, Number(entry.shmid));
   });
   const paths = [...new Set(written.map(({ file }) => file))];
   const locals = [...wanted.values(), ...paths.map((path) => files.descriptor(path))];
   const arrived = handOver(task.seed, task.batch, locals);
   const mapped = new Map([...wanted.keys()].map((key, i) => [key, arrived[i] ?? -1]));
+  for (const [key, id] of ids) takeMappedLock(task, id, mapped.get(key) ?? -1);
   const pages = new Map(paths.map((path, i) => [path, arrived[wanted.size + i] ?? -1]));
   return { mapped, pages, handedOver: locals.length > 0 };
 }

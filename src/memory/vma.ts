@@ -52,6 +52,16 @@ export function adviceNumbers(bits: bigint): number[] {
   return ADVICE.map(([, advice]) => advice).filter((advice) => (bits >> BigInt(advice)) & 1n);
 }
 
+/** How a mapped file must be opened again: a shared mapping that may become writable wants O_RDWR. */
+export function openFlags(vma: ProcVma): number {
+  return vma.shared && (vma.vmFlags?.has('mw') ?? (vma.prot & 2) !== 0) ? O.RDWR : O.RDONLY;
+}
+
+/** The link of /proc that leads to the file a task has mapped there. */
+export function mapFile(pid: number, { start, end }: Pick<ProcVma, 'start' | 'end'>): string {
+  return `/proc/${pid}/map_files/${start.toString(16)}-${end.toString(16)}`;
+}
+
 const NO_FLAGS: ReadonlySet<string> = new Set();
 
 /** Flags for mmap(2) that make such a mapping again. */

@@ -1,5 +1,6 @@
 /** Locks on files (flock, POSIX, open file description) and leases. */
 import { StasisError } from '../../../base/errors.ts';
+import type { NoticeFacts } from '../../../base/notice.ts';
 import type { DumpTask, OpenFile, RestoreTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
@@ -10,9 +11,12 @@ import { latin1 } from '../../../kernel/proc/common.ts';
 import { parseFdInfo } from '../../../kernel/proc/fdinfo.ts';
 import type { FileLock } from '../../../kernel/proc/locks.ts';
 import { arenaPath, describeErrno, ERRNO, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { mapFile, openFlags } from '../../../memory/vma.ts';
 import { captureOwner, restoreOwner } from '../../../support/fown.ts';
+import { noteMappedLock } from '../../../support/mapped-lock.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
 import { LEASE_BREAKING, LockKind, lockCall, lockEntry } from './lock.ts';
+import { lockedMappings } from './mapped.ts';
 
 /** The locks a task holds through a descriptor. The kernel shows those of other owners under their descriptors only. */
 function locksOf(file: OpenFile): readonly FileLock[] {
@@ -35,8 +39,29 @@ function obstacles(task: SeenTask): StasisError[] {
   );
 }
 
+/** A lock without a descriptor, which nobody may know of: a Java virtual machine's is of no use to anybody but its like. */
+function notices(task: SeenTask): NoticeFacts[] {
+  if (task.options.fileLocks) return [];
+  return lockedMappings(task, locksOf).map(({ lock, vma }) => ({
+    task: task.ref,
+    resource: `mapping ${vma.start.toString(16)} ${vma.name}`,
+    reason: `a lock (FLOCK ${lock.type}) on the file, whose descriptor is closed, is lost`,
+    remedy: '--file-locks carries it',
+  }));
+}
+
+/** Notes the locks that live through mappings alone with the mapped files. */
+function captureMapped(task: DumpTask): void {
+  if (!task.options.fileLocks) return;
+  for (const { lock, vma } of lockedMappings(task, locksOf)) {
+    const id = task.context.files.idOfPath(task.ref, mapFile(task.pid, vma), openFlags(vma));
+    noteMappedLock(task.context, id, { exclusive: lock.type === 'WRITE' });
+  }
+}
+
 /** Each lock once: duplicates of a descriptor show the same ones, and so do all tasks that have its file or its table. */
 function capture(task: DumpTask): undefined {
+  captureMapped(task);
   if (task.captured.files) return;
   const done = task.context.shared('file-locks', () => new Set<string>());
   for (const file of task.fds) {
@@ -144,6 +169,7 @@ function breakLease(local: number, left: number): void {
 export const fileLocks: TaskKind = {
   name: 'file-locks',
   obstacles,
+  notices,
   capture,
   rebuild: { state: takeLocks },
 };

@@ -22,7 +22,9 @@ import {
   isAnonymous,
   isSysv,
   isVvar,
+  mapFile,
   mergeVvar,
+  openFlags,
   sysvEntry,
   type VmaDraft,
   VmaStatus,
@@ -60,11 +62,6 @@ function obstacles(task: SeenTask): StasisError[] {
 
 const hex = (address: number): string => address.toString(16);
 
-/** How a mapped file must be opened again: a shared mapping that may become writable wants O_RDWR. */
-function openFlags(vma: ProcVma): number {
-  return vma.shared && (vma.vmFlags?.has('mw') ?? (vma.prot & 2) !== 0) ? O.RDWR : O.RDONLY;
-}
-
 function vmaEntries(task: DumpTask): VmaDraft[] {
   const entries = task.vmas.map((vma) => {
     if (isAnonymous(vma)) return anonymousEntry(vma);
@@ -72,7 +69,7 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
     const flags = openFlags(vma);
     if (isSysv(vma)) return sysvEntry(vma, flags);
     const { files } = task.context;
-    const id = files.idOfPath(task.ref, `/proc/${task.pid}/map_files/${hex(vma.start)}-${hex(vma.end)}`, flags);
+    const id = files.idOfPath(task.ref, mapFile(task.pid, vma), flags);
     return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);
   });
   return mergeVvar(entries);

@@ -20,6 +20,7 @@ import { vmaName } from '../../../kernel/proc/vmaname.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { arenaPath, Fd, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
 import { captureSegment } from '../../../memory/segments.ts';
+import { mapFile } from '../../../memory/vma.ts';
 import { pagesOf } from './pages.ts';
 import { markDestroyed, provideSegments } from './segment.ts';
 import { lastChanges } from './semaphores.ts';
@@ -66,7 +67,7 @@ function drain(task: DumpTask): void {
 /** By way of a task's mapping, so that nobody sees us attach it. */
 function save(context: DumpContext, pid: number, vma: ProcVma, segment: SysvSegment): SegmentEntry {
   const { id, key, mode, uid, gid, cuid, cgid, size } = segment;
-  const path = `/proc/${pid}/map_files/${vma.start.toString(16)}-${vma.end.toString(16)}`;
+  const path = mapFile(pid, vma);
   const opened = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC);
   if (opened < 0) throw new SyscallError('openat', -opened, { resource: `${path} (${vma.name})` });
   using file = new Fd(opened);
