@@ -2,7 +2,7 @@
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { SIG } from '../kernel/constants/signals.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { Pins } from '../kernel/ffi.ts';
 import { arena, arenaAddress, arenaPath, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { flushLog } from './logfile.ts';
 
@@ -20,14 +20,15 @@ function execute(command: readonly string[]): never {
   const [file] = command;
   if (file === undefined) throw new StasisError({ kind: 'usage', reason: '--exec-cmd without a command after --' });
   const strings = command.map((word) => cstring(word));
-  const argv = pointers(strings);
+  using pins = new Pins();
+  const argv = pointers(pins, strings);
   const environment = Object.entries(process.env).map(([name, value]) => cstring(`${name}=${value ?? ''}`));
-  const envp = pointers(environment);
+  const envp = pointers(pins, environment);
   restoreSignals();
   flushLog(); // the file closes by itself when another program begins, and takes the error if none does
   let errno = ERRNO.ENOENT as number;
   for (const path of candidates(file)) {
-    const result = trySyscall('execve', arenaPath(path), addressOf(argv), addressOf(envp));
+    const result = trySyscall('execve', arenaPath(path), argv, envp);
     if (result !== -ERRNO.ENOENT) errno = -result;
   }
   throw new SyscallError('execve', errno, { resource: file });
@@ -44,8 +45,9 @@ function candidates(file: string): string[] {
   return (process.env.PATH ?? '/usr/bin:/bin').split(':').map((dir) => `${dir || '.'}/${file}`);
 }
 
-function pointers(strings: readonly Uint8Array[]): BigUint64Array {
-  return new BigUint64Array([...strings.map((bytes) => BigInt(addressOf(bytes))), 0n]);
+/** A list of strings as execve(2) takes it; it holds as long as `pins` do. */
+function pointers(pins: Pins, strings: readonly Uint8Array[]): BigUint64Array {
+  return new BigUint64Array([...strings.map((bytes) => BigInt(pins.address(bytes))), 0n]);
 }
 
 export const followTree = { wait, execute };

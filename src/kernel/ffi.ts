@@ -3,9 +3,21 @@
  * and through koffi under Node. Everything else in the project is built on these two functions.
  *
  * ptrace(2) wants all requests from one thread: calls here are synchronous and run on the runtime's main thread.
+ *
+ * The garbage collector knows nothing of an address. Once only the address of a buffer is left, it may free the buffer
+ * under the kernel's hands (seen: an iovec of a restore, so that pages went astray). Nobody therefore gets the bare
+ * address of a buffer. A buffer goes to the kernel in one of three ways:
+ *
+ * - as the argument of a system call, in place of its address;
+ * - by {@link Pins}, where a struct points to it;
+ * - as a {@link PinnedBuffer}, where it serves for longer than a scope.
  */
-/** An argument of a system call: a number, a pointer as a number, or a 64-bit value. */
+
+/** A number, an address as a number, or a 64-bit value. */
 export type Word = number | bigint;
+
+/** An argument of a system call. For a buffer the kernel gets the address of its first byte; 0 if it is empty. */
+export type LocalArgument = Word | ArrayBufferView;
 
 type RawSyscall = (nr: number, a: Word, b: Word, c: Word, d: Word, e: Word, f: Word) => number | bigint;
 
@@ -54,27 +66,94 @@ async function nodeBackend(): Promise<Backend> {
 
 const backend = await (process.versions.bun ? bunBackend() : nodeBackend());
 
+/** The buffers among the latest arguments, one for each place. They are reachable from here while the call is made. */
+const latest: ArrayBufferView[] = [];
+
+/**
+ * Bun refuses the address of nothing. A buffer may move to another address when its `buffer` is first asked for (JSC
+ * keeps small arrays in its own heap until then), so a standing address is only known after that.
+ */
+function addressOf(view: ArrayBufferView): number {
+  return view.byteLength === 0 ? 0 : backend.addressOf(view);
+}
+
+function toWord(place: number, argument: LocalArgument): Word {
+  if (typeof argument !== 'object') return argument;
+  latest[place] = argument;
+  return addressOf(argument);
+}
+
 /**
  * One system call, as the kernel answers it: a value ≥ 0 or -errno.
  * Results above 2^53 (there are none but addresses of no use to us) would lose their low bits.
  */
-export function rawSyscall(nr: number, a: Word, b: Word, c: Word, d: Word, e: Word, f: Word): number {
-  const result = backend.syscall(nr, a, b, c, d, e, f);
+export function rawSyscall(
+  nr: number,
+  a: LocalArgument,
+  b: LocalArgument,
+  c: LocalArgument,
+  d: LocalArgument,
+  e: LocalArgument,
+  f: LocalArgument,
+): number {
+  const result = backend.syscall(
+    nr,
+    toWord(0, a),
+    toWord(1, b),
+    toWord(2, c),
+    toWord(3, d),
+    toWord(4, e),
+    toWord(5, f),
+  );
   return result === -1 || result === -1n ? -backend.errno() : Number(result);
 }
 
-/** How many buffers stay alive after their address was asked for: more than any one system call has structs. */
-const KEPT = 64;
-const kept: ArrayBufferView[] = [];
-let next = 0;
+/** What is pinned is reachable from here, so that an owner that is forgotten keeps its buffers, and never loses them. */
+const pinned = new Set<object>();
 
 /**
- * The address of a buffer's first byte. Once only the address is left of a buffer, the garbage collector may free it
- * under the kernel's hands (seen: an iovec of a restore, so that pages went astray). So the latest are held here, which
- * covers structs filled, called with and forgotten; a buffer that must live longer is held by its owner.
+ * Addresses that are valid until the scope ends, for structs that point to other buffers.
+ *
+ * ```ts
+ * using pins = new Pins();
+ * const iovec = new BigUint64Array([BigInt(pins.address(bytes)), BigInt(bytes.length)]);
+ * syscall('writev', fd, iovec, 1);
+ * ```
  */
-export function addressOf(view: ArrayBufferView): number {
-  kept[next] = view;
-  next = (next + 1) % KEPT;
-  return backend.addressOf(view);
+export class Pins implements Disposable {
+  readonly #views: ArrayBufferView[] = [];
+
+  constructor() {
+    pinned.add(this);
+  }
+
+  /** The address of a buffer's first byte, where the buffer stays until the scope ends; 0 if it is empty. */
+  address(view: ArrayBufferView): number {
+    void view.buffer; // from here on it does not move
+    this.#views.push(view);
+    return addressOf(view);
+  }
+
+  [Symbol.dispose](): void {
+    pinned.delete(this);
+    this.#views.length = 0;
+  }
+}
+
+/** A buffer that is handed to the kernel again and again. Its address is valid until it is disposed of. */
+export class PinnedBuffer<View extends ArrayBufferView = Uint8Array<ArrayBuffer>> implements Disposable {
+  readonly view: View;
+  /** Where its first byte lies. */
+  readonly address: number;
+
+  constructor(view: View) {
+    void view.buffer; // from here on it does not move
+    this.view = view;
+    this.address = addressOf(view);
+    pinned.add(this);
+  }
+
+  [Symbol.dispose](): void {
+    pinned.delete(this);
+  }
 }

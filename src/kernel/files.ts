@@ -4,7 +4,6 @@
  */
 import { decodeText } from '../base/text.ts';
 import { AT, O } from './constants/files.ts';
-import { addressOf } from './ffi.ts';
 import { arena, arenaAddress, arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from './syscall.ts';
 
 /** Opens a file (`O.CLOEXEC` is added); a descriptor, or -errno. */
@@ -21,10 +20,9 @@ export function openFile(path: string, flags: number, mode = 0): Fd {
 
 /** Reads until `length` bytes are there or the file ends; the number read, or -errno. */
 export function tryRead(fd: number, into: Uint8Array, length = into.byteLength): number {
-  const at = addressOf(into);
   let done = 0;
   while (done < length) {
-    const got = trySyscall('read', fd, at + done, length - done);
+    const got = trySyscall('read', fd, done === 0 ? into : into.subarray(done), length - done);
     if (got === -ERRNO.EINTR) continue;
     if (got < 0) return got;
     if (got === 0) break;
@@ -35,10 +33,8 @@ export function tryRead(fd: number, into: Uint8Array, length = into.byteLength):
 
 /** Writes all bytes, however few the kernel takes at once; 0, or -errno. */
 export function tryWrite(fd: number, bytes: Uint8Array): number {
-  if (bytes.byteLength === 0) return 0;
-  const at = addressOf(bytes);
   for (let done = 0; done < bytes.byteLength; ) {
-    const got = trySyscall('write', fd, at + done, bytes.byteLength - done);
+    const got = trySyscall('write', fd, done === 0 ? bytes : bytes.subarray(done), bytes.byteLength - done);
     if (got < 0 && got !== -ERRNO.EINTR) return got;
     if (got > 0) done += got;
   }
@@ -63,7 +59,7 @@ export function namesIn(path: string): string[] {
   using directory = openFile(path, O.RDONLY | O.DIRECTORY);
   const names: string[] = [];
   for (;;) {
-    const filled = syscall('getdents64', directory.number, addressOf(entries), ENTRIES);
+    const filled = syscall('getdents64', directory.number, entries, ENTRIES);
     if (filled === 0) return names;
     for (let at = 0; at < filled; ) {
       const length = (entries[at + 16] as number) | ((entries[at + 17] as number) << 8);

@@ -1,6 +1,6 @@
 /** Options of sockets, and pairs of them. */
 import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
-import { addressOf } from './ffi.ts';
+import { Pins } from './ffi.ts';
 import { Ucred } from './layouts/sockets.ts';
 import { Timeval } from './layouts/time.ts';
 import { arena, arenaAddress, arenaView, ERRNO, Fd, syscall, trySyscall } from './syscall.ts';
@@ -31,7 +31,7 @@ export function getNumberIfAny(local: number, name: number): number | undefined 
 
 /** @throws SyscallError */
 export function setOption(local: number, name: number, value: Uint8Array): void {
-  syscall('setsockopt', local, SOL_SOCKET, name, addressOf(value), value.length);
+  syscall('setsockopt', local, SOL_SOCKET, name, value, value.length);
 }
 
 /** @throws SyscallError */
@@ -66,7 +66,7 @@ export function getFilter(local: number): Uint8Array {
   const count = arenaView.getUint32(0, true);
   if (count === 0) return new Uint8Array();
   const code = new Uint8Array(8 * count);
-  syscall('getsockopt', local, SOL_SOCKET, SO.ATTACH_FILTER, addressOf(code), arenaAddress);
+  syscall('getsockopt', local, SOL_SOCKET, SO.ATTACH_FILTER, code, arenaAddress);
   return code;
 }
 
@@ -78,8 +78,9 @@ export function hasOpaqueFilter(local: number): boolean {
 
 /** @throws SyscallError */
 export function attachFilter(local: number, code: Uint8Array): void {
+  using pins = new Pins();
   // struct sock_fprog
-  const program = new BigUint64Array([BigInt(code.length / 8), BigInt(addressOf(code))]);
+  const program = new BigUint64Array([BigInt(code.length / 8), BigInt(pins.address(code))]);
   setOption(local, SO.ATTACH_FILTER, new Uint8Array(program.buffer));
 }
 

@@ -4,7 +4,7 @@ import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import { putText } from '../base/text.ts';
 import { describeErrno, errnoName } from './errno.ts';
-import { addressOf, rawSyscall, type Word } from './ffi.ts';
+import { type LocalArgument, PinnedBuffer, rawSyscall } from './ffi.ts';
 
 export { describeErrno };
 
@@ -58,12 +58,12 @@ export class SyscallError extends StasisError {
 /** Calls the kernel; answers the value or -errno. */
 export function trySyscall(
   name: SyscallName,
-  a: Word = 0,
-  b: Word = 0,
-  c: Word = 0,
-  d: Word = 0,
-  e: Word = 0,
-  f: Word = 0,
+  a: LocalArgument = 0,
+  b: LocalArgument = 0,
+  c: LocalArgument = 0,
+  d: LocalArgument = 0,
+  e: LocalArgument = 0,
+  f: LocalArgument = 0,
 ): number {
   return rawSyscall(NR[name], a, b, c, d, e, f);
 }
@@ -71,12 +71,12 @@ export function trySyscall(
 /** Calls the kernel. @throws SyscallError when it refuses. */
 export function syscall(
   name: SyscallName,
-  a: Word = 0,
-  b: Word = 0,
-  c: Word = 0,
-  d: Word = 0,
-  e: Word = 0,
-  f: Word = 0,
+  a: LocalArgument = 0,
+  b: LocalArgument = 0,
+  c: LocalArgument = 0,
+  d: LocalArgument = 0,
+  e: LocalArgument = 0,
+  f: LocalArgument = 0,
 ): number {
   const result = rawSyscall(NR[name], a, b, c, d, e, f);
   if (result < 0) throw new SyscallError(name, -result);
@@ -87,11 +87,9 @@ export function syscall(
  * A reused block for small structs handed to the kernel. Its contents last until the next caller: fill, call, read.
  * One for the whole process suffices, since system calls are synchronous.
  */
-export const arena = new Uint8Array(64 * 1024);
-/** A view of {@link arena}. */
+export const { view: arena, address: arenaAddress } = new PinnedBuffer(new Uint8Array(64 * 1024));
+/** A view of {@link arena}, which lies at {@link arenaAddress} for good. */
 export const arenaView = new DataView(arena.buffer);
-/** Where {@link arena} lies. */
-export const arenaAddress = addressOf(arena);
 
 /** More than PATH_MAX: what is cut off here is refused by the kernel as too long. */
 const LONGEST_PATH = 8192;

@@ -2,7 +2,7 @@
 
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { Pins } from '../kernel/ffi.ts';
 import { SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
 import type { Program } from '../tracee/program.ts';
@@ -50,9 +50,10 @@ function readIn(program: Program, lot: Lot, fd: number): ReturnType<RemoteWork<L
 
 /** Reads a lot here and writes it into the task. */
 function bring(task: RestoreTask, { pieces, length, offset, file }: Lot, files: PagesFiles, buffer: Uint8Array): void {
-  requireAll(trySyscall('pread64', files.descriptor(file), addressOf(buffer), length, offset), length, file);
-  const local = addressOf(vectorsOf([{ start: addressOf(buffer), length }]));
-  const remote = addressOf(vectorsOf(pieces));
+  requireAll(trySyscall('pread64', files.descriptor(file), buffer, length, offset), length, file);
+  using pins = new Pins();
+  const local = vectorsOf([{ start: pins.address(buffer), length }]);
+  const remote = vectorsOf(pieces);
   const got = trySyscall('process_vm_writev', task.pid, local, 1, remote, pieces.length, 0);
   if (got < 0) throw new SyscallError('process_vm_writev', -got, { task: task.ref });
   requireAll(got, length, file);

@@ -1,7 +1,6 @@
 /** Which page frames tasks have in common, by /proc/PID/pagemap. */
 import { StasisError } from '../base/errors.ts';
 import type { PageRange } from '../contract/contract.ts';
-import { addressOf } from '../kernel/ffi.ts';
 import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { addRange, endOf } from './ranges.ts';
 
@@ -107,7 +106,7 @@ function* pieces(ranges: readonly PageRange[]): Generator<PageRange> {
 
 function read(pagemap: Fd, { start, length }: PageRange, into: Words): void {
   const bytes = (length / PAGE) * 8;
-  const got = trySyscall('pread64', pagemap.number, addressOf(into), bytes, (start / PAGE) * 8);
+  const got = trySyscall('pread64', pagemap.number, into, bytes, (start / PAGE) * 8);
   if (got === 0) throw new StasisError({ kind: 'gone', reason: 'a task was killed while Stasis saved it' });
   if (got !== bytes) throw new SyscallError('pread64', got < 0 ? -got : 5, { resource: 'pagemap' });
 }

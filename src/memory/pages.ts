@@ -7,7 +7,7 @@ import type { PageRange, PageStore, SamePages } from '../contract/contract.ts';
 import type { ImageSetWriter } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { PinnedBuffer } from '../kernel/ffi.ts';
 import { arenaAddress, arenaPath, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
 import { Helper, type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
 import { forceRead, openMemory } from '../tracee/memory.ts';
@@ -28,8 +28,8 @@ export interface PageCounts {
 export class Pages implements PageStore {
   readonly counts: PageCounts = { written: 0, sharedWritten: 0, microseconds: 0 };
   readonly #images: ImageSetWriter;
-  readonly #buffer = new Uint8Array(CHUNK);
-  readonly #iovecs = new BigUint64Array(2 * (MAX_PIECES + 1));
+  readonly #buffer = new PinnedBuffer(new Uint8Array(CHUNK));
+  readonly #iovecs = new PinnedBuffer(new BigUint64Array(2 * (MAX_PIECES + 1)));
   readonly #stored = new Map<number, StoredTask>();
   #nextId = 1;
 
@@ -71,9 +71,9 @@ export class Pages implements PageStore {
     for (const lot of lotsOf(ranges, new Map())) {
       let filled = 0;
       for (const { start, length } of lot.pieces) {
-        const got = trySyscall('pread64', local, addressOf(this.#buffer) + filled, length, start);
+        const got = trySyscall('pread64', local, this.#buffer.address + filled, length, start);
         if (got < 0) throw readError(0, start, got);
-        this.#buffer.fill(0, filled + got, filled + length);
+        this.#buffer.view.fill(0, filled + got, filled + length);
         filled += length;
       }
       writeAll(out.number, this.#buffer, lot, `${this.#images.dir}/${name}`);
@@ -84,8 +84,8 @@ export class Pages implements PageStore {
 
   /** Many scattered pieces into the buffer with one process_vm_readv. */
   #gather(pid: number, { pieces, length }: Lot): void {
-    const at = addressOf(this.#iovecs);
-    putIovecs(this.#iovecs, [{ start: addressOf(this.#buffer), length }, ...pieces]);
+    const { view, address: at } = this.#iovecs;
+    putIovecs(view, [{ start: this.#buffer.address, length }, ...pieces]);
     const got = trySyscall('process_vm_readv', pid, at, 1, at + 16, pieces.length, 0);
     if (got !== length) throw readError(pid, pieces[0]?.start ?? 0, got);
   }
@@ -93,7 +93,7 @@ export class Pages implements PageStore {
   #force(mem: Fd, { pieces }: Lot): void {
     let filled = 0;
     for (const { start, length } of pieces) {
-      const got = forceRead(mem, start, this.#buffer.subarray(filled), length);
+      const got = forceRead(mem, start, this.#buffer.view.subarray(filled), length);
       if (got !== length) throw readError(0, start, got);
       filled += length;
     }
@@ -273,10 +273,9 @@ function lotsOf(ranges: readonly PageRange[], ways: ReadonlyMap<PageRange, Way>)
   return lots;
 }
 
-function writeAll(fd: number, buffer: Uint8Array, { length, offset }: Lot, path: string): void {
-  const at = addressOf(buffer);
+function writeAll(fd: number, buffer: PinnedBuffer, { length, offset }: Lot, path: string): void {
   for (let done = 0; done < length; ) {
-    const got = trySyscall('pwrite64', fd, at + done, length - done, offset + done);
+    const got = trySyscall('pwrite64', fd, buffer.address + done, length - done, offset + done);
     if (got > 0) done += got;
     else if (got !== -ERRNO.EINTR) {
       const remedy = got === -ERRNO.ENOSPC ? 'make room on the file system of the images' : undefined;

@@ -2,7 +2,7 @@
 
 import type { PageRange } from '../contract/contract.ts';
 import { PAGE_IS, PAGEMAP_SCAN } from '../kernel/constants/memory.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { Pins } from '../kernel/ffi.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { addRange, endOf, without } from './ranges.ts';
@@ -40,13 +40,14 @@ const REGIONS = 1024;
 
 /** One pass of PAGEMAP_SCAN; undefined if the kernel does not know it (or the category). */
 function scan(pagemap: Fd, wanted: Wanted): PageRange[] | undefined {
+  using pins = new Pins();
   const regions = new Uint8Array(REGIONS * REGION_BYTES);
   const view = new DataView(regions.buffer);
   const found: PageRange[] = [];
   const args = new BigUint64Array(12); // struct pm_scan_arg
   args[0] = 96n;
   args[3] = BigInt(TASK_END);
-  args[5] = BigInt(addressOf(regions));
+  args[5] = BigInt(pins.address(regions));
   args[6] = BigInt(REGIONS);
   args[8] = BigInt(wanted.inverted);
   args[9] = BigInt(wanted.all);
@@ -54,7 +55,7 @@ function scan(pagemap: Fd, wanted: Wanted): PageRange[] | undefined {
   args[11] = BigInt(PAGE_IS.GUARD | PAGE_IS.PFNZERO);
   for (let start = 0, got = REGIONS; got === REGIONS; ) {
     args[2] = BigInt(start);
-    got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, addressOf(args));
+    got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, args);
     if (got === -ERRNO.ENOTTY || got === -ERRNO.EINVAL) return undefined;
     if (got < 0) throw new SyscallError('ioctl', -got, { resource: 'PAGEMAP_SCAN' });
     for (let i = 0; i < got; i++) {
@@ -78,7 +79,7 @@ function readPagemap(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
     for (let done = 0; done < pages; ) {
       const want = Math.min(8192, pages - done);
       const at = (vma.start / PAGE + done) * 8;
-      const got = trySyscall('pread64', pagemap.number, addressOf(chunk), want * 8, at) / 8;
+      const got = trySyscall('pread64', pagemap.number, chunk, want * 8, at) / 8;
       if (got <= 0) break;
       for (let i = 0; i < got; i++) {
         const high = chunk[2 * i + 1] ?? 0;

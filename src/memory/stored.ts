@@ -3,7 +3,7 @@
 import type { PageRange, RestoreContext } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
 import { Images } from '../images/kinds.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { Pins } from '../kernel/ffi.ts';
 import { type StoredPiece, storedPieces } from './page-store.ts';
 import { PagesFiles } from './pages-files.ts';
 import { addRange, endOf, firstBehind } from './ranges.ts';
@@ -49,6 +49,8 @@ export function readPages(
   length: number,
   into: Uint8Array,
 ): void {
+  using pins = new Pins();
+  const buffer = pins.address(into);
   const end = start + length;
   let at = start;
   for (let i = firstBehind(pieces, start); at < end; i++) {
@@ -57,7 +59,7 @@ export function readPages(
       throw new ImageError({ file: 'pagemap', reason: `the page at 0x${at.toString(16)} was not stored` });
     }
     const part = Math.min(endOf(piece), end) - at;
-    files.read(piece.file, piece.offset + at - piece.start, part, addressOf(into) + at - start);
+    files.read(piece.file, piece.offset + at - piece.start, part, buffer + at - start);
     at += part;
   }
 }

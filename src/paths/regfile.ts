@@ -9,7 +9,6 @@ import { Images } from '../images/kinds.ts';
 import type { InputOf } from '../images/message.ts';
 import { FdTypes, RemapType, type regFileEntry } from '../images/schema/files.ts';
 import { AT, O, S_IF } from '../kernel/constants/files.ts';
-import { addressOf } from '../kernel/ffi.ts';
 import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { captureOwner, imageFlags } from '../support/fown.ts';
@@ -118,7 +117,7 @@ function buildIdOf(file: OpenFile, context: DumpContext): readonly number[] {
 export function reader(local: number): ReadAt {
   return (offset, length) => {
     const bytes = new Uint8Array(length);
-    const got = trySyscall('pread64', local, addressOf(bytes), length, offset);
+    const got = trySyscall('pread64', local, bytes, length, offset);
     return bytes.subarray(0, Math.max(got, 0));
   };
 }

@@ -5,7 +5,6 @@ import type { ImageKind } from '../images/kind.ts';
 import type { PipeDataEntry, pipeDataEntry } from '../images/schema/files.ts';
 import { AT, F, O, SPLICE_F } from '../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../kernel/constants/tty.ts';
-import { addressOf } from '../kernel/ffi.ts';
 import { arenaAddress, arenaPath, arenaView, Fd, syscall } from '../kernel/syscall.ts';
 import { describeFile } from './fdinfo.ts';
 import { canRead, type Ends, endsInTree, hasPartner } from './pipe-ends.ts';
@@ -59,7 +58,7 @@ function peek(local: number, size: number): Uint8Array {
   syscall('fcntl', into.number, F.SETPIPE_SZ, size);
   const bytes = new Uint8Array(syscall('tee', local, into.number, size, SPLICE_F.NONBLOCK));
   for (let got = 0; got < bytes.length; ) {
-    got += syscall('read', from.number, addressOf(bytes) + got, bytes.length - got);
+    got += syscall('read', from.number, bytes.subarray(got), bytes.length - got);
   }
   return bytes;
 }
@@ -91,6 +90,6 @@ function fill(write: number, { pipe_id: pipeId, size }: PipeDataEntry, bytes: Ui
     throw new StasisError({ kind: 'image', resource: `pipe:[${pipeId}]`, reason });
   }
   for (let done = 0; done < bytes.length; ) {
-    done += syscall('write', write, addressOf(bytes) + done, bytes.length - done);
+    done += syscall('write', write, bytes.subarray(done), bytes.length - done);
   }
 }

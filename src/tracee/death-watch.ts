@@ -10,7 +10,7 @@
 
 import { thisArch } from '../arch/index.ts';
 import { SA } from '../kernel/constants/signals.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { PinnedBuffer } from '../kernel/ffi.ts';
 import { Sigaction } from '../kernel/layouts/signals.ts';
 import { syscall, trySyscall } from '../kernel/syscall.ts';
 import { writeMemory } from './memory.ts';
@@ -23,13 +23,13 @@ const MOST = 64 * 1024;
 
 export class DeathWatch implements Disposable {
   /** Ends with 0. The kernel's pages behind it come when they are written to. */
-  readonly #tids = new Int32Array(MOST);
+  readonly #tids = new PinnedBuffer(new Int32Array(MOST));
   #count = 0;
   readonly #page: number;
   readonly #before = new Uint8Array(Sigaction.size);
 
   constructor() {
-    const { code, restorer } = thisArch().buryCode(addressOf(this.#tids));
+    const { code, restorer } = thisArch().buryCode(this.#tids.address);
     this.#page = syscall('mmap', 0, PAGE, 3, 0x22, -1, 0);
     writeMemory(process.pid, this.#page, code);
     syscall('mprotect', this.#page, PAGE, 5);
@@ -41,16 +41,17 @@ export class DeathWatch implements Disposable {
       restorer: BigInt(this.#page + restorer),
       mask: ALL_SIGNALS,
     });
-    syscall('rt_sigaction', SIGCHLD, addressOf(action), addressOf(this.#before), 8);
+    syscall('rt_sigaction', SIGCHLD, action, this.#before, 8);
   }
 
   /** Watches a thread that is about to be attached to. */
   add(tid: number): void {
-    if (this.#count < MOST - 1) this.#tids[this.#count++] = tid;
+    if (this.#count < MOST - 1) this.#tids.view[this.#count++] = tid;
   }
 
   [Symbol.dispose](): void {
-    trySyscall('rt_sigaction', SIGCHLD, addressOf(this.#before), 0, 8);
+    trySyscall('rt_sigaction', SIGCHLD, this.#before, 0, 8);
     trySyscall('munmap', this.#page, PAGE);
+    this.#tids[Symbol.dispose]();
   }
 }

@@ -8,7 +8,6 @@
 
 import { thisArch } from '../arch/index.ts';
 import { StasisError } from '../base/errors.ts';
-import { addressOf } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { readMemory, writeMemory } from './memory.ts';
 import { AREA, Program } from './program.ts';
@@ -69,7 +68,7 @@ function clone(stackTop: number): number {
   args[6] = 64n;
   arenaView.setBigUint64(0, ALL_SIGNALS, true);
   syscall('rt_sigprocmask', SIG_SETMASK, arenaAddress, arenaAddress + 8, 8);
-  const pid = trySyscall('clone3', addressOf(args), CLONE_ARGS);
+  const pid = trySyscall('clone3', args, CLONE_ARGS);
   syscall('rt_sigprocmask', SIG_SETMASK, arenaAddress + 8, 0, 8);
   if (pid < 0) throw new SyscallError('clone3', -pid);
   return pid;

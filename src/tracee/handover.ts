@@ -1,5 +1,5 @@
 /** Handing descriptors over to a task through the socket it shares with us (SCM_RIGHTS). */
-import { addressOf } from '../kernel/ffi.ts';
+import { Pins } from '../kernel/ffi.ts';
 import { syscall } from '../kernel/syscall.ts';
 import type { Batch } from './batch.ts';
 import type { Seed } from './seed.ts';
@@ -49,18 +49,19 @@ function send(socket: number, lot: readonly number[]): void {
   lot.forEach((fd, i) => {
     view.setInt32(16 + 4 * i, fd, true);
   });
+  using pins = new Pins();
   const byte = new Uint8Array(8);
-  const iov = new BigUint64Array([BigInt(addressOf(byte)), 1n]);
+  const iov = new BigUint64Array([BigInt(pins.address(byte)), 1n]);
   const header = new BigUint64Array([
     0n,
     0n,
-    BigInt(addressOf(iov)),
+    BigInt(pins.address(iov)),
     1n,
-    BigInt(addressOf(control)),
+    BigInt(pins.address(control)),
     view.getBigUint64(0, true),
     0n,
   ]);
-  syscall('sendmsg', socket, addressOf(header), 0);
+  syscall('sendmsg', socket, header, 0);
 }
 
 function words(...values: bigint[]): Uint8Array {

@@ -1,6 +1,6 @@
 /** Another task's memory, in bulk: process_vm_readv/writev, and /proc/PID/mem where those may not go. */
 import { StasisError } from '../base/errors.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../kernel/syscall.ts';
 
 function oneIovec(offset: number, address: number, length: number): number {
@@ -11,7 +11,8 @@ function oneIovec(offset: number, address: number, length: number): number {
 
 /** Bytes really copied, or -errno. Pages the task itself may not read stop it (EFAULT). */
 export function tryReadMemory(pid: number, address: number, into: Uint8Array, length = into.byteLength): number {
-  const local = oneIovec(0, addressOf(into), length);
+  using pins = new Pins();
+  const local = oneIovec(0, pins.address(into), length);
   return trySyscall('process_vm_readv', pid, local, 1, oneIovec(16, address, length), 1, 0);
 }
 
@@ -24,7 +25,8 @@ export function readMemory(pid: number, address: number, into: Uint8Array): Uint
 
 /** Writes to pages the task itself may write. @throws StasisError */
 export function writeMemory(pid: number, address: number, from: Uint8Array): void {
-  const local = oneIovec(0, addressOf(from), from.byteLength);
+  using pins = new Pins();
+  const local = oneIovec(0, pins.address(from), from.byteLength);
   const got = trySyscall('process_vm_writev', pid, local, 1, oneIovec(16, address, from.byteLength), 1, 0);
   if (got !== from.byteLength) throw memoryError(pid, address, 'write', got);
 }
@@ -45,7 +47,7 @@ export function openMemory(pid: number): Fd {
 
 /** Writes through /proc/PID/mem; a private page is copied first, so that no file and no other task sees it. */
 export function forceWrite(mem: Fd, address: number, from: Uint8Array): void {
-  const got = trySyscall('pwrite64', mem.number, addressOf(from), from.byteLength, address);
+  const got = trySyscall('pwrite64', mem.number, from, from.byteLength, address);
   if (got !== from.byteLength) {
     throw new StasisError({ kind: 'kernel', resource: `memory at 0x${address.toString(16)}`, reason: `write: ${got}` });
   }
@@ -53,5 +55,5 @@ export function forceWrite(mem: Fd, address: number, from: Uint8Array): void {
 
 /** Reads through /proc/PID/mem; answers bytes read or -errno. */
 export function forceRead(mem: Fd, address: number, into: Uint8Array, length = into.byteLength): number {
-  return trySyscall('pread64', mem.number, addressOf(into), length, address);
+  return trySyscall('pread64', mem.number, into, length, address);
 }

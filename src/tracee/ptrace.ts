@@ -1,7 +1,7 @@
 /** ptrace(2) and wait4(2), as far as they are used: one function a request, plain numbers in and out. */
 import { StasisError } from '../base/errors.ts';
 import { PTRACE, PTRACE_O } from '../kernel/constants/ptrace.ts';
-import { addressOf, type Word } from '../kernel/ffi.ts';
+import { Pins, type Word } from '../kernel/ffi.ts';
 import { arena, arenaAddress, arenaView, ERRNO, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
 export { PTRACE, PTRACE_O };
@@ -79,14 +79,16 @@ export function nap(nanoseconds: number): void {
 
 /** PTRACE_GETREGSET into `into`; answers how many bytes the kernel had. */
 export function getRegset(pid: number, note: number, into: Uint8Array): number {
-  setIovec(addressOf(into), into.byteLength);
+  using pins = new Pins();
+  setIovec(pins.address(into), into.byteLength);
   ptrace(PTRACE.GETREGSET, pid, note, arenaAddress);
   return Number(arenaView.getBigUint64(8, true));
 }
 
 /** PTRACE_SETREGSET of the whole of `from`. */
 export function setRegset(pid: number, note: number, from: Uint8Array): void {
-  setIovec(addressOf(from), from.byteLength);
+  using pins = new Pins();
+  setIovec(pins.address(from), from.byteLength);
   ptrace(PTRACE.SETREGSET, pid, note, arenaAddress);
 }
 

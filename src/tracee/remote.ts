@@ -1,7 +1,7 @@
 /** Running programs in a stopped task that has a work area. */
 
 import type { Registers } from '../arch/arch.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { AREA, Program, Ref } from './program.ts';
 import { getSiginfo, PTRACE, ptrace, type Stop } from './ptrace.ts';
@@ -125,9 +125,10 @@ export class Remote {
     const heap = program.usedHeap();
     const pieces: (readonly [Uint8Array, number])[] = [[entries, program.start]];
     if (heap.length > 0) pieces.push([heap, program.start + AREA.entries]);
+    using pins = new Pins();
     let at = 0;
     for (const [bytes, remote] of pieces) {
-      arenaView.setBigUint64(at, BigInt(addressOf(bytes)), true);
+      arenaView.setBigUint64(at, BigInt(pins.address(bytes)), true);
       arenaView.setBigUint64(at + 8, BigInt(bytes.byteLength), true);
       arenaView.setBigUint64(64 + at, BigInt(remote), true);
       arenaView.setBigUint64(64 + at + 8, BigInt(bytes.byteLength), true);

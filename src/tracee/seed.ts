@@ -11,10 +11,10 @@ import { thisArch } from '../arch/index.ts';
 import { NR } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
-import { addressOf } from '../kernel/ffi.ts';
+import { Pins } from '../kernel/ffi.ts';
 import { threadsOf } from '../kernel/proc/tree.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import { forceWrite, openMemory } from './memory.ts';
+import { forceWrite, openMemory, writeMemory } from './memory.ts';
 import { AREA } from './program.ts';
 import { decodeStop, PTRACE, PTRACE_O } from './ptrace.ts';
 import { Remote } from './remote.ts';
@@ -95,7 +95,7 @@ export class Seed implements Disposable {
     let pid: number | undefined;
     try {
       requireDescriptors(socketTarget + 1);
-      syscall('write', executable.number, addressOf(elf), elf.byteLength);
+      syscall('write', executable.number, elf, elf.byteLength);
       pid = spawn(options, { executable: executable.number, socket: theirs.number, socketTarget });
       const tracee = Tracee.attach(pid, PTRACE_O.EXITKILL);
       tracee.stop();
@@ -254,16 +254,15 @@ function socketPair(): [Fd, Fd] {
 /** clone3 into a stack whose top is the address of the spawn code; answers its PID when it has executed the seed. */
 function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): number {
   const arch = thisArch();
-  const empty = cstring('');
+  using pins = new Pins();
   const argv = new BigUint64Array(2);
-  const name = cstring('stasis-seed');
-  argv[0] = BigInt(addressOf(name));
-  const code = arch.spawnCode({ ...fds, emptyString: addressOf(empty), argv: addressOf(argv) });
+  argv[0] = BigInt(pins.address(cstring('stasis-seed')));
+  const code = arch.spawnCode({ ...fds, emptyString: pins.address(cstring('')), argv: pins.address(argv) });
   const page = syscall('mmap', 0, 8192, 3, 0x22, -1, 0);
   try {
     const stackTop = page + 8192 - 64;
-    copyToSelf(page, code);
-    copyToSelf(stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
+    writeMemory(process.pid, page, code);
+    writeMemory(process.pid, stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
     syscall('mprotect', page, 4096, 5);
     const outcome = clone3(options, page + 4096, stackTop - (page + 4096));
     if (outcome < 0) throw spawnError(options.pid, -outcome);
@@ -275,6 +274,7 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
 
 /** struct clone_args, then the PID wanted; all signals are blocked meanwhile, so that no handler runs in the child. */
 function clone3(options: SeedOptions, stack: number, stackSize: number): number {
+  using pins = new Pins();
   const args = new BigUint64Array(11);
   const pids = new Int32Array([options.pid ?? 0, 0]);
   args[0] = BigInt(CLONE.VM | CLONE.VFORK | (options.sibling ? CLONE.PARENT : 0));
@@ -282,25 +282,14 @@ function clone3(options: SeedOptions, stack: number, stackSize: number): number 
   args[5] = BigInt(stack);
   args[6] = BigInt(stackSize);
   if (options.pid !== undefined) {
-    args[8] = BigInt(addressOf(pids));
+    args[8] = BigInt(pins.address(pids));
     args[9] = 1n;
   }
   arenaView.setBigUint64(0, ALL_SIGNALS, true);
   syscall('rt_sigprocmask', 2, arenaAddress, arenaAddress + 8, 8);
-  const outcome = trySyscall('clone3', addressOf(args), CLONE_ARGS);
+  const outcome = trySyscall('clone3', args, CLONE_ARGS);
   syscall('rt_sigprocmask', 2, arenaAddress + 8, 0, 8);
   return outcome;
-}
-
-function copyToSelf(address: number, bytes: Uint8Array): void {
-  const iov = new BigUint64Array([
-    BigInt(addressOf(bytes)),
-    BigInt(bytes.length),
-    BigInt(address),
-    BigInt(bytes.length),
-  ]);
-  const at = addressOf(iov);
-  syscall('process_vm_writev', process.pid, at, 1, at + 16, 1, 0);
 }
 
 function spawnError(pid: number | undefined, errno: number): StasisError {

@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AF, MSG, SO, SOCK } from '../../src/kernel/constants/sockets.ts';
-import { addressOf } from '../../src/kernel/ffi.ts';
 import { getNumber, socketPair } from '../../src/kernel/sockets.ts';
 import { Fd, syscall } from '../../src/kernel/syscall.ts';
 import { free, HARM, moments, stasisKilled } from './kit/harm.ts';
@@ -68,14 +67,14 @@ describe('refused before anything is touched', () => {
   function named(type: number, name: string): Fd {
     const socket = unixSocket(type);
     const at = address(name);
-    syscall('bind', socket.number, addressOf(at), at.length);
+    syscall('bind', socket.number, at, at.length);
     return socket;
   }
 
   function connected(type: number, name: string): Fd {
     const socket = unixSocket(type);
     const at = address(name);
-    syscall('connect', socket.number, addressOf(at), at.length);
+    syscall('connect', socket.number, at, at.length);
     return socket;
   }
 
@@ -103,7 +102,7 @@ describe('refused before anything is touched', () => {
     using from = one;
     using to = other;
     const byte = new Uint8Array(1);
-    syscall('sendto', from.number, addressOf(byte), 1, MSG.OOB, 0, 0);
+    syscall('sendto', from.number, byte, 1, MSG.OOB, 0, 0);
     expect(await refusal(from, to)).toContain('an out-of-band byte waits');
     expect(getNumber(to.number, SO.PEEK_OFF)).toBe(-1);
   });

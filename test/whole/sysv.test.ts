@@ -3,9 +3,9 @@ import { afterAll, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { IPC } from '../../src/kernel/constants/ipc.ts';
-import { addressOf } from '../../src/kernel/ffi.ts';
 import { parseSysvShm, type SysvSegment } from '../../src/kernel/proc/sysvipc.ts';
 import { syscall, trySyscall } from '../../src/kernel/syscall.ts';
+import { readMemory, writeMemory } from '../../src/tracee/memory.ts';
 import { nothingLeft } from './kit/harm.ts';
 import { stasis } from './kit/stasis.ts';
 import { victimSuite } from './kit/suite.ts';
@@ -148,17 +148,9 @@ function scribble(id: number, size: number): void {
 
 /** Writes one byte to an address of ours. */
 function put(at: number, value: number): void {
-  move('process_vm_writev', at, new Uint8Array([value]));
+  writeMemory(process.pid, at, new Uint8Array([value]));
 }
 
 function take(at: number): number | undefined {
-  const byte = new Uint8Array(1);
-  move('process_vm_readv', at, byte);
-  return byte[0];
-}
-
-function move(call: 'process_vm_writev' | 'process_vm_readv', at: number, byte: Uint8Array): void {
-  const vectors = new BigUint64Array([BigInt(addressOf(byte)), 1n, BigInt(at), 1n]);
-  const local = addressOf(vectors);
-  syscall(call, process.pid, local, 1, local + 16, 1, 0);
+  return readMemory(process.pid, at, new Uint8Array(1))[0];
 }

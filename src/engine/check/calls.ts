@@ -3,7 +3,6 @@ import { AT, MFD, O, SPLICE_F, TFD_IOC_SET_TICKS } from '../../kernel/constants/
 import { PR, PR_SET_MM, PR_TIMER_CREATE_RESTORE_IDS } from '../../kernel/constants/prctl.ts';
 import { CLOCK, CLONE } from '../../kernel/constants/tasks.ts';
 import { TTY_IOCTL } from '../../kernel/constants/tty.ts';
-import { addressOf } from '../../kernel/ffi.ts';
 import {
   arenaAddress,
   arenaPath,
@@ -105,7 +104,7 @@ function cloneArguments(flags: bigint, setTid: bigint, setTidSize: bigint): Uint
 
 /** A pids of no PIDs at an address cannot succeed: EINVAL if the kernel knows of wishes, E2BIG if not. */
 export const cloneSetTid: Probe = () => {
-  const result = trySyscall('clone3', addressOf(cloneArguments(0n, 0xffff_ffff_ffff_ffffn, 0n)), CLONE_ARGS);
+  const result = trySyscall('clone3', cloneArguments(0n, 0xffff_ffff_ffff_ffffn, 0n), CLONE_ARGS);
   return result === -ERRNO.EINVAL ? undefined : refusal('clone3', result);
 };
 

@@ -1,5 +1,4 @@
 /** As much netlink as the probes need: requests with attributes, and what comes back (include/uapi/linux/netlink.h). */
-import { addressOf } from '../../kernel/ffi.ts';
 import { arena, arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 
 const AF_NETLINK = 16;
@@ -65,7 +64,7 @@ export function text(value: string): Uint8Array {
 /** Sends messages in one packet and reads all answers; the kernel has answered when sending returns. */
 export function converse(fd: number, ...messages: readonly Uint8Array[]): Answer {
   const packet = new Uint8Array(Buffer.concat(messages));
-  syscall('sendto', fd, addressOf(packet), packet.byteLength, 0, 0, 0);
+  syscall('sendto', fd, packet, packet.byteLength, 0, 0, 0);
   let errno = 0;
   const found: { type: number; payload: Uint8Array }[] = [];
   for (;;) {

@@ -1,7 +1,6 @@
 /** A netlink socket: questions to the kernel, and its answers. */
 import { StasisError } from '../../base/errors.ts';
 import { AF, MSG, SOCK } from '../constants/sockets.ts';
-import { addressOf } from '../ffi.ts';
 import { describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../syscall.ts';
 import { decodeMessages, encodeMessage, errorOf, type NetlinkMessage, NLM_F, NLMSG } from './message.ts';
 
@@ -53,7 +52,7 @@ export class NetlinkSocket implements Disposable {
   #ask(type: number, payload: Uint8Array, flags: number): { messages: NetlinkMessage[]; interrupted: boolean } {
     const sequence = ++this.#sequence;
     const request = encodeMessage({ type, flags, sequence, payload });
-    syscall('sendto', this.#fd.number, addressOf(request), request.length, 0, 0, 0);
+    syscall('sendto', this.#fd.number, request, request.length, 0, 0, 0);
     const messages: NetlinkMessage[] = [];
     let interrupted = false;
     for (;;) {
@@ -78,14 +77,14 @@ export class NetlinkSocket implements Disposable {
     for (let room = ROOM; ; ) {
       const into = new Uint8Array(room);
       // With MSG_TRUNC the whole length is told; looked at first, so that nothing is cut off.
-      const length = trySyscall('recvfrom', this.#fd.number, addressOf(into), room, MSG.PEEK | MSG.TRUNC, 0, 0);
+      const length = trySyscall('recvfrom', this.#fd.number, into, room, MSG.PEEK | MSG.TRUNC, 0, 0);
       if (length === -ERRNO.EINTR) continue;
       if (length < 0) throw new SyscallError('recvfrom', -length, { resource: this.#what });
       if (length > room) {
         room = length;
         continue;
       }
-      const got = syscall('recvfrom', this.#fd.number, addressOf(into), room, 0, 0, 0);
+      const got = syscall('recvfrom', this.#fd.number, into, room, 0, 0, 0);
       return into.subarray(0, got);
     }
   }

@@ -7,12 +7,12 @@
 
 import { StasisError } from '../../base/errors.ts';
 import { AT, O } from '../constants/files.ts';
-import { addressOf } from '../ffi.ts';
+import { PinnedBuffer } from '../ffi.ts';
 import { tryOpen, tryReadLink } from '../files.ts';
 import { arenaPath, describeErrno, ERRNO, trySyscall } from '../syscall.ts';
 
 /** No Buffer: its slice() copies nothing, and callers that keep what they read would keep the next file. */
-let buffer = new Uint8Array(64 * 1024);
+let buffer = new PinnedBuffer(new Uint8Array(64 * 1024));
 
 /** Most a read is offered; below it the buffer is grown first. */
 const CHUNK = 16 * 1024;
@@ -60,25 +60,26 @@ function read(path: string, pid: number | 'self' | undefined): Uint8Array {
   const length = readAll(fd);
   trySyscall('close', fd);
   if (length < 0) throw failure(path, pid, -length);
-  return buffer.subarray(0, length);
+  return buffer.view.subarray(0, length);
 }
 
 /** Reads a file to its end into the buffer; the number of bytes, or -errno. */
 function readAll(fd: number): number {
   let length = 0;
   for (;;) {
-    if (buffer.length - length < CHUNK) buffer = grown(length);
+    if (buffer.view.length - length < CHUNK) buffer = grown(length);
     // sysctl files refuse to be read with a buffer of more than KMALLOC_MAX_SIZE (ENOMEM).
-    const got = trySyscall('read', fd, addressOf(buffer) + length, Math.min(buffer.length - length, LARGEST_READ));
+    const got = trySyscall('read', fd, buffer.address + length, Math.min(buffer.view.length - length, LARGEST_READ));
     if (got <= 0) return got < 0 ? got : length;
     length += got;
   }
 }
 
-function grown(length: number): Uint8Array<ArrayBuffer> {
-  const next = new Uint8Array(buffer.length * 2);
-  next.set(buffer.subarray(0, length));
-  return next;
+function grown(length: number): PinnedBuffer {
+  using smaller = buffer;
+  const next = new Uint8Array(smaller.view.length * 2);
+  next.set(smaller.view.subarray(0, length));
+  return new PinnedBuffer(next);
 }
 
 function failure(path: string, pid: number | 'self' | undefined, errno: number): StasisError {

@@ -12,7 +12,6 @@ import type { InputOf } from '../../images/message.ts';
 import { ghostChunkEntry, type ghostFileEntry } from '../../images/schema/files.ts';
 import { AT, O, S_IF, SEEK } from '../../kernel/constants/files.ts';
 import { userDev } from '../../kernel/devnum.ts';
-import { addressOf } from '../../kernel/ffi.ts';
 import { type FileTime, statusOf, timesOf } from '../../kernel/statx.ts';
 import {
   arenaAddress,
@@ -151,6 +150,6 @@ function copyRange(from: number, offset: number, length: number, to: number): vo
 
 function write(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) {
-    done += syscall('write', fd, addressOf(bytes) + done, bytes.length - done);
+    done += syscall('write', fd, bytes.subarray(done), bytes.length - done);
   }
 }

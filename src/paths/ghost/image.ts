@@ -6,7 +6,6 @@ import { Images } from '../../images/kinds.ts';
 import { COMMON_MAGIC } from '../../images/magic.ts';
 import { type GhostFileEntry, ghostChunkEntry, ghostFileEntry } from '../../images/schema/files.ts';
 import { AT, O, SEEK } from '../../kernel/constants/files.ts';
-import { addressOf } from '../../kernel/ffi.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import {
   arenaAddress,
@@ -84,7 +83,7 @@ export class GhostImage implements Disposable {
 
   #bytes(at: number, length: number): Uint8Array {
     const bytes = new Uint8Array(length);
-    if (syscall('pread64', this.#file.number, addressOf(bytes), length, at) < length) throw this.#torn();
+    if (syscall('pread64', this.#file.number, bytes, length, at) < length) throw this.#torn();
     return bytes;
   }
 

@@ -4,7 +4,6 @@
  */
 import { O } from '../../../kernel/constants/files.ts';
 import { TERMIOS } from '../../../kernel/constants/tty.ts';
-import { addressOf } from '../../../kernel/ffi.ts';
 import { NCCS, Termios } from '../../../kernel/layouts/tty.ts';
 import { arenaAddress, arenaView, Fd, trySyscall } from '../../../kernel/syscall.ts';
 import { reopen } from '../../../paths/special-file.ts';
@@ -62,7 +61,7 @@ function readAll(fd: number): Uint8Array {
   const pieces: Uint8Array[] = [];
   for (let waiting = tryGetInt(fd, 'FIONREAD'); waiting > 0; waiting = tryGetInt(fd, 'FIONREAD')) {
     const piece = new Uint8Array(waiting);
-    const got = trySyscall('read', fd, addressOf(piece), piece.length);
+    const got = trySyscall('read', fd, piece, piece.length);
     if (got <= 0) break;
     pieces.push(piece.subarray(0, got));
   }
@@ -93,7 +92,7 @@ export function fillQueues(master: number, slave: number, { input, output }: Que
 }
 
 function write(fd: number, bytes: Uint8Array): void {
-  if (bytes.length > 0) trySyscall('write', fd, addressOf(bytes), bytes.length);
+  if (bytes.length > 0) trySyscall('write', fd, bytes, bytes.length);
 }
 
 /** A worker of the kernel carries bytes over: waits until they have arrived, but not for long. */

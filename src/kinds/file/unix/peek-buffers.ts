@@ -2,7 +2,7 @@
 import { StasisError } from '../../../base/errors.ts';
 import type { OpenFile } from '../../../contract/contract.ts';
 import { MSG, SO, SOL_SOCKET } from '../../../kernel/constants/sockets.ts';
-import { addressOf } from '../../../kernel/ffi.ts';
+import { PinnedBuffer } from '../../../kernel/ffi.ts';
 import { decodeControl, Msghdr, rightsSpace, SCM_MAX_FD, type Ucred } from '../../../kernel/layouts/sockets.ts';
 import { SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile } from '../../../support/fdinfo.ts';
@@ -32,19 +32,19 @@ export class PeekBuffers implements Disposable {
   readonly #length: number;
   readonly #base: number;
   /** A struct msghdr and its iovec for each message. */
-  readonly #headers: Uint8Array;
+  readonly #headers: PinnedBuffer;
 
   constructor(count: number, size: number) {
     this.#count = count;
     this.#stride = (size + CONTROL + 7) & ~7;
     this.#length = count * this.#stride;
     this.#base = syscall('mmap', 0, this.#length, 3, 0x4022, -1, 0); // private, anonymous, MAP_NORESERVE
-    this.#headers = new Uint8Array(count * HEADER);
-    const view = new DataView(this.#headers.buffer);
-    const at = addressOf(this.#headers);
+    this.#headers = new PinnedBuffer(new Uint8Array(count * HEADER));
+    const { view: headers, address: at } = this.#headers;
+    const view = new DataView(headers.buffer);
     for (let i = 0; i < count; i++) {
       const buffer = this.#base + i * this.#stride;
-      Msghdr.encodeInto(this.#headers, i * HEADER, {
+      Msghdr.encodeInto(headers, i * HEADER, {
         iov: BigInt(at + i * HEADER + Msghdr.size),
         iovLength: 1n,
         control: BigInt(buffer + this.#stride - CONTROL),
@@ -109,11 +109,11 @@ export class PeekBuffers implements Disposable {
 
   /** Where the struct msghdr of message `i` is. */
   #address(i: number): number {
-    return addressOf(this.#headers) + i * HEADER;
+    return this.#headers.address + i * HEADER;
   }
 
   #header(i: number): Msghdr {
-    return Msghdr.decode(this.#headers, i * HEADER);
+    return Msghdr.decode(this.#headers.view, i * HEADER);
   }
 
   #read(address: number, length: number): Uint8Array {
@@ -122,6 +122,7 @@ export class PeekBuffers implements Disposable {
 
   [Symbol.dispose](): void {
     trySyscall('munmap', this.#base, this.#length);
+    this.#headers[Symbol.dispose]();
   }
 }
 

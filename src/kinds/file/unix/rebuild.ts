@@ -7,7 +7,7 @@ import { Images } from '../../../images/kinds.ts';
 import type { SkPacketEntry, UnixSkEntry } from '../../../images/schema/sockets.ts';
 import { TaskState } from '../../../images/schema/task.ts';
 import { AF, MSG, SCM, SHUT, SK_STATE, SO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { addressOf } from '../../../kernel/ffi.ts';
+import { Pins } from '../../../kernel/ffi.ts';
 import { encodeControl, Msghdr, type Ucred } from '../../../kernel/layouts/sockets.ts';
 import { setNumber, socketPair } from '../../../kernel/sockets.ts';
 import { type Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
@@ -217,14 +217,15 @@ function send(from: number, bytes: Uint8Array, control: Uint8Array): void {
 }
 
 function trySend(from: number, bytes: Uint8Array, control: Uint8Array): number {
-  const iov = new BigUint64Array([bytes.length === 0 ? 0n : BigInt(addressOf(bytes)), BigInt(bytes.length)]);
+  using pins = new Pins();
+  const iov = new BigUint64Array([BigInt(pins.address(bytes)), BigInt(bytes.length)]);
   const header = Msghdr.encode({
-    iov: BigInt(addressOf(iov)),
+    iov: BigInt(pins.address(iov)),
     iovLength: 1n,
-    control: control.length === 0 ? 0n : BigInt(addressOf(control)),
+    control: BigInt(pins.address(control)),
     controlLength: BigInt(control.length),
   });
-  return trySyscall('sendmsg', from, addressOf(header), MSG.DONTWAIT | MSG.NOSIGNAL);
+  return trySyscall('sendmsg', from, header, MSG.DONTWAIT | MSG.NOSIGNAL);
 }
 
 /** What is not built yet is refused, and what cannot be. */

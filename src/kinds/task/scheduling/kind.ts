@@ -2,7 +2,6 @@
 import { logWarn } from '../../../base/log.ts';
 import type { DumpThread, Json, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { IOPRIO, SCHED, SCHED_FLAG } from '../../../kernel/constants/tasks.ts';
-import { addressOf } from '../../../kernel/ffi.ts';
 import { SchedAttr } from '../../../kernel/layouts/tasks.ts';
 import { readSystem } from '../../../kernel/proc/read.ts';
 import { arena, arenaAddress, describeErrno, syscall, trySyscall } from '../../../kernel/syscall.ts';
@@ -122,7 +121,7 @@ function rebuildDeadline(thread: RestoreThread): void {
   const attr = hasDeadline(thread, extra) && policyOf(thread, extra);
   if (!attr) return;
   thread.batch.flush();
-  syscall('sched_setattr', thread.tid, addressOf(attr), 0);
+  syscall('sched_setattr', thread.tid, attr, 0);
 }
 
 /** struct sched_attr, if the image tells of a policy. */

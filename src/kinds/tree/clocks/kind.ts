@@ -12,7 +12,6 @@ import { Images } from '../../../images/kinds.ts';
 import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../../../images/namespace-ids.ts';
 import { AT, O } from '../../../kernel/constants/files.ts';
 import { CLONE } from '../../../kernel/constants/tasks.ts';
-import { addressOf } from '../../../kernel/ffi.ts';
 import { namespaceOf } from '../../../kernel/namespace.ts';
 import { arenaPath, describeErrno, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { type Clocks, clocksOf, eachClock, machineClocks } from '../../../kernel/time-namespace.ts';
@@ -100,7 +99,7 @@ function writeOffsets(pid: number, offsets: Clocks): number {
   const path = `/proc/${pid}/timens_offsets`;
   using file = new Fd(syscall('openat', AT.FDCWD, arenaPath(path), O.WRONLY | O.CLOEXEC));
   const lines = encodeText(offsetLines(offsets));
-  return trySyscall('write', file.number, addressOf(lines), lines.length);
+  return trySyscall('write', file.number, lines, lines.length);
 }
 
 /** Has the task join one of its own two time namespaces, which then is that of its children as well. */

@@ -7,7 +7,6 @@ import type { IpcShmEntry } from '../../../images/schema/namespaces.ts';
 import { AT, MFD, O } from '../../../kernel/constants/files.ts';
 import { IPC, SHM_CTL } from '../../../kernel/constants/ipc.ts';
 import { MADV } from '../../../kernel/constants/memory.ts';
-import { addressOf } from '../../../kernel/ffi.ts';
 import { readSystem } from '../../../kernel/proc/read.ts';
 import { parseSysvShm, SHM_MODE, type SysvSegment } from '../../../kernel/proc/sysvipc.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
@@ -76,7 +75,7 @@ function setOwner({ id, uid, gid, mode }: IpcShmEntry['desc']): void {
   words[1] = uid;
   words[2] = gid;
   words[5] = mode & PERMISSIONS;
-  syscall('shmctl', id, IPC.SET, addressOf(words));
+  syscall('shmctl', id, IPC.SET, words);
 }
 
 /** The next segment is to have this ID (3.8, CONFIG_CHECKPOINT_RESTORE). */
@@ -86,7 +85,7 @@ function chooseId(id: number): void {
   if (opened < 0) throw new SyscallError('openat', -opened, { resource: path });
   using file = new Fd(opened);
   const bytes = encodeText(String(id));
-  const written = trySyscall('write', file.number, addressOf(bytes), bytes.length);
+  const written = trySyscall('write', file.number, bytes, bytes.length);
   if (written < 0) throw new SyscallError('write', -written, { resource: path });
 }
 
