@@ -89,3 +89,15 @@ export function socketPair(family: number, type: number): readonly [Fd, Fd] {
   syscall('socketpair', family, type | SOCK.CLOEXEC, 0, arenaAddress);
   return [new Fd(arenaView.getInt32(0, true)), new Fd(arenaView.getInt32(4, true))];
 }
+
+/** The family of the socket behind one of our descriptors, asked for when it is needed first; undefined for other files. */
+export function domainOf(local: number, link: string): () => number | undefined {
+  if (!link.startsWith('socket:[')) return () => undefined;
+  let domain: number | undefined;
+  let known = false;
+  return () => {
+    if (!known) domain = getNumberIfAny(local, SO.DOMAIN);
+    known = true;
+    return domain;
+  };
+}

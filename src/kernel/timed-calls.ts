@@ -7,6 +7,9 @@
 import { NR } from '../arch/syscall-numbers.ts';
 import { CLOCK, TIMER_ABSTIME } from './constants/tasks.ts';
 
+/** Number of a call that the kernel does not let us see. */
+export const UNSEEN = -1;
+
 const FUTEX_WAIT = 0;
 const FUTEX_WAIT_BITSET = 9;
 /** FUTEX_CMD_MASK: not FUTEX_PRIVATE_FLAG, not FUTEX_CLOCK_REALTIME. */

@@ -1,6 +1,6 @@
 /** Every kind there is. A new kernel object is a new folder and one line here. */
 
-import type { FileKind, TaskKind } from '../contract/contract.ts';
+import type { FileKind, TaskKind, ThreadDoors, TreeDoors } from '../contract/contract.ts';
 import { epollKind } from './file/epoll/kind.ts';
 import { eventfdKind } from './file/eventfd/kind.ts';
 import { fanotifyKind } from './file/fanotify/kind.ts';
@@ -41,15 +41,17 @@ import { cgroups } from './tree/cgroups/kind.ts';
 import { clocks } from './tree/clocks/kind.ts';
 import { sysv } from './tree/sysv/kind.ts';
 
-/** Kinds of task state, in the order they are captured and, within a phase, rebuilt. */
+/**
+ * Kinds of state, in the order they are captured and, within a phase, rebuilt. Where the order matters the kinds say so
+ * (`after`), and a test compares.
+ */
 export const taskKinds: readonly TaskKind[] = [
   cgroups,
   clocks,
-  // Segments must be there before memory attaches them.
   sysv,
   sessionTerminal,
-  registers,
   restart,
+  registers,
   fs,
   memory,
   numa,
@@ -66,14 +68,12 @@ export const taskKinds: readonly TaskKind[] = [
   scheduling,
   autogroup,
   stops,
-  // The limit on queued signals is lowered when they are queued; credentials go when all privileges have been used.
   signals,
   limits,
   seccomp,
   credentials,
   landlock,
   keyrings,
-  // The end of a remote program is a trap, so nothing may run after this.
   signalTrap,
   deadline,
 ];
@@ -96,8 +96,8 @@ export const fileKinds: readonly FileKind[] = [
   unixSocketKind,
 ];
 
-export { exitSignalOf } from './task/identity/kind.ts';
-export { finalRegisters } from './task/registers/kind.ts';
-export { resumeEndlessCall } from './task/restart/endless.ts';
-export { remakeInterruptedCall } from './task/restart/kind.ts';
-export { leaveCriticalSection } from './task/rseq/critical-section.ts';
+/** The doors of the tree that kinds have, in the order of the kinds. */
+export const treeDoors: readonly TreeDoors[] = [...taskKinds, ...fileKinds].flatMap(({ tree }) => tree ?? []);
+
+/** The doors of threads. */
+export const threadDoors: readonly ThreadDoors[] = taskKinds.flatMap(({ thread }) => thread ?? []);

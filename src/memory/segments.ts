@@ -5,6 +5,7 @@
  */
 
 import type { DumpContext, OpenFile, PageRange, RestoreContext } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
@@ -55,12 +56,15 @@ export function segmentFlag(file: OpenFile): number | undefined {
   return dev === internalDevice(pageSize) ? hugeFlag(pageSize) : undefined;
 }
 
+/** The segments saved so far, by their ids. */
+const SAVED = new Slot((_: DumpContext) => new Set<number>());
+
 /**
  * Saves the content of a segment, once. `local` is readable and of our own: its position moves.
  * @throws StasisError
  */
 export function captureSegment(local: number, shmid: number, size: number, context: DumpContext): void {
-  const done = context.shared('segments', () => new Set<number>());
+  const done = SAVED.of(context);
   if (done.has(shmid) || size === 0) return;
   done.add(shmid);
   context.pages.storeSegment(shmid, local, pageRanges(dataRanges(local, size)));

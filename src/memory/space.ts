@@ -1,6 +1,7 @@
 /** Address spaces in the making: what phase `memory` leaves to children, and to phase `mapped`. */
 
 import type { PageRange, RestoreContext, RestoreTask } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
 import type { VmaEntry } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MAP } from '../kernel/constants/memory.ts';
@@ -74,18 +75,16 @@ interface Memory {
   readonly sharedPages: Map<number, SharedPages>;
 }
 
-function memoryOf(context: RestoreContext): Memory {
-  return context.shared('memory', () => ({ spaces: new Map(), sharedPages: new Map() }));
-}
+const MEMORY = new Slot((_: RestoreContext): Memory => ({ spaces: new Map(), sharedPages: new Map() }));
 
 /** Notes what phase `memory` has made. */
 export function noteSpace(task: RestoreTask, space: Space): void {
-  memoryOf(task.context).spaces.set(task.pid, space);
+  MEMORY.of(task.context).spaces.set(task.pid, space);
 }
 
 /** What phase `memory` has made for a task. */
 export function spaceOf(task: RestoreTask): Space | undefined {
-  return memoryOf(task.context).spaces.get(task.pid);
+  return MEMORY.of(task.context).spaces.get(task.pid);
 }
 
 /** The task whose memory this one was born with; of those that share theirs, the one that has made it. */
@@ -103,7 +102,7 @@ export function storedUnder(task: RestoreTask): number {
 
 /** The pages a task has in common with another for certain; undefined if the images do not tell. */
 export function commonWith(task: RestoreTask, other: RestoreTask): readonly PageRange[] | undefined {
-  const { sharedPages } = memoryOf(task.context);
+  const { sharedPages } = MEMORY.of(task.context);
   for (const one of [task, other]) {
     const known = decodeSharedPages(extraOf(one).common);
     if (known) sharedPages.set(storedUnder(one), known);

@@ -4,6 +4,7 @@
  */
 
 import type { RestoreContext, RestoreTask } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
 import { Images } from '../images/kinds.ts';
 import { NAMESPACE_IDS } from '../images/namespace-ids.ts';
@@ -27,11 +28,13 @@ export function isAttached(entry: VmaEntry): boolean {
 
 /** The segments of the images, by id. */
 export function savedSegments(context: RestoreContext): ReadonlyMap<number, IpcShmEntry> {
-  return context.shared('sysv-segments', () => {
-    const entries = context.images.readEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id);
-    return new Map(entries.map(({ message }) => [message.desc.id, message]));
-  });
+  return SEGMENTS.of(context);
 }
+
+const SEGMENTS = new Slot((context: RestoreContext) => {
+  const entries = context.images.readEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id);
+  return new Map(entries.map(({ message }) => [message.desc.id, message]));
+});
 
 /** Bytes a segment takes in an address space. */
 export function lengthOf({ size, hugetlb_flag: huge = 0 }: Pick<IpcShmEntry, 'size' | 'hugetlb_flag'>): number {

@@ -1,9 +1,13 @@
 /** Locks that live through a mapping alone, the second half: taken again with the descriptor the file is mapped by. */
 import { StasisError } from '../base/errors.ts';
-import type { RestoreTask } from '../contract/contract.ts';
+import type { RestoreContext, RestoreTask } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
 import { LOCK } from '../kernel/constants/files.ts';
 import { describeErrno, ERRNO } from '../kernel/syscall.ts';
 import { mappedLockOf } from '../support/mapped-lock.ts';
+
+/** Files whose locks are taken. */
+const TAKEN = new Slot((_: RestoreContext) => new Set<number>());
 
 /**
  * Has the task, which has the mapped file `id` as `fd` for the moment, take the lock on it. In the task, since the kernel
@@ -12,7 +16,7 @@ import { mappedLockOf } from '../support/mapped-lock.ts';
  */
 export function takeMappedLock(task: RestoreTask, id: number, fd: number): void {
   const lock = mappedLockOf(task.context, id);
-  const taken = lock && task.context.shared('mapped locks', () => new Set<number>());
+  const taken = lock && TAKEN.of(task.context);
   if (!taken || taken.has(id)) return;
   taken.add(id);
   const operation = (lock.exclusive ? LOCK.EX : LOCK.SH) | LOCK.NB;

@@ -5,6 +5,7 @@
  */
 import type { StasisError } from '../base/errors.ts';
 import type { CarryOptions, DumpContext, OpenFile } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
 import { Images } from '../images/kinds.ts';
 import type { InputOf } from '../images/message.ts';
 import { FdTypes, RemapType, type regFileEntry } from '../images/schema/files.ts';
@@ -97,12 +98,15 @@ function validation(file: OpenFile, context: DumpContext): Partial<RegFileDraft>
   return { size: file.stat.size, build_id: words };
 }
 
+/** The build ids read so far, by device and inode number. */
+const BUILD_IDS = new Slot((_: DumpContext) => new Map<string, readonly number[]>());
+
 /** Files of sysfs act when they are read; those open for writing only would need another open, which may end a lease. */
 function buildIdOf(file: OpenFile, context: DumpContext): readonly number[] {
   if (file.stat.size < 5 || file.link.startsWith('/sys/')) return [];
   const path = isReached(file) || (file.flags & O.PATH) !== 0;
   if (!path && (file.flags & O.ACCMODE) === O.WRONLY) return [];
-  const known = context.shared('build-ids', () => new Map<string, readonly number[]>());
+  const known = BUILD_IDS.of(context);
   const key = `${file.stat.dev}:${file.stat.ino}`;
   let words = known.get(key);
   if (!words) {
@@ -122,8 +126,11 @@ export function reader(local: number): ReadAt {
   };
 }
 
+/** What has a remap already. */
+const REMAPPED = new Slot((_: DumpContext) => new Set<string>());
+
 function remap(context: DumpContext, id: number, to: number, type: number): void {
-  const done = context.shared('remaps', () => new Set<string>());
+  const done = REMAPPED.of(context);
   // CRIU makes one helper for a dead task, however many files know it.
   const key = type === RemapType.PROCFS ? `dead ${to}` : `${id}`;
   if (done.has(key)) return;

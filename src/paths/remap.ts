@@ -4,6 +4,7 @@
  */
 
 import type { RestoreContext } from '../contract/contract.ts';
+import { KeyedSlot, Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
 import { Images } from '../images/kinds.ts';
 import { type RegFileEntry, type RemapFilePathEntry, RemapType } from '../images/schema/files.ts';
@@ -20,16 +21,18 @@ const OLD_GHOST_BIT = 0x8000_0000;
 
 /** The remap of each file that has one, by the file's id. */
 export function remapsOf(context: RestoreContext): ReadonlyMap<number, Required<RemapFilePathEntry>> {
-  return context.shared('remaps', () => {
-    const entries = context.images.read(Images.remapFpath).map((entry) => {
-      if (entry.remap_type !== undefined) return { ...entry, remap_type: entry.remap_type };
-      const ghost = entry.remap_id >= OLD_GHOST_BIT;
-      const remap_id = ghost ? entry.remap_id - OLD_GHOST_BIT : entry.remap_id;
-      return { ...entry, remap_id, remap_type: ghost ? RemapType.GHOST : RemapType.LINKED };
-    });
-    return new Map(entries.map((entry) => [entry.orig_id, entry]));
-  });
+  return REMAPS.of(context);
 }
+
+const REMAPS = new Slot((context: RestoreContext) => {
+  const entries = context.images.read(Images.remapFpath).map((entry) => {
+    if (entry.remap_type !== undefined) return { ...entry, remap_type: entry.remap_type };
+    const ghost = entry.remap_id >= OLD_GHOST_BIT;
+    const remap_id = ghost ? entry.remap_id - OLD_GHOST_BIT : entry.remap_id;
+    return { ...entry, remap_id, remap_type: ghost ? RemapType.GHOST : RemapType.LINKED };
+  });
+  return new Map(entries.map((entry) => [entry.orig_id, entry]));
+});
 
 /** Opens a file that has a remap, with these flags; undefined if it has none. */
 export function openRemapped(entry: RegFileEntry, context: RestoreContext, flags: number): number | undefined {
@@ -46,12 +49,15 @@ export function openRemapped(entry: RegFileEntry, context: RestoreContext, flags
   }
 }
 
+/** PIDs of tasks that were dead at the dump, while files of theirs in /proc were still open. */
+const DEAD_TASKS = new Slot((context: RestoreContext) => {
+  const remaps = [...remapsOf(context).values()].filter((remap) => remap.remap_type === RemapType.PROCFS);
+  return new Set(remaps.map((remap) => remap.remap_id));
+});
+
 /** The dead task a file of /proc is about. Only the first of its files has a remap. */
 function deadTaskOf(name: string, context: RestoreContext): number | undefined {
-  const dead = context.shared('dead-tasks', () => {
-    const remaps = [...remapsOf(context).values()].filter((remap) => remap.remap_type === RemapType.PROCFS);
-    return new Set(remaps.map((remap) => remap.remap_id));
-  });
+  const dead = DEAD_TASKS.of(context);
   if (dead.size === 0) return undefined;
   const pid = Number(/^\/proc\/(\d+)(?:\/|$)/.exec(name)?.[1]);
   return dead.has(pid) ? pid : undefined;
@@ -62,13 +68,16 @@ function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: num
   const pid = deadTaskOf(entry.name, context);
   if (pid === undefined)
     throw new ImageError({ file: 'remap-fpath.img', reason: `${entry.name} is no file of a task` });
-  context.shared(`helper ${pid}`, () => {
-    const helper = Seed.create({ pid, sibling: false, highestFd: 2 }, HELPER_AREA);
-    context.atEnd(() => helper[Symbol.dispose]());
-    return helper;
-  });
+  HELPERS.of(context, pid);
   return openPath(entry.name, flags, entry.name);
 }
+
+/** Processes in the place of dead ones, for as long as files of theirs are opened. */
+const HELPERS = new KeyedSlot((context: RestoreContext, pid: number) => {
+  const helper = Seed.create({ pid, sibling: false, highestFd: 2 }, HELPER_AREA);
+  context.atEnd(() => helper[Symbol.dispose]());
+  return helper;
+});
 
 /** Where a seed has nothing. */
 const HELPER_AREA = 0x1000_0000;
@@ -89,7 +98,7 @@ function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext
       reason: `file ${entry.id} is remapped to ${linkId}, which is no file`,
     });
   }
-  removeAtEnd(link.name, context);
+  REMOVED_AT_END.of(context, link.name);
   return underName(
     entry.name,
     (path) => linkFile(link.name, path),
@@ -99,14 +108,11 @@ function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext
 }
 
 /** The link was made for this restore, and goes with its end. One that fails may be repeated: it gets the link back. */
-function removeAtEnd(path: string, context: RestoreContext): void {
-  context.shared(`link ${path}`, () => {
-    const local = openPath(path, O.PATH | O.NOFOLLOW, path);
-    context.undo(() => {
-      linkOpenFile(local, path);
-      trySyscall('close', local);
-    });
-    context.atEnd(() => unlinkFile(path));
-    return local;
+const REMOVED_AT_END = new KeyedSlot((context: RestoreContext, path: string) => {
+  const local = openPath(path, O.PATH | O.NOFOLLOW, path);
+  context.undo(() => {
+    linkOpenFile(local, path);
+    trySyscall('close', local);
   });
-}
+  context.atEnd(() => unlinkFile(path));
+});

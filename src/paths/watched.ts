@@ -3,7 +3,8 @@
  * images hold a path as well, since inodes change when file systems are copied.
  */
 import { StasisError } from '../base/errors.ts';
-import type { CarryOptions, OpenFile, RestoreContext } from '../contract/contract.ts';
+import type { CarryOptions, OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
+import { KeyedSlot, Slot } from '../contract/slots.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
 import type { InputOf } from '../images/message.ts';
@@ -112,12 +113,11 @@ export function unreachable(file: OpenFile, ino: bigint): StasisError {
  * @throws StasisError (conflict) if it cannot be found
  */
 export function openWatched(entry: FhEntry, dev: number, ino: bigint, context: RestoreContext): Fd {
-  const ghost = ghostsOf(context).get(`${dev}:${ino}`);
+  const ghost = GHOSTS.of(context).get(`${dev}:${ino}`);
   if (ghost !== undefined) return new Fd(syscall('fcntl', context.open(ghost), F.DUPFD_CLOEXEC, 0));
   if (entry.path !== undefined && entry.path !== '') return openWatchedPath(entry.path);
   const watched = { dev, ino, handle: handleOf(entry) };
-  const mounts = context.shared('own mounts', () => mountsOf('self'));
-  for (const mount of mounts) {
+  for (const mount of OWN_MOUNTS.of(context)) {
     const fd = isOn(mount, dev) ? openByHandle(mount.mountPoint, watched) : undefined;
     if (fd) return fd;
   }
@@ -136,18 +136,22 @@ export function openWatchedPath(path: string): Fd {
   throw new SyscallError('openat', -fd, { resource: path, remedy: 'put back what was watched there' });
 }
 
+/** The mounts each process of a tree sees. */
+export const MOUNTS = new KeyedSlot((_: SeenTree, pid: number) => mountsOf(pid));
+
+/** Our own mounts. */
+const OWN_MOUNTS = new Slot((_: RestoreContext) => mountsOf('self'));
+
 /** Ids in files.img of deleted files that come back as ghosts, by device and inode. */
-function ghostsOf(context: RestoreContext): ReadonlyMap<string, number> {
-  return context.shared('ghosts by inode', () => {
-    const ghosts = new Map<string, number>();
-    for (const [id, { remap_type: type, remap_id: ghost }] of remapsOf(context)) {
-      if (type !== RemapType.GHOST || !context.files.has(id)) continue;
-      using image = new GhostImage(context.images.path(Images.ghostFile, ghost), imageName(Images.ghostFile, ghost));
-      ghosts.set(`${image.head.dev}:${image.head.ino}`, id);
-    }
-    return ghosts;
-  });
-}
+const GHOSTS = new Slot((context: RestoreContext) => {
+  const ghosts = new Map<string, number>();
+  for (const [id, { remap_type: type, remap_id: ghost }] of remapsOf(context)) {
+    if (type !== RemapType.GHOST || !context.files.has(id)) continue;
+    using image = new GhostImage(context.images.path(Images.ghostFile, ghost), imageName(Images.ghostFile, ghost));
+    ghosts.set(`${image.head.dev}:${image.head.ino}`, id);
+  }
+  return ghosts;
+});
 
 /** Whether events wait to be read: they are lost, as with CRIU. */
 export function hasEvents(local: number): boolean {

@@ -5,6 +5,7 @@
 import { StasisError } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
 import type { DumpContext, Json, RestoreContext } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
 
 const NAME = 'stasis-files.jsonl';
 
@@ -22,8 +23,10 @@ export function noteFile(context: DumpContext, kind: string, id: number, value: 
 
 /** What was noted for a file; undefined if nothing was, or if CRIU made the images. @throws StasisError (image) */
 export function notedFile(context: RestoreContext, kind: string, id: number): Json | undefined {
-  return context.shared('own-place', () => readNotes(context.images.own(NAME))).get(`${kind} ${id}`);
+  return NOTES.of(context).get(`${kind} ${id}`);
 }
+
+const NOTES = new Slot((context: RestoreContext) => readNotes(context.images.own(NAME)));
 
 function readNotes(bytes: Uint8Array | undefined): Map<string, Json> {
   if (!bytes) return new Map(); // no notes: the usual case

@@ -1,6 +1,7 @@
 /** What pipes and FIFOs share: bytes that wait in a buffer, and the buffer's size. */
 import { StasisError } from '../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract.ts';
+import { KeyedSlot } from '../contract/slots.ts';
 import type { ImageKind } from '../images/kind.ts';
 import type { PipeDataEntry, pipeDataEntry } from '../images/schema/files.ts';
 import { AT, F, O, SPLICE_F } from '../kernel/constants/files.ts';
@@ -18,13 +19,16 @@ export function waitingBytes(local: number): number {
   return arenaView.getInt32(0, true);
 }
 
+/** Ids of the pipes whose content is stored in an image. */
+const SAVED = new KeyedSlot((_: DumpContext, _image: ContentImage) => new Set<number>());
+
 /**
  * Stores the size of a pipe and what is in it, once for each pipe. What waits for a reader outside of the tree is his. If
  * there is no reader at all it is still there for whoever opens the pipe anew, as we do: for a moment only, and not if a
  * writer would be sent a signal at that moment's end (pipe_release() in fs/pipe.c).
  */
 export function captureContent(image: ContentImage, pipeId: number, file: OpenFile, context: DumpContext): void {
-  const done = context.shared(`content of ${image.name}`, () => new Set<number>());
+  const done = SAVED.of(context, image);
   if (done.has(pipeId)) return;
   const ends = endsInTree(file, context.tree);
   // An end that can be read tells more, and comes later.
@@ -69,12 +73,15 @@ export function makePipe(): readonly [number, number] {
   return [arenaView.getInt32(0, true), arenaView.getInt32(4, true)];
 }
 
+/** The contents in an image that are still to be restored, by the ids of their pipes. */
+const CONTENTS = new KeyedSlot((context: RestoreContext, image: ContentImage) => {
+  const entries = context.images.readEntries(image).map((entry) => [entry.message.pipe_id, entry] as const);
+  return new Map(entries);
+});
+
 /** Sets size and bytes of a pipe made anew, if any were stored, once for each pipe; `write` is an end to write to. */
 export function restoreContent(image: ContentImage, pipeId: number, write: number, context: RestoreContext): void {
-  const stored = context.shared(`content of ${image.name}`, () => {
-    const entries = context.images.readEntries(image).map((entry) => [entry.message.pipe_id, entry] as const);
-    return new Map(entries);
-  });
+  const stored = CONTENTS.of(context, image);
   const found = stored.get(pipeId);
   if (!found) return;
   stored.delete(pipeId);

@@ -1,6 +1,7 @@
 /** Ends of pipes and FIFOs: which of them a tree has, and what becomes of half a pipe. */
 import type { NoticeFacts } from '../base/notice.ts';
-import type { OpenFile, SeenTask } from '../contract/contract.ts';
+import type { OpenFile, SeenTree } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
 import { O, S_IF } from '../kernel/constants/files.ts';
 import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
 
@@ -17,22 +18,15 @@ export interface Ends {
   signalled: boolean;
 }
 
-/** By tree: the ends of each pipe and FIFO, by its inode. */
-const endsOf = new WeakMap<readonly SeenTask[], ReadonlyMap<string, Ends>>();
-
 /** What the tasks of a tree have of the pipe that `file` is an end of. */
-export function endsInTree(file: OpenFile, tree: readonly SeenTask[]): Ends {
-  let ends = endsOf.get(tree);
-  if (!ends) {
-    ends = allEnds(tree);
-    endsOf.set(tree, ends);
-  }
-  return ends.get(inodeKey(file)) ?? { reading: false, writing: false, signalled: false };
+export function endsInTree(file: OpenFile, tree: SeenTree): Ends {
+  return ENDS.of(tree).get(inodeKey(file)) ?? { reading: false, writing: false, signalled: false };
 }
 
-function allEnds(tree: readonly SeenTask[]): ReadonlyMap<string, Ends> {
+/** The ends of each pipe and FIFO of a tree, by its inode. */
+const ENDS = new Slot(({ tasks }: SeenTree): ReadonlyMap<string, Ends> => {
   const all = new Map<string, Ends>();
-  for (const file of tree.flatMap(({ fds }) => fds)) {
+  for (const file of tasks.flatMap(({ fds }) => fds)) {
     if ((file.stat.mode & S_IF.MT) !== S_IF.IFO || file.flags & O.PATH) continue;
     const { reading = false, writing = false, signalled = false } = all.get(inodeKey(file)) ?? {};
     all.set(inodeKey(file), {
@@ -42,7 +36,7 @@ function allEnds(tree: readonly SeenTask[]): ReadonlyMap<string, Ends> {
     });
   }
   return all;
-}
+});
 
 const inodeKey = ({ stat }: OpenFile): string => `${stat.dev}:${stat.ino}`;
 
@@ -58,7 +52,7 @@ export function hasPartner(file: OpenFile): boolean {
 }
 
 /** Whether the other end of a pipe is open, but nowhere in the tree. */
-export function isHalf(file: OpenFile, tree: readonly SeenTask[]): boolean {
+export function isHalf(file: OpenFile, tree: SeenTree): boolean {
   if (!hasPartner(file)) return false;
   const ends = endsInTree(file, tree);
   return canWrite(file.flags) ? !ends.reading : !ends.writing;

@@ -21,12 +21,11 @@ export interface TaskReport {
 export function examineTask(pid: number, carry: CarryOptions): TaskReport {
   requireProcess(pid);
   using seen = TreeSnapshot.ofRunning(pid, carry);
-  const [root] = seen.tasks;
   return {
-    task: root?.ref ?? { pid },
+    task: seen.root.ref,
     processes: seen.tasks.length,
-    obstacles: obstaclesOf(seen.tasks),
-    notices: noticesOf(seen.tasks),
+    obstacles: obstaclesOf(seen),
+    notices: noticesOf(seen),
   };
 }
 

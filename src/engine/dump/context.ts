@@ -1,7 +1,8 @@
 /** A dump as a whole, as kinds see it. */
 import type { Notices } from '../../base/notice.ts';
 import type { UndoStack } from '../../base/undo.ts';
-import type { CarryOptions, DumpContext } from '../../contract/contract.ts';
+import type { DumpContext, SeenTree } from '../../contract/contract.ts';
+import { SlotStore } from '../../contract/slots.ts';
 import { type Entry, writeEntries } from '../../images/image.ts';
 import type { ImageSetWriter } from '../../images/image-set.ts';
 import { type ImageKind, imageName } from '../../images/kind.ts';
@@ -30,8 +31,7 @@ export class SharedImages {
 
 /** Ties everything together. */
 export function makeContext(
-  options: CarryOptions,
-  tree: DumpContext['tree'],
+  tree: SeenTree,
   stopped: DumpContext['stopped'],
   images: ImageSetWriter,
   files: OpenFileTable,
@@ -40,19 +40,15 @@ export function makeContext(
   undo: UndoStack,
   notices: Notices,
 ): DumpContext {
-  const made = new Map<string, unknown>();
   return {
-    options,
+    slots: new SlotStore(),
+    options: tree.options,
     tree,
     stopped,
     images,
     files,
     pages,
     newFileId: () => files.newId(),
-    shared<T>(name: string, make: () => T): T {
-      if (!made.has(name)) made.set(name, make());
-      return made.get(name) as T;
-    },
     addFile: (entry) => void files.entries.push(entry),
     append: (image, message, extra) => shared.append(image, message, extra),
     notice: (facts) => notices.add(facts),

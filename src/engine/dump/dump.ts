@@ -3,17 +3,18 @@ import { ObstacleError, StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
 import { type Notice, Notices } from '../../base/notice.ts';
 import { UndoStack } from '../../base/undo.ts';
-import type { CarryOptions, SeenTask } from '../../contract/contract.ts';
+import type { CarryOptions, DumpContext, DumpEnd, SeenTree } from '../../contract/contract.ts';
 import { ImageSetWriter } from '../../images/image-set.ts';
 import { disk } from '../../kernel/disk.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
-import type { Pages } from '../../memory/pages.ts';
+import { treeDoors } from '../../kinds/registry.ts';
 import { ActionScripts } from '../scripts.ts';
 import { DumpClock, type DumpFigures } from '../stats.ts';
+import { TreeLife } from '../tree-life.ts';
 import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
 import { noticesOf, obstaclesOf } from './preflight.ts';
-import { saveTree } from './save.ts';
+import { beginDump, saveTree } from './save.ts';
 import { TreeSnapshot } from './snapshot.ts';
 
 /** What to dump, where to, and what becomes of it. */
@@ -55,13 +56,25 @@ export function dump(options: DumpOptions): DumpOutcome {
   using undo = new UndoStack();
   clock.frozen();
   logInfo(`task ${options.pid} is frozen, in a tree of ${tree.processes.length}`);
+  using snapshot = snapshotOf(tree, options.carry);
+  using life = new TreeLife<DumpContext, DumpEnd>(
+    treeDoors.map((doors) => (of, how) => doors.end?.(of, how)),
+    'failed',
+  );
   const notices = new Notices();
-  const pages = save(tree, options, images, undo, notices);
-  clock.counted(pages);
+  for (const notice of noticesOf(snapshot)) notices.add(notice);
+  const making = beginDump(tree.processes, snapshot, images, undo, notices);
+  life.begin(making.context);
+  for (const doors of treeDoors) doors.frozen?.(making.context);
+  saveTree(tree.processes, snapshot.tasks, making);
+  clock.counted(making.pages);
   clock.write(options.workDir);
   commit(images);
   const exitCode = scripts.run('post-dump', options.pid);
-  finish(tree, exitCode === 0 ? options.finalState : 'running', undo);
+  const finalState = exitCode === 0 ? options.finalState : 'running';
+  life.end(finalState);
+  snapshot[Symbol.dispose]();
+  finish(tree, finalState, undo);
   clock.thawed();
   return { exitCode, figures: clock.figures, notices: notices.list };
 }
@@ -69,32 +82,29 @@ export function dump(options: DumpOptions): DumpOutcome {
 /** Looks for everything that cannot be carried. @throws ObstacleError naming all of it */
 export function preflight(pid: number, carry: CarryOptions): void {
   using snapshot = TreeSnapshot.ofRunning(pid, carry);
-  requireCarriable(snapshot.tasks);
+  requireCarriable(snapshot);
 }
 
-function requireCarriable(tasks: readonly SeenTask[]): void {
-  const found = obstaclesOf(tasks);
-  const [root] = tasks;
-  if (found.length === 0 || !root) return;
+function requireCarriable(tree: SeenTree): void {
+  const found = obstaclesOf(tree);
+  const { root, tasks } = tree;
+  if (found.length === 0) return;
   const what = found.length === 1 ? 'something' : `${found.length} things`;
   const whose = tasks.length === 1 ? `task ${root.pid}` : `the tree of task ${root.pid}`;
   throw new ObstacleError(`${whose} (${root.stat.comm}) has ${what} that cannot be saved`, found);
 }
 
-/** Everything about the frozen tree, into its images. */
-function save(
-  tree: FrozenTree,
-  options: DumpOptions,
-  images: ImageSetWriter,
-  undo: UndoStack,
-  notices: Notices,
-): Pages {
+/** Looks at the frozen tree: it may have changed between the preflight and the freeze. @throws ObstacleError */
+function snapshotOf(tree: FrozenTree, carry: CarryOptions): TreeSnapshot {
   const alive = tree.processes.filter(({ zombie }) => !zombie).map(({ pid }) => pid);
-  using snapshot = TreeSnapshot.ofFrozen(alive, options.carry);
-  // The tasks may have changed between the preflight and the freeze.
-  requireCarriable(snapshot.tasks);
-  for (const notice of noticesOf(snapshot.tasks)) notices.add(notice);
-  return saveTree(tree.processes, snapshot.tasks, options.carry, images, undo, notices);
+  const snapshot = TreeSnapshot.ofFrozen(alive, carry);
+  try {
+    requireCarriable(snapshot);
+    return snapshot;
+  } catch (error) {
+    snapshot[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** The last step: the tasks end, go on, or stay stopped. What was done for the images is undone if they go on. */

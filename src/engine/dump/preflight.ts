@@ -1,27 +1,28 @@
 /** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
 import { StasisError } from '../../base/errors.ts';
 import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
-import type { SeenTask, SeenThread, ThreadDoors } from '../../contract/contract.ts';
+import type { SeenTask, SeenThread, SeenTree, ThreadDoors } from '../../contract/contract.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
 import { readProcIfAny } from '../../kernel/proc/read.ts';
 import { unlessGone } from '../../kernel/proc/tree.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
-import { taskKinds } from '../../kinds/registry.ts';
+import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { kindOf, unknownFile } from './file-table.ts';
 
 const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup'] as const;
 
-/** All obstacles of a tree, whose root comes first. */
-export function obstaclesOf(tasks: readonly SeenTask[]): StasisError[] {
-  const [root] = tasks;
-  const ofRoot = root?.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
+/** All obstacles of a tree: of what it has as a whole, then of each task. */
+export function obstaclesOf(tree: SeenTree): StasisError[] {
+  const { root, tasks } = tree;
+  const ofRoot = root.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
+  const ofTree = treeDoors.flatMap((doors) => doors.survey?.(tree) ?? []);
   // Of a tree that runs, members end at any time.
-  return [...ofRoot, ...tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task, root ?? task)) ?? [])];
+  return [...ofRoot, ...ofTree, ...tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task, root)) ?? [])];
 }
 
 /** Everything of a tree that can be carried, but not as it is. */
-export function noticesOf(tasks: readonly SeenTask[]): readonly Notice[] {
+export function noticesOf({ tasks }: SeenTree): readonly Notice[] {
   const notices = new Notices();
   for (const task of tasks.filter(({ status }) => status.hasMemory)) {
     // Of a tree that runs, members end at any time.

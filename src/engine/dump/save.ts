@@ -12,6 +12,7 @@ import type {
   DumpThread,
   Json,
   SeenThread,
+  SeenTree,
   TaskCoreDraft,
 } from '../../contract/contract.ts';
 import type { ImageSetWriter } from '../../images/image-set.ts';
@@ -21,7 +22,7 @@ import { extraName } from '../../images/own-files.ts';
 import { March, TaskState } from '../../images/schema/task.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
-import { taskKinds } from '../../kinds/registry.ts';
+import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { Pages } from '../../memory/pages.ts';
 import { Foothold } from '../../tracee/foothold.ts';
 import type { Program } from '../../tracee/program.ts';
@@ -36,23 +37,40 @@ import { ROOT_CG_SET } from './inventory.ts';
 import { idsEntry, type ObjectIds, ObjectTable } from './object-ids.ts';
 import type { TaskSnapshot } from './snapshot.ts';
 
-/** Saves all of a frozen tree but what completes an image set. `snapshot` are its living processes. */
-export function saveTree(
+/** What a dump has in its hands from the freeze on. */
+export interface DumpInMaking {
+  readonly context: DumpContext;
+  readonly files: OpenFileTable;
+  readonly pages: Pages;
+  readonly shared: SharedImages;
+}
+
+/** Ties together what a dump of a frozen tree needs; `tree` is the look at its living processes. */
+export function beginDump(
   processes: readonly FrozenProcess[],
-  snapshot: readonly TaskSnapshot[],
-  options: CarryOptions,
+  tree: SeenTree,
   images: ImageSetWriter,
   undo: UndoStack,
   notices: Notices,
-): Pages {
+): DumpInMaking {
   const pages = new Pages(images);
   const files = new OpenFileTable();
   const shared = new SharedImages();
   const stopped = new Set(
     processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined).map(({ pid }) => pid),
   );
-  const context = makeContext(options, snapshot, stopped, images, files, pages, shared, undo, notices);
+  const context = makeContext(tree, stopped, images, files, pages, shared, undo, notices);
   files.attach(context);
+  return { context, files, pages, shared };
+}
+
+/** Saves all of a frozen tree but what completes an image set. `snapshot` are its living processes. */
+export function saveTree(
+  processes: readonly FrozenProcess[],
+  snapshot: readonly TaskSnapshot[],
+  { context, files, pages, shared }: DumpInMaking,
+): void {
+  const { images, options } = context;
   const objects = new ObjectTable();
   const frozen = new Map(processes.map((process) => [process.pid, process]));
   const saved = snapshot.map((seen) => {
@@ -65,6 +83,7 @@ export function saveTree(
   for (const { task, seen, ids } of saved) askTask(task, seen, byMemory.get(ids.vm) ?? []);
   logDebug('asked; nothing of Stasis is left in the tasks');
   requireBuildable(processes, saved, options);
+  for (const doors of treeDoors) doors.capture?.(context);
   for (const { task } of saved) drain(task);
   logDebug(`memory is stored: ${pages.counts.written} pages`);
   for (const { task, ids } of saved) writeTask(task, ids, images, files);
@@ -72,7 +91,6 @@ export function saveTree(
   images.write(Images.files, undefined, files.entries);
   images.write(Images.pstree, undefined, processes.map(treeEntry));
   shared.write(images);
-  return pages;
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Seeing a task from outside, with its descriptors borrowed. Nothing of the task is touched. */
 import { StasisError, type TaskRef } from '../../base/errors.ts';
 import { decodeText } from '../../base/text.ts';
-import type { CarryOptions, FileFacts, OpenFile, SeenTask, SeenThread } from '../../contract/contract.ts';
+import type { CarryOptions, FileFacts, OpenFile, SeenTask, SeenThread, SeenTree } from '../../contract/contract.ts';
+import { SlotStore } from '../../contract/slots.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
 import { namesIn } from '../../kernel/files.ts';
@@ -11,6 +12,7 @@ import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
 import { membersOf, unlessGone } from '../../kernel/proc/tree.ts';
+import { domainOf } from '../../kernel/sockets.ts';
 import {
   arena,
   arenaAddress,
@@ -36,8 +38,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
   readonly stat: ProcStat;
   readonly status: ProcStatus;
   readonly threads: readonly SeenThread[];
-  /** All that were looked at together. */
-  tree: readonly SeenTask[] = [this];
+  readonly tree: SeenTree;
   readonly vmas: readonly ProcVma[];
   readonly fds: readonly OpenFile[];
   readonly options: CarryOptions;
@@ -46,9 +47,11 @@ export class TaskSnapshot implements SeenTask, Disposable {
   readonly #own: number[] = [];
 
   /** `earlier` are tasks seen before, by PID: what the parent has open as well is not borrowed twice. */
-  constructor(pid: number, options: CarryOptions, earlier: ReadonlyMap<number, TaskSnapshot> = new Map()) {
+  constructor(pid: number, tree: SeenTree, earlier: ReadonlyMap<number, TaskSnapshot> = new Map()) {
+    const { options } = tree;
     this.pid = pid;
     this.tid = pid;
+    this.tree = tree;
     this.options = options;
     this.stat = parseStat(readProc(pid, 'stat'));
     this.ref = { pid, comm: this.stat.comm };
@@ -102,7 +105,8 @@ export class TaskSnapshot implements SeenTask, Disposable {
     if (local === -ERRNO.EBADF) return undefined;
     if (local < 0) throw borrowError(this.ref, fd, -local);
     this.#own.push(local);
-    return { ...own, local, link: readProcLink('self', `fd/${local}`), ...factsOf(local) };
+    const link = readProcLink('self', `fd/${local}`);
+    return { ...own, local, link, socketDomain: domainOf(local, link), ...factsOf(local) };
   }
 }
 
@@ -118,37 +122,43 @@ function borrowError(task: TaskRef, fd: number, errno: number): StasisError {
 }
 
 /** The living processes of a tree as seen; what was borrowed is given back when its scope ends. */
-export class TreeSnapshot implements Disposable {
-  /** The root first. */
-  readonly tasks: readonly TaskSnapshot[];
+export class TreeSnapshot implements SeenTree, Disposable {
+  readonly slots = new SlotStore();
+  readonly options: CarryOptions;
+  readonly frozen: boolean;
+  tasks: readonly TaskSnapshot[] = [];
 
-  private constructor(tasks: readonly TaskSnapshot[]) {
-    this.tasks = tasks;
-    for (const task of tasks) task.tree = tasks;
+  private constructor(options: CarryOptions, frozen: boolean) {
+    this.options = options;
+    this.frozen = frozen;
   }
 
   /** Looks at processes that stand still. @throws StasisError when one of them cannot be looked at */
   static ofFrozen(pids: readonly number[], options: CarryOptions): TreeSnapshot {
-    return new TreeSnapshot(observeAll(pids, (pid, seen) => new TaskSnapshot(pid, options, seen)));
+    const tree = new TreeSnapshot(options, true);
+    tree.tasks = observeAll(pids, (pid, seen) => new TaskSnapshot(pid, tree, seen));
+    return tree;
   }
 
   /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
   static ofRunning(root: number, options: CarryOptions): TreeSnapshot {
+    const tree = new TreeSnapshot(options, false);
     const pids = membersOf(root).flatMap(({ pid }) => (pid === root ? [] : [pid]));
-    return new TreeSnapshot(
-      observeAll([root, ...pids], (pid, seen) =>
-        pid === root ? new TaskSnapshot(pid, options) : TreeSnapshot.#living(pid, options, seen),
-      ),
+    tree.tasks = observeAll([root, ...pids], (pid, seen) =>
+      pid === root ? new TaskSnapshot(pid, tree) : TreeSnapshot.#living(pid, tree, seen),
     );
+    return tree;
+  }
+
+  get root(): TaskSnapshot {
+    const [root] = this.tasks;
+    if (root) return root;
+    throw new StasisError({ kind: 'internal', reason: 'a tree without a root was looked at' });
   }
 
   /** Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread. */
-  static #living(
-    pid: number,
-    options: CarryOptions,
-    seen: ReadonlyMap<number, TaskSnapshot>,
-  ): TaskSnapshot | undefined {
-    const task = unlessGone(() => new TaskSnapshot(pid, options, seen));
+  static #living(pid: number, tree: SeenTree, seen: ReadonlyMap<number, TaskSnapshot>): TaskSnapshot | undefined {
+    const task = unlessGone(() => new TaskSnapshot(pid, tree, seen));
     if (!task || task.status.hasMemory) return task;
     task[Symbol.dispose]();
     return undefined;
@@ -246,6 +256,7 @@ export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
     pos: 0,
     link: linkOf(local),
     ...factsOf(local),
+    socketDomain: () => undefined, // no way leads to a socket but a descriptor
     fdinfo: () => new Uint8Array(),
   };
 }

@@ -3,11 +3,18 @@ import { StasisError } from '../../base/errors.ts';
 import { logDebug, logWarn } from '../../base/log.ts';
 import { cstring } from '../../base/text.ts';
 import type { UndoStack } from '../../base/undo.ts';
-import type { Phase, RestoreContext, RestoreTask, RestoreThread, Sharing } from '../../contract/contract.ts';
+import type {
+  BirthTraits,
+  Phase,
+  RestoreContext,
+  RestoreTask,
+  RestoreThread,
+  Sharing,
+} from '../../contract/contract.ts';
 import type { CoreEntry } from '../../images/schema/task.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
-import { exitSignalOf, taskKinds } from '../../kinds/registry.ts';
+import { taskKinds } from '../../kinds/registry.ts';
 import { Batch } from '../../tracee/batch.ts';
 import { findGap } from '../../tracee/gap.ts';
 import { closeAll } from '../../tracee/handover.ts';
@@ -162,7 +169,7 @@ export class TreeBuilder {
     const requests: (CloneRequest & { helper: boolean })[] = [];
     for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) {
       const task = this.#plan.tasks.get(step.pid);
-      requests.push({ ...step, exitSignal: task ? exitSignalOf(task) : SIGCHLD });
+      requests.push({ ...step, ...(task ? traitsOf(task) : PLAIN_TRAITS) });
     }
     if (requests.some(({ pid, share }) => share.vm || this.#plan.tasks.has(pid))) this.#prepare(by);
     maker.batch.flush();
@@ -236,6 +243,13 @@ export class TreeBuilder {
     for (const seed of seeds.reverse()) seed[Symbol.dispose]();
     for (const { tracee } of seeds) trySyscall('wait4', tracee.pid, 0, WALL, 0);
   }
+}
+
+/** What processes are born with as a rule. */
+const PLAIN_TRAITS: BirthTraits = { exitSignal: SIGCHLD };
+
+function traitsOf(plan: TaskPlan): BirthTraits {
+  return Object.assign({ ...PLAIN_TRAITS }, ...taskKinds.map((kind) => kind.born?.(plan)));
 }
 
 /** Takes what a process was told by SIGCHLD off its queue again. */

@@ -5,17 +5,26 @@ import { logDebug, logInfo, logWarn } from '../../base/log.ts';
 import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
 import { encodeText } from '../../base/text.ts';
 import { UndoStack } from '../../base/undo.ts';
-import type { CarryOptions, Phase, RestoreContext, RestoreTask } from '../../contract/contract.ts';
+import type {
+  CarryOptions,
+  Phase,
+  RestoreContext,
+  RestoreEnd,
+  RestoreTask,
+  TreePhase,
+} from '../../contract/contract.ts';
+import { SlotStore } from '../../contract/slots.ts';
 import { ImageSet } from '../../images/image-set.ts';
 import { TaskState } from '../../images/schema/task.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { disk } from '../../kernel/disk.ts';
 import { arenaAddress, arenaView, ERRNO, syscall, trySyscall } from '../../kernel/syscall.ts';
-import { fileKinds, taskKinds } from '../../kinds/registry.ts';
+import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { ActionScripts } from '../scripts.ts';
 import { type RestoreFigures, writeRestoreStats } from '../stats.ts';
 import { stopSignalOf } from '../stops.ts';
+import { TreeLife } from '../tree-life.ts';
 import { addThreads, beginPhase, forgetChildSignal, rebuildThread, runPhase, TreeBuilder } from './build-tree.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { type Plan, readPlan } from './plan.ts';
@@ -57,15 +66,23 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   const began = performance.now();
   // What others have forked is ours to bury if the restore fails.
   using _ = new Subreaper();
+  // The last to be undone: none of the tasks is left then.
+  using life = new TreeLife<RestoreContext, RestoreEnd>(
+    treeDoors.map((doors) => (of, how) => doors.restoreEnd?.(of, how)),
+    'failed',
+  );
   using undo = new UndoStack();
   using ending = new UndoStack();
   const context = new Context(options.carry, images, plan, undo, ending);
-  for (const kind of taskKinds) kind.prepare?.(context, pid);
+  life.begin(context);
+  for (const doors of treeDoors) doors.prepare?.(context);
   const builder = new TreeBuilder(plan, context, undo);
   builder.build(options.sibling);
   const forked = performance.now();
   const { tasks } = builder;
-  const stopped = rebuild(tasks, plan);
+  rebuilt(context, 'memory');
+  const stopped = rebuild(tasks, plan, context);
+  rebuilt(context, 'last');
   logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
   ending[Symbol.dispose]();
   if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);
@@ -74,6 +91,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
   writeRestoreStats(options.workDir, figures);
   resumeScript(scripts, 'pre-resume', pid);
+  life.end('restored');
   resume(tasks, stopped, options);
   undo.keep();
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
@@ -87,12 +105,14 @@ function isFree(pid: number): boolean {
 }
 
 /** Everything but memory. Each phase of all tasks comes before the next one's. Answers those that are stopped already. */
-function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<RestoreTask> {
+function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: RestoreContext): ReadonlySet<RestoreTask> {
   phase(
     tasks.filter(({ shares }) => !shares.vm),
     'mapped',
   );
+  rebuilt(context, 'mapped');
   phase(tasks, 'files');
+  rebuilt(context, 'files');
   // Descriptors may stand for threads, or tell them of things.
   for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? []);
   const tables = tasks.filter(({ shares }) => !shares.files);
@@ -105,8 +125,15 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<Restore
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
   sideBySide(tasks, 'state', sharing);
   for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
+  rebuilt(context, 'state');
   sideBySide(tasks, 'creds', sharing);
+  rebuilt(context, 'creds');
   return finish(tasks, sharing);
+}
+
+/** All tasks have been through a phase: what the tree has once is told. */
+function rebuilt(context: RestoreContext, name: TreePhase): void {
+  for (const doors of treeDoors) doors.rebuilt?.[name]?.(context);
 }
 
 /** Tasks that have their memory in common with another one. */
@@ -195,20 +222,22 @@ class Subreaper implements Disposable {
 
 /** The restore as a whole, as kinds see it. */
 class Context implements RestoreContext {
+  readonly slots = new SlotStore();
   readonly options: CarryOptions;
   readonly images: ImageSet;
+  readonly root: number;
   readonly files: Plan['files'];
   readonly stopped: RestoreContext['stopped'];
   readonly notices = new Notices();
   /** Descriptors made so far, by file id and, where they are to be mapped, flags. */
   readonly #open = new Map<string, number>();
-  readonly #shared = new Map<string, unknown>();
   readonly #undo: UndoStack;
   readonly #ending: UndoStack;
 
   constructor(options: CarryOptions, images: ImageSet, plan: Plan, undo: UndoStack, ending: UndoStack) {
     this.options = options;
     this.images = images;
+    this.root = plan.root;
     this.files = plan.files;
     this.stopped = [...plan.tasks.values()]
       .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
@@ -236,11 +265,6 @@ class Context implements RestoreContext {
     const before = this.#open.get(`${fileId}`);
     if (before !== undefined) trySyscall('close', before);
     this.#open.set(`${fileId}`, local);
-  }
-
-  shared<T>(name: string, make: () => T): T {
-    if (!this.#shared.has(name)) this.#shared.set(name, make());
-    return this.#shared.get(name) as T;
   }
 
   notice(facts: NoticeFacts): void {

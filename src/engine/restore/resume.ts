@@ -1,12 +1,13 @@
 /** The last steps of a restore: nothing of ours is left in the tasks, and they run, all at once. */
 
+import type { Registers } from '../../arch/arch.ts';
 import { NR } from '../../arch/syscall-numbers.ts';
 import { StasisError } from '../../base/errors.ts';
-import type { RestoreTask, RestoreThread } from '../../contract/contract.ts';
+import type { Departure, RestoreTask, RestoreThread } from '../../contract/contract.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseSmaps } from '../../kernel/proc/smaps.ts';
 import { syscall } from '../../kernel/syscall.ts';
-import { finalRegisters, remakeInterruptedCall } from '../../kinds/registry.ts';
+import { threadDoors } from '../../kinds/registry.ts';
 import { tryReadMemory } from '../../tracee/memory.ts';
 import { AREA } from '../../tracee/program.ts';
 import { PTRACE, ptrace, setSignalMask } from '../../tracee/ptrace.ts';
@@ -16,10 +17,10 @@ import { letGo } from '../tracees.ts';
 
 const SIGSTOP = 19;
 
-/** How a thread is to go on: its interrupted system call, if it was made again. */
+/** A thread, and the registers it is to go on with. */
 interface FinalState {
   readonly thread: RestoreThread;
-  readonly call: ReturnType<typeof remakeInterruptedCall>;
+  readonly registers: Registers;
 }
 
 /** The last steps of a task that is to be stopped. */
@@ -61,7 +62,11 @@ function releaseAll([first, ...others]: readonly Tracee[]): void {
 }
 
 function finalStateOf(thread: RestoreThread): FinalState {
-  return { thread, call: remakeInterruptedCall(thread) };
+  const departure: Departure = {};
+  for (const doors of threadDoors) doors.depart?.(thread, departure);
+  const { registers } = departure;
+  if (registers) return { thread, registers };
+  throw new StasisError({ kind: 'internal', task: thread.ref, reason: 'no kind has its registers' });
 }
 
 /** Gives threads their own registers and masks, in an interrupt's stop, from which the kernel restarts interrupted calls. */
@@ -70,10 +75,10 @@ function setFinalRegisters(finals: readonly FinalState[]): void {
     ptrace(PTRACE.INTERRUPT, thread.tid);
     ptrace(PTRACE.CONT, thread.tid);
   }
-  for (const { thread, call } of finals) {
+  for (const { thread, registers } of finals) {
     thread.tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
     mask(thread);
-    thread.tracee.setRegisters(finalRegisters(thread, call));
+    thread.tracee.setRegisters(registers);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { StasisError } from '../../base/errors.ts';
 import type { DumpContext, OpenFile } from '../../contract/contract.ts';
+import { Slot } from '../../contract/slots.ts';
 import { encodeMessage } from '../../images/codec.ts';
 import { writeHeaded } from '../../images/image.ts';
 import { imageName } from '../../images/kind.ts';
@@ -36,12 +37,15 @@ export function ghostObstacle(file: OpenFile, limit: number): StasisError | unde
   return obstacle(file, reason, `--ghost-limit ${blocks * 512}`);
 }
 
+/** The ids of the ghosts saved so far, by device and inode number. */
+const SAVED = new Slot((_: DumpContext) => new Map<string, number>());
+
 /**
  * Saves a file without a name, once for all who have it open, and answers the id of its image.
  * @throws StasisError when it is larger than `--ghost-limit`
  */
 export function captureGhost(file: OpenFile, context: DumpContext): number {
-  const known = context.shared('ghosts', () => new Map<string, number>());
+  const known = SAVED.of(context);
   const key = `${file.stat.dev}:${file.stat.ino}`;
   const before = known.get(key);
   if (before !== undefined) return before;

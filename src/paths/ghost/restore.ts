@@ -4,6 +4,7 @@
  */
 
 import type { RestoreContext } from '../../contract/contract.ts';
+import { Slot } from '../../contract/slots.ts';
 import { imageName } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
 import type { GhostFileEntry, RegFileEntry } from '../../images/schema/files.ts';
@@ -29,6 +30,9 @@ interface RestoredGhost {
   readonly opened: Map<number, number>;
 }
 
+/** The ghosts made so far, by id. */
+const GHOSTS = new Slot((_: RestoreContext) => new Map<number, RestoredGhost>());
+
 /**
  * Opens a ghost with these flags; makes it when it is first asked for. `peers` are the entries of files.img that are
  * this ghost.
@@ -41,7 +45,9 @@ export function openGhost(
   context: RestoreContext,
   peers: () => readonly RegFileEntry[],
 ): number {
-  const ghost = context.shared(`ghost ${id}`, () => restoreGhost(id, peers(), context));
+  const ghosts = GHOSTS.of(context);
+  const ghost = ghosts.get(id) ?? restoreGhost(id, peers(), context);
+  ghosts.set(id, ghost);
   const ready = flags === entry.flags ? ghost.opened.get(entry.id) : undefined;
   if (ready !== undefined) {
     ghost.opened.delete(entry.id);

@@ -19,6 +19,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { StasisError } from '../../../src/base/errors.ts';
 import type { RestoreContext } from '../../../src/contract/contract.ts';
+import { SlotStore } from '../../../src/contract/slots.ts';
 import { ImageSet, ImageSetWriter } from '../../../src/images/image-set.ts';
 import { Images } from '../../../src/images/kinds.ts';
 import type { FileEntry, RegFileEntry, RemapFilePathEntry } from '../../../src/images/schema/files.ts';
@@ -40,7 +41,6 @@ function entry(name: string, more: Partial<RegFileEntry> = {}): RegFileEntry {
 
 /** A restore that knows these files and images, as far as opening needs it. */
 function context(options: Partial<RestoreContext['options']> = {}, files: FileEntry[] = [], images = dir) {
-  const shared = new Map<string, unknown>();
   const ends: (() => void)[] = [];
   const made: Partial<RestoreContext> = {
     options: {
@@ -56,10 +56,7 @@ function context(options: Partial<RestoreContext['options']> = {}, files: FileEn
     } as RestoreContext['options'],
     images: new ImageSet(images),
     files: new Map(files.map((file) => [file.id, file])),
-    shared<T>(name: string, make: () => T): T {
-      if (!shared.has(name)) shared.set(name, make());
-      return shared.get(name) as T;
-    },
+    slots: new SlotStore(),
     undo: () => undefined,
     atEnd: (work) => ends.push(work),
   };

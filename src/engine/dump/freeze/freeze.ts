@@ -3,7 +3,7 @@ import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import type { Sleep } from '../../../contract/contract.ts';
 import { membersOf } from '../../../kernel/proc/tree.ts';
-import { leaveCriticalSection, resumeEndlessCall } from '../../../kinds/registry.ts';
+import { threadDoors } from '../../../kinds/registry.ts';
 import type { Tracee } from '../../../tracee/tracee.ts';
 import { awaitStopped } from '../../stops.ts';
 import { FreezerCgroup } from './freezer-cgroup.ts';
@@ -76,8 +76,7 @@ export class FrozenTree implements Disposable {
 
 /** What has to be seen to in a thread that has just been stopped, even if it is let go again at once. */
 function onStopped(tracee: Tracee): void {
-  leaveCriticalSection(tracee);
-  resumeEndlessCall(tracee);
+  for (const doors of threadDoors) doors.stopped?.(tracee);
 }
 
 function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {

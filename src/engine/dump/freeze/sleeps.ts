@@ -8,13 +8,13 @@
  * asleep. Our own exec_start, read on the same CPU just after we got onto it, is the same clock's "now".
  */
 import { NR } from '../../../arch/syscall-numbers.ts';
-import { type Sleep, UNSEEN } from '../../../contract/contract.ts';
+import type { Sleep } from '../../../contract/contract.ts';
 import { latin1 } from '../../../kernel/proc/common.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { readTimerList, type TimerList } from '../../../kernel/proc/timer-list.ts';
 import { unlessGone } from '../../../kernel/proc/tree.ts';
 import { parseSyscall } from '../../../kernel/proc/values.ts';
-import { callBehind, needsTimer, timedCall } from '../../../kernel/timed-calls.ts';
+import { callBehind, needsTimer, timedCall, UNSEEN } from '../../../kernel/timed-calls.ts';
 import { nap } from '../../../tracee/ptrace.ts';
 import { codesFor } from './identify-by-bits.ts';
 import { RunQueueClocks, readSched } from './run-queue.ts';

@@ -1,6 +1,7 @@
 /** epoll(7). */
 import { StasisError, type TaskRef } from '../../../base/errors.ts';
-import type { FileKind, OpenFile, SeenTask } from '../../../contract/contract.ts';
+import type { FileKind, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { EPOLL_CTL, KCMP, O } from '../../../kernel/constants/files.ts';
 import { EpollEvent } from '../../../kernel/layouts/files.ts';
@@ -14,8 +15,8 @@ import { resolveTargets } from './targets.ts';
 /** Calls made in the task at a time. */
 const LOT = 256;
 
-/** What the last look for obstacles found: the comparison takes long when there are many targets. */
-const resolved = new WeakMap<OpenFile, readonly (number | undefined)[]>();
+/** What the search for obstacles has found: the comparison takes long when there are many targets. */
+const RESOLVED = new Slot((_: SeenTree) => new Map<OpenFile, readonly (number | undefined)[]>());
 
 export const epollKind: FileKind = {
   name: 'epoll',
@@ -75,6 +76,7 @@ function targetsOf(file: OpenFile): readonly EpollTarget[] {
 
 /** The task's descriptors for the targets of an instance it has; undefined for those it has none for. */
 function foundIn(file: OpenFile, task: SeenTask): readonly (number | undefined)[] {
+  const resolved = RESOLVED.of(task.tree);
   let found = resolved.get(file);
   if (!found) {
     found = resolveTargets(task.pid, file.fd, targetsOf(file), task.fds);
@@ -86,11 +88,11 @@ function foundIn(file: OpenFile, task: SeenTask): readonly (number | undefined)[
 /** The first task that has an instance and all of its targets; others may have closed some. */
 function knowing(
   file: OpenFile,
-  tree: readonly SeenTask[],
+  tree: SeenTree,
 ): { readonly task: TaskRef; readonly found: readonly (number | undefined)[] } | undefined {
-  const first = resolved.get(file);
+  const first = RESOLVED.of(tree).get(file);
   if (first && !first.includes(undefined)) return { task: file.task, found: first };
-  for (const task of tree) {
+  for (const task of tree.tasks) {
     const own = task.fds.find((other) => isSame(other, file));
     const found = own && foundIn(own, task);
     if (found && !found.includes(undefined)) return { task: task.ref, found };

@@ -11,8 +11,8 @@ import { arenaPath, type Fd, syscall } from '../../../kernel/syscall.ts';
 import {
   describeWatched,
   hasEvents,
+  MOUNTS,
   type Mounts,
-  mountsOf,
   openWatched,
   openWatchedPath,
   unreachable,
@@ -32,7 +32,7 @@ export const fanotifyKind: FileKind = {
 
   obstacle(file, task) {
     const { marks } = detailOf(file, 'fanotify');
-    const mounts = mountsOf(task.pid);
+    const mounts = MOUNTS.of(task.tree, task.pid);
     for (const mark of marks) {
       if (!describe(mark, task.pid, mounts, task.options)) return refusal(file, mark);
     }
@@ -45,7 +45,7 @@ export const fanotifyKind: FileKind = {
     }
     const { pid } = file.task;
     const { flags: faflags, eventFlags: evflags, marks } = detailOf(file, 'fanotify');
-    const mounts = context.shared(`mounts of ${pid}`, () => mountsOf(pid));
+    const mounts = MOUNTS.of(context.tree, pid);
     const mark = marks.map((seen) => {
       const entry = describe(seen, pid, mounts, context.options);
       if (!entry) throw refusal(file, seen);

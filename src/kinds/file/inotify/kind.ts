@@ -7,7 +7,7 @@ import { FdTypes } from '../../../images/schema/files.ts';
 import { INOTIFY_IOC_SETNEXTWD, O } from '../../../kernel/constants/files.ts';
 import type { InotifyWatch } from '../../../kernel/proc/fddetail.ts';
 import { arenaPath, SyscallError, syscall } from '../../../kernel/syscall.ts';
-import { describeWatched, hasEvents, type Mounts, mountsOf, openWatched, unreachable } from '../../../paths/watched.ts';
+import { describeWatched, hasEvents, MOUNTS, type Mounts, openWatched, unreachable } from '../../../paths/watched.ts';
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
@@ -23,7 +23,7 @@ export const inotifyKind: FileKind = {
   obstacle(file, task) {
     const watches = watchesOf(file);
     if (watches.length === 0) return undefined;
-    const mounts = mountsOf(task.pid);
+    const mounts = MOUNTS.of(task.tree, task.pid);
     const lost = watches.find((watch) => !describe(watch, task.pid, mounts, task.options));
     return lost && unreachable(file, lost.ino);
   },
@@ -34,7 +34,7 @@ export const inotifyKind: FileKind = {
     }
     const { pid } = file.task;
     const wd = watchesOf(file).map((watch) => {
-      const mounts = context.shared(`mounts of ${pid}`, () => mountsOf(pid));
+      const mounts = MOUNTS.of(context.tree, pid);
       const entry = describe(watch, pid, mounts, context.options);
       if (!entry) throw unreachable(file, watch.ino);
       return entry;

@@ -12,6 +12,7 @@ import type {
   RestoreTask,
   TaskKind,
 } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { InputOf } from '../../../images/message.ts';
@@ -43,9 +44,12 @@ function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
   };
 }
 
+/** The ids of the inodes saved so far, by device and inode number. */
+const SAVED = new Slot((_: DumpContext) => new Map<string, number>());
+
 /** Saves the inode behind a descriptor once, and answers its id. */
 function captureInode(file: OpenFile, context: DumpContext): number {
-  const known = context.shared('memfds', () => new Map<string, number>());
+  const known = SAVED.of(context);
   const key = `${file.stat.dev}:${file.stat.ino}`;
   const before = known.get(key);
   if (before !== undefined) return before;
@@ -98,12 +102,16 @@ interface Inode {
   sealed: boolean;
 }
 
+/** The inodes made so far, by id. */
+const MADE = new Slot((_: RestoreContext) => new Map<number, Inode>());
+
+const ENTRIES = new Slot((context: RestoreContext) => context.images.read(Images.memfdInode));
+
 function inodeOf(id: number, context: RestoreContext): Inode {
-  const inodes = context.shared('memfds', () => new Map<number, Inode>());
+  const inodes = MADE.of(context);
   const known = inodes.get(id);
   if (known) return known;
-  const entries = context.shared('memfd-entries', () => context.images.read(Images.memfdInode));
-  const entry = entries.find((candidate) => Number(candidate.inode_id) === id);
+  const entry = ENTRIES.of(context).find((candidate) => Number(candidate.inode_id) === id);
   if (!entry) throw new ImageError({ file: 'memfd.img', reason: `inode ${id} is missing` });
   const inode = { entry, local: makeInode(entry, context), given: false, sealed: false };
   inodes.set(id, inode);
@@ -160,8 +168,7 @@ function finish(entry: FileEntry, fd: number, task: RestoreTask): void {
 
 /** Seals them all, when all tasks have mapped them: F_SEAL_FUTURE_WRITE would forbid the mappings made before it. */
 function addSeals({ context }: RestoreTask): void {
-  const inodes = context.shared('memfds', () => new Map<number, Inode>());
-  for (const inode of inodes.values()) {
+  for (const inode of MADE.of(context).values()) {
     const { entry, local, sealed } = inode;
     inode.sealed = true;
     if (sealed || entry.seals === 0 || entry.seals === F_SEAL.SEAL) continue;
@@ -180,5 +187,8 @@ export const memfd = {
   finish,
 } satisfies FileKind;
 
-/** The last word on memfds, spoken when all tasks have mapped them. */
-export const memfdSeals: TaskKind = { name: 'memfd-seals', rebuild: { last: addSeals } };
+/**
+ * The last word on memfds, spoken when all tasks have mapped them.
+ * Some seals would forbid the mappings.
+ */
+export const memfdSeals: TaskKind = { name: 'memfd-seals', after: ['memory'], rebuild: { last: addSeals } };

@@ -1,6 +1,7 @@
 /** Descriptors of processes that are gone: a process has to live for a moment, and die. */
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
+import { KeyedSlot } from '../../../contract/slots.ts';
 import type { PidfdEntry } from '../../../images/schema/files.ts';
 import { PIDFD } from '../../../kernel/constants/files.ts';
 import { syscall, trySyscall } from '../../../kernel/syscall.ts';
@@ -14,7 +15,7 @@ const TRIES = 1000;
 
 /** A descriptor for `entry`'s dead process. All that were of one process are of one process again. */
 export function takeDead(entry: PidfdEntry, context: RestoreContext): number {
-  const made = context.shared(`dead process ${entry.ino}`, () => openDead(entry.ino, context));
+  const made = DEAD.of(context, entry.ino);
   const fd = made.get(entry.id) as number; // the context gives each file once
   made.delete(entry.id);
   return fd;
@@ -25,21 +26,22 @@ export function openFlags(flags: number): number {
   return flags & (PIDFD.NONBLOCK | PIDFD.THREAD);
 }
 
-function openDead(ino: number, context: RestoreContext): Map<number, number> {
+/** The descriptors made for each dead process, by its inode number, that are still to be given to their files. */
+const DEAD = new KeyedSlot((context: RestoreContext, ino: number) => {
   const opened = new Map<number, number>();
   context.atEnd(() => {
     for (const fd of opened.values()) trySyscall('close', fd);
   });
-  using seed = plantSomewhere();
+  using seed = createSomewhere();
   for (const { pidfd } of context.files.values()) {
     if (pidfd === undefined || pidfd.nspid > 0 || pidfd.ino !== ino) continue;
     opened.set(pidfd.id, syscall('pidfd_open', seed.tracee.pid, openFlags(pidfd.flags)));
   }
   return opened;
-}
+});
 
 /** A process under some PID that is free. */
-function plantSomewhere(): Seed {
+function createSomewhere(): Seed {
   for (let tries = 1; ; tries++) {
     try {
       return Seed.create({ pid: process.pid + tries, sibling: false, highestFd: 2 }, AREA_AT);

@@ -19,7 +19,8 @@ export const pidfdKind: FileKind = {
 
   obstacle(file, task) {
     const { pid } = detailOf(file, 'pidfd');
-    if (pid === -1 || task.tree.some((other) => isOf(pid, other)) || isZombieIn(pid, task.tree)) return undefined;
+    if (pid === -1 || task.tree.tasks.some((other) => isOf(pid, other)) || isZombieIn(pid, task.tree.tasks))
+      return undefined;
     const what = file.flags & PIDFD.THREAD ? 'thread' : 'process';
     return new StasisError({
       kind: 'unsupported',
@@ -58,7 +59,7 @@ function isOf(tid: number, task: SeenTask): boolean {
 }
 
 /** Whether a process that is dead, and not seen as a task of the tree, is a child of one. */
-function isZombieIn(pid: number, tree: SeenTask['tree']): boolean {
+function isZombieIn(pid: number, tree: readonly SeenTask[]): boolean {
   const bytes = readProcIfAny(pid, 'stat');
   const parent = bytes && parseStat(bytes).ppid;
   return tree.some((task) => task.pid === parent);

@@ -1,6 +1,7 @@
 /** pipe(2). Each end that was opened is a file of its own; ends of one pipe have one pipe_id, its inode number. */
 import { StasisError } from '../../../base/errors.ts';
 import type { FileKind, RestoreContext } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import { FdTypes, type PipeEntry } from '../../../images/schema/files.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
@@ -100,13 +101,13 @@ class PipeInMaking implements Disposable {
 
 /** The end `entry` describes, of a pipe that is made when the first of its ends is asked for. */
 function takeEnd(entry: PipeEntry, context: RestoreContext): number {
-  const pipes = context.shared('pipes', () => pipesOf(context));
-  const pipe = pipes.get(entry.pipe_id) as PipeInMaking; // entry is one of context.files
+  const pipe = PIPES.of(context).get(entry.pipe_id) as PipeInMaking; // entry is one of context.files
   noticeHalf(entry, pipe.entries, context);
   return pipe.take(entry, context);
 }
 
-function pipesOf(context: RestoreContext): Map<number, PipeInMaking> {
+/** The pipes of a restore, by their ids. */
+const PIPES = new Slot((context: RestoreContext) => {
   const pipes = new Map<number, PipeInMaking>();
   for (const { pipe } of context.files.values()) {
     if (!pipe) continue;
@@ -118,7 +119,7 @@ function pipesOf(context: RestoreContext): Map<number, PipeInMaking> {
     made.add(pipe);
   }
   return pipes;
-}
+});
 
 /** Half a pipe whose other half was open outside of the tree is as if that had been closed. */
 function noticeHalf(entry: PipeEntry, all: readonly PipeEntry[], context: RestoreContext): void {

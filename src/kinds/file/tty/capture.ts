@@ -1,6 +1,7 @@
 /** What is written about a terminal that is open. */
 import { StasisError } from '../../../base/errors.ts';
-import type { CarryOptions, DumpContext, FileDraft, OpenFile, SeenTask } from '../../../contract/contract.ts';
+import type { CarryOptions, DumpContext, FileDraft, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import { userDev } from '../../../kernel/devnum.ts';
 import { Termios, Winsize } from '../../../kernel/layouts/tty.ts';
@@ -42,20 +43,23 @@ export function isHung(file: OpenFile): boolean {
  * Whom a terminal controls. A slave tells this only to processes it controls itself, so it is asked of the tasks'
  * `stat`: TIOCGDEV says which terminal the file really is.
  */
-export function controlOf(file: OpenFile, role: Role, tree: SeenTask['tree']): Control {
+export function controlOf(file: OpenFile, role: Role, tasks: readonly SeenTask[]): Control {
   if (role === 'master') {
     const sid = Math.max(tryGetInt(file.local, 'TIOCGSID'), 0);
     return { sid, pgrp: sid === 0 ? 0 : Math.max(tryGetInt(file.local, 'TIOCGPGRP'), 0) };
   }
   const device = tryGetInt(file.local, 'TIOCGDEV');
-  const member = device > 0 ? tree.find(({ stat }) => stat.ttyNr === device) : undefined;
+  const member = device > 0 ? tasks.find(({ stat }) => stat.ttyNr === device) : undefined;
   return member ? { sid: member.stat.session, pgrp: Math.max(member.stat.tpgid, 0) } : { sid: 0, pgrp: 0 };
 }
+
+/** The terminals whose settings are saved: a file of each by the id of its settings, and how many external ones there are. */
+const SAVED = new Slot((_: DumpContext) => ({ infos: new Map<number, OpenFile>(), external: 0 }));
 
 /** Describes a terminal and, once for each, its settings. */
 export function captureTerminal(file: OpenFile, id: number, context: DumpContext): FileDraft {
   const role = roleOfFile(file, context.options) as Role; // recognised before
-  const known = context.shared('terminals', () => ({ infos: new Map<number, OpenFile>(), external: 0 }));
+  const known = SAVED.of(context);
   const index =
     role === 'master' || role === 'slave' ? ptyIndex(file, role) : role === 'external' ? ++known.external : 0;
   const info = infoId(role, index);
@@ -95,7 +99,7 @@ function captureInfo(file: OpenFile, role: Role, index: number, id: number, cont
   }
   context.append(Images.ttyInfo, {
     ...basics,
-    ...controlOf(file, role, context.tree),
+    ...controlOf(file, role, context.tree.tasks),
     locked: role === 'master' && flag('TIOCGPTLCK'),
     exclusive: flag('TIOCGEXCL'),
     packet_mode: role === 'master' && flag('TIOCGPKT'),
@@ -129,14 +133,14 @@ export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | 
       return refuse(`its number is above ${MAX_PTY}, the highest that images can hold`);
   }
   if (isHung(file) || task.options.shellJob) return shellJobObstacle(file, role, task, refuse);
-  if (role === 'slave' && !held(task).masters.has(ptyIndex(file, 'slave'))) {
+  if (role === 'slave' && !HELD.of(task.tree).masters.has(ptyIndex(file, 'slave'))) {
     return refuse(
       'the process runs on a terminal that others hold the other side of (a shell, a terminal emulator)',
       'give --shell-job, at the dump and at the restore, to let it move to the terminal of whoever restores it',
     );
   }
-  const { sid } = controlOf(file, role, task.tree);
-  if (sid === 0 || task.tree.some(({ pid }) => pid === sid)) return undefined;
+  const { sid } = controlOf(file, role, task.tree.tasks);
+  if (sid === 0 || task.tree.tasks.some(({ pid }) => pid === sid)) return undefined;
   return refuse(
     `the terminal controls session ${sid}, which is not part of the dump`,
     'give --shell-job if the process is to leave that session',
@@ -151,21 +155,15 @@ interface Held {
   readonly foreign: OpenFile | undefined;
 }
 
-const heldBy = new WeakMap<SeenTask['tree'], Held>();
-
-function held({ tree, options }: SeenTask): Held {
-  const known = heldBy.get(tree);
-  if (known) return known;
-  const files = tree.flatMap(({ fds }) => fds);
+const HELD = new Slot(({ tasks, options }: SeenTree): Held => {
+  const files = tasks.flatMap(({ fds }) => fds);
   const ofMasters = files.filter((file) => roleOf(userDev(file.stat.rdev)) === 'master');
   const masters = new Set(ofMasters.map((file) => ptyIndex(file, 'master')));
   const foreign = files.find(
     (file) => roleOfFile(file, options) === 'slave' && !masters.has(ptyIndex(file, 'slave')) && !isHung(file),
   );
-  const found = { masters, foreign };
-  heldBy.set(tree, found);
-  return found;
-}
+  return { masters, foreign };
+});
 
 /** A shell job has one terminal, which the restore replaces by its own: a second one would become the same. */
 function shellJobObstacle(
@@ -175,7 +173,7 @@ function shellJobObstacle(
   refuse: (reason: string, remedy?: string) => StasisError,
 ): StasisError | undefined {
   if (role !== 'slave' || isHung(file)) return undefined;
-  const { masters, foreign } = held(task);
+  const { masters, foreign } = HELD.of(task.tree);
   if (!foreign || masters.has(ptyIndex(file, 'slave')) || foreign.stat.rdev === file.stat.rdev) return undefined;
   return refuse(`a second terminal besides ${foreign.link}; --shell-job moves one`, `--external ${keyOf(file)}`);
 }

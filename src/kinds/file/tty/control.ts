@@ -1,6 +1,7 @@
 /** Terminals and sessions: which terminal controls the task, and which process group is in its foreground. */
 import { logInfo, logWarn } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
+import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
@@ -28,13 +29,16 @@ export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void 
   }
 }
 
+/** What waited in the terminals of the images, by the ids of their settings. */
+const QUEUES = new Slot((context: RestoreContext) => {
+  const entries = context.images.read(Images.ttyData);
+  return new Map(entries.map(({ tty_id: id, data: bytes }) => [id, bytes.subarray(0, MAX_QUEUE)]));
+});
+
 /** What waited in a pty, once for both sides. */
 function refill(terminal: TerminalFile, context: RestoreContext): void {
   const number = ptyNumber(terminal);
-  const data = context.shared('terminal queues', () => {
-    const entries = context.images.read(Images.ttyData);
-    return new Map(entries.map(({ tty_id: id, data: bytes }) => [id, bytes.subarray(0, MAX_QUEUE)]));
-  });
+  const data = QUEUES.of(context);
   const ids = { slave: infoId('slave', number), master: infoId('master', number) };
   if (!data.has(ids.slave) && !data.has(ids.master)) return;
   const { masters, slaves } = terminalsOf(context);
@@ -110,12 +114,14 @@ function takeForeground(task: RestoreTask): void {
     return;
   }
   if (tree.pgid !== tree.pid) return;
-  context.shared(`foreground ${tree.pgid}`, () => {
-    task.batch.flush(); // the group has to exist
-    const before = tryGetInt(0, 'TIOCGPGRP');
-    const result = inBackground(() => trySetInt(0, 'TIOCSPGRP', tree.pgid));
-    if (result < 0) logInfo(`tty: process group ${tree.pgid} cannot become the terminal's foreground`);
-    else if (before > 0) context.undo(() => inBackground(() => trySetInt(0, 'TIOCSPGRP', before)));
-    return true;
-  });
+  task.batch.flush(); // the group has to exist
+  FOREGROUND.of(context, tree.pgid);
 }
+
+/** Done once for each process group: it is brought to the foreground of our terminal. */
+const FOREGROUND = new KeyedSlot((context: RestoreContext, pgid: number) => {
+  const before = tryGetInt(0, 'TIOCGPGRP');
+  const result = inBackground(() => trySetInt(0, 'TIOCSPGRP', pgid));
+  if (result < 0) logInfo(`tty: process group ${pgid} cannot become the terminal's foreground`);
+  else if (before > 0) context.undo(() => inBackground(() => trySetInt(0, 'TIOCSPGRP', before)));
+});

@@ -1,6 +1,7 @@
 /** Opening terminals again, each as a local descriptor. What needs the task's session comes later: control.ts. */
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
+import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { FileEntry, RegFileEntry } from '../../../images/schema/files.ts';
@@ -19,8 +20,12 @@ const REACH = 32;
 
 /** The terminals of the images, read once. */
 export function terminalsOf(context: RestoreContext): Terminals {
-  return context.shared('terminals', () => planTerminals(context.files.values(), context.images.read(Images.ttyInfo)));
+  return TERMINALS.of(context);
 }
+
+const TERMINALS = new Slot((context: RestoreContext) =>
+  planTerminals(context.files.values(), context.images.read(Images.ttyInfo)),
+);
 
 /** The terminal behind an entry of files.img. */
 export function terminalOf(entry: FileEntry, context: RestoreContext): TerminalFile {
@@ -133,13 +138,15 @@ function openSlave(terminal: TerminalFile, context: RestoreContext): number {
  */
 function takeHung(terminal: TerminalFile, context: RestoreContext): number {
   const number = ptyNumber(terminal);
-  const opened = context.shared(`hung terminal ${number}`, () => openHung(number, context));
+  const opened = HUNG.of(context, number);
   const fd = opened.get(terminal.id) as number; // one of the files of this pty
   opened.delete(terminal.id);
   return fd;
 }
 
-function openHung(number: number, context: RestoreContext): Map<number, number> {
+const HUNG = new KeyedSlot(openHung);
+
+function openHung(context: RestoreContext, number: number): Map<number, number> {
   const opened = new Map<number, number>();
   context.atEnd(() => {
     for (const fd of opened.values()) trySyscall('close', fd);
@@ -160,6 +167,9 @@ function multiplexerOf(slave: string): string {
   return `${slave.slice(0, slave.lastIndexOf('/'))}/ptmx`;
 }
 
+/** Whether our terminal has the settings of the job's. */
+const ADOPTED = new Slot((_: RestoreContext) => ({ done: false }));
+
 /** A shell job's terminal: ours takes its place, with the job's settings but its own size. */
 function openOwn(terminal: TerminalFile, context: RestoreContext): number {
   const name = registered(terminal, context).name;
@@ -173,9 +183,8 @@ function openOwn(terminal: TerminalFile, context: RestoreContext): number {
     throw new StasisError({ kind: 'usage', resource: name, reason, remedy });
   }
   using fd = new Fd(reopen(0, terminal.file.flags));
-  context.shared('own terminal', () => {
-    context.undo(adoptSettings(0, terminal.info));
-    return true;
-  });
+  const adopted = ADOPTED.of(context);
+  if (!adopted.done) context.undo(adoptSettings(0, terminal.info));
+  adopted.done = true;
   return fd.release();
 }

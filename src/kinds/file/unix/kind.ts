@@ -3,7 +3,8 @@
  * were never connected.
  */
 import { StasisError } from '../../../base/errors.ts';
-import type { DumpContext, FileKind, OpenFile, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import type { DumpContext, FileKind, OpenFile, SeenTree, TaskKind } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
@@ -26,21 +27,24 @@ export const unixSocketKind: FileKind = {
   name: 'unix socket',
   type: FdTypes.UNIXSK,
 
+  tree: {
+    /** What no task has open, but waits in queues, belongs to the tree all the same. */
+    survey(tree) {
+      if (!tree.tasks.some(({ fds }) => fds.some(isUnixSocket))) return [];
+      return Survey.of(tree).underWay.flatMap((file) => obstacleOf(file, tree) ?? []);
+    },
+    end: ({ tree }) => Survey.ifMade(tree)?.close(),
+  },
+
   recognises: isUnixSocket,
 
   obstacle(file, task) {
-    const survey = Survey.of(task.tree);
-    const found = obstacleOf(file, survey, task);
-    if (found) return found;
-    // Once for the tree: what no task has open.
-    return file === survey.first
-      ? survey.underWay.map((other) => obstacleOf(other, survey, task)).find(Boolean)
-      : undefined;
+    return obstacleOf(file, task.tree);
   },
 
   capture(file, id, context) {
     const survey = Survey.of(context.tree);
-    const ids = context.shared('unix sockets', () => idsUntilEnd(survey, context));
+    const ids = IDS.of(context);
     const facts = survey.socket(file.stat.ino) as UnixSocket; // or there would have been an obstacle
     // Of a pair, the end that comes first tells who made it.
     const isFirst = !ids.has(facts.peer ?? 0);
@@ -80,11 +84,12 @@ export const unixSocketKind: FileKind = {
 export const unixSocketMakers: TaskKind = {
   name: 'unix socket makers',
   // Whatever is wrong with them is told before there is any process.
-  prepare: (context) => void Sockets.of(context),
+  tree: { prepare: (context) => void Sockets.of(context) },
   rebuild: { files: (task) => makePairs(task, Sockets.of(task.context)) },
 };
 
-function obstacleOf(file: OpenFile, survey: Survey, task: SeenTask): StasisError | undefined {
+function obstacleOf(file: OpenFile, tree: SeenTree): StasisError | undefined {
+  const survey = Survey.of(tree);
   const facts = survey.socket(file.stat.ino);
   const standing = standingOf(
     facts,
@@ -99,11 +104,11 @@ function obstacleOf(file: OpenFile, survey: Survey, task: SeenTask): StasisError
   if (standing === 'single' && survey.queue(file.stat.ino).length > 0) {
     return refusal(file, 'messages wait in a socket that is connected with none', RECEIVE);
   }
-  return optionsObstacle(file) ?? cargoObstacle(file, survey.queue(file.stat.ino), task);
+  return optionsObstacle(file) ?? cargoObstacle(file, survey.queue(file.stat.ino), tree);
 }
 
-function cargoObstacle(file: OpenFile, messages: readonly Message[], task: SeenTask): StasisError | undefined {
-  const found = messages.flatMap(({ files }) => files).find((carried) => !canTravel(carried, task.tree));
+function cargoObstacle(file: OpenFile, messages: readonly Message[], tree: SeenTree): StasisError | undefined {
+  const found = messages.flatMap(({ files }) => files).find((carried) => !canTravel(carried, tree.tasks));
   return (
     found && refusal(file, `a message that waits carries ${found.link}, which no task of the tree has open`, RECEIVE)
   );
@@ -131,10 +136,7 @@ function storedAs(type: number, messages: readonly Message[], sendBuffer: number
 }
 
 /** Ids of sockets by inode, those included that are being captured: one may wait in its own queue. */
-function idsUntilEnd(survey: Survey, context: DumpContext): Map<number, number> {
-  context.undo(() => survey.close());
-  return new Map();
-}
+const IDS = new Slot((_: DumpContext) => new Map<number, number>());
 
 function storeQueue(
   messages: readonly Message[],

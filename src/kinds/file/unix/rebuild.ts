@@ -2,6 +2,7 @@
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { SkPacketEntry, UnixSkEntry } from '../../../images/schema/sockets.ts';
@@ -67,9 +68,11 @@ export class Sockets {
     context.atEnd(() => this.#close());
   }
 
+  static readonly #slot = new Slot((context: RestoreContext) => new Sockets(context));
+
   /** Those of this restore. @throws StasisError (image, unsupported) for entries that cannot be brought back */
   static of(context: RestoreContext): Sockets {
-    return context.shared('unix sockets', () => new Sockets(context));
+    return Sockets.#slot.of(context);
   }
 
   /**

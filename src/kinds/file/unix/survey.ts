@@ -3,29 +3,21 @@
  * queues. Messages may carry sockets that no task has open; these belong to the tree as well.
  */
 import type { TaskRef } from '../../../base/errors.ts';
-import type { OpenFile, SeenTask } from '../../../contract/contract.ts';
-import { AF, SK_STATE, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import type { OpenFile, SeenTree } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
+import { AF, SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
 import { type UnixSocket, unixSockets } from '../../../kernel/netlink/unix-diag.ts';
 import { parseFdHead } from '../../../kernel/proc/fdinfo.ts';
 import { readProc, readProcLink } from '../../../kernel/proc/read.ts';
-import { getNumberIfAny } from '../../../kernel/sockets.ts';
+import { domainOf } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 import type { Packet } from './peek-buffers.ts';
 import { peekQueue } from './queue.ts';
 
-/** Whether open files are unix sockets: it is asked often, and they do not change. */
-const known = new WeakMap<OpenFile, boolean>();
-
 /** Whether an open file is a unix socket. */
 export function isUnixSocket(file: OpenFile): boolean {
-  if (!file.link.startsWith('socket:[')) return false;
-  let is = known.get(file);
-  if (is === undefined) {
-    is = getNumberIfAny(file.local, SO.DOMAIN) === AF.UNIX;
-    known.set(file, is);
-  }
-  return is;
+  return file.socketDomain() === AF.UNIX;
 }
 
 /** A message that waits, with the open files it carries. */
@@ -34,7 +26,7 @@ export interface Message extends Omit<Packet, 'rights'> {
 }
 
 export class Survey {
-  readonly #tree: readonly SeenTask[];
+  readonly #tree: SeenTree;
   /** All unix sockets of the machine, by inode. */
   readonly #sockets = unixSockets();
   /** Those of the tree. */
@@ -42,26 +34,21 @@ export class Survey {
   readonly #queues = new Map<number, readonly Message[]>();
   #isComplete = false;
 
-  private constructor(tree: readonly SeenTask[]) {
+  private constructor(tree: SeenTree) {
     this.#tree = tree;
-    for (const file of tree.flatMap(({ fds }) => fds)) if (isUnixSocket(file)) this.#own.set(file.stat.ino, file);
+    for (const file of tree.tasks.flatMap(({ fds }) => fds)) if (isUnixSocket(file)) this.#own.set(file.stat.ino, file);
   }
 
-  static readonly #surveys = new WeakMap<readonly SeenTask[], Survey>();
+  static readonly #slot = new Slot((tree: SeenTree) => new Survey(tree));
 
   /** What one look at a tree tells; the next look at it is another one. @throws StasisError */
-  static of(tree: readonly SeenTask[]): Survey {
-    let survey = Survey.#surveys.get(tree);
-    if (!survey) {
-      survey = new Survey(tree);
-      Survey.#surveys.set(tree, survey);
-    }
-    return survey;
+  static of(tree: SeenTree): Survey {
+    return Survey.#slot.of(tree);
   }
 
-  /** One of the sockets that tasks have open. */
-  get first(): OpenFile | undefined {
-    return this.#own.values().next().value;
+  /** The same if anybody has asked for it. */
+  static ifMade(tree: SeenTree): Survey | undefined {
+    return Survey.#slot.ifMade(tree);
   }
 
   /** What the kernel tells of a socket; undefined if it is of another network namespace. */
@@ -76,7 +63,7 @@ export class Survey {
   mayHave(ino: number): boolean {
     this.#complete();
     if (this.#own.has(ino)) return true;
-    return !this.#stands && [...this.#own.keys()].some((own) => (this.#sockets.get(own)?.receiveQueue ?? 0) > 0);
+    return !this.#tree.frozen && [...this.#own.keys()].some((own) => (this.#sockets.get(own)?.receiveQueue ?? 0) > 0);
   }
 
   /** Sockets of the tree that no task has open. */
@@ -98,13 +85,9 @@ export class Survey {
     this.#queues.clear();
   }
 
-  get #stands(): boolean {
-    return this.#tree[0]?.status.tracerPid === process.pid;
-  }
-
   /** Looks into the queues, and those of the sockets found there. */
   #complete(): void {
-    if (this.#isComplete || !this.#stands) return;
+    if (this.#isComplete || !this.#tree.frozen) return;
     this.#isComplete = true;
     for (const [ino, file] of this.#own) {
       // grows meanwhile
@@ -134,5 +117,6 @@ function received(task: TaskRef, local: number): OpenFile {
   const link = readProcLink('self', `fd/${local}`);
   const stat = { dev, ino, mode, nlink, rdev, size };
   const O_CLOEXEC = 0o2000000;
-  return { task, fd: -1, local, cloexec: false, flags: flags & ~O_CLOEXEC, pos, link, stat, mntId, fdinfo: () => info };
+  const own = { task, fd: -1, local, cloexec: false, flags: flags & ~O_CLOEXEC, pos, link, stat, mntId };
+  return { ...own, fdinfo: () => info, socketDomain: domainOf(local, link) };
 }

@@ -105,5 +105,8 @@ function submit(count: number, fd: number, context: number, task: RestoreTask): 
   return submitted;
 }
 
-/** AIO contexts. Behind `memory` in the registry. */
-export const aio: TaskKind = { name: 'aio', capture, rebuild: { memory: rebuild } };
+/**
+ * AIO contexts. Behind `memory` in the registry.
+ * The ring of a context is a mapping that io_setup(2) makes where memory left room for it.
+ */
+export const aio: TaskKind = { name: 'aio', after: ['memory'], capture, rebuild: { memory: rebuild } };

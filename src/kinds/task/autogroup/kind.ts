@@ -3,7 +3,8 @@
  * makes one, so a session that was made again has one of niceness 0.
  */
 
-import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
+import type { DumpContext, DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { trySet } from '../../../kernel/files.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { type Autogroup, parseAutogroup } from '../../../kernel/proc/values.ts';
@@ -15,9 +16,12 @@ function autogroupOf(pid: number | 'self'): Autogroup | undefined {
   return text && parseAutogroup(text);
 }
 
+/** The sessions whose autogroups are noted. */
+const LOOKED_AT = new Slot((_: DumpContext) => new Set<number>());
+
 /** Noted with the first task of each session. */
 function capture(task: DumpTask): undefined {
-  const looked = task.context.shared('autogroups', () => new Set<number>());
+  const looked = LOOKED_AT.of(task.context);
   const { session } = task.stat;
   if (looked.has(session)) return;
   looked.add(session);

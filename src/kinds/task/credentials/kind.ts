@@ -53,9 +53,13 @@ function rebuildLast(thread: RestoreThread): void {
   if (creds) rebuildLabel(thread, creds);
 }
 
-/** Credentials. In phase `creds` the last kind of all: afterwards the task may do little. */
+/**
+ * Credentials. In phase `creds` the last kind of all: afterwards the task may do little.
+ * They go when all privileges have been used.
+ */
 export const credentials: TaskKind = {
   name: 'credentials',
+  after: ['identity', 'scheduling', 'limits', 'seccomp'],
   capture: captureDumpable,
   rebuild: { last: rebuildDumpable },
   thread: { capture, rebuild: { creds: rebuildCredentials, last: rebuildLast } },

@@ -1,7 +1,8 @@
 /** Taking on saved credentials: a task that begins as root with everything, and must not lose a privilege too early. */
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
-import type { RestoreThread } from '../../../contract/contract.ts';
+import type { RestoreContext, RestoreThread } from '../../../contract/contract.ts';
+import { KeyedSlot } from '../../../contract/slots.ts';
 import type { CredsEntry } from '../../../images/schema/task.ts';
 import { PR, PR_CAP_AMBIENT, SECBIT } from '../../../kernel/constants/prctl.ts';
 import { CAP_NAMES, CAPABILITY_VERSION_3 } from '../../../kernel/constants/tasks.ts';
@@ -59,12 +60,14 @@ interface SeedState {
 }
 
 /** Nothing has been changed so far; the threads of a process all have the same. */
-function seedState({ tid, process, context }: RestoreThread): SeedState {
-  return context.shared(`credentials of seed ${process.pid}`, () => {
-    const { capPrm, capBnd, noNewPrivs } = parseStatus(readProc(tid, 'status'));
-    return { permitted: capPrm, bounding: capBnd, noNewPrivs };
-  });
+function seedState({ process, context }: RestoreThread): SeedState {
+  return SEED_STATES.of(context, process.pid);
 }
+
+const SEED_STATES = new KeyedSlot((_: RestoreContext, pid: number): SeedState => {
+  const { capPrm, capBnd, noNewPrivs } = parseStatus(readProc(pid, 'status'));
+  return { permitted: capPrm, bounding: capBnd, noNewPrivs };
+});
 
 /** What the task had and we cannot give it. @throws StasisError kind 'permission' */
 function requireCaps(thread: RestoreThread, creds: CredsEntry, seed: SeedState): void {

@@ -1,14 +1,21 @@
 /** Locks on files (flock, POSIX, open file description) and leases. */
 import { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
-import type { DumpTask, OpenFile, RestoreTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import type {
+  DumpContext,
+  DumpTask,
+  OpenFile,
+  RestoreContext,
+  RestoreTask,
+  SeenTask,
+  TaskKind,
+} from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { FileLockEntry } from '../../../images/schema/files.ts';
 import { AT, F, F_LCK, KCMP, O } from '../../../kernel/constants/files.ts';
 import { Flock } from '../../../kernel/layouts/files.ts';
-import { latin1 } from '../../../kernel/proc/common.ts';
-import { parseFdInfo } from '../../../kernel/proc/fdinfo.ts';
 import type { FileLock } from '../../../kernel/proc/locks.ts';
 import { arenaPath, describeErrno, ERRNO, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { mapFile, openFlags } from '../../../memory/vma.ts';
@@ -17,13 +24,7 @@ import { noteMappedLock } from '../../../support/mapped-lock.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
 import { LEASE_BREAKING, LockKind, lockCall, lockEntry } from './lock.ts';
 import { lockedMappings } from './mapped.ts';
-
-/** The locks a task holds through a descriptor. The kernel shows those of other owners under their descriptors only. */
-function locksOf(file: OpenFile): readonly FileLock[] {
-  const info = file.fdinfo();
-  if (!latin1(info).includes('\nlock:')) return [];
-  return parseFdInfo(info).locks.filter((lock) => !lock.blocked);
-}
+import { locksOf } from './shown.ts';
 
 function obstacles(task: SeenTask): StasisError[] {
   return task.fds.flatMap((file) =>
@@ -42,7 +43,7 @@ function obstacles(task: SeenTask): StasisError[] {
 /** A lock without a descriptor, which nobody may know of: a Java virtual machine's is of no use to anybody but its like. */
 function notices(task: SeenTask): NoticeFacts[] {
   if (task.options.fileLocks) return [];
-  return lockedMappings(task, locksOf).map(({ lock, vma }) => ({
+  return lockedMappings(task).map(({ lock, vma }) => ({
     task: task.ref,
     resource: `mapping ${vma.start.toString(16)} ${vma.name}`,
     reason: `a lock (FLOCK ${lock.type}) on the file, whose descriptor is closed, is lost`,
@@ -53,17 +54,20 @@ function notices(task: SeenTask): NoticeFacts[] {
 /** Notes the locks that live through mappings alone with the mapped files. */
 function captureMapped(task: DumpTask): void {
   if (!task.options.fileLocks) return;
-  for (const { lock, vma } of lockedMappings(task, locksOf)) {
+  for (const { lock, vma } of lockedMappings(task)) {
     const id = task.context.files.idOfPath(task.ref, mapFile(task.pid, vma), openFlags(vma));
     noteMappedLock(task.context, id, { exclusive: lock.type === 'WRITE' });
   }
 }
 
+/** The locks saved so far. */
+const SAVED = new Slot((_: DumpContext) => new Set<string>());
+
 /** Each lock once: duplicates of a descriptor show the same ones, and so do all tasks that have its file or its table. */
 function capture(task: DumpTask): undefined {
   captureMapped(task);
   if (task.captured.files) return;
-  const done = task.context.shared('file-locks', () => new Set<string>());
+  const done = SAVED.of(task.context);
   for (const file of task.fds) {
     const locks = locksOf(file);
     if (locks.length === 0) continue;
@@ -82,7 +86,7 @@ function capture(task: DumpTask): undefined {
 
 /** A POSIX lock belongs to a table of descriptors; others (F_GETLK) are told which of the tasks that share it took the lock. */
 function takerOf({ pid }: FileLock, task: DumpTask): number {
-  const other = task.context.tree.find((candidate) => candidate.pid === pid);
+  const other = task.context.tree.tasks.find((candidate) => candidate.pid === pid);
   return other && trySyscall('kcmp', task.pid, pid, KCMP.FILES, 0, 0) === 0 ? pid : task.pid;
 }
 
@@ -92,9 +96,10 @@ function correctedType(type: number, lock: FileLock, file: OpenFile): number {
   return LEASE_BREAKING | syscall('fcntl', file.local, F.GETLEASE);
 }
 
+const ENTRIES = new Slot((context: RestoreContext) => context.images.read(Images.fileLocks));
+
 function locksOfTask(task: RestoreTask): FileLockEntry[] {
-  const all = task.context.shared('file-locks', () => task.context.images.read(Images.fileLocks));
-  return all.filter((entry) => entry.pid === task.pid);
+  return ENTRIES.of(task.context).filter((entry) => entry.pid === task.pid);
 }
 
 /**

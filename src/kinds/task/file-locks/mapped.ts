@@ -1,9 +1,11 @@
 /** Finds the locks of a tree that live through a mapping alone: the kernel lists them, and no descriptor shows them. */
-import type { OpenFile, SeenTask } from '../../../contract/contract.ts';
+import type { SeenTask, SeenTree } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { type FileLock, parseLocks } from '../../../kernel/proc/locks.ts';
 import { readSystem } from '../../../kernel/proc/read.ts';
 import type { ProcVma } from '../../../kernel/proc/smaps.ts';
 import { ERRNO, trySyscall } from '../../../kernel/syscall.ts';
+import { locksOf } from './shown.ts';
 
 /** A lock, and a mapping of a task that it lives through. */
 export interface LockedMapping {
@@ -11,43 +13,29 @@ export interface LockedMapping {
   readonly vma: ProcVma;
 }
 
-/** By tree: see {@link unshownLocks}. */
-const unshown = new WeakMap<readonly SeenTask[], readonly FileLock[]>();
-
-/**
- * The locks that live through mappings of this task; each lock is told of one task of the tree. `locksOf` answers what a
- * descriptor shows.
- */
-export function lockedMappings(task: SeenTask, locksOf: (file: OpenFile) => readonly FileLock[]): LockedMapping[] {
-  let locks = unshown.get(task.tree);
-  if (!locks) {
-    locks = unshownLocks(task.tree, locksOf);
-    unshown.set(task.tree, locks);
-  }
-  return locks.flatMap((lock) => {
-    const keeper = keeperOf(lock, task.tree);
+/** The locks that live through mappings of this task; each lock is told of one task of the tree. */
+export function lockedMappings(task: SeenTask): LockedMapping[] {
+  return UNSHOWN.of(task.tree).flatMap((lock) => {
+    const keeper = keeperOf(lock, task.tree.tasks);
     return keeper?.task.pid === task.pid ? [{ lock, vma: keeper.vma }] : [];
   });
 }
 
 /** Locks that a task of the tree has taken, or somebody who is gone, and that no descriptor of the tree shows. */
-function unshownLocks(
-  tree: readonly SeenTask[],
-  locksOf: (file: OpenFile) => readonly FileLock[],
-): readonly FileLock[] {
-  const pids = new Set(tree.map(({ pid }) => pid));
+const UNSHOWN = new Slot(({ tasks }: SeenTree): readonly FileLock[] => {
+  const pids = new Set(tasks.map(({ pid }) => pid));
   const all = parseLocks(readSystem('/proc/locks')).filter(
     ({ kind, blocked, pid }) => kind === 'FLOCK' && !blocked && (pids.has(pid) || isGone(pid)),
   );
   if (all.length === 0) return all;
   const inodes = new Set(all.map(({ ino }) => Number(ino)));
   const shown = new Set(
-    tree.flatMap(({ fds }) =>
+    tasks.flatMap(({ fds }) =>
       fds.filter(({ stat }) => inodes.has(stat.ino)).flatMap((file) => locksOf(file).map(keyOf)),
     ),
   );
   return all.filter((lock) => !shown.has(keyOf(lock)));
-}
+});
 
 const isGone = (pid: number): boolean => pid > 0 && trySyscall('kill', pid, 0) === -ERRNO.ESRCH;
 
@@ -55,8 +43,8 @@ const keyOf = ({ kind, type, pid, devMajor, devMinor, ino }: FileLock): string =
   `${kind} ${type} ${pid} ${devMajor}:${devMinor}:${ino}`;
 
 /** Who has the file mapped: the one who took the lock, if he has, else the first. */
-function keeperOf(lock: FileLock, tree: readonly SeenTask[]): { task: SeenTask; vma: ProcVma } | undefined {
-  const all = tree.flatMap((task) => {
+function keeperOf(lock: FileLock, tasks: readonly SeenTask[]): { task: SeenTask; vma: ProcVma } | undefined {
+  const all = tasks.flatMap((task) => {
     const vma = task.vmas.find(
       ({ ino, devMajor, devMinor }) => ino === lock.ino && devMajor === lock.devMajor && devMinor === lock.devMinor,
     );

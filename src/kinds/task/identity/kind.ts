@@ -1,7 +1,17 @@
 /** What a task is called and how it is treated: comm, personality, OOM score, core dump filter, prctl switches, loginuid. */
 import { logWarn } from '../../../base/log.ts';
 import { encodeText } from '../../../base/text.ts';
-import type { DumpTask, DumpThread, Json, RestoreTask, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import type {
+  BirthTraits,
+  DumpTask,
+  DumpThread,
+  Json,
+  RestoreContext,
+  RestoreTask,
+  RestoreThread,
+  TaskKind,
+} from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { MEMBARRIER } from '../../../kernel/constants/memory.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
@@ -99,9 +109,10 @@ function extraOf(task: Pick<RestoreTask, 'extra'>): Extra {
   return (task.extra.process ?? {}) as Extra;
 }
 
-/** The signal a process is to tell its parent of its end by, which it is born with. */
-export function exitSignalOf(task: Pick<RestoreTask, 'extra'>): number {
-  return extraOf(task).exitSignal ?? SIG.CHLD;
+/** The signal a process is to tell its parent of its end by. */
+function born(saved: Pick<RestoreTask, 'extra'>): Partial<BirthTraits> {
+  const { exitSignal } = extraOf(saved);
+  return exitSignal === undefined ? {} : { exitSignal };
 }
 
 /**
@@ -156,14 +167,14 @@ function rebuildName({ core, batch }: RestoreThread): void {
   program.call('prctl', PR.SET_NAME, program.data(name), 0, 0, 0);
 }
 
+const OWN_SCORE = new Slot((_: RestoreContext) => parseNumber(readProc('self', 'oom_score_adj'), 'oom_score_adj'));
+const OWN_FILTER = new Slot((_: RestoreContext) => coredumpFilterOf('self'));
+
 function rebuildFiles(task: RestoreTask): void {
   const score = task.core.tc?.oom_score_adj;
-  const own = task.context.shared('own oom_score_adj', () =>
-    parseNumber(readProc('self', 'oom_score_adj'), 'oom_score_adj'),
-  );
-  if (score !== undefined && score !== own) writeProc(task, 'oom_score_adj', String(score));
+  if (score !== undefined && score !== OWN_SCORE.of(task.context)) writeProc(task, 'oom_score_adj', String(score));
   // Like oom_score_adj it is inherited from whoever started Stasis.
-  const ownFilter = task.context.shared('own coredump_filter', () => coredumpFilterOf('self'));
+  const ownFilter = OWN_FILTER.of(task.context);
   const filter = extraOf(task).coredumpFilter ?? COREDUMP_FILTER;
   if (ownFilter !== undefined && filter !== ownFilter) writeProc(task, 'coredump_filter', `0x${filter.toString(16)}`);
 }
@@ -190,6 +201,7 @@ function rebuildLast(task: RestoreTask): void {
 export const identity: TaskKind = {
   name: 'identity',
   capture,
+  born,
   rebuild: {
     birth: rebuildFirst,
     files: rebuildLogin,

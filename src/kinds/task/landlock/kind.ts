@@ -6,6 +6,7 @@
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
 import type { DumpContext, DumpTask, DumpThread, TaskKind } from '../../../contract/contract.ts';
+import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { KCMP } from '../../../kernel/constants/files.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
 import { CAP_NAMES, CAPABILITY_VERSION_3 } from '../../../kernel/constants/tasks.ts';
@@ -25,9 +26,14 @@ const VERSION = 1;
 /** Processes to be looked at, by whom: each has its user and group, and no privilege. */
 type Sights = Map<string, Seed>;
 
+/** Whether this kernel has Landlock. */
+const SUPPORTED = new Slot((_: DumpContext) => trySyscall('landlock_create_ruleset', 0, 0, VERSION) > 0);
+
+const USER_NAMESPACES = new KeyedSlot((_: DumpContext, pid: number | 'self') => readProcLink(pid, 'ns/user'));
+
 function capture(thread: DumpThread, program: Program): (() => void) | undefined {
   const { context, tid } = thread;
-  if (!context.shared('landlock', () => trySyscall('landlock_create_ruleset', 0, 0, VERSION) > 0)) return;
+  if (!SUPPORTED.of(context)) return;
   // Otherwise there might be other reasons to refuse it.
   if (!isInOurNamespaces(thread) || isConfined(thread)) return;
   const pid = mayLookAtAll(thread) ? process.pid : sightFor(thread).tracee.pid;
@@ -43,8 +49,7 @@ function capture(thread: DumpThread, program: Program): (() => void) | undefined
 /** Another user namespace makes other users of the same ids, another PID namespace other processes. */
 function isInOurNamespaces({ process: { pid }, status, context }: DumpThread): boolean {
   if ((status.nsPid?.length ?? 1) > 1) return false;
-  const ours = context.shared('our user namespace', () => readProcLink('self', 'ns/user'));
-  return context.shared(`user namespace of ${pid}`, () => readProcLink(pid, 'ns/user')) === ours;
+  return USER_NAMESPACES.of(context, pid) === USER_NAMESPACES.of(context, 'self');
 }
 
 function isConfined({ tid, context }: DumpThread): boolean {
@@ -58,7 +63,7 @@ function mayLookAtAll({ status }: DumpThread): boolean {
 /** A process the thread may look at if nothing but its ids and capabilities counts. */
 function sightFor({ status, context }: DumpThread): Seed {
   const [uid, gid] = [status.uid.real, status.gid.real];
-  const sights = sightsOf(context);
+  const sights = SIGHTS.of(context);
   const known = sights.get(`${uid}:${gid}`);
   if (known) return known;
   const seed = Seed.create({ pid: undefined, sibling: false, highestFd: 2 }, findGap([], AREA.length));
@@ -74,13 +79,11 @@ function sightFor({ status, context }: DumpThread): Seed {
   return seed;
 }
 
-function sightsOf(context: DumpContext): Sights {
-  return context.shared('landlock sights', () => {
-    const sights: Sights = new Map();
-    context.undo(() => clear(sights));
-    return sights;
-  });
-}
+const SIGHTS = new Slot((context: DumpContext) => {
+  const sights: Sights = new Map();
+  context.undo(() => clear(sights));
+  return sights;
+});
 
 function clear(sights: Sights): void {
   for (const seed of sights.values()) seed[Symbol.dispose]();
@@ -100,6 +103,6 @@ function sandboxed({ ref }: DumpThread): StasisError {
 /** Landlock. All have been asked when the first is drained. */
 export const landlock: TaskKind = {
   name: 'landlock',
-  drain: ({ context }: DumpTask) => clear(sightsOf(context)),
+  drain: ({ context }: DumpTask) => clear(SIGHTS.of(context)),
   thread: { capture },
 };

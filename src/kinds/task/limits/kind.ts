@@ -1,6 +1,7 @@
 /** Resource limits (setrlimit(2)). */
 import { StasisError } from '../../../base/errors.ts';
-import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
+import type { DumpTask, RestoreContext, RestoreTask, TaskKind } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import type { RlimitEntry } from '../../../images/schema/task.ts';
 import { RLIMIT_NAMES } from '../../../kernel/constants/tasks.ts';
 import { Rlimit64 } from '../../../kernel/layouts/tasks.ts';
@@ -45,10 +46,12 @@ function show(value: bigint): string {
   return value === UNLIMITED ? 'unlimited' : String(value);
 }
 
+/** Our own limits. */
+const OWN = new Slot((_: RestoreContext) => parseLimits(readProc('self', 'limits')));
+
 /** A hard limit of a process that has not been given its own yet: ours. */
 function inherited(task: RestoreTask, resource: number): bigint {
-  const own = task.context.shared('own limits', () => parseLimits(readProc('self', 'limits')));
-  return own[resource]?.max ?? UNLIMITED;
+  return OWN.of(task.context)[resource]?.max ?? UNLIMITED;
 }
 
 /** All of them once memory and descriptors are there, and while a hard limit may still be raised. */
@@ -70,5 +73,13 @@ function rebuildLast(task: RestoreTask): void {
   }
 }
 
-/** Limits. In phase `creds` before the credentials, in phase `last` after the signals. */
-export const limits: TaskKind = { name: 'limits', capture, rebuild: { creds: rebuild, last: rebuildLast } };
+/**
+ * Limits. In phase `creds` before the credentials, in phase `last` after the signals.
+ * The limit on queued signals is lowered when they are queued.
+ */
+export const limits: TaskKind = {
+  name: 'limits',
+  after: ['signals'],
+  capture,
+  rebuild: { creds: rebuild, last: rebuildLast },
+};

@@ -1,6 +1,7 @@
 /** A task's address space: the mappings, the pages that are its own, and where its parts lie. */
 import { StasisError } from '../../../base/errors.ts';
-import type { DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import type { DumpContext, DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { auxvWords } from '../../../kernel/proc/auxv.ts';
@@ -174,8 +175,10 @@ function capture(task: DumpTask, program: Program): () => void {
   };
 }
 
+const EARLIER_TASKS = new Slot((_: DumpContext) => new EarlierTasks());
+
 function drain(task: DumpTask): void {
-  const earlierTasks = task.context.shared('earlierTasks', () => new EarlierTasks());
+  const earlierTasks = EARLIER_TASKS.of(task.context);
   const own = scanOwnPages(task.pid, task.vmas);
   task.mm.vmas = [...vmaEntries(task), ...own.guards.map(guardEntry)];
   const extra = extraOf(task.vmas);
@@ -207,9 +210,13 @@ function guardEntry(range: PageRange): VmaDraft {
   };
 }
 
-/** The address space. */
+/**
+ * The address space.
+ * Segments have to be there before they are attached, and memory is charged to the cgroup a task is in.
+ */
 export const memory: TaskKind = {
   name: 'memory',
+  after: ['cgroups', 'clocks', 'sysv'],
   obstacles,
   capture,
   drain,

@@ -3,7 +3,16 @@
  */
 import { logWarn } from '../../../base/log.ts';
 import { decodeText } from '../../../base/text.ts';
-import type { DumpTask, DumpThread, Json, RestoreTask, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import type {
+  DumpContext,
+  DumpTask,
+  DumpThread,
+  Json,
+  RestoreTask,
+  RestoreThread,
+  TaskKind,
+} from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { readProc, readSystem } from '../../../kernel/proc/read.ts';
 import type { Program } from '../../../tracee/program.ts';
 import { DEFAULT, decodeMask, encodeMask, MASK_BITS, MASK_BYTES, type Policy, policyIn } from './policy.ts';
@@ -29,7 +38,7 @@ function encode({ mode, nodes }: Policy): { readonly [key: string]: Json } {
 
 /** The policies of mappings, where they mean something. What is shown of one without its own is the task's. */
 function drain(task: DumpTask): void {
-  if (task.captured.vm || !task.context.shared('numa', hasNodes)) return;
+  if (task.captured.vm || !NODES.of(task.context)) return;
   const own = decode(task.extra.numa) ?? DEFAULT;
   const mappings: Json[] = [];
   for (const line of decodeText(readProc(task.pid, 'numa_maps')).split('\n')) {
@@ -40,8 +49,10 @@ function drain(task: DumpTask): void {
   if (mappings.length > 0) task.extra.numaMappings = mappings;
 }
 
+const NODES = new Slot(hasNodes);
+
 /** Whether there is more than one node. */
-function hasNodes(): boolean {
+function hasNodes(_: DumpContext): boolean {
   try {
     return decodeText(readSystem('/sys/devices/system/node/online')).trim() !== '0';
   } catch {
@@ -87,9 +98,13 @@ function warn(thread: RestoreThread, result: number): void {
   logWarn('numa/kind.ts', `task ${thread.tid}: a policy of NUMA memory cannot be set (errno ${-result})`);
 }
 
-/** Policies of NUMA memory. Behind `memory` in the registry. */
+/**
+ * Policies of NUMA memory. Behind `memory` in the registry.
+ * Policies belong to mappings, which have to be there.
+ */
 export const numa: TaskKind = {
   name: 'numa',
+  after: ['memory'],
   drain,
   rebuild: { mapped: rebuildMappings },
   thread: { capture, rebuild: { state: rebuild } },

@@ -141,6 +141,7 @@ function arm(task: RestoreTask): void {
 /** POSIX timers; they run from the last phase on. */
 export const posixTimers: TaskKind = {
   name: 'posix-timers',
+  after: ['memory'],
   capture,
   rebuild: { state: create, last: arm },
 };

@@ -1,8 +1,7 @@
 /** General registers and the extended state (x86-64). */
 
-import type { Registers } from '../../../arch/arch.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import type { Departure, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { UserX86RegsEntry, userX86RegsEntry } from '../../../images/schema/core-x86.ts';
 import { March } from '../../../images/schema/task.ts';
@@ -84,11 +83,9 @@ function imageRegisters(thread: DumpThread): InputOf<typeof userX86RegsEntry> {
   return entry as unknown as UserX86RegsEntry;
 }
 
-/**
- * The registers a task is to go on with. `call` is the interrupted system call that was made again (kinds/restart):
- * the kernel restarts it, or it has ended meanwhile.
- */
-export function finalRegisters(thread: RestoreThread, call?: { nr: number; result: number }): Registers {
+/** The registers a thread is to go on with. If its interrupted call was made again, the kernel restarts it, or it has ended. */
+function finalRegisters(thread: RestoreThread, departure: Departure): void {
+  const { call } = departure;
   const info = thread.core.thread_info;
   if (!info) {
     throw new StasisError({
@@ -107,7 +104,7 @@ export function finalRegisters(thread: RestoreThread, call?: { nr: number; resul
   // Saved outside of any call: the kernel must not think that there is one to be restarted.
   words[arch.registerNames.indexOf('orig_ax')] = BigInt.asUintN(64, BigInt(call?.nr ?? -1));
   if (call) words[arch.registerNames.indexOf('ax')] = BigInt.asUintN(64, BigInt(call.result));
-  return words;
+  departure.registers = words;
 }
 
 function rebuild(thread: RestoreThread): void {
@@ -153,7 +150,9 @@ function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | u
 /** Registers. */
 export const registers: TaskKind = {
   name: 'registers',
+  // They tell what came of the interrupted call.
+  after: ['restart'],
   capture: capturePermission,
   rebuild: { state: rebuildPermission },
-  thread: { capture, rebuild: { last: rebuild } },
+  thread: { capture, rebuild: { last: rebuild }, depart: finalRegisters },
 };

@@ -6,11 +6,12 @@
  */
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
-import { type DumpThread, type RestoreThread, type TaskKind, UNSEEN } from '../../../contract/contract.ts';
-import { type TimedCall, timedCall } from '../../../kernel/timed-calls.ts';
+import type { Departure, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import { type TimedCall, timedCall, UNSEEN } from '../../../kernel/timed-calls.ts';
 import { interruptedCall, sleepOf } from '../../../support/interrupted.ts';
 import { tryReadMemory } from '../../../tracee/memory.ts';
 import type { Program } from '../../../tracee/program.ts';
+import { resumeEndlessCall } from './endless.ts';
 import { ownTimer } from './timers.ts';
 
 const BILLION = 1_000_000_000n;
@@ -84,12 +85,12 @@ function savedCall(thread: RestoreThread): { call: TimedCall; remaining: bigint 
 }
 
 /**
- * Makes the interrupted call again, as the very last thing done inside the thread. Answers how it stands: interrupted
+ * Makes the interrupted call again, as the very last thing done inside the thread, and notes how it stands: interrupted
  * and to be restarted (-516), or finished with a result of its own.
  */
-export function remakeInterruptedCall(thread: RestoreThread): { nr: number; result: number } | undefined {
+function remakeInterruptedCall(thread: RestoreThread, departure: Departure): void {
   const saved = savedCall(thread);
-  if (!saved) return undefined;
+  if (!saved) return;
   const { call, remaining } = saved;
   const program = thread.remote.program();
   const args = call.args.map((arg) => BigInt.asIntN(64, arg));
@@ -99,8 +100,11 @@ export function remakeInterruptedCall(thread: RestoreThread): { nr: number; resu
     args[call.timeout] = BigInt(program.data(new Uint8Array(timespec.buffer)));
   }
   program.attemptNumber(call.nr, ...args);
-  return { nr: call.nr, result: thread.remote.runInterrupted(program) };
+  departure.call = { nr: call.nr, result: thread.remote.runInterrupted(program) };
 }
 
 /** Interrupted system calls. */
-export const restart: TaskKind = { name: 'restart', thread: { capture } };
+export const restart: TaskKind = {
+  name: 'restart',
+  thread: { stopped: resumeEndlessCall, capture, depart: remakeInterruptedCall },
+};

@@ -2,6 +2,7 @@
 
 import type { DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { getRseq } from '../../../tracee/ptrace.ts';
+import { leaveCriticalSection } from './critical-section.ts';
 
 function capture(thread: DumpThread): undefined {
   const config = getRseq(thread.tid);
@@ -20,4 +21,7 @@ function rebuild(thread: RestoreThread): void {
 }
 
 /** The rseq area. */
-export const rseq: TaskKind = { name: 'rseq', thread: { capture, rebuild: { last: rebuild } } };
+export const rseq: TaskKind = {
+  name: 'rseq',
+  thread: { stopped: leaveCriticalSection, capture, rebuild: { last: rebuild } },
+};

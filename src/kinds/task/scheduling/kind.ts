@@ -1,6 +1,7 @@
 /** Scheduling: policy, priority, niceness; and beyond CRIU deadlines, slices, clamps, CPU affinity and I/O priority. */
 import { logWarn } from '../../../base/log.ts';
-import type { DumpThread, Json, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import type { DumpContext, DumpThread, Json, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { IOPRIO, SCHED, SCHED_FLAG } from '../../../kernel/constants/tasks.ts';
 import { SchedAttr } from '../../../kernel/layouts/tasks.ts';
 import { readSystem } from '../../../kernel/proc/read.ts';
@@ -58,7 +59,7 @@ function customSlice(runtime: bigint): boolean {
 }
 
 function placeExtra(thread: DumpThread): Extra {
-  const online = thread.context.shared('online CPUs', onlineCpus);
+  const online = ONLINE.of(thread.context);
   const cpus = thread.status.cpusAllowedList;
   const ioprio = trySyscall('ioprio_get', IOPRIO.WHO_PROCESS, thread.tid);
   return {
@@ -67,7 +68,9 @@ function placeExtra(thread: DumpThread): Extra {
   };
 }
 
-function onlineCpus(): string | undefined {
+const ONLINE = new Slot(onlineCpus);
+
+function onlineCpus(_: DumpContext): string | undefined {
   try {
     return Buffer.from(readSystem('/sys/devices/system/cpu/online')).toString('latin1').trim();
   } catch {
@@ -153,5 +156,12 @@ function policyOf(thread: RestoreThread, extra: Extra): Uint8Array | undefined {
 /** Scheduling. In phase `creds`, before the credentials: a task of low priority is slow to be rebuilt. */
 export const scheduling: TaskKind = { name: 'scheduling', thread: { capture, rebuild: { creds: rebuild } } };
 
-/** The deadline policy, last of all. */
-export const deadline: TaskKind = { name: 'deadline', thread: { rebuild: { last: rebuildDeadline } } };
+/**
+ * The deadline policy, last of all.
+ * It is given from outside, so that it may follow the trap.
+ */
+export const deadline: TaskKind = {
+  name: 'deadline',
+  after: ['signal-trap'],
+  thread: { rebuild: { last: rebuildDeadline } },
+};

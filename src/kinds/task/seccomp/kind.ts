@@ -18,6 +18,7 @@ import type {
   SeenThread,
   TaskKind,
 } from '../../../contract/contract.ts';
+import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { CoreEntry } from '../../../images/schema/task.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
@@ -70,7 +71,7 @@ function describe({ status }: SeenThread): string {
 }
 
 function capture({ threads, context }: DumpTask, _program: Program): undefined {
-  const table = filterTable(context);
+  const table = FILTERS.of(context);
   if (threads.every((thread) => modeOf(thread) === SECCOMP_MODE.DISABLED)) return;
   const chains = chainsForImage(threads.map(chainOf));
   threads.forEach((thread, i) => {
@@ -86,13 +87,11 @@ function capture({ threads, context }: DumpTask, _program: Program): undefined {
 }
 
 /** What becomes `seccomp.img`, which is there without any filters too. */
-function filterTable(context: DumpContext): FilterTable {
-  return context.shared('seccomp filters', () => {
-    const table = new FilterTable();
-    context.append(Images.seccomp, { seccomp_filters: table.entries });
-    return table;
-  });
-}
+const FILTERS = new Slot((context: DumpContext) => {
+  const table = new FilterTable();
+  context.append(Images.seccomp, { seccomp_filters: table.entries });
+  return table;
+});
 
 /** The filters of a thread; undefined if it has none. @throws StasisError for one that asks a supervisor */
 function chainOf(thread: DumpThread): Chain | undefined {
@@ -122,47 +121,44 @@ function savedMode({ tc, thread_core: thread }: CoreEntry): number {
 function savedChain({ core, context }: RestoreThread): Chain {
   if (savedMode(core) !== SECCOMP_MODE.FILTER) return [];
   const { tc, thread_core: thread } = core;
-  if (thread?.seccomp_mode !== undefined) return imageChain(context, thread.seccomp_filter ?? 0);
-  const chain = imageChain(context, tc?.old_seccomp_filter ?? 0);
+  if (thread?.seccomp_mode !== undefined) return CHAINS.of(context, thread.seccomp_filter ?? 0);
+  const chain = CHAINS.of(context, tc?.old_seccomp_filter ?? 0);
   return chain.map(({ code, flags }) => ({ code, flags: flags | TSYNC }));
 }
 
-/** A chain of the image; threads that name the same get the same. */
-function imageChain(context: RestoreContext, first: number): Chain {
-  return context.shared(`seccomp chain ${first}`, () => {
-    const [image] = context.images.read(Images.seccomp);
-    return readChain(image?.seccomp_filters ?? [], first);
-  });
-}
+/** The chains of the image, by the number of their first filter; threads that name the same get the same. */
+const CHAINS = new KeyedSlot((context: RestoreContext, first: number): Chain => {
+  const [image] = context.images.read(Images.seccomp);
+  return readChain(image?.seccomp_filters ?? [], first);
+});
 
 /** What the threads of a process install: all at once, and each by its id. */
-function installation({ pid, threads, context }: RestoreTask): { shared: Chain; own: ReadonlyMap<number, Chain> } {
-  return context.shared(`seccomp of ${pid}`, () => {
-    const { shared, own } = planInstallation(threads.map(savedChain));
-    return { shared, own: new Map(threads.map(({ tid }, i) => [tid, own[i] ?? []])) };
-  });
-}
+const INSTALLATIONS = new KeyedSlot((_: RestoreContext, { threads }: RestoreTask) => {
+  const { shared, own } = planInstallation(threads.map(savedChain));
+  return { shared, own: new Map(threads.map(({ tid }, i) => [tid, own[i] ?? []])) };
+});
 
 /** When all threads are there: none of them is restricted before it is let go, and what they share is installed. */
 function rebuildShared(task: RestoreTask): void {
   const { threads, context } = task;
   if (threads.every(({ core }) => savedMode(core) === SECCOMP_MODE.DISABLED)) return;
   for (const { tid } of threads) suspendSeccomp(tid, PTRACE_O.EXITKILL);
-  context.shared('seccomp of Stasis', warnOfOwn);
-  for (const filter of installation(task).shared) install(task, filter, TSYNC);
+  OWN_FILTERS.of(context);
+  for (const filter of INSTALLATIONS.of(task.context, task).shared) install(task, filter, TSYNC);
 }
 
-/** What restricts us restricts all that we make. */
-function warnOfOwn(): void {
+/** What restricts us restricts all that we make: told once. */
+const OWN_FILTERS = new Slot((_: RestoreContext) => {
   const { seccompFilters: count = 0 } = parseStatus(readProc('self', 'status'));
   if (count > 0) logWarn('seccomp', `the ${count} filters Stasis itself runs under are added to those of every task`);
-}
+});
 
 function rebuildOwn(thread: RestoreThread): void {
   const mode = savedMode(thread.core);
   if (mode === SECCOMP_MODE.STRICT) thread.batch.call('prctl', PR.SET_SECCOMP, SECCOMP_MODE.STRICT, 0, 0, 0);
   if (mode !== SECCOMP_MODE.FILTER) return;
-  for (const filter of installation(thread.process).own.get(thread.tid) ?? []) install(thread, filter, 0);
+  for (const filter of INSTALLATIONS.of(thread.process.context, thread.process).own.get(thread.tid) ?? [])
+    install(thread, filter, 0);
 }
 
 function install(thread: RestoreThread, { code, flags }: Filter, extra: number): void {
@@ -184,9 +180,13 @@ function install(thread: RestoreThread, { code, flags }: Filter, extra: number):
   });
 }
 
-/** Seccomp. In phase `creds` before the credentials. */
+/**
+ * Seccomp. In phase `creds` before the credentials.
+ * From here on the filters decide what the task may do.
+ */
 export const seccomp: TaskKind = {
   name: 'seccomp',
+  after: ['signals', 'limits'],
   obstacles,
   capture,
   rebuild: { state: rebuildShared },

@@ -74,9 +74,13 @@ function rebuildStack({ core, batch }: RestoreThread): void {
   program.call('sigaltstack', program.data(StackT.encode({ sp: stack.ss_sp, size: stack.ss_size, flags })), 0);
 }
 
-/** Signals. In phase `last` after timers, and before what limits them (limits). */
+/**
+ * Signals. In phase `last` after timers, and before what limits them (limits).
+ * What expires while timers are armed must not join what was pending.
+ */
 export const signals: TaskKind = {
   name: 'signals',
+  after: ['itimers', 'posix-timers', 'stops'],
   capture,
   drain,
   rebuild: { state: rebuildActions },
@@ -84,4 +88,8 @@ export const signals: TaskKind = {
 };
 
 /** What a trap would spoil: the very last of all kinds, after which no program may be run in the task. */
-export const signalTrap: TaskKind = { name: 'signal-trap', thread: { rebuild: { last: restoreQuietly } } };
+export const signalTrap: TaskKind = {
+  name: 'signal-trap',
+  after: ['registers', 'robust-list', 'clear-tid', 'rseq', 'signals', 'limits', 'seccomp', 'credentials'],
+  thread: { rebuild: { last: restoreQuietly } },
+};

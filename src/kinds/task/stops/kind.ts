@@ -15,7 +15,7 @@ const SI_PID = 16;
 function capture(task: DumpTask, program: Program): (() => void) | undefined {
   const { stopped } = task.context;
   if (stopped.size === 0) return undefined;
-  const children = task.tree.filter(({ pid, stat }) => stat.ppid === task.pid && stopped.has(pid));
+  const children = task.tree.tasks.filter(({ pid, stat }) => stat.ppid === task.pid && stopped.has(pid));
   const asked = children.map(({ pid }): [number, number, Ref] => {
     const at = program.space(SIGINFO);
     return [pid, at, program.attempt('waitid', P_PID, pid, at, WSTOPPED | WNOHANG | WNOWAIT, 0)];

@@ -10,7 +10,7 @@ import { capture } from './save.ts';
  */
 export const cgroups: TaskKind = {
   name: 'cgroups',
-  prepare,
-  rebuild: { birth: enter, creds: limit },
+  tree: { prepare, rebuilt: { state: limit } },
+  rebuild: { birth: enter },
   thread: { capture, rebuild: { state: enterThread } },
 };

@@ -2,6 +2,7 @@
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug, logInfo, logWarn } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask, RestoreThread } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type {
@@ -21,19 +22,19 @@ import { isOf, type Member, membersOf, pathOf, rebased } from './sets.ts';
 
 /** Makes the cgroups that are missing. */
 export function prepare(context: RestoreContext): void {
-  if (context.options.manageCgroups !== 'ignore') savedCgroups(context);
+  if (context.options.manageCgroups !== 'ignore') CGROUPS.of(context);
 }
 
 /** Puts a process where it was, before it has memory to be charged for. Until then it is where its maker is. */
 export function enter(task: RestoreTask): void {
   if (task.context.options.manageCgroups === 'ignore') return;
-  savedCgroups(task.context).move(task, setOf(task));
+  CGROUPS.of(task.context).move(task, setOf(task));
 }
 
 /** Puts a thread where it was, if that is not where its process is. */
 export function enterThread(thread: RestoreThread): void {
   if (thread.context.options.manageCgroups === 'ignore' || setOf(thread) === setOf(thread.process)) return;
-  savedCgroups(thread.context).move(thread, setOf(thread));
+  CGROUPS.of(thread.context).move(thread, setOf(thread));
 }
 
 /** The id of a thread's set; images of old have one for the process only. */
@@ -42,21 +43,18 @@ function setOf({ core, process }: RestoreThread): number {
 }
 
 /** Sets what limits the tasks, when the work that must not be limited is done, and all are in their places. */
-export function limit(task: RestoreTask): void {
-  if (task.context.options.manageCgroups === 'ignore') return;
-  const saved = savedCgroups(task.context);
-  task.context.shared('cgroup limits', () => saved.setLimits());
+export function limit(context: RestoreContext): void {
+  if (context.options.manageCgroups !== 'ignore') CGROUPS.of(context).setLimits();
 }
 
-function savedCgroups(context: RestoreContext): SavedCgroups {
-  return context.shared('cgroups', () => {
-    const { root_cg_set } = context.images.inventory();
-    const [image] = context.images.read(Images.cgroup);
-    const saved = new SavedCgroups(context, root_cg_set ?? 0, rebased(image ?? NONE, context.options.cgroupRoot));
-    if (saved.image.sets.length > 0) saved.makeDirectories();
-    return saved;
-  });
-}
+/** The cgroups of the images; those that are missing are made. */
+const CGROUPS = new Slot((context: RestoreContext) => {
+  const { root_cg_set } = context.images.inventory();
+  const [image] = context.images.read(Images.cgroup);
+  const saved = new SavedCgroups(context, root_cg_set ?? 0, rebased(image ?? NONE, context.options.cgroupRoot));
+  if (saved.image.sets.length > 0) saved.makeDirectories();
+  return saved;
+});
 
 const NONE: CgroupEntry = { sets: [], controllers: [] };
 

@@ -3,6 +3,7 @@ import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import { decodeText, encodeText } from '../../../base/text.ts';
 import type { CarryOptions, DumpContext, DumpThread } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { CgControllerEntry, CgroupDirEntry, CgroupPropEntry, CgSetEntry } from '../../../images/schema/cgroup.ts';
 import { S_IF } from '../../../kernel/constants/files.ts';
@@ -16,10 +17,13 @@ import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMemb
 const DUMPER = 1;
 const FIRST_ID = 2;
 
+/** Sets by the text of /proc/PID/cgroup; ours is the first. */
+const SETS = new Slot((_: DumpContext) => new Map([[decodeText(readProc('self', 'cgroup')), DUMPER]]));
+
 /** Gives a thread its set; nothing is written as long as all are where we are. */
 export function capture(thread: DumpThread): undefined {
   const { context, process, tid } = thread;
-  const known = context.shared('cgroup sets', () => new Map([[decodeText(readProc('self', 'cgroup')), DUMPER]]));
+  const known = SETS.of(context);
   const text = decodeText(readProc(process.pid, `task/${tid}/cgroup`));
   // Most are where another one is: the text tells.
   const id = known.get(text) ?? newSet(context, encodeText(text));
@@ -29,7 +33,7 @@ export function capture(thread: DumpThread): undefined {
 
 function newSet(context: DumpContext, bytes: Uint8Array): number {
   const members = membersOf(parseCgroup(bytes)).filter(isReachable);
-  return context.shared('cgroups', () => new SavedCgroups(context)).setOf(members);
+  return CGROUPS.of(context).setOf(members);
 }
 
 /** A task can be above the root of our cgroup namespace; there is no way to it. */
@@ -90,6 +94,8 @@ class SavedCgroups {
     return made;
   }
 }
+
+const CGROUPS = new Slot((context: DumpContext) => new SavedCgroups(context));
 
 /** A hierarchy that cannot be mounted is left undescribed: its cgroups have to be there at the restore. */
 function reach(hierarchies: Hierarchies, name: string): Hierarchy | undefined {

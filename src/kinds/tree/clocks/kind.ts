@@ -6,7 +6,8 @@
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug, logWarn } from '../../../base/log.ts';
 import { cstring, encodeText } from '../../../base/text.ts';
-import type { DumpTask, RestoreContext, RestoreTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import type { DumpContext, RestoreContext, RestoreTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { imageName } from '../../../images/kind.ts';
 import { Images } from '../../../images/kinds.ts';
 import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../../../images/namespace-ids.ts';
@@ -28,19 +29,16 @@ function obstacles(task: SeenTask): StasisError[] {
  * The clocks are read when all tasks have been asked what their timers have left: rather fires one a moment late, by these
  * clocks, than too early. All tasks of a tree are in the root's time namespace.
  */
-function drain(task: DumpTask): void {
-  task.context.shared('clocks', () => {
-    const id = namespaceOf(task.pid, 'time') === namespaceOf('self', 'time') ? 0 : OWN_TIME_NS_ID;
-    task.context.images.write(Images.timens, id, [entryOf(clocksOf(task.pid))]);
-  });
+function capture({ tree, images }: DumpContext): void {
+  const { pid } = tree.root;
+  const id = namespaceOf(pid, 'time') === namespaceOf('self', 'time') ? 0 : OWN_TIME_NS_ID;
+  images.write(Images.timens, id, [entryOf(clocksOf(pid))]);
 }
 
-function savedClocks(context: RestoreContext, root: number): Clocks | undefined {
-  return context.shared('saved clocks', () => readClocks(context, root));
-}
+const SAVED = new Slot(readClocks);
 
 /** What the clocks were at the dump; undefined if the images do not tell, as those of an old CRIU. */
-function readClocks({ images }: RestoreContext, root: number): Clocks | undefined {
+function readClocks({ images, root }: RestoreContext): Clocks | undefined {
   const ours = images.inventory().root_ids?.time_ns_id ?? NAMESPACE_IDS.time_ns_id;
   const theirs = images.readOne(Images.ids, root).time_ns_id ?? ours;
   const id = theirs === ours ? 0 : theirs;
@@ -49,17 +47,15 @@ function readClocks({ images }: RestoreContext, root: number): Clocks | undefine
 }
 
 /** Whether the tree is one process: that need not move before its memory is filled, in which time would pass for it. */
-function isAlone({ context }: RestoreTask): boolean {
-  return context.shared('alone', () => context.images.read(Images.pstree).length === 1);
-}
+const ALONE = new Slot(({ images }: RestoreContext) => images.read(Images.pstree).length === 1);
 
 /** The root of others has no children yet. */
 function enterEarly(task: RestoreTask): void {
-  if (task.tree.ppid === 0 && !isAlone(task)) enter(task);
+  if (task.tree.ppid === 0 && !ALONE.of(task.context)) enter(task);
 }
 
 function enterLate(task: RestoreTask): void {
-  if (isAlone(task)) enter(task);
+  if (ALONE.of(task.context)) enter(task);
 }
 
 /**
@@ -67,7 +63,7 @@ function enterLate(task: RestoreTask): void {
  * unshares gets one for its children: it joins these when the offsets are set.
  */
 function enter(task: RestoreTask): void {
-  const saved = savedClocks(task.context, task.pid);
+  const saved = SAVED.of(task.context);
   const stall = saved ? makeNamespace(task, saved) : 'the images do not tell what they were';
   if (stall !== undefined) logWarn('clocks.ts', `the clocks leap to those of this machine: ${stall}`);
 }
@@ -116,7 +112,6 @@ function join(task: RestoreTask, which: 'time' | 'time_for_children'): void {
 export const clocks: TaskKind = {
   name: 'clocks',
   obstacles,
-  drain,
-  prepare: savedClocks,
+  tree: { capture, prepare: (context) => void SAVED.of(context) },
   rebuild: { birth: enterEarly, mapped: enterLate },
 };

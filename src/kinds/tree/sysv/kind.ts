@@ -5,7 +5,8 @@
  */
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
-import type { DumpContext, DumpTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
+import type { DumpContext, DumpTask, SeenTask, SeenTree, TaskKind } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import type { Entry } from '../../../images/image.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { InputOf } from '../../../images/message.ts';
@@ -32,14 +33,16 @@ function attached(task: SeenTask): ProcVma[] {
   return task.vmas.filter(({ name }) => vmaName(name).kind === 'sysv');
 }
 
-function allSegments(): Map<number, SysvSegment> {
-  return new Map(parseSysvShm(readSystem('/proc/sysvipc/shm')).map((segment) => [segment.id, segment]));
-}
+/** All segments of our IPC namespace, by id. */
+const SEGMENTS = new Slot(
+  (_: SeenTree): ReadonlyMap<number, SysvSegment> =>
+    new Map(parseSysvShm(readSystem('/proc/sysvipc/shm')).map((segment) => [segment.id, segment])),
+);
 
 function obstacles(task: SeenTask): StasisError[] {
   const vmas = attached(task);
   if (vmas.length === 0) return [];
-  const known = allSegments();
+  const known = SEGMENTS.of(task.tree);
   return vmas.flatMap(({ start, name, ino }) => {
     if (known.has(Number(ino))) return [];
     const resource = `mapping ${start.toString(16)} ${name}`;
@@ -48,18 +51,16 @@ function obstacles(task: SeenTask): StasisError[] {
   });
 }
 
-/** Saves the segments the tasks of a tree have attached, each once, with its root. */
-function drain(task: DumpTask): void {
-  warnOfDebts(task);
-  const { tree, images } = task.context;
-  if (task.pid !== tree[0]?.pid) return;
-  const all = tree.flatMap((member) => attached(member).map((vma) => ({ member, vma })));
+/** Saves the segments the tasks of a tree have attached, each once. */
+function capture(context: DumpContext): void {
+  const { tree, images } = context;
+  const all = tree.tasks.flatMap((member) => attached(member).map((vma) => ({ member, vma })));
   if (all.length === 0) return;
-  const known = allSegments();
+  const known = SEGMENTS.of(tree);
   const saved = new Map<number, SegmentEntry>();
   for (const { member, vma } of all) {
     const segment = known.get(Number(vma.ino));
-    if (segment && !saved.has(segment.id)) saved.set(segment.id, save(task.context, member.pid, vma, segment));
+    if (segment && !saved.has(segment.id)) saved.set(segment.id, save(context, member.pid, vma, segment));
   }
   images.writeEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id, [...saved.values()]);
 }
@@ -78,10 +79,13 @@ function save(context: DumpContext, pid: number, vma: ProcVma, segment: SysvSegm
   return { message: { desc: { key, uid, gid, cuid, cgid, mode, id }, size, in_pagemaps: true, ...huge } };
 }
 
+/** Who has changed which semaphores. */
+const CHANGES = new Slot((_: DumpContext) => lastChanges());
+
 /** What is undone when a task ends is undone at the dump, and the restored task does not know. */
 function warnOfDebts(task: DumpTask): void {
   if (task.options.leaveRunning) return;
-  const arrays = task.context.shared('sysv semaphores', lastChanges).get(task.pid);
+  const arrays = CHANGES.of(task.context).get(task.pid);
   if (!arrays) return;
   const which = `semaphore array${arrays.size === 1 ? '' : 's'} ${[...arrays].join(', ')}`;
   const what = `the process has changed ${which}: what it has to undo (SEM_UNDO) is undone at its end, now`;
@@ -92,7 +96,6 @@ function warnOfDebts(task: DumpTask): void {
 export const sysv: TaskKind = {
   name: 'sysv',
   obstacles,
-  drain,
-  prepare: provideSegments,
-  rebuild: { mapped: ({ context }) => markDestroyed(context) },
+  drain: warnOfDebts,
+  tree: { capture, prepare: provideSegments, rebuilt: { mapped: markDestroyed } },
 };

@@ -129,9 +129,7 @@ function transfer(call: 'pread64' | 'pwrite64', file: Fd, at: number, length: nu
 
 /** Those that were to be destroyed are so again, when all tasks have them attached. */
 export function markDestroyed(context: RestoreContext): void {
-  context.shared('sysv-destroyed', () => {
-    for (const { desc } of savedSegments(context).values()) {
-      if (desc.mode & SHM_MODE.DEST) syscall('shmctl', desc.id, IPC.RMID, 0);
-    }
-  });
+  for (const { desc } of savedSegments(context).values()) {
+    if (desc.mode & SHM_MODE.DEST) syscall('shmctl', desc.id, IPC.RMID, 0);
+  }
 }
