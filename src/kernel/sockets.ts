@@ -1,7 +1,7 @@
 /** Options of sockets, and pairs of them. */
 import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
 import { Pins } from './ffi.ts';
-import { Ucred } from './layouts/sockets.ts';
+import { Msghdr, Ucred } from './layouts/sockets.ts';
 import { Timeval } from './layouts/time.ts';
 import { arena, arenaAddress, arenaView, ERRNO, Fd, syscall, trySyscall } from './syscall.ts';
 
@@ -82,6 +82,22 @@ export function attachFilter(local: number, code: Uint8Array): void {
   // struct sock_fprog
   const program = new BigUint64Array([BigInt(code.length / 8), BigInt(pins.address(code))]);
   setOption(local, SO.ATTACH_FILTER, new Uint8Array(program.buffer));
+}
+
+/**
+ * Sends a message with control data (layouts/sockets.ts, encodeControl()); how many bytes were sent, or -errno.
+ * `flags` are {@link MSG}'s.
+ */
+export function trySendMessage(local: number, bytes: Uint8Array, control: Uint8Array, flags: number): number {
+  using pins = new Pins();
+  const iov = new BigUint64Array([BigInt(pins.address(bytes)), BigInt(bytes.length)]);
+  const header = Msghdr.encode({
+    iov: BigInt(pins.address(iov)),
+    iovLength: 1n,
+    control: BigInt(pins.address(control)),
+    controlLength: BigInt(control.length),
+  });
+  return trySyscall('sendmsg', local, header, flags);
 }
 
 /** A pair of connected unix sockets, closed on exec. @throws SyscallError */

@@ -1,71 +1,57 @@
 /** Handing descriptors over to a task through the socket it shares with us (SCM_RIGHTS). */
-import { Pins } from '../kernel/ffi.ts';
-import { syscall } from '../kernel/syscall.ts';
+import { StasisError } from '../base/errors.ts';
+import { MSG } from '../kernel/constants/sockets.ts';
+import { decodeControl, encodeControl, Msghdr, rightsSpace, SCM_MAX_FD } from '../kernel/layouts/sockets.ts';
+import { trySendMessage } from '../kernel/sockets.ts';
+import { SyscallError } from '../kernel/syscall.ts';
 import type { Batch } from './batch.ts';
 import type { Seed } from './seed.ts';
 
-/** SCM_MAX_FD. */
-const MAX_PER_MESSAGE = 253;
-const SOL_SOCKET = 1;
-const SCM_RIGHTS = 1;
-
 /**
- * Gives the task the open files behind our `locals`. They appear, in this order, under its lowest free descriptor
- * numbers, which are answered; what is in the batch has run then. `taken` are the numbers it has besides its socket.
+ * Gives the task the open files behind our `locals`; answers the numbers the kernel gave them there, in the same order.
+ * What is in the batch has run then.
+ * @throws StasisError kind 'permission' if the task cannot take all of them
  */
-export function handOver(
-  seed: Seed,
-  batch: Batch,
-  locals: readonly number[],
-  taken: ReadonlySet<number> = new Set(),
-): number[] {
-  for (let at = 0; at < locals.length; at += MAX_PER_MESSAGE) {
-    const lot = locals.slice(at, at + MAX_PER_MESSAGE);
-    send(seed.socket.number, lot);
-    const controlLength = 16 + 4 * lot.length;
-    const program = batch.reserve(1, 160 + controlLength);
-    const byte = program.space(8);
-    const iov = program.data(words(BigInt(byte), 1n));
-    const control = program.space(controlLength);
-    // struct msghdr: no name; one iovec; the control buffer
-    const header = program.data(words(0n, 0n, BigInt(iov), 1n, BigInt(control), BigInt(controlLength), 0n));
-    program.call('recvmsg', seed.socketTarget, header, 0);
-    // The tasks of a tree all read from one socket: who is to have this lot must take it before another is sent.
-    batch.flush();
-  }
+export function handOver(seed: Seed, batch: Batch, locals: readonly number[]): number[] {
   const arrived: number[] = [];
-  for (let number = 0; arrived.length < locals.length; number++) {
-    if (!taken.has(number) && number !== seed.socketTarget) arrived.push(number);
+  // The tasks of a tree all read from one socket: who is to have a lot must take it before another is sent.
+  for (let at = 0; at < locals.length; at += SCM_MAX_FD) {
+    const lot = locals.slice(at, at + SCM_MAX_FD);
+    send(seed, lot);
+    arrived.push(...receive(seed, batch, lot.length));
   }
   return arrived;
 }
 
-function send(socket: number, lot: readonly number[]): void {
-  const control = new Uint8Array((16 + 4 * lot.length + 7) & ~7);
-  const view = new DataView(control.buffer);
-  view.setBigUint64(0, BigInt(16 + 4 * lot.length), true);
-  view.setInt32(8, SOL_SOCKET, true);
-  view.setInt32(12, SCM_RIGHTS, true);
-  lot.forEach((fd, i) => {
-    view.setInt32(16 + 4 * i, fd, true);
-  });
-  using pins = new Pins();
-  const byte = new Uint8Array(8);
-  const iov = new BigUint64Array([BigInt(pins.address(byte)), 1n]);
-  const header = new BigUint64Array([
-    0n,
-    0n,
-    BigInt(pins.address(iov)),
-    1n,
-    BigInt(pins.address(control)),
-    view.getBigUint64(0, true),
-    0n,
-  ]);
-  syscall('sendmsg', socket, header, 0);
+/** A message needs a byte, so that the receiver's end is not taken for the end of the stream. */
+function send(seed: Seed, lot: readonly number[]): void {
+  const sent = trySendMessage(seed.socket.number, new Uint8Array(1), encodeControl(lot), MSG.NOSIGNAL);
+  if (sent < 0) throw new SyscallError('sendmsg', -sent, { task: { pid: seed.tracee.pid } });
 }
 
-function words(...values: bigint[]): Uint8Array {
-  return new Uint8Array(new BigUint64Array(values).buffer);
+/** Has the task take the next lot. */
+function receive(seed: Seed, batch: Batch, count: number): readonly number[] {
+  const room = rightsSpace(count);
+  const program = batch.reserve(1, Msghdr.size + 16 + 8 + room);
+  const byte = program.space(8);
+  const iov = program.data(new Uint8Array(new BigUint64Array([BigInt(byte), 1n]).buffer));
+  const control = program.space(room);
+  const header = program.data(
+    Msghdr.encode({ iov: BigInt(iov), iovLength: 1n, control: BigInt(control), controlLength: BigInt(room) }),
+  );
+  const received = program.call('recvmsg', seed.socketTarget, header, 0);
+  batch.flush();
+  const { flags, controlLength } = Msghdr.decode(program.bytes(header, Msghdr.size));
+  const { rights } = decodeControl(program.bytes(control, Number(controlLength)));
+  if (program.result(received) === 1 && (flags & MSG.CTRUNC) === 0 && rights.length === count) return rights;
+  // scm_detach_fds() in net/core/scm.c stops at the first it has no number for; the others are closed.
+  throw new StasisError({
+    kind: 'permission',
+    task: { pid: seed.tracee.pid },
+    resource: 'RLIMIT_NOFILE',
+    reason: `of ${count} descriptors handed over to the task only ${rights.length} arrived`,
+    remedy: 'start Stasis with a higher limit (ulimit -n)',
+  });
 }
 
 /** Closes every descriptor of the task but its socket. */

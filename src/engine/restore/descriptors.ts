@@ -4,11 +4,9 @@ import type { RestoreTask } from '../../contract/contract.ts';
 import type { FdinfoEntry } from '../../images/schema/files.ts';
 import { FD_CLOEXEC, O } from '../../kernel/constants/files.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
+import { SCM_MAX_FD } from '../../kernel/layouts/sockets.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { handOver } from '../../tracee/handover.ts';
-
-/** Descriptors handed over at a time: SCM_MAX_FD. */
-const LOT = 253;
 
 /**
  * Gives a task its descriptors; it has none but the socket before. Open file descriptions go over once, under the
@@ -19,8 +17,7 @@ export function placeDescriptors(task: RestoreTask): void {
   const first = firstOfEach(ascending);
   const originals = [...first.values()];
   growTable(originals.length);
-  const taken = new Set<number>();
-  for (let at = 0; at < originals.length; at += LOT) place(task, originals.slice(at, at + LOT), taken);
+  for (let at = 0; at < originals.length; at += SCM_MAX_FD) place(task, originals.slice(at, at + SCM_MAX_FD));
   for (const { id, fd, flags } of ascending) {
     const original = first.get(id)?.fd ?? fd;
     if (original !== fd) task.batch.call('dup3', original, fd, flags & FD_CLOEXEC ? O.CLOEXEC : 0);
@@ -31,13 +28,22 @@ export function placeDescriptors(task: RestoreTask): void {
  * They arrive under the lowest free numbers, none of them above its place. So, moved from the last to the first, none
  * ever lands on one that still waits.
  */
-function place(task: RestoreTask, lot: readonly FdinfoEntry[], taken: Set<number>): void {
+function place(task: RestoreTask, lot: readonly FdinfoEntry[]): void {
   const locals = lot.map(({ id }) => task.context.open(id));
-  const arrived = handOver(task.seed, task.batch, locals, taken);
+  const arrived = handOver(task.seed, task.batch, locals);
+  const waiting = new Set(arrived);
   for (let i = lot.length - 1; i >= 0; i--) {
     const entry = lot[i];
     const from = arrived[i];
     if (!entry || from === undefined) continue;
+    waiting.delete(from);
+    if (waiting.has(entry.fd))
+      throw new StasisError({
+        kind: 'internal',
+        task: task.ref,
+        resource: `fd ${entry.fd}`,
+        reason: 'its place is taken by a descriptor that arrived for another one',
+      });
     const cloexec = (entry.flags & FD_CLOEXEC) !== 0;
     if (from !== entry.fd) {
       task.batch.call('dup3', from, entry.fd, cloexec ? O.CLOEXEC : 0);
@@ -45,7 +51,6 @@ function place(task: RestoreTask, lot: readonly FdinfoEntry[], taken: Set<number
     } else if (cloexec) {
       task.batch.call('fcntl', entry.fd, 2, FD_CLOEXEC); // F_SETFD
     }
-    taken.add(entry.fd);
   }
 }
 
@@ -88,7 +93,7 @@ export function finishDescriptors(
 function replace(task: RestoreTask, id: number, local: number): void {
   const places = task.fds.filter((place) => place.id === id);
   if (places.length === 0) return;
-  const [arrived = 0] = handOver(task.seed, task.batch, [local], new Set(task.fds.map(({ fd }) => fd)));
+  const [arrived = 0] = handOver(task.seed, task.batch, [local]);
   for (const { fd, flags } of places) task.batch.call('dup3', arrived, fd, flags & FD_CLOEXEC ? O.CLOEXEC : 0);
   task.batch.call('close', arrived);
 }

@@ -8,9 +8,8 @@ import { Images } from '../../../images/kinds.ts';
 import type { SkPacketEntry, UnixSkEntry } from '../../../images/schema/sockets.ts';
 import { TaskState } from '../../../images/schema/task.ts';
 import { AF, MSG, SCM, SHUT, SK_STATE, SO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { Pins } from '../../../kernel/ffi.ts';
-import { encodeControl, Msghdr, type Ucred } from '../../../kernel/layouts/sockets.ts';
-import { setNumber, socketPair } from '../../../kernel/sockets.ts';
+import { encodeControl, type Ucred } from '../../../kernel/layouts/sockets.ts';
+import { setNumber, socketPair, trySendMessage } from '../../../kernel/sockets.ts';
 import { type Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { restoreForgotten, restoreOptions, widen } from '../../../support/socket-options.ts';
@@ -220,15 +219,7 @@ function send(from: number, bytes: Uint8Array, control: Uint8Array): void {
 }
 
 function trySend(from: number, bytes: Uint8Array, control: Uint8Array): number {
-  using pins = new Pins();
-  const iov = new BigUint64Array([BigInt(pins.address(bytes)), BigInt(bytes.length)]);
-  const header = Msghdr.encode({
-    iov: BigInt(pins.address(iov)),
-    iovLength: 1n,
-    control: BigInt(pins.address(control)),
-    controlLength: BigInt(control.length),
-  });
-  return trySyscall('sendmsg', from, header, MSG.DONTWAIT | MSG.NOSIGNAL);
+  return trySendMessage(from, bytes, control, MSG.DONTWAIT | MSG.NOSIGNAL);
 }
 
 /** What is not built yet is refused, and what cannot be. */
