@@ -62,7 +62,7 @@ export interface OpenFile {
   readonly flags: number;
   /** Offset; 0 for what cannot seek. */
   readonly pos: number;
-  /** What /proc/PID/fd/N points to: `/path`, `/path (deleted)`, `anon_inode:[eventfd]`, `pipe:[123]`, … */
+  /** What /proc/PID/fd/N points to: `/path`, `/path (deleted)`, `anon_inode:[eventfd]`, `pipe:[123]`, …, or TOO_DEEP. */
   readonly link: string;
   readonly stat: FileFacts;
   /** Mount id (statx), 0 if unknown. */

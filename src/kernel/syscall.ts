@@ -33,6 +33,7 @@ export const ERRNO = {
   ETXTBSY: 26,
   ENOSPC: 28,
   ESPIPE: 29,
+  ENAMETOOLONG: 36,
   ENOSYS: 38,
   EOPNOTSUPP: 95,
 } as const;

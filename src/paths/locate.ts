@@ -7,6 +7,7 @@ import { encodeText } from '../base/text.ts';
 import type { CarryOptions, OpenFile } from '../contract/contract.ts';
 import { AT, S_IF } from '../kernel/constants/files.ts';
 import { splitDeleted } from '../kernel/proc/common.ts';
+import { TOO_DEEP } from '../kernel/proc/read.ts';
 import { statusAt } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
 
@@ -29,12 +30,36 @@ const PROC_SUPER_MAGIC = 0x9fa0;
 const DEVPTS_SUPER_MAGIC = 0x1cd1;
 const OVERLAYFS_SUPER_MAGIC = 0x794c7630;
 
+const SECRETMEM_MAGIC = 0x5345434d;
+const MQUEUE_MAGIC = 0x19800202;
+
+const TOO_LONG: Whereabouts = {
+  kind: 'lost',
+  reason: 'it lies too deep to be opened by its path again (PATH_MAX)',
+  remedy: 'rename a directory above it, so that the path gets shorter',
+};
+
+/** Files of the kernel's own that look like regular ones, by their file system. */
+const SPECIAL: Readonly<Record<number, Whereabouts>> = {
+  [SECRETMEM_MAGIC]: {
+    kind: 'lost',
+    reason: 'it is secret memory (memfd_secret), which nobody but the process itself can read',
+    remedy: 'have the program do without, for instance by booting with secretmem.enable=0',
+  },
+  [MQUEUE_MAGIC]: {
+    kind: 'lost',
+    reason: 'it is a POSIX message queue, which is not carried yet',
+    remedy: 'have the program close it (mq_close) before the dump',
+  },
+};
+
 /** Looks for the file under its name. Nothing is changed. */
 export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts {
   const external = externalKey(file, options);
   if (external) return { kind: 'external', name: external };
+  if (file.link === TOO_DEEP) return TOO_LONG;
   if (!file.link.startsWith('/')) return { kind: 'lost', reason: `${file.link} is not the name of a file` };
-  if (Buffer.byteLength(encodeText(file.link)) >= 4096) return { kind: 'lost', reason: 'its path is too long' };
+  if (Buffer.byteLength(encodeText(file.link)) >= 4096) return TOO_LONG;
 
   const there = file.stat.nlink > 0 ? statusAt(file.link) : undefined;
   if (there && there.dev === file.stat.dev && there.ino === file.stat.ino) return { kind: 'visible', name: file.link };
@@ -44,6 +69,8 @@ export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts 
   // Terminals come and go with their masters; their names are made by the kernel, and never end in ` (deleted)`.
   if (magic === DEVPTS_SUPER_MAGIC) return { kind: 'visible', name: path };
   if (magic === PROC_SUPER_MAGIC) return inProc(file.link);
+  const special = SPECIAL[magic];
+  if (special) return special;
   if (file.stat.nlink === 0) return { kind: 'ghost', name: deleted ? path : file.link };
   if (there && options.evasiveDevices && isDevice(file) && there.rdev === file.stat.rdev) {
     return { kind: 'visible', name: file.link };

@@ -11,7 +11,7 @@ import type { InputOf } from '../images/message.ts';
 import { FdTypes, RemapType, type regFileEntry } from '../images/schema/files.ts';
 import { AT, O, S_IF } from '../kernel/constants/files.ts';
 import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
-import { arenaAddress, arenaPath, arenaView, ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { arenaPath, ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { captureOwner, imageFlags } from '../support/fown.ts';
 import { buildIdWords, type ReadAt } from './build-id.ts';
 import { captureGhost, ghostObstacle, reopen } from './ghost/capture.ts';
@@ -60,17 +60,7 @@ export function captureRegular(file: OpenFile, id: number, context: DumpContext)
 export function regularObstacle(file: OpenFile, options: CarryOptions): StasisError | undefined {
   const where = whereabouts(file, options);
   if (where.kind === 'lost') return obstacle(file, where.reason, where.remedy);
-  if (where.kind === 'ghost' && isQueue(file)) {
-    return obstacle(file, 'it is an unlinked POSIX message queue; its messages are not carried yet');
-  }
   return where.kind === 'ghost' ? ghostObstacle(file, options.ghostLimit) : undefined;
-}
-
-const MQUEUE_MAGIC = 0x19800202;
-
-/** A POSIX message queue looks like a regular file, but its messages are not its content. */
-function isQueue(file: OpenFile): boolean {
-  return trySyscall('fstatfs', file.local, arenaAddress) === 0 && arenaView.getUint32(0, true) === MQUEUE_MAGIC;
 }
 
 /** Reached by a path such as /proc/PID/exe, not borrowed: our descriptor is an O_PATH one, whatever `flags` say. */

@@ -9,6 +9,7 @@ import { unlessGone } from '../../kernel/proc/tree.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { kindOf, unknownFile } from './file-table.ts';
+import { reachedObstacles } from './reached-files.ts';
 
 const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup'] as const;
 
@@ -49,6 +50,7 @@ function obstaclesOfTask(task: SeenTask, root: SeenTask): StasisError[] {
       ...(kind.thread?.obstacles ? ofThreads(task, kind.thread) : []),
     ]),
     ...descriptors(task),
+    ...reachedObstacles(task),
   ];
 }
 

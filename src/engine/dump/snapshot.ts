@@ -7,7 +7,7 @@ import { KCMP } from '../../kernel/constants/files.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
 import { namesIn } from '../../kernel/files.ts';
 import { parseFdHead } from '../../kernel/proc/fdinfo.ts';
-import { readProc, readProcIfAny, readProcLink } from '../../kernel/proc/read.ts';
+import { readProc, readProcIfAny, TOO_DEEP } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
@@ -105,7 +105,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
     if (local === -ERRNO.EBADF) return undefined;
     if (local < 0) throw borrowError(this.ref, fd, -local);
     this.#own.push(local);
-    const link = readProcLink('self', `fd/${local}`);
+    const link = linkOf(local);
     return { ...own, local, link, socketDomain: domainOf(local, link), ...factsOf(local) };
   }
 }
@@ -261,8 +261,10 @@ export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
   };
 }
 
+/** What /proc says an open file is; {@link TOO_DEEP} if it does not say (do_proc_readlink() in fs/proc/base.c has one page). */
 function linkOf(local: number): string {
   const length = trySyscall('readlinkat', -100, arenaPath(`/proc/self/fd/${local}`), arenaAddress + 4096, 8192);
+  if (length === -ERRNO.ENAMETOOLONG) return TOO_DEEP;
   if (length < 0) throw new SyscallError('readlinkat', -length);
   return decodeText(arena.slice(4096, 4096 + length));
 }

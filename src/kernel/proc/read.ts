@@ -43,6 +43,9 @@ export function readSystem(path: string): Uint8Array {
   return read(path, undefined);
 }
 
+/** Stands for a path the kernel does not tell: it has PATH_MAX bytes or more. */
+export const TOO_DEEP = 'path of 4096 bytes or more';
+
 /**
  * The target of a link `/proc/PID/NAME` (`exe`, `cwd`, `fd/3`, `ns/net`, `map_files/A-B`), unescaped and whole. ` (deleted)` may end it. Throws as
  * {@link readProc}, but also for a closed descriptor or an unmapped range `unsupported`.

@@ -12,6 +12,7 @@ import type {
 import { ImageError } from '../../../images/error.ts';
 import { FdTypes, type FileEntry, type RegFileEntry } from '../../../images/schema/files.ts';
 import { O, S_IF } from '../../../kernel/constants/files.ts';
+import { TOO_DEEP } from '../../../kernel/proc/read.ts';
 import { segmentFlag } from '../../../memory/segments.ts';
 import { openPath } from '../../../paths/open-path.ts';
 import { openRegular } from '../../../paths/open-regfile.ts';
@@ -24,7 +25,7 @@ const MEM_MAJOR = 1;
 
 /** What has a path and nothing to it but its content. A path alone (O_PATH) may lead to anything. */
 function recognises(file: OpenFile): boolean {
-  if (!file.link.startsWith('/')) return false;
+  if (!file.link.startsWith('/') && file.link !== TOO_DEEP) return false;
   if (segmentFlag(file) !== undefined) return false;
   if ((file.flags & O.PATH) !== 0) return true;
   switch (file.stat.mode & S_IF.MT) {

@@ -32,32 +32,40 @@ import {
 } from '../../../memory/vma.ts';
 import type { Program } from '../../../tracee/program.ts';
 
-/** Why a mapping cannot be carried; undefined when it can. */
-function whyNot(vma: ProcVma): string | undefined {
+/** Why a mapping cannot be carried, and what helps; undefined when it can. */
+function whyNot(vma: ProcVma): { readonly reason: string; readonly remedy?: string } | undefined {
   const flags = vma.vmFlags;
   const name = vmaName(vma.name);
-  if (flags?.has('um') || flags?.has('uw') || flags?.has('ui')) return 'it is watched by a userfaultfd';
-  if (flags?.has('ss')) return 'shadow stacks are not carried yet';
-  if (vma.protectionKey) return `its protection key (${vma.protectionKey}) is not carried yet`;
+  if (flags?.has('um') || flags?.has('uw') || flags?.has('ui')) return { reason: 'it is watched by a userfaultfd' };
+  if (flags?.has('ss')) return { reason: 'shadow stacks are not carried yet' };
+  if (vma.protectionKey) return { reason: `its protection key (${vma.protectionKey}) is not carried yet` };
   switch (name.kind) {
     case 'uprobes':
-      return 'it belongs to uprobes';
+      return { reason: 'it belongs to uprobes' };
     case 'anonInode':
+      if (name.label === '[io_uring]') return IO_URING;
+      return { reason: `no kind of Stasis carries a mapping of ${vma.name}` };
     case 'pseudo':
-      return `no kind of Stasis carries a mapping of ${vma.name}`;
+      return { reason: `no kind of Stasis carries a mapping of ${vma.name}` };
     default:
       break;
   }
   const device = flags?.has('io') || flags?.has('pf');
-  return device && !isVvar(vma.name) ? 'device memory cannot be carried' : undefined;
+  return device && !isVvar(vma.name) ? { reason: 'device memory cannot be carried' } : undefined;
 }
+
+const IO_URING = {
+  reason: 'it is a ring of io_uring, which is not carried yet',
+  remedy:
+    'start the program without it (as with UV_USE_IO_URING=0 for Node), or set kernel.io_uring_disabled to 2 before',
+} as const;
 
 function obstacles(task: SeenTask): StasisError[] {
   return task.vmas.flatMap((vma) => {
-    const reason = whyNot(vma);
-    if (!reason) return [];
+    const why = whyNot(vma);
+    if (!why) return [];
     const resource = `mapping ${hex(vma.start)}-${hex(vma.end)} ${vma.name}`.trim();
-    return [new StasisError({ kind: 'unsupported', task: task.ref, resource, reason })];
+    return [new StasisError({ kind: 'unsupported', task: task.ref, resource, ...why })];
   });
 }
 

@@ -46,8 +46,10 @@ function obstacles(task: SeenTask): StasisError[] {
   return vmas.flatMap(({ start, name, ino }) => {
     if (known.has(Number(ino))) return [];
     const resource = `mapping ${start.toString(16)} ${name}`;
-    const reason = 'there is no such segment in the IPC namespace';
-    return [new StasisError({ kind: 'unsupported', task: task.ref, resource, reason })];
+    // As long as somebody has it attached it is listed in its namespace, even if it is to be destroyed.
+    const reason = `segment ${ino} belongs to another IPC namespace than that of Stasis; such segments are not carried yet`;
+    const remedy = 'have the task detach it (shmdt) before the dump';
+    return [new StasisError({ kind: 'unsupported', task: task.ref, resource, reason, remedy })];
   });
 }
 

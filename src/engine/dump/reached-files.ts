@@ -1,0 +1,68 @@
+/**
+ * Files a task has without a descriptor: its working directory, its root, its executable, what it has mapped. They are looked
+ * at like open ones, so that what cannot be carried of them is known before the freeze.
+ */
+import { StasisError } from '../../base/errors.ts';
+import type { SeenTask, SeenTree } from '../../contract/contract.ts';
+import { Slot } from '../../contract/slots.ts';
+import type { ProcVma } from '../../kernel/proc/smaps.ts';
+import { vmaName } from '../../kernel/proc/vmaname.ts';
+import { statusAt } from '../../kernel/statx.ts';
+import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
+import { kindOf, unknownFile } from './file-table.ts';
+import { openPath } from './snapshot.ts';
+
+const LINKS = [
+  ['cwd', 'working directory'],
+  ['root', 'root directory'],
+  ['exe', 'executable'],
+] as const;
+
+/** Mapped files looked at so far, name and inode: families have most of theirs in common. */
+const LOOKED_AT = new Slot((_: SeenTree) => new Map<string, bigint>());
+
+/** What of these files cannot be carried. */
+export function reachedObstacles(task: SeenTask): StasisError[] {
+  const links = LINKS.flatMap(([name, role]) => obstacle(task, `/proc/${task.pid}/${name}`, role));
+  return [...links, ...mappedFiles(task).flatMap((vma) => mappedObstacle(task, vma))];
+}
+
+/** One mapping of each file whose name does not lead to it. */
+function mappedFiles(task: SeenTask): ProcVma[] {
+  const known = LOOKED_AT.of(task.tree);
+  const doubtful: ProcVma[] = [];
+  for (const vma of task.vmas) {
+    // Of device memory the memory kind tells.
+    if (vma.ino === 0n || !vma.name.startsWith('/') || vma.vmFlags?.has('io') || vma.vmFlags?.has('pf')) continue;
+    if (known.get(vma.name) === vma.ino) continue;
+    known.set(vma.name, vma.ino);
+    if (vmaName(vma.name).kind !== 'file' || statusAt(vma.name)?.ino === Number(vma.ino)) continue;
+    doubtful.push(vma);
+  }
+  return doubtful;
+}
+
+function mappedObstacle(task: SeenTask, { start, end }: ProcVma): StasisError[] {
+  const range = `${start.toString(16)}-${end.toString(16)}`;
+  return obstacle(task, `/proc/${task.pid}/map_files/${range}`, `mapping ${range}`);
+}
+
+/** Why the file at the end of a link of /proc cannot be carried, if so. One that is gone meanwhile is nobody's. */
+function obstacle(task: SeenTask, link: string, role: string): StasisError[] {
+  let file: ReturnType<typeof openPath>;
+  try {
+    file = openPath(task.ref, link, 0);
+  } catch (error) {
+    if (error instanceof SyscallError) return [];
+    throw error;
+  }
+  try {
+    const kind = kindOf(file);
+    const error = kind ? kind.obstacle?.(file, task) : unknownFile(file);
+    if (!error) return [];
+    const { kind: sort, reason, remedy, resource = '' } = error;
+    return [new StasisError({ kind: sort, task: task.ref, resource: `${role} ${resource}`, reason, remedy })];
+  } finally {
+    trySyscall('close', file.local);
+  }
+}

@@ -1,0 +1,31 @@
+/** Files and memory that cannot be carried: refused before the freeze, for the right reason, with what helps. */
+import { expect, test } from 'bun:test';
+import { helperBinary } from './kit/compile.ts';
+import { stasis } from './kit/stasis.ts';
+import { Victim } from './kit/victim.ts';
+
+const CASES: readonly (readonly [what: string, resource: RegExp, reason: string, hint: string])[] = [
+  ['secret', /fd 3 \(\/secretmem \(deleted\)\)/, 'it is secret memory (memfd_secret)', 'secretmem.enable=0'],
+  ['secret-mapped', /mapping [0-9a-f-]+ \/secretmem \(deleted\)/, 'it is secret memory', 'secretmem.enable=0'],
+  ['queue', /fd 3 \(\/stasis-test-\d+\)/, 'it is a POSIX message queue', 'mq_close'],
+  ['unlinked-queue', /fd 3 \(\/stasis-test-\d+ \(deleted\)\)/, 'it is a POSIX message queue', 'mq_close'],
+  ['uring', /mapping [0-9a-f-]+ anon_inode:\[io_uring\]/, 'it is a ring of io_uring', 'kernel.io_uring_disabled'],
+  ['deep', /working directory path of 4096 bytes or more/, 'it lies too deep', 'rename a directory above it'],
+  ['deep-file', /fd \d+ \(path of 4096 bytes or more\)/, 'it lies too deep', 'rename a directory above it'],
+  ['segment', /mapping [0-9a-f]+ \/SYSV/, 'belongs to another IPC namespace than that of Stasis', 'shmdt'],
+];
+
+for (const [what, resource, reason, hint] of CASES) {
+  test(what, async () => {
+    using victim = await Victim.run([helperBinary('refused'), what]);
+    if (victim.skipped) return;
+    const check = await stasis(['check', '-t', String(victim.pid)]);
+    expect(check.status).toBe(1);
+    for (const text of [check.stdout, (await stasis(victim.dumpLine())).stderr]) {
+      expect(text).toMatch(resource);
+      expect(text).toContain(reason);
+      expect(text).toMatch(new RegExp(`Hint: .*${hint}`));
+    }
+    await victim.verdict();
+  }, 20_000);
+}
