@@ -5,13 +5,13 @@ import { Victim } from './kit/victim.ts';
 
 /** Ends by itself a while after it has begun, with exit code 3 or by a signal. */
 const SCRIPTS: readonly [end: string, script: string][] = [
-  ['exits with 3', 'import time; time.sleep(1.2); raise SystemExit(3)'],
-  ['is killed', 'import os, time; time.sleep(1.2); os.kill(os.getpid(), 9)'],
+  ['exits with 3', 'import time; print("READY", flush=True); time.sleep(1.2); raise SystemExit(3)'],
+  ['is killed', 'import os, time; print("READY", flush=True); time.sleep(1.2); os.kill(os.getpid(), 9)'],
 ];
 
 test.each(SCRIPTS)('attached to a tree that %s: answers 0 when it has ended, as CRIU', async (_end, script) => {
-  using victim = await Victim.run(['python3', '-c', script], { silent: true });
-  await asleep();
+  // What python3 is may itself be a script that runs others first.
+  using victim = await Victim.run(['python3', '-c', script]);
   await victim.dump();
   const { status, ms } = await stasis(['restore', '-D', victim.images, '-o', 'restore.log', '-v4']);
   expect(status).toBe(0);
@@ -36,8 +36,3 @@ test('--exec-cmd with a program that does not exist: an error, in the log too', 
   expect(stderr).toMatch(/^Error: \/none\/such: execve: ENOENT/);
   expect(stdout).toMatch(/Error \(restore\.ts\): \/none\/such: execve: ENOENT/);
 });
-
-/** Long enough for python3 to be in its sleep, short enough to dump it there. */
-function asleep(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 500));
-}
