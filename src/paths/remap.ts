@@ -74,7 +74,7 @@ function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: num
 
 /** Processes in the place of dead ones, for as long as files of theirs are opened. */
 const HELPERS = new KeyedSlot((context: RestoreContext, pid: number) => {
-  const helper = Seed.create({ pid, sibling: false, highestFd: 2 }, HELPER_AREA);
+  const helper = Seed.create({ pid, sibling: false, taken: new Set() }, HELPER_AREA);
   context.atEnd(() => helper[Symbol.dispose]());
   return helper;
 });

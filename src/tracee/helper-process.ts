@@ -81,7 +81,7 @@ export class Helper implements Disposable {
   static hire(bufferLength: number, locals: readonly number[]): Helper | undefined {
     let seed: Seed | undefined;
     try {
-      seed = Seed.create({ pid: undefined, sibling: false, highestFd: locals.length + 2 }, findGap([], AREA.length));
+      seed = Seed.create({ pid: undefined, sibling: false, taken: new Set() }, findGap([], AREA.length));
       return new Helper(seed, bufferLength, locals);
     } catch (error) {
       logDebug(`no helper: ${error instanceof Error ? error.message : String(error)}`);

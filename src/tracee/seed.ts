@@ -45,8 +45,8 @@ export interface SeedOptions {
   readonly pid: number | undefined;
   /** Make it a child of our parent instead of ours (`--restore-sibling`). */
   readonly sibling: boolean;
-  /** The highest descriptor the task is to have; its socket goes above. */
-  readonly highestFd: number;
+  /** Numbers of descriptors the task is to have, or tasks forked from it: its socket has none of them. */
+  readonly taken: ReadonlySet<number>;
 }
 
 /** What a seed made by another seed is to be. */
@@ -90,11 +90,13 @@ export class Seed implements Disposable {
     using executable = new Fd(syscall('memfd_create', arenaPath('stasis-seed'), 1)); // MFD_CLOEXEC
     const [ours, theirs] = socketPair();
     // The child moves its end there while it still needs the descriptors it has from us.
-    const socketTarget = Math.max(options.highestFd, executable.number, ours.number, theirs.number) + 1;
+    const socketTarget = freeNumber(Math.max(executable.number, ours.number, theirs.number) + 1, options.taken);
     const { elf, callAt } = arch.seed(socketTarget);
     let pid: number | undefined;
     try {
-      requireDescriptors(socketTarget + 1);
+      let highest = socketTarget;
+      for (const number of options.taken) if (number > highest) highest = number;
+      requireDescriptors(highest + 1);
       syscall('write', executable.number, elf, elf.byteLength);
       pid = spawn(options, { executable: executable.number, socket: theirs.number, socketTarget });
       const tracee = Tracee.attach(pid, PTRACE_O.EXITKILL);
@@ -244,6 +246,13 @@ function requireDescriptors(count: number): void {
     reason: `${count} descriptors are needed, and no more than ${hard} are allowed`,
     remedy: `start Stasis with a higher limit (ulimit -n ${count})`,
   });
+}
+
+/** The first number from `from` on that is not taken: a task may have a descriptor at the very top of what it is allowed. */
+function freeNumber(from: number, taken: ReadonlySet<number>): number {
+  let number = from;
+  while (taken.has(number)) number++;
+  return number;
 }
 
 function socketPair(): [Fd, Fd] {

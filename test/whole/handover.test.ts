@@ -14,7 +14,8 @@ const RLIMIT_NOFILE = 7;
 
 /** A process of one page whose socket has number `socket`, and no other descriptor. */
 function makeSeed(socket: number): { seed: Seed; batch: Batch } {
-  const seed = Seed.create({ pid: undefined, sibling: false, highestFd: socket - 1 }, findGap([], AREA.length));
+  const taken = new Set(Array.from({ length: socket }, (_, fd) => fd));
+  const seed = Seed.create({ pid: undefined, sibling: false, taken }, findGap([], AREA.length));
   const batch = new Batch(seed.remote);
   closeAll(seed, batch);
   batch.flush();

@@ -33,7 +33,7 @@ function createSeed(): Seed {
   const last = lastPid();
   for (let attempt = 1; ; attempt++) {
     try {
-      return Seed.create({ pid: last + attempt, sibling: false, highestFd: 2 }, AREA);
+      return Seed.create({ pid: last + attempt, sibling: false, taken: new Set() }, AREA);
     } catch (error) {
       const taken = error instanceof StasisError && error.kind === 'conflict';
       if (!taken || attempt === ATTEMPTS) throw error;

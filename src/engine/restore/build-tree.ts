@@ -77,11 +77,8 @@ export class TreeBuilder {
 
   #createRoot(sibling: boolean): void {
     const { root, tasks } = this.#plan;
-    const highestFd = [...tasks.values()].reduce(
-      (most, { fds }) => fds.reduce((max, { fd }) => Math.max(max, fd), most),
-      2,
-    );
-    const seed = Seed.create({ pid: root, sibling, highestFd }, freeArea(tasks));
+    const taken = new Set([...tasks.values()].flatMap(({ fds }) => fds.map(({ fd }) => fd)));
+    const seed = Seed.create({ pid: root, sibling, taken }, freeArea(tasks));
     this.#admit(root, seed, undefined);
     const member = this.#at(root);
     // Descriptors of ours that the seed was born with are not the task's.

@@ -44,7 +44,7 @@ const DEAD = new KeyedSlot((context: RestoreContext, ino: number) => {
 function createSomewhere(): Seed {
   for (let tries = 1; ; tries++) {
     try {
-      return Seed.create({ pid: process.pid + tries, sibling: false, highestFd: 2 }, AREA_AT);
+      return Seed.create({ pid: process.pid + tries, sibling: false, taken: new Set() }, AREA_AT);
     } catch (error) {
       if (tries < TRIES && error instanceof StasisError && error.kind === 'conflict') continue;
       throw error;

@@ -37,7 +37,7 @@ export function makePairs(task: RestoreTask, sockets: Sockets): void {
 /** A process with the PID of a maker that is no more; undefined if the PID is in use. */
 function revive(pid: number, task: RestoreTask): Seed | undefined {
   try {
-    return Seed.create({ pid, sibling: false, highestFd: 0 }, task.remote.area);
+    return Seed.create({ pid, sibling: false, taken: new Set() }, task.remote.area);
   } catch (error) {
     if (!(error instanceof StasisError)) throw error;
     const reason = 'which had made sockets, is another process now: SO_PEERCRED will tell of';
