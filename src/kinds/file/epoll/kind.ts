@@ -6,7 +6,7 @@ import { FdTypes } from '../../../images/schema/files.ts';
 import { EPOLL_CTL, KCMP, O } from '../../../kernel/constants/files.ts';
 import { EpollEvent } from '../../../kernel/layouts/files.ts';
 import type { EpollTarget } from '../../../kernel/proc/fddetail.ts';
-import { syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
@@ -45,9 +45,9 @@ export const epollKind: FileKind = {
 
   rebuild(entry) {
     const { flags, fown } = partOf(entry, 'epfd');
-    const fd = syscall('epoll_create1', O.CLOEXEC);
-    setFlagsAndOwner(fd, flags, fown);
-    return fd;
+    using fd = new Fd(syscall('epoll_create1', O.CLOEXEC));
+    setFlagsAndOwner(fd.number, flags, fown);
+    return fd.release();
   },
 
   suits(entry, task) {

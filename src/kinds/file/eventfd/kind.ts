@@ -3,7 +3,7 @@
 import type { FileKind } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { EFD } from '../../../kernel/constants/files.ts';
-import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
+import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
@@ -29,12 +29,12 @@ export const eventfdKind: FileKind = {
     const { counter, flags, fown } = partOf(entry, 'efd');
     const mode = notedFile(context, 'eventfd', entry.id) === 'semaphore' ? EFD.SEMAPHORE : 0;
     const initial = counter <= MAX_INITIAL ? Number(counter) : 0;
-    const fd = syscall('eventfd2', initial, mode | EFD.CLOEXEC);
+    using fd = new Fd(syscall('eventfd2', initial, mode | EFD.CLOEXEC));
     if (counter > MAX_INITIAL) {
       arenaView.setBigUint64(0, counter, true);
-      syscall('write', fd, arenaAddress, 8);
+      syscall('write', fd.number, arenaAddress, 8);
     }
-    setFlagsAndOwner(fd, flags, fown);
-    return fd;
+    setFlagsAndOwner(fd.number, flags, fown);
+    return fd.release();
   },
 };

@@ -7,7 +7,7 @@ import { type FanotifyMarkEntry, type fanotifyMarkEntry, MarkType } from '../../
 import { FdTypes } from '../../../images/schema/files.ts';
 import { AT, F, FD_CLOEXEC } from '../../../kernel/constants/files.ts';
 import type { FanotifyMark } from '../../../kernel/proc/fddetail.ts';
-import { arenaPath, type Fd, syscall } from '../../../kernel/syscall.ts';
+import { arenaPath, Fd, syscall } from '../../../kernel/syscall.ts';
 import {
   describeWatched,
   hasEvents,
@@ -58,10 +58,10 @@ export const fanotifyKind: FileKind = {
   rebuild(entry) {
     const { flags, fown, faflags, evflags } = partOf(entry, 'ffy');
     // Exactly as it was asked for: the instance remembers, and shows it.
-    const fd = syscall('fanotify_init', faflags, evflags);
-    syscall('fcntl', fd, F.SETFD, FD_CLOEXEC);
-    setFlagsAndOwner(fd, flags, fown);
-    return fd;
+    using fd = new Fd(syscall('fanotify_init', faflags, evflags));
+    syscall('fcntl', fd.number, F.SETFD, FD_CLOEXEC);
+    setFlagsAndOwner(fd.number, flags, fown);
+    return fd.release();
   },
 
   // Only now, so that nothing we open ourselves is noticed, or asks for a permission nobody gives.

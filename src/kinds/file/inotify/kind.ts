@@ -6,7 +6,7 @@ import type { InotifyFileEntry, InotifyWdEntry, inotifyWdEntry } from '../../../
 import { FdTypes } from '../../../images/schema/files.ts';
 import { INOTIFY_IOC_SETNEXTWD, O } from '../../../kernel/constants/files.ts';
 import type { InotifyWatch } from '../../../kernel/proc/fddetail.ts';
-import { arenaPath, SyscallError, syscall } from '../../../kernel/syscall.ts';
+import { arenaPath, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
 import { describeWatched, hasEvents, MOUNTS, type Mounts, openWatched, unreachable } from '../../../paths/watched.ts';
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
@@ -44,9 +44,9 @@ export const inotifyKind: FileKind = {
 
   rebuild(entry) {
     const { flags, fown } = partOf(entry, 'ify');
-    const fd = syscall('inotify_init1', (flags & O.NONBLOCK) | O.CLOEXEC);
-    setFlagsAndOwner(fd, flags, fown);
-    return fd;
+    using fd = new Fd(syscall('inotify_init1', (flags & O.NONBLOCK) | O.CLOEXEC));
+    setFlagsAndOwner(fd.number, flags, fown);
+    return fd.release();
   },
 
   // Only now, since putting back deleted files would be noticed.

@@ -5,7 +5,7 @@ import { FdTypes } from '../../../images/schema/files.ts';
 import { O, PIDFD } from '../../../kernel/constants/files.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { parseStat } from '../../../kernel/proc/stat.ts';
-import { syscall } from '../../../kernel/syscall.ts';
+import { Fd, syscall } from '../../../kernel/syscall.ts';
 import { describeFile, detailOf, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { openFlags, takeDead } from './dead.ts';
@@ -47,9 +47,9 @@ export const pidfdKind: FileKind = {
   rebuild(entry, context) {
     const pidfd = partOf(entry, 'pidfd');
     const { nspid, flags, fown } = pidfd;
-    const fd = nspid > 0 ? syscall('pidfd_open', nspid, openFlags(flags)) : takeDead(pidfd, context);
-    setFlagsAndOwner(fd, flags, fown);
-    return fd;
+    using fd = new Fd(nspid > 0 ? syscall('pidfd_open', nspid, openFlags(flags)) : takeDead(pidfd, context));
+    setFlagsAndOwner(fd.number, flags, fown);
+    return fd.release();
   },
 };
 

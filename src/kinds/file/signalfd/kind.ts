@@ -3,7 +3,7 @@
 import type { FileKind } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { O } from '../../../kernel/constants/files.ts';
-import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
+import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
@@ -25,8 +25,8 @@ export const signalfdKind: FileKind = {
   rebuild(entry) {
     const { sigmask, flags, fown } = partOf(entry, 'sgfd');
     arenaView.setBigUint64(0, sigmask, true);
-    const fd = syscall('signalfd4', -1, arenaAddress, SIGSET, O.CLOEXEC);
-    setFlagsAndOwner(fd, flags, fown);
-    return fd;
+    using fd = new Fd(syscall('signalfd4', -1, arenaAddress, SIGSET, O.CLOEXEC));
+    setFlagsAndOwner(fd.number, flags, fown);
+    return fd.release();
   },
 };

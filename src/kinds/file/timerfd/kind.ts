@@ -3,7 +3,7 @@
 import type { FileKind } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { TFD, TFD_IOC_SET_TICKS } from '../../../kernel/constants/files.ts';
-import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
+import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { type Setting, settingOf, timespecOf } from './setting.ts';
@@ -35,17 +35,17 @@ export const timerfdKind: FileKind = {
 
   rebuild(entry) {
     const timer = partOf(entry, 'tfd');
-    const fd = syscall('timerfd_create', timer.clockid, TFD.CLOEXEC);
-    setFlagsAndOwner(fd, timer.flags, timer.fown);
+    using fd = new Fd(syscall('timerfd_create', timer.clockid, TFD.CLOEXEC));
+    setFlagsAndOwner(fd.number, timer.flags, timer.fown);
     setTime(
-      fd,
+      fd.number,
       settingOf(timer, () => clock(timer.clockid)),
     );
     if (timer.ticks !== 0n) {
       arenaView.setBigUint64(0, timer.ticks, true);
-      syscall('ioctl', fd, TFD_IOC_SET_TICKS, arenaAddress);
+      syscall('ioctl', fd.number, TFD_IOC_SET_TICKS, arenaAddress);
     }
-    return fd;
+    return fd.release();
   },
 };
 
