@@ -7,7 +7,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureInstalled, home, tool } from './setup.mjs';
+import { ensureInstalled, home, run, tool } from './setup.mjs';
 
 const dist = join(home, 'dist');
 
@@ -38,6 +38,7 @@ if (profiles.length > 0) bundle('stasis', [...executable, `--bytecode-order=${pr
 else console.log('dist/stasis  without a profile: root may record one');
 rmSync(scratch, { recursive: true, force: true });
 bundle('stasis.mjs', ['--target=node', '--format=esm', '--external=koffi', '--external=bun:ffi']);
+run(tool('bun'), [join(home, 'scripts', 'manual.mjs')]);
 for (const name of ['criu', 'crit']) {
   rmSync(join(dist, name), { force: true });
   symlinkSync('stasis', join(dist, name));

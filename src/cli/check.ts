@@ -1,18 +1,19 @@
 /** `check`: what this kernel offers; with `-t PID`, what would stand in the way of dumping that process. */
 
+import { carryOptions } from '../api/carry.ts';
+import type { Settings } from '../api/settings.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { examine, examineAll, type Verdict, verdictOn } from '../engine/check/examine.ts';
 import type { Finding } from '../engine/check/feature.ts';
 import { allFeatures, featureByName, featureNames } from '../engine/check/features.ts';
 import { examineTask, type TaskReport } from '../engine/check/task.ts';
-import { carryOptions } from './carry.ts';
 import { nearest } from './getopt.ts';
+import type { Invocation } from './invocation.ts';
 import { logGoesToFile } from './logfile.ts';
 import { printable, printErr, printOut } from './print.ts';
 import { requirePrivileges } from './privileges.ts';
 import { noticeForPeople } from './report.ts';
-import type { Invocation, Settings } from './settings.ts';
 import { openWorkplace } from './workplace.ts';
 
 /** What CRIU says last; tools look for it. */

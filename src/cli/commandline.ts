@@ -3,35 +3,29 @@
  * done without looking at the machine. Reads configuration files; changes nothing.
  */
 
-import { ObstacleError, StasisError } from '../base/errors.ts';
+import { OPTIONS, type OptionRow } from '../api/options.ts';
+import { type Judgement, judge } from '../api/refusals.ts';
+import { type Command, defaultSettings, type Settings } from '../api/settings.ts';
+import { applyOption, type Draft, type Given } from '../api/values.ts';
+import { StasisError } from '../base/errors.ts';
 import type { LogLevel } from '../base/log.ts';
 import { configFiles, readConfigFile } from './config.ts';
 import { type Found, nearest, scan } from './getopt.ts';
-import { OPTIONS, type OptionRow } from './options.ts';
-import { type Command, defaultSettings, type Invocation, type Settings } from './settings.ts';
-import { applyOption, type Draft, type Given } from './values.ts';
+import type { Invocation } from './invocation.ts';
 
 /** What a command line asks for. */
 export type Request =
-  | { readonly action: 'help' }
+  /** `topic`: the word of one command, whose help is asked for. */
+  | { readonly action: 'help'; readonly topic: string | undefined }
+  | { readonly action: 'completion'; readonly shell: string }
   | { readonly action: 'version' }
   | { readonly action: 'run'; readonly invocation: Invocation; readonly refusal: StasisError | undefined };
 
 /** The commands as written, first word first. */
+// biome-ignore format: names in a row
 const COMMANDS: readonly string[] = [
-  'dump',
-  'restore',
-  'check',
-  'exec',
-  'crit',
-  'pre-dump',
-  'lazy-pages',
-  'page-server',
-  'service',
-  'swrk',
-  'dedup',
-  'cpuinfo',
-  'show',
+  'dump', 'restore', 'check', 'exec', 'crit', 'help', 'completion',
+  'pre-dump', 'lazy-pages', 'page-server', 'service', 'swrk', 'dedup', 'cpuinfo', 'show',
 ];
 
 const BUILT: readonly Command[] = ['dump', 'restore', 'check', 'exec', 'crit', 'show'];
@@ -44,23 +38,24 @@ const BUILT: readonly Command[] = ['dump', 'restore', 'check', 'exec', 'crit', '
  */
 export function readCommandLine(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Request {
   const { found, operands } = scanOrHelp(args);
-  if (given(found, 'help')) return { action: 'help' };
+  const [word = '', second] = operands;
+  if (given(found, 'help')) return { action: 'help', topic: COMMANDS.includes(word) ? word : undefined };
   if (given(found, 'version')) return { action: 'version' };
+  if (word === 'help') return { action: 'help', topic: second === undefined ? undefined : known(second) };
+  if (word === 'completion') return { action: 'completion', shell: shellOf(operands) };
   const { command, rest } = commandOf(operands);
   const everything = [...configured(found, env), ...found];
-  if (everything.some((g) => g.option.long === 'help')) return { action: 'help' };
+  if (everything.some((g) => g.option.long === 'help')) return { action: 'help', topic: word };
   const settings = resolveSettings(everything, env);
-  checkTogether(command, settings, rest);
-  const notes: string[] = [];
-  const unbuilt: Given[] = [];
-  for (const one of everything) {
-    const note = noteOn(one, command);
-    if (note) notes.push(note);
-    else if (asksForUnbuilt(one, command, settings)) unbuilt.push(one);
-  }
+  const { refusal, notes } = OPTIONLESS.includes(command) ? NOTHING : judge(everything, command, settings);
+  if (refusal?.kind !== 'usage') checkTogether(command, settings, rest);
   const invocation = { command, settings, operands: rest, notes };
-  return { action: 'run', invocation, refusal: BUILT.includes(command) ? refusal(unbuilt, command) : later(command) };
+  return { action: 'run', invocation, refusal: BUILT.includes(command) ? refusal : later(command) };
 }
+
+/** Commands that read their own arguments, or none. */
+const OPTIONLESS: readonly Command[] = ['crit', 'show'];
+const NOTHING: Judgement = { refusal: undefined, notes: [] };
 
 /** Help is given even for a command line that is otherwise wrong. */
 function scanOrHelp(args: readonly string[]): ReturnType<typeof scan<OptionRow>> {
@@ -70,7 +65,7 @@ function scanOrHelp(args: readonly string[]): ReturnType<typeof scan<OptionRow>>
     const end = args.indexOf('--');
     const words = end < 0 ? args : args.slice(0, end);
     if (!words.includes('--help') && !words.includes('-h')) throw error;
-    return scan(['--help'], OPTIONS);
+    return scan(['--help', ...words.filter((word) => COMMANDS.includes(word)).slice(0, 1)], OPTIONS);
   }
 }
 
@@ -100,11 +95,23 @@ function commandOf(operands: readonly string[]): { command: Command; rest: reado
     if (second !== 'dump' && second !== 'check') throw usage('cpuinfo', 'needs "dump" or "check" after it', undefined);
     return { command: `cpuinfo ${second}`, rest: operands.slice(2) };
   }
-  if (!COMMANDS.includes(word)) {
-    const near = nearest(word, COMMANDS);
-    throw usage(word, 'unknown command', near ? `did you mean ${near}?` : '--help lists the commands');
-  }
-  return { command: word as Command, rest: operands.slice(1) }; // just found among them
+  return { command: known(word) as Command, rest: operands.slice(1) }; // help and completion were seen to before
+}
+
+/** @throws StasisError (usage) when there is no such command */
+function known(word: string): string {
+  if (COMMANDS.includes(word)) return word;
+  const near = nearest(word, COMMANDS);
+  throw usage(word, 'unknown command', near ? `did you mean ${near}?` : '--help lists the commands');
+}
+
+/** The shells there are completions for. */
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
+
+function shellOf([, shell, ...more]: readonly string[]): string {
+  const shells: readonly string[] = SHELLS;
+  if (shell !== undefined && shells.includes(shell) && more.length === 0) return shell;
+  throw usage('completion', 'needs the name of a shell', `completion ${SHELLS.join('|')}`);
 }
 
 /** Applies options in order, CRIU's environment variables last. */
@@ -120,21 +127,6 @@ export function resolveSettings(
   return Object.assign(draft, { verbosity });
 }
 
-/** What to tell about an option that is accepted and changes nothing. */
-function noteOn({ option, as, at }: Given, command: Command): string | undefined {
-  if (option.value.type === 'command line') {
-    return at === undefined ? undefined : `${at}: ${as} has no effect in a configuration file`;
-  }
-  return option.used.includes(command) ? undefined : `${as} has no meaning for ${command}`;
-}
-
-/** A flag that only repeats the default asks for nothing. */
-function asksForUnbuilt({ option }: Given, command: Command, settings: Settings): boolean {
-  const to = option.value;
-  if (to.type === 'command line' || option.built.includes(command)) return false;
-  return to.type !== 'flag' || settings[to.key] !== defaultSettings()[to.key];
-}
-
 function later(command: Command): StasisError {
   return new StasisError({
     kind: 'unsupported',
@@ -144,25 +136,9 @@ function later(command: Command): StasisError {
   });
 }
 
-/** One error for all options that have a meaning for the command but are not built. */
-function refusal(unbuilt: readonly Given[], command: Command): StasisError | undefined {
-  if (unbuilt.length === 0) return undefined;
-  const errors = unbuilt.map(
-    ({ as, at }) =>
-      new StasisError({
-        kind: 'unsupported',
-        resource: at === undefined ? as : `${at}: ${as}`,
-        reason: `not built yet for ${command}`,
-        remedy: 'leave it out; --help marks the options that are not built yet',
-      }),
-  );
-  return errors.length === 1 ? errors[0] : new ObstacleError('some options are not built yet', errors);
-}
-
 /** What only makes sense, or does not make sense, together. */
 function checkTogether(command: Command, settings: Settings, rest: readonly string[]): void {
   if (settings.execCmd) {
-    if (command !== 'restore') throw usage('--exec-cmd', `is for restore, not for ${command}`, undefined);
     if (rest.length === 0) throw usage('--exec-cmd', 'needs a command', 'restore --exec-cmd -- COMMAND …');
     if (settings.detached) {
       throw usage('--exec-cmd', 'cannot be used with --restore-detached', 'leave one of them out');
@@ -170,15 +146,9 @@ function checkTogether(command: Command, settings: Settings, rest: readonly stri
   } else if (rest.length > 0 && !TAKES_OPERANDS.includes(command)) {
     throw usage(rest.join(' '), `too much for ${command}`, 'options begin with a dash; --help lists them');
   }
-  if (settings.pid !== undefined && command !== 'exec') {
-    throw usage('--pid', 'is for exec', `${command} takes --tree, -t`);
-  }
   if (command === 'dump' || command === 'pre-dump') {
     if (settings.tree === undefined) throw usage(undefined, 'which process to dump is missing', 'give --tree PID');
-    if (settings.inheritFd.length > 0) throw usage('--inherit-fd', 'is for restore', undefined);
   }
-  if (settings.mntnsCompatMode && command !== 'restore')
-    throw usage('--mntns-compat-mode', 'is for restore', undefined);
   if (settings.restoreSibling && !settings.detached) {
     throw usage('--restore-sibling', 'only makes sense with --restore-detached', 'add -d');
   }

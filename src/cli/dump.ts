@@ -1,10 +1,10 @@
 /** `dump`: freezes a process tree and writes it into image files. */
 
+import { carryOptions } from '../api/carry.ts';
 import { dump, requirePid } from '../engine/dump/dump.ts';
-import { carryOptions } from './carry.ts';
 import { printDumpFigures } from './figures.ts';
+import type { Invocation } from './invocation.ts';
 import { requirePrivileges } from './privileges.ts';
-import type { Invocation } from './settings.ts';
 import { openWorkplace } from './workplace.ts';
 
 /** Runs the command; returns its exit code. */

@@ -4,9 +4,9 @@ import { StasisError } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
 import { type ExecArgument, type ExecOutcome, execRemote } from '../engine/exec.ts';
 import { describeErrno } from '../kernel/syscall.ts';
+import type { Invocation } from './invocation.ts';
 import { openLog } from './logfile.ts';
 import { printOut } from './print.ts';
-import type { Invocation } from './settings.ts';
 
 /** Runs the command; returns its exit code. Needs no privileges of its own: the kernel decides who may trace whom. */
 export async function run({ settings, operands }: Invocation): Promise<number> {

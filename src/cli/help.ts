@@ -1,36 +1,39 @@
-/** The help text, made from the option table: ASCII, and no line longer than 80 columns. */
+/** The help texts, made from the tables of options and commands: ASCII, and no line longer than 80 columns. */
 
-import { OPTION_GROUPS, OPTIONS, type OptionRow } from './options.ts';
+import { OPTION_GROUPS, OPTIONS, type OptionRow } from '../api/options.ts';
+import { standingOf } from '../api/refusals.ts';
+import type { Command } from '../api/settings.ts';
+import { COMMAND_TEXTS, type CommandText, commandText } from './commands.ts';
 
 const WIDTH = 80;
 /** Where the explanations begin. */
 const COLUMN = 30;
 
-const COMMANDS: readonly (readonly [string, string])[] = [
-  ['dump -t PID', 'freeze a process tree and write it into image files'],
-  ['restore', 'bring a tree back from its image files'],
-  ['check', 'say what this kernel offers; with -t PID, what a dump would meet'],
-  ['exec -p PID CALL [ARG...]', 'run one syscall in another process, which then goes on'],
-  ['crit ...', 'read, change and explain image files; "crit --help" says how'],
-];
+/** The whole help text for a program called `program`, or that of one command. */
+export function helpText(program: string, topic?: string): string {
+  const about = topic === undefined ? undefined : commandText(topic);
+  return `${(about ? commandHelp(program, about) : generalHelp(program)).join('\n\n')}\n`;
+}
 
-const LATER: readonly string[] = ['pre-dump', 'page-server', 'lazy-pages', 'service', 'swrk', 'dedup', 'cpuinfo'];
-
-/** The whole help text, for a program called `program`. */
-export function helpText(program: string): string {
-  const parts = [
+function generalHelp(program: string): string[] {
+  const later = COMMAND_TEXTS.filter((text) => text.later).map(({ word }) => word);
+  return [
     `Usage: ${program} COMMAND [OPTION...]`,
     section('Commands', [
-      ...COMMANDS.flatMap(([left, right]) => entry(left, right)),
-      ...entry('', `Not built yet: ${LATER.join(', ')}.`),
+      ...COMMAND_TEXTS.filter((text) => !text.later).flatMap((text) => entry(shortSynopsis(text), text.summary)),
+      ...entry('', `Not built yet: ${later.join(', ')}.`),
     ]),
-    wrap(
-      'Options may stand before or after the command and may be abbreviated. ' +
-        'Those marked * are not built yet and are refused.',
-      WIDTH,
-    ).join('\n'),
+    paragraph(
+      `"${program} help COMMAND" lists the options of one command. Options may stand before or after the command and ` +
+        'may be abbreviated. Those marked * are not built yet and are refused.',
+    ),
     ...OPTION_GROUPS.map((group) =>
-      section(group, OPTIONS.filter((o) => o.group === group && o.value.type !== 'removed').flatMap(optionEntry)),
+      section(
+        group,
+        OPTIONS.filter((o) => o.group === group && o.value.type !== 'removed').flatMap((o) =>
+          optionEntry(o, o.later !== undefined && o.built.length === 0),
+        ),
+      ),
     ),
     section(
       'Configuration files',
@@ -41,18 +44,61 @@ export function helpText(program: string): string {
       ).map((line) => `  ${line}`),
     ),
   ];
-  return `${parts.join('\n\n')}\n`;
+}
+
+/** What a command needs, without what may be left out. */
+function shortSynopsis({ synopsis, word }: CommandText): string {
+  return word === 'exec' ? synopsis : synopsis.replace(/ \[(?!COMMAND).*$/, '');
+}
+
+function commandHelp(program: string, text: CommandText): string[] {
+  const parts = [`Usage: ${program} ${text.synopsis}`, ...text.about.map(paragraph)];
+  if (text.examples.length > 0) {
+    const lines = text.examples.flatMap(([line, purpose]) => [`  ${program} ${line}`, ...indented(purpose, 6)]);
+    parts.push(section('Examples', lines));
+  }
+  const [command] = text.commands;
+  return command === undefined || text.later ? parts : [...parts, ...optionSections(command)];
+}
+
+function optionSections(command: Command): string[] {
+  const offered = OPTIONS.filter((option) => option.value.type !== 'removed');
+  const shown = (group: string): string[] =>
+    offered
+      .filter((option) => option.group === group && ['built', 'later'].includes(standingOf(option, command)))
+      .flatMap((option) => optionEntry(option, standingOf(option, command) === 'later'));
+  const sections = OPTION_GROUPS.map((group) => ({ group, lines: shown(group) })).filter(
+    ({ lines }) => lines.length > 0,
+  );
+  const idle = offered.filter((option) => standingOf(option, command) === 'idle');
+  const parts = sections.map(({ group, lines }) => section(group, lines));
+  if (offered.some((option) => standingOf(option, command) === 'later')) {
+    parts.push(paragraph('Options marked * are not built yet and are refused.'));
+  }
+  if (idle.length > 0) {
+    const entries = idle.flatMap((option) => entry(`    --${option.long}`, option.idle?.because ?? ''));
+    parts.push(section('Accepted, though nothing changes', entries));
+  }
+  return parts;
 }
 
 function section(title: string, lines: readonly string[]): string {
   return `${title}:\n${lines.join('\n')}`;
 }
 
-function optionEntry(option: OptionRow): string[] {
+function paragraph(text: string): string {
+  return wrap(text, WIDTH).join('\n');
+}
+
+function indented(text: string, by: number): string[] {
+  return wrap(text, WIDTH - by).map((line) => ' '.repeat(by) + line);
+}
+
+function optionEntry(option: OptionRow, later: boolean): string[] {
   const short = option.short ? `-${option.short}, ` : '    ';
   const argument = option.arg === undefined ? '' : option.argOptional ? `[=${option.arg}]` : ` ${option.arg}`;
   const name = option.negatable ? `[no-]${option.long}` : option.long;
-  return entry(`${short}--${name}${argument}${option.built.length === 0 ? ' *' : ''}`, option.help);
+  return entry(`${short}--${name}${argument}${later ? ' *' : ''}`, option.help);
 }
 
 /** Left and right column; a left one that is too long gets a line of its own. */

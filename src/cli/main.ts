@@ -3,8 +3,8 @@
  * `--version` is imported only when it is needed; start-up time is part of every dump.
  */
 
-import type { Invocation } from './settings.ts';
-import { versionText } from './version.ts';
+import { versionText } from '../api/version.ts';
+import type { Invocation } from './invocation.ts';
 
 /**
  * Runs one command line.
@@ -16,7 +16,7 @@ import { versionText } from './version.ts';
 export async function main(argv: readonly string[], programName: string): Promise<number> {
   if (programName === 'crit') return (await import('./crit.ts')).run(argv);
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
-    console.log(versionText().trimEnd()); // node:fs alone would take a fifth of this command's time
+    console.log(versionText(programName).trimEnd()); // node:fs alone would take a fifth of this command's time
     return 0;
   }
   const speech: Speech = { json: argv.includes('--json'), at: 'main.ts' };
@@ -47,10 +47,13 @@ async function obey(argv: readonly string[], programName: string, speech: Speech
   const request = readCommandLine(argv, process.env);
   switch (request.action) {
     case 'help':
-      console.log((await import('./help.ts')).helpText(programName).trimEnd());
+      console.log((await import('./help.ts')).helpText(programName, request.topic).trimEnd());
+      return 0;
+    case 'completion':
+      console.log((await import('./completion.ts')).completionScript(request.shell).trimEnd());
       return 0;
     case 'version':
-      console.log(versionText().trimEnd());
+      console.log(versionText(programName).trimEnd());
       return 0;
     case 'run':
       speech.json = request.invocation.settings.json;

@@ -1,11 +1,11 @@
 /** `restore`: brings a process tree back from its image files. */
 
+import { carryOptions } from '../api/carry.ts';
 import { restore } from '../engine/restore/restore.ts';
-import { carryOptions } from './carry.ts';
 import { printRestoreFigures } from './figures.ts';
 import { followTree } from './follow.ts';
+import type { Invocation } from './invocation.ts';
 import { requirePrivileges } from './privileges.ts';
-import type { Invocation } from './settings.ts';
 import { openWorkplace } from './workplace.ts';
 
 /** Runs the command; returns its exit code. */

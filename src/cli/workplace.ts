@@ -1,5 +1,7 @@
 /** Where a command works: its images directory, its work directory, its log. */
 
+import type { Settings } from '../api/settings.ts';
+import { CRIU_VERSION, STASIS_VERSION } from '../api/version.ts';
 import { StasisError } from '../base/errors.ts';
 import { logInfo, logs, logWarn } from '../base/log.ts';
 import { S_IF } from '../kernel/constants/files.ts';
@@ -8,9 +10,8 @@ import { latin1 } from '../kernel/proc/common.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { type FileStatus, followedStatus } from '../kernel/statx.ts';
 import { trySyscall } from '../kernel/syscall.ts';
+import type { Invocation } from './invocation.ts';
 import { openLog } from './logfile.ts';
-import type { Invocation, Settings } from './settings.ts';
-import { CRIU_VERSION, STASIS_VERSION } from './version.ts';
 
 /** The directories a command works in; both absolute. The process has changed to `workDir`. */
 export interface Workplace {

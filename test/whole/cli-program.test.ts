@@ -36,12 +36,29 @@ if (existsSync(built)) programs.push(['the executable', built, process.env]);
 if (existsSync(`${built}.mjs`)) programs.push(['under Node', source, { ...process.env, STASIS_RUNTIME: 'node' }]);
 
 describe.each(programs)('%s', (_name, program, env) => {
-  test('--version has the line that LXC and go-criu read', () => {
+  test('--version says our own first, and has the line of CRIU', () => {
     for (const flag of ['--version', '-V', '--vers']) {
       const { code, out, err } = run(program, [flag], { env });
       expect({ code, err }).toEqual({ code: 0, err: '' });
-      expect(out).toMatch(/^Version: 4\.2\nStasis: \d+\.\d+\.\d+\n$/);
+      expect(out).toMatch(/^Stasis \d+\.\d+\.\d+, .*\nVersion: 4\.2\n$/);
     }
+  });
+
+  test('help for one command, and completions', () => {
+    for (const args of [
+      ['dump', '--help'],
+      ['help', 'dump'],
+    ]) {
+      const { code, out, err } = run(program, args, { env });
+      expect({ code, err }).toEqual({ code: 0, err: '' });
+      expect(out).toMatch(/^Usage: stasis dump -t PID /);
+      expect(out).toContain('--leave-running');
+      expect(out).not.toContain('--restore-detached');
+    }
+    expect(run(program, ['completion', 'bash'], { env }).out).toContain('complete -o filenames -F _stasis stasis criu');
+    expect(run(program, ['help', 'restor'], { env }).err).toBe(
+      'Error: restor: unknown command\nHint: did you mean restore?\n',
+    );
   });
 
   test('called as criu and crit through links', () => {
@@ -50,7 +67,9 @@ describe.each(programs)('%s', (_name, program, env) => {
     symlinkSync(program, join(bin, 'crit'));
     const path = { ...env, PATH: `${bin}:${env.PATH}` };
     expect(run('criu', ['--help'], { env: path }).out).toMatch(/^Usage: criu COMMAND/);
-    expect(run(join(bin, 'criu'), ['--version'], { env }).out).toMatch(/^Version: 4\.2\n/);
+    // LXC and go-criu read this line, and LXC only if it is the first.
+    expect(run(join(bin, 'criu'), ['--version'], { env }).out).toMatch(/^Version: 4\.2\nStasis: \d+\.\d+\.\d+\n$/);
+    expect(run(join(bin, 'criu'), ['-V'], { env }).out).toMatch(/^Version: 4\.2\nStasis: /);
     expect(run('crit', ['--help'], { env: path }).out).toContain('crit');
   });
 

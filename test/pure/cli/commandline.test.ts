@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'bun:test';
+import { defaultSettings, type Settings } from '../../../src/api/settings.ts';
 import { ObstacleError, StasisError } from '../../../src/base/errors.ts';
 import { readCommandLine } from '../../../src/cli/commandline.ts';
-import { defaultSettings, type Invocation, type Settings } from '../../../src/cli/settings.ts';
+import type { Invocation } from '../../../src/cli/invocation.ts';
 
 const NO_FILES = ['--no-default-config'];
 
@@ -70,8 +71,7 @@ describe('settings', () => {
     ['check --feature a --feature b', { feature: ['a', 'b'] }],
     ['check --close 7', { closeFds: [7] }],
     ['check --json', { json: true }],
-    ['restore --pidfile p --status-fd 4', { pidfile: 'p', statusFd: 4 }],
-    ['restore -r /root', { root: '/root' }],
+    ['restore --pidfile p', { pidfile: 'p' }],
   ];
   test.each(cases)('%s', (line, settings) => {
     expect(invocation(line).settings).toMatchObject(settings);
@@ -110,7 +110,9 @@ describe('settings', () => {
     ['--cpu-cap=^none', 'fpu ins cpu image'],
   ];
   test.each(caps)('%s', (list, expected) => {
-    const { cpuCap } = invocation(`dump -t1 ${list}`).settings;
+    const asked = request(`dump -t1 ${list}`);
+    if (asked.action !== 'run') throw new Error(asked.action);
+    const { cpuCap } = asked.invocation.settings;
     expect((['fpu', 'ins', 'cpu', 'image'] as const).filter((cap) => cpuCap[cap]).join(' ')).toBe(expected);
   });
 
@@ -150,13 +152,23 @@ describe('commands and operands', () => {
     for (const line of ['--version', '-V', '--vers', 'dump -V']) expect(request(line).action).toBe('version');
   });
 
-  test('options without a meaning for the command are noted, not refused', () => {
+  test('help and completion are commands, too', () => {
+    for (const line of ['help dump', 'dump --help', 'dump -t x --help', '--help dump', '--bogus dump -h']) {
+      expect(request(line)).toEqual({ action: 'help', topic: 'dump' });
+    }
+    for (const line of ['help', '--help', '--bogus --help', 'bogus --help']) {
+      expect(request(line)).toEqual({ action: 'help', topic: undefined });
+    }
+    expect(request('completion zsh')).toEqual({ action: 'completion', shell: 'zsh' });
+  });
+
+  test('options that callers give to several commands are noted, not refused', () => {
     // The ZDTM driver gives its dump options to everything, --pre-dump-mode always.
     const { notes } = invocation('dump -t1 --pre-dump-mode splice --pidfile x --skip-file-rwx-check');
     expect(notes).toEqual([
       '--pre-dump-mode has no meaning for dump',
-      '--pidfile has no meaning for dump',
-      '--skip-file-rwx-check has no meaning for dump',
+      expect.stringMatching(/^--pidfile changes nothing here: callers/),
+      expect.stringMatching(/^--skip-file-rwx-check changes nothing here: callers/),
     ]);
   });
 });
@@ -165,6 +177,9 @@ describe('mistakes', () => {
   const cases: [line: string, message: RegExp][] = [
     ['', /a command is missing/],
     ['bogus', /bogus: unknown command/],
+    ['help bogus', /bogus: unknown command/],
+    ['completion', /completion: needs the name of a shell/],
+    ['completion tcsh', /completion: needs the name of a shell/],
     ['cpuinfo', /cpuinfo: needs/],
     ['cpuinfo bogus', /cpuinfo: needs/],
     ['dump', /which process to dump/],
@@ -175,7 +190,6 @@ describe('mistakes', () => {
     ['dump -t 5x', /-t: cannot be "5x"/],
     ['dump -t -5', /-t: cannot be "-5"/],
     ['dump -t 99999999999', /-t: cannot be/],
-    ['dump --pid 5', /--pid: is for exec/],
     ['dump -t1 --ghost-limit 5X', /--ghost-limit/],
     ['dump -t1 --ghost-limit M', /--ghost-limit/],
     ['dump -t1 --ghost-limit 99999999999999999G', /--ghost-limit/],
@@ -187,9 +201,6 @@ describe('mistakes', () => {
     ['dump -t1 --cpu-cap=x', /--cpu-cap/],
     ['dump -t1 -xabc', /-x: cannot be "abc"/],
     ['dump -t1 -x0', /-x: cannot be "0"/],
-    ['dump -t1 --inherit-fd fd[1]:x', /--inherit-fd: is for restore/],
-    ['dump -t1 --mntns-compat-mode', /--mntns-compat-mode: is for restore/],
-    ['dump -t1 --exec-cmd -- true', /--exec-cmd: is for restore/],
     ['restore --inherit-fd x', /--inherit-fd: cannot be "x"/],
     ['restore --inherit-fd fd[x]:y', /--inherit-fd/],
     ['restore --inherit-fd fd[1]:', /--inherit-fd/],
@@ -219,7 +230,6 @@ describe('what is not built yet', () => {
     'dump -t1 --lazy-pages',
     'dump -t1 --track-mem',
     'dump -t1 --page-server',
-    'dump -t1 --lsm-profile apparmor:x',
     'dump -t1 --prev-images-dir ../1',
     'restore -J net:/x',
     'restore --lsm-profile apparmor:x',
@@ -240,6 +250,13 @@ describe('what is not built yet', () => {
     expect(refusal(line)?.message).toMatch(
       /^(pre-dump|service|swrk|page-server|lazy-pages|dedup|cpuinfo \w+): this comm/,
     );
+  });
+
+  test('what is another command’s is named with what to write instead', () => {
+    expect(refusal('dump -t1 --pid 5')).toMatchObject({ kind: 'usage', remedy: 'dump takes --tree, -t' });
+    expect(refusal('dump -t1 --inherit-fd fd[1]:x')?.message).toBe('--inherit-fd: is for restore, not for dump');
+    expect(refusal('dump -t1 --exec-cmd')?.message).toBe('--exec-cmd: is for restore, not for dump');
+    expect(refusal('dump -t1 --mntns-compat-mode')?.message).toBe('--mntns-compat-mode: is for restore, not for dump');
   });
 
   test('all of them at once', () => {

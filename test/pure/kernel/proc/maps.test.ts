@@ -212,9 +212,9 @@ test('10,000 VMAs take milliseconds', () => {
   const many = Buffer.concat(Array.from({ length: copies }, () => one));
   let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 8; round++) {
-    const started = performance.now();
+    const started = process.cpuUsage(); // our own time: the machine may be busy with something else
     expect(parseSmaps(many).length).toBe(copies * odd.length);
-    best = Math.min(best, performance.now() - started);
+    best = Math.min(best, process.cpuUsage(started).user / 1000);
   }
   expect(best).toBeLessThan(60); // 4 ms on an idle machine
 });

@@ -4,18 +4,14 @@
  */
 
 import { StasisError } from '../base/errors.ts';
-import type { OptionRow, OptionValue } from './options.ts';
+import type { OptionValue } from './options.ts';
+import type { Asked } from './refusals.ts';
 import type { CpuCap, KeyValue, Settings } from './settings.ts';
 
-/** An option with its argument, wherever it was written. */
-export interface Given {
-  readonly option: OptionRow;
+/** An option with its argument, as people write it. */
+export interface Given extends Asked {
   readonly value: string | undefined;
   readonly negated: boolean;
-  /** How people wrote it: `--tree`, `-t`, or `tree` of a configuration file. */
-  readonly as: string;
-  /** The configuration file and line, as `file:12`; undefined: the command line. */
-  readonly at?: string;
 }
 
 /** Settings while options are being applied: the verbosity may be any number, and is clamped when all have been. */
@@ -79,6 +75,9 @@ const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
   unixInodes: (draft, _to, given) => {
     draft.extUnixSk = true;
     draft.extUnixInodes.push(...unixInodes(given));
+  },
+  external: (draft, _to, given) => {
+    draft.external.push(text(given));
   },
   inheritFd: (draft, _to, given) => {
     const parts = /^fd\[(\d+)\]:(.+)$/s.exec(text(given));

@@ -1,0 +1,136 @@
+/** The commands in words: for the help texts, the manual page and the shell completions. */
+
+import type { Command } from '../api/settings.ts';
+
+/** One command. */
+export interface CommandText {
+  /** Its first word, as it is typed. */
+  readonly word: string;
+  /** The commands of the option table that begin with this word; none for those that take no options. */
+  readonly commands: readonly Command[];
+  /** What follows the program's name. */
+  readonly synopsis: string;
+  /** Half a sentence. */
+  readonly summary: string;
+  /** Whole sentences: what it does, what becomes of the tasks, what it exits with. */
+  readonly about: readonly string[];
+  /** Command lines, each with what it is for. */
+  readonly examples: readonly (readonly [line: string, purpose: string])[];
+  /** Not built yet: refused as a whole. */
+  readonly later?: true;
+}
+
+/** Every command, in the order in which people meet them. */
+export const COMMAND_TEXTS: readonly CommandText[] = [
+  {
+    word: 'dump',
+    commands: ['dump'],
+    synopsis: 'dump -t PID [-D DIR] [OPTION...]',
+    summary: 'freeze a process tree and write it into image files',
+    about: [
+      'The process PID and all its descendants are frozen and written into the images directory. Then they end, or with ' +
+        '-R they go on. What cannot be saved is named before anything is touched.',
+      'The exit code is 0 when all is written, 1 when it is not and the processes go on as before. A post-dump action ' +
+        'script that fails lets the processes go on as well; its exit code is passed on.',
+    ],
+    examples: [
+      ['dump -t 4711 -D images', 'save process 4711 and its children into ./images, and end them'],
+      ['dump -t 4711 -D images -R', 'save them and let them run on'],
+      ['dump -t 4711 -D images -j', 'save a program that was started from a shell'],
+      ['dump -t 4711 -D images -o dump.log -v4', 'write a detailed log to images/dump.log'],
+    ],
+  },
+  {
+    word: 'restore',
+    commands: ['restore'],
+    synopsis: 'restore [-D DIR] [OPTION...] [--exec-cmd -- COMMAND...]',
+    summary: 'bring a tree back from its image files',
+    about: [
+      'The processes in the images directory are made again with the IDs they had, and go on where they were. Either all ' +
+        'of them run or none: an error leaves nothing behind.',
+      'Without -d, Stasis stays their parent until they have ended.',
+    ],
+    examples: [
+      ['restore -D images -d', 'bring the tree back, and end'],
+      ['restore -D images -d --pidfile pid', 'write the PID of its root to images/pid'],
+      ['restore -D images -j', 'give it the terminal and session of the shell this is run from'],
+    ],
+  },
+  {
+    word: 'check',
+    commands: ['check'],
+    synopsis: 'check [-t PID] [--feature NAME] [OPTION...]',
+    summary: 'say what this kernel offers; with -t PID, what a dump would meet',
+    about: [
+      'Without -t each kernel feature is tried, and those that are missing are listed with what they are needed for. With ' +
+        '-t everything that stands in the way of dumping the tree is listed; the tree is not touched.',
+      'The exit code is 0 when nothing is missing or in the way, else 1.',
+    ],
+    examples: [
+      ['check', 'try the features every dump and restore needs'],
+      ['check -t 4711', 'name what could not be saved of process 4711 and its children'],
+      ['check --feature list', 'list the names of all features'],
+    ],
+  },
+  {
+    word: 'exec',
+    commands: ['exec'],
+    synopsis: 'exec -p PID CALL [ARG...]',
+    summary: 'run one syscall in another process, which then goes on',
+    about: [
+      'An argument is a number, a string, or @SIZE for a buffer that the call fills and that is printed afterwards; & ' +
+        'before a word makes it a string in any case.',
+      'The exit code is 0 when the call succeeded, else 1.',
+    ],
+    examples: [
+      ['exec -p 4711 getpid', 'ask process 4711 for its PID'],
+      ['exec -p 4711 getcwd @100 100', 'print its working directory'],
+    ],
+  },
+  {
+    word: 'crit',
+    commands: [],
+    synopsis: 'crit ...',
+    summary: 'read, change and explain image files; "crit --help" says how',
+    about: ['Images as JSON and back, and what the images of a folder hold together.'],
+    examples: [
+      ['crit show images/pstree.img', 'print an image'],
+      ['crit x images ps', 'list the processes of a folder of images'],
+    ],
+  },
+  {
+    word: 'help',
+    commands: [],
+    synopsis: 'help [COMMAND]',
+    summary: 'this text, or the options of one command',
+    about: ['The same as --help after a command.'],
+    examples: [['help dump', 'the options of dump']],
+  },
+  {
+    word: 'completion',
+    commands: [],
+    synopsis: 'completion SHELL',
+    summary: 'print a completion script for bash, zsh or fish',
+    about: ['The script completes commands and options of stasis and criu.'],
+    examples: [
+      ['completion bash > /etc/bash_completion.d/stasis', 'install it for all users of bash'],
+      ['completion fish > ~/.config/fish/completions/stasis.fish', 'install it for one user of fish'],
+    ],
+  },
+  later('pre-dump', ['pre-dump'], 'save the memory of a tree that runs on, for a later dump'),
+  later('page-server', ['page-server'], 'receive the pages of a dump on another machine'),
+  later('lazy-pages', ['lazy-pages'], 'bring pages to restored tasks when they are needed'),
+  later('service', ['service'], 'serve requests over a socket'),
+  later('swrk', ['swrk'], 'serve the requests of one client'),
+  later('dedup', ['dedup'], 'free what earlier images hold in vain'),
+  later('cpuinfo', ['cpuinfo dump', 'cpuinfo check'], 'save or compare what the processor can do'),
+];
+
+function later(word: string, commands: readonly Command[], summary: string): CommandText {
+  return { word, commands, synopsis: word, summary, about: ['Not built yet.'], examples: [], later: true };
+}
+
+/** @returns undefined for a word that is no command */
+export function commandText(word: string): CommandText | undefined {
+  return COMMAND_TEXTS.find((text) => text.word === word);
+}
