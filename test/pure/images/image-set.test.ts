@@ -163,9 +163,9 @@ describe('pagemaps', () => {
       pages: 1,
       flags: PRESENT,
     }));
-    const began = performance.now();
+    const began = process.cpuUsage(); // microseconds of our own: the machine may be busy with something else
     const map = readPagemap('x', writePagemap({ pagesId: 1, runs }));
-    expect(performance.now() - began).toBeLessThan(1000);
+    expect(process.cpuUsage(began).user).toBeLessThan(1_000_000);
     expect(map.runs).toEqual(runs);
   });
 
