@@ -56,11 +56,12 @@ static void do_directory(void) {
 
 static void do_pipe(void) {
   int ends[2];
-  if (pipe2(ends, (chance(30) ? O_NONBLOCK : 0) | (chance(10) ? O_DIRECT : 0) | cloexec())) return;
+  bool packets = chance(10); /* which nobody can carry once there are some */
+  if (pipe2(ends, (chance(30) ? O_NONBLOCK : 0) | (packets ? O_DIRECT : 0) | cloexec())) return;
   keep(ends[0]);
   keep(ends[1]);
   if (chance(30)) fcntl(ends[1], F_SETPIPE_SZ, 4096 << roll(9));
-  for (int i = roll(4); i > 0; i--) {
+  for (int i = packets && !chance(5) ? 0 : roll(4); i > 0; i--) {
     int flags = fcntl(ends[1], F_GETFL);
     fcntl(ends[1], F_SETFL, flags | O_NONBLOCK);
     if (write(ends[1], stuff, make_stuff(9000)) < 0) i = 1;

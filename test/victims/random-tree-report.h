@@ -90,7 +90,8 @@ static void report_content(int fd, const struct stat *status) {
 static void report_fd(int fd) {
   struct stat status;
   if (fstat(fd, &status)) return;
-  tell("fd %d: flags %x %x", fd, fcntl(fd, F_GETFD), fcntl(fd, F_GETFL));
+  /* Without O_LARGEFILE, which means nothing here: a terminal that was opened with TIOCGPTPEER lacks it. */
+  tell("fd %d: flags %x %x", fd, fcntl(fd, F_GETFD), fcntl(fd, F_GETFL) & ~0100000);
   struct {
     int type;
     pid_t pid;
@@ -189,6 +190,7 @@ static void report_self(void) {
 static void report(int number) {
   Slot *slot = &control->slot[me];
   slot->length = 0;
+  for (int32_t nobody = 0; !atomic_compare_exchange_strong(&control->looking, &nobody, getpid()); nobody = 0) victim_nap(1);
   report_self();
   report_signals();
   report_timers();
@@ -196,6 +198,7 @@ static void report(int number) {
   for (int i = 0; i < region_count; i++) report_region(i);
   for (int i = 0; i < pending_count; i++)
     tell("to wait %d: %d %d %ld\n", i, pending[i].number, pending[i].code, pending[i].value);
+  atomic_store(&control->looking, 0);
   atomic_store(&slot->done, number);
 }
 

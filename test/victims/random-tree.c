@@ -63,6 +63,7 @@ static void live(void) {
   Slot *slot = &control->slot[me];
   atomic_store(&slot->done, 1);
   if (slot->kind == 'z') end();
+  if (me == 0) victim_ready();
   /* A group that loses its last tie to its session would be woken: all are to be born before anybody stops. */
   while (!control->asked) victim_nap(2);
   if (slot->kind == 's') {

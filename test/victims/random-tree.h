@@ -28,7 +28,9 @@ typedef struct {
   /* Which report is asked for; LAST: also tell which signals wait, and end. */
   _Atomic int32_t asked;
   int32_t members;
-  char padding[PAGE - 8];
+  /* One member looks at itself at a time: others may share its descriptors, and would see what it opens for that. */
+  _Atomic int32_t looking;
+  char padding[PAGE - 12];
   Slot slot[MEMBERS];
 } Control;
 #define LAST 1000000

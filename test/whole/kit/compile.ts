@@ -27,7 +27,9 @@ export function helperBinary(name: string): string {
 function compiled(name: string, folder: string): string {
   const source = join(folder, `${name}.c`);
   const binary = join(BINARIES, name);
-  const headers = ['victim.h', 'family.h'].map((header) => changed(join(SOURCES, header)));
+  const headers = readdirSync(SOURCES)
+    .filter((file) => file.endsWith('.h'))
+    .map((header) => changed(join(SOURCES, header)));
   if (changed(binary) > Math.max(changed(source), ...headers)) return binary;
   mkdirSync(BINARIES, { recursive: true });
   // Tests may run in several processes: the name appears when the file is whole.
