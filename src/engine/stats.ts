@@ -1,9 +1,13 @@
 /** Times and counts, as `stats-dump` and `stats-restore` hold them. All times are microseconds. */
 
+import { StasisError } from '../base/errors.ts';
+import type { Notices } from '../base/notice.ts';
 import { writeImage } from '../images/image.ts';
 import { writeWhole } from '../images/image-set.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
+import type { InputOf } from '../images/message.ts';
+import type { statsEntry } from '../images/schema/tree.ts';
 import { disk } from '../kernel/disk.ts';
 import type { Pages } from '../memory/pages.ts';
 
@@ -39,8 +43,8 @@ export class DumpClock {
     this.figures.frozen = (performance.now() - this.#since) * 1000;
   }
 
-  /** Writes `stats-dump` into the work directory. The frozen time is that until now. */
-  write(dir: string): void {
+  /** Writes `stats-dump` into the work directory, or notices that it cannot. The frozen time is that until now. */
+  write(dir: string, notices: Notices): void {
     this.thawed();
     const { figures } = this;
     const whole = (value: number): number => Math.round(value);
@@ -62,8 +66,7 @@ export class DumpClock {
         shpages_written: figures.sharedPages,
       },
     };
-    const name = imageName(Images.stats, 'dump');
-    writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name), disk);
+    writeStats(dir, 'dump', entry, notices);
   }
 }
 
@@ -76,9 +79,8 @@ export interface RestoreFigures {
   readonly pages: number;
 }
 
-/** Writes `stats-restore` into the work directory. */
-export function writeRestoreStats(dir: string, figures: RestoreFigures): void {
-  const name = imageName(Images.stats, 'restore');
+/** Writes `stats-restore` into the work directory, or notices that it cannot. */
+export function writeRestoreStats(dir: string, figures: RestoreFigures, notices: Notices): void {
   const entry = {
     restore: {
       pages_compared: 0,
@@ -88,5 +90,17 @@ export function writeRestoreStats(dir: string, figures: RestoreFigures): void {
       pages_restored: figures.pages,
     },
   };
-  writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name), disk);
+  writeStats(dir, 'restore', entry, notices);
+}
+
+/** Figures are no part of what is saved: a full disk does not undo work that is done. */
+function writeStats(dir: string, of: 'dump' | 'restore', entry: InputOf<typeof statsEntry>, notices: Notices): void {
+  const name = imageName(Images.stats, of);
+  try {
+    writeWhole(`${dir}/${name}`, writeImage(Images.stats, [entry], name), disk);
+  } catch (error) {
+    if (!(error instanceof StasisError)) throw error;
+    const remedy = error.remedy && `make room on the file system of the work directory, ${dir}`;
+    notices.add({ resource: error.resource, reason: `the figures ${error.reason}`, remedy });
+  }
 }

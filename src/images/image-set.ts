@@ -5,6 +5,7 @@
  */
 
 import { StasisError } from '../base/errors.ts';
+import { holdsContents } from './contents.ts';
 import { type Disk, nodeDisk } from './disk.ts';
 import { ImageError } from './error.ts';
 import { type Entry, readEntries, readHeaded, readImage, writeEntries, writeHeaded, writeImage } from './image.ts';
@@ -338,13 +339,19 @@ export class ImageSetWriter implements Disposable {
  */
 export function writeWhole(path: string, bytes: Uint8Array, disk = nodeDisk()): void {
   unlink(disk, path);
-  writeAll(disk, openFile(disk, path, FRESH, 'created'), path, bytes);
+  const fd = openFile(disk, path, FRESH, 'created');
+  try {
+    writeAll(disk, fd, path, bytes);
+  } catch (error) {
+    unlink(disk, path); // half a file is worse than none
+    throw error;
+  }
 }
 
 /** Opens a file for writing. FRESH: it must not be there yet, so that nobody's link is followed. */
 function openFile(disk: Disk, path: string, flags: number, what: 'created' | 'opened'): number {
   try {
-    return disk.open(path, flags, 0o644);
+    return disk.open(path, flags, holdsContents(path.slice(path.lastIndexOf('/') + 1)) ? 0o600 : 0o644);
   } catch (error) {
     throw ioError(path, `cannot be ${what}`, error);
   }

@@ -68,8 +68,9 @@ export function dump(options: DumpOptions): DumpOutcome {
   for (const doors of treeDoors) doors.frozen?.(making.context);
   saveTree(tree.processes, snapshot.tasks, making);
   clock.counted(making.pages);
-  clock.write(options.workDir);
   commit(images);
+  // Not before: the figures must not take the last room on a disk from what counts.
+  clock.write(options.workDir, notices);
   const exitCode = scripts.run('post-dump', options.pid);
   const finalState = exitCode === 0 ? options.finalState : 'running';
   life.end(finalState);

@@ -89,7 +89,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   scripts.require('post-restore', pid);
   const microseconds = (until: number): number => (until - began) * 1000;
   const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
-  writeRestoreStats(options.workDir, figures);
+  writeRestoreStats(options.workDir, figures, context.notices);
   resumeScript(scripts, 'pre-resume', pid);
   life.end('restored');
   resume(tasks, stopped, options);

@@ -1,0 +1,53 @@
+/** What image files are on disk: who may read them, what a full disk means, whether a changed byte is noticed. */
+import { expect, test } from 'bun:test';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { stasis } from './kit/stasis.ts';
+import { Victim } from './kit/victim.ts';
+
+/** Runs with a directory on a file system that has no room. */
+async function withFullDisk(victim: Victim, work: (dir: string) => Promise<void>): Promise<void> {
+  const dir = join(victim.dir, 'full');
+  mkdirSync(dir);
+  expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'stasis-test', dir]).status).toBe(0);
+  try {
+    expect(spawnSync('dd', ['if=/dev/zero', `of=${join(dir, 'filler')}`, 'bs=4k', 'count=1']).status).toBe(0);
+    await work(dir);
+  } finally {
+    spawnSync('umount', ['-l', dir]);
+  }
+}
+
+test('a disk that has no room for the figures is told, and fails neither a dump nor a restore', async () => {
+  using victim = await Victim.start('sturdy', ['1']);
+  await withFullDisk(victim, async (full) => {
+    const line = (words: readonly string[], log: string): string[] => [
+      ...words.map((word, i) => (words[i - 1] === '-o' ? join(victim.dir, log) : word)),
+      ...['-W', full],
+    ];
+    const dump = await stasis(line(victim.dumpLine(), 'dump.log'));
+    expect(dump.stderr).toMatch(/^Warning: .*stats-dump: the figures cannot be written: ENOSPC\nHint: make room/);
+    expect(dump.status).toBe(0);
+    await victim.waitGone();
+    const restore = await stasis(line(victim.restoreLine(), 'restore.log'));
+    expect(restore.stderr).toMatch(/^Warning: .*stats-restore: the figures cannot be written: ENOSPC\nHint: make room/);
+    expect(restore.status).toBe(0);
+    expect(readdirSync(full)).toEqual(['filler']);
+  });
+  await victim.verdict();
+}, 30_000);
+
+test('images that hold memory are for their owner alone', async () => {
+  using victim = await Victim.start('pipes');
+  await victim.dump();
+  const modes = readdirSync(victim.images).map((name) => [name, statSync(join(victim.images, name)).mode & 0o777]);
+  const of = (pattern: RegExp): unknown[] => [
+    ...new Set(modes.filter(([name]) => pattern.test(String(name))).map(([, mode]) => mode)),
+  ];
+  for (const name of [/^pages-\d+\.img$/, /^core-\d+\.img$/, /^pipes-data\.img$/]) expect(of(name)).toEqual([0o600]);
+  expect(of(/^(pstree|inventory|files|mm-\d+)\.img$/)).toEqual([0o644]);
+  expect(existsSync(join(victim.images, 'stasis-manifest.json'))).toBe(true);
+  await victim.restore();
+  await victim.verdict();
+}, 20_000);
