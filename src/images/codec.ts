@@ -11,8 +11,8 @@ export interface DecodeOptions {
   /** Names the file in errors. */
   readonly file?: string | undefined;
   /**
-   * Called for each field the schema does not know; decoding then goes on without it. Without this a field nobody
-   * here knows is an error: going on would lose what a newer program had to say.
+   * Called for each field the schema does not know; decoding then keeps it under {@link UNKNOWN}, and goes on. Without
+   * this a field nobody here knows is an error: a restore would lose what a newer program had to say.
    */
   readonly onUnknown?: UnknownFieldReporter | undefined;
 }
@@ -45,6 +45,25 @@ export function writeMessage<M extends Message>(writer: Writer, message: M, valu
 
 type Fields = Record<string, unknown>;
 
+/** Where a decoded message keeps the fields its schema does not know, a list of {@link UnknownField}. */
+export const UNKNOWN = 'unknown_fields';
+
+/** A field as it was found. */
+export interface UnknownField {
+  readonly number: number;
+  /** Its tag and its value, as they are on the wire. */
+  readonly bytes: Uint8Array;
+}
+
+/** The one field that some bytes are. @throws ImageError if they are anything else */
+export function readUnknownField(bytes: Uint8Array, file: string): UnknownField {
+  const reader = new Reader(bytes, file);
+  reader.message = UNKNOWN;
+  const number = skipField(reader, reader.uint32(), 0);
+  if (reader.pos < reader.end) throw reader.error('more than one field');
+  return { number, bytes };
+}
+
 function readFields(reader: Reader, message: Message, depth: number): Fields {
   if (depth > MAX_DEPTH) throw reader.error(`messages nested deeper than ${MAX_DEPTH}`);
   const { byNumber, required, repeated } = layoutOf(message);
@@ -59,7 +78,7 @@ function readFields(reader: Reader, message: Message, depth: number): Fields {
     const tag = reader.uint32();
     const slot = byNumber[tag >>> 3];
     if (slot === undefined) {
-      skipUnknown(reader, tag, at);
+      keepUnknown(reader, tag, at, out);
       continue;
     }
     const { name, label } = slot;
@@ -98,20 +117,30 @@ function readNested(reader: Reader, slot: Slot, depth: number): Fields {
   return value;
 }
 
-function skipUnknown(reader: Reader, tag: number, at: number): void {
-  const number = tag >>> 3;
-  if (number === 0) throw reader.error('field number 0', at);
-  reader.skip(tag & 7);
+function keepUnknown(reader: Reader, tag: number, at: number, out: Fields): void {
+  const number = skipField(reader, tag, at);
   const unknown = reader.error(`unknown field ${number}, written by another or newer program`, at);
   if (!reader.onUnknown) throw unknown;
   reader.onUnknown(unknown);
+  const list = (out[UNKNOWN] ?? []) as UnknownField[];
+  out[UNKNOWN] = [...list, { number, bytes: reader.bytes.subarray(at, reader.pos) }];
+}
+
+/** Passes over a field's value; answers its number. `at` is where its tag stands. */
+function skipField(reader: Reader, tag: number, at: number): number {
+  const number = tag >>> 3;
+  if (number === 0) throw reader.error('field number 0', at);
+  reader.skip(tag & 7);
+  return number;
 }
 
 function writeFields(writer: Writer, message: Message, value: Fields, depth: number): void {
   if (depth > MAX_DEPTH) throw writer.error(`messages nested deeper than ${MAX_DEPTH}`);
   const { slots } = layoutOf(message);
+  const unknown = value[UNKNOWN] ? ascending(value[UNKNOWN] as UnknownField[]) : [];
   for (let i = slots.length - 1; i >= 0; i--) {
     const slot = slots[i] as Slot;
+    while ((unknown.at(-1)?.number ?? 0) > slot.number) writeUnknown(writer, unknown.pop());
     const field = value[slot.name];
     writer.message = message.name;
     writer.field = slot.name;
@@ -124,6 +153,16 @@ function writeFields(writer: Writer, message: Message, value: Fields, depth: num
       writeValue(writer, slot, field, depth);
     }
   }
+  while (unknown.length > 0) writeUnknown(writer, unknown.pop());
+}
+
+/** Unknown fields stand where their numbers put them, as the program that knows them writes them. */
+function ascending(fields: readonly UnknownField[]): UnknownField[] {
+  return [...fields].sort((a, b) => a.number - b.number);
+}
+
+function writeUnknown(writer: Writer, field: UnknownField | undefined): void {
+  if (field) writer.raw(field.bytes);
 }
 
 function writeValue(writer: Writer, slot: Slot, value: unknown, depth: number): void {

@@ -4,6 +4,7 @@
  */
 
 import { decodeBase64, encodeBase64 } from './base64.ts';
+import { readUnknownField, UNKNOWN, type UnknownField } from './codec.ts';
 import { nameOf, numberOf, parseAddress, parseInteger, parseNumber, showAddress, showNumber } from './display.ts';
 import { ImageError } from './error.ts';
 import type { Json, JsonObject } from './json.ts';
@@ -29,7 +30,29 @@ export function messageToJson(message: Message, value: Fields, pretty: boolean, 
     const address = pretty && slot.show === 'ip' ? showAddress(list as number[]) : undefined;
     object[slot.name] = address ? [address] : list.map((item) => valueToJson(slot, item, pretty, hex));
   }
+  if (value[UNKNOWN]) object[UNKNOWN] = unknownToJson(value[UNKNOWN] as UnknownField[]);
   return object;
+}
+
+/** Fields of a newer program: the number for people, the bytes, tag and value, for the way back. */
+function unknownToJson(fields: readonly UnknownField[]): Json {
+  return fields.map(({ number, bytes }) => ({ number, bytes: encodeBase64(bytes) }));
+}
+
+function unknownFromJson(message: Message, json: Json, file: string): UnknownField[] {
+  const field = `${message.name}.${UNKNOWN}`;
+  if (!Array.isArray(json)) throw new ImageError({ file, field, reason: 'a list expected' });
+  return json.map((item) => {
+    const { number, bytes } = asObject(item, file, 'an unknown field');
+    if (typeof bytes !== 'string') throw new ImageError({ file, field, reason: '"bytes" must be base64 text' });
+    const unknown = readUnknownField(decodeBase64(bytes), file);
+    const known = layoutOf(message).byNumber[unknown.number];
+    if (known) throw new ImageError({ file, field, reason: `field ${unknown.number} is known: it is ${known.name}` });
+    if (number !== unknown.number) {
+      throw new ImageError({ file, field, reason: `the bytes are those of field ${unknown.number}` });
+    }
+    return unknown;
+  });
 }
 
 /** A message from JSON of either form; unknown names are errors. */
@@ -37,7 +60,7 @@ export function messageFromJson(message: Message, json: Json, file: string): Fie
   const object = asObject(json, file, message.name);
   const { slots } = layoutOf(message);
   for (const name in object) {
-    if (!slots.some((slot) => slot.name === name)) {
+    if (name !== UNKNOWN && !slots.some((slot) => slot.name === name)) {
       throw new ImageError({ file, field: `${message.name}.${name}`, reason: 'no such field' });
     }
   }
@@ -46,6 +69,7 @@ export function messageFromJson(message: Message, json: Json, file: string): Fie
     const field = object[slot.name];
     if (field !== undefined) value[slot.name] = fieldFromJson(slot, field, { file, message });
   }
+  if (object[UNKNOWN] !== undefined) value[UNKNOWN] = unknownFromJson(message, object[UNKNOWN], file);
   return value;
 }
 

@@ -168,12 +168,23 @@ describe('reading refuses', () => {
   });
 });
 
-test('unknown fields can be reported and passed over', () => {
-  const told: string[] = [];
-  const encoded = unhex('f80107 fa010101 f90100000000000000 00 fd0100000000 0801');
-  const value = decodeMessage(sample, encoded, { onUnknown: (error) => told.push(error.reason) });
-  expect(value.u32).toBe(1);
-  expect(told).toHaveLength(4);
+describe('unknown fields', () => {
+  test('are reported, kept, and written back as they were, in the order of their numbers', () => {
+    const told: string[] = [];
+    // Two varints, bytes, and eight and four bytes.
+    const encoded = unhex('0801 f80107 f80109 fa010101 f90100000000000000 00 fd0100000000');
+    const value = decodeMessage(sample, encoded, { onUnknown: (error) => told.push(error.reason) });
+    expect(value.u32).toBe(1);
+    expect(told).toHaveLength(5);
+    expect(hex(encodeMessage(sample, value))).toBe(hex(encoded));
+  });
+
+  test('stand between those that are known', () => {
+    const encoded = unhex('0801 7a0178 a00105 f8018701');
+    const value = decodeMessage(sample, encoded, { onUnknown: () => {} });
+    expect(value.many).toEqual([5]);
+    expect(hex(encodeMessage(sample, value))).toBe(hex(encoded));
+  });
 });
 
 describe('writing refuses', () => {

@@ -280,3 +280,42 @@ describe('encoding refuses', () => {
     });
   }
 });
+
+describe('fields of a newer program', () => {
+  /** An image of one entry: fields 31 (a varint) and 32 (bytes) are nobody's. */
+  const image = Uint8Array.from([
+    ...encodeImage(Images.fdinfo as unknown as ImageKind, [], 'fdinfo-2.img'),
+    ...[23, 0, 0, 0],
+    ...[0x08, 1, 0x10, 0, 0x18, 1, 0x20, 5],
+    ...[0xf8, 1, 0x87, 0x01],
+    ...[0x82, 2, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+  ]);
+  const decoded = () => imageToJson(decodeImage('fdinfo-2.img', image, { onUnknown: () => {} }));
+
+  test('are named in JSON, and come back byte for byte', () => {
+    const json = decoded();
+    expect((json.entries as Record<string, Json>[])[0]?.unknown_fields).toEqual([
+      { number: 31, bytes: '+AGHAQ==\n' },
+      { number: 32, bytes: 'ggIIAQIDBAUGBwg=\n' },
+    ]);
+    expect(imageFromJson(parseJson(printJson(json), 'x'), 'fdinfo-2.img')).toEqual(image);
+  });
+
+  const wrong: [string, Json, RegExp][] = [
+    ['no list', 'x', /a list expected/],
+    ['no bytes', [{ number: 31 }], /must be base64/],
+    ['another number', [{ number: 32, bytes: '+AGHAQ==' }], /those of field 31/],
+    ['two fields', [{ number: 31, bytes: '+AEB+AEB' }], /more than one field/],
+    ['half a field', [{ number: 31, bytes: '+AE=' }], /./],
+    ['one that is known', [{ number: 1, bytes: 'CAE=' }], /field 1 is known: it is id/],
+  ];
+  for (const [what, unknown, reason] of wrong) {
+    test(`refused: ${what}`, () => {
+      const json = decoded();
+      const entry = (json.entries as Record<string, Json>[])[0];
+      const error = thrownBy(() => imageFromJson({ ...json, entries: [{ ...entry, unknown_fields: unknown }] }, 'x'));
+      expect(error).toBeInstanceOf(ImageError);
+      expect((error as ImageError).reason).toMatch(reason);
+    });
+  }
+});
