@@ -3,7 +3,8 @@
  *
  *     loads tasks N           N processes: a parent and its children, each with some pages of its own
  *     loads threads N         one process of N threads
- *     loads prefork MIB N     a parent and N children that share MIB mebibytes copy-on-write; each child wrote to one page in 64
+ *     loads prefork MIB N     a parent and N children that share MIB mebibytes copy-on-write; each child wrote to one
+ *                             page in 64
  */
 #define _GNU_SOURCE
 #include <pthread.h>

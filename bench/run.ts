@@ -1,10 +1,12 @@
 /**
- * Measures dump and restore, of one process of several sizes, of many tasks, of many threads and of a family that shares
- * memory copy-on-write, images on tmpfs; against a `criu` in the same run when there is one.
+ * Measures dump and restore, of one process of several sizes, of many tasks, of many threads and of a family that
+ * shares memory copy-on-write, images on tmpfs; against a `criu` in the same run when there is one.
  *
- *     npm run build && node_modules/.bin/bun bench/run.ts [--criu PATH] [--runs N] [--markdown FILE] [--only toy,1G,tasks100]
+ *     npm run build && node_modules/.bin/bun bench/run.ts [--criu PATH] [--runs N] [--markdown FILE] \
+ *         [--only toy,1G,tasks100]
  *
- * Where others start processes at the same time, `unshare -pf --mount-proc` before it keeps process IDs from being taken.
+ * Where others start processes at the same time, `unshare -pf --mount-proc` before it keeps process IDs from being
+ * taken.
  *
  * The two take turns, run for run, and medians of whole commands are shown: from the start of the program to its end.
  * `--markdown` writes the table into a file, between the lines `<!-- bench -->` and `<!-- /bench -->` if it has them.

@@ -15,9 +15,10 @@ ensureInstalled();
 mkdirSync(dist, { recursive: true });
 
 // Bytecode halves the start-up, and split chunks let --version load only its own few lines; minifying on top gains
-// nothing and would spoil stack traces. Nearly all code runs once: the JIT must not jump at it (half the time of a small
-// dump would be spent compiling), and only loops over much data ever pass a hundred times its usual thresholds. A compiled executable reads .env and bunfig.toml of the current directory
-// unless told not to: here that would let any directory change what a root process does.
+// nothing and would spoil stack traces. Nearly all code runs once: the JIT must not jump at it (half the time of a
+// small dump would be spent compiling), and only loops over much data ever pass a hundred times its usual thresholds. A
+// compiled executable reads .env and bunfig.toml of the current directory unless told not to: here that would let any
+// directory change what a root process does.
 const executable = [
   '--compile',
   '--bytecode',

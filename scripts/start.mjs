@@ -1,6 +1,6 @@
 /**
- * npm start: the main job, for real. A program counts and holds a known block of memory; at 6 it is checkpointed, and gone;
- * from its images it is restored, and goes on with 7, under the same process ID.
+ * npm start: the main job, for real. A program counts and holds a known block of memory; at 6 it is checkpointed, and
+ * gone; from its images it is restored, and goes on with 7, under the same process ID.
  */
 
 import { spawn, spawnSync } from 'node:child_process';

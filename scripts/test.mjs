@@ -1,6 +1,6 @@
 /**
- * npm test: everything, from a fresh clone on: npm packages, Debian packages, build, checks of the code, then the pure and the
- * whole-system tests. Arguments choose test files by a part of their path: npm test -- state
+ * npm test: everything, from a fresh clone on: npm packages, Debian packages, build, checks of the code, then the pure
+ * and the whole-system tests. Arguments choose test files by a part of their path: npm test -- state
  */
 
 import { existsSync, readdirSync } from 'node:fs';

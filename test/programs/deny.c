@@ -1,6 +1,6 @@
 /*
- * deny CALL COMMAND…: runs a command in which one system call, by number, always fails with EPERM; and in all it starts.
- * So calls fail that a task makes for Stasis: the seeds of a restore inherit the filter.
+ * deny CALL COMMAND…: runs a command in which one system call, by number, always fails with EPERM; and in all it
+ * starts. So calls fail that a task makes for Stasis: the seeds of a restore inherit the filter.
  */
 #include <errno.h>
 #include <linux/filter.h>

@@ -1,6 +1,6 @@
 /*
- * Runs a command with what processes inherit set otherwise than usual: no huge pages, merged memory, a core dump filter, timer
- * slack, one CPU, an I/O priority, a personality.
+ * Runs a command with what processes inherit set otherwise than usual: no huge pages, merged memory, a core dump
+ * filter, timer slack, one CPU, an I/O priority, a personality.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /*
- * What cannot be carried, one thing at a time: "secret" memory with a descriptor, "secret-mapped" without, a message "queue"
- * of POSIX, one that is "unlinked-queue", "uring", a working directory that is too "deep", a file in it ("deep-file"), a
- * "segment" of System V shared memory from an IPC namespace that was left.
+ * What cannot be carried, one thing at a time: "secret" memory with a descriptor, "secret-mapped" without, a message
+ * "queue" of POSIX, one that is "unlinked-queue", "uring", a working directory that is too "deep", a file in it
+ * ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left.
  */
 #include "../victims/victim.h"
 #include <fcntl.h>

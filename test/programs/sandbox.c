@@ -1,6 +1,6 @@
 /*
- * sandbox HOW: one that has put itself into a Landlock sandbox, where it may open no directory: as root ("root"), as a user
- * without a privilege ("user"), or only one of its threads ("thread"). Says "READY" and goes on.
+ * sandbox HOW: one that has put itself into a Landlock sandbox, where it may open no directory: as root ("root"), as a
+ * user without a privilege ("user"), or only one of its threads ("thread"). Says "READY" and goes on.
  */
 #define _GNU_SOURCE
 #include <errno.h>

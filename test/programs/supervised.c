@@ -1,4 +1,4 @@
-/* supervised: one of its calls is answered by a supervisor (SECCOMP_RET_USER_NOTIF), who is gone. Says "READY" and goes on. */
+/* supervised: one of its calls is answered by a supervisor (SECCOMP_RET_USER_NOTIF) that is gone. Says "READY". */
 #define _GNU_SOURCE
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,8 +1,9 @@
 /*
  * Interrupted system calls: asleep NAME sits in one while it is dumped, and looks at how it ended.
  *
- * The time of one with a timeout stands still while the task does not exist, and so does CLOCK_MONOTONIC: what has passed is
- * the timeout, whether it was given as a length of time or as a moment. One without a limit must not end by itself.
+ * The time of one with a timeout stands still while the task does not exist, and so does CLOCK_MONOTONIC: what has
+ * passed is the timeout, whether it was given as a length of time or as a moment. One without a limit must not end by
+ * itself.
  */
 #include "victim.h"
 #include <linux/futex.h>
@@ -28,7 +29,10 @@ static void on_signal(int signal) {
   snprintf(mask_in_handler, sizeof mask_in_handler, "%s", status_line("SigBlk:"));
 }
 
-/* A timed call has ended: was it at the right moment? Dumping and restoring take some time in which the task does exist. */
+/*
+ * A timed call has ended: was it at the right moment? Dumping and restoring take some time in which the task does
+ * exist.
+ */
 static void timed(int64_t began) {
   int64_t took = now_ms(CLOCK_MONOTONIC) - began;
   victim_wait();

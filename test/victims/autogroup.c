@@ -1,4 +1,4 @@
-/* The niceness of sessions (sched_autogroup(7)): the root's, and that of a child with a session of its own; and one without. */
+/* The niceness of sessions (sched_autogroup(7)): that of the root, of a child in its own session, and one without. */
 #include "victim.h"
 #include <signal.h>
 #include <sys/prctl.h>

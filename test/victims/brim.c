@@ -1,6 +1,7 @@
 /*
- * Limits that are reached: "as" and "data" allow no more memory ("hard": no more may be allowed, either), "locked" no more
- * that is locked while all memory is, "files" no descriptor above the last one that is open, "full" has all of them open.
+ * Limits that are reached: "as" and "data" allow no more memory ("hard": no more may be allowed, either), "locked" no
+ * more that is locked while all memory is, "files" no descriptor above the last one that is open, "full" has all of
+ * them open.
  */
 #include "victim.h"
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
 /*
- * The clocks that count from the boot: they go on where they were, whatever became of the machine meanwhile; and timers set
- * to a moment on them, which comes when the clock says so.
+ * The clocks that count from the boot: they go on where they were, whatever became of the machine meanwhile; and timers
+ * set to a moment on them, which comes when the clock says so.
  */
 #include "victim.h"
 #include <poll.h>

@@ -1,7 +1,7 @@
 /*
- * More processes of one user than each of them may make, and more signals queued than one of them may have queued: that they
- * were there before the limits counts. What the kernel notes of a process that changes its user when there are too many is
- * seen by execve(2), which refuses.
+ * More processes of one user than each of them may make, and more signals queued than one of them may have queued: that
+ * they were there before the limits counts. What the kernel notes of a process that changes its user when there are too
+ * many is seen by execve(2), which refuses.
  */
 #include "family.h"
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
 /*
- * The kit of a victim that is many processes. They meet in the file "family" of their directory, mapped shared, where the
- * tests look too: a page about all of them, then a slot for each member, whose first word counts its turns.
+ * The kit of a victim that is many processes. They meet in the file "family" of their directory, mapped shared, where
+ * the tests look too: a page about all of them, then a slot for each member, whose first word counts its turns.
  *
  *     int main(void) {
  *       family_found(3);              // this process is member 0

@@ -1,6 +1,7 @@
 /*
- * Locks in a family: POSIX locks of several processes on one file, one of a process that shares another's descriptors, one
- * that a process is waiting for; locks of open files that are inherited; a lease another process is told the breaking of.
+ * Locks in a family: POSIX locks of several processes on one file, one of a process that shares another's descriptors,
+ * one that a process is waiting for; locks of open files that are inherited; a lease another process is told the
+ * breaking of.
  */
 #include "family.h"
 #include <sys/file.h>

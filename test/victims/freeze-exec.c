@@ -1,6 +1,6 @@
 /*
- * Programs executed all the time by a thread that is not the main one, beside others: all of them end, and the thread goes
- * on under the main thread's id. freeze-exec THREADS; the count of generations is in a file.
+ * Programs executed all the time by a thread that is not the main one, beside others: all of them end, and the thread
+ * goes on under the main thread's id. freeze-exec THREADS; the count of generations is in a file.
  */
 #include "victim.h"
 #include <pthread.h>

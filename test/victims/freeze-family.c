@@ -1,6 +1,7 @@
 /*
- * A family in which not everybody runs: freeze-family [headless]. A zombie, a stopped child, a stopped child with threads,
- * a child with threads that has a child of its own from one of them; with "headless" one whose main thread has ended.
+ * A family in which not everybody runs: freeze-family [headless]. A zombie, a stopped child, a stopped child with
+ * threads, a child with threads that has a child of its own from one of them; with "headless" one whose main thread has
+ * ended.
  */
 #include "victim.h"
 #include <pthread.h>

@@ -1,8 +1,7 @@
 /*
  * A tree that forks and exits wildly: freeze-forker WORKERS [leave]. The root is the reaper of its orphans, unless they
- * are to leave the tree. Workers fork children;
- * these may fork grandchildren and end before them, execute this program again, start a session, or end at once. Nobody may
- * get lost: what was begun has ended, in the end.
+ * are to leave the tree. Workers fork children; these may fork grandchildren and end before them, execute this program
+ * again, start a session, or end at once. Nobody may get lost: what was begun has ended, in the end.
  */
 #include "victim.h"
 #include <signal.h>

@@ -1,6 +1,6 @@
 /*
- * Many threads, each asleep in one of several ways: freeze-sleepers THREADS. Those with a time limit measure how long they
- * slept: never shorter than asked for, and not much longer than that and the time the question tells of.
+ * Many threads, each asleep in one of several ways: freeze-sleepers THREADS. Those with a time limit measure how long
+ * they slept: never shorter than asked for, and not much longer than that and the time the question tells of.
  */
 #include "victim.h"
 #include <linux/futex.h>

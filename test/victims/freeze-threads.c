@@ -1,6 +1,6 @@
 /*
- * Threads that come and go: freeze-threads CHAINS. Each thread of a chain does a little, starts the next one and ends. What
- * each has done is counted twice, in the thread and by the chain.
+ * Threads that come and go: freeze-threads CHAINS. Each thread of a chain does a little, starts the next one and ends.
+ * What each has done is counted twice, in the thread and by the chain.
  */
 #include "victim.h"
 #include <pthread.h>

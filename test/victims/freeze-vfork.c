@@ -1,7 +1,7 @@
 /*
  * A parent that waits in vfork for a slow child, time and again: freeze-vfork MS [WORKERS]. Each child sleeps for MS
- * milliseconds, then executes this program, which ends with code 7. With MS -1 the child never does, and a thread beside
- * waits in a call that the kernel would not restart.
+ * milliseconds, then executes this program, which ends with code 7. With MS -1 the child never does, and a thread
+ * beside waits in a call that the kernel would not restart.
  */
 #include "victim.h"
 #include <pthread.h>

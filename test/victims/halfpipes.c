@@ -1,7 +1,7 @@
 /*
- * Half pipes: the other halves are held by a process outside of the tree, which is restored without it. What waits then can
- * be read, then the end comes; writing is EPIPE. A FIFO whose name is gone is such a pipe, too. With "running" the victim is
- * not restored, and nothing of all that may be.
+ * Half pipes: the other halves are held by a process outside of the tree, which is restored without it. What waits then
+ * can be read, then the end comes; writing is EPIPE. A FIFO whose name is gone is such a pipe, too. With "running" the
+ * victim is not restored, and nothing of all that may be.
  */
 #include "victim.h"
 #include <poll.h>

@@ -1,7 +1,7 @@
 /*
  * What a child inherits, and its parent has changed since, or the child: no huge pages (PR_SET_THP_DISABLE), merging
- * (PR_SET_MEMORY_MERGE), dumpable, the core dump filter, timer slack. And what every process has that nobody has changed:
- * all CPUs, no I/O priority, no personality.
+ * (PR_SET_MEMORY_MERGE), dumpable, the core dump filter, timer slack. And what every process has that nobody has
+ * changed: all CPUs, no I/O priority, no personality.
  */
 #include "victim.h"
 #include <sched.h>

@@ -1,6 +1,6 @@
 /*
- * A terminal with a session on it: a shell, a job of two processes in the foreground, and jobs in the background that the
- * terminal has stopped, for reading and for writing. Member 0 holds the other side.
+ * A terminal with a session on it: a shell, a job of two processes in the foreground, and jobs in the background that
+ * the terminal has stopped, for reading and for writing. Member 0 holds the other side.
  */
 #include "family.h"
 #include <pty.h>

@@ -1,6 +1,6 @@
 /*
- * A flock that lives through a mapping alone: its descriptor was closed, as every Java virtual machine does it. "family": a
- * child has the mapping too, made by its parent; and one of its own.
+ * A flock that lives through a mapping alone: its descriptor was closed, as every Java virtual machine does it.
+ * "family": a child has the mapping too, made by its parent; and one of its own.
  */
 #include "victim.h"
 #include <signal.h>

@@ -1,7 +1,7 @@
 /*
- * A parent with much memory, and workers forked from it that have it in common with it, copy-on-write, but for the little
- * each has changed. They take jobs from memory they share, under futexes: checksums over what all have and over what is
- * their own.
+ * A parent with much memory, and workers forked from it that have it in common with it, copy-on-write, but for the
+ * little each has changed. They take jobs from memory they share, under futexes: checksums over what all have and over
+ * what is their own.
  *
  *     prefork [MEBIBYTES [WORKERS [PERCENT]]]    64, 4, 3
  */

@@ -1,6 +1,6 @@
 /*
- * Seccomp: filters of a process without a privilege, of threads that differ, of threads that are to be alike, of children;
- * and strict mode. What the filters let through is as telling as what they do not.
+ * Seccomp: filters of a process without a privilege, of threads that differ, of threads that are to be alike, of
+ * children; and strict mode. What the filters let through is as telling as what they do not.
  */
 #include "victim.h"
 #include <grp.h>

@@ -1,6 +1,6 @@
 /*
- * Memory of relatives: what they share stays shared, what was copied stays their own, what was advised stays so. A parent, a
- * child and a grandchild, each with its own changes.
+ * Memory of relatives: what they share stays shared, what was copied stays their own, what was advised stays so. A
+ * parent, a child and a grandchild, each with its own changes.
  *
  *     sharedmem [KIND…]    by default all but those the machine has not
  */

@@ -1,6 +1,6 @@
 /*
- * Processes that have memory, descriptors, a place in the file system or signal actions in common, as clone() makes them.
- * The first one commands the others, servants that do single system calls, and sees what shows where.
+ * Processes that have memory, descriptors, a place in the file system or signal actions in common, as clone() makes
+ * them. The first one commands the others, servants that do single system calls, and sees what shows where.
  *
  *     sharing [vm] [files] [fs] [sighand]    only servants that share no more than these; by default all
  */

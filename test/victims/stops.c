@@ -1,9 +1,9 @@
 /*
- * Stopped processes: by each signal that stops, with threads and without, with the news of it taken by the parent or not;
- * with other signals waiting for the day they go on.
+ * Stopped processes: by each signal that stops, with threads and without, with the news of it taken by the parent or
+ * not; with other signals waiting for the day they go on.
  *
- *     stops [CASES [patient]]   by default all; a case is a letter of `cases` below; `patient`: a process may be seen to run
- *                               for a moment, on its way out of the hands of a Stasis that was killed
+ *     stops [CASES [patient]]   by default all; a case is a letter of `cases` below; `patient`: a process may be seen
+ *                               to run for a moment, on its way out of the work area of a Stasis that was killed
  */
 #include "family.h"
 #include <pthread.h>

@@ -1,6 +1,7 @@
 /*
- * A bit of everything, checked all the time, for tests in which Stasis itself comes to harm: a block of memory, a timer of
- * each kind, descriptors and positions, signal mask and actions, floating point, calls that are nearly always interrupted.
+ * A bit of everything, checked all the time, for tests in which Stasis itself comes to harm: a block of memory, a timer
+ * of each kind, descriptors and positions, signal mask and actions, floating point, calls that are nearly always
+ * interrupted.
  *
  * The file "progress" holds the count of its turns, 8 bytes, so that others see that it goes on.
  *

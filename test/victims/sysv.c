@@ -1,6 +1,7 @@
 /*
- * System V shared memory: segments attached as a whole, for reading only, twice, in part, in pieces that have moved; one that
- * is to be destroyed, one with a length that is no number of pages. sysv STAYS leaves its segments behind when it passes.
+ * System V shared memory: segments attached as a whole, for reading only, twice, in part, in pieces that have moved;
+ * one that is to be destroyed, one with a length that is no number of pages. sysv STAYS leaves its segments behind when
+ * it passes.
  */
 #include "victim.h"
 #include <sys/ipc.h>

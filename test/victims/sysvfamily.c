@@ -1,6 +1,6 @@
 /*
- * System V shared memory among relatives: inherited, attached anew at another place, detached by the one who made it, and a
- * segment that only a child is left with and that is to be destroyed. One child waits for a semaphore.
+ * System V shared memory among relatives: inherited, attached anew at another place, detached by the one who made it,
+ * and a segment that only a child is left with and that is to be destroyed. One child waits for a semaphore.
  */
 #include "family.h"
 #include <sys/ipc.h>

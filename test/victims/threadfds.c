@@ -1,6 +1,6 @@
 /*
- * Descriptors that stand for threads (pidfd_open with PIDFD_THREAD), living and dead, in the process itself and in a child; and
- * a file whose events a thread is told of (F_SETOWN_EX).
+ * Descriptors that stand for threads (pidfd_open with PIDFD_THREAD), living and dead, in the process itself and in a
+ * child; and a file whose events a thread is told of (F_SETOWN_EX).
  */
 #include "family.h"
 #include <pthread.h>

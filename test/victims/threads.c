@@ -1,9 +1,10 @@
 /*
- * Threads, each with registers, words, signals, credentials and a place in the scheduler of its own, asleep in calls of every
- * kind, at work, or waiting for another one's end.
+ * Threads, each with registers, words, signals, credentials and a place in the scheduler of its own, asleep in calls of
+ * every kind, at work, or waiting for another one's end.
  *
- *     threads [COUNT [alike] [modest]]    50; `alike`: all with the credentials of the process; `modest`: only what CRIU carries
- *                                        too: not affinity or I/O priority, and a timed call may end early with EINTR
+ *     threads [COUNT [alike] [modest]]    50; `alike`: all with the credentials of the process; `modest`: only
+ *                                        what CRIU carries too: not affinity or I/O priority, and a timed call may end
+ *                                        early with EINTR
  */
 #include "victim.h"
 #include <limits.h>
@@ -65,8 +66,8 @@ static _Thread_local volatile int suspensions;
 static const int TICK = 36, KEPT = 37; /* real-time signals */
 
 /*
- * call[0](call[1], …) with all registers that a call preserves as in `in`, and what they are afterwards to `out`. No call if
- * call[0] is -1, but a while of computing.
+ * call[0](call[1], …) with all registers that a call preserves as in `in`, and what they are afterwards to `out`. No
+ * call if call[0] is -1, but a while of computing.
  */
 #define HELD(name, move, kind)                                                                             \
   long name(const long *call, const Registers *in, Registers *out);                                        \

@@ -1,6 +1,6 @@
 /*
- * POSIX timers of a process with threads: one that signals a certain thread, one that counts a thread's CPU time, one whose
- * thread has ended, and hundreds that stand still.
+ * POSIX timers of a process with threads: one that signals a certain thread, one that counts a thread's CPU time, one
+ * whose thread has ended, and hundreds that stand still.
  */
 #include "victim.h"
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* What the kernel knows of a thread's memory: robust list, clear-tid word, rseq area; and restartable sequences at work. */
+/* What the kernel knows of a thread's memory: robust list, clear-tid word, rseq area; restartable sequences at work. */
 #include "victim.h"
 #include <sched.h>
 #include <sys/prctl.h>

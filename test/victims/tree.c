@@ -1,6 +1,6 @@
 /*
- * A tree of processes: who is whose child, in which session and group; each with memory it has from its parent and memory
- * of its own, computing all the time and looking whether another one goes on.
+ * A tree of processes: who is whose child, in which session and group; each with memory it has from its parent and
+ * memory of its own, computing all the time and looking whether another one goes on.
  *
  *     tree chain|wide|mixed|random [COUNT [SEED [THREADS]]]
  *

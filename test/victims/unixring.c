@@ -1,6 +1,6 @@
 /*
- * Processes in a ring, each with a pair of unix sockets to the next, of all types in turn. All talk without a pause, faster
- * than they listen, so that something always waits; nothing may be lost, doubled or out of order.
+ * Processes in a ring, each with a pair of unix sockets to the next, of all types in turn. All talk without a pause,
+ * faster than they listen, so that something always waits; nothing may be lost, doubled or out of order.
  */
 #include "family.h"
 #include <sys/socket.h>

@@ -1,6 +1,7 @@
 /*
  * Pipes nobody reads: what waits in them can still be had by whoever opens them anew, and they keep their size. With
- * "signalled" one has a writer that is signalled: what waits in that is lost with a restore, and kept with "running" too.
+ * "signalled" one has a writer that is signalled: what waits in that is lost with a restore, and kept with "running"
+ * too.
  */
 #include "victim.h"
 #include <signal.h>

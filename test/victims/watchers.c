@@ -1,6 +1,6 @@
 /*
- * A family in a watched directory: the first member watches it, others have files in it, one of them without a name, and
- * stand in it. What it takes to bring them back is none of the watcher's business: no event is ever told.
+ * A family in a watched directory: the first member watches it, others have files in it, one of them without a name,
+ * and stand in it. What it takes to bring them back is none of the watcher's business: no event is ever told.
  */
 #include "family.h"
 #include <sys/inotify.h>

@@ -1,8 +1,9 @@
 /*
- * Children that have ended and that nobody has waited for: every exit code, every signal; parents that block, catch or ignore
- * the news; zombies that lead a session or a group.
+ * Children that have ended and that nobody has waited for: every exit code, every signal; parents that block, catch or
+ * ignore the news; zombies that lead a session or a group.
  *
- *     zombies [codes|leaders]    with `codes`: one for each exit code there is; `leaders`: also a session and a group led by one
+ *     zombies [codes|leaders]    with `codes`: one for each exit code there is; `leaders`: also a session and a group
+ *                                led by one
  */
 #include "family.h"
 #include <sys/resource.h>

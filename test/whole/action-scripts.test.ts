@@ -1,4 +1,7 @@
-/** Action scripts: at which points they are run, in which order, with what in their environment, and what their failure does. */
+/**
+ * Action scripts: at which points they are run, in which order, with what in their environment, and what their failure
+ * does.
+ */
 import { expect, test } from 'bun:test';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +9,10 @@ import { nothingLeft } from './kit/harm.ts';
 import { stasis } from './kit/stasis.ts';
 import { Victim } from './kit/victim.ts';
 
-/** Two scripts that note when they are run; the first fails at one point. Answers the options, and how to read the notes. */
+/**
+ * Two scripts that note when they are run; the first fails at one point. Answers the options, and how to read the
+ * notes.
+ */
 function scripts(victim: Victim, failing = ''): { options: string[]; notes: () => string[] } {
   const log = join(victim.dir, 'notes');
   const paths = ['one', 'another one'].map((name) => {

@@ -1,4 +1,7 @@
-/** `check`: the kernel's features by name, and the preflight of a process. Nothing may come to harm, and nothing may stay. */
+/**
+ * `check`: the kernel's features by name, and the preflight of a process. Nothing may come to harm, and nothing may
+ * stay.
+ */
 import { afterAll, describe, expect, test } from 'bun:test';
 import { readdirSync, readFileSync } from 'node:fs';
 import { run, stasis } from './kit/stasis.ts';

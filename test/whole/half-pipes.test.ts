@@ -1,4 +1,7 @@
-/** Pipes whose other half is held by somebody outside of the tree: it is as if that had gone, and whoever looks on is told. */
+/**
+ * Pipes whose other half is held by somebody outside of the tree: it is as if that had gone, and whoever looks on is
+ * told.
+ */
 import { expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

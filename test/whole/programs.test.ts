@@ -1,6 +1,6 @@
 /**
- * Real programs, each with work whose result is known from a run that nobody disturbed, taken through cycles of dump and
- * restore: `STASIS_CYCLES=50` for the proof, few for every day.
+ * Real programs, each with work whose result is known from a run that nobody disturbed, taken through cycles of dump
+ * and restore: `STASIS_CYCLES=50` for the proof, few for every day.
  */
 import { describe, expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';

@@ -35,7 +35,10 @@ async function saved(mebibytes = '8'): Promise<Victim> {
   }
 }
 
-/** After a restore that may have failed: the task is there and well, and is ended for the next time; or nothing is there. */
+/**
+ * After a restore that may have failed: the task is there and well, and is ended for the next time; or nothing is
+ * there.
+ */
 async function allOrNothing(victim: Victim, note: string): Promise<boolean> {
   try {
     const there = victim.alive() && strays(victim).length === 0 && !traced(victim);

@@ -1,6 +1,7 @@
 /**
- * Programs with threads and children, as people run them, taken through cycles of dump and restore of what was restored, at
- * random moments; then the result is checked. `STASIS_CYCLES=20` and `STASIS_JVM_MIB=1024` for the proof, less for every day.
+ * Programs with threads and children, as people run them, taken through cycles of dump and restore of what was
+ * restored, at random moments; then the result is checked. `STASIS_CYCLES=20` and `STASIS_JVM_MIB=1024` for the proof,
+ * less for every day.
  */
 import { expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';

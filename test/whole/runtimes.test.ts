@@ -1,4 +1,7 @@
-/** The same program under other runtimes: the bundle under Node, the source under Bun. What one has dumped the other restores. */
+/**
+ * The same program under other runtimes: the bundle under Node, the source under Bun. What one has dumped the other
+ * restores.
+ */
 import { describe, expect, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

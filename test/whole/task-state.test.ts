@@ -1,4 +1,6 @@
-/** The state of one process that is neither memory nor files: signals, timers, credentials, limits, scheduling, rseq. */
+/**
+ * The state of one process that is neither memory nor files: signals, timers, credentials, limits, scheduling, rseq.
+ */
 import { victimSuite } from './kit/suite.ts';
 
 victimSuite('signals', [{ victim: 'signals' }, { victim: 'signals', args: ['plain'] }]);

@@ -1,4 +1,7 @@
-/** Programs in every thread of a process: they tell what they should, and nobody notices, also when Stasis dies meanwhile. */
+/**
+ * Programs in every thread of a process: they tell what they should, and nobody notices, also when Stasis dies
+ * meanwhile.
+ */
 import { describe, expect, test } from 'bun:test';
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';

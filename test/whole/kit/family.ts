@@ -1,6 +1,6 @@
 /**
- * A whole tree under test: a program that has children, or threads, or both. Dumped and restored by its root, waited for to
- * its exit status, and ended by process IDs whatever happens.
+ * A whole tree under test: a program that has children, or threads, or both. Dumped and restored by its root, waited
+ * for to its exit status, and ended by process IDs whatever happens.
  */
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -81,8 +81,8 @@ export class Family implements Disposable {
   }
 
   /**
-   * Waits for the end of the root and answers its exit status, or minus the signal that ended it. It has to have been restored:
-   * before, it is the runtime's child.
+   * Waits for the end of the root and answers its exit status, or minus the signal that ended it. It has to have been
+   * restored: before, it is the runtime's child.
    */
   async exitStatus(limitMs: number): Promise<number> {
     if (!this.#restored) throw new Error('a program that was never restored is not ours to wait for');

@@ -91,8 +91,8 @@ export async function allGoOn(victim: Victim): Promise<void> {
 const LITTLE = 1 << 20;
 
 /**
- * Throws if the state of a task has changed, and stays so: one look may fall into a signal handler. What a killed Stasis may
- * leave is one small mapping.
+ * Throws if the state of a task has changed, and stays so: one look may fall into a signal handler. What a killed
+ * Stasis may leave is one small mapping.
  */
 export async function unharmed(before: TaskState, victim: Victim): Promise<void> {
   let changes: string[] = [];

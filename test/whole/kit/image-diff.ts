@@ -1,6 +1,6 @@
 /**
- * Two image sets of the same tree, of a dump and of the dump of what was restored from it: what `crit` shows of them must be
- * the same, but for what has an explanation.
+ * Two image sets of the same tree, of a dump and of the dump of what was restored from it: what `crit` shows of them
+ * must be the same, but for what has an explanation.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -40,7 +40,9 @@ export function imageDifferences(before: string, after: string, also: readonly R
   return lines;
 }
 
-/** Numbers that a dump gives out: what counts is which are the same, so each gets its name from where it is first met. */
+/**
+ * Numbers that a dump gives out: what counts is which are the same, so each gets its name from where it is first met.
+ */
 class Names {
   readonly #spaces = new Map<string, Map<string, string>>();
 

@@ -1,6 +1,6 @@
 /**
- * Everything /proc tells of a task that a dump and a restore must not change. Read before and after, compared as text, so
- * that a difference names itself.
+ * Everything /proc tells of a task that a dump and a restore must not change. Read before and after, compared as text,
+ * so that a difference names itself.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { type ProcVma, parseSmaps } from '../../../src/kernel/proc/smaps.ts';
@@ -9,7 +9,9 @@ import { parseStat } from '../../../src/kernel/proc/stat.ts';
 /** Name of the item → its value, as text. */
 export type TaskState = ReadonlyMap<string, string>;
 
-/** Lines of /proc/PID/status that stay. Not: what the task is doing, what it has used, who its parent and tracer are. */
+/**
+ * Lines of /proc/PID/status that stay. Not: what the task is doing, what it has used, who its parent and tracer are.
+ */
 const STATUS = [
   ...['Name', 'Umask', 'Tgid', 'Ngid', 'Pid', 'Uid', 'Gid', 'Groups', 'NStgid', 'NSpid', 'NSpgid', 'NSsid', 'Threads'],
   ...['SigPnd', 'ShdPnd', 'SigBlk', 'SigIgn', 'SigCgt', 'CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs'],
@@ -120,7 +122,10 @@ function linkOf(path: string): string | undefined {
   }
 }
 
-/** Descriptors: what they lead to, position and flags, and the details some kinds have. Not: mount IDs and inodes of pipes. */
+/**
+ * Descriptors: what they lead to, position and flags, and the details some kinds have. Not: mount IDs and inodes of
+ * pipes.
+ */
 function readFds(base: string, state: Map<string, string>): void {
   for (const fd of readdirSync(`${base}/fd`)) {
     const link = linkOf(`${base}/fd/${fd}`)?.replace(/^(pipe|socket):\[\d+\]$/, '$1');

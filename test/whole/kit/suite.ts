@@ -1,6 +1,6 @@
 /**
- * The table-driven part of the whole-system tests: each victim through each way of being dumped. Its state as /proc tells it
- * is compared before and after, and the victim itself says whether it is what it was.
+ * The table-driven part of the whole-system tests: each victim through each way of being dumped. Its state as /proc
+ * tells it is compared before and after, and the victim itself says whether it is what it was.
  */
 import { describe, expect, test } from 'bun:test';
 import { imageDifferences } from './image-diff.ts';
@@ -31,8 +31,8 @@ export interface Row {
 }
 
 /**
- * `restore`: dump and restore; `running`: dump --leave-running; `cycles`: three times dump and restore, and the images are
- * compared; `again`: dump --leave-running, then dump and restore.
+ * `restore`: dump and restore; `running`: dump --leave-running; `cycles`: three times dump and restore, and the images
+ * are compared; `again`: dump --leave-running, then dump and restore.
  */
 export type Way = 'restore' | 'running' | 'cycles' | 'again';
 const WAYS: readonly Way[] = ['restore', 'running', 'cycles'];

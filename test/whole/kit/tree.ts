@@ -60,8 +60,8 @@ export function otherThreads(pid: number): number[] {
 }
 
 /**
- * The state of a tree: items of the root by their own names (see state.ts), those of its threads as `thread TID …`, of the
- * others as `process PID …` and `process PID thread TID …`. Throws if one is gone meanwhile.
+ * The state of a tree: items of the root by their own names (see state.ts), those of its threads as `thread TID …`, of
+ * the others as `process PID …` and `process PID thread TID …`. Throws if one is gone meanwhile.
  */
 export function readTreeState(root: number): TaskState {
   const state = new Map<string, string>();
@@ -90,7 +90,9 @@ function addZombie(stat: ProcStat, prefix: string, state: Map<string, string>): 
     state.set(prefix + key, String(stat[key]));
 }
 
-/** What the processes of a tree use together, in KiB: pages that several have count once, and pages that only one has. */
+/**
+ * What the processes of a tree use together, in KiB: pages that several have count once, and pages that only one has.
+ */
 export function memoryOf(pids: readonly number[]): { pss: number; own: number } {
   const sum = { pss: 0, own: 0 };
   for (const pid of pids) {

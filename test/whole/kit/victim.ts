@@ -29,8 +29,8 @@ const SIGKILL = 9;
 const SIGSTOP = 19;
 
 /**
- * Restored processes become children of this process when Stasis has ended, so that a dead one can be buried at once: PID 1
- * of a container may take its time for that, and its process ID is in use until then.
+ * Restored processes become children of this process when Stasis has ended, so that a dead one can be buried at once:
+ * PID 1 of a container may take its time for that, and its process ID is in use until then.
  */
 trySyscall('prctl', PR_SET_CHILD_SUBREAPER, 1);
 
@@ -184,7 +184,9 @@ export class Victim implements Disposable {
     return readTreeState(this.pid);
   }
 
-  /** Waits until its state can be compared: looks some time apart see the same. One look may fall into a signal handler. */
+  /**
+   * Waits until its state can be compared: looks some time apart see the same. One look may fall into a signal handler.
+   */
   async settled(): Promise<TaskState> {
     let last = this.state();
     for (let same = 0, looks = 0; same < 3; looks++) {

@@ -1,11 +1,13 @@
 /**
- * Visits all threads of a process, over and over: to be run as a process of its own, so that it can be killed meanwhile.
+ * Visits all threads of a process, over and over: to be run as a process of its own, so that it can be killed
+ * meanwhile.
  *
  *     bun visitor.ts PID[,PID…][+PID…] [ROUNDS] [free|exitless] [rest]
  *
- * Says "visiting" when it begins, then a line of JSON for each round. Processes with a comma between them are visited at the
- * same time; those with a plus, which have the same memory, one after the other. `free` and `exitless` choose the threads that
- * lead (see tracee/seccomp-exit.ts). With `rest`, it says "resting" when it has visited all threads, and stays in the process.
+ * Says "visiting" when it begins, then a line of JSON for each round. Processes with a comma between them are visited
+ * at the same time; those with a plus, which have the same memory, one after the other. `free` and `exitless` choose
+ * the threads that lead (see tracee/seccomp-exit.ts). With `rest`, it says "resting" when it has visited all threads,
+ * and stays in the process.
  */
 import { readdirSync, writeSync } from 'node:fs';
 import { readProc } from '../../../src/kernel/proc/read.ts';
