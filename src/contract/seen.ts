@@ -13,6 +13,8 @@ import type { HasSlots } from './slots.ts';
 export interface SeenTree extends HasSlots {
   /** The living processes, the root first. Zombies are not among them. */
   readonly tasks: readonly SeenTask[];
+  /** PIDs of what else belongs to it: zombies, and what has ended since the tree was looked for. */
+  readonly dead: readonly number[];
   readonly root: SeenTask;
   /** Whether all of it stands still, as our tracees: otherwise members end, and descriptors change, at any time. */
   readonly frozen: boolean;

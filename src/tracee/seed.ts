@@ -12,6 +12,7 @@ import { NR } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { Pins } from '../kernel/ffi.ts';
+import { pidInUse } from '../kernel/pid-in-use.ts';
 import { threadsOf } from '../kernel/proc/tree.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { forceWrite, openMemory, writeMemory } from './memory.ts';
@@ -304,12 +305,7 @@ function clone3(options: SeedOptions, stack: number, stackSize: number): number 
 function spawnError(pid: number | undefined, errno: number): StasisError {
   if (pid === undefined) return new SyscallError('clone3', errno);
   if (errno === ERRNO.EEXIST) {
-    return new StasisError({
-      kind: 'conflict',
-      resource: `PID ${pid}`,
-      reason: 'the PID the saved process had is in use',
-      remedy: 'end that process, or restore inside a new PID namespace',
-    });
+    return pidInUse(pid);
   }
   return new SyscallError('clone3', errno, { resource: `PID ${pid}`, remedy: 'CAP_CHECKPOINT_RESTORE is needed' });
 }

@@ -98,7 +98,8 @@ function requireCarriable(tree: SeenTree): void {
 /** Looks at the frozen tree: it may have changed between the preflight and the freeze. @throws ObstacleError */
 function snapshotOf(tree: FrozenTree, carry: CarryOptions): TreeSnapshot {
   const alive = tree.processes.filter(({ zombie }) => !zombie).map(({ pid }) => pid);
-  const snapshot = TreeSnapshot.ofFrozen(alive, carry);
+  const dead = tree.processes.filter(({ zombie }) => zombie).map(({ pid }) => pid);
+  const snapshot = TreeSnapshot.ofFrozen(alive, dead, carry);
   try {
     requireCarriable(snapshot);
     return snapshot;

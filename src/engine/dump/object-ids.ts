@@ -1,12 +1,14 @@
 /** Which kernel objects tasks have in common: memory, descriptor tables, directories, signal actions. */
 
-import type { Sharing } from '../../contract/contract.ts';
+import type { SeenTree, Sharing } from '../../contract/contract.ts';
+import { Slot } from '../../contract/slots.ts';
 import type { InputOf } from '../../images/message.ts';
 import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../../images/namespace-ids.ts';
 import type { taskKobjIdsEntry } from '../../images/schema/task.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { findInOrder } from '../../kernel/kcmp.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
+import { unlessGone } from '../../kernel/proc/tree.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
 
 /** Ids of one task's objects, as the image numbers them: equal ids, one object. */
@@ -41,7 +43,25 @@ function timeNamespaceId(pid: number): number {
   return namespaceOf(pid, 'time') === namespaceOf('self', 'time') ? NAMESPACE_IDS.time_ns_id : OWN_TIME_NS_ID;
 }
 
-/** Numbers the objects of frozen tasks, in the order they are asked for. */
+/** The objects of one task, and which of them an earlier one has as well. */
+export interface TaskObjects {
+  readonly ids: ObjectIds;
+  readonly known: Sharing;
+}
+
+/** The objects of each living process of a tree, by PID, numbered in the order of the tasks. */
+export const OBJECTS = new Slot((tree: SeenTree): ReadonlyMap<number, TaskObjects> => {
+  const table = new ObjectTable();
+  const found = new Map<number, TaskObjects>();
+  for (const { pid } of tree.tasks) {
+    // Of a tree that runs, members end at any time.
+    const objects = tree.frozen ? table.idsOf(pid) : unlessGone(() => table.idsOf(pid));
+    if (objects) found.set(pid, objects);
+  }
+  return found;
+});
+
+/** Numbers the objects of tasks, in the order they are asked for. */
 export class ObjectTable {
   readonly #vm = new Objects(KCMP.VM);
   readonly #files = new Objects(KCMP.FILES);
@@ -49,7 +69,7 @@ export class ObjectTable {
   readonly #sighand = new Objects(KCMP.SIGHAND);
 
   /** The ids of a task, and which of its objects an earlier task has as well. @throws SyscallError */
-  idsOf(pid: number): { readonly ids: ObjectIds; readonly known: Sharing } {
+  idsOf(pid: number): TaskObjects {
     const [vm, files, fs, sighand] = [this.#vm, this.#files, this.#fs, this.#sighand].map((table) => table.idOf(pid));
     const id = (found: Found | undefined): number => found?.id ?? OWN;
     const known = (found: Found | undefined): boolean => found?.known ?? false;

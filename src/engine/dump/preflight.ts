@@ -8,6 +8,7 @@ import { readProcIfAny } from '../../kernel/proc/read.ts';
 import { unlessGone } from '../../kernel/proc/tree.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
+import { BELONGING } from './belonging.ts';
 import { kindOf, unknownFile } from './file-table.ts';
 import { reachedObstacles } from './reached-files.ts';
 
@@ -19,13 +20,15 @@ export function obstaclesOf(tree: SeenTree): StasisError[] {
   const ofRoot = root.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
   const ofTree = treeDoors.flatMap((doors) => doors.survey?.(tree) ?? []);
   // Of a tree that runs, members end at any time.
-  return [...ofRoot, ...ofTree, ...tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task, root)) ?? [])];
+  const ofTasks = tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task, root)) ?? []);
+  return [...ofRoot, ...ofTree, ...BELONGING.of(tree).obstacles, ...ofTasks];
 }
 
 /** Everything of a tree that can be carried, but not as it is. */
-export function noticesOf({ tasks }: SeenTree): readonly Notice[] {
+export function noticesOf(tree: SeenTree): readonly Notice[] {
   const notices = new Notices();
-  for (const task of tasks.filter(({ status }) => status.hasMemory)) {
+  for (const facts of BELONGING.of(tree).notices) notices.add(facts);
+  for (const task of tree.tasks.filter(({ status }) => status.hasMemory)) {
     // Of a tree that runs, members end at any time.
     for (const facts of unlessGone(() => noticesOfTask(task)) ?? []) notices.add(facts);
   }

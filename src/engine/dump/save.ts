@@ -5,7 +5,6 @@ import { logDebug } from '../../base/log.ts';
 import type { Notices } from '../../base/notice.ts';
 import type { UndoStack } from '../../base/undo.ts';
 import type {
-  CarryOptions,
   CoreDraft,
   DumpContext,
   DumpTask,
@@ -29,12 +28,11 @@ import type { Program } from '../../tracee/program.ts';
 import { getSignalMask } from '../../tracee/ptrace.ts';
 import { suspendSeccomp } from '../../tracee/seccomp.ts';
 import { threadsWithoutExit } from '../../tracee/seccomp-exit.ts';
-import { planTree, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { makeContext, SharedImages } from './context.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
 import { ROOT_CG_SET } from './inventory.ts';
-import { idsEntry, type ObjectIds, ObjectTable } from './object-ids.ts';
+import { idsEntry, OBJECTS, type ObjectIds } from './object-ids.ts';
 import type { TaskSnapshot } from './snapshot.ts';
 
 /** What a dump has in its hands from the freeze on. */
@@ -70,11 +68,13 @@ export function saveTree(
   snapshot: readonly TaskSnapshot[],
   { context, files, pages, shared }: DumpInMaking,
 ): void {
-  const { images, options } = context;
-  const objects = new ObjectTable();
+  const { images } = context;
+  const objects = OBJECTS.of(context.tree);
   const frozen = new Map(processes.map((process) => [process.pid, process]));
   const saved = snapshot.map((seen) => {
-    const { ids, known } = objects.idsOf(seen.pid);
+    const own = objects.get(seen.pid);
+    if (!own) throw new StasisError({ kind: 'internal', task: seen.ref, reason: 'its objects have no numbers' });
+    const { ids, known } = own;
     return { seen, ids, task: makeTask(seen, frozen.get(seen.pid), known, context) };
   });
   logDebug('observed');
@@ -82,7 +82,6 @@ export function saveTree(
   for (const { task, ids } of saved) for (const thread of task.threads) addTo(byMemory, ids.vm, thread);
   for (const { task, seen, ids } of saved) askTask(task, seen, byMemory.get(ids.vm) ?? []);
   logDebug('asked; nothing of Stasis is left in the tasks');
-  requireBuildable(processes, saved, options);
   for (const doors of treeDoors) doors.capture?.(context);
   for (const { task } of saved) drain(task);
   logDebug(`memory is stored: ${pages.counts.written} pages`);
@@ -260,22 +259,6 @@ function writeZombie(pid: number, images: ImageSetWriter): void {
   const { exitCode, comm } = parseStat(readProc(pid, 'stat'));
   const tc = { task_state: TaskState.DEAD, exit_code: exitCode, personality: 0, flags: 0, blk_sigset: 0, comm };
   images.write(Images.core, pid, [{ mtype: March.X86_64, tc }]);
-}
-
-/** A tree that no restore could make again must not end with its dump. @throws StasisError kind 'unsupported' */
-function requireBuildable(
-  processes: readonly FrozenProcess[],
-  saved: readonly { readonly task: DumpTask; readonly ids: ObjectIds }[],
-  options: CarryOptions,
-): void {
-  const living = new Map(saved.map(({ task, ids }) => [task.pid, { task, ids }]));
-  const tasks = processes.map((process): TreeTask => {
-    const { pid, ppid, pgid, sid } = treeEntry(process);
-    const known = living.get(pid);
-    const subreaper = known?.task.core.tc.child_subreaper ?? false;
-    return { pid, ppid, pgid, sid, zombie: process.zombie, subreaper, shared: known?.ids, terminal: sid === pid };
-  });
-  planTree(tasks, { joins: options.shellJob, bornPgid: tasks[0]?.pgid });
 }
 
 function treeEntry({ pid, parent, threads, zombie }: FrozenProcess): InputOf<ReturnType<typeof Images.pstree.message>> {

@@ -127,15 +127,17 @@ export class TreeSnapshot implements SeenTree, Disposable {
   readonly options: CarryOptions;
   readonly frozen: boolean;
   tasks: readonly TaskSnapshot[] = [];
+  dead: readonly number[] = [];
 
   private constructor(options: CarryOptions, frozen: boolean) {
     this.options = options;
     this.frozen = frozen;
   }
 
-  /** Looks at processes that stand still. @throws StasisError when one of them cannot be looked at */
-  static ofFrozen(pids: readonly number[], options: CarryOptions): TreeSnapshot {
+  /** Looks at processes that stand still, beside zombies. @throws StasisError when one of them cannot be looked at */
+  static ofFrozen(pids: readonly number[], zombies: readonly number[], options: CarryOptions): TreeSnapshot {
     const tree = new TreeSnapshot(options, true);
+    tree.dead = zombies;
     tree.tasks = observeAll(pids, (pid, seen) => new TaskSnapshot(pid, tree, seen));
     return tree;
   }
@@ -147,6 +149,8 @@ export class TreeSnapshot implements SeenTree, Disposable {
     tree.tasks = observeAll([root, ...pids], (pid, seen) =>
       pid === root ? new TaskSnapshot(pid, tree) : TreeSnapshot.#living(pid, tree, seen),
     );
+    const living = new Set(tree.tasks.map(({ pid }) => pid));
+    tree.dead = pids.filter((pid) => !living.has(pid));
     return tree;
   }
 

@@ -14,8 +14,10 @@ import type { MmEntry } from '../../images/schema/memory.ts';
 import { type CoreEntry, type TaskKobjIdsEntry, TaskState } from '../../images/schema/task.ts';
 import type { PstreeEntry } from '../../images/schema/tree.ts';
 import { NSIG, SIG } from '../../kernel/constants/signals.ts';
+import { pidInUse } from '../../kernel/pid-in-use.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { parentOf, storedPieces } from '../../memory/page-store.ts';
+import { type Claim, claimsOf } from '../tree-plan/claims.ts';
 import { planTree, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
 
 /** One thread, as its images tell. */
@@ -55,12 +57,13 @@ const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are n
 
 /**
  * Reads the image set and checks that it is whole and that Stasis can bring back what is in it. With `joins` the root is
- * to stay in the session it is born in, and in the process group `bornPgid`; `isFree` says whether a PID is not in use.
+ * to stay in the session it is born in, and in the process group `bornPgid`; `isUnused` says whether a number is nobody's PID,
+ * session or group.
  * @throws StasisError, ImageError
  */
 export function readPlan(
   images: ImageSet,
-  origin: { readonly joins: boolean; readonly bornPgid: number; readonly isFree: (pid: number) => boolean },
+  origin: { readonly joins: boolean; readonly bornPgid: number; readonly isUnused: (pid: number) => boolean },
 ): Plan {
   const inventory = images.inventory();
   checkWhole(images);
@@ -89,18 +92,34 @@ export function readPlan(
     checkReferences(task, files);
     pages += checkMemory(images, task);
   }
-  const steps = planTree(
-    trees.map((tree) => treeTask(tree, tasks.get(tree.pid))),
-    { joins: origin.joins, bornPgid: origin.bornPgid, sparePid: sparePid(trees, origin.isFree) },
-  );
+  const { joins, bornPgid, isUnused } = origin;
+  const treeTasks = trees.map((tree) => treeTask(tree, tasks.get(tree.pid)));
+  const isTaken = (number: number): boolean => !isUnused(number);
+  const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePid: sparePid(trees, isUnused) });
+  requireUnused(claimsOf(steps, treeTasks), [...tasks.values()], joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
   return { root: root.pid, tasks, zombies, parents, steps, files, pages };
 }
 
+/** All PIDs must be free, before there is any process. @throws StasisError kind 'conflict' */
+function requireUnused(
+  claims: readonly Claim[],
+  tasks: readonly TaskPlan[],
+  joins: boolean,
+  isUnused: (pid: number) => boolean,
+): void {
+  const taken = claims.find(({ number }) => !isUnused(number));
+  if (taken) {
+    const remedy = taken.use === 'session' && !joins ? 'give --shell-job to let the task join our session' : undefined;
+    throw pidInUse(taken.number, remedy);
+  }
+  for (const { others } of tasks) for (const { tid } of others) if (!isUnused(tid)) throw pidInUse(tid);
+}
+
 /** The highest PID below the usual limit that nobody has, here or in the tree; for helpers. */
-function sparePid(trees: readonly PstreeEntry[], isFree: (pid: number) => boolean): number | undefined {
+function sparePid(trees: readonly PstreeEntry[], isUnused: (pid: number) => boolean): number | undefined {
   const taken = new Set(trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]));
-  for (let pid = 32_767; pid > 300; pid--) if (!taken.has(pid) && isFree(pid)) return pid;
+  for (let pid = 32_767; pid > 300; pid--) if (!taken.has(pid) && isUnused(pid)) return pid;
   return undefined;
 }
 

@@ -19,7 +19,8 @@ import { TaskState } from '../../images/schema/task.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { disk } from '../../kernel/disk.ts';
-import { arenaAddress, arenaView, ERRNO, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { isUnused } from '../../kernel/proc/holders.ts';
+import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { ActionScripts } from '../scripts.ts';
 import { type RestoreFigures, writeRestoreStats } from '../stats.ts';
@@ -57,7 +58,7 @@ export interface RestoreOutcome {
  */
 export function restore(options: RestoreOptions): RestoreOutcome {
   const images = new ImageSet(options.imagesDir, undefined, disk);
-  const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isFree };
+  const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isUnused };
   const plan = readPlan(images, origin);
   const pid = plan.root;
   logDebug('images are read and checked');
@@ -97,11 +98,6 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
   resumeScript(scripts, 'post-resume', pid);
   return { pid, figures, notices: context.notices.list };
-}
-
-/** Neither a process nor a group has this number. */
-function isFree(pid: number): boolean {
-  return trySyscall('kill', pid, 0) === -ERRNO.ESRCH && trySyscall('kill', -pid, 0) === -ERRNO.ESRCH;
 }
 
 /** Everything but memory. Each phase of all tasks comes before the next one's. Answers those that are stopped already. */

@@ -60,7 +60,7 @@ export interface Tree {
  * Links the tasks, which may come in any order.
  * @throws StasisError kind 'image' for a tree that no kernel can have had; 'usage' for a root in a session of others
  */
-export function linkTree(tasks: readonly TreeTask[], { joins }: Planting): Tree {
+export function linkTree(tasks: readonly TreeTask[], planting: Planting): Tree {
   const byPid = new Map<number, TreeNode>();
   const top = checkTasks(tasks);
   const children = new Map<number, TreeTask[]>();
@@ -71,7 +71,7 @@ export function linkTree(tasks: readonly TreeTask[], { joins }: Planting): Tree 
   if (lost) throw damaged(lost.pid, 'the task is its own ancestor');
   const nodes = tasks.map(({ pid }) => byPid.get(pid) as TreeNode); // none is lost
 
-  if (!root.leads && !joins) {
+  if (!root.leads && !planting.joins) {
     throw new StasisError({
       kind: 'usage',
       task: { pid: root.pid },
@@ -80,16 +80,40 @@ export function linkTree(tasks: readonly TreeTask[], { joins }: Planting): Tree 
       remedy: 'give --shell-job to let it join the session of whoever restores it',
     });
   }
-  const foreign = root.leads ? undefined : root.sid;
+  const foreign = root.leads ? sessionOfOthers(nodes, byPid, planting) : root.sid;
   if (foreign !== undefined && byPid.has(foreign)) {
     throw damaged(root.pid, `it is in session ${foreign}, which a task below it leads`);
   }
   root.birth = foreign ?? OUTSIDE;
-  // The root's group is its own, or one of the tree's, or foreign. If it is not, what is foreign is the shell's own.
-  const foreignGroup = root.leads ? undefined : byPid.has(top.pgid) ? root.sid : top.pgid;
+  const foreignGroup = foreign === undefined ? undefined : groupOfOthers(root, foreign, nodes, byPid, planting);
   const tree = { root, nodes, byPid, foreign, foreignGroup };
   checkMembership(tree);
   return tree;
+}
+
+/** A session of somebody outside that tasks below a root with a session of its own have stayed in. */
+function sessionOfOthers(
+  nodes: readonly TreeNode[],
+  byPid: ReadonlyMap<number, TreeNode>,
+  { joins, isTaken }: Planting,
+): number | undefined {
+  return joins && isTaken ? nodes.find(({ sid }) => !byPid.has(sid) && isTaken(sid))?.sid : undefined;
+}
+
+/** The group of that session in whose place comes the one the root is born in. */
+function groupOfOthers(
+  root: TreeNode,
+  foreign: number,
+  nodes: readonly TreeNode[],
+  byPid: ReadonlyMap<number, TreeNode>,
+  { isTaken }: Planting,
+): number {
+  const groups = (root.leads ? nodes : [root]).flatMap(({ sid, task }) => {
+    const pgid = task?.pgid ?? 0;
+    return sid === foreign && !byPid.has(pgid) && (!root.leads || isTaken?.(pgid)) ? [pgid] : [];
+  });
+  // If the root's group is one of the tree's, what is foreign is the shell's own.
+  return groups[0] ?? foreign;
 }
 
 function checkTasks(tasks: readonly TreeTask[]): TreeTask {

@@ -24,12 +24,17 @@ export interface TreeTask {
 
 /** How the root comes into the world. */
 export interface Planting {
-  /** If it leads no session it stays in the session, and in the group, it is born in. */
+  /** If it leads no session it stays in the session, and in the group, it is born in (`--shell-job`). */
   readonly joins: boolean;
   /** The number of that group, for a task that has to leave it for a while and to come back. */
   readonly bornPgid?: number | undefined;
   /** A PID for helpers whose number does not matter; one at a time has it. Free on this machine and in the tree. */
   readonly sparePid?: number | undefined;
+  /**
+   * Whether a number is a session or group of somebody who is not of the tree: nobody can be given it as a PID. With
+   * `joins`, tasks of one such session are born in that of whoever plants the root, though the root leads its own.
+   */
+  readonly isTaken?: ((number: number) => boolean) | undefined;
 }
 
 /** One thing to do in a living task. All steps one after another make the tree. */

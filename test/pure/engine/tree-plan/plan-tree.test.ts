@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import { StasisError } from '../../../../src/base/errors.ts';
+import { claimsOf } from '../../../../src/engine/tree-plan/claims.ts';
 import { type Planting, planTree, type TreeStep, type TreeTask } from '../../../../src/engine/tree-plan/plan-tree.ts';
 import { comparable, generator, JOB, randomTree, simulate } from './tree-model.ts';
 
@@ -417,6 +418,40 @@ describe('random histories', () => {
       outcome(tasks, ALONE);
     }
   }, 60_000);
+});
+
+describe('sessions and groups of others', () => {
+  const TAKEN: Planting = { ...JOINS, isTaken: (number) => number === 5 || number === 6 };
+  const tasks = [leader(10, 0), task(11, 10, { sid: 5, pgid: 6 }), task(12, 10)];
+
+  test('a task that has stayed in one is born in that of whoever restores it', () => {
+    expect(plan(tasks, TAKEN)).toEqual(['10 fork 11', '10 setsid', '10 fork 12']);
+  });
+
+  test('one that is nobody’s now is made again', () => {
+    const steps = plan(tasks, JOINS);
+    expect(steps).toContain('10 fork 5?');
+    expect(steps).toContain('11 fork 6?');
+  });
+
+  test('its other groups are made again', () => {
+    const more = [...tasks, task(13, 10, { sid: 5, pgid: 7 }), task(14, 13, { sid: 5, pgid: 14 })];
+    const steps = plan(more, TAKEN);
+    expect(steps).toContain('13 fork 7?');
+    expect(steps).toContain('14 setpgid 14');
+  });
+
+  test('a plan claims the numbers of its tasks, and of leaders that are gone', () => {
+    const claims = claimsOf(planTree(tasks, ALONE), tasks);
+    expect(claims.map(({ number, use, pid }) => `${use} ${number} of ${pid}`)).toEqual([
+      'task 10 of 10',
+      'task 11 of 11',
+      'task 12 of 12',
+      'session 5 of 11',
+      'group 6 of 11',
+    ]);
+    expect(claimsOf(planTree(tasks, TAKEN), tasks).map(({ number }) => number)).toEqual([10, 11, 12]);
+  });
 });
 
 describe('many tasks', () => {

@@ -242,13 +242,20 @@ export function simulate(steps: readonly TreeStep[], tasks: readonly TreeTask[],
 }
 
 /** Session and group of who plants the tree, with the numbers they have in the images. */
-function asSaved(made: readonly TreeTask[], tasks: readonly TreeTask[], { joins }: Planting): TreeTask[] {
+function asSaved(made: readonly TreeTask[], tasks: readonly TreeTask[], { joins, isTaken }: Planting): TreeTask[] {
   const root = tasks.find(({ ppid }) => ppid === 0);
-  if (!root || !joins || root.sid === root.pid) return [...made];
-  const group = tasks.some(({ pid }) => pid === root.pgid) ? root.sid : root.pgid;
+  if (!root || !joins) return [...made];
+  const leads = root.sid === root.pid;
+  const isOurs = (number: number) => tasks.some(({ pid }) => pid === number);
+  const taken = (number: number) => !isOurs(number) && isTaken?.(number);
+  // If the root leads its session, tasks below it may have stayed in one that is somebody else's now.
+  const member = leads ? tasks.find((task) => taken(task.sid)) : root;
+  if (!member) return [...made];
+  const inTaken = tasks.find((task) => task.sid === member.sid && taken(task.pgid));
+  const group = leads ? (inTaken?.pgid ?? member.sid) : isOurs(root.pgid) ? root.sid : root.pgid;
   return made.map((task) => ({
     ...task,
-    sid: task.sid === SHELL ? root.sid : task.sid,
+    sid: task.sid === SHELL ? member.sid : task.sid,
     pgid: task.pgid === JOB ? group : task.pgid,
   }));
 }
