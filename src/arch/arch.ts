@@ -50,6 +50,30 @@ export const CLAIM = {
   forGood: 2,
 } as const;
 
+/** What the code around a cave that lifts limits ends with, so that one left behind is known. */
+export const LIMITS_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0x4c, 1] as const;
+
+/** A limit as a task has it, and as it is while it is lifted. */
+export interface LiftedLimit {
+  /** RLIMIT_*. */
+  readonly resource: number;
+  readonly own: { readonly cur: bigint; readonly max: bigint };
+  readonly lifted: { readonly cur: bigint; readonly max: bigint };
+}
+
+/** What is before and behind a cave in a task that has reached limits: see headroom.ts. */
+export interface LimitsPlan {
+  /** Where the code will lie, and its room. */
+  readonly address: number;
+  readonly size: number;
+  readonly limits: readonly LiftedLimit[];
+  /** Where the cave is entered. */
+  readonly cave: number;
+  /** The task's registers and signal mask, to be put back. */
+  readonly registers: Registers;
+  readonly mask: bigint;
+}
+
 /** Where the way out of a visited thread lies, and what it has to do with the cave's: see visit.ts. */
 export interface WayOutPlan {
   readonly address: number;
@@ -106,6 +130,8 @@ export interface Arch {
   /** The code page: runs programs (program.ts), then `end`. */
   readonly programCode: (end: ProgramEnd) => Uint8Array;
   readonly cave: (plan: CavePlan) => Cave;
+  /** Code that lifts limits and goes on to a cave, from `enter`; from its start it puts them back, and goes home. */
+  readonly limitsCode: (plan: LimitsPlan) => { readonly code: Uint8Array; readonly enter: number };
   readonly wayOut: (plan: WayOutPlan) => WayOut;
   /** The one-page executable that waits at `socket`, and where in memory it has a syscall followed by a trap. */
   readonly seed: (socket: number) => { elf: Uint8Array; callAt: number };

@@ -1,5 +1,6 @@
 /** A tree as it looks from outside: once before the freeze, when it runs, and once after it, when it stands still. */
 import type { TaskRef } from '../base/errors.ts';
+import type { Rlimit } from '../kernel/proc/limits.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import type { ProcStat } from '../kernel/proc/stat.ts';
 import type { ProcStatus } from '../kernel/proc/status.ts';
@@ -38,6 +39,8 @@ export interface SeenTask extends SeenThread {
   /** The look at the tree that this process was seen in. */
   readonly tree: SeenTree;
   readonly vmas: readonly ProcVma[];
+  /** By RLIMIT_*; before Stasis has lifted any (tracee/headroom.ts). */
+  readonly limits: readonly Rlimit[];
   /** Every descriptor of the process, in ascending order. */
   readonly fds: readonly OpenFile[];
 }

@@ -9,12 +9,13 @@
  * ignored signal is nothing, and the task runs on into the cave's second half: whenever we die, it walks out alone.
  */
 
-import type { Cave, Registers } from '../arch/arch.ts';
+import type { Cave, LiftedLimit, Registers } from '../arch/arch.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
 import { CAVE_SIZE, findCave, type Mapping, WAY_OUT_SIZE } from './cave.ts';
 import { findGap } from './gap.ts';
+import { findLimitsRoom, LIMITS_SIZE } from './headroom.ts';
 import { requireInjectable } from './injectable.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import type { Program } from './program.ts';
@@ -24,12 +25,14 @@ import { Remote } from './remote.ts';
 import type { Tracee } from './tracee.ts';
 import { type Ground, Visit } from './visit.ts';
 
-/** Who else is there. All of them are stopped. */
+/** What else is to be known of the task. All who are there are stopped. */
 export interface Company {
   /** All other tasks with the same memory: the other threads of the process above all. */
   readonly others?: readonly Tracee[];
   /** Of all these those that seccomp would not let out: see {@link threadsWithoutExit}. */
   readonly exitless?: ReadonlySet<Tracee>;
+  /** Limits of the process that have to be lifted for the work area: {@link limitsToLift}. */
+  readonly lift?: readonly LiftedLimit[];
 }
 
 /** Signals that serve as a bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
@@ -48,16 +51,21 @@ export class Foothold implements Disposable {
   readonly #mask: bigint;
   readonly #ground: Ground;
   readonly #exitForbidden: boolean;
+  /** Limits that are lifted meanwhile, and where the calls for that lie. */
+  readonly #lift: readonly LiftedLimit[];
+  readonly #limitsAt: number;
   #open = false;
 
   private constructor(tgid: number, tracee: Tracee, mem: Fd, maps: readonly Mapping[], company: Company) {
-    const { others = [], exitless = new Set() } = company;
+    const { others = [], exitless = new Set(), lift = [] } = company;
     this.#tracee = tracee;
     this.#mem = mem;
     this.#registers = tracee.getRegisters();
     this.#mask = getSignalMask(tracee.pid);
     this.bellSignal = chooseBell(tgid, [tracee, ...others]);
     this.#caveAt = findCave(tgid, [tracee, ...others], mem, maps);
+    this.#lift = lift;
+    this.#limitsAt = lift.length > 0 ? findLimitsRoom({ pid: tgid }, [tracee, ...others], mem, maps) : 0;
     const area = findGap(maps, AREA.length);
     this.bellActionAt = area + AREA.code + AREA.entries + AREA.heap;
     const done = this.bellActionAt + 32;
@@ -69,7 +77,8 @@ export class Foothold implements Disposable {
       bell: this.bellSignal,
       oldAction: this.bellActionAt,
       done,
-      registers: this.#registers,
+      // From there it goes home.
+      registers: lift.length > 0 ? tracee.arch.jump(this.#registers, this.#limitsAt) : this.#registers,
       mask: this.#mask,
     });
     const wayOutAt = this.#caveAt + CAVE_SIZE - WAY_OUT_SIZE;
@@ -118,11 +127,26 @@ export class Foothold implements Disposable {
   #makeArea(): void {
     const { arch } = this.#tracee;
     forceWrite(this.#mem, this.#caveAt, this.#cave.code);
-    this.#goTo(this.#cave.enter);
     // If anything fails here, the task is let go where it is: from every point of the cave it walks out by itself.
+    this.#goTo(this.#lift.length > 0 ? this.#layOutLimits() : this.#cave.enter);
+    for (const _ of this.#lift) this.#step('prlimit64');
     for (const call of ['rt_sigprocmask', 'mmap', 'mprotect', 'rt_sigaction', 'rt_sigaction']) this.#step(call);
     forceWrite(this.#mem, this.#ground.area, arch.programCode({ kind: 'bell', signal: this.bellSignal }));
     this.#open = true;
+  }
+
+  /** Writes what lifts limits before the cave and puts them back behind it; answers where it is entered. */
+  #layOutLimits(): number {
+    const { code, enter } = this.#tracee.arch.limitsCode({
+      address: this.#limitsAt,
+      size: LIMITS_SIZE,
+      limits: this.#lift,
+      cave: this.#cave.enter,
+      registers: this.#registers,
+      mask: this.#mask,
+    });
+    forceWrite(this.#mem, this.#limitsAt, code);
+    return enter;
   }
 
   /** First the registers, then the mask: were we to die between the two, the cave would put both back. */
@@ -167,8 +191,11 @@ export class Foothold implements Disposable {
       this.#goTo(this.#cave.leave);
       this.#step('rt_sigaction');
       this.#step('munmap');
+      if (this.#lift.length > 0) this.#goTo(this.#limitsAt);
+      for (const _ of this.#lift) this.#step('prlimit64');
       this.#goHome();
       forceWrite(this.#mem, this.#caveAt, new Uint8Array(CAVE_SIZE));
+      if (this.#lift.length > 0) forceWrite(this.#mem, this.#limitsAt, new Uint8Array(LIMITS_SIZE));
     });
   }
 

@@ -46,7 +46,8 @@ const SIG_SETMASK = 2;
 /** How long `leave` sleeps between two looks, in microseconds. */
 const GLANCE = 1000;
 
-function setMask(code: CodeWriter, mask: number): void {
+/** rt_sigprocmask(SIG_SETMASK) to the 64-bit mask at `mask`. */
+export function setMask(code: CodeWriter, mask: number): void {
   call(code, NR.rt_sigprocmask, (c) => {
     load.edi(c, SIG_SETMASK);
     load.rsi(c, mask);
@@ -155,7 +156,7 @@ interface Places {
 }
 
 /** Flags and registers that were changed, then to where the thread was. Neither `mov` nor `jmp` touches a flag. */
-function goBack(code: CodeWriter, registers: Registers): Places {
+export function goBack(code: CodeWriter, registers: Registers): Places {
   const back = restarted(registers);
   code.raw(0xb8); // mov eax, flags
   const flags = code.here;

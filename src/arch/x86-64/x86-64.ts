@@ -21,6 +21,7 @@ import {
   SP,
   word,
 } from './code.ts';
+import { limitsCode } from './limits.ts';
 import { NR_X86_64 as NR } from './syscall-numbers.ts';
 
 function jump(base: Registers, pc: number): Registers {
@@ -256,6 +257,7 @@ export const X86_64: Arch = {
   result: (registers) => Number(BigInt.asIntN(64, word(registers, AX))),
   programCode,
   cave,
+  limitsCode,
   wayOut,
   seed,
   buryCode,

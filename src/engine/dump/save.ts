@@ -24,6 +24,7 @@ import { parseStat } from '../../kernel/proc/stat.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { Pages } from '../../memory/pages.ts';
 import { Foothold } from '../../tracee/foothold.ts';
+import { limitsToLift } from '../../tracee/headroom.ts';
 import type { Program } from '../../tracee/program.ts';
 import { getSignalMask } from '../../tracee/ptrace.ts';
 import { suspendSeccomp } from '../../tracee/seccomp.ts';
@@ -100,7 +101,8 @@ function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpT
   for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
   const others = akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
   const exitless = threadsWithoutExit(task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
-  using foothold = Foothold.gain(task.tracee, task.pid, seen.vmas, { others, exitless });
+  const lift = limitsToLift(seen);
+  using foothold = Foothold.gain(task.tracee, task.pid, seen.vmas, { others, exitless, lift });
   task.bell = { signal: foothold.bellSignal, actionAt: foothold.bellActionAt };
   logDebug(`foothold in task ${task.pid} gained`);
   const { remote } = foothold;
@@ -157,6 +159,7 @@ function makeTask(
   const task = {
     pid: seen.pid,
     vmas: seen.vmas,
+    limits: seen.limits,
     fds: seen.fds,
     tree: seen.tree,
     captured,

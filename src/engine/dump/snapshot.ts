@@ -7,6 +7,7 @@ import { KCMP } from '../../kernel/constants/files.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
 import { namesIn } from '../../kernel/files.ts';
 import { parseFdHead } from '../../kernel/proc/fdinfo.ts';
+import { parseLimits, type Rlimit } from '../../kernel/proc/limits.ts';
 import { readProc, readProcIfAny, TOO_DEEP } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
@@ -40,6 +41,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
   readonly threads: readonly SeenThread[];
   readonly tree: SeenTree;
   readonly vmas: readonly ProcVma[];
+  readonly limits: readonly Rlimit[];
   readonly fds: readonly OpenFile[];
   readonly options: CarryOptions;
 
@@ -63,6 +65,8 @@ export class TaskSnapshot implements SeenTask, Disposable {
     }
     const others = namesIn(`/proc/${pid}/task`).map(Number);
     this.threads = [this, ...others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options))];
+    // Not prlimit(2): it asks for CAP_SYS_RESOURCE where users differ.
+    this.limits = parseLimits(readProc(pid, 'limits'));
     this.vmas = parseSmaps(readProc(pid, 'smaps'));
     this.fds = this.#borrowAll(earlier.get(this.stat.ppid)?.fds ?? []);
   }

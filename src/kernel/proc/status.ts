@@ -42,6 +42,10 @@ export interface ProcStatus {
   readonly kthread: boolean | undefined;
   /** Whether there are `Vm…` lines, so an address space: false for zombies and kernel threads. */
   readonly hasMemory: boolean;
+  /** Bytes: mapped in all, of that private and writable, locked. Only with memory. */
+  readonly vmSize: number | undefined;
+  readonly vmData: number | undefined;
+  readonly vmLocked: number | undefined;
   /** Since 4.15, only with memory. */
   readonly coreDumping: boolean | undefined;
   /** False after `PR_SET_THP_DISABLE`; since 5.0, only with memory. */
@@ -115,6 +119,9 @@ export function parseStatus(bytes: Uint8Array): ProcStatus {
     nsSid: maybe('NSsid', toNumbers),
     kthread: maybe('Kthread', toBoolean),
     hasMemory: values.has('VmSize'),
+    vmSize: maybe('VmSize', toBytes),
+    vmData: maybe('VmData', toBytes),
+    vmLocked: maybe('VmLck', toBytes),
     coreDumping: maybe('CoreDumping', toBoolean),
     thpEnabled: maybe('THP_enabled', toBoolean),
     untagMask: maybe('untag_mask', toMask),
@@ -168,6 +175,7 @@ function unescapeName(piece: string): string {
 const toNumber = (value: string): number => decimal(value, FILE);
 const toNumbers = (value: string): number[] => words(value).map(toNumber);
 const toBoolean = (value: string): boolean => toNumber(value) !== 0;
+const toBytes = (value: string): number => 1024 * decimal(value.replace(/ kB$/, ''), FILE);
 const toMask = (value: string): bigint => bigHex(value, FILE);
 
 function fourIds(value: string): FourIds {

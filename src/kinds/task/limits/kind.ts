@@ -8,6 +8,7 @@ import { Rlimit64 } from '../../../kernel/layouts/tasks.ts';
 import { parseLimits } from '../../../kernel/proc/limits.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
+import { headroomObstacles } from '../../../tracee/headroom.ts';
 
 /**
  * RLIMIT_NPROC and RLIMIT_SIGPENDING count what all processes of a user have, and there may be more than one of them allows:
@@ -17,9 +18,7 @@ const OF_A_USER: ReadonlySet<number> = new Set([6, 11]);
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 
 function capture(task: DumpTask): undefined {
-  // Not prlimit(2): it asks for CAP_SYS_RESOURCE where users differ.
-  const rlimits = parseLimits(readProc(task.pid, 'limits')).map(({ cur, max }) => ({ cur, max }));
-  task.core.tc.rlimits = { rlimits };
+  task.core.tc.rlimits = { rlimits: task.limits.map(({ cur, max }) => ({ cur, max })) };
 }
 
 function setLimit(task: RestoreTask, resource: number, limit: RlimitEntry): void {
@@ -79,6 +78,7 @@ function rebuildLast(task: RestoreTask): void {
  */
 export const limits: TaskKind = {
   name: 'limits',
+  obstacles: headroomObstacles,
   after: ['signals'],
   capture,
   rebuild: { creds: rebuild, last: rebuildLast },
