@@ -5,6 +5,7 @@ import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
 import { namesIn } from '../kernel/files.ts';
+import { requirePageSize } from '../kernel/page-size.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
@@ -43,6 +44,7 @@ const LARGEST_BUFFER = 32 * 1024;
 export function execRemote(pid: number, name: string, args: readonly ExecArgument[], patience: number): ExecOutcome {
   const nr = numberOf(name);
   if (args.length > 6) throw usage(name, 'a system call takes six arguments at most');
+  requirePageSize();
   using tracee = Tracee.attach(pid, 0);
   tracee.stop(patience * 1000);
   const { tgid, seccomp } = parseStatus(readProc(pid, 'status'));

@@ -13,7 +13,7 @@ import { readFramed, writeFramed } from './extra.ts';
 import { Images } from './kinds.ts';
 import { COMMON_MAGIC } from './magic.ts';
 import { pagemapEntry, pagemapHead } from './schema/memory.ts';
-import { Reader, Writer } from './wire.ts';
+import { IMAGE_PAGE_SIZE, Reader, Writer } from './wire.ts';
 
 /** `pagemap_entry.flags`. */
 export const PageFlags = {
@@ -55,9 +55,10 @@ export function readPagemap(file: string, bytes: Uint8Array, options?: Omit<Deco
     const run = readRun(reader);
     reader.message = 'pagemap_entry';
     reader.field = undefined;
-    if (run.start % 4096 !== 0) throw reader.error(`address 0x${run.start.toString(16)} is not aligned to pages`, at);
+    if (run.start % IMAGE_PAGE_SIZE !== 0)
+      throw reader.error(`address 0x${run.start.toString(16)} is not aligned to pages`, at);
     if (run.start < free) throw reader.error(`run at 0x${run.start.toString(16)} overlaps the one before`, at);
-    free = run.start + run.pages * 4096;
+    free = run.start + run.pages * IMAGE_PAGE_SIZE;
     if (free > 2 ** 64) throw reader.error(`${run.pages} pages do not fit into an address space`, at);
     runs.push(run);
   }

@@ -12,6 +12,9 @@ import { ImageError } from './error.ts';
 /** How a value travels: the low three bits of a field's tag. */
 export const WireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
+/** Bytes of a page, in which pagemaps count. Images of machines with other pages are of other architectures. */
+export const IMAGE_PAGE_SIZE = 4096;
+
 const TWO_32 = 0x1_0000_0000;
 
 /** Told of a field the schema does not know, which is then skipped. */
@@ -112,7 +115,7 @@ export class Reader {
   alignedUint64(): number {
     const start = this.pos;
     this.varint();
-    if ((this.low & 0xfff) !== 0) throw this.error('address is not aligned to pages', start);
+    if ((this.low & (IMAGE_PAGE_SIZE - 1)) !== 0) throw this.error('address is not aligned to pages', start);
     return this.high * TWO_32 + this.low;
   }
 

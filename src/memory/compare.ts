@@ -1,10 +1,10 @@
 /** Which stored pages of two tasks are equal: for image sets that do not tell, as those of CRIU. */
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { PagesFiles } from './pages-files.ts';
 import { addRange } from './ranges.ts';
 import { readPages, type StoredPiece } from './stored.ts';
 
-const PAGE = 4096;
 /** Two of them stay in the processor's cache. */
 const CHUNK = 256 << 10;
 
@@ -34,8 +34,8 @@ export function equalPages(
 function addEqual(equal: PageRange[], a: Buffer, b: Buffer, from: number, to: number, address: number): void {
   if (a.compare(b, from, to, from, to) === 0) {
     addRange(equal, address + from, to - from);
-  } else if (to - from > PAGE) {
-    const middle = from + Math.ceil((to - from) / PAGE / 2) * PAGE;
+  } else if (to - from > PAGE_SIZE) {
+    const middle = from + Math.ceil((to - from) / PAGE_SIZE / 2) * PAGE_SIZE;
     addEqual(equal, a, b, from, middle, address);
     addEqual(equal, a, b, middle, to, address);
   }

@@ -1,10 +1,10 @@
 /** Which page frames tasks have in common, by /proc/PID/pagemap. */
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { addRange, endOf } from './ranges.ts';
 
-const PAGE = 4096;
 /** Pages looked at in one go. */
 const WINDOW = 8192;
 /** Gaps up to so many pages are read over. */
@@ -24,10 +24,10 @@ export function framesOfOthers(pid: number, ranges: readonly PageRange[]): PageR
   for (const window of windowsOf(ranges)) {
     read(pagemap, window, words);
     for (const { start, length } of window.ranges) {
-      const first = (start - window.start) / PAGE;
-      for (let i = first; i < first + length / PAGE; i++) {
+      const first = (start - window.start) / PAGE_SIZE;
+      for (let i = first; i < first + length / PAGE_SIZE; i++) {
         const high = words[2 * i + 1] as number; // within the window
-        if (high >>> 31 === 1 && (high & EXCLUSIVE) === 0) addRange(found, window.start + i * PAGE, PAGE);
+        if (high >>> 31 === 1 && (high & EXCLUSIVE) === 0) addRange(found, window.start + i * PAGE_SIZE, PAGE_SIZE);
       }
     }
   }
@@ -51,13 +51,14 @@ export function commonFrames(pid: number, other: number, ranges: readonly PageRa
     read(mine, window, words);
     read(theirs, window, after);
     for (const { start, length } of window.ranges) {
-      const first = (start - window.start) / PAGE;
-      for (let i = first; i < first + length / PAGE; i++) {
+      const first = (start - window.start) / PAGE_SIZE;
+      for (let i = first; i < first + length / PAGE_SIZE; i++) {
         const low = words[2 * i] as number; // within the window
         const high = words[2 * i + 1] as number;
         if (low === 0 && (high & FRAME) === 0 && high >>> 31 === 1) return undefined;
         if ((high & EXCLUSIVE) !== 0 || high >>> 30 === 0) continue;
-        if (same(before, i, low, high) && same(after, i, low, high)) addRange(found, window.start + i * PAGE, PAGE);
+        if (same(before, i, low, high) && same(after, i, low, high))
+          addRange(found, window.start + i * PAGE_SIZE, PAGE_SIZE);
       }
     }
   }
@@ -84,7 +85,7 @@ function* windowsOf(ranges: readonly PageRange[]): Generator<Window> {
   for (const range of pieces(ranges)) {
     const [first] = gathered;
     const last = gathered[gathered.length - 1];
-    if (first && (range.start - endOf(last) > GAP * PAGE || endOf(range) - first.start > WINDOW * PAGE)) {
+    if (first && (range.start - endOf(last) > GAP * PAGE_SIZE || endOf(range) - first.start > WINDOW * PAGE_SIZE)) {
       yield { start: first.start, length: endOf(last) - first.start, ranges: gathered };
       gathered = [];
     }
@@ -98,15 +99,15 @@ function* windowsOf(ranges: readonly PageRange[]): Generator<Window> {
 
 function* pieces(ranges: readonly PageRange[]): Generator<PageRange> {
   for (const { start, length } of ranges) {
-    for (let done = 0; done < length; done += WINDOW * PAGE) {
-      yield { start: start + done, length: Math.min(WINDOW * PAGE, length - done) };
+    for (let done = 0; done < length; done += WINDOW * PAGE_SIZE) {
+      yield { start: start + done, length: Math.min(WINDOW * PAGE_SIZE, length - done) };
     }
   }
 }
 
 function read(pagemap: Fd, { start, length }: PageRange, into: Words): void {
-  const bytes = (length / PAGE) * 8;
-  const got = trySyscall('pread64', pagemap.number, into, bytes, (start / PAGE) * 8);
+  const bytes = (length / PAGE_SIZE) * 8;
+  const got = trySyscall('pread64', pagemap.number, into, bytes, (start / PAGE_SIZE) * 8);
   if (got === 0) throw new StasisError({ kind: 'gone', reason: 'a task was killed while Stasis saved it' });
   if (got !== bytes) throw new SyscallError('pread64', got < 0 ? -got : 5, { resource: 'pagemap' });
 }

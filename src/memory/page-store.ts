@@ -3,6 +3,7 @@
  * since the dump before, in that of its parent, or its parent's parent.
  */
 
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import { ImageError } from '../images/error.ts';
 import { type ImageId, ImageSet } from '../images/image-set.ts';
 import { imageName } from '../images/kind.ts';
@@ -31,7 +32,7 @@ export function storedPieces(
   set: ImageSet,
   kind: PagemapKind,
   id: ImageId,
-  pageSize = 4096,
+  pageSize = PAGE_SIZE,
 ): StoredPiece[] | undefined {
   return piecesOf(set, kind, id, pageSize, new Set());
 }

@@ -2,6 +2,7 @@
  * The page store of a dump. Page contents never become JavaScript objects: they pass through one reused buffer, small
  * enough to stay in the processor's cache between being read from the task and written to the image.
  */
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
 import type { PageRange, PageStore, SamePages } from '../contract/contract.ts';
 import type { ImageSetWriter } from '../images/image-set.ts';
@@ -13,7 +14,6 @@ import { Helper, type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/hel
 import { forceRead, openMemory } from '../tracee/memory.ts';
 import type { Program } from '../tracee/program.ts';
 
-const PAGE = 4096;
 const CHUNK = 1 << 20;
 /** UIO_MAXIOV. */
 const MAX_PIECES = 1024;
@@ -58,7 +58,7 @@ export class Pages implements PageStore {
     const bytes = all.reduce((sum, range) => sum + range.length, 0);
     if (bytes < WORTH_A_HELPER) lots.forEach(store);
     else storeWithHelper(pid, lots, out, mem, store);
-    this.counts.written += bytes / PAGE;
+    this.counts.written += bytes / PAGE_SIZE;
     this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });
     this.#stored.set(pid, new StoredTask(path, all));
     this.counts.microseconds += (performance.now() - began) * 1000;
@@ -77,7 +77,7 @@ export class Pages implements PageStore {
         filled += length;
       }
       writeAll(out.number, this.#buffer, lot, `${this.#images.dir}/${name}`);
-      this.counts.sharedWritten += filled / PAGE;
+      this.counts.sharedWritten += filled / PAGE_SIZE;
     }
     this.#images.writePagemap(Images.shmemPagemap, id, { pagesId, runs: ranges.map(presentRun) });
   }
@@ -238,7 +238,7 @@ function putIovecs(iovecs: BigUint64Array, ranges: readonly PageRange[]): void {
 }
 
 function presentRun(range: PageRange): PageRun {
-  return { start: range.start, pages: range.length / PAGE, flags: PageFlags.PRESENT };
+  return { start: range.start, pages: range.length / PAGE_SIZE, flags: PageFlags.PRESENT };
 }
 
 /**

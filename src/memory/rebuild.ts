@@ -2,6 +2,7 @@
  * Rebuilding an address space in a process that was forked a moment ago: what it cannot use goes out, the kernel's pages
  * to their old place, then mapping by mapping, then the contents.
  */
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
 import { logDebug } from '../base/log.ts';
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
@@ -133,7 +134,7 @@ function compareContents(
   const both = common(inherited, own);
   const same = known ? common(both, known) : equalPages(stored, theirs, both);
   logDebug(
-    `memory: task ${task.pid} shares ${totalOf(same) / 4096} pages with ${origin.pid}${known ? '' : ' (compared)'}`,
+    `memory: task ${task.pid} shares ${totalOf(same) / PAGE_SIZE} pages with ${origin.pid}${known ? '' : ' (compared)'}`,
   );
   return { written: without(own, same), dropped: without(inherited, own) };
 }

@@ -1,15 +1,12 @@
 /** Which pages of a task are its own: PAGEMAP_SCAN (Linux 6.7), or /proc/PID/pagemap word by word before that. */
 
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { PAGE_IS, PAGEMAP_SCAN } from '../kernel/constants/memory.ts';
 import { Pins } from '../kernel/ffi.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { addRange, endOf, without } from './ranges.ts';
-
-const PAGE = 4096;
-/** End of the user address space with four-level page tables; beyond it lies nothing but [vsyscall]. */
-const TASK_END = 0x7fff_ffff_f000;
 
 /** Pages to be stored, and guard regions (6.13), both in ascending order. */
 export interface OwnPages {
@@ -21,12 +18,26 @@ export interface OwnPages {
 export function scanOwnPages(pid: number, vmas: readonly ProcVma[]): OwnPages {
   using pagemap = new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/pagemap`), 0x80000));
   const unwanted = PAGE_IS.FILE | PAGE_IS.PFNZERO;
-  const ranges = scan(pagemap, { inverted: unwanted, all: unwanted, any: PAGE_IS.PRESENT | PAGE_IS.SWAPPED });
+  const end = endOfMappings(vmas);
+  const ranges = scan(pagemap, end, { inverted: unwanted, all: unwanted, any: PAGE_IS.PRESENT | PAGE_IS.SWAPPED });
   if (!ranges) return { ranges: readPagemap(pagemap, vmas), guards: [] };
   // EINVAL: a kernel that does not know guard regions has none.
-  const guards = scan(pagemap, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }) ?? [];
+  const guards = scan(pagemap, end, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }) ?? [];
   // A guard region holds nothing, whatever its markers look like to the scan.
   return { ranges: without(ranges, guards), guards };
+}
+
+/**
+ * Where the mappings end. How far they may go depends on the processor's page tables and on what a program asks for
+ * (mmap() above 2^47 with five levels), and PAGEMAP_SCAN refuses an end beyond what is possible.
+ */
+export function endOfMappings(vmas: readonly ProcVma[]): number {
+  return vmas.findLast((vma) => !isVsyscall(vma))?.end ?? 0;
+}
+
+/** The page of the kernel's own that is listed with each task's mappings (arch/x86/entry/vsyscall). */
+function isVsyscall({ name }: ProcVma): boolean {
+  return name === '[vsyscall]';
 }
 
 interface Wanted {
@@ -39,14 +50,14 @@ const REGION_BYTES = 24;
 const REGIONS = 1024;
 
 /** One pass of PAGEMAP_SCAN; undefined if the kernel does not know it (or the category). */
-function scan(pagemap: Fd, wanted: Wanted): PageRange[] | undefined {
+function scan(pagemap: Fd, end: number, wanted: Wanted): PageRange[] | undefined {
   using pins = new Pins();
   const regions = new Uint8Array(REGIONS * REGION_BYTES);
   const view = new DataView(regions.buffer);
   const found: PageRange[] = [];
   const args = new BigUint64Array(12); // struct pm_scan_arg
   args[0] = 96n;
-  args[3] = BigInt(TASK_END);
+  args[3] = BigInt(end);
   args[5] = BigInt(pins.address(regions));
   args[6] = BigInt(REGIONS);
   args[8] = BigInt(wanted.inverted);
@@ -74,16 +85,17 @@ function readPagemap(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
   const found: PageRange[] = [];
   const chunk = new Uint32Array(2 * 8192);
   for (const vma of vmas) {
-    if (vma.shared || vma.start >= TASK_END) continue;
-    const pages = (vma.end - vma.start) / PAGE;
+    if (vma.shared || isVsyscall(vma)) continue;
+    const pages = (vma.end - vma.start) / PAGE_SIZE;
     for (let done = 0; done < pages; ) {
       const want = Math.min(8192, pages - done);
-      const at = (vma.start / PAGE + done) * 8;
+      const at = (vma.start / PAGE_SIZE + done) * 8;
       const got = trySyscall('pread64', pagemap.number, chunk, want * 8, at) / 8;
       if (got <= 0) break;
       for (let i = 0; i < got; i++) {
         const high = chunk[2 * i + 1] ?? 0;
-        if (high >>> 30 !== 0 && ((high >>> 29) & 1) === 0) addRange(found, vma.start + (done + i) * PAGE, PAGE);
+        if (high >>> 30 !== 0 && ((high >>> 29) & 1) === 0)
+          addRange(found, vma.start + (done + i) * PAGE_SIZE, PAGE_SIZE);
       }
       done += got;
     }

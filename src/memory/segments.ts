@@ -4,6 +4,7 @@
  * pagemap of its own. Shared by the kinds of memfds and of mappings.
  */
 
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { DumpContext, OpenFile, PageRange, RestoreContext } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
@@ -17,7 +18,6 @@ import { dataRanges } from '../paths/ghost/capture.ts';
 import { storedPieces } from './page-store.ts';
 import { PagesFiles } from './pages-files.ts';
 
-const PAGE = 4096;
 const HUGETLBFS_MAGIC = 0x958458f6;
 
 /** What sets one internal file system apart from another: 0 for the tmpfs, the page size for a hugetlbfs. */
@@ -74,8 +74,8 @@ export function captureSegment(local: number, shmid: number, size: number, conte
 export function pageRanges(ranges: Iterable<{ start: number; end: number }>): PageRange[] {
   const out: { start: number; length: number }[] = [];
   for (const range of ranges) {
-    const start = Math.floor(range.start / PAGE) * PAGE;
-    const end = Math.ceil(range.end / PAGE) * PAGE;
+    const start = Math.floor(range.start / PAGE_SIZE) * PAGE_SIZE;
+    const end = Math.ceil(range.end / PAGE_SIZE) * PAGE_SIZE;
     const last = out.at(-1);
     if (last && last.start + last.length >= start) last.length = Math.max(last.length, end - last.start);
     else out.push({ start, length: end - start });
@@ -113,7 +113,7 @@ function memfd(name: string, flags: number): number {
 
 /** By way of a mapping, since nothing else makes such a file; /proc/self/map_files leads to it. */
 function anonymous(size: number): number {
-  const length = Math.max(Math.ceil(size / PAGE) * PAGE, PAGE);
+  const length = Math.max(Math.ceil(size / PAGE_SIZE) * PAGE_SIZE, PAGE_SIZE);
   const at = syscall('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.SHARED | MAP.ANONYMOUS | MAP.NORESERVE, -1, 0);
   try {
     const path = `/proc/self/map_files/${at.toString(16)}-${(at + length).toString(16)}`;
@@ -135,7 +135,7 @@ function resize(fd: number, size: number): void {
 
 /** Maps a segment to fill it. */
 function fill(fd: number, shmid: number, size: number, context: RestoreContext): void {
-  const length = Math.ceil(size / PAGE) * PAGE;
+  const length = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
   const at = syscall('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0);
   try {
     fillMapping(at, shmid, length, context);

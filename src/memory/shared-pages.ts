@@ -2,10 +2,9 @@
  * Which pages relatives have in common, as a dump tells in `stasis-task-PID.json`: those that were the same page frame as
  * their parent's. A restore then need not compare contents to find out. Pure.
  */
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { Json, PageRange, SamePages } from '../contract/contract.ts';
 import { addRange, common, endOf } from './ranges.ts';
-
-const PAGE = 4096;
 
 /** The pages a task had in common with another. */
 export type SharedPages = SamePages;
@@ -15,7 +14,7 @@ export function encodeSharedPages({ of, ranges }: SharedPages): Json {
   const pages: number[] = [];
   let at = 0;
   for (const range of ranges) {
-    pages.push((range.start - at) / PAGE, range.length / PAGE);
+    pages.push((range.start - at) / PAGE_SIZE, range.length / PAGE_SIZE);
     at = endOf(range);
   }
   return { of, pages };
@@ -31,8 +30,8 @@ export function decodeSharedPages(value: unknown): SharedPages | undefined {
   for (let i = 0; i + 1 < pages.length; i += 2) {
     const [gap, count]: unknown[] = [pages[i], pages[i + 1]];
     if (typeof gap !== 'number' || typeof count !== 'number' || !(gap >= 0) || !(count > 0)) return undefined;
-    addRange(ranges, at + gap * PAGE, count * PAGE);
-    at += (gap + count) * PAGE;
+    addRange(ranges, at + gap * PAGE_SIZE, count * PAGE_SIZE);
+    at += (gap + count) * PAGE_SIZE;
   }
   return { of, ranges };
 }

@@ -3,6 +3,7 @@
  * of it may be less: parts may have been unmapped, moved or protected since.
  */
 
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { RestoreContext, RestoreTask } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
@@ -15,8 +16,6 @@ import { MAP, MREMAP, PROT, SHM } from '../kernel/constants/memory.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { findGap } from '../tracee/gap.ts';
-
-const PAGE = 4096;
 
 /** In vma_entry.status: a mapped segment. */
 const SYSVIPC = 1 << 10;
@@ -43,7 +42,7 @@ export function lengthOf({ size, hugetlb_flag: huge = 0 }: Pick<IpcShmEntry, 'si
 }
 
 function pageSizeOf(hugetlbFlag: number): number {
-  return hugetlbFlag === 0 ? PAGE : 2 ** (hugetlbFlag >>> MAP.HUGE_SHIFT);
+  return hugetlbFlag === 0 ? PAGE_SIZE : 2 ** (hugetlbFlag >>> MAP.HUGE_SHIFT);
 }
 
 /** What is left of one attachment. */

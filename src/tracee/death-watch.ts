@@ -9,6 +9,7 @@
  */
 
 import { thisArch } from '../arch/index.ts';
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import { SA } from '../kernel/constants/signals.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
 import { Sigaction } from '../kernel/layouts/signals.ts';
@@ -16,7 +17,6 @@ import { syscall, trySyscall } from '../kernel/syscall.ts';
 import { writeMemory } from './memory.ts';
 
 const SIGCHLD = 17;
-const PAGE = 4096;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 /** Threads beyond this many are not watched. */
 const MOST = 64 * 1024;
@@ -30,9 +30,9 @@ export class DeathWatch implements Disposable {
 
   constructor() {
     const { code, restorer } = thisArch().buryCode(this.#tids.address);
-    this.#page = syscall('mmap', 0, PAGE, 3, 0x22, -1, 0);
+    this.#page = syscall('mmap', 0, PAGE_SIZE, 3, 0x22, -1, 0);
     writeMemory(process.pid, this.#page, code);
-    syscall('mprotect', this.#page, PAGE, 5);
+    syscall('mprotect', this.#page, PAGE_SIZE, 5);
     const action = new Uint8Array(Sigaction.size);
     Sigaction.encodeInto(action, 0, {
       handler: BigInt(this.#page),
@@ -51,7 +51,7 @@ export class DeathWatch implements Disposable {
 
   [Symbol.dispose](): void {
     trySyscall('rt_sigaction', SIGCHLD, this.#before, 0, 8);
-    trySyscall('munmap', this.#page, PAGE);
+    trySyscall('munmap', this.#page, PAGE_SIZE);
     this.#tids[Symbol.dispose]();
   }
 }

@@ -7,6 +7,7 @@
  */
 
 import { thisArch } from '../arch/index.ts';
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
 import { arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { readMemory, writeMemory } from './memory.ts';
@@ -19,7 +20,7 @@ const CLONE_ARGS = 64;
 const WALL = 0x4000_0000;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 const SIG_SETMASK = 2;
-const STACK = 4096;
+const STACK = PAGE_SIZE;
 
 export class DetachedProcess implements Disposable {
   readonly #area: number;

@@ -4,6 +4,7 @@
  * interpreter of arch/, and read back. Building is pure.
  */
 
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
 import type { Word } from '../kernel/ffi.ts';
@@ -34,7 +35,12 @@ export type Argument = Word | Ref | Indirect;
  * Sizes of the work area: a page of code, then entries, then the heap. What is left of it at the end no program
  * touches: a foothold keeps there what its way out needs.
  */
-export const AREA = { code: 4096, entries: 64 * 1024, heap: 64 * 1024 - 64, length: 4096 + 128 * 1024 } as const;
+export const AREA = {
+  code: PAGE_SIZE,
+  entries: 64 * 1024,
+  heap: 64 * 1024 - 64,
+  length: PAGE_SIZE + 128 * 1024,
+} as const;
 
 const ENTRY = 64;
 const MAX_CALLS = AREA.entries / ENTRY - 1;

@@ -8,6 +8,7 @@
 
 import type { SpawnPlan } from '../arch/arch.ts';
 import { thisArch } from '../arch/index.ts';
+import { PAGE_SIZE } from '../arch/page-size.ts';
 import { NR } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
@@ -268,17 +269,17 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
   const argv = new BigUint64Array(2);
   argv[0] = BigInt(pins.address(cstring('stasis-seed')));
   const code = arch.spawnCode({ ...fds, emptyString: pins.address(cstring('')), argv: pins.address(argv) });
-  const page = syscall('mmap', 0, 8192, 3, 0x22, -1, 0);
+  const page = syscall('mmap', 0, 2 * PAGE_SIZE, 3, 0x22, -1, 0);
   try {
-    const stackTop = page + 8192 - 64;
+    const stackTop = page + 2 * PAGE_SIZE - 64;
     writeMemory(process.pid, page, code);
     writeMemory(process.pid, stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
-    syscall('mprotect', page, 4096, 5);
-    const outcome = clone3(options, page + 4096, stackTop - (page + 4096));
+    syscall('mprotect', page, PAGE_SIZE, 5);
+    const outcome = clone3(options, page + PAGE_SIZE, stackTop - (page + PAGE_SIZE));
     if (outcome < 0) throw spawnError(options.pid, -outcome);
     return outcome;
   } finally {
-    syscall('munmap', page, 8192);
+    syscall('munmap', page, 2 * PAGE_SIZE);
   }
 }
 

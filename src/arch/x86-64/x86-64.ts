@@ -2,6 +2,7 @@
 
 import type { Arch, ProgramEnd, Registers, SpawnPlan } from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
+import { PAGE_SIZE } from '../page-size.ts';
 import { cave, wayOut } from './cave.ts';
 import {
   ARGUMENTS,
@@ -146,7 +147,7 @@ const SEED_BASE = 0x10000;
  * it ends by itself.
  */
 function seed(socket: number): { elf: Uint8Array; callAt: number } {
-  const elf = new Uint8Array(4096);
+  const elf = new Uint8Array(PAGE_SIZE);
   const view = new DataView(elf.buffer);
   elf.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
   view.setUint16(16, 2, true); // ET_EXEC
@@ -161,9 +162,9 @@ function seed(socket: number): { elf: Uint8Array; callAt: number } {
   view.setUint32(68, 5, true); // PF_R|PF_X
   view.setBigUint64(80, BigInt(SEED_BASE), true);
   view.setBigUint64(88, BigInt(SEED_BASE), true);
-  view.setBigUint64(96, 4096n, true);
-  view.setBigUint64(104, 4096n, true);
-  view.setBigUint64(112, 4096n, true);
+  view.setBigUint64(96, BigInt(PAGE_SIZE), true);
+  view.setBigUint64(104, BigInt(PAGE_SIZE), true);
+  view.setBigUint64(112, BigInt(PAGE_SIZE), true);
   const code = new CodeWriter(SEED_BASE + 0x100);
   const again = code.here;
   call(code, NR.read, (c) => {

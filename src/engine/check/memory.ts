@@ -1,4 +1,5 @@
 /** Features of memory: moving the kernel's own mappings, and what /proc tells about pages. */
+import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
 import { MREMAP, PAGE_IS, PAGEMAP, PAGEMAP_SCAN } from '../../kernel/constants/memory.ts';
 import { ARCH } from '../../kernel/constants/ptrace.ts';
@@ -106,7 +107,7 @@ export const dirtyTracking: Probe = () =>
     const { program } = ask(seed, (p) => p.call('getpid'));
     using pagemap = open(`/proc/${pid}/pagemap`, O.RDONLY);
     // The call's result was stored there by the process itself.
-    syscall('pread64', pagemap.number, arenaAddress, 8, (program.start / 4096) * 8);
+    syscall('pread64', pagemap.number, arenaAddress, 8, (program.start / PAGE_SIZE) * 8);
     const marked = (arenaView.getBigUint64(0, true) & PAGEMAP.SOFT_DIRTY) !== 0n;
     return marked ? undefined : 'the kernel does not mark pages that are written to';
   });

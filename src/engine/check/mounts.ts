@@ -1,5 +1,7 @@
 /** Features of mounts, tried in a mount namespace that ends with the throw-away process in it. */
+
 import { existsSync, readFileSync } from 'node:fs';
+import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { cstring } from '../../base/text.ts';
 import { AT, O, STATX } from '../../kernel/constants/files.ts';
 import { MAP, PROT } from '../../kernel/constants/memory.ts';
@@ -54,8 +56,8 @@ export const overlayMaps: Probe = () =>
       const options = `lowerdir=${HERE}/l,upperdir=${HERE}/u,workdir=${HERE}/w`;
       p.call('mount', at(p, 'stasis'), at(p, `${HERE}/m`), at(p, 'overlay'), 0, at(p, options));
       const fd = p.call('openat', AT.FDCWD, at(p, `${HERE}/m/file`), O.RDWR | O.CREAT, 0o644);
-      p.call('ftruncate', fd, 4096);
-      p.call('mmap', PLAYGROUND, 4096, PROT.READ | PROT.WRITE, MAP.SHARED | MAP.FIXED_NOREPLACE, fd, 0);
+      p.call('ftruncate', fd, PAGE_SIZE);
+      p.call('mmap', PLAYGROUND, PAGE_SIZE, PROT.READ | PROT.WRITE, MAP.SHARED | MAP.FIXED_NOREPLACE, fd, 0);
       const status = p.space(256);
       p.call('statx', fd, at(p, ''), AT.EMPTY_PATH, STATX.BASIC_STATS, status);
       return status;

@@ -1,7 +1,9 @@
 /** The preflight alone: what stands in the way of dumping a process, which is not touched. */
+
 import { StasisError, type TaskRef } from '../../base/errors.ts';
 import type { Notice } from '../../base/notice.ts';
 import type { CarryOptions } from '../../contract/contract.ts';
+import { requirePageSize } from '../../kernel/page-size.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStatus } from '../../kernel/proc/status.ts';
 import { noticesOf, obstaclesOf } from '../dump/preflight.ts';
@@ -19,6 +21,7 @@ export interface TaskReport {
 
 /** Looks at a process tree from outside. @throws StasisError when it does not exist or may not be looked at */
 export function examineTask(pid: number, carry: CarryOptions): TaskReport {
+  requirePageSize();
   requireProcess(pid);
   using seen = TreeSnapshot.ofRunning(pid, carry);
   return {

@@ -1,4 +1,5 @@
 /** The story of a dump. */
+
 import { ObstacleError, StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
 import { type Notice, Notices } from '../../base/notice.ts';
@@ -6,6 +7,7 @@ import { UndoStack } from '../../base/undo.ts';
 import type { CarryOptions, DumpContext, DumpEnd, SeenTree } from '../../contract/contract.ts';
 import { ImageSetWriter } from '../../images/image-set.ts';
 import { disk } from '../../kernel/disk.ts';
+import { requirePageSize } from '../../kernel/page-size.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
 import { ActionScripts } from '../scripts.ts';
@@ -45,6 +47,7 @@ export interface DumpOutcome {
  * @throws StasisError; ObstacleError when the preflight finds what cannot be carried, before anything is touched
  */
 export function dump(options: DumpOptions): DumpOutcome {
+  requirePageSize();
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
   preflight(options.pid, options.carry);
   logDebug('preflight: nothing in the way');

@@ -1,4 +1,5 @@
 /** Reading and checking all images before anything is made. Whatever is wrong with them is said here. */
+import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logWarn } from '../../base/log.ts';
 import { decodeText } from '../../base/text.ts';
@@ -278,7 +279,6 @@ function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>):
 
 /** Far above any limit a kernel is run with (fs.nr_open is 2^20 by default). */
 const MAX_FD = 1 << 26;
-const PAGE = 4096;
 
 /** Mappings must be in order and page-aligned, and every stored page must have a mapping to go to. */
 function checkMemory(images: ImageSet, task: TaskPlan): number {
@@ -286,7 +286,7 @@ function checkMemory(images: ImageSet, task: TaskPlan): number {
   let end = 0n;
   for (const vma of task.mm.vmas) {
     if (vma.status & GUARD) continue;
-    const aligned = vma.start % BigInt(PAGE) === 0n && vma.end % BigInt(PAGE) === 0n;
+    const aligned = vma.start % BigInt(PAGE_SIZE) === 0n && vma.end % BigInt(PAGE_SIZE) === 0n;
     if (!aligned || vma.end <= vma.start || vma.start < end) {
       throw new ImageError({ file, field: 'vmas', reason: `impossible mapping at 0x${vma.start.toString(16)}` });
     }
@@ -311,7 +311,7 @@ function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
     .sort((a, b) => a.start - b.start);
   let next = 0;
   for (const { start, pages } of runs) {
-    for (let at = start; at < start + pages * PAGE; ) {
+    for (let at = start; at < start + pages * PAGE_SIZE; ) {
       let mapping = mappings[next];
       while (mapping && mapping.end <= at) mapping = mappings[++next];
       if (!mapping || mapping.start > at) {

@@ -1,4 +1,5 @@
 /** The story of a restore. */
+
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug, logInfo, logWarn } from '../../base/log.ts';
@@ -19,6 +20,7 @@ import { TaskState } from '../../images/schema/task.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { disk } from '../../kernel/disk.ts';
+import { requirePageSize } from '../../kernel/page-size.ts';
 import { isUnused } from '../../kernel/proc/holders.ts';
 import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
@@ -57,6 +59,7 @@ export interface RestoreOutcome {
  * @throws StasisError
  */
 export function restore(options: RestoreOptions): RestoreOutcome {
+  requirePageSize();
   const images = new ImageSet(options.imagesDir, undefined, disk);
   const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isUnused };
   const plan = readPlan(images, origin);

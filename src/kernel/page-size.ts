@@ -1,0 +1,23 @@
+/** Whether the kernel's pages have the size this program is built for. */
+import { PAGE_SIZE } from '../arch/page-size.ts';
+import { StasisError } from '../base/errors.ts';
+import { auxValue, parseAuxv } from './proc/auxv.ts';
+import { readProc } from './proc/read.ts';
+
+/** Type of the entry of the auxiliary vector that tells the size of a page. */
+const AT_PAGESZ = 6;
+
+/**
+ * Asked once, before any task is touched. `auxv` is what the kernel has told this process.
+ * @throws StasisError kind 'unsupported'
+ */
+export function requirePageSize(auxv: Uint8Array = readProc('self', 'auxv')): void {
+  const size = Number(auxValue(parseAuxv(auxv), AT_PAGESZ) ?? PAGE_SIZE);
+  if (size === PAGE_SIZE) return;
+  throw new StasisError({
+    kind: 'unsupported',
+    resource: `pages of ${size} bytes`,
+    reason: `Stasis is built for pages of ${PAGE_SIZE} bytes`,
+    remedy: `boot a kernel with pages of ${PAGE_SIZE} bytes`,
+  });
+}
