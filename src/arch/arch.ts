@@ -1,6 +1,6 @@
 /**
- * What the tracee layer needs to know of a processor architecture. One object of this shape per architecture; the
- * machine code in it is data, with its assembly beside it.
+ * What the other layers need to know of a processor architecture. There is one object of this shape for each
+ * architecture. Its machine code is data, with the assembly beside it in comments.
  */
 
 /** General registers as PTRACE_GETREGSET(NT_PRSTATUS) gives them: 64-bit words in the kernel's order. */
@@ -8,17 +8,17 @@ export type Registers = BigUint64Array;
 
 /** What goes into the cave: see foothold.ts. Addresses are the task's. */
 export interface CavePlan {
-  /** Where the code will lie. */
+  /** Address at which the code will run. */
   readonly address: number;
-  /** The mapping to make: its address, its length, and how much of it at the start is code. */
+  /** The work area to map: its address, its length, and the length of the code at its start. */
   readonly area: number;
   readonly areaLength: number;
   readonly codeLength: number;
-  /** The signal used as a bell. */
+  /** The signal that tells the tracer that a program has ended (the bell). */
   readonly bell: number;
-  /** Where in the area the bell's old action is kept. */
+  /** Address in the area at which the task's own action for the bell signal is kept. */
   readonly oldAction: number;
-  /** A word of the area: a visited thread says there that it is out of it. */
+  /** Address of a word in the area that a visited thread sets when it has left the area. */
   readonly done: number;
   /** The task's registers and signal mask, to be put back. */
   readonly registers: Registers;
@@ -26,8 +26,8 @@ export interface CavePlan {
 }
 
 /**
- * What a cave begins with, so that one left behind is known: "STASIS", and the version of what follows. That is the
- * address of the area.
+ * The first bytes of a cave, by which a cave that a killed Stasis left behind is recognised: "STASIS" and the version
+ * of the layout. The address of the area follows.
  */
 export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 2] as const;
 
@@ -36,17 +36,22 @@ export interface Cave {
   readonly code: Uint8Array;
   readonly enter: number;
   readonly leave: number;
-  /** Address of the word that says what `leave` has to do about a visited thread: {@link CLAIM}. */
+  /**
+   * Address of the claim, the word that tells `leave` whether to wait for a visited thread; values are {@link CLAIM}'s.
+   */
   readonly claim: number;
 }
 
-/** Whose the area is. */
+/** Values of the claim: which thread unmaps the work area. */
 export const CLAIM = {
-  /** The leader's: it is gone when that has left. */
+  /** No thread is visited: the leader unmaps the area when it leaves. */
   none: 0,
-  /** A visited thread is in it: the leader waits until that is done. */
+  /** A visited thread uses the area: the leader waits until that thread has left it. */
   guest: 1,
-  /** A visited thread is in it that may not live to say so. Area and bell stay as they are. */
+  /**
+   * A visited thread uses the area and may be killed before it can say that it has left. The area stays mapped and the
+   * bell signal stays ignored.
+   */
   forGood: 2,
 } as const;
 
@@ -74,14 +79,16 @@ export interface LimitsPlan {
   readonly mask: bigint;
 }
 
-/** Where the way out of a visited thread lies, and what it has to do with the cave's: see visit.ts. */
+/** Where the exit code of a visited thread lies, and how it works together with the leader's: see visit.ts. */
 export interface WayOutPlan {
   readonly address: number;
   readonly claim: number;
   readonly done: number;
 }
 
-/** Machine code that takes a visited thread back to where it was; {@link set} makes it that of a certain thread. */
+/**
+ * Machine code that takes a visited thread back to where it was. {@link set} fills in the values of a certain thread.
+ */
 export interface WayOut {
   readonly code: Uint8Array;
   readonly enter: number;
@@ -90,9 +97,14 @@ export interface WayOut {
 
 /** How a program's code page ends: what happens after the last call. */
 export type ProgramEnd =
-  /** Our own seeds: a trap for the tracer, whose death kills the task anyway. */
+  /**
+   * In seeds, which are ours: a trap instruction stops for the tracer. PTRACE_O_EXITKILL ends a seed whose tracer dies.
+   */
   | { readonly kind: 'trap' }
-  /** Somebody's task: ring for the tracer; if nobody stops us, leave. The way out: {@link Arch.withWayOut}. */
+  /**
+   * In tasks that are not ours: the task sends itself the bell signal, which stops it for the tracer. Without a tracer
+   * it goes on to the exit code that {@link Arch.withWayOut} has set.
+   */
   | { readonly kind: 'bell'; readonly signal: number };
 
 export interface Arch {
@@ -100,27 +112,38 @@ export interface Arch {
   readonly registerCount: number;
   /** Names of the general registers, in the kernel's order; as in the core image. */
   readonly registerNames: readonly string[];
-  /** AUDIT_ARCH_*: what seccomp filters are told. */
+  /** AUDIT_ARCH_*: the architecture that seccomp filters see. */
   readonly auditArch: number;
   /** The `syscall` instruction. */
   readonly syscallInstruction: Uint8Array;
   readonly pc: (registers: Registers) => bigint;
   readonly sp: (registers: Registers) => bigint;
-  /** Whether a stretch of stack, in 32-bit words, holds a signal handler's frame that returns to `start` up to `end`. */
+  /** Whether a piece of stack (32-bit words) holds a signal frame whose program counter lies in [`start`, `end`). */
   readonly returnsInto: (stack: Uint32Array, start: number, end: number) => boolean;
-  /** Whether the stop interrupted a system call that wants to be restarted; its number and -errno. */
+  /**
+   * The system call that the stop interrupted and that is to be restarted: its number, arguments and -errno; undefined
+   * if there is none.
+   */
   readonly interrupted: (registers: Registers) => { nr: number; args: bigint[]; result: number } | undefined;
-  /** Registers that make the task itself redo what {@link interrupted} found, without the kernel's help. */
+  /**
+   * Registers with which the task makes the call found by {@link interrupted} again by itself, as the kernel's signal
+   * code would have it do.
+   */
   readonly restarted: (registers: Registers) => Registers;
-  /** A system call that the stop has ended with EINTR, of which the task does not know yet; its number and arguments. */
+  /** A system call that the stop ended with EINTR, before the task has seen the result: its number and arguments. */
   readonly cutShort: (registers: Registers) => { nr: number; args: bigint[] } | undefined;
-  /** Registers with which {@link cutShort}'s call is to be restarted instead, unless a signal handler is run first. */
+  /**
+   * Registers with which the kernel restarts the call found by {@link cutShort}, unless a signal handler runs first.
+   */
   readonly resuming: (registers: Registers) => Registers;
   /** Registers of a task that is inside no system call and goes on at `pc`. */
   readonly jump: (base: Registers, pc: number) => Registers;
   /** Registers that run the program at `entries` with the code page at `code`. */
   readonly runProgram: (base: Registers, code: number, entries: number) => Registers;
-  /** Registers from which programs are run in somebody's thread, that goes to `leave` in the end if nobody stops it. */
+  /**
+   * Registers for running programs in a thread that is not ours. Without a tracer it goes on to `leave` after a
+   * program.
+   */
   readonly withWayOut: (base: Registers, leave: number) => Registers;
   /** Registers that execute one syscall instruction at `pc`. */
   readonly oneCall: (base: Registers, pc: number, nr: number, args: readonly number[]) => Registers;
@@ -133,17 +156,23 @@ export interface Arch {
   /** Code that lifts limits and goes on to a cave, from `enter`; from its start it puts them back, and goes home. */
   readonly limitsCode: (plan: LimitsPlan) => { readonly code: Uint8Array; readonly enter: number };
   readonly wayOut: (plan: WayOutPlan) => WayOut;
-  /** The one-page executable that waits at `socket`, and where in memory it has a syscall followed by a trap. */
+  /**
+   * The seed, an executable of one page that waits at the descriptor `socket`, and the address of its `syscall`
+   * instruction that is followed by a trap.
+   */
   readonly seed: (socket: number) => { elf: Uint8Array; callAt: number };
-  /** A signal handler of our own, and the function it returns to: see death-watch.ts. */
+  /** Code of a SIGCHLD handler for Stasis itself, and the address of its restorer: see death-watch.ts. */
   readonly buryCode: (tids: number) => { readonly code: Uint8Array; readonly restorer: number };
-  /** The code page of a program that a child of ours runs in our own memory: see detached.ts. It begins with its start. */
+  /**
+   * The code page of a program that a child of ours runs in our own memory: see detached.ts. Execution begins at its
+   * first byte.
+   */
   readonly detachedCode: (entries: number) => Uint8Array;
-  /** Code a vfork child runs to become the seed: see seed.ts. */
+  /** Code with which a vfork child executes the seed: see seed.ts. */
   readonly spawnCode: (plan: SpawnPlan) => Uint8Array;
 }
 
-/** Operands of the code that turns a vfork child into the seed. */
+/** Operands of {@link Arch.spawnCode}; addresses are those of our own memory. */
 export interface SpawnPlan {
   readonly executable: number;
   readonly emptyString: number;

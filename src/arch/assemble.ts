@@ -1,4 +1,4 @@
-/** A minimal assembler's paper: bytes, immediates and forward jumps. The instructions are spelled by its callers. */
+/** Collects machine code: raw bytes, immediates and relative jumps. Callers give the bytes of the instructions. */
 export class CodeWriter {
   #bytes: number[] = [];
   readonly #base: number;

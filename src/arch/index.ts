@@ -5,7 +5,7 @@ import { X86_64 } from './x86-64/x86-64.ts';
 
 const ARCHITECTURES: Readonly<Record<string, Arch | undefined>> = { x64: X86_64 };
 
-/** @throws StasisError where Stasis has no machine code for this processor. */
+/** The architecture of this machine. @throws StasisError (unsupported) where Stasis has no machine code for it */
 export function thisArch(): Arch {
   const arch = ARCHITECTURES[process.arch];
   if (!arch) {

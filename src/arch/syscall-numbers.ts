@@ -16,5 +16,5 @@ const TABLES: Readonly<Record<string, SyscallTable | undefined>> = { x64: NR_X86
 
 const table = TABLES[process.arch];
 
-/** The table in force. On an architecture without one every number is -1, so that calls fail with ENOSYS. */
+/** The table of this machine. On an architecture without one every number is -1, so that calls fail with ENOSYS. */
 export const NR: SyscallTable = table ?? new Proxy(NR_X86_64, { get: () => -1 });

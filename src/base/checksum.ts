@@ -1,13 +1,13 @@
 /**
- * A quick checksum of 32 bits. Every word is mixed in by steps that can be undone, so that a change within one aligned word
- * is noticed for certain; any other goes unnoticed once in four billion times. It is no protection against intent.
+ * A fast 32-bit checksum. Every word is mixed in by reversible steps, so a change within one aligned word is always
+ * noticed; any other change goes unnoticed once in four billion times. It gives no protection against intent.
  *
  *     hash = 0x9e3779b1
- *     for each word (32 bits, little-endian, the last one filled up with zeros):
+ *     for each word (32 bits, little-endian, the last one padded with zeros):
  *         hash = (hash xor word) * 0x9e3779b1;  hash = hash xor (hash >> 15)
  *
- * CRC-32 would do as well, but most of a dump is over before its code is compiled, and an interpreter takes too long over
- * every byte; loading node:zlib takes milliseconds.
+ * CRC-32 would do as well, but most of a small dump is over before its code is compiled by the JIT, and the interpreter
+ * takes too long over every byte. Loading node:zlib takes milliseconds.
  */
 
 const ODD = 0x9e3779b1;
@@ -19,7 +19,7 @@ export function checksum(bytes: Uint8Array): string {
   return hex(addToChecksum(ODD, bytes));
 }
 
-/** The checksum of what comes in pieces, all but the last of a length that is a multiple of four. */
+/** The checksum of bytes that come in pieces. The length of every piece but the last must be a multiple of four. */
 export function checksumOf(pieces: Iterable<Uint8Array>): string {
   let hash = ODD;
   for (const piece of pieces) hash = addToChecksum(hash, piece);
@@ -31,7 +31,7 @@ function hex(hash: number): string {
 }
 
 function addToChecksum(before: number, bytes: Uint8Array): number {
-  // Bytes from anywhere are copied to where words are aligned.
+  // The bytes may begin at any address; they are copied to a buffer in which words are aligned.
   chunk ??= fresh();
   let hash = before;
   for (let at = 0; at < bytes.length; at += CHUNK) {

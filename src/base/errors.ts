@@ -1,6 +1,7 @@
 /**
- * The errors people and programs see. Each names what failed (kind), whose it is (task), which thing it is
- * about (resource), why (reason) and what helps (remedy). One sentence for people, an object for `--json`.
+ * The errors people and programs see. Each names what kind of failure it is (kind), the task it concerns (task), the
+ * file, address or option it is about (resource), why it failed (reason) and what helps (remedy). People get one
+ * sentence, `--json` prints the object.
  */
 
 /** What went wrong, coarsely; programs branch on it. */
@@ -11,8 +12,8 @@ export type ErrorKind =
   | 'conflict' // the machine as it is now is in the way: PID taken, file changed
   | 'permission' // a capability or access right is missing
   | 'kernel' // the kernel refused something that should have worked
-  | 'io' // reading or writing files of our own
-  | 'gone' // the task does not exist, or ended while we worked on it
+  | 'io' // reading or writing Stasis' own files failed
+  | 'gone' // the task does not exist, or ended while Stasis worked on it
   | 'internal'; // a bug in Stasis
 
 /** The task an error is about. */
@@ -28,7 +29,7 @@ export interface ErrorFacts {
   readonly task?: TaskRef | undefined;
   /** The fd, path, address, option or image the error is about. */
   readonly resource?: string | undefined;
-  /** What lifts it: an option, a capability, a command. */
+  /** What removes the cause: an option, a capability, a command. */
   readonly remedy?: string | undefined;
   readonly cause?: unknown;
 }
@@ -78,7 +79,7 @@ export class ObstacleError extends StasisError {
   }
 }
 
-/** Whose it is, what it is about, and what is to be said of it, as one sentence. */
+/** The sentence for people: the task, the resource, then the reason. */
 export function sentence(facts: Pick<ErrorFacts, 'task' | 'resource' | 'reason'>): string {
   const who = facts.task ? `task ${facts.task.pid}${facts.task.comm ? ` (${facts.task.comm})` : ''}: ` : '';
   const what = facts.resource ? `${facts.resource}: ` : '';

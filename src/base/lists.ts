@@ -1,6 +1,6 @@
 /** Maps of lists. */
 
-/** Puts a value into the list a map has under a key. */
+/** Appends a value to the list a map holds under a key, and makes the list if there is none. */
 export function addTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
   const list = lists.get(key);
   if (list) list.push(value);

@@ -3,11 +3,11 @@
  *
  *     (00.012345) Error (dump.ts:12): task 17: fd 3: …
  *
- * At levels below 3 the time is left out. Lines go to a sink set by the command (a log file, or stderr). Until then they
- * are kept in memory.
+ * At levels below 3 the time is left out. Lines go to a sink set by the command (a log file, or stderr). Until then
+ * they are kept in memory.
  */
 
-/** As `-v0` … `-v4`: error 1, warning 2 (the default), information 3, debugging 4; 0 prints only messages. */
+/** The levels of `-v0` … `-v4`: 1 errors, 2 warnings (the default), 3 information, 4 debugging; 0 logs nothing. */
 export type LogLevel = 0 | 1 | 2 | 3 | 4;
 
 type Sink = (line: string) => void;
@@ -22,12 +22,12 @@ export function setLogLevel(wanted: LogLevel): void {
   level = wanted;
 }
 
-/** Whether a line of this level would be printed; guards costly messages. */
+/** Whether a line of this level would be printed. Callers ask before they build a costly message. */
 export function logs(wanted: LogLevel): boolean {
   return wanted <= level;
 }
 
-/** Sends lines to `next` from now on, those kept so far first. */
+/** Sends all lines to `next` from now on, beginning with those kept so far. */
 export function setLogSink(next: Sink): void {
   sink = next;
   for (const { at, text } of early) next(lineOf(at, text));
@@ -40,7 +40,7 @@ function emit(text: string): void {
   else early.push({ at, text });
 }
 
-/** Seconds since the start come before a line from level 3 on, as with CRIU. */
+/** From level 3 on a line begins with the seconds since the start, as with CRIU. */
 function lineOf(at: number, text: string): string {
   return level < 3 ? `${text}\n` : `(${(at / 1000).toFixed(6).padStart(9, '0')}) ${text}\n`;
 }

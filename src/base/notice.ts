@@ -1,6 +1,6 @@
 /**
- * Notices: what a person has to know although the work goes on, because something is lost or is not as it was. Kinds give
- * them, the engine returns them with its outcome, and whoever started the work shows them; see `cli/report.ts`.
+ * Notices: what a person has to know although the work goes on, because some state is lost or changed. Kinds give them,
+ * the engine returns them with its outcome, and whoever started the work shows them; see `cli/report.ts`.
  */
 import { sentence, type TaskRef } from './errors.ts';
 
@@ -10,11 +10,11 @@ export interface NoticeFacts {
   readonly task?: TaskRef | undefined;
   /** The fd, path, address or option it is about. */
   readonly resource?: string | undefined;
-  /** What to do for it not to be so. */
+  /** What avoids it. */
   readonly remedy?: string | undefined;
 }
 
-/** One thing to be told. */
+/** One thing a person has to know. */
 export class Notice {
   readonly task: TaskRef | undefined;
   readonly resource: string | undefined;
@@ -34,17 +34,17 @@ export class Notice {
   }
 }
 
-/** The notices of one dump, restore or preflight: one for each object, however many tasks have it. */
+/** The notices of one dump, restore or preflight. An object that several tasks share gives one notice. */
 export class Notices {
   readonly #known = new Map<string, Notice>();
 
-  /** Takes a notice in, unless the same has been said of the same object. */
+  /** Adds a notice, unless there is one with the same reason for the same object. */
   add(facts: NoticeFacts): void {
     const key = `${facts.resource ?? facts.task?.pid ?? ''}: ${facts.reason}`;
     if (!this.#known.has(key)) this.#known.set(key, new Notice(facts));
   }
 
-  /** All of them, in the order they came. */
+  /** All notices, in the order they were added. */
   get list(): readonly Notice[] {
     return [...this.#known.values()];
   }

@@ -18,7 +18,7 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
-/** The slow way, sequence by sequence, for text that is not valid UTF-8 as a whole. */
+/** Decodes text that is not valid UTF-8 as a whole, sequence by sequence. This is slow, and rarely needed. */
 function decodeEscaped(bytes: Uint8Array): string {
   let out = '';
   for (let i = 0; i < bytes.length; ) {
@@ -43,7 +43,9 @@ function sequenceLength(lead: number): number {
   return lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
 }
 
-/** The inverse of {@link decodeText}. A lone surrogate outside U+DC80…U+DCFF becomes U+FFFD, as everywhere. */
+/**
+ * The inverse of {@link decodeText}. A lone surrogate outside U+DC80…U+DCFF becomes U+FFFD, as in every UTF-8 encoder.
+ */
 export function encodeText(text: string): Uint8Array {
   if (text.isWellFormed()) return utf8.encode(text);
   const parts: Uint8Array[] = [];
@@ -61,7 +63,7 @@ export function encodeText(text: string): Uint8Array {
   return new Uint8Array(Buffer.concat(parts));
 }
 
-/** Writes text and a NUL to the beginning of `into`; what has no room there is cut off. */
+/** Writes text and a NUL to the beginning of `into`. Text that does not fit is cut off. */
 export function putText(text: string, into: Uint8Array): void {
   if (text.isWellFormed()) {
     into[Math.min(utf8.encodeInto(text, into).written, into.length - 1)] = 0;
@@ -72,7 +74,7 @@ export function putText(text: string, into: Uint8Array): void {
   into[bytes.length] = 0;
 }
 
-/** A NUL-terminated byte string, as syscalls want paths. */
+/** A NUL-terminated byte string, as system calls take paths. */
 export function cstring(text: string): Uint8Array {
   const body = encodeText(text);
   const out = new Uint8Array(body.length + 1);

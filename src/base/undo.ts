@@ -1,6 +1,7 @@
-/** Work to be done when a scope ends, last registered first. */
+/** Cleanup for the end of a scope: what was registered last is done first. */
 import { logWarn } from './log.ts';
 
+/** A stack of cleanup functions, run in reverse order when the scope ends. Their errors are logged, not thrown. */
 export class UndoStack implements Disposable {
   #work: (() => void)[] = [];
 
@@ -9,7 +10,7 @@ export class UndoStack implements Disposable {
     this.#work.push(work);
   }
 
-  /** Forgets everything: what was done is to stay. */
+  /** Drops all registered work: the changes made are to stay. */
   keep(): void {
     this.#work = [];
   }

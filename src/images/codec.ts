@@ -3,7 +3,10 @@
 import { type InputOf, layoutOf, type Message, type Slot, type TypeOf } from './message.ts';
 import { Reader, type UnknownFieldReporter, Writer } from './wire.ts';
 
-/** Cgroup directories nest as deep as the tree they describe; the stack still holds this easily. */
+/**
+ * Deepest nesting of messages. Only cgroup directories nest, as deep as the hierarchy they describe; the JavaScript
+ * stack easily holds this many frames.
+ */
 const MAX_DEPTH = 256;
 
 /** How to decode. */
@@ -11,8 +14,8 @@ export interface DecodeOptions {
   /** Names the file in errors. */
   readonly file?: string | undefined;
   /**
-   * Called for each field the schema does not know; decoding then keeps it under {@link UNKNOWN}, and goes on. Without
-   * this a field nobody here knows is an error: a restore would lose what a newer program had to say.
+   * Called for each field the schema does not know; decoding then keeps the field under {@link UNKNOWN} and goes on.
+   * Without this function an unknown field is an error, because a restore would lose what a newer program wrote there.
    */
   readonly onUnknown?: UnknownFieldReporter | undefined;
 }
@@ -38,7 +41,7 @@ export function readMessage<M extends Message>(reader: Reader, message: M): Type
   return readFields(reader, message, 0) as TypeOf<M>;
 }
 
-/** Writes a message in front of what was written before, without its length. */
+/** Writes a message, without its length, in front of what was written before (the writer works back to front). */
 export function writeMessage<M extends Message>(writer: Writer, message: M, value: InputOf<M>): void {
   writeFields(writer, message, value as Fields, 0);
 }
@@ -55,7 +58,7 @@ export interface UnknownField {
   readonly bytes: Uint8Array;
 }
 
-/** The one field that some bytes are. @throws ImageError if they are anything else */
+/** Reads bytes that must be exactly one field. @throws ImageError if they are anything else */
 export function readUnknownField(bytes: Uint8Array, file: string): UnknownField {
   const reader = new Reader(bytes, file);
   reader.message = UNKNOWN;
@@ -100,7 +103,10 @@ function readFields(reader: Reader, message: Message, depth: number): Fields {
   return out;
 }
 
-/** Reads an element, and those that follow at once: registers come by the hundred. */
+/**
+ * Reads an element of a repeated field and all that directly follow it. Registers come by the hundred, so this is the
+ * fast path.
+ */
 function readList(reader: Reader, slot: Slot, list: unknown[], depth: number): void {
   const { type, tag } = slot;
   do {
@@ -126,7 +132,7 @@ function keepUnknown(reader: Reader, tag: number, at: number, out: Fields): void
   out[UNKNOWN] = [...list, { number, bytes: reader.bytes.subarray(at, reader.pos) }];
 }
 
-/** Passes over a field's value; answers its number. `at` is where its tag stands. */
+/** Skips the value of a field and returns the field's number. `at` is the offset of its tag. */
 function skipField(reader: Reader, tag: number, at: number): number {
   const number = tag >>> 3;
   if (number === 0) throw reader.error('field number 0', at);
@@ -156,7 +162,7 @@ function writeFields(writer: Writer, message: Message, value: Fields, depth: num
   while (unknown.length > 0) writeUnknown(writer, unknown.pop());
 }
 
-/** Unknown fields stand where their numbers put them, as the program that knows them writes them. */
+/** Unknown fields in ascending order of their numbers, which is how the program that knows them writes them. */
 function ascending(fields: readonly UnknownField[]): UnknownField[] {
   return [...fields].sort((a, b) => a.number - b.number);
 }

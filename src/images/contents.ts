@@ -1,6 +1,9 @@
-/** Which image files hold what processes had in memory, in registers or on its way: passwords and keys may be in them. */
+/**
+ * Which image files hold data of processes: memory, registers, unread bytes of pipes and sockets. These may contain
+ * passwords and keys.
+ */
 
-/** The beginnings of their names, up to a number or the end. */
+/** How the names of these files begin, up to an ID or the extension. */
 const NAMES = [
   ...['pages', 'core', 'stasis-task', 'ghost-file', 'tmpfs', 'tmpfs-dev'],
   ...['pipes-data', 'fifo-data', 'sk-queues', 'tcp-stream', 'tty-data', 'bpfmap-data'],
@@ -8,8 +11,8 @@ const NAMES = [
 ];
 
 /**
- * Whether only the owner may read a file of an image set. Everything else (names, numbers, flags) can be seen in /proc by
- * everybody as well.
+ * Whether only the owner may read a file of an image set (mode 0600). What the other files hold (names, numbers, flags)
+ * everybody can see in /proc as well.
  */
 export function holdsContents(file: string): boolean {
   return NAMES.some((name) => file.startsWith(name) && /^[-.]/.test(file.slice(name.length)));

@@ -1,6 +1,6 @@
 /**
- * crit's JSON: `{"magic": "CORE", "entries": [{…, "extra": …}]}`, as CRIU's own crit prints and reads it. The blobs
- * after messages stand in `extra`: bytes as base64, others by what they are.
+ * crit's JSON: `{"magic": "CORE", "entries": [{…, "extra": …}]}`, as CRIU's own crit prints and reads it. The blob
+ * after a message stands in `extra`: bytes as base64, other forms as {@link ExtraForm} says.
  */
 
 import { decodeBase64, encodeBase64 } from './base64.ts';
@@ -17,9 +17,9 @@ import { type IpcMsg, ipcMsg } from './schema/namespaces.ts';
 
 /** How to print an image. */
 export interface JsonOptions {
-  /** Numbers as flags, addresses, devices, … where the schema says so. */
+  /** Print numbers as flags, addresses, devices, … where the schema says so. */
   readonly pretty?: boolean;
-  /** Leave out the blobs after messages; their size is told. */
+  /** Print only the sizes of the blobs after messages. */
   readonly withoutExtra?: boolean;
 }
 
@@ -42,7 +42,7 @@ export function imageFromJson(json: Json, file: string): Uint8Array {
   return encodeImage(image, decoded, file);
 }
 
-/** What the entry at some place of an image is made of. */
+/** The message and the blob codec of the entry at a certain index of an image. */
 interface Parts {
   readonly message: Message;
   readonly extra: AnyExtra | undefined;
@@ -119,7 +119,7 @@ function extraFromJson({ form }: AnyExtra, json: Json, file: string): unknown {
   }
 }
 
-/** Messages and their data by turns. */
+/** A list in which each message is followed by its data. */
 function messagesFromJson(json: Json, file: string): QueuedMessage[] {
   if (!Array.isArray(json)) throw badExtra(file, 'a list of messages expected');
   const messages: QueuedMessage[] = [];

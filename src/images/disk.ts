@@ -1,6 +1,6 @@
-/** How an image set reaches its files: the little that is needed of a file system. */
+/** The file operations an image set needs, as an interface. */
 
-/** What is asked of a file. */
+/** What an image set needs to know of a file. */
 export interface DiskStatus {
   readonly regular: boolean;
   readonly size: number;
@@ -9,23 +9,23 @@ export interface DiskStatus {
 }
 
 /**
- * A file system. Errors have a `code`, as `ENOENT`. The engine brings one of its own (kernel/disk.ts), because loading
- * node:fs takes longer than everything it does in a small dump; for everybody else there is {@link nodeDisk}.
+ * A file system. Errors have a `code`, as `ENOENT`. The engine has its own implementation (kernel/disk.ts), because
+ * loading node:fs takes longer than all file operations of a small dump together. Others use {@link nodeDisk}.
  */
 export interface Disk {
   /** `flags` are those of open(2). */
   open(path: string, flags: number, mode: number): number;
   close(fd: number): void;
-  /** Reads on from where the file stands, until `into` is full or the file ends; the number of bytes read. */
+  /** Reads from the file position until `into` is full or the file ends. Returns the number of bytes read. */
   read(fd: number, into: Uint8Array): number;
-  /** Writes all bytes, however few are taken at once. */
+  /** Writes all bytes, repeating short writes. */
   write(fd: number, bytes: Uint8Array): void;
   statusOf(fd: number): DiskStatus;
-  /** What a path leads to; undefined if there is nothing. */
+  /** The status of the file at a path; undefined if there is none. */
   status(path: string): DiskStatus | undefined;
   unlink(path: string): void;
   namesIn(dir: string): string[];
-  /** Makes a directory and those above it. */
+  /** Makes a directory and its missing parents. */
   makeDirectory(dir: string): void;
 }
 

@@ -72,7 +72,7 @@ const FLAGS: Partial<Record<Display, Names>> = {
   ],
 };
 
-/** Names of values, by the name of the field they stand in. */
+/** Names of values, by display option and name of the field. */
 const VALUES: Partial<Record<Display, Record<string, Record<string, number>>>> = {
   gen: { task_state: { Alive: 1, Zombie: 3, Stopped: 6 } },
   sk: {
@@ -94,7 +94,7 @@ const VALUES: Partial<Record<Display, Record<string, Record<string, number>>>> =
   },
 };
 
-/** The pretty form of a number in a field shown so; undefined if it has none and is printed as a number. */
+/** The pretty form of a field's number; undefined if it has none and is printed as a number. */
 export function showNumber(show: Display, field: string, value: number | bigint): string | undefined {
   if (show === 'hex') return hex(value);
   if (show === 'dev' || show === 'odev') return showDevice(BigInt(value), show);
@@ -103,7 +103,7 @@ export function showNumber(show: Display, field: string, value: number | bigint)
   return nameOf(VALUES[show]?.[field], Number(value));
 }
 
-/** The number a pretty form stands for; undefined if it is none. */
+/** The number that a pretty form stands for; undefined if the text is no pretty form. */
 export function parseNumber(show: Display | undefined, field: string, text: string): bigint | undefined {
   if (show === 'dev' || show === 'odev') {
     const [, major, minor] = /^(\d+):(\d+)$/.exec(text) ?? [];
@@ -176,7 +176,7 @@ function makeDevice(major: bigint, minor: bigint, show: 'dev' | 'odev'): bigint 
   return ((major & 0xfffn) << 8n) | ((major & ~0xfffn) << 32n) | (minor & 0xffn) | ((minor & ~0xffn) << 12n);
 }
 
-/** An IP address from its words as the kernel keeps them (network byte order); undefined if it is none. */
+/** Text of an IP address given as the kernel's words (network byte order); undefined if it is no address. */
 export function showAddress(words: readonly number[]): string | undefined {
   const bytes = words.flatMap((word) => [word & 0xff, (word >>> 8) & 0xff, (word >>> 16) & 0xff, word >>> 24]);
   if (words.length === 1) return bytes.join('.');
@@ -185,7 +185,7 @@ export function showAddress(words: readonly number[]): string | undefined {
   return compressed(groups.map((group) => group.toString(16)));
 }
 
-/** Puts `::` for the first of the longest runs of two or more zero groups. */
+/** Replaces the first of the longest runs of two or more zero groups by `::`. */
 function compressed(groups: string[]): string {
   let best = { at: 0, length: 1 };
   for (let at = 0; at < groups.length; at++) {

@@ -1,4 +1,4 @@
-/** The error of everything that reads or writes images: names the file, the byte and the field. */
+/** The error that all readers and writers of images throw. It names the file, the byte offset and the field. */
 
 import { StasisError } from '../base/errors.ts';
 

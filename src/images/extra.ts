@@ -1,6 +1,6 @@
 /**
- * The blobs that follow some messages: queued bytes, semaphore values, file contents. Their length is said by the
- * message before them. Read as views of the image, not copies.
+ * The blobs that follow some messages: queued bytes, semaphore values, file contents. The message before a blob tells
+ * its length. Blobs are read as views of the image, not as copies.
  */
 
 import { readMessage, writeMessage } from './codec.ts';
@@ -11,8 +11,8 @@ import type { SkPacketEntry, TcpStreamEntry } from './schema/sockets.ts';
 import type { Reader, Writer } from './wire.ts';
 
 /**
- * What a blob is, for crit's JSON: bytes; a file's content, whose size is no news beside it; a memory segment; the
- * queues of a connection; the values of semaphores; messages.
+ * What a blob holds, which decides its form in crit's JSON: bytes; the content of a file; a memory segment; the queues
+ * of a TCP connection; the values of semaphores; messages.
  */
 export type ExtraForm = 'bytes' | 'content' | 'segment' | 'queues' | 'values' | 'messages';
 
@@ -21,7 +21,7 @@ export interface ExtraCodec<M, E> {
   readonly form: ExtraForm;
   /** Undefined where this message has no blob. */
   read(reader: Reader, message: M): E | undefined;
-  /** Writes in front of what is there; throws if the blob does not fit its message. */
+  /** Writes the blob in front of what was written before. Throws ImageError if the blob does not fit its message. */
   write(writer: Writer, message: M, extra: E | undefined): void;
 }
 
@@ -40,7 +40,7 @@ function expectSize(writer: Writer, there: number, said: number): void {
   if (there !== said) throw writer.error(`the message announces ${said} bytes after it, ${there} are given`);
 }
 
-/** What was in a pipe's buffer. */
+/** The unread bytes of a pipe. */
 export const pipeBytes = plainBytes<PipeDataEntry>((message) => message.bytes);
 
 /** One packet of a socket's queue. */
@@ -55,7 +55,7 @@ export interface TcpQueues {
   readonly outq: Uint8Array;
 }
 
-/** Received and not yet read bytes, then unsent and unacknowledged ones. */
+/** The received bytes that are not read yet, then the bytes that are not sent or not acknowledged yet. */
 export const tcpQueues: ExtraCodec<TcpStreamEntry, TcpQueues> = {
   form: 'queues',
   read: (reader, message) => ({ inq: reader.raw(message.inq_len), outq: reader.raw(message.outq_len) }),
@@ -68,7 +68,7 @@ export const tcpQueues: ExtraCodec<TcpStreamEntry, TcpQueues> = {
   },
 };
 
-/** A deleted file's content: all that follows, unless the message says it comes in chunks. */
+/** The content of a deleted file: the rest of the image, unless the message says that it comes in chunks. */
 export const ghostContent: ExtraCodec<GhostFileEntry, Uint8Array> = {
   form: 'content',
   read: (reader, message) => (message.chunks ? undefined : reader.raw(reader.end - reader.pos)),

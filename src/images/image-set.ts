@@ -1,7 +1,7 @@
 /**
- * A folder of images. Writing keeps the promise that an image set is never half a set: the inventory, without which
- * nobody restores anything, is removed before the first file is written and written after the last, when a manifest tells
- * what all the others look like.
+ * A folder of images. A set that was written only in part can never be restored: the inventory, which every restore
+ * needs, is removed before the first file is written and written after all others. Just before it comes the manifest,
+ * which lists the sizes and checksums of the other files.
  */
 
 import { StasisError } from '../base/errors.ts';
@@ -27,18 +27,23 @@ import { type PageMap, readPagemap, writePagemap } from './pagemap.ts';
 import type { InventoryEntry, inventoryEntry } from './schema/tree.ts';
 import type { UnknownFieldReporter } from './wire.ts';
 
-/** What tells images of one kind apart: a PID, an id, a name. */
+/** What distinguishes the images of one kind: a PID, an ID or a name. */
 export type ImageId = number | bigint | string;
 
-/** Files up to this size are kept between being compared with the manifest and being read. */
+/**
+ * Files of up to this many bytes are kept in memory after the comparison with the manifest, so that they are read once.
+ */
 const KEPT = 1024 * 1024;
 
-/** No image but those with page or file contents is ever this large; a larger one is damaged or hostile. */
+/**
+ * In bytes. Only images with page or file contents are ever this large; a larger one of another kind is damaged or
+ * hostile.
+ */
 const MAX_IMAGE_SIZE = 1024 * 1024 * 1024;
 
 /**
- * What the manifest says of a set: all files are as they were written; it tells of an earlier dump than the images; or there
- * is none, since `criu` wrote the images.
+ * What the manifest says of a set. `whole`: all files are as they were written. `stale`: the manifest belongs to an
+ * earlier dump than the images. `untold`: there is no manifest, because `criu` wrote the images.
  */
 export type Wholeness = 'whole' | 'stale' | 'untold';
 
@@ -48,17 +53,17 @@ export class ImageSet {
   readonly onUnknown: UnknownFieldReporter | undefined;
   readonly disk: Disk;
   private checked: Wholeness | undefined;
-  /** What was compared with the manifest need not be read again. */
+  /** Contents of small files that were read for the comparison with the manifest. */
   private readonly kept = new Map<string, Uint8Array>();
 
-  /** `onUnknown` is told of fields a newer program wrote; without it they are errors. */
+  /** `onUnknown` is called for fields that the schema does not know; without it they are errors. */
   constructor(dir: string, onUnknown?: UnknownFieldReporter, disk = nodeDisk()) {
     this.dir = dir;
     this.onUnknown = onUnknown;
     this.disk = disk;
   }
 
-  /** The path of an image, there or not. */
+  /** The path of an image, whether it exists or not. */
   path(kind: RawKind, id?: ImageId): string {
     return `${this.dir}/${imageName(kind, id)}`;
   }
@@ -136,7 +141,7 @@ export class ImageSet {
     return 'whole';
   }
 
-  /** What a file looks like now; it is kept if it was small when it was written. */
+  /** The size and checksum a file has now. Its content is kept if it was small when it was written. */
   private look(name: string, size: number): Mark | undefined {
     if (size > KEPT || isPages(name)) return lookAt(this.disk, this.dir, name);
     const bytes = readFile(this.disk, `${this.dir}/${name}`, name);
@@ -144,7 +149,10 @@ export class ImageSet {
     return bytes && markOf(bytes);
   }
 
-  /** The content of one of our own files (`stasis-*`); undefined if there is none, or if it tells of an earlier dump. */
+  /**
+   * The content of a file that only Stasis writes (`stasis-*`); undefined if there is none or if it belongs to an
+   * earlier dump.
+   */
   own(name: string): Uint8Array | undefined {
     return this.wholeness() === 'stale' ? undefined : this.file(name);
   }
@@ -159,11 +167,11 @@ export class ImageSet {
   }
 }
 
-/** Reads a regular file of sane size; undefined if it does not exist. */
+/** Reads a regular file of plausible size; undefined if it does not exist. */
 function readFile(disk: Disk, path: string, name: string): Uint8Array | undefined {
   let fd: number;
   try {
-    // Not blocking, so that a FIFO of that name cannot hold us up.
+    // O_NONBLOCK, since the open of a FIFO of that name would block.
     fd = disk.open(path, O_RDONLY | O_NONBLOCK, 0);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
@@ -197,25 +205,25 @@ const APPENDING = 0o2001;
 export class ImageSetWriter implements Disposable {
   readonly dir: string;
   private readonly disk: Disk;
-  /** What is known of the files written; of those that others fill, nothing yet. */
+  /** Size and checksum of each file written; undefined for files that the caller fills. */
   private readonly written = new Map<string, Mark | undefined>();
   private stale: Set<string> | undefined;
   private committed = false;
 
-  /** Nothing is touched before the first write. */
+  /** The folder is not changed before the first write. */
   constructor(dir: string, disk = nodeDisk()) {
     this.dir = dir;
     this.disk = disk;
   }
 
-  /** Writes an image without blobs; with no messages there will be no such image. */
+  /** Writes an image without blobs; no file is made if there are no messages. */
   write<M extends Message>(kind: ImageKind<M, never>, id: ImageId | undefined, messages: readonly InputOf<M>[]): void {
     const name = imageName(kind, id);
     if (messages.length === 0) this.remove(name);
     else this.put(name, writeImage(kind, messages, name));
   }
 
-  /** Writes an image with blobs; with no entries there will be no such image. */
+  /** Writes an image with blobs; no file is made if there are no entries. */
   writeEntries<M extends Message, E>(
     kind: ImageKind<M, E>,
     id: ImageId | undefined,
@@ -243,13 +251,13 @@ export class ImageSetWriter implements Disposable {
     this.put(name, writePagemap(map, name));
   }
 
-  /** Writes a file of the set as it is: a raw image, or one of our own. */
+  /** Writes a file of the set as it is: a raw image, or a file that only Stasis reads. */
   put(name: string, bytes: Uint8Array): void {
     writeAll(this.disk, this.create(name), `${this.dir}/${name}`, bytes);
     this.written.set(name, markOf(bytes));
   }
 
-  /** Adds to a file of the set, which may not be there yet. */
+  /** Appends to a file of the set; the first call creates it. */
   append(name: string, bytes: Uint8Array): void {
     if (!this.written.has(name)) {
       this.put(name, bytes);
@@ -260,7 +268,7 @@ export class ImageSetWriter implements Disposable {
     writeAll(this.disk, openFile(this.disk, path, APPENDING, 'opened'), path, bytes);
   }
 
-  /** Creates a file of the set and leaves writing (and closing) it to the caller: page data. */
+  /** Creates a file of the set and returns its descriptor. The caller writes it (page data) and closes it. */
   create(name: string): number {
     this.remove(name);
     const fd = openFile(this.disk, `${this.dir}/${name}`, FRESH, 'created');
@@ -275,7 +283,7 @@ export class ImageSetWriter implements Disposable {
       const name = imageName(kind);
       if (kind.framing !== 'service' && !kind.pattern.includes('%') && !this.written.has(name)) this.remove(name);
     }
-    // What we keep beside the images would be taken for part of this dump.
+    // Files of Stasis' own that an earlier dump left would be taken for part of this one.
     for (const name of [...(this.stale ?? [])]) if (name.startsWith('stasis-')) this.remove(name);
     const name = imageName(Images.inventory);
     const bytes = writeImage(Images.inventory, [inventory], name);
@@ -285,7 +293,7 @@ export class ImageSetWriter implements Disposable {
     this.committed = true;
   }
 
-  /** The marks of everything written; what others have filled is read again. */
+  /** The marks of everything written; files that callers filled are read for it. */
   private marks(): Map<string, Mark> {
     const marks = new Map<string, Mark>();
     for (const [name, known] of this.written) {
@@ -306,13 +314,13 @@ export class ImageSetWriter implements Disposable {
       try {
         this.disk.unlink(`${this.dir}/${name}`);
       } catch {
-        // What made us give up may also be in the way here; it is reported already.
+        // The error that led to the abort may prevent the removal as well; it has been reported already.
       }
     }
     this.written.clear();
   }
 
-  /** Before the first write: from now on the folder is not a finished dump any more. */
+  /** Runs before the first write. It removes the inventory, so from then on the folder is no finished dump. */
   private begin(): void {
     if (this.stale) return;
     try {
@@ -325,7 +333,7 @@ export class ImageSetWriter implements Disposable {
     this.remove(imageName(Images.inventory));
   }
 
-  /** Removes a file an earlier dump, or we, left under this name. */
+  /** Removes a file of this name that an earlier dump or this writer left. */
   private remove(name: string): void {
     this.begin();
     if (!this.stale?.delete(name) && !this.written.delete(name)) return;
@@ -343,12 +351,12 @@ export function writeWhole(path: string, bytes: Uint8Array, disk = nodeDisk()): 
   try {
     writeAll(disk, fd, path, bytes);
   } catch (error) {
-    unlink(disk, path); // half a file is worse than none
+    unlink(disk, path); // an incomplete file is worse than none
     throw error;
   }
 }
 
-/** Opens a file for writing. FRESH: it must not be there yet, so that nobody's link is followed. */
+/** Opens a file for writing. With FRESH it must not exist yet, so that no symbolic link is followed. */
 function openFile(disk: Disk, path: string, flags: number, what: 'created' | 'opened'): number {
   try {
     return disk.open(path, flags, holdsContents(path.slice(path.lastIndexOf('/') + 1)) ? 0o600 : 0o644);
@@ -357,7 +365,7 @@ function openFile(disk: Disk, path: string, flags: number, what: 'created' | 'op
   }
 }
 
-/** What a file looks like now; undefined if there is none. */
+/** The mark of a file as it is now; undefined if there is none. */
 function lookAt(disk: Disk, dir: string, name: string): Mark | undefined {
   try {
     return markOfFile(disk, dir, name);
@@ -366,7 +374,7 @@ function lookAt(disk: Disk, dir: string, name: string): Mark | undefined {
   }
 }
 
-/** Writes all of `bytes`, however little the kernel takes at once, and closes `fd`. */
+/** Writes all of `bytes`, repeating short writes, and closes `fd`. */
 function writeAll(disk: Disk, fd: number, path: string, bytes: Uint8Array): void {
   try {
     disk.write(fd, bytes);
@@ -385,7 +393,7 @@ function unlink(disk: Disk, path: string): void {
   }
 }
 
-/** On network file systems a write may only fail here. */
+/** Closes a file and checks the result, since network file systems may report a failed write only at close. */
 function closeChecked(disk: Disk, fd: number, path: string): void {
   try {
     disk.close(fd);

@@ -1,5 +1,6 @@
 /**
- * Images as wholes: the magics, then entries, each a length, a message and sometimes a blob, until the end.
+ * Reads and writes complete images: the magics, then entries up to the end of the file. An entry is a length, a message
+ * and, in some kinds, a blob.
  *
  *     const [mm] = readImage(Images.mm, 'mm-17.img', bytes);
  *     const bytes = writeImage(Images.mm, [mm]);
@@ -63,7 +64,10 @@ export function readHeaded<H extends Message, M extends Message, E>(
   return { head: readEntry(reader, kind.head(), kind.headExtra), entries: entriesOf(kind, reader) };
 }
 
-/** An image of whatever kind its magic says. Accepts images of CRIU before 1.2, which have no common magic. */
+/**
+ * Decodes an image of the kind that its magic names. Images of CRIU before 1.2, which have no common magic, are
+ * accepted.
+ */
 export function decodeImage(file: string, bytes: Uint8Array, options?: Options): DecodedImage {
   const kind = identifyImage(file, bytes);
   const reader = new Reader(bytes, file, options?.onUnknown);
@@ -75,7 +79,10 @@ export function decodeImage(file: string, bytes: Uint8Array, options?: Options):
   return { kind, entries };
 }
 
-/** The kind of image these bytes begin as; throws {@link UnknownMagicError} for raw images and anything else. */
+/**
+ * The kind of image that the magic at the beginning of the bytes names. Throws {@link UnknownMagicError} for raw images
+ * and for anything that is no image.
+ */
 export function identifyImage(file: string, bytes: Uint8Array): ImageKind | HeadedKind {
   const reader = new Reader(bytes, file);
   let magic = reader.fixed32();
@@ -86,7 +93,7 @@ export function identifyImage(file: string, bytes: Uint8Array): ImageKind | Head
   throw new UnknownMagicError(file, magic);
 }
 
-/** The file does not begin as any image does. */
+/** The file does not begin with the magic of any kind of image. */
 export class UnknownMagicError extends ImageError {
   readonly magic: number;
 
@@ -189,7 +196,7 @@ function putEntry<M extends Message, E>(
   writeFramed(writer, () => writeMessage(writer, declared, message));
 }
 
-/** Checks the magics and stands behind them. */
+/** Checks the magics; returns a reader positioned behind them. */
 function open(kind: RawKind, file: string, bytes: Uint8Array, options: Options | undefined): Reader {
   const reader = new Reader(bytes, file, options?.onUnknown);
   for (const magic of magicsOf(kind)) {

@@ -1,5 +1,6 @@
 /**
- * JSON that keeps 64-bit numbers whole, printed exactly as Python's json module prints it (crit's users compare).
+ * JSON that keeps 64-bit numbers exact. It is printed exactly as Python's json module prints it, because users of crit
+ * compare the texts.
  */
 
 import { ImageError } from './error.ts';
@@ -12,7 +13,7 @@ export interface JsonObject {
   [key: string]: Json;
 }
 
-/** Prints on one line, or with `indent` spaces a level. Everything but ASCII is escaped. */
+/** Prints on one line, or with `indent` spaces for each level. Everything but ASCII is escaped. */
 export function printJson(value: Json, indent?: number): string {
   return printValue(value, indent === undefined ? undefined : ' '.repeat(indent), '\n');
 }
@@ -53,7 +54,7 @@ function printString(text: string): string {
   return `"${escaped}"`;
 }
 
-/** Deeper nesting than any image has. */
+/** Deepest nesting accepted; no image nests that deep. */
 const MAX_DEPTH = 1024;
 
 /** Parses JSON; throws ImageError naming `file` and the character where it stops being JSON. */
@@ -89,7 +90,7 @@ class Parser {
     return Number.isSafeInteger(number) || !/^-?\d+$/.test(word) ? number : BigInt(word);
   }
 
-  /** Nothing but white space may be left. */
+  /** Checks that only white space is left. */
   end(): void {
     if (this.peek() !== '') throw this.error('text after the end of the JSON');
   }
@@ -147,7 +148,7 @@ class Parser {
     });
   }
 
-  /** The next character that is not white space, not yet consumed; '' at the end. */
+  /** The next character that is not white space, without consuming it; '' at the end. */
   private peek(): string {
     const { text } = this;
     while (this.pos < text.length && ' \t\n\r'.includes(text[this.pos] as string)) this.pos++;

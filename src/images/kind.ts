@@ -1,11 +1,12 @@
-/** What there is to know about a kind of image: its file name, its magic, its messages. */
+/** The description of a kind of image: its file name, its magic, its messages. */
 
 import type { ExtraCodec } from './extra.ts';
 import type { Message, TypeOf } from './message.ts';
 
 /**
- * How an image begins: `common` two words, the common magic and the kind's; `service` the same with the service
- * magic; `bare` (the inventory) only the kind's; `raw` with content: it is not made of messages.
+ * How an image begins. `common`: the common magic, then the magic of the kind. `service`: the service magic, then the
+ * magic of the kind. `bare` (the inventory): only the magic of the kind. `raw`: no magic, the file is not made of
+ * messages.
  */
 export type Framing = 'common' | 'service' | 'bare' | 'raw';
 
@@ -13,7 +14,10 @@ export type Framing = 'common' | 'service' | 'bare' | 'raw';
 export interface RawKind {
   /** The name of its magic, as crit prints it. */
   readonly name: string;
-  /** The file name, without the `.img` all but service files have; `%u` stands for a number, `%x` for one in hexadecimal, `%s` for a word. */
+  /**
+   * The file name, without the extension `.img`, which all but service files have. `%u` stands for a decimal number,
+   * `%x` for a hexadecimal number, `%s` for a word.
+   */
   readonly pattern: string;
   readonly magic: number;
   readonly framing: Framing;
@@ -21,7 +25,7 @@ export interface RawKind {
 
 /** A kind of image made of messages `M`, each followed by a blob `E` if there is a codec for it. */
 export interface ImageKind<M extends Message = Message, E = unknown> extends RawKind {
-  /** A thunk, so that the table of kinds costs nothing. */
+  /** A function, so that the table of kinds does not build every message when it is loaded. */
   readonly message: () => M;
   readonly extra?: ExtraCodec<TypeOf<M>, E> | undefined;
 }

@@ -1,4 +1,4 @@
-/** The numbers an image begins with; each type's number stands beside its kind in kinds.ts. */
+/** The magic numbers that kinds of images share; the magic of each kind is in kinds.ts. */
 
 /** First word of every image but inventory.img, since image version 2. */
 export const COMMON_MAGIC = 0x54564319;

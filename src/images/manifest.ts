@@ -1,7 +1,7 @@
 /**
- * `stasis-manifest.json`: which files make up a dump, their sizes and checksums, so that one that was cut, torn or
- * changed is noticed before a process is made, wherever the damage is. CRIU's format has no place for that: an image that
- * ends between two entries, or in which a value has changed, is as good as any other.
+ * `stasis-manifest.json` lists the files of a dump with their sizes and checksums, so that a truncated or changed file
+ * is noticed before any process is made. CRIU's format has no place for that: an image that ends between two entries,
+ * or in which a value has changed, is a valid image.
  *
  * Page contents (`pages-*.img`) are only told by their size. To sum up gigabytes would take longer than to save them.
  */
@@ -19,28 +19,28 @@ const REMEDY = `if you edited the images on purpose (crit encode), remove ${MANI
 /** What a file looked like when it was written. */
 export interface Mark {
   readonly size: number;
-  /** Of the content (base/checksum.ts). Absent where only the size counts. */
+  /** The checksum of the content (base/checksum.ts). Absent where only the size is compared. */
   readonly sum?: string;
 }
 
-/** A manifest, read. */
+/** The content of a manifest. */
 export interface Manifest {
   /** `dump_criu_run_id` of the inventory it belongs to. */
   readonly run: string;
   readonly files: ReadonlyMap<string, Mark>;
 }
 
-/** The mark of a file by its content. */
+/** The mark of a file with this content. */
 export function markOf(bytes: Uint8Array): Mark {
   return { size: bytes.length, sum: checksum(bytes) };
 }
 
-/** The mark of a file of any size that is there; undefined if it is not. Throws what `disk` throws. */
+/** The mark of an existing file of any size; undefined if there is none. Throws what `disk` throws. */
 export function markOfFile(disk: Disk, dir: string, name: string): Mark | undefined {
   const path = `${dir}/${name}`;
   const status = disk.status(path);
   if (!status) return undefined;
-  // What became a FIFO must not hold us up; nor is it what was written.
+  // Reading a FIFO would block; whatever is no regular file is not what was written anyway.
   if (isPages(name) || !status.regular) return { size: status.size };
   const fd = disk.open(path, 0, 0);
   try {
@@ -58,7 +58,7 @@ function* piecesOf(disk: Disk, fd: number): Generator<Uint8Array> {
   }
 }
 
-/** Whether only the size of a file counts. */
+/** Whether only the size of a file is compared. */
 export function isPages(name: string): boolean {
   return name.startsWith('pages-') && name.endsWith('.img');
 }
@@ -120,12 +120,16 @@ function difference(written: Mark, found: Mark | undefined): string | undefined 
   return undefined;
 }
 
-/** Far more than damage changes, far less than two ids drawn at random differ in. */
+/**
+ * In how many characters run IDs may differ to count as one damaged ID. Damage changes far fewer, and two random IDs
+ * differ in far more.
+ */
 const FEW = 8;
 
 /**
- * Whether an inventory with this run id was written by another dump than the manifest's, as when `criu` dumps into a folder
- * of ours: it leaves the manifest alone. Run ids are random; one that differs in a few places only is damaged.
+ * Whether the inventory with this run ID was written by another dump than the manifest. That happens when `criu` dumps
+ * into a folder of ours, since it leaves the manifest there. Run IDs are random; one that differs in a few characters
+ * only is damaged.
  */
 export function isOfAnotherDump(manifest: Manifest, run: string | undefined): boolean {
   if (run === undefined) return true;

@@ -1,6 +1,6 @@
 /**
- * Messages as JSON and back, from the same declarations as the binary form. Plain, numbers are numbers; pretty, they
- * are what people call them, where the schema says how.
+ * Messages as JSON and back, from the same declarations as the binary form. In the plain form numbers are numbers; in
+ * the pretty form they are names, flags and addresses where the schema says so.
  */
 
 import { decodeBase64, encodeBase64 } from './base64.ts';
@@ -34,7 +34,7 @@ export function messageToJson(message: Message, value: Fields, pretty: boolean, 
   return object;
 }
 
-/** Fields of a newer program: the number for people, the bytes, tag and value, for the way back. */
+/** Fields that the schema does not know: the field number for people, and the bytes (tag and value) for encoding. */
 function unknownToJson(fields: readonly UnknownField[]): Json {
   return fields.map(({ number, bytes }) => ({ number, bytes: encodeBase64(bytes) }));
 }
@@ -55,7 +55,7 @@ function unknownFromJson(message: Message, json: Json, file: string): UnknownFie
   });
 }
 
-/** A message from JSON of either form; unknown names are errors. */
+/** Reads a message from JSON of either form. @throws ImageError for unknown names */
 export function messageFromJson(message: Message, json: Json, file: string): Fields {
   const object = asObject(json, file, message.name);
   const { slots } = layoutOf(message);
@@ -82,7 +82,7 @@ function valueToJson(slot: Slot, value: unknown, pretty: boolean, hex: boolean):
   return (show && showNumber(show, slot.name, value)) ?? value;
 }
 
-/** Where a value stands, for errors. */
+/** The file and field of a value, for error messages. */
 interface Place {
   readonly file: string;
   readonly message: Message;
@@ -117,7 +117,7 @@ function valueFromJson(slot: Slot, json: Json, place: Place): unknown {
   }
 }
 
-/** A number for the writer: 64-bit fields take either form, the others want a number. */
+/** A number as the writer takes it: number or bigint for 64-bit fields, number for the others. */
 function numberFromJson(slot: Slot, json: Json, place: Place): number | bigint {
   if (typeof json === 'number' || typeof json === 'bigint') return json;
   if (typeof json !== 'string') throw misfit(slot, place, 'a number expected');

@@ -33,7 +33,7 @@ export type Display =
 /** Whether and how often a field occurs. */
 export type Label = 'required' | 'optional' | 'repeated';
 
-/** One type of value: how it travels and how it is read and written. */
+/** A type of values: its wire type, and functions that read and write it. */
 export interface ValueType<Out, In = Out> {
   readonly name: string;
   readonly wire: number;
@@ -53,9 +53,9 @@ export interface Field<Out = unknown, In = unknown, L extends Label = Label> {
   readonly message?: Message | undefined;
   readonly values?: EnumValues | undefined;
   readonly show?: Display | undefined;
-  /** What an absent optional field means; never filled in by decoding. */
+  /** The value that an absent optional field stands for. Decoding does not fill it in. */
   readonly default?: unknown;
-  /** Only for the type checker; never there. */
+  /** Exists for the type checker only, never at run time. */
   readonly '~out'?: Out;
   readonly '~in'?: In;
 }
@@ -67,7 +67,7 @@ export type Shape = Readonly<Record<string, Field>>;
 export interface Message<S extends Shape = Shape> {
   readonly name: string;
   readonly shape: () => S;
-  /** The codec's view of the shape, made when first needed. */
+  /** The shape prepared for the codec, built when first needed. */
   layout?: Layout;
 }
 
@@ -77,7 +77,7 @@ export interface Slot extends Field {
   readonly tag: number;
 }
 
-/** A shape, prepared for walking. */
+/** A shape as the codec uses it: fields by position and by number. */
 export interface Layout {
   /** Ascending by number. */
   readonly slots: readonly Slot[];
@@ -235,7 +235,7 @@ export function bool(number: number): Single<boolean> {
   return { number, label: 'required', type: types.bool };
 }
 
-/** Text of unknown origin: any bytes, decoded so that they come back (see base/text.ts). */
+/** Text that may hold any bytes; encoding the decoded text gives the same bytes again (see base/text.ts). */
 export function text(number: number): Single<string> {
   return { number, label: 'required', type: types.text };
 }

@@ -1,6 +1,6 @@
 /**
- * The numbers namespaces have in images. All tasks are in the namespaces of whoever dumps them so far, so one number a
- * type serves; CRIU gives its own namespaces the same ones.
+ * The IDs of namespaces in images. So far all tasks are in the namespaces of the process that dumps them, so one ID for
+ * each type is enough. CRIU gives its own namespaces the same IDs.
  */
 export const NAMESPACE_IDS = {
   pid_ns_id: 1,
@@ -13,5 +13,5 @@ export const NAMESPACE_IDS = {
   cgroup_ns_id: 8,
 } as const;
 
-/** The number of a time namespace that is not that of whoever dumps: the next one. */
+/** The ID of a time namespace other than that of the process that dumps: the next free one. */
 export const OWN_TIME_NS_ID = 9;

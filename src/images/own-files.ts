@@ -1,6 +1,6 @@
-/** Names of the files Stasis adds to an image set. CRIU's tools read only what ends in `.img`. */
+/** Names of the files that Stasis adds to an image set. They do not end in `.img`, so CRIU's tools do not read them. */
 
-/** What CRIU's schema has no place for, of one process and its threads. */
+/** The file for state of one process and its threads that CRIU's schema has no place for. */
 export function extraName(pid: number): string {
   return `stasis-task-${pid}.json`;
 }

@@ -1,7 +1,7 @@
 /**
- * Which pages were stored, and where. A pagemap image lists runs of pages in ascending order; the payload of the
- * runs marked present stands, in the same order, in the pages file its head names. Runs marked as the parent's are
- * to be found in the image set of the dump before.
+ * Which pages were stored, and where. A pagemap image lists runs of pages in ascending order. The contents of runs
+ * marked present stand, in the same order, in the pages file that the head of the pagemap names. Contents of runs
+ * marked as the parent's are in the image set of the previous dump.
  *
  * Large processes have hundreds of thousands of runs, so they are read and written here directly, and addresses
  * are numbers: page-aligned, they are exact up to the end of any address space.
@@ -71,7 +71,7 @@ const COMPAT_NR_PAGES = 0x10;
 const FLAGS = 0x20;
 const NR_PAGES = 0x28;
 
-/** One run: the usual shape by hand, any other through the schema. */
+/** Reads one run. The shape CRIU 4.2 writes is decoded directly, any other through the schema. */
 function readRun(reader: Reader): PageRun {
   const start = reader.pos;
   const usual = usualRun(reader);

@@ -49,7 +49,7 @@ function mustQuote(byte: number, next: number | undefined, column: number): bool
   return byte < 33;
 }
 
-/** The inverse; also of what other programs write. */
+/** Decodes quoted-printable text, also as other programs write it. */
 export function decodeQuoted(text: string): Uint8Array {
   const plain = text.replace(/=(?:\r?\n|([\da-fA-F]{2}))/g, (_, hex?: string) =>
     hex === undefined ? '' : String.fromCharCode(Number.parseInt(hex, 16)),

@@ -9,7 +9,7 @@
 import { decodeText, encodeText } from '../base/text.ts';
 import { ImageError } from './error.ts';
 
-/** How a value travels: the low three bits of a field's tag. */
+/** The encodings of values: the low three bits of a field's tag. */
 export const WireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
 /** Bytes of a page, in which pagemaps count. Images of machines with other pages are of other architectures. */
@@ -17,7 +17,7 @@ export const IMAGE_PAGE_SIZE = 4096;
 
 const TWO_32 = 0x1_0000_0000;
 
-/** Told of a field the schema does not know, which is then skipped. */
+/** Called with an error that describes a field the schema does not know; the field is then skipped. */
 export type UnknownFieldReporter = (unknown: ImageError) => void;
 
 /** Reads wire values from a byte array; offsets in errors are offsets in it. */
@@ -89,7 +89,7 @@ export class Reader {
     return this.low;
   }
 
-  /** Passes over this tag if it is a short one and what comes next. */
+  /** Consumes the tag if it has one byte and comes next; returns whether it did. */
   accept(tag: number): boolean {
     if (tag >= 0x80 || this.pos >= this.end || this.bytes[this.pos] !== tag) return false;
     this.pos++;
@@ -119,7 +119,7 @@ export class Reader {
     return this.high * TWO_32 + this.low;
   }
 
-  /** Negative values travel sign-extended to 64 bits. */
+  /** A signed 32-bit number. Negative values are encoded sign-extended to 64 bits. */
   int32(): number {
     const start = this.pos;
     this.varint();
@@ -195,7 +195,7 @@ export class Reader {
     return length;
   }
 
-  /** Passes over the value of an unknown field. */
+  /** Skips the value of an unknown field. */
   skip(wire: number): void {
     if (wire === WireType.varint) this.varint();
     else if (wire === WireType.fixed64) this.take(8);
@@ -213,8 +213,8 @@ export class Reader {
 }
 
 /**
- * Writes wire values back to front, so that a message's length is known when it is its turn to be written.
- * Every method puts its bytes *before* those already written.
+ * Writes wire values back to front, so that the length of a message is known when it has to be written. Every method
+ * puts its bytes *before* those already written.
  */
 export class Writer {
   readonly file: string;
@@ -245,7 +245,10 @@ export class Writer {
     return new ImageError({ file: this.file, field: fieldName(this.message, this.field), reason });
   }
 
-  /** Makes room for `count` bytes and returns where they go. May replace the buffer: look at that only afterwards. */
+  /**
+   * Makes room for `count` bytes and returns where they go. May replace the buffer, so read `this.buffer` only
+   * afterwards.
+   */
   private room(count: number): number {
     if (count > this.pos) {
       const used = this.length;

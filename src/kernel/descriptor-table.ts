@@ -1,13 +1,13 @@
-/** The size of our own descriptor table. */
+/** The size of Stasis' own descriptor table. */
 import { trySyscall } from './syscall.ts';
 
-/** Below this many descriptors the table grows fast enough by itself. */
+/** With fewer descriptors than this, letting the table grow on its own is fast enough. */
 const MANY = 200;
 const F_DUPFD = 0;
 
 /**
- * Makes room for so many descriptors at once: each time our table doubles, the kernel waits for an RCU grace period
- * (expand_fdtable() in fs/file.c), since the runtime has threads.
+ * Enlarges the table for `count` descriptors at once. Each time the table of a process with threads (the runtime has
+ * some) doubles, the kernel waits for an RCU grace period (expand_fdtable() in fs/file.c).
  */
 export function growTable(count: number): void {
   if (count < MANY) return;

@@ -1,7 +1,7 @@
 /**
  * Device numbers. User space (`st_dev`, `st_rdev`, TIOCGDEV, `tty_nr` of /proc/PID/stat) has the form of
  * `new_encode_dev()`: minor bits 0–7, major in 8–19, the rest of the minor above (include/linux/kdev_t.h). The kernel
- * itself, and with it fdinfo (`sdev:`) and Stasis' own facts, has `major << 20 | minor`.
+ * itself, fdinfo (`sdev:`) and Stasis use `major << 20 | minor`.
  */
 
 /** The major number of a device number in user space's form. */

@@ -1,4 +1,4 @@
-/** The file system as an image set wants it (images/disk.ts), with system calls of our own. Errors are SyscallErrors. */
+/** Implements the interface an image set needs (images/disk.ts) by system calls. It throws SyscallErrors. */
 import { decodeText } from '../base/text.ts';
 import { AT, O, S_IF } from './constants/files.ts';
 import { namesIn, openFile, tryRead, tryWrite } from './files.ts';
@@ -40,7 +40,8 @@ export const disk = {
     const status = followedStatus(path);
     if (!status) return undefined;
     using fd = openFile(path, O.RDONLY);
-    let bytes = new Uint8Array(status.size + 1); // what does not fill it has ended
+    // one byte more than the file has, so that a read that does not fill it has reached the end
+    let bytes = new Uint8Array(status.size + 1);
     let length = disk.read(fd.number, bytes);
     while (length === bytes.length) {
       const more = new Uint8Array(2 * length + 4096);
@@ -50,6 +51,6 @@ export const disk = {
     }
     return decodeText(bytes.subarray(0, length));
   },
-  /** Rare: a dump into a directory that is not there. */
+  /** Uses node:fs, since this is rarely needed: only for a dump into a directory that does not exist. */
   makeDirectory: (dir: string): void => void process.getBuiltinModule('node:fs').mkdirSync(dir, { recursive: true }),
 };

@@ -1,4 +1,7 @@
-/** Names and meanings of the errors that are met in practice; node:util knows them all, and takes a millisecond to load. */
+/**
+ * Names and meanings of the errno values that occur in practice. node:util knows all of them, but takes a millisecond
+ * to load.
+ */
 
 const KNOWN: Readonly<Record<number, string>> = {
   1: 'EPERM: operation not permitted',
@@ -33,7 +36,7 @@ export function describeErrno(errno: number): string {
   return other ? `${other[0]}: ${other[1]}` : `errno ${positive}`;
 }
 
-/** `1` → `EPERM`; of a number nobody knows, the words for it. */
+/** `1` → `EPERM`; for an unknown number the description that {@link describeErrno} has for it. */
 export function errnoName(errno: number): string {
   return describeErrno(errno).split(':', 1)[0] as string; // there is always a first piece
 }

@@ -1,16 +1,17 @@
 /**
- * The one place where JavaScript meets machine code: libc's `syscall(2)` and its errno, through bun:ffi under Bun
- * and through koffi under Node. Everything else in the project is built on these two functions.
+ * The only file that uses FFI: libc's `syscall(2)` and its errno, through bun:ffi under Bun and through koffi under
+ * Node. Everything else in the project is built on these two functions.
  *
- * ptrace(2) wants all requests from one thread: calls here are synchronous and run on the runtime's main thread.
+ * ptrace(2) takes all requests for a tracee from one thread, so calls are synchronous and run on the runtime's main
+ * thread.
  *
- * The garbage collector knows nothing of an address. Once only the address of a buffer is left, it may free the buffer
- * under the kernel's hands (seen: an iovec of a restore, so that pages went astray). Nobody therefore gets the bare
- * address of a buffer. A buffer goes to the kernel in one of three ways:
+ * The garbage collector does not follow addresses. When only the address of a buffer is left, it may free the buffer
+ * while the kernel still uses it (this happened with an iovec of a restore, and pages went to the wrong place). So no
+ * function returns the bare address of a buffer. A buffer goes to the kernel in one of three ways:
  *
  * - as the argument of a system call, in place of its address;
- * - by {@link Pins}, where a struct points to it;
- * - as a {@link PinnedBuffer}, where it serves for longer than a scope.
+ * - by {@link Pins}, if a struct points to it;
+ * - as a {@link PinnedBuffer}, if it is used for longer than a scope.
  */
 
 /** A number, an address as a number, or a 64-bit value. */
@@ -27,7 +28,7 @@ interface Backend {
   readonly addressOf: (view: ArrayBufferView) => number;
 }
 
-/** What is used of bun:ffi, typed by hand: its own types do not know `i64_fast` for a symbol's result. */
+/** The part of bun:ffi that is used. Its own types do not allow `i64_fast` as the result of a symbol. */
 interface BunFfi {
   dlopen(
     library: string,
@@ -47,7 +48,7 @@ async function bunBackend(): Promise<Backend> {
   return { syscall: symbols.syscall, errno: () => read.i32(errnoAt, 0), addressOf: ptr };
 }
 
-/** The few functions of koffi that are used; the package is an optional peer, absent from the compiled executable. */
+/** The part of koffi that is used. The compiled executable does not contain the package. */
 interface Koffi {
   load(path: string): { func(prototype: string): (...args: unknown[]) => unknown };
   errno(): number;
@@ -66,12 +67,13 @@ async function nodeBackend(): Promise<Backend> {
 
 const backend = await (process.versions.bun ? bunBackend() : nodeBackend());
 
-/** The buffers among the latest arguments, one for each place. They are reachable from here while the call is made. */
+/** The buffers among the arguments of the current call, by position. This array keeps them alive during the call. */
 const latest: ArrayBufferView[] = [];
 
 /**
- * Bun refuses the address of nothing. A buffer may move to another address when its `buffer` is first asked for (JSC
- * keeps small arrays in its own heap until then), so a standing address is only known after that.
+ * The address of a buffer's first byte; 0 for an empty buffer, whose address Bun refuses to give. A buffer may move
+ * when its `buffer` is first asked for (JSC keeps small arrays in its own heap until then), so a lasting address is
+ * only known after that.
  */
 function addressOf(view: ArrayBufferView): number {
   return view.byteLength === 0 ? 0 : backend.addressOf(view);
@@ -84,8 +86,8 @@ function toWord(place: number, argument: LocalArgument): Word {
 }
 
 /**
- * One system call, as the kernel answers it: a value ≥ 0 or -errno.
- * Results above 2^53 (there are none but addresses of no use to us) would lose their low bits.
+ * Makes one system call and returns its result: a value ≥ 0 or -errno. Results above 2^53 would lose their low bits;
+ * only addresses that Stasis does not use are that large.
  */
 export function rawSyscall(
   nr: number,
@@ -108,7 +110,7 @@ export function rawSyscall(
   return result === -1 || result === -1n ? -backend.errno() : Number(result);
 }
 
-/** What is pinned is reachable from here, so that an owner that is forgotten keeps its buffers, and never loses them. */
+/** Keeps pinned buffers alive, also those of an owner that was never disposed of. */
 const pinned = new Set<object>();
 
 /**
@@ -140,10 +142,10 @@ export class Pins implements Disposable {
   }
 }
 
-/** A buffer that is handed to the kernel again and again. Its address is valid until it is disposed of. */
+/** A buffer that is handed to the kernel repeatedly. Its address is valid until it is disposed of. */
 export class PinnedBuffer<View extends ArrayBufferView = Uint8Array<ArrayBuffer>> implements Disposable {
   readonly view: View;
-  /** Where its first byte lies. */
+  /** The address of its first byte. */
   readonly address: number;
 
   constructor(view: View) {

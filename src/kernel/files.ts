@@ -1,12 +1,12 @@
 /**
- * Files by their paths, with system calls of our own: loading node:fs would take longer than all the opening, reading
- * and writing of a small dump. Results are the kernel's: a value, or -errno where a function says so.
+ * Files by path, through system calls: loading node:fs would take longer than all file operations of a small dump.
+ * Functions named `try…` return the kernel's result: a value, or -errno.
  */
 import { decodeText } from '../base/text.ts';
 import { AT, O } from './constants/files.ts';
 import { arena, arenaAddress, arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from './syscall.ts';
 
-/** Opens a file (`O.CLOEXEC` is added); a descriptor, or -errno. */
+/** Opens a file (`O.CLOEXEC` is added). Returns a descriptor or -errno. */
 export function tryOpen(path: string, flags: number, mode = 0): number {
   return trySyscall('openat', AT.FDCWD, arenaPath(path), flags | O.CLOEXEC, mode);
 }
@@ -18,7 +18,7 @@ export function openFile(path: string, flags: number, mode = 0): Fd {
   return new Fd(fd);
 }
 
-/** Reads until `length` bytes are there or the file ends; the number read, or -errno. */
+/** Reads until `length` bytes have come or the file ends. Returns the number of bytes read, or -errno. */
 export function tryRead(fd: number, into: Uint8Array, length = into.byteLength): number {
   let done = 0;
   while (done < length) {
@@ -31,7 +31,7 @@ export function tryRead(fd: number, into: Uint8Array, length = into.byteLength):
   return done;
 }
 
-/** Writes all bytes, however few the kernel takes at once; 0, or -errno. */
+/** Writes all bytes, repeating short writes. Returns 0 or -errno. */
 export function tryWrite(fd: number, bytes: Uint8Array): number {
   for (let done = 0; done < bytes.byteLength; ) {
     const got = trySyscall('write', fd, done === 0 ? bytes : bytes.subarray(done), bytes.byteLength - done);
@@ -41,7 +41,7 @@ export function tryWrite(fd: number, bytes: Uint8Array): number {
   return 0;
 }
 
-/** Replaces what an existing file holds, as /proc and /sys files are set; 0, or -errno. */
+/** Writes a text to an existing file, as files of /proc and /sys are set. Returns 0 or -errno. */
 export function trySet(path: string, text: string): number {
   const fd = tryOpen(path, O.WRONLY);
   if (fd < 0) return fd;
@@ -53,7 +53,9 @@ export function trySet(path: string, text: string): number {
 const ENTRIES = 32 * 1024;
 let entries: Uint8Array<ArrayBuffer> | undefined;
 
-/** The names in a directory, without `.` and `..`, in the kernel's order (struct linux_dirent64). @throws SyscallError */
+/**
+ * The names in a directory, without `.` and `..`, in the kernel's order (struct linux_dirent64). @throws SyscallError
+ */
 export function namesIn(path: string): string[] {
   entries ??= new Uint8Array(ENTRIES);
   using directory = openFile(path, O.RDONLY | O.DIRECTORY);

@@ -1,11 +1,11 @@
-/** kcmp(2) does not only tell whether two kernel objects are the same: it gives objects an order. */
+/** Binary search by kcmp(2), which not only tells whether two kernel objects are the same but also orders them. */
 
-/** What it answers if the first of two comes after the second; 0 means that they are the same. */
+/** The result of kcmp(2) if the first object comes after the second; 0 means that they are the same. */
 const AFTER = 2;
 
 /**
- * Looks for an object among those that are in the kernel's order. `order` is what kcmp(2) answers for the object looked
- * for and another. Answers the one that is the same or, if there is none, the index at which it is to be put.
+ * Looks for an object in a list sorted in the kernel's order. `order` returns what kcmp(2) says of the object looked
+ * for and another one. Returns the equal element or, if there is none, the index at which to insert the object.
  */
 export function findInOrder<T>(sorted: readonly T[], order: (other: T) => number): T | number {
   let low = 0;

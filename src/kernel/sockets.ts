@@ -1,28 +1,28 @@
-/** Options of sockets, and pairs of them. */
+/** Socket options and socket pairs. */
 import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
 import { Pins } from './ffi.ts';
 import { Msghdr, Ucred } from './layouts/sockets.ts';
 import { Timeval } from './layouts/time.ts';
 import { arena, arenaAddress, arenaView, ERRNO, Fd, syscall, trySyscall } from './syscall.ts';
 
-/** Where the value stands in the arena, behind its length. */
+/** Offset of the option's value in the arena; its length is at offset 0. */
 const AT = 16;
 
-/** The bytes of an option of level SOL_SOCKET; at most `room`. @throws SyscallError */
+/** The value of an option of level SOL_SOCKET, at most `room` bytes. @throws SyscallError */
 export function getOption(local: number, name: number, room: number): Uint8Array {
   arenaView.setUint32(0, room, true);
   syscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
   return arena.slice(AT, AT + arenaView.getUint32(0, true));
 }
 
-/** An option that is a number. @throws SyscallError */
+/** The value of an option that is an int. @throws SyscallError */
 export function getNumber(local: number, name: number): number {
   arenaView.setUint32(0, 4, true);
   syscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
   return arenaView.getInt32(AT, true);
 }
 
-/** As {@link getNumber}; undefined where the kernel has no such option, or sockets of this family have not. */
+/** As {@link getNumber}; undefined where the kernel, or this family of sockets, has no such option. */
 export function getNumberIfAny(local: number, name: number): number | undefined {
   arenaView.setUint32(0, 4, true);
   const result = trySyscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
@@ -50,7 +50,7 @@ export function setTime(local: number, name: number, time: { sec: bigint; usec: 
   setOption(local, name, Timeval.encode(time));
 }
 
-/** Who made a pair, or connected: the kernel noted it then. */
+/** The credentials of the peer as the kernel recorded them when the pair was made or connected. @throws SyscallError */
 export function peerCredentials(local: number): Ucred {
   return Ucred.decode(getOption(local, SO.PEERCRED, Ucred.size));
 }
@@ -60,7 +60,7 @@ export function peerCredentials(local: number): Ucred {
  * @throws SyscallError (EACCES) if it is an eBPF program, which the kernel does not give
  */
 export function getFilter(local: number): Uint8Array {
-  // Here the length counts instructions.
+  // For SO_ATTACH_FILTER (SO_GET_FILTER) the length counts instructions, not bytes.
   arenaView.setUint32(0, 0, true);
   syscall('getsockopt', local, SOL_SOCKET, SO.ATTACH_FILTER, 0, arenaAddress);
   const count = arenaView.getUint32(0, true);
@@ -85,8 +85,8 @@ export function attachFilter(local: number, code: Uint8Array): void {
 }
 
 /**
- * Sends a message with control data (layouts/sockets.ts, encodeControl()); how many bytes were sent, or -errno.
- * `flags` are {@link MSG}'s.
+ * Sends a message with control data (layouts/sockets.ts, encodeControl()). `flags` are {@link MSG}'s. Returns the
+ * number of bytes sent, or -errno.
  */
 export function trySendMessage(local: number, bytes: Uint8Array, control: Uint8Array, flags: number): number {
   using pins = new Pins();
@@ -106,7 +106,10 @@ export function socketPair(family: number, type: number): readonly [Fd, Fd] {
   return [new Fd(arenaView.getInt32(0, true)), new Fd(arenaView.getInt32(4, true))];
 }
 
-/** The family of the socket behind one of our descriptors, asked for when it is needed first; undefined for other files. */
+/**
+ * A function that returns the family of the socket behind one of our descriptors, asking the kernel at the first call;
+ * undefined for other files.
+ */
 export function domainOf(local: number, link: string): () => number | undefined {
   if (!link.startsWith('socket:[')) return () => undefined;
   let domain: number | undefined;

@@ -1,12 +1,12 @@
 /**
- * What the kernel knows of a file, by statx(2), whose struct is the same on all architectures. Read field by field: this
- * is called for every open file.
+ * File status by statx(2), whose struct is the same on all architectures. The struct is read field by field, for speed:
+ * a dump calls this for every open file.
  */
 import { AT, STATX } from './constants/files.ts';
 import { Statx } from './layouts/files.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, SyscallError, trySyscall } from './syscall.ts';
 
-/** What is known of a file. Device numbers are in the kernel's form: major << 20 | minor. */
+/** The status of a file. Device numbers are in the kernel's form: major << 20 | minor. */
 export interface FileStatus {
   readonly dev: number;
   readonly ino: number;
@@ -18,7 +18,7 @@ export interface FileStatus {
   readonly size: number;
   readonly uid: number;
   readonly gid: number;
-  /** Blocks of 512 bytes in use. */
+  /** Number of 512-byte blocks allocated. */
   readonly blocks: number;
   /** Mount the file was reached through; 0 before Linux 5.8. */
   readonly mntId: number;
@@ -31,7 +31,7 @@ export interface FileTime {
 }
 
 const MASK = STATX.BASIC_STATS | STATX.MNT_ID;
-/** Where the struct stands in the arena; a path may come before it. */
+/** Offset of the struct in the arena; a path may stand before it. */
 const AT_BYTE = 8192;
 
 /** The file behind a descriptor of ours. @throws SyscallError */

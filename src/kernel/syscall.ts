@@ -56,7 +56,7 @@ export class SyscallError extends StasisError {
   }
 }
 
-/** Calls the kernel; answers the value or -errno. */
+/** Makes a system call. Returns its value, or -errno. */
 export function trySyscall(
   name: SyscallName,
   a: LocalArgument = 0,
@@ -69,7 +69,7 @@ export function trySyscall(
   return rawSyscall(NR[name], a, b, c, d, e, f);
 }
 
-/** Calls the kernel. @throws SyscallError when it refuses. */
+/** Makes a system call and returns its value. @throws SyscallError when it fails */
 export function syscall(
   name: SyscallName,
   a: LocalArgument = 0,
@@ -85,14 +85,14 @@ export function syscall(
 }
 
 /**
- * A reused block for small structs handed to the kernel. Its contents last until the next caller: fill, call, read.
- * One for the whole process suffices, since system calls are synchronous.
+ * A reused block for small structs that are handed to the kernel. Its contents are valid until the next user: fill it,
+ * make the call, read the result. One for the whole process is enough, since system calls are synchronous.
  */
 export const { view: arena, address: arenaAddress } = new PinnedBuffer(new Uint8Array(64 * 1024));
-/** A view of {@link arena}, which lies at {@link arenaAddress} for good. */
+/** A view of {@link arena}, whose address is always {@link arenaAddress}. */
 export const arenaView = new DataView(arena.buffer);
 
-/** More than PATH_MAX: what is cut off here is refused by the kernel as too long. */
+/** More than PATH_MAX, so the kernel refuses a path that is cut off here as too long. */
 const LONGEST_PATH = 8192;
 
 /** Puts a NUL-terminated path at `offset` in the arena and answers its address. */
@@ -115,7 +115,7 @@ export class Fd implements Disposable {
     return this.#number;
   }
 
-  /** Gives the descriptor away: it is not closed here any more. */
+  /** Hands the descriptor over to the caller: it is not closed at the end of the scope. */
   release(): number {
     const number = this.number;
     this.#number = -1;

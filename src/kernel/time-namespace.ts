@@ -1,6 +1,6 @@
 /**
  * Clocks as a task sees them (time_namespaces(7), since 5.6): its time namespace adds an offset to CLOCK_MONOTONIC and
- * CLOCK_BOOTTIME. What the kernel shows elsewhere (/proc/timer_list, our own clocks) is without the offset of theirs.
+ * CLOCK_BOOTTIME. What the kernel shows elsewhere (/proc/timer_list, our own clocks) does not contain a task's offset.
  */
 import { CLOCK } from './constants/tasks.ts';
 import { type ClockOffset, parseTimeOffsets } from './proc/namespaces.ts';
@@ -9,24 +9,27 @@ import { arenaAddress, arenaView, syscall } from './syscall.ts';
 
 const BILLION = 1_000_000_000n;
 
-/** Readings of the clocks that time namespaces shift, or what they are shifted by: nanoseconds. */
+/** Readings of the clocks that time namespaces shift, or the offsets; in nanoseconds. */
 export interface Clocks {
   readonly monotonic: bigint;
   readonly boottime: bigint;
 }
 
-/** What `work` makes of each clock's values. */
+/** Applies `work` to the values of each clock. */
 export function eachClock(a: Clocks, b: Clocks, work: (a: bigint, b: bigint) => bigint): Clocks {
   return { monotonic: work(a.monotonic, b.monotonic), boottime: work(a.boottime, b.boottime) };
 }
 
-/** The clocks as they are in no time namespace, that is with no offset at all, now. */
+/** The current clocks without any time namespace's offset. */
 export function machineClocks(): Clocks {
   const here = { monotonic: clock(CLOCK.MONOTONIC), boottime: clock(CLOCK.BOOTTIME) };
   return eachClock(here, offsetsFor('self'), (reading, offset) => reading - offset);
 }
 
-/** The clocks as a task sees them, now. Its children must be in its own time namespace: only theirs can be read. */
+/**
+ * The current clocks as a task sees them. The task's children must be born into its own time namespace, since the
+ * kernel shows only the offsets for children (`timens_offsets`).
+ */
 export function clocksOf(pid: number): Clocks {
   return eachClock(machineClocks(), offsetsFor(pid), (reading, offset) => reading + offset);
 }

@@ -1,39 +1,39 @@
 /**
- * System calls whose deadline the kernel keeps in the task's restart block when they are interrupted, and which it goes
- * on with through restart_syscall(2): nanosleep, clock_nanosleep, poll, and futex with a timeout (set_restart_fn() in
+ * System calls whose deadline the kernel keeps in the task's restart block when they are interrupted, and which it
+ * continues through restart_syscall(2): nanosleep, clock_nanosleep, poll, and futex with a timeout (set_restart_fn() in
  * kernel/time/, fs/select.c, kernel/futex/waitwake.c; nothing else in the kernel uses it). Pure.
  */
 
 import { NR } from '../arch/syscall-numbers.ts';
 import { CLOCK, TIMER_ABSTIME } from './constants/tasks.ts';
 
-/** Number of a call that the kernel does not let us see. */
+/** Stands for the number of a call that the kernel does not show. */
 export const UNSEEN = -1;
 
 const FUTEX_WAIT = 0;
 const FUTEX_WAIT_BITSET = 9;
 /** FUTEX_CMD_MASK: not FUTEX_PRIVATE_FLAG, not FUTEX_CLOCK_REALTIME. */
 const FUTEX_COMMANDS = 0x7f;
-/** User memory does not begin below this, so that a smaller word is no pointer (vm.mmap_min_addr). */
+/** A word below this is no pointer, since user memory does not begin below it (vm.mmap_min_addr). */
 const LOWEST_POINTER = 4096n;
 const USER_END = 1n << 47n;
 
-/** A call that wants to sleep for a while, by its arguments. */
+/** A call that sleeps for a time, as its arguments say. */
 export interface TimedCall {
   readonly nr: number;
   readonly args: readonly bigint[];
   /** Index of the argument with the timeout, and what it is: a pointer to a timespec, or milliseconds. */
   readonly timeout: number;
   readonly form: 'timespec' | 'milliseconds';
-  /** Where the kernel leaves the remaining time when the call is interrupted; 0 for nowhere. */
+  /** Address at which the kernel stores the remaining time when the call is interrupted; 0 for none. */
   readonly rest: bigint;
-  /** The clock is the CPU time of a process: it stands still while that sleeps. */
+  /** The clock counts the CPU time of a process, so it stands still while that process sleeps. */
   readonly cpuTime: boolean;
-  /** Its limit is absolute, or there is none: making the call anew, as it was, is the same as going on with it. */
+  /** The timeout is absolute or there is none, so making the call again with the same arguments continues it. */
   readonly repeatable: boolean;
 }
 
-/** What is known of a call that the kernel goes on with through the restart block; undefined if it is none of those. */
+/** Describes a call that the kernel continues through the restart block; undefined for other calls. */
 export function timedCall(nr: number, args: readonly bigint[]): TimedCall | undefined {
   const [first = 0n, second = 0n, third = 0n, fourth = 0n] = args;
   const call = { nr, args, rest: 0n, cpuTime: false, repeatable: false };
@@ -64,21 +64,24 @@ export function timedCall(nr: number, args: readonly bigint[]): TimedCall | unde
 }
 
 /**
- * Which call a task sleeps in when it says restart_syscall: its arguments are still those of the call itself, and `wchan`
- * (/proc/PID/wchan) names the function of the kernel. Undefined if these do not tell.
+ * The call a task sleeps in if /proc shows restart_syscall. The argument registers are still those of the original
+ * call, and `wchan` (/proc/PID/wchan) names the kernel's function. Undefined if these do not identify the call.
  */
 export function callBehind(wchan: string, args: readonly bigint[]): TimedCall | undefined {
   const [first = 0n, second = 0n, third = 0n] = args;
   if (wchan.includes('poll')) return timedCall(NR.poll, args);
   if (wchan.includes('futex')) return timedCall(NR.futex, args);
-  // What restarts a nanosleep jumps to the scheduler's own code, so that it is not always on the stack by name.
+  // The function that restarts a nanosleep ends in a jump to the scheduler, so its own name is not always on the stack.
   if (!/nanosleep|nsleep|syscall/.test(wchan)) return undefined;
   const pointers = isPointer(first) && (second === 0n || isPointer(second));
   if (pointers && !isClock(first)) return timedCall(NR.nanosleep, args);
   return isClock(first) && int(second) === 0 && isPointer(third) ? timedCall(NR.clock_nanosleep, args) : undefined;
 }
 
-/** Where those calls have their limit that end with EINTR for any stop, handlers or not; see {@link isEndless}. */
+/**
+ * The timeout argument of each call that ends with EINTR after any stop, with or without a signal handler; see {@link
+ * isEndless}.
+ */
 const LIMITS = new Map<number, { readonly argument: number; readonly form: 'timespec' | 'milliseconds' | 'none' }>([
   [NR.epoll_wait, { argument: 3, form: 'milliseconds' }],
   [NR.epoll_pwait, { argument: 3, form: 'milliseconds' }],
@@ -91,8 +94,9 @@ const LIMITS = new Map<number, { readonly argument: number; readonly form: 'time
 ]);
 
 /**
- * Whether a call waits without a limit, and ends with EINTR where others are restarted, also when a task is only stopped and
- * goes on (signal(7); fs/eventpoll.c, ipc/sem.c, kernel/signal.c, fs/aio.c). To make it again is the same as going on.
+ * Whether a call waits without a timeout and ends with EINTR where others are restarted, even if the task was only
+ * stopped and continued (signal(7); fs/eventpoll.c, ipc/sem.c, kernel/signal.c, fs/aio.c). Making such a call again
+ * continues it.
  */
 export function isEndless(nr: number, args: readonly bigint[]): boolean {
   const limit = LIMITS.get(nr);
@@ -101,7 +105,7 @@ export function isEndless(nr: number, args: readonly bigint[]): boolean {
   return limit.form === 'none' || (limit.form === 'timespec' ? value === 0n : int(value) < 0);
 }
 
-/** Whether /proc/timer_list tells something of a call that would not be known without it. */
+/** Whether the remaining time of a call can only be found in /proc/timer_list. */
 export function needsTimer(call: TimedCall): boolean {
   return !call.repeatable && call.rest === 0n && !call.cpuTime;
 }

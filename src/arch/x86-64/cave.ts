@@ -1,4 +1,4 @@
-/** x86-64: the ways into and out of somebody's threads. See foothold.ts and visit.ts. */
+/** x86-64: the code that enters and leaves threads that are not ours. See foothold.ts and visit.ts. */
 
 import { CAVE_MARK, type Cave, type CavePlan, CLAIM, type Registers, type WayOut, type WayOutPlan } from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
@@ -26,7 +26,7 @@ import {
 } from './code.ts';
 import { NR_X86_64 as NR } from './syscall-numbers.ts';
 
-/** mov r64, imm64 for what system calls, the interpreter and the cave itself change. */
+/** mov r64, imm64 for each register that system calls, the interpreter or the cave itself change. */
 const RESTORED: readonly (readonly [register: number, opcode: readonly [number, number]])[] = [
   [AX, [0x48, 0xb8]],
   [CX, [0x48, 0xb9]],
@@ -43,7 +43,7 @@ const RESTORED: readonly (readonly [register: number, opcode: readonly [number, 
 ];
 
 const SIG_SETMASK = 2;
-/** How long `leave` sleeps between two looks, in microseconds. */
+/** How long `leave` sleeps before it checks the claim again, in microseconds. */
 const GLANCE = 1000;
 
 /** rt_sigprocmask(SIG_SETMASK) to the 64-bit mask at `mask`. */
@@ -63,8 +63,8 @@ function compareWord(code: CodeWriter, address: number, value: number): void {
 }
 
 /**
- * The cave: straight-line code that makes the area, and puts everything back. `enter` runs into `leave`, so that a
- * task whose tracer died anywhere in here walks out on the far side by itself, registers and all.
+ * The cave: straight-line code that maps the work area and restores everything. `enter` runs on into `leave`, so a task
+ * whose tracer died at any instruction restores its own registers and goes on where it was.
  */
 export function cave(plan: CavePlan): Cave {
   const code = new CodeWriter(plan.address).raw(...CAVE_MARK).imm64(plan.area);
@@ -129,8 +129,8 @@ export function cave(plan: CavePlan): Cave {
 }
 
 /**
- * Sleeps until a visited thread, if there is one, is out of the area. select(2), because it needs no restart block
- * when it is interrupted: the one of the call the task was in is still to be used.
+ * Sleeps until no visited thread uses the area. It sleeps in select(2), which does not use the restart block when it is
+ * interrupted: the restart block still belongs to the call the task was in.
  */
 function awaitVisited(code: CodeWriter, claim: number, done: number, glance: number): void {
   const again = code.here;
@@ -148,14 +148,16 @@ function awaitVisited(code: CodeWriter, claim: number, done: number, glance: num
   isDone();
 }
 
-/** Where in {@link goBack} the values are. */
+/** Offsets of the immediates in the code of {@link goBack}. */
 interface Places {
   readonly flags: number;
   readonly registers: readonly number[];
   readonly ip: number;
 }
 
-/** Flags and registers that were changed, then to where the thread was. Neither `mov` nor `jmp` touches a flag. */
+/**
+ * Restores flags and the changed registers, then jumps to where the thread was. Neither `mov` nor `jmp` changes a flag.
+ */
 export function goBack(code: CodeWriter, registers: Registers): Places {
   const back = restarted(registers);
   code.raw(0xb8); // mov eax, flags
@@ -171,15 +173,18 @@ export function goBack(code: CodeWriter, registers: Registers): Places {
   return { flags, registers: places, ip: code.here - 8 };
 }
 
-/** For `sahf`, which knows no overflow flag: the other arithmetic flags in the second byte, that one as 0 or 1 in the first. */
+/**
+ * The operand for `add al, 127; sahf`: the second byte holds the arithmetic flags that `sahf` loads; the first is 1 if
+ * the overflow flag is set, which `sahf` does not load and the addition makes.
+ */
 function flagsWord(registers: Registers): number {
   const flags = Number(word(registers, FLAGS) & 0xfffn);
   return ((flags & 0xd5) << 8) | (flags >> 11);
 }
 
 /**
- * The way out of a visited thread. If the claim stands, the area is still there, and is so until the thread says that it
- * is done with it; if not, it may be gone, and is not touched.
+ * The exit code of a visited thread. While the claim stands, the area stays mapped until the thread has set `done`.
+ * Without the claim the area may be unmapped already, so it is not touched.
  */
 export function wayOut(plan: WayOutPlan): WayOut {
   const code = new CodeWriter(plan.address);

@@ -1,4 +1,4 @@
-/** x86-64: the registers, and how the instructions the machine code is made of are spelled. */
+/** x86-64: the registers, and the encodings of the instructions that the machine code uses. */
 
 import type { Registers } from '../arch.ts';
 import type { CodeWriter } from '../assemble.ts';
@@ -29,7 +29,7 @@ export const SP = 19;
 export const ARGUMENTS = [DI, SI, DX, R10, R8, R9] as const;
 export const NO_SYSCALL = 0xffff_ffff_ffff_ffffn;
 
-/** The kernel's internal "start this call again" results (include/linux/errno.h). */
+/** Results that tell the kernel's signal code to restart a call (include/linux/errno.h). */
 const EINTR = 4;
 const ERESTARTSYS = 512;
 const ERESTARTNOHAND = 514;
@@ -58,7 +58,10 @@ export function resuming(registers: Registers): Registers {
   return out;
 }
 
-/** What arch_do_signal_or_restart() would do: step back onto the `syscall` instruction, two bytes long. */
+/**
+ * Does what arch_do_signal_or_restart() would do: moves the program counter back to the `syscall` instruction, which
+ * has two bytes.
+ */
 export function restarted(registers: Registers): Registers {
   const found = interrupted(registers);
   const out = registers.slice();
@@ -70,7 +73,7 @@ export function restarted(registers: Registers): Registers {
   return out;
 }
 
-/** mov eax, nr … syscall, with the arguments spelled between. */
+/** mov eax, nr; what `loadArguments` appends; syscall. */
 export function call(code: CodeWriter, nr: number, loadArguments: (code: CodeWriter) => void): void {
   code.raw(0xb8).imm32(nr);
   loadArguments(code);

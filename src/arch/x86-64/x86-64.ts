@@ -1,4 +1,4 @@
-/** x86-64: registers, and every byte of machine code Stasis brings into a task. */
+/** x86-64: registers, and all machine code that Stasis runs in tasks. */
 
 import type { Arch, ProgramEnd, Registers, SpawnPlan } from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
@@ -49,7 +49,7 @@ function oneCall(base: Registers, pc: number, nr: number, args: readonly number[
 
 const USER_CODE = 0x33;
 
-/** struct sigcontext_64 has in a row: ip, flags, cs (16 bits). */
+/** Looks for the ip, flags and cs (16 bits) that follow each other in struct sigcontext_64. */
 function returnsInto(stack: Uint32Array, start: number, end: number): boolean {
   for (let i = 0; i + 5 <= stack.length; i += 2) {
     if (((stack[i + 4] ?? 0) & 0xffff) !== USER_CODE) continue;
@@ -90,10 +90,9 @@ const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])
 /**
  * The interpreter of programs. r15 points to the entry: u32 number, u32 flags, six arguments, one result (64 bytes).
  * Number -1 ends the program; so does a failure, unless flag 0x40 tolerates it. Flag 0x80 is the one entry that is no
- * system call: cpuid(leaf, subleaf), its four registers stored at the third argument,
- * unless the fourth is 0.
- * Uses no stack and no register but the syscall's own, rbx and r15; never touches the floating-point state. The end for
- * somebody's task finds the way out in r14.
+ * system call: cpuid(leaf, subleaf), its four registers stored at the third argument, unless the fourth is 0. It uses
+ * no stack and no registers but those of system calls, rbx and r15, and never touches the floating-point state. In
+ * tasks that are not ours it ends with a jump to the exit code, whose address is in r14.
  */
 function programCode(end: ProgramEnd): Uint8Array {
   const code = new CodeWriter();
@@ -130,7 +129,8 @@ function programCode(end: ProgramEnd): Uint8Array {
   finished();
   failed();
   if (end.kind === 'trap') return code.raw(0xcc).bytes(); // int3
-  // In the thread's PID namespace its ids are others than in ours.
+  // getpid and gettid are called by the thread itself, since its IDs in its own PID namespace differ from those in
+  // ours.
   call(code, NR.getpid, () => {});
   code.raw(0x89, 0xc7); // mov edi, eax
   call(code, NR.gettid, () => {});
@@ -143,8 +143,8 @@ function programCode(end: ProgramEnd): Uint8Array {
 const SEED_BASE = 0x10000;
 
 /**
- * The seed: read(socket, stack, 1) until the other end hangs up, then exit. When its maker dies before it is traced,
- * it ends by itself.
+ * The seed calls read(socket, stack, 1) until the other end is closed, and then exits. So it ends by itself if its
+ * maker dies before the seed is traced.
  */
 function seed(socket: number): { elf: Uint8Array; callAt: number } {
   const elf = new Uint8Array(PAGE_SIZE);
@@ -207,7 +207,7 @@ function buryCode(tids: number): { code: Uint8Array; restorer: number } {
   return { code: code.bytes(), restorer };
 }
 
-/** r15 = entries; then the interpreter. The program is to end the process itself. */
+/** Sets r15 to the entries and runs the interpreter. The last call of the program has to end the process. */
 function detachedCode(entries: number): Uint8Array {
   const code = new CodeWriter();
   code.raw(0x49, 0xbf).imm64(entries); // mov r15, entries

@@ -1,4 +1,7 @@
-/** ptrace (include/uapi/linux/ptrace.h, elf.h). Requests below 0x4200 differ between architectures; the ones here do not, but for those marked. */
+/**
+ * ptrace (include/uapi/linux/ptrace.h, elf.h). Requests below 0x4200 differ between architectures; the ones here do
+ * not, but for those marked.
+ */
 
 export const PTRACE = {
   PEEKTEXT: 1,

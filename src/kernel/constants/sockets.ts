@@ -1,6 +1,6 @@
 /**
- * Socket constants (include/linux/socket.h, net.h, uapi/asm-generic/socket.h, net/tcp_states.h). Values of x86-64 and arm64;
- * ppc64 numbers some of SO differently.
+ * Socket constants (include/linux/socket.h, net.h, uapi/asm-generic/socket.h, net/tcp_states.h). Values of x86-64 and
+ * arm64; ppc64 numbers some of SO differently.
  */
 
 export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;

@@ -1,4 +1,7 @@
-/** Tasks: clone, scheduling, clocks, limits, capabilities (include/uapi/linux/sched.h, ioprio.h, capability.h, resource.h, auxvec.h). */
+/**
+ * Tasks: clone, scheduling, clocks, limits, capabilities (include/uapi/linux/sched.h, ioprio.h, capability.h,
+ * resource.h, auxvec.h).
+ */
 
 /** Those above 32 bits are for clone3 only; all are given as bigint, as its flags are 64 bits wide. */
 export const CLONE = {

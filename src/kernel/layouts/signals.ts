@@ -6,8 +6,9 @@ import { bytes, i32, struct, u32, u64, type ValueOf } from './struct.ts';
 export const SIGINFO_SIZE = 128;
 
 /**
- * `siginfo_t` as most signals use it: sent by kill, sigqueue and tgkill (`pid`, `uid`, `value`), SIGCHLD (`pid`, `uid`, the status in the low half of `value`).
- * Signals of the kernel lay other things over: see {@link SiginfoTimer} and {@link SiginfoFault}. Only the bytes carry everything.
+ * `siginfo_t` as most signals use it: sent by kill, sigqueue and tgkill (`pid`, `uid`, `value`), SIGCHLD (`pid`, `uid`,
+ * the status in the low half of `value`). Signals of the kernel lay other things over: see {@link SiginfoTimer} and
+ * {@link SiginfoFault}. Only the bytes carry everything.
  */
 export const Siginfo = struct({ signo: i32, errno: i32, code: i32, pad: u32, pid: i32, uid: u32, value: u64 });
 export type Siginfo = ValueOf<typeof Siginfo>;

@@ -1,6 +1,6 @@
 /**
- * C structs, declared as data: fields in the order of the header file, alignment and offsets worked out as the compilers
- * of all 64-bit Linux architectures do it, little-endian.
+ * C structs, declared as data: fields in the order of the header file, alignment and offsets worked out as the
+ * compilers of all 64-bit Linux architectures do it, little-endian.
  *
  *     const Timespec = struct({ sec: i64, nsec: i64 });
  *     Timespec.size                                   // 16

@@ -65,7 +65,9 @@ export const RobustListHead = struct({ next: u64, futexOffset: i64, pending: u64
 /** `struct rseq` as of 4.18; the kernel's size may be larger. */
 export const Rseq = struct({ cpuIdStart: u32, cpuId: u32, rseqCs: u64, flags: u32, nodeId: u32, mmCid: u32 });
 
-/** `struct rseq_cs`, a critical section: interrupted in `[startIp, startIp + postCommitOffset)` it goes on at `abortIp`. */
+/**
+ * `struct rseq_cs`, a critical section: interrupted in `[startIp, startIp + postCommitOffset)` it goes on at `abortIp`.
+ */
 export const RseqCs = struct({ version: u32, flags: u32, startIp: u64, postCommitOffset: u64, abortIp: u64 });
 export type RseqCs = ValueOf<typeof RseqCs>;
 

@@ -7,10 +7,10 @@
 import { align4 } from './message.ts';
 
 const HEADER = 4;
-/** The two highest bits of a type tell of its contents: NLA_F_NESTED, NLA_F_NET_BYTEORDER. */
+/** Without the two highest bits, which describe the value: NLA_F_NESTED, NLA_F_NET_BYTEORDER. */
 const TYPE_MASK = 0x3fff;
 
-/** Attributes one after another. */
+/** Encodes attributes, in the order given. */
 export function encodeAttributes(attributes: readonly (readonly [type: number, value: Uint8Array])[]): Uint8Array {
   const size = attributes.reduce((sum, [, value]) => sum + align4(HEADER + value.length), 0);
   const out = new Uint8Array(size);
@@ -25,12 +25,15 @@ export function encodeAttributes(attributes: readonly (readonly [type: number, v
   return out;
 }
 
-/** Attributes by type; of one that is there repeatedly the last. Values are views; what is cut off at the end is left out. */
+/**
+ * Attributes by type; of several with the same type the last one. Values are views. An attribute that is cut off at the
+ * end is left out.
+ */
 export function decodeAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
   return new Map(listAttributes(bytes));
 }
 
-/** All attributes in their order, for lists in which a type is there repeatedly. */
+/** All attributes in their order, for lists in which a type occurs more than once. */
 export function listAttributes(bytes: Uint8Array): [type: number, value: Uint8Array][] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const found: [number, Uint8Array][] = [];

@@ -1,5 +1,5 @@
 /**
- * Netlink messages (include/uapi/linux/netlink.h): what a datagram of a netlink socket is made of. Pure.
+ * Netlink messages (include/uapi/linux/netlink.h), of which the datagrams of a netlink socket consist. Pure.
  *
  *     encodeMessage({ type: 20, flags: NLM_F.REQUEST | NLM_F.DUMP, sequence: 1, payload })
  *     decodeMessages(datagram)                            // [{ type, flags, sequence, payload }, …]
@@ -14,7 +14,7 @@ export const NLM_F = {
   REQUEST: 0x1,
   MULTI: 0x2,
   ACK: 0x4,
-  /** The list is not of one moment: it changed while it was read. */
+  /** The list changed while it was read, so it is not consistent. */
   DUMP_INTR: 0x10,
   DUMP: 0x300,
   REPLACE: 0x100,
@@ -26,7 +26,7 @@ export const NLM_F = {
 /** `struct nlmsghdr`. */
 const Header = struct({ length: u32, type: u16, flags: u16, sequence: u32, port: u32 });
 
-/** A message without what the kernel fills in. */
+/** A message, without the header fields that the kernel fills in. */
 export interface NetlinkMessage {
   readonly type: number;
   readonly flags: number;
@@ -57,7 +57,7 @@ export function decodeMessages(datagram: Uint8Array): NetlinkMessage[] {
   return found;
 }
 
-/** What an {@link NLMSG}.ERROR says: errno, positive, or 0 for an acknowledgement. */
+/** The errno of an {@link NLMSG}.ERROR message, positive; 0 for an acknowledgement. */
 export function errorOf({ payload }: NetlinkMessage): number {
   if (payload.length < 4) throw damaged();
   return 0 - new DataView(payload.buffer, payload.byteOffset).getInt32(0, true);

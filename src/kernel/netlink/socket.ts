@@ -1,15 +1,18 @@
-/** A netlink socket: questions to the kernel, and its answers. */
+/** A netlink socket for requests to the kernel. */
 import { StasisError } from '../../base/errors.ts';
 import { AF, MSG, SOCK } from '../constants/sockets.ts';
 import { describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../syscall.ts';
 import { decodeMessages, encodeMessage, errorOf, type NetlinkMessage, NLM_F, NLMSG } from './message.ts';
 
-/** The kernel fills datagrams of a long list up to the room it is given, at most this (`sk->max_recvmsg_len`). */
+/**
+ * Size of the receive buffer in bytes. The kernel fills the datagrams of a long list up to the size of the buffer it is
+ * given, at most up to this (`sk->max_recvmsg_len`).
+ */
 const ROOM = 32 * 1024;
-/** How often a list is asked for that changes while it is read. */
+/** How often a list that changes while it is read is requested. */
 const PATIENCE = 10;
 
-/** What the kernel answered to a request it did not grant. */
+/** The kernel refused a request. */
 export class NetlinkError extends StasisError {
   /** Positive. */
   readonly errno: number;
@@ -32,14 +35,17 @@ export class NetlinkSocket implements Disposable {
     this.#what = what;
   }
 
-  /** One request, acknowledged; answers what the kernel sent besides. @throws NetlinkError */
+  /**
+   * Sends one request and waits for its acknowledgement. Returns the messages that came before that. @throws
+   * NetlinkError
+   */
   request(type: number, payload: Uint8Array, flags = 0): NetlinkMessage[] {
     return this.#ask(type, payload, flags | NLM_F.REQUEST | NLM_F.ACK).messages;
   }
 
   /**
-   * A list of everything there is. One that changed meanwhile is asked for again; what does not come to rest is taken as
-   * it is: entries may be missing, or be there twice.
+   * Requests a list of all objects (NLM_F_DUMP), again if it changed meanwhile. If it changes every time, the last list
+   * is returned: entries may be missing or occur twice.
    * @throws NetlinkError
    */
   list(type: number, payload: Uint8Array): NetlinkMessage[] {
@@ -57,12 +63,12 @@ export class NetlinkSocket implements Disposable {
     let interrupted = false;
     for (;;) {
       for (const message of decodeMessages(this.#receive())) {
-        if (message.sequence !== sequence) continue; // of an earlier request that failed halfway
+        if (message.sequence !== sequence) continue; // belongs to an earlier request that failed halfway
         interrupted ||= (message.flags & NLM_F.DUMP_INTR) !== 0;
         if (message.type === NLMSG.ERROR && errorOf(message) !== 0) {
           throw new NetlinkError(errorOf(message), this.#what);
         }
-        // The end of a list has a result too.
+        // The message that ends a list carries a result too.
         if (message.type === NLMSG.DONE && message.payload.length >= 4 && errorOf(message) > 0) {
           throw new NetlinkError(errorOf(message), this.#what);
         }
@@ -72,11 +78,12 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
-  /** The next datagram, in bytes of its own, since messages are views of it. */
+  /** Receives the next datagram into a new buffer, since messages are views of it. */
   #receive(): Uint8Array {
     for (let room = ROOM; ; ) {
       const into = new Uint8Array(room);
-      // With MSG_TRUNC the whole length is told; looked at first, so that nothing is cut off.
+      // With MSG_PEEK and MSG_TRUNC the kernel returns the full length without consuming the datagram, so the buffer
+      // can be enlarged first.
       const length = trySyscall('recvfrom', this.#fd.number, into, room, MSG.PEEK | MSG.TRUNC, 0, 0);
       if (length === -ERRNO.EINTR) continue;
       if (length < 0) throw new SyscallError('recvfrom', -length, { resource: this.#what });

@@ -1,4 +1,4 @@
-/** What the kernel knows of unix sockets (include/uapi/linux/unix_diag.h, net/unix/diag.c). */
+/** The list of unix sockets from the kernel (include/uapi/linux/unix_diag.h, net/unix/diag.c). */
 import { StasisError } from '../../base/errors.ts';
 import { AF, NETLINK } from '../constants/sockets.ts';
 import { array, struct, u8, u16, u32 } from '../layouts/struct.ts';
@@ -30,15 +30,21 @@ export interface UnixSocket {
   readonly type: number;
   /** TCP_ESTABLISHED, TCP_CLOSE or TCP_LISTEN. */
   readonly state: number;
-  /** What it is bound to: a path, or NUL and an abstract name; undefined if it is not bound. */
+  /** The name it is bound to: a path, or NUL and an abstract name; undefined if it is not bound. */
   readonly name: Uint8Array | undefined;
-  /** Inode of the socket it is connected to; 0 if that is closed, or not accepted yet; undefined if there is none. */
+  /**
+   * Inode number of the socket it is connected to; 0 if that socket is closed or not accepted yet; undefined if it is
+   * not connected.
+   */
   readonly peer: number | undefined;
-  /** Of a listening socket: inodes of the connections that wait to be accepted. */
+  /** Inode numbers of the connections that wait to be accepted, of a listening socket. */
   readonly pending: readonly number[];
-  /** Bytes that wait to be read, of a SOCK_DGRAM those of the first message. Of a listener, connections. */
+  /**
+   * Bytes that wait to be read; for SOCK_DGRAM, those of the first message; for a listening socket, the number of
+   * pending connections.
+   */
   readonly receiveQueue: number;
-  /** Bytes of memory for messages it sent that nobody has read. Of a listener, the backlog. */
+  /** Bytes of memory used by messages it sent that are not read yet; for a listening socket, the backlog. */
   readonly sendQueue: number;
   /** Directions that are shut down: 1 receiving, 2 sending. */
   readonly shutdown: number;

@@ -1,4 +1,7 @@
-/** `/proc/PID/auxv` (fs/proc/base.c, `auxv_read()`): the auxiliary vector given to the program at exec, pairs of 64-bit words. */
+/**
+ * `/proc/PID/auxv` (fs/proc/base.c, `auxv_read()`): the auxiliary vector that the program got at exec, as pairs of
+ * 64-bit words.
+ */
 
 import { malformed } from './common.ts';
 

@@ -10,7 +10,10 @@ export interface CgroupMembership {
   readonly controllers: readonly string[];
   /** Name of a v1 hierarchy (`name=systemd`). */
   readonly name: string | undefined;
-  /** Path in the hierarchy, from the reader's cgroup namespace root: begins with `/../` outside of it. */
+  /**
+   * Path in the hierarchy, relative to the root of the reader's cgroup namespace; it begins with `/../` outside of
+   * that.
+   */
   readonly path: string;
   /** The cgroup was removed (zombies only; v2 only). */
   readonly deleted: boolean;

@@ -1,14 +1,16 @@
 /**
- * What the /proc parsers share.
+ * Helpers of the /proc parsers.
  *
- * The files are bytes: structure is ASCII, names are anything. Parsers therefore work on a latin-1 view of the bytes
- * (one char is one byte, nothing is lost) and turn only the names into text, with {@link textOf}.
+ * The structure of the files is ASCII, but names in them may hold any bytes. Parsers therefore work on a latin-1 string
+ * (one char is one byte, nothing is lost) and convert only the names to text, with {@link textOf}.
  */
 
 import { StasisError } from '../../base/errors.ts';
 import { decodeText } from '../../base/text.ts';
 
-/** The bytes as a Buffer, for its fast string conversions; `Buffer.from` is slow when first called, so it is avoided. */
+/**
+ * The bytes as a Buffer, for its fast string conversions; `Buffer.from` is slow when first called, so it is avoided.
+ */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -36,15 +38,15 @@ export function linesOf(bytes: Uint8Array): string[] {
 }
 
 /**
- * Undoes the kernel's `mangle_path()`/`string_escape_str(ESCAPE_OCTAL)`: a backslash and three octal digits are one byte.
- * A backslash before anything else stays. Works on latin-1 pieces.
+ * Undoes the kernel's `mangle_path()`/`string_escape_str(ESCAPE_OCTAL)`: a backslash and three octal digits are one
+ * byte. A backslash before anything else stays as it is. Works on latin-1 strings.
  */
 export function unescapeOctal(piece: string): string {
   if (!piece.includes('\\')) return piece;
   return piece.replace(/\\([0-3][0-7][0-7])/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
-/** The error for a file that does not look as the kernel writes it: a new kernel, or a bug of ours. */
+/** The error (kind 'kernel') for a file in another format than expected, because of a new kernel or a bug in Stasis. */
 export function malformed(file: string, what: string): StasisError {
   return new StasisError({
     kind: 'kernel',
@@ -87,7 +89,10 @@ export function bigHex(piece: string | undefined, file: string): bigint {
   return BigInt(prefixed ? piece : `0x${piece}`);
 }
 
-/** Whether all chars from an index on pass, and there is one. A regular expression would cost its compilation at every start. */
+/**
+ * Whether there are chars from an index on and all pass a test. A regular expression would have to be compiled at every
+ * start.
+ */
 function consistsOf(piece: string, from: number, test: (code: number) => boolean): boolean {
   for (let i = from; i < piece.length; i++) if (!test(piece.charCodeAt(i))) return false;
   return piece.length > from;
@@ -115,8 +120,8 @@ export const DELETED_SUFFIX = ' (deleted)';
 /**
  * Splits a name printed by `d_path()` into the path and whether the suffix ` (deleted)` was there.
  *
- * A file that is alive and really called `x (deleted)` looks the same as an unlinked `x`; only comparing with a `stat`
- * (nlink 0, or another inode at the path) tells. Of `x (deleted) (deleted)` just one suffix is taken off.
+ * An existing file that is really called `x (deleted)` looks the same as an unlinked `x`; only a comparison with `stat`
+ * (nlink 0, or another inode at the path) tells them apart. Only one suffix of `x (deleted) (deleted)` is removed.
  */
 export function splitDeleted(name: string): { path: string; deleted: boolean } {
   const deleted = name.endsWith(DELETED_SUFFIX);

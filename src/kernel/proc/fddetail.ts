@@ -118,7 +118,10 @@ export interface TunDetail {
   readonly interface: string;
 }
 
-/** kernel/bpf/syscall.c, `bpf_map_show_fdinfo()` and friends, fs/userfaultfd.c, io_uring/fdinfo.c: what CRIU's world knows or has to name. */
+/**
+ * kernel/bpf/syscall.c, `bpf_map_show_fdinfo()` and others; fs/userfaultfd.c; io_uring/fdinfo.c: files that CRIU dumps
+ * or has to refuse by name.
+ */
 export interface KeyedDetail {
   readonly kind: 'bpfMap' | 'bpfProg' | 'bpfLink' | 'userfaultfd' | 'ioUring' | 'unixSocket' | 'other';
   /** Key to value, for lines `key:\tvalue`. */

@@ -1,6 +1,6 @@
 /**
- * `/proc/PID/fdinfo/FD` (fs/proc/fd.c, `seq_show()`): common lines, the file's locks, then what the file's
- * `show_fdinfo()` adds, which tells what kind of file it is.
+ * `/proc/PID/fdinfo/FD` (fs/proc/fd.c, `seq_show()`): common lines, the locks of the file, then the lines of the file's
+ * own `show_fdinfo()`, which show the kind of the file.
  */
 
 import { bigDecimal, decimal, latin1, linesOf, malformed } from './common.ts';
@@ -24,7 +24,9 @@ export interface FdInfo {
 
 const FILE = '/proc/PID/fdinfo';
 
-/** Every file begins with these two lines, which a dump asks for more often than for the rest. */
+/**
+ * Parses the first two lines only, `pos` and `flags`, which every file has and a dump needs more often than the rest.
+ */
 export function parseFdHead(bytes: Uint8Array): { readonly pos: number; readonly flags: number } {
   const text = latin1(bytes, 0, Math.min(bytes.length, 80));
   const first = text.indexOf('\n');

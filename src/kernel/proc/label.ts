@@ -1,6 +1,6 @@
 /**
- * `/proc/PID/attr/current`: the label a security module has given a task (SELinux: its context, AppArmor: its profile and how
- * that is applied). Without such a module it cannot be read.
+ * `/proc/PID/attr/current`: the label a security module has given a task (SELinux: its context, AppArmor: its profile
+ * and how that is applied). Without such a module it cannot be read.
  */
 import { O } from '../constants/files.ts';
 import { tryOpen, tryRead } from '../files.ts';
@@ -35,7 +35,7 @@ export function parseLabel(bytes: Uint8Array): SecurityLabel | undefined {
 
 /** The label of a task or thread; undefined where no module gives labels, or the task is gone. */
 export function readLabel(tid: number | 'self'): SecurityLabel | undefined {
-  // Where several modules have a say, `current` may be that of another.
+  // Where several modules give labels, `current` may be the label of another module.
   const bytes = readAttribute(tid, 'apparmor/current') ?? readAttribute(tid, 'current');
   return bytes && parseLabel(bytes);
 }

@@ -1,6 +1,6 @@
 /**
- * `/proc/PID/limits` (fs/proc/base.c, `proc_pid_limits()`). It needs no right on the task, while `prlimit` on another
- * user's task needs CAP_SYS_RESOURCE.
+ * `/proc/PID/limits` (fs/proc/base.c, `proc_pid_limits()`). Reading it needs no rights over the task, while prlimit(2)
+ * on another user's task needs CAP_SYS_RESOURCE.
  */
 
 import { linesOf, malformed, words } from './common.ts';
@@ -11,12 +11,15 @@ export interface Rlimit {
   readonly max: bigint;
 }
 
-/** What "unlimited" is in the kernel interface and in images. */
+/** "unlimited" in the kernel's interface and in images. */
 export const RLIM_INFINITY = 0xffffffffffffffffn;
 
 const FILE = '/proc/PID/limits';
 
-/** First column, in the order of the `RLIMIT_*` numbers (of x86, arm64, ppc64, s390; mips, sparc and alpha number some differently). */
+/**
+ * First column, in the order of the `RLIMIT_*` numbers (of x86, arm64, ppc64, s390; mips, sparc and alpha number some
+ * differently).
+ */
 const NAMES = [
   'Max cpu time',
   'Max file size',

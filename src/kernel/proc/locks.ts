@@ -2,7 +2,9 @@
 
 import { bigDecimal, decimal, hex, linesOf, malformed, words } from './common.ts';
 
-/** POSIX: fcntl, owned by a process. OFD: fcntl, owned by the open file. FLOCK, LEASE, and DELEG (a delegation of nfsd). */
+/**
+ * POSIX: fcntl, owned by a process. OFD: fcntl, owned by the open file. FLOCK, LEASE, and DELEG (a delegation of nfsd).
+ */
 export type FileLockKind = 'POSIX' | 'OFD' | 'FLOCK' | 'LEASE' | 'DELEG' | 'ACCESS' | 'UNKNOWN';
 
 /** One file lock or lease. */
@@ -17,7 +19,10 @@ export interface FileLock {
   readonly type: 'READ' | 'WRITE' | 'RW' | 'NONE' | 'UNLCK';
   /** Owner in the reader's pid namespace; 0 when outside of it, -1 for OFD locks. */
   readonly pid: number;
-  /** The kernel's device number of the superblock: for btrfs and overlayfs another than `stat` gives. All three 0 for `<none>:0`. */
+  /**
+   * Device number of the superblock; for btrfs and overlayfs it differs from what `stat` gives. These three fields are
+   * 0 for `<none>:0`.
+   */
   readonly devMajor: number;
   readonly devMinor: number;
   readonly ino: bigint;

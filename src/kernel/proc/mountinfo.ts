@@ -16,7 +16,7 @@ export interface MountInfo {
   readonly root: string;
   /** The root ends with `//deleted`: the mounted directory or file was removed. `root` is given without it. */
   readonly rootDeleted: boolean;
-  /** Where it is mounted, seen from the root of the process. */
+  /** The mount point, relative to the root directory of the process. */
   readonly mountPoint: string;
   /** Options of the mount, as `rw`, `nosuid`. */
   readonly options: readonly string[];
@@ -39,7 +39,10 @@ export interface MountInfo {
 const FILE = '/proc/PID/mountinfo';
 const ROOT_DELETED = '//deleted';
 
-/** Parses all mounts, in the file's order (parents mostly, not always, before children). Throws `kernel` for another format. */
+/**
+ * Parses all mounts, in the file's order (parents mostly, not always, before children). Throws `kernel` for another
+ * format.
+ */
 export function parseMountInfo(bytes: Uint8Array): MountInfo[] {
   return linesOf(bytes).map(parseLine);
 }

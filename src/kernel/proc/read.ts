@@ -1,8 +1,8 @@
 /**
  * Reading files of /proc into one reused buffer.
  *
- * seq_file answers at most a page a read, whatever is asked for, so large files take many calls, and the file's size is
- * always 0: reading goes on until a read answers nothing.
+ * A seq_file returns at most a page for each read, whatever the size of the buffer, so large files take many calls. The
+ * size of such a file is always 0, so reading goes on until a read returns nothing.
  */
 
 import { StasisError } from '../../base/errors.ts';
@@ -11,18 +11,20 @@ import { PinnedBuffer } from '../ffi.ts';
 import { tryOpen, tryReadLink } from '../files.ts';
 import { arenaPath, describeErrno, ERRNO, trySyscall } from '../syscall.ts';
 
-/** No Buffer: its slice() copies nothing, and callers that keep what they read would keep the next file. */
+/**
+ * A Uint8Array, not a Buffer: slice() of a Buffer does not copy, so callers that keep a slice would see the next file.
+ */
 let buffer = new PinnedBuffer(new Uint8Array(64 * 1024));
 
-/** Most a read is offered; below it the buffer is grown first. */
+/** Least free room for a read, in bytes; the buffer is enlarged if there is less. */
 const CHUNK = 16 * 1024;
 
 const LARGEST_READ = 1024 * 1024;
 
 /**
- * Reads `/proc/PID/NAME`, as `readProc(17, 'task/18/stat')`. The bytes are valid until the next call: parse or copy them.
- * Throws `gone` when there is no such task, `unsupported` when it has no such file (an older kernel, another configuration,
- * a zombie asked for its memory), `permission`, else `kernel`.
+ * Reads `/proc/PID/NAME`, as `readProc(17, 'task/18/stat')`. The bytes are valid until the next call, so callers parse
+ * or copy them. Throws `gone` when there is no such task, `unsupported` when it has no such file (an older kernel,
+ * another configuration, a zombie asked for its memory), `permission`, else `kernel`.
  */
 export function readProc(pid: number | 'self', name: string): Uint8Array {
   return read(`/proc/${pid}/${name}`, pid);
@@ -38,17 +40,20 @@ export function readProcIfAny(pid: number | 'self', name: string): Uint8Array | 
   }
 }
 
-/** Reads a file of /proc or /sys that belongs to no task, as `/proc/locks`. Bytes and errors as for {@link readProc}. */
+/**
+ * Reads a file of /proc or /sys that belongs to no task, as `/proc/locks`. Bytes and errors as for {@link readProc}.
+ */
 export function readSystem(path: string): Uint8Array {
   return read(path, undefined);
 }
 
-/** Stands for a path the kernel does not tell: it has PATH_MAX bytes or more. */
+/** Stands for a path of PATH_MAX bytes or more, which the kernel does not show. */
 export const TOO_DEEP = 'path of 4096 bytes or more';
 
 /**
- * The target of a link `/proc/PID/NAME` (`exe`, `cwd`, `fd/3`, `ns/net`, `map_files/A-B`), unescaped and whole. ` (deleted)` may end it. Throws as
- * {@link readProc}, but also for a closed descriptor or an unmapped range `unsupported`.
+ * The target of a link `/proc/PID/NAME` (`exe`, `cwd`, `fd/3`, `ns/net`, `map_files/A-B`), unescaped and whole. `
+ * (deleted)` may end it. Throws as {@link readProc}, but also for a closed descriptor or an unmapped range
+ * `unsupported`.
  */
 export function readProcLink(pid: number | 'self', name: string): string {
   const path = `/proc/${pid}/${name}`;
@@ -66,7 +71,7 @@ function read(path: string, pid: number | 'self' | undefined): Uint8Array {
   return buffer.view.subarray(0, length);
 }
 
-/** Reads a file to its end into the buffer; the number of bytes, or -errno. */
+/** Reads a file to its end into the buffer. Returns the number of bytes, or -errno. */
 function readAll(fd: number): number {
   let length = 0;
   for (;;) {
@@ -88,7 +93,7 @@ function grown(length: number): PinnedBuffer {
 function failure(path: string, pid: number | 'self' | undefined, errno: number): StasisError {
   const facts = { resource: path, ...(typeof pid === 'number' ? { task: { pid } } : {}) };
   if (errno === ERRNO.ENOENT || errno === ERRNO.ESRCH) {
-    // ESRCH is also what `auxv` or `smaps` of a zombie or kernel thread say: the task is there, its memory is not.
+    // `auxv` and `smaps` give ESRCH also for zombies and kernel threads, which exist but have no memory.
     const gone = typeof pid === 'number' && trySyscall('faccessat', AT.FDCWD, arenaPath(`/proc/${pid}`), 0) < 0;
     return gone
       ? new StasisError({ ...facts, kind: 'gone', reason: 'no such task' })

@@ -6,9 +6,10 @@
  *     …
  *     VmFlags: rd mr mw me
  *
- * This parser is on the critical path of a dump: the process stands still while it runs, and 10,000 VMAs are 7 MB of
- * smaps. It works on the bytes; it knows where the lines it wants are from the record before (all records of one kernel
- * have the same lines, nearly always of the same width) and checks each guess; it reuses strings and flag sets that repeat.
+ * This parser is on the critical path of a dump: the process is frozen while it runs, and 10,000 VMAs have 7 MB of
+ * smaps. It works on the bytes. It expects the lines it needs where they were in the record before (all records of one
+ * kernel have the same lines, nearly always of the same width) and checks each guess. It reuses strings and flag sets
+ * that repeat.
  */
 
 import { asBuffer, malformed, textOf, words } from './common.ts';
@@ -30,14 +31,15 @@ export interface ProcVma {
   readonly ino: bigint;
   /**
    * The last column, empty for plain anonymous memory. Names are the kernel's: {@link vmaName} sorts them. A newline is
-   * printed as `\012`; backslashes are not escaped, so only the link `map_files/START-END` tells it from the four characters.
+   * printed as `\012`; backslashes are not escaped, so only the link `map_files/START-END` tells it from the four
+   * characters.
    */
   readonly name: string;
   /** Two-letter mnemonics of VmFlags (since 3.8); `undefined` when parsed from `maps`. */
   readonly vmFlags: ReadonlySet<string> | undefined;
-  /** Bytes; larger than a page for hugetlb. `undefined` in `maps`, as those below. */
+  /** In bytes; larger than a page for hugetlb. `undefined` when parsed from `maps`, like the fields below. */
   readonly kernelPageSize: number | undefined;
-  /** Bytes resident; of these mapped by others too; of these anonymous; swapped out. */
+  /** In bytes: resident; of these, mapped by others too; of these, anonymous; swapped out. */
   readonly rss: number | undefined;
   readonly rssShared: number | undefined;
   readonly anonymous: number | undefined;
@@ -46,7 +48,7 @@ export interface ProcVma {
   readonly protectionKey: number | undefined;
 }
 
-/** Parses either file. Throws `kernel` for another format, also when the last line is torn. */
+/** Parses either file. Throws `kernel` for another format, also when the last line is incomplete. */
 export function parseSmaps(bytes: Uint8Array): ProcVma[] {
   return new Parser(bytes).all();
 }
@@ -59,7 +61,7 @@ const ZERO = 48;
 const NINE = 57;
 const COLON = 58;
 
-/** The detail lines that are wanted, indices into `lineAt`. */
+/** The detail lines that are needed, as indices into `lineAt`. */
 const KERNEL_PAGE_SIZE = 0;
 const RSS = 1;
 const SHARED_CLEAN = 2;
@@ -81,9 +83,11 @@ const LABELS = [
 
 class Parser {
   private readonly bytes: Buffer;
-  /** Where reading goes on. */
+  /** The offset of the next byte to read. */
   private at = 0;
-  /** Start of each wanted line relative to the end of the header, in the record read last; -1 if it has no such line. */
+  /**
+   * Start of each wanted line relative to the end of the header, in the record read last; -1 if it has no such line.
+   */
   private readonly lineAt: number[] = LABELS.map(() => -1);
   private readonly names = new Repeated(textOf);
   private readonly flagSets = new Map<string, ReadonlySet<string>>();
@@ -154,7 +158,7 @@ class Parser {
     return value;
   }
 
-  /** An inode number may use all 64 bits, and usually does not. */
+  /** Reads an inode number, which may have 64 bits but usually has fewer. */
   private inode(): bigint {
     const { bytes } = this;
     const from = this.at;
@@ -196,7 +200,10 @@ class Parser {
     return c !== undefined && c >= 0x41 && c <= 0x5a;
   }
 
-  /** Whether all wanted lines are where they were in the record before. VmFlags ends every record, so nothing is skipped. */
+  /**
+   * Whether all wanted lines are where they were in the record before. VmFlags ends every record, so nothing is
+   * skipped.
+   */
   private sameLayout(body: number): boolean {
     const { bytes, lineAt } = this;
     if ((lineAt[VM_FLAGS] as number) < 0) return false;
@@ -280,7 +287,7 @@ class Parser {
   }
 }
 
-/** Makes something of a piece of the buffer (as latin-1), or takes what it made last if the piece has the same bytes. */
+/** Converts a piece of the buffer, given as latin-1, or returns the last result if the piece has the same bytes. */
 class Repeated<T> {
   private from = 0;
   private to = 0;
@@ -303,7 +310,7 @@ class Repeated<T> {
   private same(bytes: Buffer, from: number, to: number): boolean {
     const shift = from - this.from;
     if (to - this.to !== shift) return false;
-    // From the end: names of neighbours differ there.
+    // Compared from the end, since the names of neighbouring VMAs differ there.
     for (let at = to - 1; at >= from; at--) if (bytes[at] !== bytes[at - shift]) return false;
     return true;
   }

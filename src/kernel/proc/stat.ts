@@ -7,9 +7,9 @@
 import { bigDecimal, decimal, latin1, malformed, textOf } from './common.ts';
 
 /**
- * All fields, named as in proc(5). Times are in clock ticks (USER_HZ, 100 a second). Addresses and masks are bigint: they go
- * into images as such, and with five-level page tables user addresses reach 2^56, more than a double holds. The mm fields are 0n without
- * the right to ptrace the task, and for zombies.
+ * All fields, named as in proc(5). Times are in clock ticks (USER_HZ, 100 a second). Addresses and masks are bigint:
+ * they go into images as such, and with five-level page tables user addresses reach 2^56, more than a double holds. The
+ * mm fields are 0n without the right to ptrace the task, and for zombies.
  */
 export interface ProcStat {
   readonly pid: number;

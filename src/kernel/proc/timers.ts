@@ -1,4 +1,6 @@
-/** `/proc/PID/timers` (fs/proc/base.c, `show_timer()`): the POSIX timers of a process; needs CONFIG_CHECKPOINT_RESTORE. */
+/**
+ * `/proc/PID/timers` (fs/proc/base.c, `show_timer()`): the POSIX timers of a process; needs CONFIG_CHECKPOINT_RESTORE.
+ */
 
 import { bigHex, decimal, linesOf, malformed } from './common.ts';
 

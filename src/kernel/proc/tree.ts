@@ -24,7 +24,9 @@ export interface Member {
   readonly tids: readonly number[];
 }
 
-/** A process and all below it: each before its children, and those in the kernel's order. Of a tree that runs a guess. */
+/**
+ * A process and all below it: each before its children, and those in the kernel's order. Of a tree that runs a guess.
+ */
 export function membersOf(root: number): Member[] {
   const members: Member[] = [];
   const seen = new Set<number>();

@@ -31,12 +31,18 @@ export function parsePersonality(bytes: Uint8Array): number {
   return hex(latin1(bytes).trim(), '/proc/PID/personality');
 }
 
-/** `/proc/PID/coredump_filter`: hexadecimal bits of what a core dump takes; `undefined` for an empty file (a task without memory). */
+/**
+ * `/proc/PID/coredump_filter`: hexadecimal bits of what a core dump takes; `undefined` for an empty file (a task
+ * without memory).
+ */
 export function parseCoredumpFilter(bytes: Uint8Array): number | undefined {
   return bytes.length === 0 ? undefined : hex(latin1(bytes).trim(), '/proc/PID/coredump_filter');
 }
 
-/** `/proc/PID/loginuid`, `sessionid`, `oom_score_adj`, `timerslack_ns`, `sys/kernel/ns_last_pid`: a decimal number, below 2^53. */
+/**
+ * `/proc/PID/loginuid`, `sessionid`, `oom_score_adj`, `timerslack_ns`, `sys/kernel/ns_last_pid`: a decimal number,
+ * below 2^53.
+ */
 export function parseNumber(bytes: Uint8Array, file: string): number {
   return decimal(latin1(bytes).trim(), file);
 }
@@ -68,7 +74,10 @@ export type SyscallState =
       readonly pc: bigint;
     };
 
-/** `/proc/PID/syscall` (fs/proc/base.c, `proc_pid_syscall()`); needs the right to ptrace. Throws `kernel` for another format. */
+/**
+ * `/proc/PID/syscall` (fs/proc/base.c, `proc_pid_syscall()`); needs the right to ptrace. Throws `kernel` for another
+ * format.
+ */
 export function parseSyscall(bytes: Uint8Array): SyscallState {
   const file = '/proc/PID/syscall';
   const [nr, ...rest] = words(latin1(bytes).trim());

@@ -9,7 +9,9 @@ export type VmaName =
   | { readonly kind: 'heap' | 'stack' | 'vdso' | 'vvar' | 'vvar_vclock' | 'vsyscall' | 'uprobes' }
   /** `[anon:NAME]`: private anonymous memory named with PR_SET_VMA_ANON_NAME (since 5.17, on Android much longer). */
   | { readonly kind: 'anon'; readonly label: string }
-  /** `/dev/zero (deleted)`: MAP_SHARED anonymous memory; with a label when printed as `[anon_shmem:NAME]` (since 6.2). */
+  /**
+   * `/dev/zero (deleted)`: MAP_SHARED anonymous memory; with a label when printed as `[anon_shmem:NAME]` (since 6.2).
+   */
   | { readonly kind: 'anonShmem'; readonly label: string | undefined }
   /** `/SYSVxxxxxxxx (deleted)`: SysV shared memory, the inode is the shmid. */
   | { readonly kind: 'sysv'; readonly key: number }
@@ -30,9 +32,10 @@ export type VmaName =
 const BRACKETED = ['heap', 'stack', 'vdso', 'vvar', 'vvar_vclock', 'vsyscall', 'uprobes'] as const;
 
 /**
- * Sorts the name of a VMA. File names always begin with a slash, so they cannot be mistaken for `[heap]`; but a real file
- * `/dev/zero` that was removed, or a removed `/memfd:x` or `/SYSV00000000` in the root directory, looks like the kernel's own: where that matters,
- * compare the device with that of the kernel's internal tmpfs mount.
+ * Classifies the name of a VMA. File names always begin with a slash, so they cannot be mistaken for `[heap]`. But a
+ * real file `/dev/zero` that was removed, or a removed `/memfd:x` or `/SYSV00000000` in the root directory, has the
+ * same name as an object of the kernel. Where that matters, compare the device with that of the kernel's internal tmpfs
+ * mount.
  */
 export function vmaName(name: string): VmaName {
   if (name === '') return { kind: 'none' };
