@@ -13,6 +13,17 @@ victimSuite('descriptors', [
 ]);
 
 // Without the look from outside: timers never stand still, and lists of targets have no order.
+describe('epoll: numbers that are not the files’ any more', () => {
+  test('dump and restore, twice', async () => {
+    using victim = await Victim.start('epolls');
+    for (let cycle = 0; cycle < 2; cycle++) {
+      await victim.cycle();
+      await goOn();
+    }
+    await victim.verdict();
+  });
+});
+
 describe('events', () => {
   test('dump and restore, three times', async () => {
     using victim = await Victim.start('events');

@@ -10,6 +10,7 @@ import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
+import { addedAs, addUnderOtherNumbers, noteAddedAs, planWatches } from './stale.ts';
 import { resolveTargets } from './targets.ts';
 
 /** Calls made in the task at a time. */
@@ -34,7 +35,13 @@ export const epollKind: FileKind = {
   capture(file, id, context) {
     const { task, found } = knowing(file, context.tree) ?? { task: file.task, found: [] };
     if (task.pid !== file.task.pid) noteFile(context, 'epoll', id, task.pid);
-    const tfd = targetsOf(file).map((target, i) => {
+    const targets = targetsOf(file);
+    noteAddedAs(
+      context,
+      id,
+      targets.map(({ tfd: addedAs }, i) => (found[i] === addedAs ? undefined : addedAs)),
+    );
+    const tfd = targets.map((target, i) => {
       const fd = found[i];
       if (fd === undefined) throw closedTarget(file, target);
       const { events, data, sdev, ino, pos } = target;
@@ -60,13 +67,20 @@ export const epollKind: FileKind = {
   // Targets are numbers of the task's, and are remembered as such: the task adds them itself.
   finish(entry, fd, task) {
     const { tfd } = partOf(entry, 'epfd');
-    for (let at = 0; at < tfd.length; at += LOT) {
-      const lot = tfd.slice(at, at + LOT);
+    const watches = planWatches(tfd, addedAs(task.context, entry.id));
+    const plain = watches.filter(({ number }) => number === 'own');
+    for (let at = 0; at < plain.length; at += LOT) {
+      const lot = plain.slice(at, at + LOT);
       const program = task.batch.reserve(lot.length, lot.length * EpollEvent.size);
-      for (const { tfd: target, events, data } of lot) {
-        program.call('epoll_ctl', fd, EPOLL_CTL.ADD, target, program.data(EpollEvent.encode({ events, data })));
+      for (const { fd: target, event } of lot) {
+        program.call('epoll_ctl', fd, EPOLL_CTL.ADD, target, program.data(EpollEvent.encode(event)));
       }
     }
+    addUnderOtherNumbers(
+      fd,
+      watches.filter(({ number }) => number !== 'own'),
+      task,
+    );
   },
 };
 

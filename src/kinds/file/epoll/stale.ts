@@ -1,0 +1,94 @@
+/**
+ * Watches under numbers that are not, or not any more, those of the files watched. An epoll instance remembers a file and
+ * the number it was added under, and keeps both when that number is closed or used again while the file is open elsewhere
+ * (`struct epoll_filefd` in fs/eventpoll.c). So one file can be watched more than once, and EPOLL_CTL_MOD and DEL go by
+ * that pair. Such a watch is added again under its old number, which stands for the file for a moment.
+ */
+import type { DumpContext, Json, RestoreContext, RestoreTask } from '../../../contract/contract.ts';
+import { ImageError } from '../../../images/error.ts';
+import { EPOLL_CTL, F, FD_CLOEXEC, O } from '../../../kernel/constants/files.ts';
+import { EpollEvent } from '../../../kernel/layouts/files.ts';
+import { notedFile, noteFile } from '../../../support/file-notes.ts';
+import type { Ref } from '../../../tracee/program.ts';
+
+const NOTE = 'epoll-added-as';
+
+/** A watch as it is in an image. */
+interface SavedWatch {
+  readonly tfd: number;
+  readonly events: number;
+  readonly data: bigint;
+}
+
+/** A watch that is to be made again. */
+export interface Watch {
+  /** The task's descriptor for the file. */
+  readonly fd: number;
+  readonly event: { readonly events: number; readonly data: bigint };
+  /** The number it is watched under: the descriptor's own, another one, or any that is not taken yet. */
+  readonly number: 'own' | 'any' | number;
+}
+
+/** Notes under which numbers targets were added; undefined for those that have that number still. */
+export function noteAddedAs(context: DumpContext, id: number, numbers: readonly (number | undefined)[]): void {
+  const others = numbers.flatMap((number, i) => (number === undefined ? [] : [[i, number]]));
+  if (others.length > 0) noteFile(context, NOTE, id, others);
+}
+
+/** What {@link noteAddedAs} noted: numbers by the targets' places. @throws ImageError */
+export function addedAs(context: RestoreContext, id: number): ReadonlyMap<number, number> {
+  const noted = notedFile(context, NOTE, id) ?? [];
+  if (Array.isArray(noted) && noted.every(isPair)) return new Map(noted);
+  throw new ImageError({
+    file: 'stasis-files.jsonl',
+    field: NOTE,
+    reason: `of file ${id}: no list of pairs of numbers`,
+  });
+}
+
+function isPair(value: Json): value is [number, number] {
+  return Array.isArray(value) && value.length === 2 && value.every((each) => Number.isSafeInteger(each) && each >= 0);
+}
+
+/** Under which number each target is to be watched. CRIU's images do not tell: they can have a number twice. */
+export function planWatches(targets: readonly SavedWatch[], numbers: ReadonlyMap<number, number>): Watch[] {
+  const own = new Set<number>();
+  return targets.map(({ tfd, events, data }, i) => {
+    const noted = numbers.get(i);
+    const number = noted ?? (own.has(tfd) ? 'any' : 'own');
+    if (number === 'own') own.add(tfd);
+    return { fd: tfd, event: { events, data }, number };
+  });
+}
+
+/** Adds watches under numbers that are not those of the files. Whoever has such a number gets it back. */
+export function addUnderOtherNumbers(epoll: number, watches: readonly Watch[], task: RestoreTask): void {
+  for (const { fd, event, number } of watches) {
+    if (typeof number === 'number') addAs(number, epoll, fd, event, task);
+  }
+  const free = watches.filter(({ number }) => number === 'any');
+  if (free.length === 0) return;
+  const program = task.batch.reserve(free.length * 3, free.length * EpollEvent.size);
+  // They are closed when all have been added: a number given back would come again.
+  const numbers = free.map(({ fd, event }): Ref => {
+    const number = program.call('fcntl', fd, F.DUPFD_CLOEXEC, 0);
+    program.call('epoll_ctl', epoll, EPOLL_CTL.ADD, number, program.data(EpollEvent.encode(event)));
+    return number;
+  });
+  for (const number of numbers) program.call('close', number);
+}
+
+function addAs(number: number, epoll: number, fd: number, event: Watch['event'], task: RestoreTask): void {
+  const program = task.batch.reserve(5, EpollEvent.size);
+  const owner = task.fds.find((entry) => entry.fd === number);
+  const isTaken = owner !== undefined || number === task.seed.socketTarget;
+  const kept = isTaken ? program.call('fcntl', number, F.DUPFD_CLOEXEC, 0) : undefined;
+  program.call('dup3', fd, number, O.CLOEXEC);
+  // The number may be the instance's own by now.
+  const instance = kept && number === epoll ? kept : epoll;
+  program.call('epoll_ctl', instance, EPOLL_CTL.ADD, number, program.data(EpollEvent.encode(event)));
+  if (kept) {
+    program.call('dup3', kept, number, owner && (owner.flags & FD_CLOEXEC) === 0 ? 0 : O.CLOEXEC);
+    program.call('close', kept);
+  } else program.call('close', number);
+}
