@@ -55,10 +55,12 @@ export const CLAIM = {
   forGood: 2,
 } as const;
 
-/** What the code around a cave that lifts limits ends with, so that one left behind is known. */
+/**
+ * The last bytes of the code around a cave that raises limits, by which code that a killed Stasis left is recognised.
+ */
 export const LIMITS_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0x4c, 1] as const;
 
-/** A limit as a task has it, and as it is while it is lifted. */
+/** A resource limit: the task's own values, and the raised ones it has while programs run in it. */
 export interface LiftedLimit {
   /** RLIMIT_*. */
   readonly resource: number;
@@ -66,13 +68,13 @@ export interface LiftedLimit {
   readonly lifted: { readonly cur: bigint; readonly max: bigint };
 }
 
-/** What is before and behind a cave in a task that has reached limits: see headroom.ts. */
+/** The code before and behind the cave of a task that has reached resource limits: see headroom.ts. */
 export interface LimitsPlan {
-  /** Where the code will lie, and its room. */
+  /** Address at which the code will run, and the bytes available there. */
   readonly address: number;
   readonly size: number;
   readonly limits: readonly LiftedLimit[];
-  /** Where the cave is entered. */
+  /** Address at which the cave is entered. */
   readonly cave: number;
   /** The task's registers and signal mask, to be put back. */
   readonly registers: Registers;
@@ -153,7 +155,10 @@ export interface Arch {
   /** The code page: runs programs (program.ts), then `end`. */
   readonly programCode: (end: ProgramEnd) => Uint8Array;
   readonly cave: (plan: CavePlan) => Cave;
-  /** Code that lifts limits and goes on to a cave, from `enter`; from its start it puts them back, and goes home. */
+  /**
+   * Code that raises limits. From `enter` it raises them and jumps to the cave; from its start it restores them, and
+   * the registers, and returns to where the task was.
+   */
   readonly limitsCode: (plan: LimitsPlan) => { readonly code: Uint8Array; readonly enter: number };
   readonly wayOut: (plan: WayOutPlan) => WayOut;
   /**

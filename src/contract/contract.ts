@@ -1,6 +1,6 @@
 /**
- * What the engine and the kinds owe each other, in one place to import from. Types only: nothing is loaded for it. Slots
- * are in slots.ts.
+ * The interfaces between the engine and the kinds, in one module to import from. It holds types only, so nothing is
+ * loaded at run time. Slots are in slots.ts.
  */
 export type * from './carry-options.ts';
 export type * from './dump.ts';

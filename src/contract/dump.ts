@@ -1,4 +1,4 @@
-/** A dump, as kinds see it. */
+/** The interface of a dump towards kinds. */
 import type { Registers } from '../arch/arch.ts';
 import type { TaskRef } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
@@ -14,34 +14,34 @@ import type { CarryOptions } from './carry-options.ts';
 import type { OpenFile, SeenTask, SeenThread, SeenTree } from './seen.ts';
 import type { HasSlots } from './slots.ts';
 
-/** What a file kind gives to the image: a file_entry without its type and id. */
+/** What a file kind returns for the image: a file_entry without its type and id. */
 export type FileDraft = Omit<InputOf<typeof fileEntry>, 'type' | 'id'>;
 
-/** A core image in the making; kinds fill in their fields. */
+/** The core image of a thread while it is built; kinds fill in their fields. */
 export interface CoreDraft {
   mtype: number;
   thread_info?: InputOf<typeof coreEntry>['thread_info'];
   thread_core: Partial<InputOf<typeof threadCoreEntry>>;
 }
 
-/** That of a process's main thread, which tells of the process as well. */
+/** The core image of a main thread, which also holds state of the process. */
 export interface TaskCoreDraft extends CoreDraft {
   tc: Partial<InputOf<typeof taskCoreEntry>>;
 }
 
-/** State that CRIU's schema has no place for: goes to `stasis-task-PID.json`, which CRIU never opens. */
+/** State that CRIU's schema has no place for. It is written to `stasis-task-PID.json`, which CRIU never opens. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** The open files of a dump: gives each open file description one id. */
 export interface FileTable {
-  /** Id for a borrowed descriptor: shared descriptions get the same one. */
+  /** The ID of the open file description behind a borrowed descriptor; descriptors that share it get the same ID. */
   idOf(file: OpenFile): number;
   /**
-   * Id for a file that is mapped, or is an exe, cwd or root: `via` is a path that leads to it (/proc/PID/exe,
-   * /proc/PID/map_files/A-B, …), `flags` how it is to be opened again.
+   * The ID of a file that is mapped, or is an exe, cwd or root. `via` is a path in /proc that leads to it
+   * (/proc/PID/exe, /proc/PID/map_files/A-B, …), `flags` are the open flags for the restore.
    */
   idOfPath(task: TaskRef, via: string, flags: number): number;
-  /** Of which type (FdTypes) a file is. */
+  /** The type (FdTypes) of a file. */
   typeOf(id: number): number;
 }
 
@@ -50,36 +50,40 @@ export interface DumpContext extends HasSlots {
   readonly options: CarryOptions;
   readonly images: ImageSetWriter;
   readonly files: FileTable;
-  /** The look at the frozen tree, with what the search for obstacles has found out about it. */
+  /** The snapshot of the frozen tree. Its slots hold what the obstacle checks have found out. */
   readonly tree: SeenTree;
-  /** PIDs of those that were found in a group stop. */
+  /** PIDs of the tasks that were in a group stop before the freeze. */
   readonly stopped: ReadonlySet<number>;
-  /** A new id for an entry of files.img. */
+  /** A new ID for an entry of files.img. */
   newFileId(): number;
-  /** Adds an entry to files.img that is no descriptor of a task (a link remap, say). */
+  /** Adds an entry to files.img that belongs to no descriptor of a task (for example a link remap). */
   addFile(entry: InputOf<typeof fileEntry>): void;
   /** Appends to an image that all tasks share (pipes-data, tty-info, memfd, remap-fpath …); written at the end. */
   append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, extra?: E): void;
-  /** Pages stored so far are counted here for stats-dump. */
+  /** Stores page contents, and counts them for stats-dump. */
   readonly pages: PageStore;
-  /** Tells a person of something that is lost or will not be as it was, though the dump goes on. */
+  /** Reports to the user that some state is lost or will change, although the dump goes on. */
   notice(facts: NoticeFacts): void;
-  /** Registers work to be undone if the dump fails or the tasks go on (a link made, say), in reverse order. */
+  /**
+   * Registers cleanup (of a link made, for example) that runs, in reverse order, if the dump fails or the tasks
+   * continue.
+   */
   undo(work: () => void): void;
 }
 
-/** What a task was asleep in before it was frozen. */
+/** The system call a thread was sleeping in before it was frozen. */
 export interface Sleep {
   /** The number of the call, or `UNSEEN` (kernel/timed-calls.ts). */
   readonly nr: number;
   readonly args: readonly bigint[];
-  /** Since when, on performance.now()'s clock; undefined where the kernel does not tell. */
+  /** When it fell asleep, in milliseconds of performance.now(); undefined where the kernel does not tell. */
   readonly since: number | undefined;
-  /** The function of the kernel it slept in (/proc/PID/wchan). */
+  /** The kernel function it was sleeping in (/proc/PID/wchan). */
   readonly wchan: string;
   /**
-   * Nanoseconds left, at the freeze, of timers of sleeping tasks that were gone then although not due: its own is among
-   * them, and is the only one if `nr` is restart_syscall. Empty where the kernel does not tell, or nothing depends on it.
+   * The kernel's timers that were there before the freeze and are gone after it although they were not due, each as
+   * nanoseconds left at the freeze. The timer of this sleep is among them; if `nr` is restart_syscall, it is the only
+   * one. Empty where the kernel does not tell, or where nothing depends on it.
    */
   readonly gone: readonly bigint[];
 }
@@ -88,19 +92,22 @@ export interface Sleep {
 export interface DumpThread extends SeenThread {
   readonly context: DumpContext;
   readonly tracee: Tracee;
-  /** When the thread was frozen, on performance.now()'s clock. */
+  /** When the thread was frozen, in milliseconds of performance.now(). */
   readonly frozenAt: number;
-  /** What it was asleep in just before the freeze; undefined if it was awake, and fell asleep in that moment at most. */
+  /**
+   * The call it was sleeping in just before the freeze; undefined if it was awake, so that any sleep found now began at
+   * the freeze.
+   */
   readonly sleep: Sleep | undefined;
-  /** Registers at the stop, untouched. */
+  /** The registers at the stop, before Stasis changed any. */
   readonly registers: Registers;
   readonly core: CoreDraft;
-  /** What CRIU's core image has no place for. */
+  /** State that CRIU's core image has no place for, by kind. */
   readonly extra: Record<string, Json>;
   readonly process: DumpTask;
 }
 
-/** What clone(2) can leave in common between processes. */
+/** What processes can share through clone(2). */
 export interface Sharing {
   readonly vm: boolean;
   readonly files: boolean;
@@ -112,22 +119,28 @@ export interface Sharing {
 export interface DumpTask extends DumpThread, SeenTask {
   readonly threads: readonly DumpThread[];
   readonly core: TaskCoreDraft;
-  /** What an earlier task of this dump has been captured with already, because they share it. */
+  /** What this task shares with a task captured earlier, so that it is captured already. */
   readonly captured: Sharing;
   readonly mm: Partial<InputOf<typeof mmEntry>> & { vmas: InputOf<typeof vmaEntry>[] };
-  /** Runs programs of a kind's own, in what its `capture` returned: where one for all kinds does not hold everything. */
+  /**
+   * Runs further programs. A kind uses it in the function its `capture` returned, if the one program for all kinds
+   * cannot hold everything.
+   */
   readonly remote: Remote;
-  /** The bell of the foothold: its old action has to be read from here, see kinds/signals. */
+  /**
+   * The bell signal of the foothold, and the address at which the task's own action for it is kept; see
+   * kinds/task/signals.
+   */
   readonly bell: { readonly signal: number; readonly actionAt: number };
 }
 
-/** A stretch of memory to be stored: page-aligned, in bytes. */
+/** A range of memory: page-aligned, in bytes. */
 export interface PageRange {
   readonly start: number;
   readonly length: number;
 }
 
-/** Pages that a task has in common with another one. */
+/** Pages whose frames a task shares with another task. */
 export interface SamePages {
   /** The PID of the other. */
   readonly of: number;
@@ -137,10 +150,11 @@ export interface SamePages {
 /** Stores page contents: `pages-N.img` and its pagemap. */
 export interface PageStore {
   /**
-   * Stores a task's own pages. `hidden` are those process_vm_readv(2) is not to read: they go another, slower way. `same`
-   * are more of them, the same page frames as those of a task that was stored before: they are copied from its image.
+   * Stores a task's own pages. `hidden`: pages that process_vm_readv(2) must not read; they are read through
+   * /proc/PID/mem, which is slower. `same`: further pages that share frames with a task stored earlier; they are copied
+   * from that task's image.
    */
   storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void;
-  /** Stores pages of a file or segment read through a local descriptor, under a pagemap of their own (shmem). */
+  /** Stores pages of a segment, read through a local descriptor, under a pagemap of their own (pagemap-shmem). */
   storeSegment(id: number | bigint, local: number, ranges: readonly PageRange[]): void;
 }

@@ -1,6 +1,6 @@
 /**
- * What a kind of kernel object is: the doors through which the engine asks it to capture and to rebuild. Doors come at
- * three levels: of the tree, of a process, of a thread; an open file has doors of its own.
+ * The interface of a kind of kernel object. A door is a function that the engine calls to capture or to rebuild state.
+ * There are doors for the tree, for a process, for a thread and for an open file.
  */
 import type { Registers } from '../arch/arch.ts';
 import type { StasisError } from '../base/errors.ts';
@@ -12,55 +12,61 @@ import type { DumpContext, DumpTask, DumpThread, FileDraft } from './dump.ts';
 import type { Phase, RestoreContext, RestoreTask, RestoreThread, ThreadPhase, TreePhase } from './restore.ts';
 import type { OpenFile, SeenTask, SeenThread, SeenTree } from './seen.ts';
 
-/** How a dump ends: the tasks are killed, run on, or stay stopped; or it has failed, and they run on. */
+/**
+ * How a dump ends: the tasks are killed, continue to run, or stay stopped; `failed`: the dump failed and they continue.
+ */
 export type DumpEnd = 'dead' | 'running' | 'stopped' | 'failed';
 
 /** How a restore ends. */
 export type RestoreEnd = 'restored' | 'failed';
 
 /**
- * The doors of what exists once in a tree: the graph of its sockets, System V segments, cgroups, clocks, the lock of a
- * network. At a dump they are called in the order they stand in here; `end` is always the last one.
+ * The doors for state that exists once in a tree: the graph of its sockets, System V segments, cgroups, clocks, the
+ * network lock. A dump calls them in the order they are listed here; `end` is always the last.
  */
 export interface TreeDoors {
   /**
-   * Looks at the tree as a whole, before any task is asked for its own obstacles: once while it runs and once when it
-   * is frozen. Answers everything that cannot be carried; what it finds out for the capture is left in a slot of `tree`.
+   * Examines the tree as a whole, before the obstacle checks of its tasks: once while it runs and once when it is
+   * frozen. Returns everything that cannot be carried. What the capture needs of its findings is kept in a slot of
+   * `tree`.
    */
   survey?(tree: SeenTree): StasisError[];
-  /** The tree stands still and can be carried; nothing has been asked of its tasks yet. */
+  /** Called when the tree is frozen and can be carried, before any task is captured. */
   frozen?(context: DumpContext): void;
-  /** All tasks have been asked, and nothing of Stasis is left in them: what the tree has once is saved. */
+  /**
+   * Saves state that exists once in the tree. Called when all tasks are captured and nothing of Stasis is left in them.
+   */
   capture?(context: DumpContext): void;
   /**
-   * The dump is over, and all tasks still stand still. Called in any case, for each kind that was asked for `frozen`, also
-   * if another one throws here.
+   * Called at the end of the dump, while all tasks are still stopped. It is called in any case for each kind whose
+   * `frozen` was called, also if another kind throws here.
    */
   end?(context: DumpContext, how: DumpEnd): void;
   /**
-   * Before there is any process: looks for what is in the way on this machine, and makes what the tasks will find.
+   * Called before any process is made: checks for conflicts with this machine, and makes objects that exist outside of
+   * the tasks.
    * @throws StasisError
    */
   prepare?(context: RestoreContext): void;
   /**
-   * Called when all tasks have been through a phase; for `memory`, when all processes are there; for `state`, when all
-   * threads are finished; for `files`, before the descriptors are in their places.
+   * Called when all tasks have finished a phase. `memory`: all processes exist. `state`: all threads are finished.
+   * `files`: the descriptors are not in place yet.
    */
   readonly rebuilt?: { readonly [P in TreePhase]?: (context: RestoreContext) => void };
   /**
-   * The restore is over: all tasks are rebuilt and still stand still, or none is left. Called in any case once `prepare`
-   * was, also if another kind throws here.
+   * Called at the end of the restore: all tasks are rebuilt and still stopped, or none is left. It is called in any
+   * case once `prepare` was called, also if another kind throws here.
    */
   restoreEnd?(context: RestoreContext, how: RestoreEnd): void;
 }
 
-/** What a process is born with, and cannot be given later. */
+/** Properties that clone3(2) sets and that cannot be changed later. */
 export interface BirthTraits {
-  /** The signal by which its parent is told of its end. */
+  /** The signal its parent gets when it ends. */
   exitSignal: number;
 }
 
-/** How a restored thread goes on; made up by the kinds' `depart`. */
+/** How a restored thread continues; the `depart` doors of the kinds fill it in. */
 export interface Departure {
   /** The interrupted system call, if it was made again: its number and result (-ERESTART_RESTARTBLOCK, or its own). */
   call?: { readonly nr: number; readonly result: number };
@@ -71,35 +77,38 @@ export interface Departure {
 export interface TaskKind {
   readonly name: string;
   /**
-   * Names of kinds whose doors have to be called before this one's, wherever both have the same one. The registry's order
-   * is checked against it (test/pure/kinds/registry.test.ts).
+   * Names of kinds whose doors are called before those of this kind, where both have the same door. A test compares the
+   * order of the registry with it (test/pure/kinds/registry.test.ts).
    */
   readonly after?: readonly string[];
   /** What exists once in the tree. */
   readonly tree?: TreeDoors;
-  /** Everything of this kind that cannot be carried; called before the freeze and again after it. */
+  /** Returns all state of this kind that cannot be carried. Called before the freeze and again after it. */
   obstacles?(task: SeenTask): StasisError[];
-  /** Everything of this kind that is carried, but not as it is; called like {@link obstacles}. */
+  /** Returns all state of this kind that is carried but will change. Called like {@link obstacles}. */
   notices?(task: SeenTask): NoticeFacts[];
   /**
-   * Reads the state of a frozen task into `task.core`, `task.mm` or `task.extra`. What only the task itself can tell is
-   * asked by calls added to `program`; the returned function is called when it has run.
+   * Reads the state of a frozen task into `task.core`, `task.mm` or `task.extra`. What only the task itself can find
+   * out is asked by calls added to `program`; the returned function is called when the program has run, and reads their
+   * results.
    */
   capture?(task: DumpTask, program: Program): (() => void) | undefined;
-  /** Reads in bulk what needs no help of the task, when nothing of Stasis is left in it: its pages. */
+  /** Reads bulk data from outside: the pages of the task. Called when nothing of Stasis is left in it. */
   drain?(task: DumpTask): void;
-  /** What a process must be born with: called before it is forked, with its images. */
+  /** Returns properties that the process must be cloned with. Called with its images, before it is made. */
   born?(saved: Pick<RestoreTask, 'extra'>): Partial<BirthTraits>;
-  /** Rebuilds the state, phase by phase. */
+  /** Rebuilds the state, one function for each phase. */
   readonly rebuild?: { readonly [P in Phase]?: (task: RestoreTask) => void };
-  /** What every thread has of its own; called for the main thread too, right after the same door of the process. */
+  /**
+   * The doors for state of a thread. They are called for the main thread too, right after the same door of the process.
+   */
   readonly thread?: ThreadDoors;
 }
 
 /** The doors of state that belongs to a thread; as in {@link TaskKind}. */
 export interface ThreadDoors {
   /**
-   * A thread has just stopped for the freeze: what has to be seen to before it executes anything for us, even if it is let
+   * Called when a thread has just stopped for the freeze, before it executes anything for Stasis, and also if it is let
    * go again at once.
    */
   stopped?(tracee: Tracee): void;
@@ -107,7 +116,7 @@ export interface ThreadDoors {
   capture?(thread: DumpThread, program: Program): (() => void) | undefined;
   drain?(thread: DumpThread): void;
   readonly rebuild?: { readonly [P in ThreadPhase]?: (thread: RestoreThread) => void };
-  /** The very last thing done inside a thread, before the work area goes: adds to how it is to go on. */
+  /** Called last inside a thread, before the work area is unmapped. Adds to the way it continues. */
   depart?(thread: RestoreThread, departure: Departure): void;
 }
 
@@ -116,26 +125,27 @@ export interface FileKind {
   readonly name: string;
   /** Its number in FdTypes. */
   readonly type: number;
-  /** What files of this kind have in common in the tree. */
+  /** The doors for state that files of this kind share in the tree. */
   readonly tree?: TreeDoors;
-  /** Whether a descriptor is of this kind. The first kind in the registry that says yes has it. */
+  /** Whether a descriptor is of this kind. The first kind in the registry that recognises it handles it. */
   recognises(file: OpenFile): boolean;
-  /** Why this one cannot be carried, if so. */
+  /** Why this file cannot be carried; undefined if it can. */
   obstacle?(file: OpenFile, task: SeenTask): StasisError | undefined;
-  /** What will not be as it is, if so, though it is carried. */
+  /** What will change although the file is carried; undefined if nothing. */
   notice?(file: OpenFile, task: SeenTask): NoticeFacts | undefined;
-  /** Describes the open file; `id` is its id in files.img. */
+  /** Captures the open file; `id` is its ID in files.img. */
   capture(file: OpenFile, id: number, context: DumpContext): FileDraft;
   /**
-   * Makes the open file again: a local descriptor with its flags and position; the caller owns it. With `flags` it is
-   * opened in that way instead, to be mapped; kinds that cannot be mapped have no use for them.
+   * Makes the open file again. Returns a local descriptor with its flags and position, which the caller owns. With
+   * `flags` it is opened with these flags instead, to be mapped; kinds whose files cannot be mapped ignore them.
    */
   rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number;
   /**
-   * Second step, when all descriptors of `task` are in place: epoll targets, inotify watches, owners. Called once for
-   * each open file description, in the first task that has it and {@link suits}, with a number it has it under.
+   * The second step, when all descriptors of `task` are in place: epoll targets, inotify watches, owners. Called once
+   * for each open file description, in the first task that has it and {@link suits}. `fd` is a descriptor of that task
+   * for it.
    */
   finish?(entry: FileEntry, fd: number, task: RestoreTask): void;
-  /** Whether the second step can be done in this task; any task will do where this is missing. */
+  /** Whether the second step can be done in this task. Without this function it can be done in any. */
   suits?(entry: FileEntry, task: RestoreTask): boolean;
 }

@@ -1,4 +1,4 @@
-/** A restore, as kinds see it. */
+/** The interface of a restore towards kinds. */
 import type { TaskRef } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
 import type { ImageSet } from '../images/image-set.ts';
@@ -18,24 +18,28 @@ import type { HasSlots } from './slots.ts';
 export interface RestoreContext extends HasSlots {
   readonly options: CarryOptions;
   readonly images: ImageSet;
-  /** files.img by id. */
+  /** The entries of files.img by ID. */
   readonly files: ReadonlyMap<number, FileEntry>;
   /** PID of the first task of the tree. */
   readonly root: number;
   /** The tasks that were in a group stop. Each is stopped again before its parent enters phase `last`. */
   readonly stopped: readonly PstreeEntry[];
   /**
-   * A local descriptor for an entry of files.img, rebuilt when first asked for; owned by the context. With `flags` it is
-   * another open file of the same thing, opened in that way, to be mapped.
+   * A local descriptor for an entry of files.img, rebuilt when first asked for and owned by the context. With `flags`
+   * it is another open file description of the same file, opened with these flags, to be mapped.
    */
   open(fileId: number, flags?: number): number;
-  /** From now on `local` is the descriptor for an entry: a task had to open it itself. The context owns it. */
+  /**
+   * Makes `local` the descriptor for an entry, if a task had to open the file itself. The context owns it from then on.
+   */
   adopt(fileId: number, local: number): void;
-  /** Tells a person of something that is lost or not as it was, though the restore goes on. */
+  /** Reports to the user that some state is lost or has changed, although the restore goes on. */
   notice(facts: NoticeFacts): void;
-  /** Registers work to be undone if the restore fails, in reverse order. */
+  /** Registers cleanup that runs, in reverse order, if the restore fails. */
   undo(work: () => void): void;
-  /** Registers work for the end of a restore, successful or not (a ghost's temporary name, say). */
+  /**
+   * Registers work for the end of the restore, successful or not (for example the removal of a ghost's temporary name).
+   */
   atEnd(work: () => void): void;
 }
 
@@ -47,9 +51,12 @@ export interface RestoreThread {
   readonly core: CoreEntry;
   readonly extra: { readonly [key: string]: Json };
   readonly tracee: Tracee;
-  /** All threads of a process have one work area, so only one of them runs a program at a time. */
+  /**
+   * Runs programs in the thread. All threads of a process share one work area, so only one of them runs a program at a
+   * time.
+   */
   readonly remote: Remote;
-  /** Calls to be made in the thread; runs by itself when full. */
+  /** Collects calls for the thread; it runs them when it is full. */
   readonly batch: Batch;
   readonly process: RestoreTask;
 }
@@ -65,34 +72,36 @@ export interface RestoreTask extends RestoreThread {
   /** All of its threads, the first being the process itself; others are made after the kinds' phase `files`. */
   readonly threads: readonly RestoreThread[];
   /**
-   * The task it was forked from, when that had its memory (phase `memory` done, `mapped` not yet), so that it begins
-   * with a copy of that; undefined for the root.
+   * The task it was forked from, after that task's phase `memory` and before its `mapped`, so that it starts with a
+   * copy of that task's memory; undefined for the root.
    */
   readonly origin: RestoreTask | undefined;
-  /** What it has in common with its origin, and must not be rebuilt a second time. */
+  /** What it shares with its origin, so that it must not be rebuilt a second time. */
   readonly shares: Sharing;
 }
 
 /**
- * The order in which the tasks of a tree are rebuilt. Up to `memory` task by task, parents before their children; from
- * then on, each phase of all tasks before the next one's. Kinds of one phase run in the order of the registry.
+ * The order in which the tasks of a tree are rebuilt. Up to `memory` tasks are rebuilt one by one, parents before
+ * children. After that, all tasks finish a phase before any enters the next one. Within a phase the kinds run in the
+ * order of the registry.
  *
- * - `birth`: what children inherit: cgroups, switches; sessions are the tree's planner's
- * - `terminal`: a session leader gets its terminal, before there are others in the session
- * - `memory`: mappings and their contents, writable; the task's own descriptors are not there yet
- * - `mapped`: all children are forked: what they must not inherit, what ends the time of changing memory
- * - `files`: working directory and root; then threads are made, and descriptors handed over and put in place
- * - `state`: what needs privileges we may lose below: locks, timers, names, signal actions
+ * - `birth`: state that children inherit: cgroups, prctl switches (sessions are set by the steps of the tree plan)
+ * - `terminal`: a session leader gets its terminal, before there are other tasks in the session
+ * - `memory`: mappings and their contents, still writable; the task has no descriptors of its own yet
+ * - `mapped`: all children are forked: state they must not inherit, and final protections and seals
+ * - `files`: working directory and root; then threads are made, descriptors are handed over and put in place
+ * - `state`: what needs privileges that `creds` may take away: locks, timers, names, signal actions
  * - `creds`: scheduling, limits, users, groups, capabilities; after this the task may do little
- * - `last`: what the change of credentials resets (dumpable, pdeath_sig), what must not fire early (timers, pending signals)
+ * - `last`: what a change of credentials resets (dumpable, pdeath_sig), and what must not take effect early (timers,
+ *   pending signals)
  */
 export type Phase = 'birth' | 'terminal' | 'memory' | 'mapped' | 'files' | ThreadPhase;
 
 /**
- * Phases of a thread. The process itself, as the main thread, goes through `state` before the others exist for kinds,
- * and through `creds` and `last` when they are finished.
+ * Phases of a thread. The main thread goes through `state` before the doors of the other threads are called, and
+ * through `creds` and `last` when the other threads are finished.
  */
 export type ThreadPhase = 'state' | 'creds' | 'last';
 
-/** Phases that all tasks are through before any of them enters the next one. */
+/** Phases that all tasks finish before any task enters the next one. */
 export type TreePhase = Exclude<Phase, 'birth' | 'terminal'>;

@@ -1,4 +1,4 @@
-/** A tree as it looks from outside: once before the freeze, when it runs, and once after it, when it stands still. */
+/** Snapshots of a tree, seen from outside: one before the freeze, while it runs, and one of the frozen tree. */
 import type { TaskRef } from '../base/errors.ts';
 import type { Rlimit } from '../kernel/proc/limits.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
@@ -8,21 +8,23 @@ import type { CarryOptions } from './carry-options.ts';
 import type { HasSlots } from './slots.ts';
 
 /**
- * One look at a tree. What kinds find out about it as a whole, while they look for obstacles, is in slots of the look
- * (slots.ts): the capture, which is given the look at the frozen tree, finds it there.
+ * A snapshot of a tree. What kinds find out about the tree while they check for obstacles is kept in slots of the
+ * snapshot (slots.ts), where the capture finds it.
  */
 export interface SeenTree extends HasSlots {
   /** The living processes, the root first. Zombies are not among them. */
   readonly tasks: readonly SeenTask[];
-  /** PIDs of what else belongs to it: zombies, and what has ended since the tree was looked for. */
+  /** PIDs of the other members of the tree: zombies, and processes that ended while the snapshot was made. */
   readonly dead: readonly number[];
   readonly root: SeenTask;
-  /** Whether all of it stands still, as our tracees: otherwise members end, and descriptors change, at any time. */
+  /**
+   * Whether all threads are stopped as our tracees. If not, processes may end and descriptors may change at any time.
+   */
   readonly frozen: boolean;
   readonly options: CarryOptions;
 }
 
-/** A thread as it looks from outside, running or frozen. Read once before the freeze (preflight), once after. */
+/** A thread in a snapshot, running or frozen. */
 export interface SeenThread {
   readonly tid: number;
   readonly ref: TaskRef;
@@ -31,15 +33,15 @@ export interface SeenThread {
   readonly options: CarryOptions;
 }
 
-/** A process as it looks from outside; as a thread it is its main thread, whose tid is the pid. */
+/** A process in a snapshot; as a thread it is its main thread, whose TID is the PID. */
 export interface SeenTask extends SeenThread {
   readonly pid: number;
   /** All of its threads; the first is the process itself. */
   readonly threads: readonly SeenThread[];
-  /** The look at the tree that this process was seen in. */
+  /** The snapshot this process belongs to. */
   readonly tree: SeenTree;
   readonly vmas: readonly ProcVma[];
-  /** By RLIMIT_*; before Stasis has lifted any (tracee/headroom.ts). */
+  /** By RLIMIT_* number; the values before Stasis raised any limit (tracee/headroom.ts). */
   readonly limits: readonly Rlimit[];
   /** Every descriptor of the process, in ascending order. */
   readonly fds: readonly OpenFile[];
@@ -56,7 +58,7 @@ export interface FileFacts {
   readonly size: number;
 }
 
-/** One descriptor of a task, borrowed: `local` is our own descriptor for the same open file description. */
+/** A borrowed descriptor of a task: `local` is our own descriptor for the same open file description. */
 export interface OpenFile {
   readonly task: TaskRef;
   /** The number in the task. */
@@ -67,13 +69,13 @@ export interface OpenFile {
   readonly flags: number;
   /** Offset; 0 for what cannot seek. */
   readonly pos: number;
-  /** What /proc/PID/fd/N points to: `/path`, `/path (deleted)`, `anon_inode:[eventfd]`, `pipe:[123]`, …, or TOO_DEEP. */
+  /** The target of /proc/PID/fd/N: `/path`, `/path (deleted)`, `anon_inode:[eventfd]`, `pipe:[123]`, …, or TOO_DEEP. */
   readonly link: string;
   readonly stat: FileFacts;
   /** Mount id (statx), 0 if unknown. */
   readonly mntId: number;
   /** The family of a socket (SO_DOMAIN); undefined for other files. */
   socketDomain(): number | undefined;
-  /** The bytes of /proc/PID/fdinfo/N, for kernel/proc/fdinfo.ts; read when asked for. */
+  /** Reads /proc/PID/fdinfo/N, to be parsed by kernel/proc/fdinfo.ts. */
   fdinfo(): Uint8Array;
 }

@@ -1,19 +1,20 @@
 /**
- * Slots: what is made once, for a whole dump, a whole restore or one look at a tree, by whoever needs it first. A slot is
- * a constant of the module that owns what is in it, so its type is known and no two can clash.
+ * Slots hold values that are made once for a whole dump, a whole restore or one snapshot of a tree, by the first module
+ * that needs them. A slot is a constant of the module that owns the value, so its type is known and no two slots
+ * collide.
  */
 
-/** Where the contents of slots are kept: one store for each dump, restore and look at a tree. */
+/** Keeps the contents of slots. Each dump, restore and snapshot of a tree has one store. */
 export class SlotStore {
   readonly #contents = new Map<object, unknown>();
 
-  /** The content of a slot, made if it is not there yet. Only slots call this. */
+  /** The content of a slot, made on first use. For slots only. */
   contentOf<T>(slot: object, make: () => T): T {
     if (!this.#contents.has(slot)) this.#contents.set(slot, make());
     return this.#contents.get(slot) as T;
   }
 
-  /** The content of a slot if it was made. Only slots call this. */
+  /** The content of a slot if it was made. For slots only. */
   contentIfMade<T>(slot: object): T | undefined {
     return this.#contents.get(slot) as T | undefined;
   }
@@ -25,7 +26,7 @@ export interface HasSlots {
 }
 
 /**
- * A slot of a dump, a restore or a look at a tree.
+ * A slot of a dump, a restore or a snapshot of a tree.
  *
  * @example
  * const SAVED = new Slot((_: DumpContext) => new Set<number>());
@@ -38,19 +39,19 @@ export class Slot<Scope extends HasSlots, T> {
     this.#make = make;
   }
 
-  /** What is in the slot; made when it is asked for first. Throws what making it throws. */
+  /** The content of the slot, made on first use. Throws whatever the maker throws. */
   of(scope: Scope): T {
     return scope.slots.contentOf(this, () => this.#make(scope));
   }
 
-  /** What is in the slot, if anybody has asked for it: for those who only clear up. */
+  /** The content of the slot if it was made; for cleanup, which must not make it. */
   ifMade(scope: Scope): T | undefined {
     return scope.slots.contentIfMade(this);
   }
 }
 
 /**
- * The same with a content for each key: for each process, say, or each inode.
+ * A slot with one content for each key, for example for each process or inode.
  *
  * @example
  * const MOUNTS = new KeyedSlot((_: DumpContext, pid: number) => mountsOf(pid));
@@ -63,7 +64,7 @@ export class KeyedSlot<Scope extends HasSlots, Key, T> {
     this.#make = make;
   }
 
-  /** What is there for `key`; made when it is asked for first. Throws what making it throws. */
+  /** The content for `key`, made on first use. Throws whatever the maker throws. */
   of(scope: Scope, key: Key): T {
     const contents = scope.slots.contentOf(this, () => new Map<Key, T>());
     if (!contents.has(key)) contents.set(key, this.#make(scope, key));

@@ -1,4 +1,6 @@
-/** x86-64: calls that lift limits on the way to a cave, and put them back on the way from it. See tracee/headroom.ts. */
+/**
+ * x86-64: code that raises resource limits before a cave is entered and restores them after it. See tracee/headroom.ts.
+ */
 import { LIMITS_MARK, type LimitsPlan } from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
 import { goBack, setMask } from './cave.ts';
@@ -9,8 +11,8 @@ import { NR_X86_64 as NR } from './syscall-numbers.ts';
 const LIMIT = 16;
 
 /**
- * Two pieces of straight-line code. The first, `enter`, goes on to the cave; the second, at the very start, is where the
- * cave leads to, and goes to where the task was. Their data, mask and limits, lie at the end.
+ * Two pieces of straight-line code. The first, `enter`, goes on to the cave; the second, at the very start, is where
+ * the cave leads to, and goes to where the task was. Their data, mask and limits, lie at the end.
  */
 export function limitsCode({ address, size, limits, cave, registers, mask }: LimitsPlan): {
   code: Uint8Array;

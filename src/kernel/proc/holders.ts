@@ -1,7 +1,7 @@
 /**
- * Who uses a number as a PID, as a session or as a process group. The kernel keeps one `struct pid` for all of them, and
- * gives the number out again only when it is nothing any more (`free_pid()` in kernel/pid.c): clone3(2) with `set_tid`
- * fails with EEXIST as long as anybody is in a session or group of that number, its leader dead or not.
+ * Who uses a number as a PID, as a session or as a process group. The kernel keeps one `struct pid` for all of them,
+ * and gives the number out again only when it is nothing any more (`free_pid()` in kernel/pid.c): clone3(2) with
+ * `set_tid` fails with EEXIST as long as anybody is in a session or group of that number, its leader dead or not.
  */
 import { namesIn } from '../files.ts';
 import { ERRNO, trySyscall } from '../syscall.ts';

@@ -1,15 +1,15 @@
 /**
  * `/proc/PID/stat` and `/proc/PID/task/TID/stat`: one line of 52 numbers (fs/proc/array.c, `do_task_stat()`).
  *
- * The second field is the comm in parentheses and may hold anything, `) S 1 (` included: the *last* `)` ends it.
+ * The second field is the comm in parentheses and may hold any bytes, even `) S 1 (`. It ends at the *last* `)`.
  */
 
 import { bigDecimal, decimal, latin1, malformed, textOf } from './common.ts';
 
 /**
- * All fields, named as in proc(5). Times are in clock ticks (USER_HZ, 100 a second). Addresses and masks are bigint:
- * they go into images as such, and with five-level page tables user addresses reach 2^56, more than a double holds. The
- * mm fields are 0n without the right to ptrace the task, and for zombies.
+ * All fields, named as in proc(5). Times are in clock ticks (USER_HZ, 100 a second). Addresses and masks are bigint, as
+ * images have them; with five-level page tables user addresses reach 2^56, more than a double holds exactly. The mm
+ * fields are 0n for zombies, and for readers that may not ptrace the task.
  */
 export interface ProcStat {
   readonly pid: number;
@@ -38,7 +38,10 @@ export interface ProcStat {
   readonly nice: number;
   readonly numThreads: number;
   readonly itrealvalue: number;
-  /** Clock ticks after boot (of the reader's time namespace); with the pid it identifies a task. */
+  /**
+   * Clock ticks between boot (of the reader's time namespace) and the start of the task. With the PID it identifies a
+   * task.
+   */
   readonly starttime: number;
   /** Bytes. */
   readonly vsize: number;
@@ -51,7 +54,7 @@ export interface ProcStat {
   readonly startStack: bigint;
   readonly kstkesp: bigint;
   readonly kstkeip: bigint;
-  /** Signal masks cut to 31 bits; `status` has them whole. */
+  /** Signal masks, cut off to 31 bits; `status` has all bits. */
   readonly signal: bigint;
   readonly blocked: bigint;
   readonly sigignore: bigint;

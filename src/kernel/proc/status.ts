@@ -1,8 +1,8 @@
 /**
  * `/proc/PID/status` and `/proc/PID/task/TID/status` (fs/proc/array.c, `proc_pid_status()`): `Key:\tvalue` lines.
  *
- * Keys are looked up by name: kernels have added some at many places and distributions backport them. Keys a kernel
- * may not have, or prints only for tasks with memory, are `undefined` when missing.
+ * Keys are looked up by name, since kernels have added keys at many places and distributions backport them. Keys that
+ * some kernels lack, or print only for tasks with memory, are `undefined` when missing.
  */
 
 import { bigHex, decimal, latin1, malformed, textOf, words } from './common.ts';
@@ -15,7 +15,7 @@ export interface FourIds {
   readonly fs: number;
 }
 
-/** What `status` tells of a task. */
+/** The content of `status`. */
 export interface ProcStatus {
   /** The comm; printed with `\n` and `\\` escaped, given here without escapes. */
   readonly name: string;
@@ -40,7 +40,7 @@ export interface ProcStatus {
   readonly nsSid: readonly number[] | undefined;
   /** Since 6.8. */
   readonly kthread: boolean | undefined;
-  /** Whether there are `Vm…` lines, so an address space: false for zombies and kernel threads. */
+  /** Whether there are `Vm…` lines, which means an address space: false for zombies and kernel threads. */
   readonly hasMemory: boolean;
   /** Bytes: mapped in all, of that private and writable, locked. Only with memory. */
   readonly vmSize: number | undefined;
@@ -56,7 +56,7 @@ export interface ProcStatus {
   readonly threadFeatures: readonly string[] | undefined;
   readonly threadFeaturesLocked: readonly string[] | undefined;
   readonly threads: number;
-  /** Queued signals of the user, and the limit. */
+  /** Number of signals queued for the user, and the limit. */
   readonly sigQ: { readonly queued: number; readonly limit: number };
   /** Pending for this thread. */
   readonly sigPnd: bigint;
@@ -158,7 +158,7 @@ function keyValues(text: string): Map<string, string> {
     if (colon >= 0 && colon < end) {
       const key = text.slice(at, colon);
       const value = text.slice(colon + 1, end);
-      // A comm may begin or end with blanks: of the name only the one tab after the colon is layout.
+      // A comm may begin or end with blanks, so only the tab after the colon is removed from the name.
       values.set(key, key === 'Name' ? value.slice(1) : value.trim());
     }
     at = end + 1;
@@ -190,5 +190,5 @@ function fourIds(value: string): FourIds {
 
 function sigQueue(value: string): { queued: number; limit: number } {
   const [queued, limit] = value.split('/');
-  return { queued: decimal(queued, FILE), limit: Number(limit) }; // the limit may be 2^64-1: unlimited, and not exact
+  return { queued: decimal(queued, FILE), limit: Number(limit) }; // inexact for 2^64-1, which means unlimited
 }

@@ -1,9 +1,9 @@
 /** `/proc/sysvipc/*`: the System V objects of the reader's IPC namespace (ipc/shm.c, ipc/sem.c). */
 import { decimal, linesOf, malformed, words } from './common.ts';
 
-/** What all System V objects have. */
+/** The fields that all System V objects have. */
 interface Permissions {
-  /** IPC_PRIVATE is 0; so is the key of a segment that is to be destroyed. */
+  /** 0 for IPC_PRIVATE, and for a segment marked for destruction. */
   readonly key: number;
   readonly id: number;
   /** Permission bits; of segments also {@link SHM_MODE}. */
@@ -18,7 +18,7 @@ interface Permissions {
 export interface SysvSegment extends Permissions {
   /** Bytes, not rounded up to pages. */
   readonly size: number;
-  /** How many mappings there are of it. */
+  /** Number of mappings of the segment. */
   readonly attached: number;
 }
 
@@ -58,7 +58,7 @@ function permissions(row: Row, id = 'shmid'): Permissions {
   };
 }
 
-/** The columns are named in the first line; newer kernels may have more. */
+/** Parses the rows. The first line names the columns, of which newer kernels may have more. */
 function rows<T>(bytes: Uint8Array, file: string, make: (row: Row) => T): T[] {
   const [head = '', ...lines] = linesOf(bytes);
   const columns = new Map(words(head).map((name, i) => [name, i]));

@@ -1,30 +1,36 @@
-/** `/proc/timer_list` (kernel/time/timer_list.c): the high resolution timers of all CPUs; root alone may read it. */
+/** `/proc/timer_list` (kernel/time/timer_list.c): the high-resolution timers of all CPUs. Only root may read it. */
 import { StasisError } from '../../base/errors.ts';
 import { latin1 } from './common.ts';
 import { readSystem } from './read.ts';
 
-/** Timers that wake sleeping tasks, in nanoseconds. */
+/** The timers that wake sleeping tasks; all values in nanoseconds. */
 export interface TimerList {
-  /** The moment of the list, on CLOCK_MONOTONIC. */
+  /** When the list was made, on CLOCK_MONOTONIC. */
   readonly now: bigint;
-  /** Their deadlines, on that clock whatever a timer's own is: to the nanosecond, they are as good as names. */
+  /**
+   * Deadlines of the timers, converted to CLOCK_MONOTONIC. They are exact to the nanosecond, so a deadline identifies a
+   * timer.
+   */
   readonly deadlines: ReadonlySet<bigint>;
 }
 
-/** Functions of timers that wake a task, and nothing else. */
+/** Lines of timers whose function only wakes a task. */
 const WAKES = /^ #\d+: <[^>]*>, (?:hrtimer_wakeup|alarmtimer_fired), S:01/;
 const EXPIRES = /^ # expires at (\d+)-/;
 const OFFSET = /^ {2}\.offset: +(-?\d+) nsecs/;
 const NOW = /^now at (\d+) nsecs/;
 
-/** Parses the file. What is not understood is left out: the file is for people, and its form no promise. */
+/**
+ * Parses the file. Unknown lines are ignored: the file is meant for people, and the kernel does not promise its format.
+ */
 export function parseTimerList(bytes: Uint8Array): TimerList {
   const deadlines = new Set<bigint>();
   let now = 0n;
   let offset = 0n;
   let wakes = false;
   for (const line of latin1(bytes).split('\n')) {
-    // Nearly all lines are of timers, in pairs; regular expressions are tried on what may match only.
+    // Nearly all lines belong to timers, two lines each. Cheap prefixes are compared before a regular expression is
+    // tried.
     if (line.startsWith(' # expires')) {
       const expires = wakes ? EXPIRES.exec(line) : null;
       if (expires) deadlines.add(BigInt(expires[1] ?? 0) - offset);
@@ -41,7 +47,7 @@ export function parseTimerList(bytes: Uint8Array): TimerList {
   return { now, deadlines };
 }
 
-/** The timers of now; undefined where they may not be read (containers hide the file). */
+/** The current timers; undefined where the file may not be read (containers hide it). */
 export function readTimerList(): TimerList | undefined {
   try {
     return parseTimerList(readSystem('/proc/timer_list'));

@@ -4,7 +4,7 @@
 
 import { bigHex, decimal, linesOf, malformed } from './common.ts';
 
-/** Who is told when a timer expires. */
+/** How the expiry of a timer is notified (SIGEV_*). */
 export type TimerNotify = 'signal' | 'none' | 'thread';
 
 /** One POSIX timer. */

@@ -1,4 +1,4 @@
-/** Threads and children of running processes. Both come and go: what is gone meanwhile has none. */
+/** Threads and children of running processes. Both change at any time; a process that has ended has none. */
 import { StasisError } from '../../base/errors.ts';
 import { namesIn } from '../files.ts';
 import { ERRNO, SyscallError } from '../syscall.ts';
@@ -10,7 +10,9 @@ export function threadsOf(pid: number): number[] {
   return (unlessGone(() => namesIn(`/proc/${pid}/task`)) ?? []).map(Number);
 }
 
-/** The processes a thread has made, or was given (`/proc/PID/task/TID/children`); none if it is gone. */
+/**
+ * The child processes of a thread (`/proc/PID/task/TID/children`), those reparented to it included; none if it is gone.
+ */
 export function childrenOfThread(pid: number, tid: number): number[] {
   const bytes = unlessGone(() => readProcIfAny(pid, `task/${tid}/children`));
   return bytes && bytes.length > 0 ? parseChildren(bytes) : [];
@@ -25,7 +27,8 @@ export interface Member {
 }
 
 /**
- * A process and all below it: each before its children, and those in the kernel's order. Of a tree that runs a guess.
+ * A process and all its descendants, parents before children, children in the kernel's order. If the tree runs, the
+ * result may be outdated at once.
  */
 export function membersOf(root: number): Member[] {
   const members: Member[] = [];
@@ -48,7 +51,7 @@ export function childrenOf(pid: number, tids: readonly number[]): number[] {
   return tids.flatMap((tid) => childrenOfThread(pid, tid));
 }
 
-/** What `look` answers, or nothing if the task has gone meanwhile. */
+/** The result of `look`; undefined if the task has ended meanwhile. */
 export function unlessGone<T>(look: () => T): T | undefined {
   try {
     return look();

@@ -47,7 +47,7 @@ export function parseNumber(bytes: Uint8Array, file: string): number {
   return decimal(latin1(bytes).trim(), file);
 }
 
-/** The group of tasks the scheduler treats as one (sched_autogroup(7)): a session's, as a rule. */
+/** An autogroup: tasks, usually of one session, that the scheduler treats as one (sched_autogroup(7)). */
 export interface Autogroup {
   readonly id: number;
   readonly nice: number;
@@ -60,9 +60,9 @@ export function parseAutogroup(bytes: Uint8Array): Autogroup | undefined {
   return found ? { id: decimal(found[1], file), nice: decimal(found[2], file) } : undefined;
 }
 
-/** What a task is doing in the kernel. */
+/** Whether a task is in a system call, and in which. */
 export type SyscallState =
-  /** On a CPU: nothing is known. */
+  /** On a CPU; nothing more is known. */
   | { readonly kind: 'running' }
   /** Stopped outside of any system call. */
   | { readonly kind: 'outside'; readonly sp: bigint; readonly pc: bigint }
