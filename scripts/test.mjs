@@ -29,7 +29,11 @@ ensureInstalled();
 installPrograms();
 step('build', () => run(process.execPath, [join(home, 'scripts/build.mjs')]), true);
 step('victims', () => run(tool('bun'), [join(home, 'test/whole/kit/compile.ts')]), true);
-if (chosen.length === 0) step('types', () => run(tool('tsc'), []));
+if (chosen.length === 0) {
+  step('types', () => run(tool('tsc'), []));
+  step('format and lint', () => run(tool('biome'), ['check', '--error-on-warnings']));
+  step('layers', () => run(process.execPath, [join(home, 'scripts/layers.mjs')]));
+}
 for (const file of testFiles()) {
   // A limit for each file, so that one that hangs does not take the others with it.
   step(file, () =>
