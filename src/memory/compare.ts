@@ -1,14 +1,16 @@
-/** Which stored pages of two tasks are equal: for image sets that do not tell, as those of CRIU. */
+/** Finds stored pages that are equal in two tasks, for image sets that do not say which pages were shared (CRIU's). */
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { PagesFiles } from './pages-files.ts';
 import { addRange } from './ranges.ts';
 import { readPages, type StoredPiece } from './stored.ts';
 
-/** Two of them stay in the processor's cache. */
+/** In bytes. Two such buffers stay in the processor's cache. */
 const CHUNK = 256 << 10;
 
-/** The pages of `ranges`, which both have stored, that have the same content in both. @throws ImageError */
+/**
+ * The pages of `ranges` whose content is the same in both tasks; both must have stored all of them. @throws ImageError
+ */
 export function equalPages(
   one: readonly StoredPiece[],
   other: readonly StoredPiece[],
@@ -30,7 +32,7 @@ export function equalPages(
   return equal;
 }
 
-/** Halves what differs until it is a page. */
+/** Adds the equal pages of two buffers: a part that differs is halved until it is one page. */
 function addEqual(equal: PageRange[], a: Buffer, b: Buffer, from: number, to: number, address: number): void {
   if (a.compare(b, from, to, from, to) === 0) {
     addRange(equal, address + from, to - from);

@@ -1,4 +1,4 @@
-/** The tasks of a dump whose pages are stored already: with them others have memory, or pages, in common. */
+/** The tasks of a dump whose pages are stored already. Later tasks may share memory, or single pages, with them. */
 
 import type { PageRange } from '../contract/contract.ts';
 import { KCMP } from '../kernel/constants/files.ts';
@@ -7,10 +7,10 @@ import { commonFrames } from './frames.ts';
 import type { SharedPages } from './shared-pages.ts';
 
 export class EarlierTasks {
-  /** For each task, under whose PID its pages are stored. */
+  /** For each task, the PID under which its pages are stored. */
   readonly #stored = new Map<number, number>();
 
-  /** Takes in a task that shares its memory with an earlier one; answers whose it is. */
+  /** Adds a task. If it shares its memory with an earlier one, returns the PID under which that memory is stored. */
   sharing(pid: number): number | undefined {
     const owners = new Set(this.#stored.values());
     const owner = [...owners].find((other) => trySyscall('kcmp', pid, other, KCMP.VM, 0, 0) === 0);
@@ -19,8 +19,8 @@ export class EarlierTasks {
   }
 
   /**
-   * Takes in a task with a memory of its own; answers which of its pages it has in common with its parent, if that was
-   * taken in before. Pages that were shared by fork(2) and not written since are.
+   * Adds a task with an address space of its own. If its parent was added before, returns the pages it shares with the
+   * parent: those that fork(2) shared and neither has written to since.
    */
   sharedPagesOf(pid: number, parent: number, pages: readonly PageRange[]): SharedPages | undefined {
     const of = this.#stored.get(parent);

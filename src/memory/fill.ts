@@ -1,4 +1,6 @@
-/** Page contents, from the image into the task: by the task's own preadv(), so that they are copied once. */
+/**
+ * Reads page contents from the image into the task. The task calls preadv(2) itself, so that they are copied only once.
+ */
 
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
@@ -10,16 +12,16 @@ import { nameOf, type PagesFiles } from './pages-files.ts';
 import { totalOf } from './ranges.ts';
 import type { StoredPiece } from './stored.ts';
 
-/** Vectors a call: few enough for a program's heap. UIO_MAXIOV is 1024. */
+/** Vectors for one call; few enough for the heap of a program. UIO_MAXIOV is 1024. */
 const VECTORS = 512;
 /** The kernel moves at most this much in one call (MAX_RW_COUNT). */
 const MAX_BYTES = 0x7fff_f000;
-/** What goes through our own hands at once; it stays in the processor's cache. */
+/** Size in bytes of the buffer for pages that Stasis copies itself; it stays in the processor's cache. */
 const BUFFER = 256 << 10;
 
 /**
- * Has the task read pages; of many, we bring it some. `descriptors` are the task's numbers for the pages files, by
- * their paths.
+ * Has the task read its pages. If there are many, Stasis writes some of them at the same time. `descriptors` are the
+ * task's numbers for the pages files, by their paths.
  */
 export function fill(
   task: RestoreTask,
@@ -35,12 +37,12 @@ export function fill(
     }
     return;
   }
-  task.batch.flush(); // there must be something to be filled
+  task.batch.flush(); // the mappings have to be made first
   const buffer = new Uint8Array(BUFFER);
   shareOut(lots(written, BUFFER), task.seed.remote, byTask, (lot) => bring(task, lot, files, buffer));
 }
 
-/** Has the task read a lot. */
+/** Adds the calls with which the task reads a lot. */
 function readIn(program: Program, lot: Lot, fd: number): ReturnType<RemoteWork<Lot>> {
   const { pieces, length, offset, file } = lot;
   if (!program.fits(1, 16 * pieces.length + 16)) return undefined;
@@ -74,7 +76,7 @@ function requireAll(got: number, wanted: number, file: string): void {
   throw new ImageError({ file: nameOf(file), reason: `only ${got} of ${wanted} bytes could be read` });
 }
 
-/** Pieces that follow each other in a file. */
+/** A lot: pieces that follow each other in a file. */
 interface Lot {
   readonly pieces: readonly PageRange[];
   readonly length: number;
@@ -82,7 +84,7 @@ interface Lot {
   readonly offset: number;
 }
 
-/** Pieces gathered into lots of `most` bytes at most, as many as one preadv() takes. */
+/** Collects pieces into lots of at most `most` bytes, and of at most as many pieces as one preadv() takes. */
 function lots(all: readonly StoredPiece[], most: number): Lot[] {
   const full: Lot[] = [];
   let gathered: StoredPiece[] = [];
@@ -104,7 +106,7 @@ function lots(all: readonly StoredPiece[], most: number): Lot[] {
   return full;
 }
 
-/** Pieces none of which is longer than `most`. */
+/** Cuts pieces so that none is longer than `most`. */
 function* cutTo(all: readonly StoredPiece[], most: number): Generator<StoredPiece> {
   for (const piece of all) {
     const { start, length, file, offset } = piece;

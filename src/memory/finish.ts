@@ -1,4 +1,4 @@
-/** Phase `mapped`: the address space is finished when no child is to inherit from it any more. */
+/** Phase `mapped`: finishes the address space. All children are forked, so none inherits the changes made here. */
 import { cstring } from '../base/text.ts';
 import type { RestoreTask } from '../contract/contract.ts';
 import { O } from '../kernel/constants/files.ts';
@@ -8,7 +8,7 @@ import { closeAll, handOver } from '../tracee/handover.ts';
 import { extraOf, type StandingMapping, spaceOf } from './space.ts';
 import { adviceNumbers, VmaStatus } from './vma.ts';
 
-/** Final protection, advice, locks, names, seals; the layout /proc shows, and the executable. */
+/** Sets final protections, advice, locks, names, seals, the layout that /proc shows, and the executable. */
 export function finishMemory(task: RestoreTask): void {
   const { mappings = [], kernel } = spaceOf(task) ?? {};
   if (kernel?.unwanted) for (const { start, length } of kernel.parts) task.batch.call('munmap', start, length);
@@ -28,7 +28,10 @@ function finish(task: RestoreTask, mapping: StandingMapping): void {
   if (!locked) lock(task, mapping);
 }
 
-/** Locks a mapping that is to be locked: its contents are there, so that nothing is read in twice. */
+/**
+ * Locks a mapping if it is to be locked. Its contents are filled in already; mlock before that would fault in pages
+ * twice.
+ */
 export function lock(task: RestoreTask, mapping: StandingMapping): StandingMapping {
   const { start, length, entry } = mapping;
   if ((entry.flags & MAP.LOCKED) === 0) return mapping;
@@ -44,12 +47,12 @@ function nameAnonymous(task: RestoreTask): void {
     if (typeof name !== 'string') continue;
     const program = task.batch.reserve(1, 256);
     const length = Number(vma.end - vma.start);
-    // Kernels without CONFIG_ANON_VMA_NAME refuse; a name is not worth failing for.
+    // Kernels without CONFIG_ANON_VMA_NAME refuse. A missing name is no reason to fail.
     program.attempt('prctl', PR.SET_VMA, PR_SET_VMA_ANON_NAME, Number(vma.start), length, program.data(cstring(name)));
   }
 }
 
-/** Seals what was sealed (6.10), now that nothing of it is to be changed any more. */
+/** Seals the mappings that were sealed (mseal(2), since 6.10), since nothing changes them after this. */
 function seal(task: RestoreTask, mappings: readonly StandingMapping[]): void {
   const { sealed } = extraOf(task);
   if (sealed.length === 0) return;
@@ -75,6 +78,6 @@ function setMap(task: RestoreTask): void {
   tail[1] = exe;
   program.call('prctl', PR.SET_MM, PR_SET_MM.MAP, program.data(new Uint8Array(map.buffer)), map.byteLength, 0);
   closeAll(task.seed, task.batch);
-  // Others may share the table of descriptors, and count on an empty one.
+  // Tasks that share the descriptor table expect it to be empty, so the calls have to run now.
   task.batch.flush();
 }

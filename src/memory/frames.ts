@@ -1,21 +1,22 @@
-/** Which page frames tasks have in common, by /proc/PID/pagemap. */
+/** Finds page frames that tasks share, through /proc/PID/pagemap. */
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { addRange, endOf } from './ranges.ts';
 
-/** Pages looked at in one go. */
+/** Pages read from pagemap in one call. */
 const WINDOW = 8192;
-/** Gaps up to so many pages are read over. */
+/** Ranges with gaps of at most this many pages are read in one call. */
 const GAP = 256;
 
-// The upper halves of pagemap's words. The lower one is the frame's, or the swap slot's, number; so are the upper's low bits.
+// Bits of the upper halves of pagemap words. The lower half, and the low bits of the upper half, hold the number of the
+// page frame or swap slot.
 const SOFT_DIRTY = 1 << 23;
 const EXCLUSIVE = 1 << 24;
 const FRAME = 0x7f_ffff;
 
-/** The pages of `ranges` that others than this task have mapped as well. @throws SyscallError */
+/** The pages of `ranges` that other tasks have mapped as well. @throws SyscallError */
 export function framesOfOthers(pid: number, ranges: readonly PageRange[]): PageRange[] {
   const found: PageRange[] = [];
   if (ranges.length === 0) return found;
@@ -35,10 +36,9 @@ export function framesOfOthers(pid: number, ranges: readonly PageRange[]): PageR
 }
 
 /**
- * The pages of `ranges` that are the same frame in both tasks; undefined if the kernel hides frames from us
- * (which takes CAP_SYS_ADMIN). Both tasks
- * stand still, but the kernel may move a page and use its frame for another: so the other task's words are read twice,
- * before and after.
+ * The pages of `ranges` that have the same frame in both tasks; undefined if the kernel hides frame numbers from us
+ * (reading them takes CAP_SYS_ADMIN). Both tasks are stopped, but the kernel may move a page and use its frame for
+ * another one. So the words of the other task are read twice, before and after those of the first.
  * @throws SyscallError
  */
 export function commonFrames(pid: number, other: number, ranges: readonly PageRange[]): PageRange[] | undefined {
@@ -75,7 +75,7 @@ function openPagemap(pid: number): Fd {
   return new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/pagemap`), 0x80000)); // O_RDONLY|O_CLOEXEC
 }
 
-/** Ranges near each other, looked at together. */
+/** Ranges close to each other, read in one call. */
 interface Window extends PageRange {
   readonly ranges: readonly PageRange[];
 }

@@ -1,45 +1,51 @@
 /**
- * What a forked task can keep of the address space it was born with, so that pages neither it nor its origin has written
- * stay shared. Pure.
+ * What a forked task can keep of the address space it inherited, so that pages that neither it nor its origin has
+ * written stay shared. Pure.
  */
 import type { PageRange } from '../contract/contract.ts';
 import { addRange, endOf, without } from './ranges.ts';
 
-/** A mapping that stands in an address space. */
+/** A mapping that exists in an address space. */
 export interface Standing extends PageRange {
-  /** Mappings of the same kind, of the same place of the same file, have the same key; an empty one is like no other. */
+  /**
+   * Mappings of the same kind that map the same part of the same file have the same key. A mapping with an empty key
+   * matches no other.
+   */
   readonly key: string;
-  /** Its protection at the moment. */
+  /** Its current protection (PROT_*). */
   readonly prot: number;
 }
 
-/** A mapping that is to be there. */
+/** A mapping that the task needs. */
 export interface Wanted extends PageRange {
   readonly key: string;
   /** Whether mremap(2) can lengthen it. */
   readonly growable: boolean;
 }
 
-/** What becomes of an address space. */
+/** What is kept of an inherited address space and what is unmapped. */
 export interface Inheritance {
-  /** For each wanted mapping, by its index, what it keeps. Those without are to be made anew. */
+  /** For each wanted mapping, by its index, the part of it that is kept. Mappings without an entry are made anew. */
   readonly kept: ReadonlyMap<number, Kept>;
-  /** What has to go, in as few pieces as there can be. */
+  /** The ranges to unmap, joined to as few as possible. */
   readonly unmapped: readonly PageRange[];
 }
 
-/** The beginning of a wanted mapping that is there already. If it is not all of it, mremap(2) lengthens it in place. */
+/**
+ * The first part of a wanted mapping, which exists already. If that is not all of it, mremap(2) lengthens it in place.
+ */
 export interface Kept {
   readonly length: number;
   readonly prot: number;
 }
 
 /**
- * Compares what stands with what is wanted. Both lists ascend; `fences` are parts nobody may touch.
+ * Compares the existing mappings with the wanted ones. Both lists are ascending. `fences` are ranges that must not be
+ * changed.
  *
- * A wanted mapping is kept only if it comes out as one mapping: the kernel never joins a new one to an inherited one (their
- * anon_vma differ), and programs that mremap(2) what they believe to be one would fail. So it must lie within one that
- * stands, or begin in one and be lengthened upwards.
+ * A wanted mapping is kept only if the result is a single VMA: the kernel never merges a new mapping with an inherited
+ * one, because their anon_vma differ, and a program that calls mremap(2) on what it believes to be one mapping would
+ * fail. So it must lie within one existing mapping, or begin in one and be lengthened upwards.
  */
 export function inherit(
   standing: readonly Standing[],
@@ -62,7 +68,7 @@ export function inherit(
   return { kept, unmapped: joined(without(standing, untouched), untouched) };
 }
 
-/** Joins ranges that have nothing between them that must stay: munmap(2) does not mind holes. */
+/** Joins ranges if nothing between them has to stay; munmap(2) accepts ranges with holes. */
 function joined(ranges: readonly PageRange[], untouched: readonly PageRange[]): PageRange[] {
   const found: PageRange[] = [];
   let next = 0;

@@ -1,6 +1,6 @@
 /**
- * Where the content of stored pages stands: in the pages file of this image set, or, for pages that had not changed
- * since the dump before, in that of its parent, or its parent's parent.
+ * Finds the contents of stored pages: in the pages file of this image set or, for pages that had not changed since the
+ * previous dump, in the pages file of its parent, or of the parent's parent.
  */
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
@@ -10,7 +10,7 @@ import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
 import { PageFlags, type PageMap } from '../images/pagemap.ts';
 
-/** A stretch of memory and its content. All in bytes. */
+/** A range of memory and where its content is stored. Numbers are bytes. */
 export interface StoredPiece {
   readonly start: number;
   readonly length: number;
@@ -23,10 +23,10 @@ export interface StoredPiece {
 type PagemapKind = typeof Images.pagemap | typeof Images.shmemPagemap;
 
 /**
- * The stored pages of a task or a shared segment, ascending, neighbours in memory and file joined. Pages left behind
- * for loading on demand are not among them. Undefined if there is no such pagemap.
+ * The stored pages of a task or a shared segment, ascending. Pieces adjacent both in memory and in the file are joined.
+ * Pages that are to be loaded on demand (lazy) are not included. Undefined if there is no such pagemap.
  *
- * @throws ImageError for a damaged pagemap, a pages file too short for it, pages a parent does not have
+ * @throws ImageError for a damaged pagemap, a pages file that is too short, or pages missing in the parent
  */
 export function storedPieces(
   set: ImageSet,
@@ -37,13 +37,13 @@ export function storedPieces(
   return piecesOf(set, kind, id, pageSize, new Set());
 }
 
-/** The stored piece an address lies in, of pieces as {@link storedPieces} gives them. */
+/** The piece that contains an address; `pieces` as {@link storedPieces} returns them. */
 export function findPiece(pieces: readonly StoredPiece[], address: number): StoredPiece | undefined {
   const piece = pieces[lastAtOrBefore(pieces, address)];
   return piece && address < piece.start + piece.length ? piece : undefined;
 }
 
-/** The image set a set builds on; undefined if it stands alone. */
+/** The parent image set of an incremental dump; undefined if there is none. */
 export function parentOf(set: ImageSet): ImageSet | undefined {
   const dir = `${set.dir}/parent`;
   return set.disk.status(dir) ? new ImageSet(dir, set.onUnknown, set.disk) : undefined;
@@ -69,7 +69,10 @@ function piecesOf(
   return assemble(set, map, inherited ?? [], pageSize, file);
 }
 
-/** A pages file, or a pagemap, cut short would otherwise be noticed only when memory is being filled, or never. */
+/**
+ * Checks the size of a pages file. Without this, a truncated pages file would be noticed only when memory is filled,
+ * and a truncated pagemap never.
+ */
 function checkSize(set: ImageSet, map: PageMap, pageSize: number, file: string): void {
   let needed = 0;
   for (const run of map.runs) if (run.flags & PageFlags.PRESENT) needed += run.pages * pageSize;
@@ -104,7 +107,7 @@ function assemble(
   return pieces;
 }
 
-/** The parts of `pieces` that make up a stretch; all of it must be there. */
+/** The parts of `pieces` that make up a range. @throws ImageError if some of it is not stored */
 function* cut(pieces: readonly StoredPiece[], start: number, length: number, file: string): Generator<StoredPiece> {
   const end = start + length;
   let at = start;
@@ -123,7 +126,7 @@ function* cut(pieces: readonly StoredPiece[], start: number, length: number, fil
   }
 }
 
-/** Adds a piece, to the last one if it continues that. */
+/** Appends a piece, or lengthens the last one if the piece continues it. */
 function join(pieces: StoredPiece[], piece: StoredPiece): void {
   const last = pieces.at(-1);
   const continues =

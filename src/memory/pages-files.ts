@@ -1,9 +1,9 @@
-/** Pages files while a restore reads them. Shared by the kinds of mappings and of segments. */
+/** Opens and reads pages files during a restore. */
 import { ImageError } from '../images/error.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
 
-/** Opened when they are needed, closed at the end of the scope. */
+/** The pages files that are open. They are opened when first needed and closed at the end of the scope. */
 export class PagesFiles implements Disposable {
   readonly #open = new Map<string, Fd>();
 
@@ -11,7 +11,7 @@ export class PagesFiles implements Disposable {
   descriptor(path: string): number {
     const known = this.#open.get(path);
     if (known) return known.number;
-    // Not blocking, so that a FIFO of that name cannot hold us up.
+    // O_NONBLOCK, since the open of a FIFO of that name would block.
     const opened = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC | O.NONBLOCK);
     if (opened < 0) throw new ImageError({ file: nameOf(path), reason: describeErrno(opened) });
     const file = new Fd(opened);
@@ -19,7 +19,7 @@ export class PagesFiles implements Disposable {
     return file.number;
   }
 
-  /** Reads a stretch of a file to an address of ours, all of it. @throws ImageError */
+  /** Reads exactly `length` bytes of a file to an address in our memory. @throws ImageError */
   read(path: string, offset: number, length: number, address: number): void {
     const fd = this.descriptor(path);
     for (let done = 0; done < length; ) {
@@ -37,7 +37,7 @@ export class PagesFiles implements Disposable {
   }
 }
 
-/** The name of a pages file without its folder, as errors tell it. */
+/** The name of a pages file without its folder, for errors. */
 export function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }

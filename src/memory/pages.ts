@@ -1,6 +1,6 @@
 /**
- * The page store of a dump. Page contents never become JavaScript objects: they pass through one reused buffer, small
- * enough to stay in the processor's cache between being read from the task and written to the image.
+ * The page store of a dump. Page contents never become JavaScript objects: they pass through one reused buffer that is
+ * small enough to stay in the processor's cache between the read from the task and the write to the image.
  */
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
@@ -18,7 +18,7 @@ const CHUNK = 1 << 20;
 /** UIO_MAXIOV. */
 const MAX_PIECES = 1024;
 
-/** What stats-dump tells of pages. */
+/** The counts of pages for stats-dump. */
 export interface PageCounts {
   written: number;
   sharedWritten: number;
@@ -82,7 +82,7 @@ export class Pages implements PageStore {
     this.#images.writePagemap(Images.shmemPagemap, id, { pagesId, runs: ranges.map(presentRun) });
   }
 
-  /** Many scattered pieces into the buffer with one process_vm_readv. */
+  /** Reads scattered pieces into the buffer with one process_vm_readv(2). */
   #gather(pid: number, { pieces, length }: Lot): void {
     const { view, address: at } = this.#iovecs;
     putIovecs(view, [{ start: this.#buffer.address, length }, ...pieces]);
@@ -100,24 +100,27 @@ export class Pages implements PageStore {
   }
 }
 
-/** What goes through the buffer at once. */
+/** A lot: the pieces that pass through the buffer together. */
 interface Lot {
   readonly pieces: readonly PageRange[];
   /** Bytes of all pieces. */
   readonly length: number;
-  /** Where they belong in the pages file. */
+  /** Their offset in the pages file. */
   readonly offset: number;
   readonly way: Way;
 }
 
-/** How pages come into the image: by process_vm_readv(), by way of /proc/PID/mem, or from the pages file of another task. */
+/**
+ * How pages are read: `plain` by process_vm_readv(2), `hidden` through /proc/PID/mem, `copied` from the pages file of
+ * another task.
+ */
 type Way = 'plain' | 'hidden' | 'copied';
 
 /** A task whose pages are stored. */
 class StoredTask {
   readonly #path: string;
   readonly #starts: Float64Array;
-  /** Where each range stands in the file, and at the end its size. */
+  /** The offset of each range in the file, then the size of the file. */
   readonly #offsets: Float64Array;
 
   constructor(path: string, ranges: readonly PageRange[]) {
@@ -129,15 +132,15 @@ class StoredTask {
     });
   }
 
-  /** Its pages file, for reading; undefined if that cannot be: another way will do. */
+  /** Opens its pages file for reading; undefined if that fails. The pages are then read from the task instead. */
   open(): Fd | undefined {
     const opened = trySyscall('openat', -100, arenaPath(this.#path), 0x80000); // O_RDONLY|O_CLOEXEC
     return opened < 0 ? undefined : new Fd(opened);
   }
 
   /**
-   * Copies a lot from its pages file, in the kernel; file systems that can will have the blocks in common. False if that
-   * is not all possible; nothing is lost then.
+   * Copies a lot from its pages file inside the kernel (copy_file_range(2)); file systems with reflinks share the
+   * blocks. Returns false if not everything could be copied this way; the caller then reads the lot from the task.
    */
   copy(from: Fd, to: Fd, { pieces, offset }: Lot): boolean {
     let at = offset;
@@ -154,7 +157,9 @@ class StoredTask {
     return true;
   }
 
-  /** Where a page stands in the file, and how many bytes follow it both there and in memory. */
+  /**
+   * The offset of a page in the file, and how many bytes from there on are contiguous both in the file and in memory.
+   */
   #find(address: number): { offset: number; length: number } | undefined {
     let low = 0;
     for (let high = this.#starts.length; low < high; ) {
@@ -169,19 +174,20 @@ class StoredTask {
   }
 }
 
-/** copy_file_range(2); bytes or -errno. */
+/** copy_file_range(2). Returns the number of bytes, or -errno. */
 function copyRange(from: Fd, offset: number, to: Fd, at: number, length: number): number {
   arenaView.setBigInt64(0, BigInt(offset), true);
   arenaView.setBigInt64(8, BigInt(at), true);
   return trySyscall('copy_file_range', from.number, arenaAddress, to.number, arenaAddress + 8, length, 0);
 }
 
-/** Pieces that a helper reads one by one: a program has room for some more lots then. */
+/** Most pieces of a lot that a helper process reads one by one, so that a program has room for several lots. */
 const FEW_PIECES = 100;
 
 /**
- * A helper process copies at our side; what it cannot do is done again here, where errors are told. What is copied in the
- * kernel, and what is hidden in many small pieces, is left to us. `mem` is the task's memory.
+ * Stores lots with the help of a second process. What the helper cannot read is read again here, where errors are
+ * reported. Lots that are copied in the kernel, and hidden lots of many small pieces, are left to us. `mem` is
+ * /proc/PID/mem.
  */
 function storeWithHelper(pid: number, lots: readonly Lot[], out: Fd, mem: Fd, store: (lot: Lot) => void): void {
   using helper = Helper.hire(CHUNK, [out.number, mem.number]);
@@ -206,10 +212,10 @@ function storeWithHelper(pid: number, lots: readonly Lot[], out: Fd, mem: Fd, st
   );
 }
 
-/** Answers whether all was read, when the program has run. */
+/** Tells from the results of the program whether everything was read. */
 type WasRead = (results: Program) => boolean;
 
-/** With one process_vm_readv(). */
+/** Adds one process_vm_readv(2). */
 function gatherRemotely(program: Program, pid: number, { buffer }: Helper, { pieces, length }: Lot): WasRead {
   const iovecs = new BigUint64Array(2 * (pieces.length + 1));
   putIovecs(iovecs, [{ start: buffer, length }, ...pieces]);
@@ -218,7 +224,7 @@ function gatherRemotely(program: Program, pid: number, { buffer }: Helper, { pie
   return (results) => results.result(read) === length;
 }
 
-/** By way of /proc/PID/mem, piece by piece. */
+/** Adds a read of /proc/PID/mem for each piece. */
 function forceRemotely(program: Program, { buffer, descriptors }: Helper, { pieces }: Lot): WasRead {
   let filled = 0;
   const reads = pieces.map(({ start, length }) => {
@@ -242,8 +248,8 @@ function presentRun(range: PageRange): PageRun {
 }
 
 /**
- * Cuts ranges into lots that fit the buffer and one system call; those that come different ways are not mixed. What has
- * no way of its own is plain.
+ * Cuts ranges into lots that fit the buffer and one system call. A lot holds ranges of one way only; ranges without an
+ * entry in `ways` are plain.
  */
 function lotsOf(ranges: readonly PageRange[], ways: ReadonlyMap<PageRange, Way>): Lot[] {
   const lots: Lot[] = [];

@@ -1,7 +1,9 @@
-/** Sets of pages as lists of ranges, ascending and without overlap. Pure; every function takes one walk over its lists. */
+/**
+ * Sets of pages as lists of ranges, ascending and without overlap. Every function goes through its lists once. Pure.
+ */
 import type { PageRange } from '../contract/contract.ts';
 
-/** The first address behind a range; 0 for none. */
+/** The first address after a range; 0 for undefined. */
 export function endOf(range: PageRange | undefined): number {
   return range ? range.start + range.length : 0;
 }
@@ -16,7 +18,7 @@ export function addRange(ranges: PageRange[], start: number, length: number): vo
   }
 }
 
-/** The index of the first of ascending ranges that ends behind an address. */
+/** The index of the first range that ends after an address; the ranges must be ascending. */
 export function firstBehind(ranges: readonly PageRange[], address: number): number {
   let low = 0;
   for (let high = ranges.length; low < high; ) {
@@ -27,13 +29,13 @@ export function firstBehind(ranges: readonly PageRange[], address: number): numb
   return low;
 }
 
-/** Whether one of the ranges has something in `[start, end)`. */
+/** Whether one of the ranges overlaps `[start, end)`. */
 export function anyBetween(ranges: readonly PageRange[], start: number, end: number): boolean {
   const first = ranges[firstBehind(ranges, start)];
   return first !== undefined && first.start < end;
 }
 
-/** What two sets have in common. */
+/** The intersection of two sets. */
 export function common(a: readonly PageRange[], b: readonly PageRange[]): PageRange[] {
   const found: PageRange[] = [];
   for (let i = 0, k = 0; i < a.length && k < b.length; ) {
@@ -48,7 +50,7 @@ export function common(a: readonly PageRange[], b: readonly PageRange[]): PageRa
   return found;
 }
 
-/** What of a set is not in another. */
+/** The difference of two sets: the parts of `all` outside of `holes`. */
 export function without(all: readonly PageRange[], holes: readonly PageRange[]): PageRange[] {
   const found: PageRange[] = [];
   let next = 0;
@@ -67,7 +69,7 @@ export function without(all: readonly PageRange[], holes: readonly PageRange[]):
   return found;
 }
 
-/** Bytes of all ranges. */
+/** The total length in bytes. */
 export function totalOf(ranges: readonly PageRange[]): number {
   return ranges.reduce((sum, range) => sum + range.length, 0);
 }

@@ -1,6 +1,6 @@
 /**
- * Rebuilding an address space in a process that was forked a moment ago: what it cannot use goes out, the kernel's pages
- * to their old place, then mapping by mapping, then the contents.
+ * Rebuilds an address space in a process that was just forked: unmaps what it cannot use, moves the vdso and vvar to
+ * their old place, makes the mappings, and fills in the contents.
  */
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
@@ -37,16 +37,16 @@ import { attachSegments, isAttached } from './sysv-attach.ts';
 import { takeMappedLock } from './take-lock.ts';
 import { isInPlace, type KernelPages, kernelPagesOf, placeKernelPages } from './vdso-move.ts';
 
-/** What a process begins with. */
+/** The address space a process inherits. */
 interface Birthright {
   readonly standing: readonly Standing[];
   readonly kernel: KernelPages | undefined;
-  /** What its origin has stored, and so it has. */
+  /** The stored pages of its origin, which it has inherited. */
   readonly stored: readonly StoredPiece[];
   readonly origin: RestoreTask | undefined;
 }
 
-/** Phase `memory`. The task has no descriptors but its socket before and after. */
+/** Phase `memory`. Before and after it the task has no descriptor but its socket. */
 export function rebuildMemory(task: RestoreTask): void {
   const stored = storedPagesOf(storedUnder(task), task.context);
   const birth = birthOf(task);
@@ -67,13 +67,16 @@ export function rebuildMemory(task: RestoreTask): void {
   attachSegments(task);
   for (const { start, length } of contents.dropped) task.batch.call('madvise', start, length, MADV.DONTNEED);
   fill(task, written, files, descriptors.pages);
-  // Children do not inherit locks. To lock what is writable only for now would copy pages that are a file's.
+  // Children do not inherit locks. A mapping that is writable only for the moment is not locked yet, since mlock would
+  // copy pages of the file.
   const locked = standing.map((mapping) => (mapping.prot === mapping.entry.prot ? lock(task, mapping) : mapping));
   if (descriptors.handedOver) closeAll(task.seed, task.batch);
   noteSpace(task, { mappings: locked, kernel, stored });
 }
 
-/** A task has the address space of its origin, as phase `memory` has left that; the root has a seed's. */
+/**
+ * A task inherits the address space of its origin as phase `memory` left it; the root has the address space of a seed.
+ */
 function birthOf(task: RestoreTask): Birthright {
   const origin = ancestorOf(task);
   const space = origin && spaceOf(origin);
@@ -90,21 +93,21 @@ function standingIn({ mappings, kernel }: Space): Standing[] {
 }
 
 /**
- * Huge pages are inherited only if those in common are known: to have equal ones in common that were not so before would be
- * to count on free ones later.
+ * Huge pages are inherited only if the images say which pages were shared. If pages that merely are equal were shared
+ * now, a later write would need a free huge page that may not be there.
  */
 function disowned(mapping: Mapping): Mapping {
   return isHuge(mapping.entry) ? { ...mapping, key: '' } : mapping;
 }
 
-/** What is not to be unmapped, besides what is kept. */
+/** Ranges that must not be unmapped, apart from the mappings that are kept. */
 function fencesOf(task: RestoreTask, kernel: KernelPages | undefined): PageRange[] {
   const fences: PageRange[] = [{ start: task.seed.remote.area, length: AREA.length }, ...(kernel?.parts ?? [])];
   if (kernel?.standIn && isInPlace(task, kernel)) fences.push(kernel.standIn);
   return fences;
 }
 
-/** The parts of mappings that are there already. */
+/** The parts of mappings that exist already. */
 function regionsOf(mappings: readonly Mapping[], { kept }: Inheritance): PageRange[] {
   const regions: PageRange[] = [];
   mappings.forEach(({ start }, i) => {
@@ -114,10 +117,10 @@ function regionsOf(mappings: readonly Mapping[], { kept }: Inheritance): PageRan
   return regions;
 }
 
-/** What is to be done about pages. */
+/** Which pages are written and which are discarded. */
 interface Contents {
   readonly written: readonly PageRange[];
-  /** Pages of the origin in what is inherited, which the task does not have. */
+  /** Pages of the origin in inherited mappings that the task did not have. */
   readonly dropped: readonly PageRange[];
 }
 
@@ -139,7 +142,7 @@ function compareContents(
   return { written: without(own, same), dropped: without(inherited, own) };
 }
 
-/** Where the task finds the files it needs meanwhile. */
+/** The descriptors the task has for mapped files and pages files during this phase. */
 interface Descriptors {
   readonly mapped: ReadonlyMap<string, number>;
   readonly pages: ReadonlyMap<string, number>;
@@ -170,7 +173,9 @@ function handOverFiles(
   return { mapped, pages, handedOver: locals.length > 0 };
 }
 
-/** Makes a mapping; writable, if it is to be written to. Those of segments are left to {@link attachSegments}. */
+/**
+ * Makes a mapping, writable if contents are to be written to it. System V segments are left to {@link attachSegments}.
+ */
 function map(
   task: RestoreTask,
   mapping: Mapping,
@@ -189,13 +194,13 @@ function map(
     });
   }
   const prot = writing ? entry.prot | PROT.WRITE : entry.prot;
-  // Locking waits until the contents are there, so that nothing is read in twice.
+  // MAP_LOCKED is left out: mlock before the contents are filled in would fault in pages twice.
   const flags = (entry.flags & ~MAP.LOCKED) | MAP.FIXED_NOREPLACE;
   task.batch.call('mmap', start, length, prot, flags, fd, fd < 0 ? 0 : Number(entry.pgoff));
   return { ...mapping, prot, locked: false };
 }
 
-/** Keeps a mapping the task was born with. Its protection is changed only if it must be written to. */
+/** Keeps an inherited mapping. Its protection is changed only if contents have to be written to it. */
 function keep(task: RestoreTask, mapping: Mapping, kept: Kept, writing: boolean): StandingMapping {
   const { start, length, entry } = mapping;
   if (kept.length < length) task.batch.call('mremap', start, kept.length, length, 0);

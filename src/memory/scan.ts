@@ -1,4 +1,7 @@
-/** Which pages of a task are its own: PAGEMAP_SCAN (Linux 6.7), or /proc/PID/pagemap word by word before that. */
+/**
+ * Finds the pages of a task that have to be stored: by PAGEMAP_SCAN (since 6.7), or by reading /proc/PID/pagemap on
+ * older kernels.
+ */
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
@@ -14,28 +17,30 @@ export interface OwnPages {
   readonly guards: PageRange[];
 }
 
-/** Scans the whole address space of a task. Zero pages, file pages and untouched pages are not its own. */
+/** Scans the whole address space of a task. Zero pages, unchanged pages of files and untouched pages are left out. */
 export function scanOwnPages(pid: number, vmas: readonly ProcVma[]): OwnPages {
   using pagemap = new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/pagemap`), 0x80000));
   const unwanted = PAGE_IS.FILE | PAGE_IS.PFNZERO;
   const end = endOfMappings(vmas);
   const ranges = scan(pagemap, end, { inverted: unwanted, all: unwanted, any: PAGE_IS.PRESENT | PAGE_IS.SWAPPED });
   if (!ranges) return { ranges: readPagemap(pagemap, vmas), guards: [] };
-  // EINVAL: a kernel that does not know guard regions has none.
+  // The kernel answers EINVAL if it does not know guard regions; then there are none.
   const guards = scan(pagemap, end, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }) ?? [];
-  // A guard region holds nothing, whatever its markers look like to the scan.
+  // A guard region has no contents, although its markers may look like swapped pages to the scan.
   return { ranges: without(ranges, guards), guards };
 }
 
 /**
- * Where the mappings end. How far they may go depends on the processor's page tables and on what a program asks for
- * (mmap() above 2^47 with five levels), and PAGEMAP_SCAN refuses an end beyond what is possible.
+ * The end of the highest mapping. How far mappings may reach depends on the processor's page tables and on what a
+ * program asks for (mmap() above 2^47 with five levels), and PAGEMAP_SCAN refuses an end beyond the possible addresses.
  */
 export function endOfMappings(vmas: readonly ProcVma[]): number {
   return vmas.findLast((vma) => !isVsyscall(vma))?.end ?? 0;
 }
 
-/** The page of the kernel's own that is listed with each task's mappings (arch/x86/entry/vsyscall). */
+/**
+ * The vsyscall page, which belongs to the kernel and is listed among each task's mappings (arch/x86/entry/vsyscall).
+ */
 function isVsyscall({ name }: ProcVma): boolean {
   return name === '[vsyscall]';
 }
@@ -73,14 +78,18 @@ function scan(pagemap: Fd, end: number, wanted: Wanted): PageRange[] | undefined
       const from = Number(view.getBigUint64(i * REGION_BYTES, true));
       addRange(found, from, Number(view.getBigUint64(i * REGION_BYTES + 8, true)) - from);
     }
-    // The kernel's own answer, walk_end, may lie before the last region found: it forgets to bring it up to date each
-    // time its internal buffer of 512 regions was emptied. A full buffer of ours has ended the walk, nothing else does.
+    // walk_end, which the kernel returns, may lie before the last region found: it is not updated each time the kernel
+    // has emptied its internal buffer of 512 regions. The walk only ends early if our buffer is full, so it goes on
+    // from the end of the last region.
     start = endOf(found[found.length - 1]);
   }
   return found;
 }
 
-/** pagemap words: bit 63 present, 62 swapped, 61 file or shared anonymous. Zero pages cannot be told and are stored. */
+/**
+ * Reads pagemap words: bit 63 present, 62 swapped, 61 file page or shared anonymous. Zero pages cannot be recognised
+ * and are stored.
+ */
 function readPagemap(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
   const found: PageRange[] = [];
   const chunk = new Uint32Array(2 * 8192);

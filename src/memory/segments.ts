@@ -1,7 +1,7 @@
 /**
- * Segments: files on the kernel's own, unmounted tmpfs and hugetlbfs. A memfd is one, so is a shared anonymous mapping
- * and a SysV shared memory segment. Their inode number identifies them in images (`shmid`), where the content has a
- * pagemap of its own. Shared by the kinds of memfds and of mappings.
+ * Segments are files on the kernel's internal tmpfs and hugetlbfs mounts: memfds, shared anonymous mappings and System
+ * V shared memory. Images identify them by their inode number (`shmid`), and their contents have a pagemap of their
+ * own.
  */
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
@@ -20,7 +20,7 @@ import { PagesFiles } from './pages-files.ts';
 
 const HUGETLBFS_MAGIC = 0x958458f6;
 
-/** What sets one internal file system apart from another: 0 for the tmpfs, the page size for a hugetlbfs. */
+/** The devices of the internal file systems, by page size: 0 for the tmpfs, the size in bytes for a hugetlbfs. */
 const devices = new Map<number, number | undefined>();
 
 /** The device of an internal file system, found by making a file there; undefined where the kernel has none. */
@@ -36,18 +36,17 @@ function internalDevice(pageSize: number): number | undefined {
   return devices.get(pageSize);
 }
 
-/** The flags that ask memfd_create(2) for pages of this size; 0 for ordinary ones. */
+/** The flags of memfd_create(2) for pages of this size; 0 for ordinary pages. */
 function hugeFlag(pageSize: number): number {
   return pageSize === 0 ? 0 : (MFD.HUGETLB | (Math.log2(pageSize) << MFD.HUGE_SHIFT)) >>> 0;
 }
 
 /**
- * Whether an open file is a segment, and of which pages: 0 for ordinary ones, else memfd_create's flags for the huge ones.
- * undefined for all other files.
+ * For a segment the flags of memfd_create(2) for its page size, 0 for ordinary pages; undefined for all other files.
  */
 export function segmentFlag(file: OpenFile): number | undefined {
   const { mode, nlink, dev } = file.stat;
-  // Segments are born unlinked, on a device without major number.
+  // Segments never had a link, and are on a device with major number 0.
   if (nlink !== 0 || (mode & S_IF.MT) !== S_IF.REG || dev >>> 20 !== 0) return undefined;
   if (dev === internalDevice(0)) return 0;
   if (trySyscall('fstatfs', file.local, arenaAddress) < 0) return undefined;
@@ -56,11 +55,12 @@ export function segmentFlag(file: OpenFile): number | undefined {
   return dev === internalDevice(pageSize) ? hugeFlag(pageSize) : undefined;
 }
 
-/** The segments saved so far, by their ids. */
+/** IDs (`shmid`) of the segments saved so far. */
 const SAVED = new Slot((_: DumpContext) => new Set<number>());
 
 /**
- * Saves the content of a segment, once. `local` is readable and of our own: its position moves.
+ * Saves the content of a segment, once. `local` must be readable and an open file description of our own, since its
+ * position changes.
  * @throws StasisError
  */
 export function captureSegment(local: number, shmid: number, size: number, context: DumpContext): void {
@@ -70,7 +70,7 @@ export function captureSegment(local: number, shmid: number, size: number, conte
   context.pages.storeSegment(shmid, local, pageRanges(dataRanges(local, size)));
 }
 
-/** Whole pages, each once. */
+/** Page-aligned ranges that cover the given ones, without overlap. */
 export function pageRanges(ranges: Iterable<{ start: number; end: number }>): PageRange[] {
   const out: { start: number; length: number }[] = [];
   for (const range of ranges) {
@@ -84,8 +84,9 @@ export function pageRanges(ranges: Iterable<{ start: number; end: number }>): Pa
 }
 
 /**
- * Makes a segment with the content images have for it. A `name` of undefined makes one without: the kind that
- * mmap(MAP_SHARED | MAP_ANONYMOUS) makes, shown as `/dev/zero (deleted)`. Answers a descriptor open for reading and writing.
+ * Makes a segment with the contents stored in the images. With a `name` it is a memfd; with undefined it is the kind
+ * that mmap(MAP_SHARED | MAP_ANONYMOUS) makes, which is shown as `/dev/zero (deleted)`. Returns a descriptor open for
+ * reading and writing.
  * @throws StasisError
  */
 export function makeSegment(
@@ -103,7 +104,10 @@ export function makeSegment(
   return fd.release();
 }
 
-/** Executable unless it was made otherwise: vm.memfd_noexec may decide differently for calls that do not say (since 6.3). */
+/**
+ * Makes a memfd. MFD_EXEC is given unless it was made with MFD_NOEXEC_SEAL, since vm.memfd_noexec decides for calls
+ * without either flag (since 6.3).
+ */
 function memfd(name: string, flags: number): number {
   const explicit = (flags & MFD.NOEXEC_SEAL) === 0 ? flags | MFD.EXEC : flags;
   const fd = trySyscall('memfd_create', arenaPath(name), explicit | MFD.CLOEXEC);
@@ -111,7 +115,9 @@ function memfd(name: string, flags: number): number {
   return checked('memfd_create', trySyscall('memfd_create', arenaPath(name), flags | MFD.CLOEXEC), name);
 }
 
-/** By way of a mapping, since nothing else makes such a file; /proc/self/map_files leads to it. */
+/**
+ * Makes an anonymous shared mapping, since nothing else makes such a file, and opens it through /proc/self/map_files.
+ */
 function anonymous(size: number): number {
   const length = Math.max(Math.ceil(size / PAGE_SIZE) * PAGE_SIZE, PAGE_SIZE);
   const at = syscall('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.SHARED | MAP.ANONYMOUS | MAP.NORESERVE, -1, 0);
@@ -133,7 +139,7 @@ function resize(fd: number, size: number): void {
   if (result < 0) throw new SyscallError('ftruncate', -result, { resource: `a segment of ${size} bytes` });
 }
 
-/** Maps a segment to fill it. */
+/** Maps a segment and fills in its contents. */
 function fill(fd: number, shmid: number, size: number, context: RestoreContext): void {
   const length = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
   const at = syscall('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.SHARED, fd, 0);
@@ -145,7 +151,7 @@ function fill(fd: number, shmid: number, size: number, context: RestoreContext):
 }
 
 /**
- * Reads stored pages straight into a mapping of ours of an empty segment, so that they are copied once.
+ * Reads stored pages directly into our mapping of an empty segment, so that they are copied only once.
  * @throws ImageError when they are missing
  */
 export function fillMapping(at: number, shmid: number, length: number, context: RestoreContext): void {

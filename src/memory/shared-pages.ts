@@ -1,15 +1,15 @@
 /**
- * Which pages relatives have in common, as a dump tells in `stasis-task-PID.json`: those that were the same page frame as
- * their parent's. A restore then need not compare contents to find out. Pure.
+ * The pages that tasks shared with their parents (the same page frames), as a dump records them in
+ * `stasis-task-PID.json`. A restore then need not compare contents. Pure.
  */
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { Json, PageRange, SamePages } from '../contract/contract.ts';
 import { addRange, common, endOf } from './ranges.ts';
 
-/** The pages a task had in common with another. */
+/** The pages a task shared with another. */
 export type SharedPages = SamePages;
 
-/** For the file: how many pages are not alike, how many are, and so on from address 0. */
+/** Encodes the ranges for the file as counts of pages from address 0 on: not shared, shared, not shared, … */
 export function encodeSharedPages({ of, ranges }: SharedPages): Json {
   const pages: number[] = [];
   let at = 0;
@@ -20,7 +20,7 @@ export function encodeSharedPages({ of, ranges }: SharedPages): Json {
   return { of, pages };
 }
 
-/** Undefined for what is not of this form. */
+/** Decodes the form of {@link encodeSharedPages}; undefined for anything else. */
 export function decodeSharedPages(value: unknown): SharedPages | undefined {
   if (value === null || typeof value !== 'object') return undefined;
   const { of, pages } = value as { of?: unknown; pages?: unknown };
@@ -37,8 +37,8 @@ export function decodeSharedPages(value: unknown): SharedPages | undefined {
 }
 
 /**
- * The pages two tasks have in common for certain; undefined if that is not known. `of` answers what is known of a task:
- * from both, the way leads up to whoever they both descend from.
+ * The pages two tasks certainly share; undefined if that is unknown. `of` returns what is recorded of a task. From both
+ * tasks the records are followed up to their common ancestor.
  */
 export function alike(
   one: number,
@@ -54,7 +54,7 @@ export function alike(
   return undefined;
 }
 
-/** The task itself and those above it, with what it has in common with each; undefined means everything. */
+/** The task itself and its ancestors, with the pages the task shares with each; undefined means all pages. */
 function ancestry(
   pid: number,
   of: (pid: number) => SharedPages | undefined,

@@ -1,4 +1,4 @@
-/** Address spaces in the making: what phase `memory` leaves to children, and to phase `mapped`. */
+/** The state of address spaces between phase `memory` and phase `mapped`, and while children inherit them. */
 
 import type { PageRange, RestoreContext, RestoreTask } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
@@ -15,19 +15,22 @@ import { VmaStatus } from './vma.ts';
 /** A mapping of the image, with plain numbers. */
 export interface Mapping extends PageRange {
   readonly entry: VmaEntry;
-  /** Equal for mappings of the same kind, of the same place of the same file; empty for what nobody inherits. */
+  /**
+   * Equal for mappings of the same kind that map the same part of the same file; empty for mappings that are not
+   * inherited.
+   */
   readonly key: string;
-  /** Whether mremap(2) can lengthen it: not if its pages are huge. */
+  /** Whether mremap(2) can lengthen it, which it cannot for huge pages. */
   readonly growable: boolean;
 }
 
-/** A mapping as it stands. */
+/** A mapping that has been made. */
 export interface StandingMapping extends Mapping, Standing {
-  /** It is locked (mlock) already. */
+  /** Whether it has been locked (mlock) already. */
   readonly locked: boolean;
 }
 
-/** An address space as phase `memory` has left it. */
+/** An address space as phase `memory` left it. */
 export interface Space {
   readonly mappings: readonly StandingMapping[];
   readonly kernel: KernelPages | undefined;
@@ -36,7 +39,7 @@ export interface Space {
 
 const SPECIAL = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR | VmaStatus.GUARD;
 
-/** The mappings a task is to have, all but the kernel's. */
+/** The mappings a task needs, without vdso, vvar and vsyscall. */
 export function mappingsOf(task: RestoreTask): Mapping[] {
   return task.mm.vmas
     .filter((vma) => (vma.status & SPECIAL) === 0)
@@ -49,7 +52,7 @@ export function mappingsOf(task: RestoreTask): Mapping[] {
     });
 }
 
-/** System V segments and rings of asynchronous I/O are made anew: they have none. */
+/** The key of a mapping. System V segments and AIO rings are always made anew, so they have an empty key. */
 function keyOf(entry: VmaEntry, start: number): string {
   const flags = entry.flags & ~(MAP.LOCKED | MAP.FIXED | MAP.FIXED_NOREPLACE);
   return isFile(entry) ? `${flags} ${fileKey(entry)} ${Number(entry.pgoff) - start}` : `${flags}`;
@@ -64,12 +67,12 @@ export function isFile(entry: VmaEntry): boolean {
   return (entry.status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED)) !== 0;
 }
 
-/** A file may be mapped for reading here and for writing there. */
+/** The key of a mapped file: its ID and open flags, since a file may be mapped with several. */
 export function fileKey(entry: VmaEntry): string {
   return `${entry.shmid}/${entry.fdflags ?? O.RDONLY}`;
 }
 
-/** What kinds/memory remembers of a restore. */
+/** What this module keeps during a restore. */
 interface Memory {
   readonly spaces: Map<number, Space>;
   readonly sharedPages: Map<number, SharedPages>;
@@ -77,30 +80,30 @@ interface Memory {
 
 const MEMORY = new Slot((_: RestoreContext): Memory => ({ spaces: new Map(), sharedPages: new Map() }));
 
-/** Notes what phase `memory` has made. */
+/** Records the address space that phase `memory` has made for a task. */
 export function noteSpace(task: RestoreTask, space: Space): void {
   MEMORY.of(task.context).spaces.set(task.pid, space);
 }
 
-/** What phase `memory` has made for a task. */
+/** The address space that phase `memory` has made for a task; undefined if it has made none. */
 export function spaceOf(task: RestoreTask): Space | undefined {
   return MEMORY.of(task.context).spaces.get(task.pid);
 }
 
-/** The task whose memory this one was born with; of those that share theirs, the one that has made it. */
+/** The task whose address space this one inherited. If several tasks share that, the one that rebuilt it. */
 export function ancestorOf(task: RestoreTask): RestoreTask | undefined {
   let { origin } = task;
   while (origin?.shares.vm) origin = origin.origin;
   return origin;
 }
 
-/** The PID under which a task's pages are stored: that of another one if they shared their memory. */
+/** The PID under which a task's pages are stored, which is another task's if they shared their address space. */
 export function storedUnder(task: RestoreTask): number {
   const { pages } = extraOf(task);
   return typeof pages === 'number' ? pages : task.pid;
 }
 
-/** The pages a task has in common with another for certain; undefined if the images do not tell. */
+/** The pages a task certainly shares with another; undefined if the images do not say. */
 export function commonWith(task: RestoreTask, other: RestoreTask): readonly PageRange[] | undefined {
   const { sharedPages } = MEMORY.of(task.context);
   for (const one of [task, other]) {
@@ -110,7 +113,7 @@ export function commonWith(task: RestoreTask, other: RestoreTask): readonly Page
   return alike(storedUnder(task), storedUnder(other), (pid) => sharedPages.get(pid));
 }
 
-/** State CRIU's image has no place for. */
+/** State of the address space that CRIU's images have no place for. */
 export interface MemoryExtra {
   /** Names of anonymous mappings, by start address in hexadecimal. */
   readonly names: Record<string, unknown>;
@@ -123,7 +126,7 @@ export interface MemoryExtra {
   readonly pages: unknown;
 }
 
-/** What extra state there is of this kind, defensively: the file may come from elsewhere. */
+/** Reads the extra state. Nothing about its form is trusted, since anybody may have written the file. */
 export function extraOf(task: RestoreTask): MemoryExtra {
   const extra = task.extra.memory;
   const known = extra !== null && typeof extra === 'object' && !Array.isArray(extra);

@@ -1,4 +1,4 @@
-/** The stored pages of a task: where their contents stand, and reading some of them here. */
+/** The stored pages of a task: where their contents are, and reading some of them. */
 
 import type { PageRange, RestoreContext } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
@@ -10,21 +10,21 @@ import { addRange, endOf, firstBehind } from './ranges.ts';
 
 export type { StoredPiece };
 
-/** The stored pages of a task. @throws ImageError when they are missing, or fewer than their pagemap tells of */
+/** The stored pages of a task. @throws ImageError if they are missing, or fewer than the pagemap says */
 export function storedPagesOf(pid: number, context: RestoreContext): readonly StoredPiece[] {
   const pieces = storedPieces(context.images, Images.pagemap, pid);
   if (!pieces) throw new ImageError({ file: `pagemap-${pid}.img`, reason: 'image is missing' });
   return pieces;
 }
 
-/** Where they belong. */
+/** The memory ranges of pieces. */
 export function rangesOf(pieces: readonly StoredPiece[]): PageRange[] {
   const ranges: PageRange[] = [];
   for (const { start, length } of pieces) addRange(ranges, start, length);
   return ranges;
 }
 
-/** The parts of ascending pieces that lie in ascending ranges. */
+/** The parts of pieces that lie in ranges; both lists must be ascending. */
 export function piecesIn(pieces: readonly StoredPiece[], ranges: readonly PageRange[]): StoredPiece[] {
   const found: StoredPiece[] = [];
   let next = 0;
@@ -41,7 +41,7 @@ export function piecesIn(pieces: readonly StoredPiece[], ranges: readonly PageRa
   return found;
 }
 
-/** Reads stored pages: all of `[start, start + length)`, into the beginning of a buffer. @throws ImageError */
+/** Reads the stored pages of `[start, start + length)` into the beginning of a buffer. @throws ImageError */
 export function readPages(
   files: PagesFiles,
   pieces: readonly StoredPiece[],
@@ -64,7 +64,7 @@ export function readPages(
   }
 }
 
-/** Some of a task's pages, if all of them were stored. */
+/** The contents of a range; undefined unless all of it was stored. @throws ImageError */
 export function readStored(pieces: readonly StoredPiece[], start: number, length: number): Uint8Array | undefined {
   const inside = piecesIn(pieces, [{ start, length }]);
   if (inside.reduce((sum, piece) => sum + piece.length, 0) !== length) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Attaching System V segments where a task had them attached (shmat(2)). One attachment is all of a segment, but what is left
- * of it may be less: parts may have been unmapped, moved or protected since.
+ * Attaches System V segments where a task had them attached (shmat(2)). An attachment maps the whole segment, but parts
+ * of it may have been unmapped, moved or protected since.
  */
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
@@ -20,7 +20,7 @@ import { findGap } from '../tracee/gap.ts';
 /** In vma_entry.status: a mapped segment. */
 const SYSVIPC = 1 << 10;
 
-/** Whether a mapping is one of a System V segment: {@link attachSegments} makes it, not mmap(). */
+/** Whether a mapping belongs to a System V segment. {@link attachSegments} makes these, not mmap(). */
 export function isAttached(entry: VmaEntry): boolean {
   return (entry.status & SYSVIPC) !== 0;
 }
@@ -45,18 +45,18 @@ function pageSizeOf(hugetlbFlag: number): number {
   return hugetlbFlag === 0 ? PAGE_SIZE : 2 ** (hugetlbFlag >>> MAP.HUGE_SHIFT);
 }
 
-/** What is left of one attachment. */
+/** An attachment, of which some parts may be missing. */
 export interface Attachment {
   readonly id: number;
-  /** Where the segment's first byte is, or would be. */
+  /** The address at which the first byte of the segment is, or would be. */
   readonly base: number;
   readonly writable: boolean;
   readonly pieces: readonly VmaEntry[];
-  /** Whether nothing of it is missing, so that it can be attached where it is. */
+  /** Whether no part is missing, so that it can be attached directly at `base`. */
   readonly whole: boolean;
 }
 
-/** The attachments that mappings, in ascending order, are what is left of. Pure. */
+/** The attachments that mappings, given in ascending order, are parts of. Pure. */
 export function attachmentsOf(vmas: readonly VmaEntry[], lengths: (id: number) => number): Attachment[] {
   const groups = new Map<string, VmaEntry[]>();
   for (const vma of vmas) {
@@ -67,7 +67,7 @@ export function attachmentsOf(vmas: readonly VmaEntry[], lengths: (id: number) =
     else groups.set(key, [vma]);
   }
   return [...groups.values()].map((pieces) => {
-    const [first] = pieces as [VmaEntry]; // a group begins with one
+    const [first] = pieces as [VmaEntry]; // a group has at least one
     const id = Number(first.shmid);
     const covered = pieces.reduce((sum, { start, end }) => sum + Number(end - start), 0);
     return {
@@ -80,7 +80,9 @@ export function attachmentsOf(vmas: readonly VmaEntry[], lengths: (id: number) =
   });
 }
 
-/** Attaches the segments of a task, whose other mappings are there; protections are set, advice and locks are not. */
+/**
+ * Attaches the segments of a task after its other mappings are made. Protections are set here, advice and locks later.
+ */
 export function attachSegments(task: RestoreTask): void {
   if (!task.mm.vmas.some(isAttached)) return;
   const saved = savedSegments(task.context);
@@ -100,7 +102,7 @@ function attach({ batch }: RestoreTask, { id, writable }: Attachment, at: number
   batch.call('shmat', id, at, writable ? 0 : SHM.RDONLY);
 }
 
-/** By way of a place where there is room for all of it. */
+/** Attaches the whole segment where there is room for it, and moves the remaining parts to their places. */
 function attachPieces(task: RestoreTask, attachment: Attachment, length: number, unit: number): void {
   task.batch.flush();
   const saved = task.mm.vmas.map((vma) => ({ start: Number(vma.start), end: Number(vma.end) }));

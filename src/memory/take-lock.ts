@@ -1,4 +1,7 @@
-/** Locks that live through a mapping alone, the second half: taken again with the descriptor the file is mapped by. */
+/**
+ * Takes flock(2) locks again whose open file only a mapping keeps alive, through the descriptor that is used to map the
+ * file. See support/mapped-lock.ts.
+ */
 import { StasisError } from '../base/errors.ts';
 import type { RestoreContext, RestoreTask } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
@@ -6,12 +9,13 @@ import { LOCK } from '../kernel/constants/files.ts';
 import { describeErrno, ERRNO } from '../kernel/syscall.ts';
 import { mappedLockOf } from '../support/mapped-lock.ts';
 
-/** Files whose locks are taken. */
+/** IDs of the files whose locks have been taken. */
 const TAKEN = new Slot((_: RestoreContext) => new Set<number>());
 
 /**
- * Has the task, which has the mapped file `id` as `fd` for the moment, take the lock on it. In the task, since the kernel
- * tells who took it. Tasks that map the same file have one open file, so the first of them does it for all.
+ * Has the task take the lock on the mapped file `id`, for which it has the descriptor `fd` at the moment. The task
+ * itself takes it, since the kernel records the PID of the caller. Tasks that map the same file share one open file
+ * description, so the first of them does it for all.
  * @throws StasisError (conflict) if somebody else holds the lock
  */
 export function takeMappedLock(task: RestoreTask, id: number, fd: number): void {

@@ -1,4 +1,4 @@
-/** The vdso in a restored task: the running kernel's, at the place where the program remembers it. */
+/** Moves the vdso of the running kernel to the address at which the program knows it. */
 import { StasisError } from '../base/errors.ts';
 import { logDebug, logWarn } from '../base/log.ts';
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
@@ -14,25 +14,31 @@ import { isVvar, VmaStatus } from './vma.ts';
 
 /** The kernel's pages in an address space: vvar and vdso, next to each other. */
 export interface KernelPages {
-  /** In ascending order. */
+  /** The mappings, in ascending order. */
   readonly parts: readonly PageRange[];
   readonly vdso: PageRange;
-  /** The place and shape of those of the saved task that these are; undefined for those of a seed. */
+  /**
+   * Addresses and sizes as saved in the image, once these pages have been placed for it; undefined for the pages of a
+   * seed.
+   */
   readonly likeSaved: string | undefined;
-  /** An old vdso's image in its place, if the running kernel's had to go elsewhere. */
+  /** The old vdso's image in the old place, if the running kernel's vdso had to stay elsewhere. */
   readonly standIn: PageRange | undefined;
-  /** The saved task had none: they are kept for children that may have some, and go when all are there. */
+  /**
+   * The saved task had no vdso. The pages are kept for children that may need them, and unmapped when all children
+   * exist.
+   */
   readonly unwanted: boolean;
 }
 
-/** What a place for the kernel's pages was found for. */
+/** The result of placing the kernel's pages. */
 export interface Placed {
   readonly pages: KernelPages | undefined;
-  /** What need not be filled from the image any more. */
+  /** Ranges that need not be filled from the image any more. */
   readonly filled: readonly PageRange[];
 }
 
-/** Those of a seed, by its mappings. */
+/** The kernel's pages of a seed, found in its mappings. */
 export function kernelPagesOf(present: readonly ProcVma[]): KernelPages | undefined {
   const vdso = present.find((vma) => vma.name === '[vdso]');
   if (!vdso) return undefined;
@@ -44,12 +50,14 @@ function rangeOf({ start, end }: { readonly start: number; readonly end: number 
   return { start, length: end - start };
 }
 
-/** Whether kernel pages a task was born with are where its image has them. */
+/** Whether the kernel's pages that a task inherited are where its image has them. */
 export function isInPlace(task: RestoreTask, pages: KernelPages): boolean {
   return pages.likeSaved === shapeOf(task);
 }
 
-/** Puts the kernel's pages where they belong. Everything else that is not to stay has been unmapped. */
+/**
+ * Moves the kernel's pages to their saved place. All other mappings that do not stay must have been unmapped before.
+ */
 export function placeKernelPages(
   task: RestoreTask,
   pages: KernelPages | undefined,
@@ -61,17 +69,17 @@ export function placeKernelPages(
   if (!pages || isInPlace(task, pages)) return { pages, filled };
   if (!target) return { pages: { ...shift(task, pages, parkingPlace(task, pages)), unwanted: true }, filled };
   const likeSaved = shapeOf(task);
-  task.batch.flush(); // it may have come from elsewhere a moment ago
+  task.batch.flush(); // earlier calls may have moved it here
   const current = readMemory(task.pid, pages.vdso.start, new Uint8Array(pages.vdso.length));
   const old = readStored(stored, target.start, target.length);
-  // By way of a parking place, since old and new places may overlap.
+  // Moved through a temporary place, since the old and the new ranges may overlap.
   const parked = shift(task, pages, parkingPlace(task, pages));
   const fits = old && sameLayout(task, pages) && Buffer.compare(old, current) === 0;
   if (!fits) return { pages: { ...parked, likeSaved, standIn: proxy(task, parked, target, old, current) }, filled };
   return { pages: { ...shift(task, parked, target.start - (pages.vdso.start - startOf(pages))), likeSaved }, filled };
 }
 
-/** Where the saved task had the kernel's pages. */
+/** Addresses and sizes of the kernel's pages in the saved task. */
 function shapeOf({ mm }: RestoreTask): string {
   const special = mm.vmas.filter((vma) => vma.status & (VmaStatus.VDSO | VmaStatus.VVAR));
   return special.map(({ start, end }) => `${start}-${end}`).join();
@@ -81,7 +89,7 @@ function startOf({ parts }: KernelPages): number {
   return Math.min(...parts.map((part) => part.start));
 }
 
-/** Whether the saved task had its vvar pages at the same distance before its vdso, and as many. */
+/** Whether the saved task had as many vvar pages, at the same distance before its vdso. */
 function sameLayout(task: RestoreTask, pages: KernelPages): boolean {
   const vvar = task.mm.vmas.filter((vma) => vma.status & VmaStatus.VVAR);
   const vdso = task.mm.vmas.find((vma) => vma.status & VmaStatus.VDSO);
@@ -92,7 +100,7 @@ function sameLayout(task: RestoreTask, pages: KernelPages): boolean {
   return savedLength === length && (length === 0 || Number(vdso?.start) - savedStart === distance);
 }
 
-/** Moves all of the kernel's pages, keeping their distances. */
+/** Moves all of the kernel's pages and keeps their distances. */
 function shift(task: RestoreTask, pages: KernelPages, to: number): KernelPages {
   const by = to - startOf(pages);
   const moved = ({ start, length }: PageRange): PageRange => ({ start: start + by, length });
@@ -102,7 +110,7 @@ function shift(task: RestoreTask, pages: KernelPages, to: number): KernelPages {
   return { ...pages, parts: pages.parts.map(moved), vdso: moved(pages.vdso) };
 }
 
-/** Free in the saved address space, and besides what is ours and where they are now. */
+/** A range that is free in the saved address space and overlaps neither the work area nor the current place. */
 function parkingPlace(task: RestoreTask, pages: KernelPages): number {
   const { area } = task.seed.remote;
   const taken = task.mm.vmas.map((vma) => ({ start: Number(vma.start), end: Number(vma.end) }));
@@ -117,8 +125,8 @@ function parkingPlace(task: RestoreTask, pages: KernelPages): number {
 }
 
 /**
- * The kernel is another: its vdso stays where there is room, and at the old place goes the old image with its entry
- * points turned into jumps to the new ones.
+ * Used if the kernel has changed: its vdso is put where there is room, and the old image goes to the old place, with
+ * its entry points replaced by jumps to the new functions.
  */
 function proxy(
   task: RestoreTask,

@@ -1,4 +1,7 @@
-/** The vdso's symbol table, and the jumps that lead from an old vdso's entry points to the running kernel's. Pure. */
+/**
+ * Reads the symbol table of a vdso, and makes jumps from the entry points of an old vdso to those of the running
+ * kernel's. Pure.
+ */
 
 const PT_DYNAMIC = 2;
 const DT_HASH = 4;
@@ -7,7 +10,7 @@ const DT_SYMTAB = 6;
 const STT_FUNC = 2;
 const SYMBOL = 24;
 
-/** Offsets of the functions a vdso image exports, by name; empty for what is no ELF with a symbol table. */
+/** Offsets of the functions that a vdso image exports, by name; empty if it is no ELF file with a symbol table. */
 export function vdsoFunctions(image: Uint8Array): Map<string, number> {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
   const found = new Map<string, number>();
@@ -18,7 +21,7 @@ export function vdsoFunctions(image: Uint8Array): Map<string, number> {
     const strings = dynamic.get(DT_STRTAB);
     const hash = dynamic.get(DT_HASH);
     if (symbols === undefined || strings === undefined || hash === undefined) return found;
-    const count = view.getUint32(hash + 4, true); // nchain: as many as symbols
+    const count = view.getUint32(hash + 4, true); // nchain: the number of symbols
     for (let i = 0; i < count; i++) {
       const at = symbols + i * SYMBOL;
       const value = Number(view.getBigUint64(at + 8, true));
@@ -26,7 +29,7 @@ export function vdsoFunctions(image: Uint8Array): Map<string, number> {
       found.set(nameAt(image, strings + view.getUint32(at, true)), value);
     }
   } catch {
-    // A RangeError: a table that points outside the image. Such an image has no functions we could trust.
+    // A RangeError means that a table points outside the image. None of the functions of such an image can be trusted.
     return new Map();
   }
   return found;
@@ -53,8 +56,8 @@ function nameAt(image: Uint8Array, at: number): string {
 }
 
 /**
- * Code of an old vdso with every entry point replaced by a jump to its namesake.
- * Functions the new one lacks stay as they are; their names are returned, to be warned about.
+ * The code of an old vdso with every entry point replaced by a jump to the function of the same name. Functions that
+ * the new vdso lacks stay as they are; their names are returned for a warning.
  */
 export function redirect(
   old: Uint8Array,

@@ -1,4 +1,4 @@
-/** Virtual memory areas: what /proc says, as CRIU's images say it. Pure. */
+/** Converts virtual memory areas (VMAs) from the form of /proc to the form of CRIU's images. Pure. */
 import type { InputOf } from '../images/message.ts';
 import type { vmaEntry } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
@@ -25,10 +25,10 @@ export const VmaStatus = {
   GUARD: 1 << 16,
 } as const;
 
-/** vma_entry in the making. */
+/** A vma_entry that is being built. */
 export type VmaDraft = InputOf<typeof vmaEntry>;
 
-/** Which VmFlags mean which advice. */
+/** The MADV_ number that each of these VmFlags stands for. */
 const ADVICE: readonly (readonly [flag: string, advice: number])[] = [
   ['sr', MADV.SEQUENTIAL],
   ['rr', MADV.RANDOM],
@@ -40,31 +40,31 @@ const ADVICE: readonly (readonly [flag: string, advice: number])[] = [
   ['wf', MADV.WIPEONFORK],
 ];
 
-/** The advice bits of a mapping, one for each MADV_ number. */
+/** The advice of a mapping, one bit for each MADV_ number. */
 export function adviceOf(flags: ReadonlySet<string>): bigint {
   let bits = 0n;
   for (const [flag, advice] of ADVICE) if (flags.has(flag)) bits |= 1n << BigInt(advice);
   return bits;
 }
 
-/** The MADV_ numbers in such bits. */
+/** The MADV_ numbers of the bits that {@link adviceOf} returns. */
 export function adviceNumbers(bits: bigint): number[] {
   return ADVICE.map(([, advice]) => advice).filter((advice) => (bits >> BigInt(advice)) & 1n);
 }
 
-/** How a mapped file must be opened again: a shared mapping that may become writable wants O_RDWR. */
+/** The flags for opening a mapped file again: a shared mapping that may become writable needs O_RDWR. */
 export function openFlags(vma: ProcVma): number {
   return vma.shared && (vma.vmFlags?.has('mw') ?? (vma.prot & 2) !== 0) ? O.RDWR : O.RDONLY;
 }
 
-/** The link of /proc that leads to the file a task has mapped there. */
+/** The link in /proc to the file that a task has mapped in this VMA. */
 export function mapFile(pid: number, { start, end }: Pick<ProcVma, 'start' | 'end'>): string {
   return `/proc/${pid}/map_files/${start.toString(16)}-${end.toString(16)}`;
 }
 
 const NO_FLAGS: ReadonlySet<string> = new Set();
 
-/** Flags for mmap(2) that make such a mapping again. */
+/** The flags of mmap(2) that make such a mapping again. */
 export function mapFlagsOf(vma: ProcVma, anonymous: boolean): number {
   const flags = vma.vmFlags ?? NO_FLAGS;
   let bits: number = flags.has('dp') ? MAP.DROPPABLE : vma.shared ? MAP.SHARED : MAP.PRIVATE;
@@ -76,25 +76,25 @@ export function mapFlagsOf(vma: ProcVma, anonymous: boolean): number {
   return bits;
 }
 
-/** The vvar pages, under all the names kernels have given them. */
+/** Whether a name is that of vvar pages; kernels have used several. */
 export function isVvar(name: string): boolean {
   return name === '[vvar]' || name === '[vvar_vclock]';
 }
 
 /**
- * Whether the mapping has no file to be opened again. Private huge pages have one, but only in name; and the first System V
- * segment has one, whose inode number is 0.
+ * Whether the mapping has no file that has to be opened again. Private huge pages have an internal file that counts as
+ * none. The first System V segment has a file, whose inode number is 0.
  */
 export function isAnonymous(vma: ProcVma): boolean {
   return (vma.ino === 0n && !isSysv(vma)) || (!vma.shared && vmaName(vma.name).kind === 'anonHuge');
 }
 
-/** Whether it is a mapping of System V shared memory; the inode number is the segment's id. */
+/** Whether it maps System V shared memory. The inode number is the ID of the segment. */
 export function isSysv(vma: ProcVma): boolean {
   return vma.shared && vmaName(vma.name).kind === 'sysv';
 }
 
-/** The image's entry for a mapping without a file, or nothing for what has none. */
+/** The vma_entry for a mapping without a file. */
 export function anonymousEntry(vma: ProcVma): VmaDraft {
   const base = {
     start: BigInt(vma.start),
@@ -115,17 +115,19 @@ export function anonymousEntry(vma: ProcVma): VmaDraft {
   return { ...base, flags: mapFlagsOf(vma, true), status };
 }
 
-/** Whether the mapping is the ring of an AIO context: a file that cannot be opened, with content that is the task's own. */
+/**
+ * Whether the mapping is the ring of an AIO context: a file that cannot be opened, whose content belongs to the task.
+ */
 export function isAioRing(vma: ProcVma): boolean {
   return vmaName(vma.name).kind === 'aio';
 }
 
-/** The image's entry for such a ring. */
+/** The vma_entry for an AIO ring. */
 export function aioEntry(vma: ProcVma): VmaDraft {
   return { ...fileEntryOf(vma, 0, O.RDWR, false), status: VmaStatus.AIORING };
 }
 
-/** The image's entry for a mapped file; a segment is a memfd or what shared anonymous memory maps. */
+/** The vma_entry for a mapped file. A segment is a memfd or shared anonymous memory. */
 export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number, isSegment: boolean): VmaDraft {
   const segment = isSegment ? VmaStatus.MEMFD : 0;
   return {
@@ -142,7 +144,7 @@ export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number, isS
   };
 }
 
-/** The image's entry for System V shared memory. */
+/** The vma_entry for System V shared memory. */
 export function sysvEntry(vma: ProcVma, openFlags: number): VmaDraft {
   const entry = fileEntryOf(vma, Number(vma.ino), openFlags, false);
   const huge = vma.vmFlags?.has('ht') ? MAP.HUGETLB : 0;
@@ -155,7 +157,7 @@ function advice(vma: ProcVma): { madv?: bigint } {
   return madv === 0n ? {} : { madv };
 }
 
-/** The kernel shows the vvar pages as several mappings; the image has them as one, which is how CRIU moves them. */
+/** Merges the vvar mappings. The kernel shows several, but images hold one, because CRIU moves them as one. */
 export function mergeVvar(entries: readonly VmaDraft[]): VmaDraft[] {
   const out: VmaDraft[] = [];
   for (const entry of entries) {
