@@ -1,23 +1,23 @@
 /** Terminals and sessions: which terminal controls the task, and which process group is in its foreground. */
 import { logInfo, logWarn } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
-import { KeyedSlot, Slot } from '../../../contract/slots.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
-import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { openInTask } from '../../../support/open-in-task.ts';
 import { handOver } from '../../../tracee/handover.ts';
 import { inBackground, setInt, tryGetInt, trySetInt } from './ioctl.ts';
 import { ptyNumber, type TerminalFile, wasHung } from './plan.ts';
 import { fillQueues, MAX_QUEUE } from './queues.ts';
-import { isOrphan, registered, terminalsOf } from './rebuild.ts';
+import { isInBackground, isOrphan, registered, terminalsOf } from './rebuild.ts';
 import { infoId } from './terminal.ts';
 
 /** The second step for an open file of a terminal, when the task has all its descriptors. */
 export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void {
   if (isOrphan(terminal, task.context)) {
-    takeForeground(task);
+    takeForeground(terminal, task);
     return;
   }
   if (terminal.role === 'master' || terminal.role === 'slave') refill(terminal, task.context);
@@ -104,24 +104,32 @@ function controlling(sid: number, context: RestoreContext): TerminalFile | undef
 }
 
 /**
- * A shell job with a process group of its own was in the foreground, or will be when the shell says so: key presses go to
- * it. A job in our own group is where we are.
+ * The terminal of a shell job is ours now. Which group was in its foreground is in front again, for it is the one that
+ * keys go to: that of a program a shell in the tree has started, say. If it was none of the tree's, the job itself comes
+ * to the front, as by the shell's `fg`.
  */
-function takeForeground(task: RestoreTask): void {
-  const { tree, context } = task;
-  if (tree.sid === tree.pid) {
+function takeForeground(terminal: TerminalFile, { tree, context }: RestoreTask): void {
+  if (tree.sid === tree.pid && terminal.info.sid === tree.sid) {
     logWarn('tty', `task ${tree.pid}: its session's terminal is not in the images; it has none now`);
     return;
   }
-  if (tree.pgid !== tree.pid) return;
-  task.batch.flush(); // the group has to exist
-  FOREGROUND.of(context, tree.pgid);
+  const named = FOREGROUND.of(context);
+  if (named.done) return;
+  named.done = true;
+  // Whoever restores a job in the background goes on typing.
+  if (!isInBackground(context)) bringToFront(terminal.info.pgrp, context);
 }
 
-/** Done once for each process group: it is brought to the foreground of our terminal. */
-const FOREGROUND = new KeyedSlot((context: RestoreContext, pgid: number) => {
+/** Whether the foreground has been named: a job has one terminal, and perhaps many open files of it. */
+const FOREGROUND = new Slot((_: RestoreContext) => ({ done: false }));
+
+function bringToFront(saved: number, context: RestoreContext): void {
+  const member = context.images.read(Images.pstree).find(({ pgid }) => pgid === saved);
+  // A group of the shell's has another number now, that of our own.
+  const group = trySyscall('getpgid', member?.pid ?? context.root);
   const before = tryGetInt(0, 'TIOCGPGRP');
-  const result = inBackground(() => trySetInt(0, 'TIOCSPGRP', pgid));
-  if (result < 0) logInfo(`tty: process group ${pgid} cannot become the terminal's foreground`);
+  if (before === group) return;
+  const result = inBackground(() => trySetInt(0, 'TIOCSPGRP', group));
+  if (result < 0) logInfo(`tty: process group ${group} cannot become the terminal's foreground`);
   else if (before > 0) context.undo(() => inBackground(() => trySetInt(0, 'TIOCSPGRP', before)));
-});
+}

@@ -167,6 +167,20 @@ function multiplexerOf(slave: string): string {
   return `${slave.slice(0, slave.lastIndexOf('/'))}/ptmx`;
 }
 
+/**
+ * Whether we were started in the background of our terminal (`restore --shell-job … &`): it is the shell's, which goes on
+ * reading from it, so the job gets neither its foreground nor a say in its settings. What is in the foreground of a terminal
+ * that does not control us cannot be known.
+ */
+export function isInBackground(context: RestoreContext): boolean {
+  return IN_BACKGROUND.of(context);
+}
+
+const IN_BACKGROUND = new Slot((_: RestoreContext) => {
+  const foreground = tryGetInt(0, 'TIOCGPGRP');
+  return foreground > 0 && foreground !== syscall('getpgid', 0);
+});
+
 /** Whether our terminal has the settings of the job's. */
 const ADOPTED = new Slot((_: RestoreContext) => ({ done: false }));
 
@@ -183,6 +197,7 @@ function openOwn(terminal: TerminalFile, context: RestoreContext): number {
     throw new StasisError({ kind: 'usage', resource: name, reason, remedy });
   }
   using fd = new Fd(reopen(0, terminal.file.flags));
+  if (isInBackground(context)) return fd.release();
   const adopted = ADOPTED.of(context);
   if (!adopted.done) context.undo(adoptSettings(0, terminal.info));
   adopted.done = true;

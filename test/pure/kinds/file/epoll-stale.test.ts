@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { planWatches } from '../../../src/kinds/file/epoll/stale.ts';
+import { planWatches } from '../../../../src/kinds/file/epoll/stale.ts';
 
 const watch = (tfd: number, data: bigint) => ({ tfd, events: 1, data });
 
