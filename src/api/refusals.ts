@@ -106,6 +106,7 @@ function listed(words: readonly string[]): string {
 function notBuilt({ as, at }: Asked, command: Command): StasisError {
   return new StasisError({
     kind: 'unsupported',
+    code: 'OPTION_NOT_BUILT',
     resource: at === undefined ? as : `${at}: ${as}`,
     reason: `not built yet for ${command}`,
     remedy: 'leave it out; --help marks the options that are not built yet',
@@ -121,6 +122,7 @@ function unbuiltResources({ external }: Settings): StasisError[] {
     (key) =>
       new StasisError({
         kind: 'unsupported',
+        code: 'OPTION_NOT_BUILT',
         resource: `external ${key}`,
         reason: 'resources of this kind are not built yet',
         remedy: 'leave it out; those of tty[…] and file[…] are built',

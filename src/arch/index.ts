@@ -11,6 +11,7 @@ export function thisArch(): Arch {
   if (!arch) {
     throw new StasisError({
       kind: 'unsupported',
+      code: 'ARCHITECTURE',
       resource: process.arch,
       reason: 'Stasis has no machine code for this processor architecture',
       remedy: 'only x86-64 is supported so far',

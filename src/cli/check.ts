@@ -2,7 +2,7 @@
 
 import { carryOptions } from '../api/carry.ts';
 import type { Settings } from '../api/settings.ts';
-import { StasisError, type TaskRef } from '../base/errors.ts';
+import { StasisError, sentenceWithoutTask, type TaskRef } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { examine, examineAll, type Verdict, verdictOn } from '../engine/check/examine.ts';
 import type { Finding } from '../engine/check/feature.ts';
@@ -132,11 +132,9 @@ function forPeople({ task, processes, obstacles }: TaskReport): string {
   if (obstacles.length === 0) return `${whose} can be dumped.\n`;
   const lines = [`${whose} cannot be dumped:`];
   for (const obstacle of obstacles) {
-    const { resource, reason, remedy } = obstacle;
     // In a tree it has to be told whose it is.
-    const owner = obstacle.task && processes > 1 ? `${name(obstacle.task)}: ` : '';
-    lines.push(`  - ${owner}${printable(resource ? `${resource}: ${reason}` : reason)}`);
-    if (remedy) lines.push(`    Hint: ${printable(remedy)}`);
+    lines.push(`  - ${printable(processes > 1 ? obstacle.message : sentenceWithoutTask(obstacle))}`);
+    if (obstacle.remedy) lines.push(`    Hint: ${printable(obstacle.remedy)}`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -130,6 +130,7 @@ export function resolveSettings(
 function later(command: Command): StasisError {
   return new StasisError({
     kind: 'unsupported',
+    code: 'COMMAND_NOT_BUILT',
     resource: command,
     reason: 'this command is not built yet',
     remedy: '--help lists the commands there are',

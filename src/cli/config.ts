@@ -12,7 +12,7 @@
 
 import { OPTIONS } from '../api/options.ts';
 import type { Given } from '../api/values.ts';
-import { StasisError } from '../base/errors.ts';
+import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { disk } from '../kernel/disk.ts';
 import { byLongName } from './getopt.ts';
 
@@ -70,7 +70,7 @@ export function readConfigFile(file: ConfigFile): Given[] {
   }
   if (text === undefined) {
     if (!failed && !file.mustExist) return []; // the usual case
-    const code = failed ? (failed as NodeJS.ErrnoException).code : 'ENOENT';
+    const code = failed ? errnoNameOf(failed) : 'ENOENT';
     if (code === 'EACCES' && file.byDefault) return [];
     throw new StasisError({
       kind: 'io',
@@ -145,8 +145,7 @@ function meant(line: ConfigLine): Given {
     return { option, negated, value: line.value, as, at: line.at };
   } catch (error) {
     if (!(error instanceof StasisError)) throw error;
-    const { kind, resource, reason, remedy } = error;
-    throw new StasisError({ kind, resource: `${line.at}: ${resource}`, reason, remedy, cause: error });
+    throw error.with({ resource: `${line.at}: ${error.resource}`, cause: error });
   }
 }
 

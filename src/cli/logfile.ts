@@ -3,7 +3,7 @@
  * the end of the process, write what there is at once.
  */
 
-import { StasisError } from '../base/errors.ts';
+import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { type LogLevel, setLogLevel, setLogSink } from '../base/log.ts';
 import { encodeText } from '../base/text.ts';
 import { O } from '../kernel/constants/files.ts';
@@ -45,7 +45,7 @@ function target(file: string | undefined): Pick<Open, 'fd' | 'name' | 'onStderr'
     throw new StasisError({
       kind: 'io',
       resource: file,
-      reason: `the log file cannot be created (${(error as NodeJS.ErrnoException).code})`,
+      reason: `the log file cannot be created (${errnoNameOf(error)})`,
       remedy: 'its path counts from the work directory (-W, else -D)',
       cause: error,
     });
@@ -70,7 +70,7 @@ export function flushLog(): void {
   try {
     disk.write(open.fd, encodeText(text));
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
+    const code = errnoNameOf(error);
     if (!open.failed && !open.onStderr) printErr(`Warning: ${open.name}: log lines were lost (${code})\n`);
     open.failed = true;
   }

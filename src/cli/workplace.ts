@@ -2,7 +2,7 @@
 
 import type { Settings } from '../api/settings.ts';
 import { CRIU_VERSION, STASIS_VERSION } from '../api/version.ts';
-import { StasisError } from '../base/errors.ts';
+import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { logInfo, logs, logWarn } from '../base/log.ts';
 import { S_IF } from '../kernel/constants/files.ts';
 import { namesIn } from '../kernel/files.ts';
@@ -65,7 +65,7 @@ function directory(path: string, role: string, option: string): string {
 }
 
 function unusable(path: string, role: string, option: string, error: unknown): StasisError {
-  const code = (error as NodeJS.ErrnoException).code;
+  const code = errnoNameOf(error);
   return new StasisError({
     kind: 'io',
     resource: path,

@@ -1,5 +1,6 @@
 /** The error that all readers and writers of images throw. It names the file, the byte offset and the field. */
 
+import type { ErrorCode } from '../base/error-codes.ts';
 import { StasisError } from '../base/errors.ts';
 
 /** Where and why an image cannot be read or written. */
@@ -12,6 +13,8 @@ export interface ImageFacts {
   readonly field?: string | undefined;
   readonly reason: string;
   readonly remedy?: string | undefined;
+  /** `IMAGE` if it is not told. */
+  readonly code?: ErrorCode | undefined;
 }
 
 /** A damaged, truncated, unknown or contradictory image, or a value that has no place in one. */
@@ -21,7 +24,8 @@ export class ImageError extends StasisError {
   readonly field: string | undefined;
 
   constructor(facts: ImageFacts) {
-    super({ kind: 'image', resource: facts.file, reason: reasonWithPlace(facts), remedy: facts.remedy });
+    const { file, code, remedy } = facts;
+    super({ kind: 'image', code, resource: file, reason: reasonWithPlace(facts), remedy });
     this.name = 'ImageError';
     this.file = facts.file;
     this.offset = facts.offset;

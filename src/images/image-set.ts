@@ -4,7 +4,7 @@
  * which lists the sizes and checksums of the other files.
  */
 
-import { StasisError } from '../base/errors.ts';
+import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { holdsContents } from './contents.ts';
 import { type Disk, nodeDisk } from './disk.ts';
 import { ImageError } from './error.ts';
@@ -78,7 +78,7 @@ export class ImageSet {
   readOne<M extends Message>(kind: ImageKind<M, never>, id?: ImageId, whyNeeded = 'image is missing'): TypeOf<M> {
     const file = imageName(kind, id);
     const bytes = this.bytes(kind, id);
-    if (!bytes) throw new ImageError({ file: this.path(kind, id), reason: whyNeeded });
+    if (!bytes) throw new ImageError({ file: this.path(kind, id), code: 'IMAGE_MISSING', reason: whyNeeded });
     const [only, ...more] = readImage(kind, file, bytes, this);
     if (only === undefined || more.length > 0) {
       throw new ImageError({ file, reason: `${more.length + (only ? 1 : 0)} entries where there is always one` });
@@ -174,7 +174,7 @@ function readFile(disk: Disk, path: string, name: string): Uint8Array | undefine
     // O_NONBLOCK, since the open of a FIFO of that name would block.
     fd = disk.open(path, O_RDONLY | O_NONBLOCK, 0);
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
+    if (errnoNameOf(error) === 'ENOENT') return undefined;
     throw ioError(path, 'cannot be opened', error);
   }
   try {
@@ -326,7 +326,7 @@ export class ImageSetWriter implements Disposable {
     try {
       this.stale = new Set(this.disk.namesIn(this.dir));
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw ioError(this.dir, 'cannot be read', error);
+      if (errnoNameOf(error) !== 'ENOENT') throw ioError(this.dir, 'cannot be read', error);
       this.disk.makeDirectory(this.dir);
       this.stale = new Set();
     }
@@ -389,7 +389,7 @@ function unlink(disk: Disk, path: string): void {
   try {
     disk.unlink(path);
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw ioError(path, 'cannot be removed', error);
+    if (errnoNameOf(error) !== 'ENOENT') throw ioError(path, 'cannot be removed', error);
   }
 }
 
@@ -402,12 +402,8 @@ function closeChecked(disk: Disk, fd: number, path: string): void {
   }
 }
 
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
-}
-
 function ioError(path: string, what: string, cause: unknown): StasisError {
-  const code = codeOf(cause);
+  const code = errnoNameOf(cause);
   const remedy = code === 'ENOSPC' || code === 'EDQUOT' ? 'make room on the file system of the images' : undefined;
   return new StasisError({ kind: 'io', resource: path, reason: `${what}: ${code ?? String(cause)}`, remedy, cause });
 }

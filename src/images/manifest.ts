@@ -110,7 +110,7 @@ export function compare({ files }: Manifest, name: string, found: Mark | undefin
   const written = files.get(name);
   if (!written) throw damaged();
   const reason = difference(written, found);
-  if (reason !== undefined) throw new ImageError({ file: name, reason, remedy: REMEDY });
+  if (reason !== undefined) throw new ImageError({ file: name, code: 'IMAGE_CHANGED', reason, remedy: REMEDY });
 }
 
 function difference(written: Mark, found: Mark | undefined): string | undefined {

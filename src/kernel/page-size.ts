@@ -16,6 +16,7 @@ export function requirePageSize(auxv: Uint8Array = readProc('self', 'auxv')): vo
   if (size === PAGE_SIZE) return;
   throw new StasisError({
     kind: 'unsupported',
+    code: 'PAGE_SIZE',
     resource: `pages of ${size} bytes`,
     reason: `Stasis is built for pages of ${PAGE_SIZE} bytes`,
     remedy: `boot a kernel with pages of ${PAGE_SIZE} bytes`,

@@ -25,7 +25,13 @@ export function namesOf(tasks: readonly { readonly pid: number; readonly comm: s
  */
 export function pidInUse(number: number, remedy = 'restore inside a new PID namespace'): StasisError {
   const { reason, end } = explain(holdersOf(number));
-  return new StasisError({ kind: 'conflict', resource: `PID ${number}`, reason, remedy: `${end}, or ${remedy}` });
+  return new StasisError({
+    kind: 'conflict',
+    code: 'PID_TAKEN',
+    resource: `PID ${number}`,
+    reason,
+    remedy: `${end}, or ${remedy}`,
+  });
 }
 
 function explain(holders: readonly Holder[]): { readonly reason: string; readonly end: string } {

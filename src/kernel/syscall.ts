@@ -50,8 +50,8 @@ export class SyscallError extends StasisError {
     this.call = call;
   }
 
-  /** As node:fs names its errors: `ENOENT`. */
-  get code(): string {
+  /** As the kernel's headers name it: `ENOENT`. */
+  get errnoName(): string {
     return errnoName(this.errno);
   }
 }

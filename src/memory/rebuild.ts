@@ -188,6 +188,7 @@ function map(
   if (fd === undefined || (fd < 0 && (entry.flags & MAP.ANONYMOUS) === 0)) {
     throw new StasisError({
       kind: 'unsupported',
+      code: 'MEMORY_MAPPING',
       task: task.ref,
       resource: `mapping ${start.toString(16)}`,
       reason: `a mapping of this kind (status 0x${entry.status.toString(16)}) is not carried yet`,

@@ -138,6 +138,7 @@ function proxy(
   if (!old) {
     throw new StasisError({
       kind: 'unsupported',
+      code: 'VDSO_FOREIGN',
       task: task.ref,
       resource: 'vdso',
       reason: 'the image does not hold the old vdso, and the running kernel has another',

@@ -2,7 +2,7 @@
  * Where an open file can be found again: under the name the kernel gives for it, or not. The kernel appends
  * ` (deleted)` to the names of unlinked files, but a file may really be called so; only the inode tells.
  */
-import { StasisError } from '../base/errors.ts';
+import type { ErrorCode } from '../base/error-codes.ts';
 import { encodeText } from '../base/text.ts';
 import type { CarryOptions, OpenFile } from '../contract/contract.ts';
 import { AT, S_IF } from '../kernel/constants/files.ts';
@@ -24,7 +24,7 @@ export type Whereabouts =
   /** The user brings it along (`--external file[mnt:inode]`). */
   | { readonly kind: 'external'; readonly name: string }
   /** It cannot be reached. */
-  | { readonly kind: 'lost'; readonly reason: string; readonly remedy?: string };
+  | { readonly kind: 'lost'; readonly code: ErrorCode; readonly reason: string; readonly remedy?: string };
 
 const PROC_SUPER_MAGIC = 0x9fa0;
 const DEVPTS_SUPER_MAGIC = 0x1cd1;
@@ -35,6 +35,7 @@ const MQUEUE_MAGIC = 0x19800202;
 
 const TOO_LONG: Whereabouts = {
   kind: 'lost',
+  code: 'FILE_PATH_TOO_LONG',
   reason: 'it lies too deep to be opened by its path again (PATH_MAX)',
   remedy: 'rename a directory above it, so that the path gets shorter',
 };
@@ -43,11 +44,13 @@ const TOO_LONG: Whereabouts = {
 const SPECIAL: Readonly<Record<number, Whereabouts>> = {
   [SECRETMEM_MAGIC]: {
     kind: 'lost',
+    code: 'FILE_SECRET_MEMORY',
     reason: 'it is secret memory (memfd_secret), which nobody but the process itself can read',
     remedy: 'have the program do without, for instance by booting with secretmem.enable=0',
   },
   [MQUEUE_MAGIC]: {
     kind: 'lost',
+    code: 'FILE_MESSAGE_QUEUE',
     reason: 'it is a POSIX message queue, which is not carried yet',
     remedy: 'have the program close it (mq_close) before the dump',
   },
@@ -58,7 +61,9 @@ export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts 
   const external = externalKey(file, options);
   if (external) return { kind: 'external', name: external };
   if (file.link === TOO_DEEP) return TOO_LONG;
-  if (!file.link.startsWith('/')) return { kind: 'lost', reason: `${file.link} is not the name of a file` };
+  if (!file.link.startsWith('/')) {
+    return { kind: 'lost', code: 'FILE_NAMELESS', reason: `${file.link} is not the name of a file` };
+  }
   if (Buffer.byteLength(encodeText(file.link)) >= 4096) return TOO_LONG;
 
   const there = file.stat.nlink > 0 ? statusAt(file.link) : undefined;
@@ -79,6 +84,7 @@ export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts 
   const what = there ? 'another file is at its path' : 'its path leads nowhere';
   return {
     kind: 'lost',
+    code: 'FILE_NOT_AT_PATH',
     reason: `${what}: its file system was unmounted or mounted over, or is one of another mount namespace`,
   };
 }
@@ -89,6 +95,7 @@ function otherNames(file: OpenFile, name: string, options: CarryOptions): Wherea
   if (options.linkRemap) return { kind: 'linked', name };
   return {
     kind: 'lost',
+    code: 'FILE_UNLINKED',
     reason: 'it was unlinked under the name it was opened by, and lives on under another one',
     remedy: '--link-remap makes a link for it that the restore removes',
   };
@@ -110,12 +117,6 @@ function externalKey(file: OpenFile, options: CarryOptions): string | undefined 
   if (options.external.length === 0) return undefined;
   const key = `file[${file.mntId.toString(16)}:${file.stat.ino.toString(16)}]`;
   return options.external.includes(key) ? key : undefined;
-}
-
-/** The error for a file that cannot be carried: `fd 3 (/path)`. */
-export function obstacle(file: OpenFile, reason: string, remedy?: string): StasisError {
-  const resource = file.fd < 0 ? file.link : `fd ${file.fd} (${file.link})`;
-  return new StasisError({ kind: 'unsupported', task: file.task, resource, reason, remedy });
 }
 
 function isDevice(file: OpenFile): boolean {

@@ -21,24 +21,28 @@ export function openPath(path: string, flags: number, name: string): number {
 }
 
 function openError(name: string, errno: number): StasisError {
-  const fact = (kind: 'conflict' | 'permission', reason: string, remedy?: string): StasisError =>
-    new StasisError({ kind, resource: name, reason, remedy });
+  const fact = (code: 'FILE_MISSING' | 'FILE_BUSY' | 'FILE_CHANGED', reason: string, remedy?: string): StasisError =>
+    new StasisError({ kind: 'conflict', code, resource: name, reason, remedy });
   switch (errno) {
     case ERRNO.ENOENT:
     case ERRNO.ENOTDIR:
-      return fact('conflict', 'there is no such file any more', 'put it back as it was when it was dumped');
+      return fact('FILE_MISSING', 'there is no such file any more', 'put it back as it was when it was dumped');
     case ERRNO.ETXTBSY:
       return fact(
-        'conflict',
+        'FILE_BUSY',
         'it was open for writing, and is being executed now',
         'end the program that runs from it',
       );
     case ERRNO.EAGAIN:
-      return fact('conflict', 'another process holds a lease on it');
+      return fact('FILE_BUSY', 'another process holds a lease on it');
     case ERRNO.EACCES:
     case ERRNO.EPERM:
-      return fact('permission', `it cannot be opened: ${describeErrno(errno)}`);
+      return new StasisError({
+        kind: 'permission',
+        resource: name,
+        reason: `it cannot be opened: ${describeErrno(errno)}`,
+      });
     default:
-      return fact('conflict', `it cannot be opened: ${describeErrno(errno)}`);
+      return fact('FILE_CHANGED', `it cannot be opened: ${describeErrno(errno)}`);
   }
 }

@@ -47,6 +47,7 @@ function openEntry(entry: RegFileEntry, context: RestoreContext, flags: number):
   if (entry.ext) {
     throw new StasisError({
       kind: 'usage',
+      code: 'FILE_EXTERNAL',
       resource: entry.name,
       reason: 'the file was left to the user when it was dumped',
       remedy: `--inherit-fd fd[N]:${entry.name}`,
@@ -99,5 +100,5 @@ function digits(words: readonly number[]): string {
 }
 
 function changed(entry: RegFileEntry, reason: string, remedy = 'put it back as it was'): StasisError {
-  return new StasisError({ kind: 'conflict', resource: entry.name, reason, remedy });
+  return new StasisError({ kind: 'conflict', code: 'FILE_CHANGED', resource: entry.name, reason, remedy });
 }

@@ -12,10 +12,11 @@ import { FdTypes, RemapType, type regFileEntry } from '../images/schema/files.ts
 import { AT, O, S_IF } from '../kernel/constants/files.ts';
 import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
 import { arenaPath, ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { fileObstacle } from '../support/fdinfo.ts';
 import { captureOwner, imageFlags } from '../support/fown.ts';
 import { buildIdWords, type ReadAt } from './build-id.ts';
 import { captureGhost, ghostObstacle, reopen } from './ghost/capture.ts';
-import { isOverlay, linkOpenFile, obstacle, whereabouts } from './locate.ts';
+import { isOverlay, linkOpenFile, whereabouts } from './locate.ts';
 
 /** A reg_file_entry to be written. */
 export type RegFileDraft = InputOf<typeof regFileEntry>;
@@ -38,7 +39,7 @@ export function captureRegular(file: OpenFile, id: number, context: DumpContext)
   const checks = validation(file, context);
   switch (where.kind) {
     case 'lost':
-      throw obstacle(file, where.reason, where.remedy);
+      throw fileObstacle(file, where.code, where.reason, where.remedy);
     case 'external':
       return { ...draft, ...checks, name: where.name, ext: true };
     case 'ghost':
@@ -59,7 +60,7 @@ export function captureRegular(file: OpenFile, id: number, context: DumpContext)
 /** Why a file cannot be carried, if so. Nothing is changed. */
 export function regularObstacle(file: OpenFile, options: CarryOptions): StasisError | undefined {
   const where = whereabouts(file, options);
-  if (where.kind === 'lost') return obstacle(file, where.reason, where.remedy);
+  if (where.kind === 'lost') return fileObstacle(file, where.code, where.reason, where.remedy);
   return where.kind === 'ghost' ? ghostObstacle(file, options.ghostLimit) : undefined;
 }
 

@@ -16,6 +16,7 @@ import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
 import { readProc, readProcLink } from '../kernel/proc/read.ts';
 import { statusAt, statusOf } from '../kernel/statx.ts';
 import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { fileObstacle } from '../support/fdinfo.ts';
 import { GhostImage } from './ghost/image.ts';
 import { searchInode } from './irmap.ts';
 import { remapsOf } from './remap.ts';
@@ -100,12 +101,8 @@ export function handleOf(entry: FhEntry): FileHandle {
 
 /** Why a watch cannot be carried, where {@link describeWatched} says nothing. */
 export function unreachable(file: OpenFile, ino: bigint): StasisError {
-  return new StasisError({
-    kind: 'unsupported',
-    task: file.task,
-    resource: `fd ${file.fd} (${file.link})`,
-    reason: `it watches inode ${ino}, whose file system does not let it be found again`,
-  });
+  const reason = `it watches inode ${ino}, whose file system does not let it be found again`;
+  return fileObstacle(file, 'WATCH_UNREACHABLE', reason);
 }
 
 /**
@@ -124,6 +121,7 @@ export function openWatched(entry: FhEntry, dev: number, ino: bigint, context: R
   const reason = 'a file that was watched cannot be found, neither by a path nor by its handle';
   throw new StasisError({
     kind: 'conflict',
+    code: 'WATCH_CHANGED',
     resource: `inode ${ino} of device ${dev >>> 20}:${dev & 0xfffff}`,
     reason,
   });

@@ -1,5 +1,6 @@
 /** What fdinfo says about a file of a known kind. */
-import { StasisError } from '../base/errors.ts';
+import type { ErrorCode } from '../base/error-codes.ts';
+import { StasisError, type TaskRef } from '../base/errors.ts';
 import type { OpenFile } from '../contract/contract.ts';
 import type { FileEntry } from '../images/schema/files.ts';
 import type { FdDetail } from '../kernel/proc/fddetail.ts';
@@ -13,8 +14,7 @@ export function detailOf<K extends FdDetail['kind']>(file: OpenFile, kind: K): N
   if (detail) return detail;
   throw new StasisError({
     kind: 'kernel',
-    task: file.task,
-    resource: describeFile(file),
+    ...aboutFile(file),
     reason: `fdinfo has no lines of a ${kind} file`,
   });
 }
@@ -25,7 +25,17 @@ export function detailIfAny<K extends FdDetail['kind']>(file: OpenFile, kind: K)
   return detail.kind === kind ? (detail as Named<K>) : undefined;
 }
 
-/** How errors name a descriptor: `fd 3 (pipe:[17])`. */
+/** Whose an open file is and what is open, for an error that is about it. What is no descriptor of a task has no number. */
+export function aboutFile(file: OpenFile): { task: TaskRef; fd: number | undefined; resource: string } {
+  return { task: file.task, fd: file.fd < 0 ? undefined : file.fd, resource: file.link };
+}
+
+/** The obstacle an open file is that cannot be carried. */
+export function fileObstacle(file: OpenFile, code: ErrorCode, reason: string, remedy?: string): StasisError {
+  return new StasisError({ kind: 'unsupported', code, ...aboutFile(file), reason, remedy });
+}
+
+/** How warnings name a descriptor: `fd 3 (pipe:[17])`. */
 export function describeFile(file: OpenFile): string {
   return `fd ${file.fd} (${file.link})`;
 }

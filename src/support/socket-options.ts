@@ -1,5 +1,5 @@
 /** The options sockets of all families have. */
-import { StasisError } from '../base/errors.ts';
+import type { StasisError } from '../base/errors.ts';
 import { decodeText, encodeText } from '../base/text.ts';
 import type { Json, OpenFile } from '../contract/contract.ts';
 import type { InputOf } from '../images/message.ts';
@@ -17,7 +17,7 @@ import {
   setOption,
   setTime,
 } from '../kernel/sockets.ts';
-import { describeFile } from './fdinfo.ts';
+import { fileObstacle } from './fdinfo.ts';
 
 /** Longest name of a network device, with its NUL. */
 const IFNAMSIZ = 16;
@@ -42,12 +42,8 @@ const OF_LOCAL: readonly string[] = ['so_passcred', 'so_passsec'];
 /** Why the options of a socket cannot be carried, if so. */
 export function optionsObstacle(file: OpenFile): StasisError | undefined {
   if (!hasOpaqueFilter(file.local)) return undefined;
-  return new StasisError({
-    kind: 'unsupported',
-    task: file.task,
-    resource: describeFile(file),
-    reason: 'an eBPF program filters what the socket receives, and the kernel does not tell which',
-  });
+  const reason = 'an eBPF program filters what the socket receives, and the kernel does not tell which';
+  return fileObstacle(file, 'SOCKET_FILTER_EBPF', reason, 'have the program detach its filter (SO_DETACH_BPF)');
 }
 
 /** Reads the options as images hold them. Sizes of buffers are those the kernel uses: twice what was asked for. */

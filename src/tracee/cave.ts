@@ -44,6 +44,7 @@ export function findCave(tgid: number, tracees: readonly Tracee[], mem: Fd, maps
   }
   throw new StasisError({
     kind: 'unsupported',
+    code: 'NO_ROOM_FOR_CODE',
     task: { pid: tgid },
     reason: 'no executable mapping has room for the code that lets Stasis in and out',
   });
@@ -72,6 +73,7 @@ function isInside(tracee: Tracee, cave: number, area: number, mem: Fd, maps: rea
 function walkingOut(pid: number): StasisError {
   return new StasisError({
     kind: 'conflict',
+    code: 'TASK_HAS_STASIS_CODE',
     task: { pid },
     reason: 'the task is about to leave the code of a Stasis that was killed a moment ago',
     remedy: 'try again',

@@ -257,7 +257,7 @@ function chooseBell(tgid: number, tracees: readonly Tracee[]): number {
   const bell = BELLS.find((signal) => !pending.has(signal));
   if (bell === undefined) {
     const reason = 'every signal Stasis could use is pending';
-    throw new StasisError({ kind: 'unsupported', task: { pid: tgid }, reason });
+    throw new StasisError({ kind: 'unsupported', code: 'ALL_SIGNALS_PENDING', task: { pid: tgid }, reason });
   }
   return bell;
 }

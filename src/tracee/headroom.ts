@@ -63,7 +63,7 @@ export function headroomObstacles(allowance: Allowance): StasisError[] {
   return reached(allowance).flatMap(({ resource, needed, limit }) => {
     if (resource === RLIMIT.MEMLOCK) return [];
     const name = RLIMIT_NAMES[resource] ?? String(resource);
-    const facts = { kind: 'unsupported', task: ref, resource: `RLIMIT_${name}` } as const;
+    const facts = { kind: 'unsupported', code: 'NO_HEADROOM', task: ref, resource: `RLIMIT_${name}` } as const;
     const remedy = `raise the limit: prlimit --pid ${ref.pid} --${name.toLowerCase()}=${needed}`;
     if (limit.max < needed) {
       const reason = `the process may have ${limit.max} bytes of memory, and has them but for less than Stasis needs`;
@@ -90,10 +90,10 @@ export function findLimitsRoom(ref: TaskRef, tracees: readonly Tracee[], mem: Fd
     if (!LIMITS_MARK.every((byte, i) => tail[LIMITS_SIZE - LIMITS_MARK.length + i] === byte)) continue;
     if (!tracees.some((tracee) => isInside(tracee, at, mem, maps))) return at;
     const reason = 'the task is about to leave the code of a Stasis that was killed a moment ago';
-    throw new StasisError({ kind: 'conflict', task: ref, reason, remedy: 'try again' });
+    throw new StasisError({ kind: 'conflict', code: 'TASK_HAS_STASIS_CODE', task: ref, reason, remedy: 'try again' });
   }
   const reason = 'it has reached a limit, and no executable mapping has room for the code that lifts it for the moment';
-  throw new StasisError({ kind: 'unsupported', task: ref, reason });
+  throw new StasisError({ kind: 'unsupported', code: 'NO_ROOM_FOR_CODE', task: ref, reason });
 }
 
 /** Of a stack, where a handler's frame is looked for. */

@@ -12,6 +12,7 @@ export function requireInjectable(tracee: Tracee): void {
   if (!getSyscallDispatch(tracee.pid)) return;
   throw new StasisError({
     kind: 'unsupported',
+    code: 'SYSCALL_DISPATCH',
     task: { pid: tracee.pid },
     reason: 'the process catches its own system calls (PR_SET_SYSCALL_USER_DISPATCH)',
     remedy: 'stop what emulates system calls in it, such as Wine',

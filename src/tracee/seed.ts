@@ -244,6 +244,7 @@ function requireDescriptors(count: number): void {
   if (trySyscall('prlimit64', 0, RLIMIT_NOFILE, arenaAddress, 0) === 0) return;
   throw new StasisError({
     kind: 'permission',
+    code: 'DESCRIPTORS_EXHAUSTED',
     resource: 'RLIMIT_NOFILE',
     reason: `${count} descriptors are needed, and no more than ${hard} are allowed`,
     remedy: `start Stasis with a higher limit (ulimit -n ${count})`,

@@ -165,6 +165,7 @@ export class Tracee implements Disposable {
   #asleep(patience: number): StasisError {
     return new StasisError({
       kind: 'conflict',
+      code: 'CALL_TIMED_OUT',
       task: { pid: this.pid },
       reason: `the system call did not return within ${patience / 1000} s and was interrupted`,
       remedy: 'give it longer with --timeout',
@@ -176,6 +177,7 @@ export class Tracee implements Disposable {
     this.#attached = false;
     return new StasisError({
       kind: 'conflict',
+      code: 'TASK_STALLED',
       task: { pid: this.pid },
       reason: `the task did not stop within ${patience / 1000} s: it is in an uninterruptible sleep`,
       remedy: 'wait for its disk or network, or give it longer with --timeout',
@@ -204,6 +206,7 @@ export class Tracee implements Disposable {
     if (length === registers.byteLength) return registers;
     throw new StasisError({
       kind: 'unsupported',
+      code: 'TASK_32BIT',
       task: { pid: this.pid },
       reason: '32-bit programs are not carried yet',
     });
@@ -315,10 +318,16 @@ function seizeError(pid: number, errno: number): StasisError {
     return new StasisError({ kind: 'gone', task: { pid }, reason: 'no such process' });
   }
   if (!parseStatus(readProc(pid, 'status')).hasMemory) {
-    return new StasisError({ kind: 'unsupported', task: { pid }, reason: 'it is a zombie or a kernel thread' });
+    return new StasisError({
+      kind: 'unsupported',
+      code: 'TASK_DEAD',
+      task: { pid },
+      reason: 'it is a zombie or a kernel thread',
+    });
   }
   return new StasisError({
     kind: 'permission',
+    code: 'TASK_NOT_TRACEABLE',
     task: { pid },
     reason: 'the kernel does not let Stasis trace this task',
     remedy: 'another tracer (gdb, strace) may hold it, or CAP_SYS_PTRACE is missing',

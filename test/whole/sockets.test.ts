@@ -109,6 +109,6 @@ describe('refused before anything is touched', () => {
 
   test('sockets of other families', async () => {
     using inet = new Fd(syscall('socket', AF.INET, SOCK.DGRAM | SOCK.CLOEXEC, 0));
-    expect(await refusal(inet)).toContain('does not carry open files of this kind yet');
+    expect(await refusal(inet)).toContain('UDP, not connected): sockets of UDP are not carried yet');
   });
 });

@@ -6,8 +6,7 @@ import type { CarryOptions } from '../../contract/contract.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStatus } from '../../kernel/proc/status.ts';
-import { noticesOf, obstaclesOf } from '../dump/preflight.ts';
-import { TreeSnapshot } from '../dump/snapshot.ts';
+import { inspectRunning, noticesOf } from '../dump/preflight.ts';
 
 /** The root of a tree, and everything that could not be saved of the tree. */
 export interface TaskReport {
@@ -23,13 +22,10 @@ export interface TaskReport {
 export function examineTask(pid: number, carry: CarryOptions): TaskReport {
   requirePageSize();
   requireProcess(pid);
-  using seen = TreeSnapshot.ofRunning(pid, carry);
-  return {
-    task: seen.root.ref,
-    processes: seen.tasks.length,
-    obstacles: obstaclesOf(seen),
-    notices: noticesOf(seen),
-  };
+  return inspectRunning(pid, carry, (seen, obstacles) => {
+    const { root, tasks } = seen;
+    return { task: root.ref, processes: tasks.length, obstacles, notices: noticesOf(seen) };
+  });
 }
 
 /** @throws StasisError unless this is the PID of a process, and not of nobody or of one of its threads */

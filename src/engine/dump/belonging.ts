@@ -44,8 +44,7 @@ function look(tree: SeenTree, statOfTask: (task: SeenTask) => ProcStat | undefin
     if (!(error instanceof StasisError)) throw error;
     if (error.kind === 'image' && !tree.frozen) return { obstacles: [], notices: [] }; // a tree that never was
     const task = tree.tasks.find(({ pid }) => pid === error.task?.pid)?.ref ?? error.task;
-    const { kind, resource, reason, remedy } = error;
-    return { obstacles: [new StasisError({ kind, task, resource, reason, remedy })], notices: [] };
+    return { obstacles: [error.with({ task })], notices: [] };
   }
 }
 
@@ -131,7 +130,7 @@ function conflicts(claims: readonly Claim[], tasks: readonly TreeTask[], tree: S
     const facts = factsOf(claim, holders, tree);
     const willEnd = claim.use === 'task' && holders.every(({ pid }) => readsFromTree(pid, tree.tasks));
     if (willEnd || tree.options.leaveRunning) notices.push(facts);
-    else obstacles.push(new StasisError({ kind: 'unsupported', ...facts }));
+    else obstacles.push(new StasisError({ kind: 'unsupported', code: 'SESSION_SHARED', ...facts }));
   }
   return { obstacles, notices };
 }

@@ -15,7 +15,7 @@ import { DumpClock, type DumpFigures } from '../stats.ts';
 import { TreeLife } from '../tree-life.ts';
 import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
-import { noticesOf, obstaclesOf } from './preflight.ts';
+import { inspectRunning, noticesOf, obstaclesOf } from './preflight.ts';
 import { beginDump, saveTree } from './save.ts';
 import { TreeSnapshot } from './snapshot.ts';
 
@@ -85,13 +85,10 @@ export function dump(options: DumpOptions): DumpOutcome {
 
 /** Looks for everything that cannot be carried. @throws ObstacleError naming all of it */
 export function preflight(pid: number, carry: CarryOptions): void {
-  using snapshot = TreeSnapshot.ofRunning(pid, carry);
-  requireCarriable(snapshot);
+  inspectRunning(pid, carry, requireCarriable);
 }
 
-function requireCarriable(tree: SeenTree): void {
-  const found = obstaclesOf(tree);
-  const { root, tasks } = tree;
+function requireCarriable({ root, tasks }: SeenTree, found: readonly StasisError[]): void {
   if (found.length === 0) return;
   const what = found.length === 1 ? 'something' : `${found.length} things`;
   const whose = tasks.length === 1 ? `task ${root.pid}` : `the tree of task ${root.pid}`;
@@ -104,7 +101,7 @@ function snapshotOf(tree: FrozenTree, carry: CarryOptions): TreeSnapshot {
   const dead = tree.processes.filter(({ zombie }) => zombie).map(({ pid }) => pid);
   const snapshot = TreeSnapshot.ofFrozen(alive, dead, carry);
   try {
-    requireCarriable(snapshot);
+    requireCarriable(snapshot, obstaclesOf(snapshot));
     return snapshot;
   } catch (error) {
     snapshot[Symbol.dispose]();

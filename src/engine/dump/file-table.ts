@@ -8,21 +8,11 @@ import { findInOrder } from '../../kernel/kcmp.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { openPath } from './snapshot.ts';
+import { unsupportedFile } from './unsupported-file.ts';
 
 /** The kind a descriptor is of, or nothing if no kind carries it. */
 export function kindOf(file: OpenFile): FileKind | undefined {
   return fileKinds.find((kind) => kind.recognises(file));
-}
-
-/** The obstacle of a descriptor no kind carries. */
-export function unknownFile(file: OpenFile): StasisError {
-  return new StasisError({
-    kind: 'unsupported',
-    task: file.task,
-    resource: `${file.fd < 0 ? 'file' : `fd ${file.fd}`} ${file.link}`,
-    reason: 'Stasis does not carry open files of this kind yet',
-    remedy: 'close it before the dump',
-  });
 }
 
 export class OpenFileTable implements FileTable {
@@ -76,7 +66,7 @@ export class OpenFileTable implements FileTable {
 
   #capture(file: OpenFile): number {
     const kind = kindOf(file);
-    if (!kind) throw unknownFile(file);
+    if (!kind) throw unsupportedFile(file);
     if (!this.#context) throw new StasisError({ kind: 'internal', reason: 'file table without context' });
     const id = this.newId();
     const draft = kind.capture(file, id, this.#context);

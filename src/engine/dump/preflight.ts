@@ -1,69 +1,167 @@
 /** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
-import { StasisError } from '../../base/errors.ts';
+import type { ErrorCode } from '../../base/error-codes.ts';
+import { asStasisError, StasisError } from '../../base/errors.ts';
 import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
-import type { SeenTask, SeenThread, SeenTree, ThreadDoors } from '../../contract/contract.ts';
+import type { CarryOptions, OpenFile, SeenTask, SeenThread, SeenTree, ThreadDoors } from '../../contract/contract.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
 import { readProcIfAny } from '../../kernel/proc/read.ts';
-import { unlessGone } from '../../kernel/proc/tree.ts';
+import { hasEnded, tellsOfNothing, unlessGone } from '../../kernel/proc/tree.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { BELONGING } from './belonging.ts';
-import { kindOf, unknownFile } from './file-table.ts';
+import { kindOf } from './file-table.ts';
+import { type Obstacle, oneForEachObject } from './obstacles.ts';
 import { reachedObstacles } from './reached-files.ts';
+import { TreeSnapshot } from './snapshot.ts';
+import { unsupportedFile } from './unsupported-file.ts';
 
 const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup'] as const;
 
-/** All obstacles of a tree: of what it has as a whole, then of each task. */
-export function obstaclesOf(tree: SeenTree): StasisError[] {
-  const { root, tasks } = tree;
-  const ofRoot = root.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
-  const ofTree = treeDoors.flatMap((doors) => doors.survey?.(tree) ?? []);
-  // Of a tree that runs, members end at any time.
-  const ofTasks = tasks.flatMap((task) => unlessGone(() => obstaclesOfTask(task, root)) ?? []);
-  return [...ofRoot, ...ofTree, ...BELONGING.of(tree).obstacles, ...ofTasks];
+/** How often a tree that runs is looked at, if something vanished while it was. */
+const MOST_LOOKS = 5;
+
+/**
+ * Looks at a tree that runs, and answers what `use` makes of it: what was borrowed is given back afterwards.
+ * @throws StasisError when the root does not exist or may not be looked at
+ */
+export function inspectRunning<T>(
+  root: number,
+  carry: CarryOptions,
+  use: (snapshot: TreeSnapshot, obstacles: readonly StasisError[]) => T,
+): T {
+  for (let look = 1; ; look++) {
+    using snapshot = TreeSnapshot.ofRunning(root, carry);
+    const obstacles = obstaclesOf(snapshot);
+    if (look < MOST_LOOKS && obstacles.some(({ code }) => code === 'LOOK_FAILED')) continue;
+    return use(snapshot, obstacles);
+  }
 }
 
-/** Everything of a tree that can be carried, but not as it is. */
-export function noticesOf(tree: SeenTree): readonly Notice[] {
+/** All obstacles of a tree: one for each thing that is in the way, with everybody who has it. */
+export function obstaclesOf(tree: TreeSnapshot): StasisError[] {
+  const { root, tasks, hasStasis } = tree;
+  if (root.pid === process.pid) return [ourselves(root)];
+  const ofRoot = root.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
+  const ofTree = treeDoors.flatMap((doors) => lookAt(root, 'the tree', () => doors.survey?.(tree) ?? [], tree));
+  const belonging = lookAt(root, 'sessions and groups', () => BELONGING.of(tree).obstacles, tree);
+  const whole = [...(hasStasis ? [ourselves(root)] : []), ...ofRoot, ...ofTree, ...belonging];
+  const found: Obstacle[] = whole.map((error) => ({ error }));
+  for (const task of tasks) {
+    const ofTask = obstaclesOfTask(task, tree);
+    if (ofTask.length > 0 && !isGone(task, tree)) found.push(...ofTask);
+  }
+  return found.length === 0 ? [] : oneForEachObject(found);
+}
+
+/** Everything of a tree that can be carried, but not as it is. @throws StasisError, but for what goes of a tree that runs */
+export function noticesOf(tree: TreeSnapshot): readonly Notice[] {
   const notices = new Notices();
   for (const facts of BELONGING.of(tree).notices) notices.add(facts);
   for (const task of tree.tasks.filter(({ status }) => status.hasMemory)) {
-    // Of a tree that runs, members end at any time.
-    for (const facts of unlessGone(() => noticesOfTask(task)) ?? []) notices.add(facts);
+    for (const look of noticesOfTask(task)) {
+      // What goes away while a tree runs is looked for again when it is frozen.
+      for (const facts of (tree.frozen ? look() : unlessGone(look)) ?? []) notices.add(facts);
+    }
   }
   return notices.list;
 }
 
-function noticesOfTask(task: SeenTask): NoticeFacts[] {
+function noticesOfTask(task: SeenTask): (() => NoticeFacts[])[] {
   return [
-    ...taskKinds.flatMap((kind) => kind.notices?.(task) ?? []),
-    ...task.fds.flatMap((file) => kindOf(file)?.notice?.(file, task) ?? []),
+    ...taskKinds.map((kind) => () => kind.notices?.(task) ?? []),
+    ...task.fds.map((file) => () => [kindOf(file)?.notice?.(file, task) ?? []].flat()),
   ];
 }
 
-function obstaclesOfTask(task: SeenTask, root: SeenTask): StasisError[] {
-  if (!task.status.hasMemory) return statusObstacles(task);
+function obstaclesOfTask(task: SeenTask, tree: TreeSnapshot): Obstacle[] {
+  const look = (what: string, at: () => StasisError[], whose: SeenThread = task): Obstacle[] =>
+    lookAt(whose, what, at, tree).map((error) => ({ error }));
+  if (!task.status.hasMemory) return statusObstacles(task).map((error) => ({ error }));
   return [
-    ...statusObstacles(task),
-    ...namespaces(task, root),
-    ...task.threads.slice(1).flatMap((thread) => unlessGone(() => apart(task, thread)) ?? []),
-    ...taskKinds.flatMap((kind) => [
-      ...(kind.obstacles?.(task) ?? []),
-      ...(kind.thread?.obstacles ? ofThreads(task, kind.thread) : []),
+    ...look('status', () => statusObstacles(task)),
+    ...look('namespaces', () => namespaces(task, tree.root)),
+    ...task.threads.slice(1).flatMap((thread) => look('thread', () => apart(task, thread), thread)),
+    ...taskKinds.flatMap(({ name, obstacles, thread: doors }) => [
+      ...(obstacles ? look(name, () => obstacles(task)) : []),
+      ...ofThreads(doors, task).flatMap(({ thread, at }) => look(name, at, thread)),
     ]),
-    ...descriptors(task),
-    ...reachedObstacles(task),
+    ...task.fds.flatMap((file) => {
+      const found = lookAt(task, `fd ${file.fd} (${file.link})`, () => obstacleOfFile(file, task), tree);
+      return found.map((error) => ({ error, file }));
+    }),
+    ...look('executable and directories', () => reachedObstacles(task)),
   ];
 }
 
-/** Threads of a process that runs end at any time. */
-function ofThreads(task: SeenTask, doors: ThreadDoors): StasisError[] {
-  return task.threads.flatMap((thread) => unlessGone(() => doors.obstacles?.(thread)) ?? []);
+function ofThreads(
+  doors: ThreadDoors | undefined,
+  { threads }: SeenTask,
+): { thread: SeenThread; at: () => StasisError[] }[] {
+  const obstacles = doors?.obstacles;
+  return obstacles ? threads.map((thread) => ({ thread, at: () => obstacles(thread) })) : [];
 }
 
-function obstacle(task: SeenTask, resource: string | undefined, reason: string, remedy?: string): StasisError {
-  return new StasisError({ kind: 'unsupported', task: task.ref, resource, reason, remedy });
+function obstacleOfFile(file: OpenFile, task: SeenTask): StasisError[] {
+  const kind = kindOf(file);
+  const found = kind ? kind.obstacle?.(file, task) : unsupportedFile(file);
+  return found ? [found] : [];
+}
+
+/**
+ * What a look for obstacles finds. If something is not there that was a moment ago, the thread may have ended, where the tree
+ * runs: then it has none. Otherwise that is an obstacle itself: nobody knows what the look would have found.
+ */
+function lookAt(
+  whose: SeenThread,
+  what: string,
+  look: () => readonly StasisError[],
+  tree: SeenTree,
+): readonly StasisError[] {
+  try {
+    return look();
+  } catch (error) {
+    if (!tellsOfNothing(error)) throw error;
+    if (isGone(whose, tree)) return [];
+    return [lookFailed(whose, what, error)];
+  }
+}
+
+function isGone(thread: SeenThread, { frozen }: SeenTree): boolean {
+  return !frozen && unlessGone(() => hasEnded(thread.tid, thread.stat.starttime)) !== false;
+}
+
+/** An obstacle because something that was there before is not there any more. Exported for tests. */
+export function lookFailed(thread: SeenThread, what: string, cause: unknown): StasisError {
+  return new StasisError({
+    kind: 'conflict',
+    code: 'LOOK_FAILED',
+    task: thread.ref,
+    resource: what,
+    reason: `it changed while Stasis looked at it: ${asStasisError(cause).message}`,
+    remedy: 'try again',
+    cause,
+  });
+}
+
+function obstacle(
+  task: SeenTask,
+  code: ErrorCode,
+  resource: string | undefined,
+  reason: string,
+  remedy?: string,
+): StasisError {
+  return new StasisError({ kind: 'unsupported', code, task: task.ref, resource, reason, remedy });
+}
+
+function ourselves(root: SeenTask): StasisError {
+  return obstacle(
+    root,
+    'TREE_HAS_STASIS',
+    undefined,
+    `Stasis itself (process ${process.pid}) is in this tree, and cannot freeze itself`,
+    'run it from another terminal or session, or name with -t a process that it does not come from',
+  );
 }
 
 function statusObstacles(task: SeenTask): StasisError[] {
@@ -71,18 +169,28 @@ function statusObstacles(task: SeenTask): StasisError[] {
   if (!status.hasMemory) {
     if (status.state === 'Z' && status.threads > 1) {
       return [
-        obstacle(task, undefined, 'its main thread has ended while others live; such a process is not carried yet'),
+        obstacle(
+          task,
+          'MAIN_THREAD_DEAD',
+          undefined,
+          'its main thread has ended while others live; such a process is not carried yet',
+        ),
       ];
     }
     const what = status.state === 'Z' ? 'the process is a zombie' : 'this is a kernel thread';
-    return [obstacle(task, undefined, `${what}: there is nothing to save`)];
+    return [obstacle(task, 'TASK_DEAD', undefined, `${what}: there is nothing to save`)];
   }
   const found: StasisError[] = [];
   if (status.tracerPid !== 0 && status.tracerPid !== process.pid) {
-    found.push(obstacle(task, `tracer ${status.tracerPid}`, 'the task is being traced', 'detach gdb or strace first'));
+    const reason = 'the task is being traced';
+    found.push(obstacle(task, 'TASK_TRACED', `tracer ${status.tracerPid}`, reason, 'detach gdb or strace first'));
   }
-  if (isNarrow(task.pid)) found.push(obstacle(task, undefined, '32-bit programs are not carried yet'));
-  if (status.coreDumping) found.push(obstacle(task, undefined, 'the task is dumping core'));
+  if (isNarrow(task.pid)) {
+    found.push(obstacle(task, 'TASK_32BIT', undefined, '32-bit programs are not carried yet'));
+  }
+  if (status.coreDumping) {
+    found.push(obstacle(task, 'TASK_CORE_DUMP', undefined, 'the task is dumping core', 'wait until it has'));
+  }
   return found;
 }
 
@@ -108,7 +216,7 @@ function sharedWithParent(root: SeenTask): StasisError[] {
   );
   if (common.length === 0) return [];
   const reason = `its ${common.join(' and ')} ${common.length > 1 ? 'are' : 'is'} shared with its parent (vfork, clone)`;
-  return [obstacle(root, `parent ${stat.ppid}`, reason)];
+  return [obstacle(root, 'TASK_SHARES_WITH_PARENT', `parent ${stat.ppid}`, reason)];
 }
 
 /** Of what threads have in common as a rule, a thread can have made its own (unshare(2)); the images have no place for that. */
@@ -124,7 +232,8 @@ function apart(task: SeenTask, thread: SeenThread): StasisError[] {
   ];
   if (own.length === 0) return [];
   const reason = `the thread has left what its process has in common: it has a ${own.join(', a ')} of its own`;
-  return [new StasisError({ kind: 'unsupported', task: thread.ref, resource: `thread of task ${pid}`, reason })];
+  const resource = `thread of task ${pid}`;
+  return [new StasisError({ kind: 'unsupported', code: 'THREAD_APART', task: thread.ref, resource, reason })];
 }
 
 /** Those a thread can change alone; a mount namespace of its own takes a working directory of its own with it. */
@@ -136,6 +245,7 @@ function outsideSession(root: SeenTask): StasisError[] {
   return [
     obstacle(
       root,
+      'SESSION_OUTSIDE',
       `session ${stat.session}`,
       'the process is not the leader of its session, so its session cannot be made again',
       'give --shell-job, at the dump and at the restore, to let it join the session of whoever restores it',
@@ -148,19 +258,33 @@ function outsideSession(root: SeenTask): StasisError[] {
  * which is made again.
  */
 function namespaces(task: SeenTask, root: SeenTask): StasisError[] {
-  return NAMESPACES.flatMap((name) => {
+  const own = NAMESPACES.flatMap((name) => {
     const theirs = namespaceOf(task.pid, name);
     const ours = namespaceOf(name === 'time' ? root.pid : 'self', name);
-    if (theirs === undefined || theirs === ours) return [];
-    return [obstacle(task, `${name} namespace ${theirs}`, 'tasks in namespaces of their own are not carried yet')];
+    return theirs === undefined || theirs === ours ? [] : [{ name, inode: theirs }];
   });
+  const remedy = enterRemedy(
+    task.pid,
+    own.map(({ name }) => name),
+  );
+  return own.map(
+    ({ name, inode }) =>
+      new StasisError({
+        kind: 'unsupported',
+        code: 'NAMESPACE_OWN',
+        task: task.ref,
+        resource: `${name} namespace ${inode}`,
+        reason: 'tasks in namespaces of their own are not carried yet',
+        remedy,
+        object: { type: `${name} namespace`, inode },
+      }),
+  );
 }
 
-function descriptors(task: SeenTask): StasisError[] {
-  return task.fds.flatMap((file) => {
-    const kind = kindOf(file);
-    if (!kind) return [unknownFile(file)];
-    const found = kind.obstacle?.(file, task);
-    return found ? [found] : [];
-  });
+/** Inside of a task's namespaces they are Stasis' own. Not all can be entered in a way that is of use. */
+function enterRemedy(pid: number, names: readonly (typeof NAMESPACES)[number][]): string | undefined {
+  if (names.includes('user')) return 'dump its processes from within, as root of the machine, once this is built';
+  const flags = names.map((name) => (name === 'mnt' ? '--mount' : `--${name}`)).join(' ');
+  const inside = `run Stasis inside, for the dump and the restore: nsenter -t ${pid} ${flags} stasis …`;
+  return names.includes('mnt') ? `${inside} (it must be installed there)` : inside;
 }

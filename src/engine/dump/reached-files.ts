@@ -2,15 +2,16 @@
  * Files a task has without a descriptor: its working directory, its root, its executable, what it has mapped. They are looked
  * at like open ones, so that what cannot be carried of them is known before the freeze.
  */
-import { StasisError } from '../../base/errors.ts';
+import type { StasisError } from '../../base/errors.ts';
 import type { SeenTask, SeenTree } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
 import { statusAt } from '../../kernel/statx.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
-import { kindOf, unknownFile } from './file-table.ts';
+import { kindOf } from './file-table.ts';
 import { openPath } from './snapshot.ts';
+import { unsupportedFile } from './unsupported-file.ts';
 
 const LINKS = [
   ['cwd', 'working directory'],
@@ -58,10 +59,9 @@ function obstacle(task: SeenTask, link: string, role: string): StasisError[] {
   }
   try {
     const kind = kindOf(file);
-    const error = kind ? kind.obstacle?.(file, task) : unknownFile(file);
+    const error = kind ? kind.obstacle?.(file, task) : unsupportedFile(file);
     if (!error) return [];
-    const { kind: sort, reason, remedy, resource = '' } = error;
-    return [new StasisError({ kind: sort, task: task.ref, resource: `${role} ${resource}`, reason, remedy })];
+    return [error.with({ task: task.ref, resource: `${role} ${error.resource ?? ''}`.trim() })];
   } finally {
     trySyscall('close', file.local);
   }

@@ -12,7 +12,7 @@ import { readProc, readProcIfAny, TOO_DEEP } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
-import { membersOf, unlessGone } from '../../kernel/proc/tree.ts';
+import { hasEnded, membersOf, tellsOfNothing } from '../../kernel/proc/tree.ts';
 import { domainOf } from '../../kernel/sockets.ts';
 import {
   arena,
@@ -118,12 +118,16 @@ function borrowError(task: TaskRef, fd: number, errno: number): StasisError {
   if (errno !== ERRNO.EMFILE) return new SyscallError('pidfd_getfd', errno, { task, resource: `fd ${fd}` });
   return new StasisError({
     kind: 'permission',
+    code: 'DESCRIPTORS_EXHAUSTED',
     task,
     resource: `fd ${fd}`,
     reason: 'Stasis needs a descriptor for each open file of the tree, and is allowed no more',
     remedy: 'start Stasis with a higher limit (ulimit -Hn)',
   });
 }
+
+/** How often a process is looked at that changes meanwhile. */
+const MOST_LOOKS = 5;
 
 /** The living processes of a tree as seen; what was borrowed is given back when its scope ends. */
 export class TreeSnapshot implements SeenTree, Disposable {
@@ -132,6 +136,8 @@ export class TreeSnapshot implements SeenTree, Disposable {
   readonly frozen: boolean;
   tasks: readonly TaskSnapshot[] = [];
   dead: readonly number[] = [];
+  /** Whether Stasis is one of the processes of the tree. It is not among the tasks, unless it is the root. */
+  hasStasis = false;
 
   private constructor(options: CarryOptions, frozen: boolean) {
     this.options = options;
@@ -149,7 +155,9 @@ export class TreeSnapshot implements SeenTree, Disposable {
   /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
   static ofRunning(root: number, options: CarryOptions): TreeSnapshot {
     const tree = new TreeSnapshot(options, false);
-    const pids = membersOf(root).flatMap(({ pid }) => (pid === root ? [] : [pid]));
+    const members = membersOf(root).map(({ pid }) => pid);
+    const pids = members.filter((pid) => pid !== root && pid !== process.pid);
+    tree.hasStasis = members.includes(process.pid);
     tree.tasks = observeAll([root, ...pids], (pid, seen) =>
       pid === root ? new TaskSnapshot(pid, tree) : TreeSnapshot.#living(pid, tree, seen),
     );
@@ -166,10 +174,18 @@ export class TreeSnapshot implements SeenTree, Disposable {
 
   /** Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread. */
   static #living(pid: number, tree: SeenTree, seen: ReadonlyMap<number, TaskSnapshot>): TaskSnapshot | undefined {
-    const task = unlessGone(() => new TaskSnapshot(pid, tree, seen));
-    if (!task || task.status.hasMemory) return task;
-    task[Symbol.dispose]();
-    return undefined;
+    for (let look = 1; ; look++) {
+      try {
+        const task = new TaskSnapshot(pid, tree, seen);
+        if (task.status.hasMemory) return task;
+        task[Symbol.dispose]();
+        return undefined;
+      } catch (error) {
+        if (hasEnded(pid)) return undefined;
+        // Something of it went while it was looked at: not the whole of it may be left out for that.
+        if (!tellsOfNothing(error) || look === MOST_LOOKS) throw error;
+      }
+    }
   }
 
   [Symbol.dispose](): void {

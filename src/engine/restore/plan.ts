@@ -1,5 +1,6 @@
 /** Reading and checking all images before anything is made. Whatever is wrong with them is said here. */
 import { PAGE_SIZE } from '../../arch/page-size.ts';
+import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logWarn } from '../../base/log.ts';
 import { decodeText } from '../../base/text.ts';
@@ -206,8 +207,8 @@ function checkWhole(images: ImageSet): void {
   }
 }
 
-function unsupported(resource: string, reason: string): StasisError {
-  return new StasisError({ kind: 'unsupported', resource, reason });
+function unsupported(code: ErrorCode, resource: string, reason: string): StasisError {
+  return new StasisError({ kind: 'unsupported', code, resource, reason });
 }
 
 function checkNamespaces(root: TaskKobjIdsEntry | undefined, ids: TaskKobjIdsEntry): void {
@@ -222,7 +223,8 @@ function checkNamespaces(root: TaskKobjIdsEntry | undefined, ids: TaskKobjIdsEnt
     'cgroup_ns_id',
   ] as const;
   const own = names.filter((name) => ids[name] !== undefined && root[name] !== undefined && ids[name] !== root[name]);
-  if (own.length > 0) throw unsupported(own.map((name) => name.slice(0, -6)).join(', '), CLONE_NAMESPACES);
+  if (own.length > 0)
+    throw unsupported('NAMESPACE_OWN', own.map((name) => name.slice(0, -6)).join(', '), CLONE_NAMESPACES);
 }
 
 function readCore(images: ImageSet, pid: number): CoreEntry {
@@ -231,7 +233,7 @@ function readCore(images: ImageSet, pid: number): CoreEntry {
   if (!core.tc) throw new ImageError({ file, reason: 'the state of the task is missing' });
   const state = core.tc.task_state;
   if (state === TaskState.ALIVE || state === TaskState.STOPPED || state === TaskState.DEAD) return core;
-  throw unsupported(file, `task state ${state} is not known`);
+  throw unsupported('IMAGE_TASK_STATE', file, `task state ${state} is not known`);
 }
 
 function readThreadCore(images: ImageSet, tid: number): CoreEntry {
@@ -241,7 +243,8 @@ function readThreadCore(images: ImageSet, tid: number): CoreEntry {
 /** What a thread that lives must have. */
 function requireState(core: CoreEntry, tid: number): CoreEntry {
   const file = `core-${tid}.img`;
-  if (!core.thread_info) throw unsupported(file, 'the process was saved on another processor architecture');
+  if (!core.thread_info)
+    throw unsupported('ARCHITECTURE', file, 'the process was saved on another processor architecture');
   if (!core.thread_core) throw new ImageError({ file, reason: 'the state of the thread is missing' });
   return core;
 }
@@ -261,7 +264,7 @@ function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>):
     const entry = files.get(id);
     if (!entry) throw new ImageError({ file, field, reason: `there is no file with the id ${id} in files.img` });
     if (!fileKinds.some((kind) => kind.type === entry.type)) {
-      throw unsupported(`file ${id}`, `open files of type ${entry.type} are not restored yet`);
+      throw unsupported('IMAGE_FILE_TYPE', `file ${id}`, `open files of type ${entry.type} are not restored yet`);
     }
   };
   const numbers = new Set<number>();

@@ -1,6 +1,6 @@
 /** The story of a restore. */
 
-import { StasisError } from '../../base/errors.ts';
+import { errnoNameOf, StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug, logInfo, logWarn } from '../../base/log.ts';
 import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
@@ -193,7 +193,7 @@ function writePidfile(path: string, pid: number, undo: UndoStack): void {
     disk.write(fd, encodeText(String(pid)));
     disk.close(fd);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    const code = errnoNameOf(error) ?? String(error);
     throw new StasisError({
       kind: 'io',
       resource: path,

@@ -118,6 +118,7 @@ function findSyscall(task: RestoreTask): number {
   }
   throw new StasisError({
     kind: 'unsupported',
+    code: 'NO_ROOM_FOR_CODE',
     task: task.ref,
     reason: 'the saved address space has no syscall instruction through which the work area could be given back',
   });

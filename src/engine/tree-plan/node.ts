@@ -74,6 +74,7 @@ export function linkTree(tasks: readonly TreeTask[], planting: Planting): Tree {
   if (!root.leads && !planting.joins) {
     throw new StasisError({
       kind: 'usage',
+      code: 'SESSION_OUTSIDE',
       task: { pid: root.pid },
       resource: `session ${root.sid}`,
       reason: 'the process was part of a session that is not in the images',

@@ -60,7 +60,7 @@ export type TreeStep =
 
 /** A tree the kernel's rules give no way to, or none that the planner knows. */
 export function unbuildable(pid: number, resource: string, reason: string): StasisError {
-  return new StasisError({ kind: 'unsupported', task: { pid }, resource, reason });
+  return new StasisError({ kind: 'unsupported', code: 'TREE_UNBUILDABLE', task: { pid }, resource, reason });
 }
 
 /** A tree that cannot have been. */

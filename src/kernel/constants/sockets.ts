@@ -3,7 +3,7 @@
  * arm64; ppc64 numbers some of SO differently.
  */
 
-export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17 } as const;
+export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK: 40 } as const;
 
 export const SOCK = {
   STREAM: 1,
@@ -19,6 +19,7 @@ export const SOL_SOCKET = 1;
 /** Options of level SOL_SOCKET. */
 export const SO = {
   REUSEADDR: 2,
+  TYPE: 3,
   ERROR: 4,
   DONTROUTE: 5,
   BROADCAST: 6,
@@ -44,11 +45,13 @@ export const SO = {
   /** As an option that is read, SO_GET_FILTER. */
   ATTACH_FILTER: 26,
   TIMESTAMP: 29,
+  ACCEPTCONN: 30,
   SNDBUFFORCE: 32,
   RCVBUFFORCE: 33,
   PASSSEC: 34,
   TIMESTAMPNS: 35,
   MARK: 36,
+  PROTOCOL: 38,
   DOMAIN: 39,
   RXQ_OVFL: 40,
   PEEK_OFF: 42,
@@ -75,6 +78,12 @@ export const SCM = { RIGHTS: 1, CREDENTIALS: 2 } as const;
 
 /** States of sockets, of all families (`TCP_*`). */
 export const SK_STATE = { ESTABLISHED: 1, CLOSE: 7, LISTEN: 10 } as const;
+
+/** Protocols of IP (uapi/linux/in.h); also the levels of their options. */
+export const IPPROTO = { TCP: 6, UDP: 17 } as const;
+
+/** Option of level IPPROTO_TCP (uapi/linux/tcp.h). */
+export const TCP_INFO = 11;
 
 /** Protocols of netlink (uapi/linux/netlink.h). */
 export const NETLINK = { ROUTE: 0, SOCK_DIAG: 4, NETFILTER: 12 } as const;

@@ -97,7 +97,7 @@ function failure(path: string, pid: number | 'self' | undefined, errno: number):
     const gone = typeof pid === 'number' && trySyscall('faccessat', AT.FDCWD, arenaPath(`/proc/${pid}`), 0) < 0;
     return gone
       ? new StasisError({ ...facts, kind: 'gone', reason: 'no such task' })
-      : new StasisError({ ...facts, kind: 'unsupported', reason: 'there is no such file' });
+      : new StasisError({ ...facts, kind: 'unsupported', code: 'PROC_FILE_MISSING', reason: 'there is no such file' });
   }
   if (errno === ERRNO.EACCES || errno === ERRNO.EPERM) {
     return new StasisError({

@@ -2,7 +2,8 @@
 import { StasisError } from '../../base/errors.ts';
 import { namesIn } from '../files.ts';
 import { ERRNO, SyscallError } from '../syscall.ts';
-import { readProcIfAny } from './read.ts';
+import { readProc, readProcIfAny } from './read.ts';
+import { type ProcStat, parseStat } from './stat.ts';
 import { parseChildren } from './values.ts';
 
 /** The thread ids of a process, in the kernel's order: the main thread first. None if it is gone. */
@@ -51,13 +52,31 @@ export function childrenOf(pid: number, tids: readonly number[]): number[] {
   return tids.flatMap((tid) => childrenOfThread(pid, tid));
 }
 
-/** The result of `look`; undefined if the task has ended meanwhile. */
+/**
+ * What `look` answers, or nothing if something was not there. For looks at one thing; what collects several asks
+ * {@link hasEnded} whether it is the task that is gone.
+ */
 export function unlessGone<T>(look: () => T): T | undefined {
   try {
     return look();
   } catch (error) {
-    const gone = error instanceof SyscallError && (error.errno === ERRNO.ENOENT || error.errno === ERRNO.ESRCH);
-    if (gone || (error instanceof StasisError && error.kind === 'gone')) return undefined;
+    if (tellsOfNothing(error)) return undefined;
     throw error;
   }
+}
+
+/** Whether an error says that what was looked at is not there: a task, or a file of it. */
+export function tellsOfNothing(error: unknown): boolean {
+  if (error instanceof SyscallError && (error.errno === ERRNO.ENOENT || error.errno === ERRNO.ESRCH)) return true;
+  return error instanceof StasisError && error.kind === 'gone';
+}
+
+/**
+ * Whether a thread has ended: it is gone, dead, or, if the start time is given that it was seen with, another one has its
+ * number.
+ */
+export function hasEnded(tid: number, startTime?: ProcStat['starttime']): boolean {
+  const stat = unlessGone(() => parseStat(readProc(tid, `task/${tid}/stat`)));
+  if (!stat || stat.state === 'Z' || stat.state === 'X') return true;
+  return startTime !== undefined && stat.starttime !== startTime;
 }

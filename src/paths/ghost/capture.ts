@@ -24,7 +24,7 @@ import {
   syscall,
   trySyscall,
 } from '../../kernel/syscall.ts';
-import { obstacle } from '../locate.ts';
+import { fileObstacle } from '../../support/fdinfo.ts';
 
 /** From this size on CRIU stores the pieces between the holes. */
 const CHUNKED_FROM = 3 * 4096;
@@ -34,7 +34,7 @@ export function ghostObstacle(file: OpenFile, limit: number): StasisError | unde
   const { blocks } = statusOf(file.local);
   if (blocks * 512 <= limit) return undefined;
   const reason = `it was deleted, and its content of ${blocks * 512} bytes is more than a dump saves (${limit})`;
-  return obstacle(file, reason, `--ghost-limit ${blocks * 512}`);
+  return fileObstacle(file, 'FILE_GHOST_LIMIT', reason, `--ghost-limit ${blocks * 512}`);
 }
 
 /** The ids of the ghosts saved so far, by device and inode number. */

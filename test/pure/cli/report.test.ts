@@ -142,7 +142,7 @@ describe('errors', () => {
   });
   test('obstacles as a list, each with its remedy', () => {
     const obstacle = (reason: string, remedy?: string): StasisError =>
-      new StasisError({ kind: 'unsupported', reason, remedy });
+      new StasisError({ kind: 'unsupported', code: 'FILE_UNKNOWN', reason, remedy });
     expect(forPeople(new ObstacleError('cannot dump', [obstacle('a', 'do x'), obstacle('b')]))).toBe(
       'Error: cannot dump\n  - a\n    do x\n  - b',
     );

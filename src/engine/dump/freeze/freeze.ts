@@ -147,6 +147,7 @@ function requireLiving(processes: readonly SeizedProcess[]): void {
   if (root && root.threads.size === 0) {
     throw new StasisError({
       kind: 'unsupported',
+      code: 'TASK_DEAD',
       task: { pid: root.pid },
       reason: 'it is a zombie or a kernel thread',
     });
@@ -155,6 +156,7 @@ function requireLiving(processes: readonly SeizedProcess[]): void {
   if (!headless) return;
   throw new StasisError({
     kind: 'unsupported',
+    code: 'MAIN_THREAD_DEAD',
     task: { pid: headless.pid },
     resource: `thread ${[...headless.threads.keys()][0]}`,
     reason: 'the main thread has ended and others go on, which is not carried yet',

@@ -379,6 +379,7 @@ export class Seizure implements Disposable {
     if (performance.now() < this.#deadline) return;
     throw new StasisError({
       kind: 'conflict',
+      code: 'TREE_RESTLESS',
       task: { pid: this.#root },
       reason: `its tree goes on making tasks faster than they can be stopped, for ${this.#seconds} s`,
       remedy: 'give it longer with --timeout, or name a cgroup to freeze with --freeze-cgroup',
@@ -393,8 +394,9 @@ function traceesOf({ threads }: SeizedProcess): Tracee[] {
 function oneOfUs(pid: number): StasisError {
   return new StasisError({
     kind: 'usage',
+    code: 'TREE_HAS_STASIS',
     task: { pid },
-    reason: 'Stasis itself is in this tree, and cannot freeze itself',
-    remedy: 'start it from elsewhere',
+    reason: `Stasis itself (process ${process.pid}) is in this tree, and cannot freeze itself`,
+    remedy: 'run it from another terminal or session, or name with -t a process that it does not come from',
   });
 }

@@ -55,6 +55,7 @@ export function timeoutError(stalls: readonly Stall[], seconds: number): StasisE
   const where = asleep?.where ? ` (${asleep.where})` : '';
   return new StasisError({
     kind: 'conflict',
+    code: 'TASK_STALLED',
     task: (asleep ?? stalls[0])?.task,
     reason: `the task did not stop within ${seconds} s${asleep ? `: it is in an uninterruptible sleep${where}` : ''}`,
     remedy: asleep ? 'wait for its disk or network, or give it longer with --timeout' : 'give it longer with --timeout',
@@ -66,6 +67,7 @@ function inVfork(task: TaskRef, children: readonly number[], seconds: number): S
   const comm = unlessGone(() => parseStat(readProc(child, 'stat')).comm);
   return new StasisError({
     kind: 'conflict',
+    code: 'VFORK_WAIT',
     task,
     resource: `child ${child}${comm === undefined ? '' : ` (${comm})`}`,
     reason: `the task waits in vfork for this child, which has not executed a program within ${seconds} s`,

@@ -1,5 +1,5 @@
 /** epoll(7). */
-import { StasisError, type TaskRef } from '../../../base/errors.ts';
+import type { StasisError, TaskRef } from '../../../base/errors.ts';
 import type { FileKind, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
@@ -7,7 +7,7 @@ import { EPOLL_CTL, KCMP, O } from '../../../kernel/constants/files.ts';
 import { EpollEvent } from '../../../kernel/layouts/files.ts';
 import type { EpollTarget } from '../../../kernel/proc/fddetail.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
-import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
+import { detailIfAny, fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { addedAs, addUnderOtherNumbers, noteAddedAs, planWatches } from './stale.ts';
@@ -119,10 +119,6 @@ function isSame(a: OpenFile, b: OpenFile): boolean {
 }
 
 function closedTarget(file: OpenFile, target: EpollTarget): StasisError {
-  return new StasisError({
-    kind: 'unsupported',
-    task: file.task,
-    resource: describeFile(file),
-    reason: `it watches a file that was added as descriptor ${target.tfd} and that the process itself has closed since`,
-  });
+  const reason = `it watches a file that was added as descriptor ${target.tfd} and that the process itself has closed since`;
+  return fileObstacle(file, 'EPOLL_CLOSED_TARGET', reason);
 }

@@ -17,7 +17,7 @@ import {
   openWatchedPath,
   unreachable,
 } from '../../../paths/watched.ts';
-import { describeFile, detailOf, partOf } from '../../../support/fdinfo.ts';
+import { describeFile, detailOf, fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 /** Flags of fanotify_mark(2) (include/uapi/linux/fanotify.h). */
@@ -98,7 +98,7 @@ function refusal(file: OpenFile, mark: FanotifyMark): StasisError {
     mark.on === 'mount'
       ? `it watches mount ${mark.mntId}, which the process does not see`
       : `it watches a whole ${mark.on}`;
-  return new StasisError({ kind: 'unsupported', task: file.task, resource: describeFile(file), reason });
+  return fileObstacle(file, mark.on === 'mount' ? 'WATCH_UNREACHABLE' : 'WATCH_WHOLE', reason);
 }
 
 function addMark(mark: FanotifyMarkEntry, local: number, context: RestoreContext): void {

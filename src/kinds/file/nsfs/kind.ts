@@ -9,7 +9,7 @@ import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { parseNsLink } from '../../../kernel/proc/namespaces.ts';
 import { readProcLink } from '../../../kernel/proc/read.ts';
 import { arenaPath, syscall } from '../../../kernel/syscall.ts';
-import { describeFile } from '../../../support/fdinfo.ts';
+import { fileObstacle } from '../../../support/fdinfo.ts';
 import { imageFlags } from '../../../support/fown.ts';
 
 /** Each type's name in /proc, its number in images, its CLONE_NEW flag. */
@@ -39,12 +39,8 @@ export const nsfs: FileKind = {
   obstacle(file) {
     const type = typeOf(file);
     if (!type || readProcLink('self', `ns/${type.name}`) === file.link) return undefined;
-    return new StasisError({
-      kind: 'unsupported',
-      task: file.task,
-      resource: describeFile(file),
-      reason: 'a descriptor of a namespace Stasis is not in itself cannot be carried yet',
-    });
+    const reason = 'a descriptor of a namespace Stasis is not in itself cannot be carried yet';
+    return fileObstacle(file, 'NAMESPACE_DESCRIPTOR', reason, 'have the program close it before the dump');
   },
 
   capture(file, id) {

@@ -1,12 +1,12 @@
 /** pidfd_open(2): a descriptor that stands for a process, or for a thread. */
-import { StasisError } from '../../../base/errors.ts';
 import type { FileKind, SeenTask } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { O, PIDFD } from '../../../kernel/constants/files.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { parseStat } from '../../../kernel/proc/stat.ts';
+import { unlessGone } from '../../../kernel/proc/tree.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
-import { describeFile, detailOf, partOf } from '../../../support/fdinfo.ts';
+import { detailOf, fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { openFlags, takeDead } from './dead.ts';
 
@@ -22,12 +22,10 @@ export const pidfdKind: FileKind = {
     if (pid === -1 || task.tree.tasks.some((other) => isOf(pid, other)) || isZombieIn(pid, task.tree.tasks))
       return undefined;
     const what = file.flags & PIDFD.THREAD ? 'thread' : 'process';
-    return new StasisError({
-      kind: 'unsupported',
-      task: file.task,
-      resource: describeFile(file),
-      reason: `a pidfd of ${what} ${pid}, which is not part of the tree, cannot be carried`,
-    });
+    // fdinfo has 0 for one that has no number in our PID namespace.
+    const whose = pid === 0 ? `a ${what} of another PID namespace` : `${what} ${pid}`;
+    const reason = `a pidfd of ${whose}, which is not part of the tree, cannot be carried`;
+    return fileObstacle(file, 'PIDFD_OUTSIDE', reason, 'dump the processes together, or have the program close it');
   },
 
   capture(file, id) {
@@ -60,7 +58,8 @@ function isOf(tid: number, task: SeenTask): boolean {
 
 /** Whether a process that is dead, and not seen as a task of the tree, is a child of one. */
 function isZombieIn(pid: number, tree: readonly SeenTask[]): boolean {
-  const bytes = readProcIfAny(pid, 'stat');
+  // Whoever it is may end just now.
+  const bytes = unlessGone(() => readProcIfAny(pid, 'stat'));
   const parent = bytes && parseStat(bytes).ppid;
   return tree.some((task) => task.pid === parent);
 }

@@ -1,5 +1,4 @@
 /** pipe(2). Each end that was opened is a file of its own; ends of one pipe have one pipe_id, its inode number. */
-import { StasisError } from '../../../base/errors.ts';
 import type { FileKind, RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
@@ -7,7 +6,7 @@ import { FdTypes, type PipeEntry } from '../../../images/schema/files.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
 import { reopen } from '../../../paths/special-file.ts';
-import { describeFile, partOf } from '../../../support/fdinfo.ts';
+import { fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { captureContent, makePipe, restoreContent, waitingBytes } from '../../../support/pipe-content.ts';
@@ -21,12 +20,8 @@ export const pipeKind: FileKind = {
 
   obstacle(file) {
     if (!(file.flags & O.DIRECT) || waitingBytes(file.local) === 0) return undefined;
-    return new StasisError({
-      kind: 'unsupported',
-      task: file.task,
-      resource: describeFile(file),
-      reason: 'packets wait in a pipe with O_DIRECT; their boundaries cannot be read',
-    });
+    const reason = 'packets wait in a pipe with O_DIRECT; their boundaries cannot be read';
+    return fileObstacle(file, 'PIPE_PACKETS', reason, 'have them read before the dump');
   },
 
   notice(file, task) {

@@ -1,5 +1,6 @@
 /** What is written about a terminal that is open. */
-import { StasisError } from '../../../base/errors.ts';
+import type { ErrorCode } from '../../../base/error-codes.ts';
+import type { StasisError } from '../../../base/errors.ts';
 import type { CarryOptions, DumpContext, FileDraft, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
@@ -8,7 +9,7 @@ import { Termios, Winsize } from '../../../kernel/layouts/tty.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { ERRNO } from '../../../kernel/syscall.ts';
 import { captureName } from '../../../paths/special-file.ts';
-import { describeFile } from '../../../support/fdinfo.ts';
+import { fileObstacle } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags } from '../../../support/fown.ts';
 import { getStruct, tryGetInt } from './ioctl.ts';
 import { copyQueues } from './queues.ts';
@@ -119,22 +120,24 @@ function captureQueues(index: number, seen: ReadonlyMap<number, OpenFile>, conte
   if (output.length > 0) context.append(Images.ttyData, { tty_id: infoId('master', index), data: output });
 }
 
+type Refuse = (code: ErrorCode, reason: string, remedy?: string) => StasisError;
+
 /** Why a terminal cannot be carried, if so. */
 export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | undefined {
   const role = roleOfFile(file, task.options) as Role; // recognised before
-  const refuse = (reason: string, remedy?: string): StasisError =>
-    new StasisError({ kind: 'unsupported', task: file.task, resource: describeFile(file), reason, remedy });
+  const refuse: Refuse = (code, reason, remedy) => fileObstacle(file, code, reason, remedy);
   if (role === 'external') {
     const count = task.options.external.filter((key) => key.startsWith('tty[')).length;
-    return count > MAX_EXTERNAL ? refuse(`more than ${MAX_EXTERNAL} external terminals`) : undefined;
+    return count > MAX_EXTERNAL ? refuse('TERMINAL_NUMBER', `more than ${MAX_EXTERNAL} external terminals`) : undefined;
   }
   if (role === 'master' || role === 'slave') {
     if (ptyIndex(file, role) > MAX_PTY)
-      return refuse(`its number is above ${MAX_PTY}, the highest that images can hold`);
+      return refuse('TERMINAL_NUMBER', `its number is above ${MAX_PTY}, the highest that images can hold`);
   }
   if (isHung(file) || task.options.shellJob) return shellJobObstacle(file, role, task, refuse);
   if (role === 'slave' && !HELD.of(task.tree).masters.has(ptyIndex(file, 'slave'))) {
     return refuse(
+      'TERMINAL_FOREIGN',
       'the process runs on a terminal that others hold the other side of (a shell, a terminal emulator)',
       'give --shell-job, at the dump and at the restore, to let it move to the terminal of whoever restores it',
     );
@@ -142,6 +145,7 @@ export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | 
   const { sid } = controlOf(file, role, task.tree.tasks);
   if (sid === 0 || task.tree.tasks.some(({ pid }) => pid === sid)) return undefined;
   return refuse(
+    'TERMINAL_SESSION',
     `the terminal controls session ${sid}, which is not part of the dump`,
     'give --shell-job if the process is to leave that session',
   );
@@ -166,14 +170,13 @@ const HELD = new Slot(({ tasks, options }: SeenTree): Held => {
 });
 
 /** A shell job has one terminal, which the restore replaces by its own: a second one would become the same. */
-function shellJobObstacle(
-  file: OpenFile,
-  role: Role,
-  task: SeenTask,
-  refuse: (reason: string, remedy?: string) => StasisError,
-): StasisError | undefined {
+function shellJobObstacle(file: OpenFile, role: Role, task: SeenTask, refuse: Refuse): StasisError | undefined {
   if (role !== 'slave' || isHung(file)) return undefined;
   const { masters, foreign } = HELD.of(task.tree);
   if (!foreign || masters.has(ptyIndex(file, 'slave')) || foreign.stat.rdev === file.stat.rdev) return undefined;
-  return refuse(`a second terminal besides ${foreign.link}; --shell-job moves one`, `--external ${keyOf(file)}`);
+  return refuse(
+    'TERMINAL_SECOND',
+    `a second terminal besides ${foreign.link}; --shell-job moves one`,
+    `--external ${keyOf(file)}`,
+  );
 }

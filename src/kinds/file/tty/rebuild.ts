@@ -115,7 +115,7 @@ function openPtmx(path: string, flags: number, wanted: number): number {
     for (const fd of held) trySyscall('close', fd);
   }
   const reason = `terminal number ${wanted} is in use, or too far from the lowest free one`;
-  throw new StasisError({ kind: 'conflict', resource: `/dev/pts/${wanted}`, reason });
+  throw new StasisError({ kind: 'conflict', code: 'TERMINAL_TAKEN', resource: `/dev/pts/${wanted}`, reason });
 }
 
 /** A slave of a master that is in the images too. */

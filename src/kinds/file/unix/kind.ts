@@ -2,6 +2,7 @@
  * Unix sockets without a name: pairs (socketpair(2)) with what waits in them, ends whose other end is closed, sockets that
  * were never connected.
  */
+import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, FileKind, OpenFile, SeenTree, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
@@ -11,7 +12,7 @@ import { FdTypes } from '../../../images/schema/files.ts';
 import { AF, SCM, SOCK } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { peerCredentials } from '../../../kernel/sockets.ts';
-import { describeFile, partOf } from '../../../support/fdinfo.ts';
+import { fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { noteFile } from '../../../support/file-notes.ts';
 import { armAsync, captureOwner, imageFlags } from '../../../support/fown.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../../../support/socket-options.ts';
@@ -96,29 +97,38 @@ function obstacleOf(file: OpenFile, tree: SeenTree): StasisError | undefined {
     (ino) => survey.socket(ino),
     (ino) => survey.mayHave(ino),
   );
-  if (typeof standing === 'object') return refusal(file, standing.reason, standing.remedy);
+  if (typeof standing === 'object') {
+    return refusal(file, standing.code, standing.reason, standing.remedy);
+  }
   // A stream whose peer is closed may have just one: ECONNRESET.
   if (facts && (standing !== 'orphaned' || facts.type === SOCK.DGRAM) && hasError(file.local))
-    return refusal(file, 'an error waits to be reported', 'have the program take it (SO_ERROR) before the dump');
-  if (facts && hasOutOfBand(file.local, facts.type)) return refusal(file, 'an out-of-band byte waits', RECEIVE);
+    return refusal(
+      file,
+      'SOCKET_ERROR_PENDING',
+      'an error waits to be reported',
+      'have the program take it (SO_ERROR) before the dump',
+    );
+  if (facts && hasOutOfBand(file.local, facts.type))
+    return refusal(file, 'SOCKET_OUT_OF_BAND', 'an out-of-band byte waits', RECEIVE);
   if (standing === 'single' && survey.queue(file.stat.ino).length > 0) {
-    return refusal(file, 'messages wait in a socket that is connected with none', RECEIVE);
+    return refusal(file, 'SOCKET_QUEUE', 'messages wait in a socket that is connected with none', RECEIVE);
   }
   return optionsObstacle(file) ?? cargoObstacle(file, survey.queue(file.stat.ino), tree);
 }
 
 function cargoObstacle(file: OpenFile, messages: readonly Message[], tree: SeenTree): StasisError | undefined {
   const found = messages.flatMap(({ files }) => files).find((carried) => !canTravel(carried, tree.tasks));
-  return (
-    found && refusal(file, `a message that waits carries ${found.link}, which no task of the tree has open`, RECEIVE)
-  );
+  if (!found) return undefined;
+  const reason = `a message that waits carries ${found.link}, which no task of the tree has open`;
+  return refusal(file, 'SOCKET_QUEUE', reason, RECEIVE);
 }
 
 const RECEIVE = 'have the message received before the dump';
 
-function refusal(file: OpenFile, reason: string, remedy: string): StasisError {
-  const resource = file.fd < 0 ? `${file.link}, in a message that waits` : describeFile(file);
-  return new StasisError({ kind: 'unsupported', task: file.task, resource, reason, remedy });
+function refusal(file: OpenFile, code: ErrorCode, reason: string, remedy: string): StasisError {
+  if (file.fd >= 0) return fileObstacle(file, code, reason, remedy);
+  const resource = `${file.link}, in a message that waits`;
+  return new StasisError({ kind: 'unsupported', code, task: file.task, resource, reason, remedy });
 }
 
 /** What CRIU leaves of a buffer's size for the kernel's bookkeeping. */

@@ -1,11 +1,11 @@
 /** Buffers that recvmsg(2) fills with messages that stay where they are. */
-import { StasisError } from '../../../base/errors.ts';
+import type { StasisError } from '../../../base/errors.ts';
 import type { OpenFile } from '../../../contract/contract.ts';
 import { MSG, SO, SOL_SOCKET } from '../../../kernel/constants/sockets.ts';
 import { PinnedBuffer } from '../../../kernel/ffi.ts';
 import { decodeControl, Msghdr, rightsSpace, SCM_MAX_FD, type Ucred } from '../../../kernel/layouts/sockets.ts';
 import { SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
-import { describeFile } from '../../../support/fdinfo.ts';
+import { describeFile, fileObstacle } from '../../../support/fdinfo.ts';
 import type { DetachedProcess } from '../../../tracee/detached.ts';
 import { readMemory } from '../../../tracee/memory.ts';
 import type { Ref } from '../../../tracee/program.ts';
@@ -128,5 +128,5 @@ export class PeekBuffers implements Disposable {
 
 /** Why a queue cannot be carried. */
 export function problem(file: OpenFile, reason: string): StasisError {
-  return new StasisError({ kind: 'unsupported', task: file.task, resource: describeFile(file), reason });
+  return fileObstacle(file, 'SOCKET_QUEUE', reason);
 }

@@ -1,4 +1,6 @@
 /** Making unix sockets again: pairs, what waits in them, their options, and ends that are closed. */
+
+import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
@@ -9,12 +11,12 @@ import type { SkPacketEntry, UnixSkEntry } from '../../../images/schema/sockets.
 import { TaskState } from '../../../images/schema/task.ts';
 import { AF, MSG, SCM, SHUT, SK_STATE, SO, SOCK } from '../../../kernel/constants/sockets.ts';
 import { encodeControl, type Ucred } from '../../../kernel/layouts/sockets.ts';
+import { showUnixName } from '../../../kernel/socket-address.ts';
 import { setNumber, socketPair, trySendMessage } from '../../../kernel/sockets.ts';
 import { type Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { restoreForgotten, restoreOptions, widen } from '../../../support/socket-options.ts';
 import { noteOf, type SocketNote } from './notes.ts';
-import { shown } from './support.ts';
 
 /** A message of sk-queues.img. */
 interface Queued {
@@ -224,11 +226,18 @@ function trySend(from: number, bytes: Uint8Array, control: Uint8Array): number {
 
 /** What is not built yet is refused, and what cannot be. */
 function requireKnown(entry: UnixSkEntry, peer: UnixSkEntry | undefined): void {
-  const refuse = (what: string): StasisError =>
-    new StasisError({ kind: 'unsupported', resource: `socket:[${entry.ino}]`, reason: `${what} are not restored yet` });
-  if (entry.name.length > 0) throw refuse(`unix sockets with a name (${shown(entry.name)})`);
-  if (entry.state === SK_STATE.LISTEN) throw refuse('listening unix sockets');
-  if (entry.uflags !== 0) throw refuse('unix sockets connected with processes that are in no image');
+  const refuse = (code: ErrorCode, what: string): StasisError =>
+    new StasisError({
+      kind: 'unsupported',
+      code,
+      resource: `socket:[${entry.ino}]`,
+      reason: `${what} are not restored yet`,
+    });
+  if (entry.name.length > 0)
+    throw refuse('SOCKET_UNIX_NAMED', `unix sockets with a name (${showUnixName(entry.name)})`);
+  if (entry.state === SK_STATE.LISTEN) throw refuse('SOCKET_UNIX_LISTENING', 'listening unix sockets');
+  if (entry.uflags !== 0)
+    throw refuse('SOCKET_UNIX_OUTSIDE', 'unix sockets connected with processes that are in no image');
   const types: readonly number[] = [SOCK.STREAM, SOCK.DGRAM, SOCK.SEQPACKET];
   if (!types.includes(entry.type)) throw imageError(entry, `there are no unix sockets of type ${entry.type}`);
   if (entry.peer !== 0 && !peer) throw imageError(entry, `its peer socket:[${entry.peer}] is in no image`);

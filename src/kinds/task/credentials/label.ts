@@ -59,5 +59,11 @@ function write(thread: RestoreThread, name: string, text: string): void {
 }
 
 function refusal({ ref }: RestoreThread, label: string, reason: string): StasisError {
-  return new StasisError({ kind: 'permission', task: ref, resource: `security label ${label}`, reason });
+  return new StasisError({
+    kind: 'permission',
+    code: 'SECURITY_LABEL',
+    task: ref,
+    resource: `security label ${label}`,
+    reason,
+  });
 }

@@ -75,6 +75,7 @@ function requireCaps(thread: RestoreThread, creds: CredsEntry, seed: SeedState):
   if (missing !== 0n) {
     throw new StasisError({
       kind: 'permission',
+      code: 'CAPABILITIES',
       task: thread.ref,
       resource: capNumbers(missing).map(capName).join(', '),
       reason: 'the process had capabilities that whoever restores it does not have',
@@ -100,6 +101,7 @@ function setCaps(thread: RestoreThread, sets: CapSets): void {
     if (errno <= 0) return;
     throw new StasisError({
       kind: 'permission',
+      code: 'CREDENTIALS',
       task: thread.ref,
       resource: `capabilities (permitted 0x${sets.permitted.toString(16)}, inheritable 0x${sets.inheritable.toString(16)})`,
       reason: `cannot be set: ${describeErrno(errno)}`,

@@ -19,6 +19,7 @@ import { Flock } from '../../../kernel/layouts/files.ts';
 import type { FileLock } from '../../../kernel/proc/locks.ts';
 import { arenaPath, describeErrno, ERRNO, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { mapFile, openFlags } from '../../../memory/vma.ts';
+import { fileObstacle } from '../../../support/fdinfo.ts';
 import { captureOwner, restoreOwner } from '../../../support/fown.ts';
 import { noteMappedLock } from '../../../support/mapped-lock.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
@@ -29,13 +30,12 @@ import { locksOf } from './shown.ts';
 function obstacles(task: SeenTask): StasisError[] {
   return task.fds.flatMap((file) =>
     locksOf(file).flatMap((lock) => {
-      const facts = { kind: 'unsupported', task: task.ref, resource: `fd ${file.fd} (${file.link})` } as const;
       if (!lockEntry(lock, task.pid, file.fd)) {
-        return [new StasisError({ ...facts, reason: `a lock of kind ${lock.kind} ${lock.type} cannot be carried` })];
+        return [fileObstacle(file, 'LOCK_UNKNOWN', `a lock of kind ${lock.kind} ${lock.type} cannot be carried`)];
       }
       if (task.options.fileLocks) return [];
       const what = lock.kind === 'LEASE' ? 'a lease' : `a lock (${lock.kind} ${lock.type})`;
-      return [new StasisError({ ...facts, reason: `the task holds ${what} on the file`, remedy: '--file-locks' })];
+      return [fileObstacle(file, 'FILE_LOCKS', `the task holds ${what} on the file`, '--file-locks')];
     }),
   );
 }
@@ -137,6 +137,7 @@ function requireLock(program: Program, call: Ref, entry: FileLockEntry, task: Re
   const taken = result === -ERRNO.EAGAIN || result === -ERRNO.EACCES;
   throw new StasisError({
     kind: taken ? 'conflict' : 'kernel',
+    code: taken ? 'LOCK_TAKEN' : 'KERNEL',
     task: task.ref,
     resource: `lock on fd ${entry.fd}`,
     reason: taken

@@ -93,6 +93,7 @@ function clear(sights: Sights): void {
 function sandboxed({ ref }: DumpThread): StasisError {
   return new StasisError({
     kind: 'unsupported',
+    code: 'LANDLOCK',
     task: ref,
     resource: 'Landlock',
     reason: 'it is in a sandbox (it may not look at processes outside), whose rules the kernel tells nobody',

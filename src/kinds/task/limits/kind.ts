@@ -34,6 +34,7 @@ function refused(task: RestoreTask, resource: number, limit: RlimitEntry, errno:
   const name = `RLIMIT_${RLIMIT_NAMES[resource] ?? resource}`;
   return new StasisError({
     kind: 'permission',
+    code: 'LIMIT',
     task: task.ref,
     resource: name,
     reason: `cannot be set to ${show(limit.cur)}, at most ${show(limit.max)}: ${describeErrno(errno)}`,

@@ -1,4 +1,5 @@
 /** A task's address space: the mappings, the pages that are its own, and where its parts lie. */
+import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
@@ -32,33 +33,42 @@ import {
 } from '../../../memory/vma.ts';
 import type { Program } from '../../../tracee/program.ts';
 
+interface Why {
+  readonly code: ErrorCode;
+  readonly reason: string;
+  readonly remedy?: string;
+}
+
 /** Why a mapping cannot be carried, and what helps; undefined when it can. */
-function whyNot(vma: ProcVma): { readonly reason: string; readonly remedy?: string } | undefined {
+function whyNot(vma: ProcVma): Why | undefined {
   const flags = vma.vmFlags;
   const name = vmaName(vma.name);
-  if (flags?.has('um') || flags?.has('uw') || flags?.has('ui')) return { reason: 'it is watched by a userfaultfd' };
-  if (flags?.has('ss')) return { reason: 'shadow stacks are not carried yet' };
-  if (vma.protectionKey) return { reason: `its protection key (${vma.protectionKey}) is not carried yet` };
+  if (flags?.has('um') || flags?.has('uw') || flags?.has('ui'))
+    return { code: 'MEMORY_USERFAULTFD', reason: 'it is watched by a userfaultfd' };
+  if (flags?.has('ss')) return { code: 'MEMORY_SHADOW_STACK', reason: 'shadow stacks are not carried yet' };
+  if (vma.protectionKey)
+    return { code: 'MEMORY_PROTECTION_KEY', reason: `its protection key (${vma.protectionKey}) is not carried yet` };
   switch (name.kind) {
     case 'uprobes':
-      return { reason: 'it belongs to uprobes' };
+      return { code: 'MEMORY_UPROBES', reason: 'it belongs to uprobes' };
     case 'anonInode':
       if (name.label === '[io_uring]') return IO_URING;
-      return { reason: `no kind of Stasis carries a mapping of ${vma.name}` };
+      return { code: 'MEMORY_MAPPING', reason: `no kind of Stasis carries a mapping of ${vma.name}` };
     case 'pseudo':
-      return { reason: `no kind of Stasis carries a mapping of ${vma.name}` };
+      return { code: 'MEMORY_MAPPING', reason: `no kind of Stasis carries a mapping of ${vma.name}` };
     default:
       break;
   }
   const device = flags?.has('io') || flags?.has('pf');
-  return device && !isVvar(vma.name) ? { reason: 'device memory cannot be carried' } : undefined;
+  return device && !isVvar(vma.name) ? { code: 'MEMORY_DEVICE', reason: 'device memory cannot be carried' } : undefined;
 }
 
-const IO_URING = {
+const IO_URING: Why = {
+  code: 'MEMORY_IO_URING',
   reason: 'it is a ring of io_uring, which is not carried yet',
   remedy:
     'start the program without it (as with UV_USE_IO_URING=0 for Node), or set kernel.io_uring_disabled to 2 before',
-} as const;
+};
 
 function obstacles(task: SeenTask): StasisError[] {
   return task.vmas.flatMap((vma) => {

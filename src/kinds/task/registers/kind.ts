@@ -20,7 +20,8 @@ function askLayout(program: Program): () => XsaveLayout {
   const allowed = program.attempt('arch_prctl', ARCH_GET_CPUID);
   const asked = COMPONENTS.map(({ number }) => ({ number, at: program.cpuid(0xd, number, allowed) }));
   return () => {
-    if (program.result(allowed) === 0) throw new StasisError({ kind: 'unsupported', reason: CPUID_FAULTS });
+    if (program.result(allowed) === 0)
+      throw new StasisError({ kind: 'unsupported', code: 'CPUID_FAULTS', reason: CPUID_FAULTS });
     const layout = new Map<number, { offset: number; size: number }>();
     for (const { number, at } of asked) {
       const view = program.view(at, 16);
@@ -90,6 +91,7 @@ function finalRegisters(thread: RestoreThread, departure: Departure): void {
   if (!info) {
     throw new StasisError({
       kind: 'unsupported',
+      code: 'ARCHITECTURE',
       task: thread.ref,
       resource: `core-${thread.tid}.img`,
       reason: 'the image is of another processor architecture',
@@ -123,6 +125,7 @@ function rebuild(thread: RestoreThread): void {
     if (missing.length > 0) {
       throw new StasisError({
         kind: 'conflict',
+        code: 'CPU_STATE',
         task: thread.ref,
         resource: `XSAVE component ${missing.join(', ')}`,
         reason: 'the program uses processor state that this processor does not have',
@@ -141,6 +144,7 @@ function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | u
   if (same) return state;
   throw new StasisError({
     kind: 'conflict',
+    code: 'CPU_STATE',
     task: thread.ref,
     resource: 'extended processor state',
     reason: 'the program uses processor state (AMX) that this processor has in another form or not at all',

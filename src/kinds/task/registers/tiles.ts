@@ -36,6 +36,7 @@ export function rebuildPermission(task: RestoreTask): void {
     if (result === 0) return;
     throw new StasisError({
       kind: 'conflict',
+      code: 'CPU_STATE',
       task: task.ref,
       resource: 'AMX tiles',
       reason: `the program may use them, and this processor or kernel does not let it (${result})`,

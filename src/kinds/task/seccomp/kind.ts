@@ -56,7 +56,12 @@ function obstacles(task: SeenTask): StasisError[] {
   if (free && (capEff >> SYS_ADMIN) & 1n) return [];
   const restricted = task.threads.find((thread) => modeOf(thread) !== SECCOMP_MODE.DISABLED);
   if (!restricted) return [];
-  const unable = { kind: 'permission', task: restricted.ref, resource: describe(restricted) } as const;
+  const unable = {
+    kind: 'permission',
+    code: 'SECCOMP_PERMISSION',
+    task: restricted.ref,
+    resource: describe(restricted),
+  } as const;
   if (!free) {
     const reason = 'Stasis is restricted by seccomp itself, and may not suspend it for others';
     return [new StasisError({ ...unable, reason, remedy: 'run Stasis without a seccomp profile' })];
@@ -103,6 +108,7 @@ function chainOf(thread: DumpThread): Chain | undefined {
   if (!chain.some(asksSupervisor)) return chain;
   throw new StasisError({
     kind: 'unsupported',
+    code: 'SECCOMP_SUPERVISED',
     task: thread.ref,
     resource: describe(thread),
     reason:

@@ -40,6 +40,7 @@ function mount(hierarchy: string): Fd {
     if (!(error instanceof SyscallError)) throw error;
     throw new StasisError({
       kind: 'conflict',
+      code: 'CGROUP_HIERARCHY',
       resource: label(hierarchy, ''),
       reason: `this hierarchy is not to be had here: ${error.reason}`,
       remedy: LEAVE_ALONE,
@@ -162,6 +163,7 @@ function isGone(errno: number): boolean {
 export function refused(hierarchy: string, path: string, what: string, errno: number): StasisError {
   return new StasisError({
     kind: 'conflict',
+    code: 'CGROUP_HIERARCHY',
     resource: label(hierarchy, path),
     reason: `${what}: ${describeErrno(errno)}`,
     remedy: LEAVE_ALONE,

@@ -143,6 +143,7 @@ class SavedCgroups {
     if (!/^(FROZEN|FREEZING|frozen 1)$/m.test(state)) return;
     throw new StasisError({
       kind: 'conflict',
+      code: 'CGROUP_FROZEN',
       resource: label(hierarchy.name, path),
       reason: 'it is frozen: nothing could be restored in it',
       remedy: `thaw it; ${LEAVE_ALONE}`,
@@ -285,6 +286,7 @@ const FREEZERS = new Set(['cgroup.freeze', 'freezer.state']);
 function unwanted(hierarchy: string, path: string, reason: string): StasisError {
   return new StasisError({
     kind: 'conflict',
+    code: 'CGROUP_MISSING',
     resource: label(hierarchy, path),
     reason,
     remedy: `${LEAVE_ALONE}, --manage-cgroups=soft makes what is missing`,

@@ -115,6 +115,7 @@ function newController(name: string): CgControllerEntry {
 function missing(hierarchy: string, path: string): StasisError {
   return new StasisError({
     kind: 'conflict',
+    code: 'CGROUP_MISSING',
     resource: label(hierarchy, path),
     reason: 'there is no such cgroup',
     remedy: '--cgroup-root names the cgroup all tasks are below',

@@ -22,7 +22,15 @@ function obstacles(task: SeenTask): StasisError[] {
   const own = namespaceOf(task.pid, 'time');
   if (own === namespaceOf(task.pid, 'time_for_children')) return [];
   const reason = 'the children of the process are to have another time namespace than itself';
-  return [new StasisError({ kind: 'unsupported', task: task.ref, resource: `time namespace ${own}`, reason })];
+  return [
+    new StasisError({
+      kind: 'unsupported',
+      code: 'NAMESPACE_TIME_CHILDREN',
+      task: task.ref,
+      resource: `time namespace ${own}`,
+      reason,
+    }),
+  ];
 }
 
 /**

@@ -49,7 +49,8 @@ function obstacles(task: SeenTask): StasisError[] {
     // As long as somebody has it attached it is listed in its namespace, even if it is to be destroyed.
     const reason = `segment ${ino} belongs to another IPC namespace than that of Stasis; such segments are not carried yet`;
     const remedy = 'have the task detach it (shmdt) before the dump';
-    return [new StasisError({ kind: 'unsupported', task: task.ref, resource, reason, remedy })];
+    const facts = { kind: 'unsupported', code: 'SYSV_SEGMENT_FOREIGN', task: task.ref, resource } as const;
+    return [new StasisError({ ...facts, reason, remedy })];
   });
 }
 

@@ -42,6 +42,7 @@ function requireRoom({ desc, size }: IpcShmEntry, present: readonly SysvSegment[
   if (!other) return;
   throw new StasisError({
     kind: 'conflict',
+    code: 'SYSV_SEGMENT_TAKEN',
     resource: nameOf(desc),
     reason: `another segment is there, with ID ${other.id}, key 0x${other.key.toString(16)} and ${other.size} bytes`,
     remedy: `end the programs that use it and remove it (ipcrm -m ${other.id}), or restore inside a new IPC namespace`,
@@ -62,7 +63,7 @@ function make(segment: IpcShmEntry, context: RestoreContext): void {
   context.undo(() => trySyscall('shmctl', id, IPC.RMID, 0));
   if (id !== desc.id) {
     const reason = `the kernel gave it ID ${id}: the place of its own is in use`;
-    throw new StasisError({ kind: 'conflict', resource: nameOf(desc), reason });
+    throw new StasisError({ kind: 'conflict', code: 'SYSV_SEGMENT_TAKEN', resource: nameOf(desc), reason });
   }
   setOwner(desc);
   if (desc.mode & SHM_MODE.LOCKED) trySyscall('shmctl', id, SHM_CTL.LOCK, 0);

@@ -3,8 +3,9 @@ import { decodeMessage, encodeMessage } from '../../../../src/images/codec.ts';
 import { skOptsEntry } from '../../../../src/images/schema/sockets.ts';
 import { AF, SK_STATE, SO, SOCK } from '../../../../src/kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../../src/kernel/netlink/unix-diag.ts';
+import { showUnixName } from '../../../../src/kernel/socket-address.ts';
 import { attachFilter, setNumber, setTime, socketPair } from '../../../../src/kernel/sockets.ts';
-import { shown, standingOf } from '../../../../src/kinds/file/unix/support.ts';
+import { standingOf } from '../../../../src/kinds/file/unix/support.ts';
 import {
   captureForgotten,
   captureOptions,
@@ -57,7 +58,7 @@ describe('what can be carried', () => {
   });
 
   test('names', () => {
-    expect(shown(new TextEncoder().encode('/run/a\0'))).toBe('/run/a');
+    expect(showUnixName(new TextEncoder().encode('/run/a\0'))).toBe('/run/a');
   });
 });
 

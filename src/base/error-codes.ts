@@ -1,0 +1,145 @@
+/**
+ * The codes of errors: names that stay, by which programs tell one error from another whatever its sentence says. This is the
+ * one list of them; docs/errors.md shows it to people, and a test compares the two. Only the type is needed while Stasis
+ * runs.
+ *
+ * A code that was published is neither renamed nor given another meaning. What cannot be carried has a code for each kind of
+ * thing; other errors have that of their kind (the first ones) until somebody needs to tell them apart.
+ */
+export const ERROR_CODES = {
+  // One for each kind of error, for those that have no code of their own.
+  USAGE: 'The command line, a configuration file or a request is wrong.',
+  IMAGE: 'An image file is damaged, or contradicts another one.',
+  CONFLICT: 'Something on this machine as it is now is in the way.',
+  PERMISSION: 'A capability or an access right is missing.',
+  KERNEL: 'The kernel refused something that should have worked.',
+  IO: 'A file of Stasis itself (images, log, pidfile) could not be read or written.',
+  GONE: 'The task does not exist, or ended while Stasis worked on it.',
+  INTERNAL: 'A mistake in Stasis.',
+  OBSTACLES: 'Several things are in the way; `obstacles` lists them, each with its own code.',
+  COMMAND_NOT_BUILT: 'A command of CRIU that Stasis does not have yet.',
+  OPTION_NOT_BUILT: 'An option of CRIU that has no effect in Stasis yet, and is refused for that reason.',
+
+  // Trees, processes and threads.
+  ALL_SIGNALS_PENDING: 'Every signal by which Stasis could enter the task is pending in it.',
+  ARCHITECTURE: 'The processor is of another architecture than the images, or of one Stasis has no code for.',
+  CALL_TIMED_OUT: 'A system call made in the task did not return in time.',
+  CPUID_FAULTS: 'The task may not execute the instruction cpuid (arch_prctl, ARCH_SET_CPUID).',
+  CPU_STATE: 'The task uses processor state that this processor or kernel does not have.',
+  DESCRIPTORS_EXHAUSTED: 'Stasis may not have as many descriptors as the tree needs.',
+  LANDLOCK: 'The task is in a Landlock sandbox, whose rules the kernel tells nobody.',
+  LOOK_FAILED: 'Something vanished while it was looked at, so that nobody knows whether it can be carried.',
+  MAIN_THREAD_DEAD: 'The main thread of a process has ended while its other threads go on.',
+  NO_ROOM_FOR_CODE: 'No executable mapping of the task can hold the code by which Stasis enters or leaves it.',
+  NO_HEADROOM: 'The resource limits of the task leave no room for what Stasis does in it.',
+  PAGE_SIZE: 'The kernel has pages of another size than Stasis was built for.',
+  PID_TAKEN: 'A process or thread ID that the images need is in use.',
+  PROC_FILE_MISSING: 'A file of /proc about the task is not there: the kernel is older, or built without it.',
+  SECCOMP_PERMISSION: 'Stasis may not look at seccomp filters: it is restricted itself, or lacks CAP_SYS_ADMIN.',
+  SECCOMP_SUPERVISED: 'A seccomp filter hands system calls over to a supervisor.',
+  SESSION_OUTSIDE: 'The root is in a session of somebody outside the tree.',
+  SESSION_SHARED:
+    'Somebody outside the tree is in a session or process group that it needs, which so cannot be made again.',
+  SYSCALL_DISPATCH: 'The task catches its own system calls (PR_SET_SYSCALL_USER_DISPATCH).',
+  TASK_32BIT: 'A 32-bit program.',
+  TASK_CORE_DUMP: 'The task is dumping core.',
+  TASK_DEAD: 'A zombie, or a kernel thread: there is nothing to save.',
+  TASK_HAS_STASIS_CODE: 'The task is on its last steps out of the code of a Stasis that was killed.',
+  TASK_NOT_TRACEABLE: 'The kernel does not let Stasis trace the task.',
+  TASK_SHARES_WITH_PARENT:
+    'The root shares memory, descriptors or directory with its parent, which is not in the tree.',
+  TASK_STALLED: 'A task did not stop in time, mostly because it is in an uninterruptible sleep.',
+  TASK_TRACED: 'Somebody else traces the task.',
+  THREAD_APART: 'A thread has left what the threads of its process have in common (unshare).',
+  TREE_HAS_STASIS: 'Stasis itself is a process of the tree.',
+  TREE_RESTLESS: 'The tree makes new tasks faster than they can be stopped.',
+  TREE_UNBUILDABLE: 'The kernel gives no way to make a tree with these sessions, groups and shared parts again.',
+  VFORK_WAIT: 'A task waits for a child of vfork that executes no program.',
+
+  // Memory.
+  MEMORY_DEVICE: 'A mapping of device memory.',
+  MEMORY_IO_URING: 'A ring of io_uring.',
+  MEMORY_MAPPING: 'A mapping of a kind that is not carried.',
+  MEMORY_PROTECTION_KEY: 'A mapping with a protection key (pkey_mprotect).',
+  MEMORY_SHADOW_STACK: 'A shadow stack (CET).',
+  MEMORY_UPROBES: 'A mapping that belongs to uprobes.',
+  MEMORY_USERFAULTFD: 'A mapping that is watched by a userfaultfd.',
+  SYSV_SEGMENT_FOREIGN: 'A System V segment of another IPC namespace, or one the kernel does not list.',
+  SYSV_SEGMENT_TAKEN: 'The place of a System V segment is taken by another one.',
+  VDSO_FOREIGN: 'The kernel has another vdso than the images, which do not hold the old one.',
+
+  // Files.
+  EPOLL_CLOSED_TARGET: 'An epoll instance watches a file that its process has closed since.',
+  FILE_BPF: 'A program, map or link of eBPF.',
+  FILE_BUSY: 'A file cannot be opened as it was: it is executed, or somebody has a lease on it.',
+  FILE_CHANGED: 'A file is not what it was at the dump.',
+  FILE_DEVICE: 'A device whose driver keeps state for whoever has it open.',
+  FILE_EXTERNAL: 'A file was left to the user at the dump (`--external`), who has to give one.',
+  FILE_GHOST_LIMIT: 'A deleted file that is still open is larger than `--ghost-limit`.',
+  FILE_IO_URING: 'An io_uring instance.',
+  FILE_KVM: 'A virtual machine of KVM.',
+  FILE_LOCKS: 'The task holds a lock or a lease on a file; `--file-locks` carries them.',
+  FILE_MESSAGE_QUEUE: 'A POSIX message queue.',
+  FILE_MISSING: 'A file that was open at the dump is not there any more.',
+  FILE_NAMELESS: 'A file that has no path.',
+  FILE_NOT_AT_PATH: 'Another file, or none, is at the path of an open one.',
+  FILE_PATH_TOO_LONG: 'The path of a file is longer than system calls take.',
+  FILE_PERF_EVENT: 'A performance counter (perf_event_open).',
+  FILE_SECCOMP_LISTENER: 'The listener of a seccomp filter.',
+  FILE_SECRET_MEMORY: 'Secret memory (memfd_secret).',
+  FILE_UNKNOWN: 'An open file of a kind that is not carried.',
+  FILE_UNLINKED: 'A file lost the name it was opened by and has another; `--link-remap` carries it.',
+  FILE_USERFAULTFD: 'A userfaultfd.',
+  LOCK_TAKEN: 'Somebody else holds a lock that is to be taken again.',
+  LOCK_UNKNOWN: 'A file lock of a kind that is not carried.',
+  PIDFD_OUTSIDE: 'A pidfd of a process that is not in the tree.',
+  PIPE_PACKETS: 'Packets wait in a pipe with O_DIRECT.',
+  TERMINAL_FOREIGN: 'A terminal whose other side somebody outside the tree has; `--shell-job` carries it.',
+  TERMINAL_NUMBER: 'A terminal whose number has no place in the images.',
+  TERMINAL_SECOND: 'A second terminal, where `--shell-job` moves one.',
+  TERMINAL_SESSION: 'A terminal controls a session that is not in the tree.',
+  TERMINAL_TAKEN: 'The number of a terminal is in use.',
+  WATCH_CHANGED: 'What an inotify or fanotify instance watched is not there any more.',
+  WATCH_UNREACHABLE: 'An inotify or fanotify instance watches something that cannot be found again.',
+  WATCH_WHOLE: 'A fanotify instance watches a whole file system or namespace.',
+
+  // Sockets.
+  SOCKET_ERROR_PENDING: 'An error waits in a socket to be reported.',
+  SOCKET_FAMILY: 'A socket of a family that is not carried.',
+  SOCKET_FILTER_EBPF: 'A socket with a filter of eBPF.',
+  SOCKET_NETLINK: 'A netlink socket.',
+  SOCKET_OTHER_NAMESPACE: 'A socket of another network namespace.',
+  SOCKET_OUT_OF_BAND: 'An out-of-band byte waits in a socket.',
+  SOCKET_PACKET: 'A packet socket (AF_PACKET).',
+  SOCKET_PROTOCOL: 'A socket of an IP protocol that is not carried.',
+  SOCKET_QUEUE: 'Messages that wait in a socket cannot be carried.',
+  SOCKET_RAW: 'A raw socket.',
+  SOCKET_TCP: 'A socket of TCP.',
+  SOCKET_UDP: 'A socket of UDP.',
+  SOCKET_UNIX_LISTENING: 'A listening unix socket.',
+  SOCKET_UNIX_NAMED: 'A unix socket with a name, or connected with one.',
+  SOCKET_UNIX_ONE_WAY: 'A unix socket whose peer is not connected with it any more.',
+  SOCKET_UNIX_OUTSIDE: 'A unix socket whose peer is outside the tree.',
+  SOCKET_UNIX_PENDING: 'A unix connection that has not been accepted yet.',
+
+  // Namespaces, cgroups, rights.
+  CAPABILITIES: 'The task had capabilities that whoever restores it does not have.',
+  CGROUP_FROZEN: 'A cgroup that tasks are to be restored in is frozen.',
+  CGROUP_HIERARCHY: 'A hierarchy of cgroups is not there, or refuses what the images ask for.',
+  CGROUP_MISSING: 'A cgroup is not there, or not as the images say.',
+  CREDENTIALS: 'Users, groups or capabilities of the task cannot be set.',
+  LIMIT: 'A resource limit of the task cannot be set.',
+  NAMESPACE_DESCRIPTOR: 'A descriptor of a namespace that Stasis is not in.',
+  NAMESPACE_OWN: 'A namespace that Stasis is not in.',
+  NAMESPACE_TIME_CHILDREN: 'The children of the task are to have another time namespace than itself.',
+  SECURITY_LABEL: 'A label of a security module cannot be told, or set.',
+
+  // Images.
+  IMAGE_CHANGED: 'An image file is not what the dump wrote.',
+  IMAGE_FILE_TYPE: 'The images have an open file of a type that is not restored yet.',
+  IMAGE_MISSING: 'An image file is missing.',
+  IMAGE_TASK_STATE: 'The images have a task in a state that is not restored.',
+} as const;
+
+/** One of {@link ERROR_CODES}. */
+export type ErrorCode = keyof typeof ERROR_CODES;

@@ -1,0 +1,144 @@
+/** Open files that no kind carries: which code the obstacle has, why, and what somebody can do about it. */
+
+import type { ErrorCode } from '../../base/error-codes.ts';
+import { StasisError } from '../../base/errors.ts';
+import type { OpenFile } from '../../contract/contract.ts';
+import { S_IF } from '../../kernel/constants/files.ts';
+import { showSocketAddress } from '../../kernel/socket-address.ts';
+import { type SocketFacts, socketFacts } from '../../kernel/socket-facts.ts';
+import { aboutFile } from '../../support/fdinfo.ts';
+
+interface Refusal {
+  readonly code: ErrorCode;
+  readonly reason: string;
+  readonly remedy: string;
+}
+
+const CRIU = 'criu carries them, and its images are of the same format';
+
+/** Files by how their link in /proc begins. */
+const BY_LINK: readonly (readonly [prefix: string, refusal: Refusal])[] = [
+  [
+    'anon_inode:[io_uring]',
+    {
+      code: 'FILE_IO_URING',
+      reason: 'an io_uring instance cannot be carried',
+      remedy:
+        'start the program without io_uring (Node.js: UV_USE_IO_URING=0), or turn it off: sysctl kernel.io_uring_disabled=2',
+    },
+  ],
+  [
+    'anon_inode:[perf_event]',
+    {
+      code: 'FILE_PERF_EVENT',
+      reason: 'a performance counter (perf_event_open) cannot be carried',
+      remedy: 'end the measurement or the profiler before the dump',
+    },
+  ],
+  [
+    'anon_inode:[userfaultfd]',
+    {
+      code: 'FILE_USERFAULTFD',
+      reason: 'a userfaultfd, by which a process fills memory itself, is not carried yet',
+      remedy: 'wait until the program has closed it: lazy migration and some garbage collectors use it for a time',
+    },
+  ],
+  [
+    'anon_inode:bpf',
+    {
+      code: 'FILE_BPF',
+      reason: 'eBPF programs, maps and links are not carried yet',
+      remedy: 'pin them (bpftool), and have the program close them and open them again after the restore',
+    },
+  ],
+  [
+    'anon_inode:kvm',
+    {
+      code: 'FILE_KVM',
+      reason: 'a virtual machine of KVM cannot be carried',
+      remedy: 'save the machine by its own means (migration or savevm of QEMU), and end it before the dump',
+    },
+  ],
+  [
+    'anon_inode:seccomp notify',
+    {
+      code: 'FILE_SECCOMP_LISTENER',
+      reason: 'it is the supervisor of a seccomp filter, whose listener cannot be made again',
+      remedy: 'dump the supervised tasks and their supervisor only when they run without the filter',
+    },
+  ],
+];
+
+/** What sockets of TCP are told of: a server and a connection are helped in other ways. */
+function refuseTcp({ state, remote }: SocketFacts): Refusal {
+  const reason = 'sockets of TCP are not carried yet';
+  if (state === 'listen') return { code: 'SOCKET_TCP', reason, remedy: `no option lifts this; ${CRIU}` };
+  if (!remote) return { code: 'SOCKET_TCP', reason, remedy: CLOSE };
+  const where = showSocketAddress(remote);
+  return {
+    code: 'SOCKET_TCP',
+    reason,
+    remedy: `end the connection with ${where} before the dump; or: ${CRIU} (--tcp-established)`,
+  };
+}
+
+const CLOSE = 'have the program close it before the dump';
+
+const NETLINK_REMEDY =
+  'have the program close it before the dump: it asks the kernel of network devices, routes or hardware, and can ask anew';
+
+function refuseSocket(facts: SocketFacts | undefined): Refusal {
+  const { family, protocol, type } = facts ?? { family: 'unknown', protocol: undefined, type: 'unknown' };
+  const server = `no option lifts this, but the program may be able to close it; ${CRIU}`;
+  if (facts && protocol === 'tcp') return refuseTcp(facts);
+  if (protocol === 'udp' || protocol === 'udplite') {
+    return { code: 'SOCKET_UDP', reason: 'sockets of UDP are not carried yet', remedy: server };
+  }
+  if (family === 'inet' || family === 'inet6') {
+    const what = type === 'raw' ? 'raw sockets' : `sockets of ${protocol}`;
+    return {
+      code: type === 'raw' ? 'SOCKET_RAW' : 'SOCKET_PROTOCOL',
+      reason: `${what} are not carried yet`,
+      remedy: CLOSE,
+    };
+  }
+  if (family === 'netlink')
+    return { code: 'SOCKET_NETLINK', reason: 'netlink sockets are not carried yet', remedy: NETLINK_REMEDY };
+  if (family === 'packet')
+    return {
+      code: 'SOCKET_PACKET',
+      reason: 'packet sockets are not carried yet',
+      remedy: 'end the capture before the dump',
+    };
+  return { code: 'SOCKET_FAMILY', reason: `sockets of family ${family} are not carried`, remedy: CLOSE };
+}
+
+/** What to do about devices people do have open. */
+const DEVICES: readonly (readonly [path: RegExp, remedy: string])[] = [
+  [/^\/dev\/fuse/, 'it serves a file system: unmount that (fusermount -u), and mount it again after the restore'],
+  [
+    /^\/dev\/net\/tun/,
+    'it is the user side of a network device: have the program (a VPN, a virtual machine) let go of it',
+  ],
+  [/^\/dev\/(nvidia|dri|kfd)/, 'have the program leave the graphics processor before the dump'],
+  [/^\/dev\/kvm/, 'save the machine by its own means (migration or savevm of QEMU), and end it before the dump'],
+];
+
+function refuseDevice(link: string): Refusal {
+  const remedy = DEVICES.find(([path]) => path.test(link))?.[1] ?? CLOSE;
+  return { code: 'FILE_DEVICE', reason: 'what its driver keeps for whoever has it open cannot be read', remedy };
+}
+
+/** The obstacle of a descriptor no kind carries. */
+export function unsupportedFile(file: OpenFile): StasisError {
+  return new StasisError({ kind: 'unsupported', ...aboutFile(file), ...refusalOf(file) });
+}
+
+function refusalOf({ link, local, stat }: OpenFile): Refusal {
+  const type = stat.mode & S_IF.MT;
+  if (type === S_IF.CHR || type === S_IF.BLK) return refuseDevice(link);
+  if (link.startsWith('socket:[')) return refuseSocket(socketFacts(local));
+  const known = BY_LINK.find(([prefix]) => link.startsWith(prefix));
+  if (known) return known[1];
+  return { code: 'FILE_UNKNOWN', reason: 'Stasis does not carry open files of this kind yet', remedy: CLOSE };
+}

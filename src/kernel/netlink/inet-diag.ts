@@ -1,0 +1,67 @@
+/** Finding sockets of TCP and UDP by their addresses (include/uapi/linux/inet_diag.h, net/ipv4/inet_diag.c). */
+import { AF, NETLINK } from '../constants/sockets.ts';
+import { array, bytes, struct, u8, u32 } from '../layouts/struct.ts';
+import { NetlinkError, NetlinkSocket } from './socket.ts';
+import { SOCK_DIAG_BY_FAMILY } from './unix-diag.ts';
+
+/** `struct inet_diag_sockid`. Ports and addresses are in network order. */
+const SocketId = struct({
+  sourcePort: bytes(2),
+  destinationPort: bytes(2),
+  source: bytes(16),
+  destination: bytes(16),
+  device: u32,
+  cookie: array(u32, 2),
+});
+
+/** `struct inet_diag_req_v2`. */
+const Request = struct({ family: u8, protocol: u8, extensions: u8, pad: u8, states: u32, id: SocketId });
+
+/** `struct inet_diag_msg`. */
+const Answer = struct({
+  family: u8,
+  state: u8,
+  timer: u8,
+  retransmits: u8,
+  id: SocketId,
+  expires: u32,
+  receiveQueue: u32,
+  sendQueue: u32,
+  uid: u32,
+  inode: u32,
+});
+
+/** An end of a connection, in network order: 4 or 16 bytes of address, and 2 of a port. */
+export interface InetEnd {
+  readonly address: Uint8Array;
+  readonly port: Uint8Array;
+}
+
+/**
+ * The inode of the socket of our network namespace that has `own` as its address and `remote` as its peer's; for UDP it may
+ * be one that is connected with nobody. 0 if it has been closed; undefined if there is none, or the kernel cannot tell
+ * (no inet_diag).
+ */
+export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEnd): number | undefined {
+  const request = Request.encode({
+    family: own.address.length === 4 ? AF.INET : AF.INET6,
+    protocol,
+    states: 0xffff_ffff,
+    id: {
+      sourcePort: own.port,
+      destinationPort: remote.port,
+      source: own.address,
+      destination: remote.address,
+      device: 0,
+      cookie: [0xffff_ffff, 0xffff_ffff], // INET_DIAG_NOCOOKIE
+    },
+  });
+  try {
+    using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP and UDP');
+    const [answer] = netlink.request(SOCK_DIAG_BY_FAMILY, request);
+    return answer && Answer.decode(answer.payload).inode;
+  } catch (error) {
+    if (error instanceof NetlinkError) return undefined;
+    throw error;
+  }
+}
