@@ -1,18 +1,18 @@
 /**
- * The build-id of an ELF file: a hash the linker puts into a note, by which a program or library that was replaced
- * by another build is told apart although its size may be the same. Pure but for the reading, which the caller does.
+ * The build ID of an ELF file, a hash that the linker puts into a note. It tells a program or library from another
+ * build of the same size. Pure: the caller reads the file.
  */
 
-/** Reads `length` bytes at `offset`; fewer at the end of the file. */
+/** Reads `length` bytes at `offset`, or fewer at the end of the file. */
 export type ReadAt = (offset: number, length: number) => Uint8Array;
 
 const PT_NOTE = 4;
 const NT_GNU_BUILD_ID = 3;
-/** CRIU looks no further into a file, and takes no longer hash. */
+/** CRIU's limits: how far into a file it searches, and the longest hash it accepts, in bytes. */
 const FAR = 1 << 20;
 const LONGEST = 512;
 
-/** The build-id as images hold it, in 32-bit words of this machine's byte order; empty if there is none. */
+/** The build ID in the form of images: 32-bit words in this machine's byte order; empty if there is none. */
 export function buildIdWords(read: ReadAt): number[] {
   const id = buildId(read);
   if (!id) return [];
@@ -62,7 +62,10 @@ function noteSegments(read: ReadAt, head: Uint8Array, wide: boolean, little: boo
   return found;
 }
 
-/** Goes through notes: sizes of name and description, type, then both, padded to four bytes. */
+/**
+ * Searches notes, each of which holds the sizes of name and description, a type, then name and description padded to
+ * four bytes.
+ */
 function findBuildId(notes: Uint8Array, little: boolean): Uint8Array | undefined {
   const view = viewOf(notes);
   for (let at = 0; at + 12 <= notes.length; ) {

@@ -1,6 +1,6 @@
 /**
- * The way to an inode, found by looking everywhere: for file systems that open nothing by handle. Users say where to
- * look (`--irmap-scan-path`); without that it is where daemons usually watch.
+ * Finds a path of an inode by searching directories, for file systems that cannot open files by handle. Users say where
+ * to search (`--irmap-scan-path`); after that come directories that daemons usually watch.
  */
 import { S_IF } from '../kernel/constants/files.ts';
 import { namesIn } from '../kernel/files.ts';
@@ -17,7 +17,10 @@ const USUAL = [
   '/lib/udev',
 ];
 
-/** A path of the inode (`dev` as major << 20 | minor) below `places` or the usual ones; symbolic links are not followed. */
+/**
+ * A path of the inode (`dev` is major << 20 | minor) below `places` or the usual directories; undefined if there is
+ * none. Symbolic links are not followed.
+ */
 export function searchInode(dev: number, ino: bigint, places: readonly string[]): string | undefined {
   for (const place of [...places, ...USUAL]) {
     const found = searchBelow(place, dev, ino);
@@ -38,7 +41,7 @@ function searchBelow(path: string, dev: number, ino: bigint): string | undefined
   return undefined;
 }
 
-/** What is in a directory; nothing if it is gone meanwhile. */
+/** The names in a directory; none if it does not exist any more. */
 function namesBelow(path: string): string[] {
   try {
     return namesIn(path);

@@ -1,6 +1,6 @@
 /**
- * Where an open file can be found again: under the name the kernel gives for it, or not. The kernel appends
- * ` (deleted)` to the names of unlinked files, but a file may really be called so; only the inode tells.
+ * Finds out whether an open file can be opened again by the name the kernel gives for it. The kernel appends `
+ * (deleted)` to the names of unlinked files, but a file may really be called so; only a comparison of inodes tells.
  */
 import type { ErrorCode } from '../base/error-codes.ts';
 import { encodeText } from '../base/text.ts';
@@ -11,19 +11,19 @@ import { TOO_DEEP } from '../kernel/proc/read.ts';
 import { statusAt } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
 
-/** What has become of the name a file was opened by. */
+/** What the name by which a file was opened leads to now. */
 export type Whereabouts =
-  /** It leads to the file. */
+  /** The name still leads to the file. */
   | { readonly kind: 'visible'; readonly name: string }
-  /** No name is left: the content has to be saved. */
+  /** The file has no name any more, so its content has to be saved. */
   | { readonly kind: 'ghost'; readonly name: string }
-  /** This name is gone, but there are others, unknown ones. */
+  /** This name is gone, but the file has other names, which are unknown. */
   | { readonly kind: 'linked'; readonly name: string }
-  /** A file of /proc about a process that is dead. */
+  /** The file belongs to the /proc directory of a process that is dead. */
   | { readonly kind: 'deadTask'; readonly name: string; readonly pid: number }
-  /** The user brings it along (`--external file[mnt:inode]`). */
+  /** The user provides the file at the restore (`--external file[mnt:inode]`). */
   | { readonly kind: 'external'; readonly name: string }
-  /** It cannot be reached. */
+  /** The file cannot be opened again. */
   | { readonly kind: 'lost'; readonly code: ErrorCode; readonly reason: string; readonly remedy?: string };
 
 const PROC_SUPER_MAGIC = 0x9fa0;
@@ -40,7 +40,7 @@ const TOO_LONG: Whereabouts = {
   remedy: 'rename a directory above it, so that the path gets shorter',
 };
 
-/** Files of the kernel's own that look like regular ones, by their file system. */
+/** Kernel objects that look like regular files, by the magic of their file system, and why they cannot be carried. */
 const SPECIAL: Readonly<Record<number, Whereabouts>> = {
   [SECRETMEM_MAGIC]: {
     kind: 'lost',
@@ -56,7 +56,7 @@ const SPECIAL: Readonly<Record<number, Whereabouts>> = {
   },
 };
 
-/** Looks for the file under its name. Nothing is changed. */
+/** Looks for the file under its name. Changes nothing. */
 export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts {
   const external = externalKey(file, options);
   if (external) return { kind: 'external', name: external };
@@ -71,7 +71,7 @@ export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts 
 
   const { path, deleted } = splitDeleted(file.link);
   const magic = fileSystem(file.local);
-  // Terminals come and go with their masters; their names are made by the kernel, and never end in ` (deleted)`.
+  // The kernel makes the names of terminals, which exist as long as their masters; they never end in ` (deleted)`.
   if (magic === DEVPTS_SUPER_MAGIC) return { kind: 'visible', name: path };
   if (magic === PROC_SUPER_MAGIC) return inProc(file.link);
   const special = SPECIAL[magic];
@@ -89,7 +89,7 @@ export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts 
   };
 }
 
-/** The name is gone and the link count is not: a hard link, except for directories, which have none. */
+/** The name is gone but the link count is not 0: the file has other hard links, unless it is a directory. */
 function otherNames(file: OpenFile, name: string, options: CarryOptions): Whereabouts {
   if ((file.stat.mode & S_IF.MT) === S_IF.DIR) return { kind: 'ghost', name };
   if (options.linkRemap) return { kind: 'linked', name };
@@ -102,8 +102,8 @@ function otherNames(file: OpenFile, name: string, options: CarryOptions): Wherea
 }
 
 /**
- * Inodes of /proc come and go, so comparing them says nothing. `/proc/17` of a dead task is marked as deleted,
- * `/proc/17/stat` is not.
+ * A file of /proc. Its inodes are made on demand, so comparing them says nothing. `/proc/17` of a dead task is marked
+ * as deleted, `/proc/17/stat` is not.
  */
 function inProc(link: string): Whereabouts {
   const name = splitDeleted(link).path;
@@ -112,7 +112,7 @@ function inProc(link: string): Whereabouts {
   return dead ? { kind: 'deadTask', name, pid } : { kind: 'visible', name: link };
 }
 
-/** The key under which the user may have announced the file. */
+/** The name of the file if the user has declared it external (`--external file[mnt:inode]`). */
 function externalKey(file: OpenFile, options: CarryOptions): string | undefined {
   if (options.external.length === 0) return undefined;
   const key = `file[${file.mntId.toString(16)}:${file.stat.ino.toString(16)}]`;
@@ -124,17 +124,17 @@ function isDevice(file: OpenFile): boolean {
   return type === S_IF.CHR || type === S_IF.BLK;
 }
 
-/** `f_type` of the file system a descriptor is on; 0 if it does not say. */
+/** `f_type` of the file system of a descriptor; 0 if it is unknown. */
 function fileSystem(local: number): number {
   return trySyscall('fstatfs', local, arenaAddress) < 0 ? 0 : arenaView.getUint32(0, true);
 }
 
-/** On overlayfs a file from a lower layer has no inode that could be linked to once it was unlinked. */
+/** Whether a file is on overlayfs, where an unlinked file of a lower layer has no inode that could be linked again. */
 export function isOverlay(local: number): boolean {
   return fileSystem(local) === OVERLAYFS_SUPER_MAGIC;
 }
 
-/** Makes a link to an open file; answers 0 or -errno. */
+/** Makes a hard link to an open file. Returns 0 or -errno. */
 export function linkOpenFile(local: number, path: string): number {
   const from = arenaPath('');
   const to = arenaPath(path, 8);

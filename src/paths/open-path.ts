@@ -1,14 +1,14 @@
-/** Opening a path again with the flags it was open with before. */
+/** Opens a path with the flags that a file was open with at the dump. */
 import { StasisError } from '../base/errors.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { arenaPath, describeErrno, ERRNO, trySyscall } from '../kernel/syscall.ts';
 
-/** What opening a file once more must not do, and what is set otherwise. */
+/** Flags that must not take effect a second time, and flags that are set by other means. */
 const NOT_AGAIN = O.CREAT | O.EXCL | O.TRUNC | O.ASYNC | O.TMPFILE_BIT;
 
 /**
- * Opens a path with the flags a file had. O_NONBLOCK is always set meanwhile: were there a FIFO now, or a leased file, we
- * would wait for ever.
+ * Opens a path with the flags a file had. O_NONBLOCK is always added: if there is a FIFO now, or a leased file, the
+ * open would wait forever.
  * @throws StasisError kind 'conflict', named after `name`
  */
 export function openPath(path: string, flags: number, name: string): number {

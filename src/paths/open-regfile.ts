@@ -1,4 +1,4 @@
-/** Opening files by their reg_file_entry, as they were open before. The other half of regfile.ts. */
+/** Opens files as their reg_file_entry says. This is the half of the restore; regfile.ts is the half of the dump. */
 import { StasisError } from '../base/errors.ts';
 import type { RestoreContext } from '../contract/contract.ts';
 import type { RegFileEntry } from '../images/schema/files.ts';
@@ -11,12 +11,12 @@ import { openPath } from './open-path.ts';
 import { reader } from './regfile.ts';
 import { openRemapped } from './remap.ts';
 
-/** No position: the file cannot seek, or may not. */
+/** Stands for no position: the file is not seekable, or seeking is not permitted. */
 const NOWHERE = 0xffff_ffff_ffff_ffffn;
 
 /**
  * Opens a file as its entry says: its flags, position and owner. The caller owns the descriptor. With `flags` it is
- * opened in another way, without position and owner (a mapping, the executable, cwd and root).
+ * opened with these flags, without position and owner (for a mapping, the executable, cwd and root).
  * @throws StasisError kind 'conflict' when the file is not there, or not the one that was saved
  */
 export function openRegular(entry: RegFileEntry, context: RestoreContext, flags?: number): number {
@@ -62,7 +62,7 @@ function seek(entry: RegFileEntry, fd: number): void {
   throw new SyscallError('lseek', -result, { resource: `${entry.name} to ${entry.pos}` });
 }
 
-/** Whether this is the file that was saved. */
+/** Checks that this is the file that was saved. @throws StasisError (conflict) */
 function check(entry: RegFileEntry, fd: number, context: RestoreContext): void {
   if (entry.size === undefined && entry.mode === undefined) return;
   const status = statusOf(fd);
@@ -86,7 +86,7 @@ function checkMode(entry: RegFileEntry, status: FileStatus, skipPermissions: boo
   );
 }
 
-/** A descriptor we may not read from says nothing, as in CRIU. */
+/** Compares build IDs, if the descriptor can be read. Otherwise nothing is compared, as in CRIU. */
 function checkBuildId(entry: RegFileEntry, fd: number): void {
   const words = buildIdWords(reader(fd));
   if (words.length === 0) return;
@@ -94,7 +94,7 @@ function checkBuildId(entry: RegFileEntry, fd: number): void {
   throw changed(entry, `it has build-id ${digits(words)}, and had ${digits(entry.build_id)} when it was dumped`);
 }
 
-/** As `file` and `readelf` print it. */
+/** A build ID as `file` and `readelf` print it. */
 function digits(words: readonly number[]): string {
   return Buffer.from(new Uint32Array(words).buffer).toString('hex');
 }

@@ -1,7 +1,7 @@
 /**
- * Files that have a name: regular files, directories, devices, symbolic links held with O_PATH, and the named side
- * of FIFOs and terminals. Shared by the kinds of such files and by what refers to files by id (mappings, the
- * executable, cwd and root). This is the capturing half; open-regfile.ts is the other one.
+ * Files that have a name: regular files, directories, devices, symbolic links held with O_PATH, and the named entry of
+ * FIFOs and terminals. Used by the kinds of such files and by everything that refers to files by ID (mappings, the
+ * executable, cwd and root). This is the half of the dump; open-regfile.ts is the half of the restore.
  */
 import type { StasisError } from '../base/errors.ts';
 import type { CarryOptions, DumpContext, OpenFile } from '../contract/contract.ts';
@@ -22,8 +22,8 @@ import { isOverlay, linkOpenFile, whereabouts } from './locate.ts';
 export type RegFileDraft = InputOf<typeof regFileEntry>;
 
 /**
- * Describes a file by its name, and sees to it that it can be opened again: a nameless one is saved as a ghost, one
- * whose other names are unknown gets a link. `id` is its id in files.img, which remaps refer to.
+ * Describes a file by its name, and makes sure that it can be opened again: a file without a name is saved as a ghost,
+ * and a file whose remaining names are unknown gets a link. `id` is its ID in files.img, to which remaps refer.
  * @throws StasisError kind 'unsupported' when it cannot be carried
  */
 export function captureRegular(file: OpenFile, id: number, context: DumpContext): RegFileDraft {
@@ -57,22 +57,28 @@ export function captureRegular(file: OpenFile, id: number, context: DumpContext)
   return { ...draft, ...checks, name: where.name };
 }
 
-/** Why a file cannot be carried, if so. Nothing is changed. */
+/** Why a file cannot be carried; undefined if it can. Changes nothing. */
 export function regularObstacle(file: OpenFile, options: CarryOptions): StasisError | undefined {
   const where = whereabouts(file, options);
   if (where.kind === 'lost') return fileObstacle(file, where.code, where.reason, where.remedy);
   return where.kind === 'ghost' ? ghostObstacle(file, options.ghostLimit) : undefined;
 }
 
-/** Reached by a path such as /proc/PID/exe, not borrowed: our descriptor is an O_PATH one, whatever `flags` say. */
+/**
+ * Whether the file was not borrowed but opened through a path such as /proc/PID/exe. Our descriptor is then an O_PATH
+ * one, whatever `flags` say.
+ */
 function isReached(file: OpenFile): boolean {
   return file.fd < 0;
 }
 
-/** Device 1:11. */
+/** Device 1:11, /dev/kmsg. */
 const KMSG = (1 << 20) | 11;
 
-/** The kernel lets nobody seek in /dev/kmsg when it was opened for writing; -1 says so. */
+/**
+ * The file position for the image. The kernel refuses to seek in /dev/kmsg if it was opened for writing; -1 stands for
+ * that.
+ */
 function position(file: OpenFile): bigint {
   const kmsg = (file.stat.mode & S_IF.MT) === S_IF.CHR && file.stat.rdev === KMSG;
   if (kmsg && (file.flags & O.ACCMODE) === O.WRONLY && file.pos === 0) return 0xffff_ffff_ffff_ffffn;
@@ -81,7 +87,7 @@ function position(file: OpenFile): bigint {
   return BigInt.asUintN(64, exact);
 }
 
-/** By what the file is known again: its size, and what it was built from. Logs may grow. */
+/** The fields by which the restore checks that the file is the same: its size and its build ID. Log files may grow. */
 function validation(file: OpenFile, context: DumpContext): Partial<RegFileDraft> {
   if ((file.stat.mode & S_IF.MT) !== S_IF.REG) return {};
   if ((file.flags & O.ACCMODE) === O.WRONLY && (file.flags & O.APPEND) !== 0) return {};
@@ -89,10 +95,13 @@ function validation(file: OpenFile, context: DumpContext): Partial<RegFileDraft>
   return { size: file.stat.size, build_id: words };
 }
 
-/** The build ids read so far, by device and inode number. */
+/** The build IDs read so far, by device and inode number. */
 const BUILD_IDS = new Slot((_: DumpContext) => new Map<string, readonly number[]>());
 
-/** Files of sysfs act when they are read; those open for writing only would need another open, which may end a lease. */
+/**
+ * The build ID of a file; empty if it has none or cannot be read. Files of sysfs are left out, since reading them may
+ * have effects, and so are files open for writing only: they would have to be opened again, which may break a lease.
+ */
 function buildIdOf(file: OpenFile, context: DumpContext): readonly number[] {
   if (file.stat.size < 5 || file.link.startsWith('/sys/')) return [];
   const path = isReached(file) || (file.flags & O.PATH) !== 0;
@@ -108,7 +117,7 @@ function buildIdOf(file: OpenFile, context: DumpContext): readonly number[] {
   return words;
 }
 
-/** Reads a file without moving anybody's position; what cannot be read is empty. */
+/** Reads a file without changing its position; returns no bytes where it cannot be read. */
 export function reader(local: number): ReadAt {
   return (offset, length) => {
     const bytes = new Uint8Array(length);
@@ -117,19 +126,22 @@ export function reader(local: number): ReadAt {
   };
 }
 
-/** What has a remap already. */
+/** Keys of the files that have a remap already. */
 const REMAPPED = new Slot((_: DumpContext) => new Set<string>());
 
 function remap(context: DumpContext, id: number, to: number, type: number): void {
   const done = REMAPPED.of(context);
-  // CRIU makes one helper for a dead task, however many files know it.
+  // CRIU makes one helper process for a dead task, however many of its files are open.
   const key = type === RemapType.PROCFS ? `dead ${to}` : `${id}`;
   if (done.has(key)) return;
   done.add(key);
   context.append(Images.remapFpath, { orig_id: id, remap_id: to, remap_type: type });
 }
 
-/** Gives the file a name in the directory it was in, or the nearest one left above it, until it was restored. */
+/**
+ * Makes a link to the file in the directory it was in, or in the nearest existing directory above. The link is removed
+ * when the file has been restored.
+ */
 function remapLinked(file: OpenFile, name: string, id: number, context: DumpContext): void {
   for (let directory = parentOf(name); ; ) {
     const linkId = context.newFileId();
@@ -144,7 +156,7 @@ function remapLinked(file: OpenFile, name: string, id: number, context: DumpCont
     if (result === -ERRNO.EEXIST) continue;
     const missing = result === -ERRNO.ENOENT || result === -ERRNO.ENOTDIR;
     if (!missing || directory === '/') {
-      // A file of a lower layer only seems to have links left: climbing leads out of its file system.
+      // A file of a lower layer only seems to have links left; directories further up are on another file system.
       if (!isOverlay(file.local)) throw linkError(file, path, -result);
       remap(context, id, captureGhost(file, context), RemapType.GHOST);
       return;

@@ -1,6 +1,6 @@
 /**
- * Files whose name did not lead to them any more when they were dumped, and how they are opened all the same:
- * ghosts, links made by the dump, files of dead tasks (`remap-fpath.img`).
+ * Opens files whose name did not lead to them any more at the dump (`remap-fpath.img`): ghosts, files to which the dump
+ * made a link, and files of dead tasks in /proc.
  */
 
 import type { RestoreContext } from '../contract/contract.ts';
@@ -16,10 +16,10 @@ import { linkOpenFile } from './locate.ts';
 import { openPath } from './open-path.ts';
 import { linkFile, underName, unlinkFile } from './temporary-name.ts';
 
-/** Images of CRIU before 1.6 know no types, but a bit in the id. */
+/** Images of CRIU before 1.6 have no types; this bit in the ID means a ghost. */
 const OLD_GHOST_BIT = 0x8000_0000;
 
-/** The remap of each file that has one, by the file's id. */
+/** The remaps, by the ID of the file. */
 export function remapsOf(context: RestoreContext): ReadonlyMap<number, Required<RemapFilePathEntry>> {
   return REMAPS.of(context);
 }
@@ -55,7 +55,7 @@ const DEAD_TASKS = new Slot((context: RestoreContext) => {
   return new Set(remaps.map((remap) => remap.remap_id));
 });
 
-/** The dead task a file of /proc is about. Only the first of its files has a remap. */
+/** The PID of the dead task that a file of /proc belongs to. Only the first file of a dead task has a remap. */
 function deadTaskOf(name: string, context: RestoreContext): number | undefined {
   const dead = DEAD_TASKS.of(context);
   if (dead.size === 0) return undefined;
@@ -63,7 +63,10 @@ function deadTaskOf(name: string, context: RestoreContext): number | undefined {
   return dead.has(pid) ? pid : undefined;
 }
 
-/** A task with that PID lives until all is restored: not even changing to a directory of a dead one is allowed. */
+/**
+ * Opens a file of a dead task. A helper process has the PID until the restore is over, since the kernel does not even
+ * allow a change to the directory of a dead task.
+ */
 function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: number): number {
   const pid = deadTaskOf(entry.name, context);
   if (pid === undefined)
@@ -72,24 +75,27 @@ function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: num
   return openPath(entry.name, flags, entry.name);
 }
 
-/** Processes in the place of dead ones, for as long as files of theirs are opened. */
+/** Helper processes with the PIDs of dead tasks; they exist while files of these are opened. */
 const HELPERS = new KeyedSlot((context: RestoreContext, pid: number) => {
   const helper = Seed.create({ pid, sibling: false, taken: new Set() }, HELPER_AREA);
   context.atEnd(() => helper[Symbol.dispose]());
   return helper;
 });
 
-/** Where a seed has nothing. */
+/** An address at which a seed has no mapping. */
 const HELPER_AREA = 0x1000_0000;
 
-/** All files that are one ghost. */
+/** The entries of files.img that refer to a ghost. */
 function peersOf(ghostId: number, context: RestoreContext): RegFileEntry[] {
   return [...remapsOf(context).values()]
     .filter((remap) => remap.remap_type === RemapType.GHOST && remap.remap_id === ghostId)
     .flatMap((remap) => context.files.get(remap.orig_id)?.reg ?? []);
 }
 
-/** The file lies under the name the dump gave it; for a moment it gets its old one, so that it is known by it again. */
+/**
+ * Opens a file to which the dump made a link. The file gets its old name for that moment, so that the kernel shows this
+ * name for the open file.
+ */
 function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext, flags: number): number {
   const link = context.files.get(linkId)?.reg;
   if (!link) {
@@ -107,7 +113,10 @@ function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext
   );
 }
 
-/** The link was made for this restore, and goes with its end. One that fails may be repeated: it gets the link back. */
+/**
+ * Removes a link that the dump made, at the end of the restore. A failed restore may be repeated, so it makes the link
+ * again.
+ */
 const REMOVED_AT_END = new KeyedSlot((context: RestoreContext, path: string) => {
   const local = openPath(path, O.PATH | O.NOFOLLOW, path);
   context.undo(() => {

@@ -1,6 +1,6 @@
 /**
- * Files that have a name in a file system but whose state is not in it: FIFOs and terminals. Images hold them twice, as
- * what they are and, for name and flags, as a regular file beside it.
+ * FIFOs and terminals: files with a name in a file system and state of their own. Images hold two entries for each, one
+ * for its state and, for its name and flags, one as a regular file.
  */
 import { StasisError } from '../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract.ts';
@@ -9,10 +9,10 @@ import { AT, O } from '../kernel/constants/files.ts';
 import { arenaPath, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { captureRegular } from './regfile.ts';
 
-/** Flags that take effect when a file is opened for the first time only, or are set later. */
+/** Flags that must not take effect a second time, and flags that are set later. */
 const NOT_AGAIN = O.CREAT | O.EXCL | O.TRUNC | O.ASYNC;
 
-/** Adds the regular-file entry of a named special file; answers its id. */
+/** Adds the regular-file entry of a named special file and returns its ID. */
 export function captureName(file: OpenFile, context: DumpContext): number {
   const id = context.newFileId();
   context.addFile({ type: FdTypes.REG, id, reg: captureRegular(file, id, context) });
@@ -27,14 +27,16 @@ export function nameEntry(regularId: number, context: RestoreContext): RegFileEn
   throw new StasisError({ kind: 'image', resource: 'files.img', reason });
 }
 
-/** Opens a path with the flags a file had, never as controlling terminal. @throws SyscallError */
+/** Opens a path with the flags a file had, but never as the controlling terminal. @throws SyscallError */
 export function openAs(path: string, flags: number): number {
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), (flags & ~NOT_AGAIN) | O.NOCTTY | O.CLOEXEC);
   if (fd < 0) throw new SyscallError('openat', -fd, { resource: path });
   return fd;
 }
 
-/** Opens the file behind one of our descriptors once more: another open file description, with `flags`. */
+/**
+ * Opens the file behind one of our descriptors again: a new open file description with `flags`. @throws SyscallError
+ */
 export function reopen(local: number, flags: number): number {
   return openAs(`/proc/self/fd/${local}`, flags);
 }

@@ -1,10 +1,10 @@
-/** Names that files have for a moment only: long enough to be opened by them. */
+/** Names that files have only until they have been opened by them. */
 import { AT } from '../kernel/constants/files.ts';
 import { arenaPath, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
 
 /**
- * Has `work` done while a file stands at `path`, or next to it if that name is taken: `make` puts it there, answering 0
- * or -errno, and `remove` takes it away. Directories that are missing on the way are made for that time.
+ * Calls `work` while a file is at `path`, or next to it if that name is taken. `make` puts the file there and returns 0
+ * or -errno, `remove` removes it. Missing directories are made for that time.
  */
 export function underName<T>(
   path: string,
@@ -22,7 +22,7 @@ export function underName<T>(
   });
 }
 
-/** Has `work` done while there is a directory of this path: what is missing of it is made for that time. */
+/** Calls `work` while the directory `path` exists: missing directories are made for that time. */
 export function withDirectory<T>(path: string, work: () => T): T {
   const made = makeDirectories(path);
   try {
@@ -32,7 +32,9 @@ export function withDirectory<T>(path: string, work: () => T): T {
   }
 }
 
-/** Under the very name if it is free; nobody finds the file by it later anyway. */
+/**
+ * Makes the file under its own name if that is free, else under a similar one. The name is removed soon in any case.
+ */
 function makeSomewhere(path: string, make: (path: string) => number): string {
   for (let attempt = 0; ; attempt++) {
     const there = attempt === 0 ? path : `${path}.cr_link${attempt === 1 ? '' : attempt}`;
@@ -42,7 +44,7 @@ function makeSomewhere(path: string, make: (path: string) => number): string {
   }
 }
 
-/** Makes what is missing of a directory and those above it; answers those made, the topmost first. */
+/** Makes a directory and its missing parents. Returns those made, the topmost first. */
 function makeDirectories(path: string): string[] {
   const made: string[] = [];
   const missing: string[] = [];
@@ -59,12 +61,12 @@ function makeDirectories(path: string): string[] {
   return made;
 }
 
-/** Gives a file another name; answers 0 or -errno. */
+/** Makes a hard link. Returns 0 or -errno. */
 export function linkFile(from: string, to: string): number {
   return trySyscall('linkat', AT.FDCWD, arenaPath(from), AT.FDCWD, arenaPath(to, 8192), 0);
 }
 
-/** Removes a name; that it is gone already is no harm. */
+/** Removes a name. It is no error if the name does not exist. */
 export function unlinkFile(path: string): void {
   trySyscall('unlinkat', AT.FDCWD, arenaPath(path), 0);
 }

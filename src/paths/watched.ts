@@ -1,6 +1,6 @@
 /**
- * What inotify and fanotify share: files that are watched. The kernel tells them as device, inode and file handle;
- * images hold a path as well, since inodes change when file systems are copied.
+ * Watched files, for inotify and fanotify. The kernel identifies a watched file by device, inode and file handle.
+ * Images hold a path as well, since inodes change when file systems are copied.
  */
 import { StasisError } from '../base/errors.ts';
 import type { CarryOptions, OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
@@ -34,14 +34,15 @@ export interface Watched {
 /** Mounts of a task, by device. */
 export type Mounts = readonly MountInfo[];
 
-/** The mounts a task sees. */
+/** The mounts in a task's mount namespace. @throws StasisError (gone) */
 export function mountsOf(pid: number | 'self'): Mounts {
   return parseMountInfo(readProc(pid, 'mountinfo'));
 }
 
 /**
- * The fh_entry of a watched inode, with the path that leads to it. Without one (it was unlinked and is held open) the
- * restore has to find it among the ghosts, or by its handle. Undefined if it cannot be found, by handle or by looking around.
+ * The fh_entry of a watched inode, with a path that leads to it. The path is missing if the file was unlinked and is
+ * held open; the restore then has to find it among the ghosts, or by its handle. Undefined if the file can be found
+ * neither by handle nor by a search.
  */
 export function describeWatched(
   watched: Watched,
@@ -66,12 +67,12 @@ export function describeWatched(
 
 const isOn = (mount: MountInfo, dev: number): boolean => mount.devMajor * 2 ** 20 + mount.devMinor === dev;
 
-/** Opens an inode by its handle through a mount of its file system; undefined if that does not lead there. */
+/** Opens an inode by its handle through a mount of its file system; undefined if that fails. */
 function openByHandle(mountPoint: string, watched: Watched): Fd | undefined {
   const at = trySyscall('openat', AT.FDCWD, arenaPath(mountPoint), O.RDONLY | O.DIRECTORY | O.CLOEXEC | O.NONBLOCK);
-  if (at < 0) return undefined; // a file is mounted there, or it is gone
+  if (at < 0) return undefined; // a file is mounted there, or the mount is gone
   using mount = new Fd(at);
-  if (statusOf(mount.number).dev !== watched.dev) return undefined; // another one was mounted over it
+  if (statusOf(mount.number).dev !== watched.dev) return undefined; // another file system was mounted over it
   const { type, bytes } = watched.handle;
   arenaView.setUint32(0, bytes.length, true);
   arenaView.setInt32(4, type, true);
@@ -80,7 +81,7 @@ function openByHandle(mountPoint: string, watched: Watched): Fd | undefined {
   return fd < 0 ? undefined : new Fd(fd);
 }
 
-/** Bytes of a handle, eight to a little-endian word. */
+/** A file handle in the form of images: little-endian words of eight bytes. */
 export function handleMessage(handle: FileHandle): InputOf<typeof fhEntry> {
   const padded = new Uint8Array(8 * HANDLE_WORDS);
   padded.set(handle.bytes.subarray(0, padded.length));
@@ -99,14 +100,14 @@ export function handleOf(entry: FhEntry): FileHandle {
   return { type: entry.type, bytes: padded.slice(0, entry.bytes) };
 }
 
-/** Why a watch cannot be carried, where {@link describeWatched} says nothing. */
+/** The error for a watch for which {@link describeWatched} returns undefined. */
 export function unreachable(file: OpenFile, ino: bigint): StasisError {
   const reason = `it watches inode ${ino}, whose file system does not let it be found again`;
   return fileObstacle(file, 'WATCH_UNREACHABLE', reason);
 }
 
 /**
- * The watched file, as a descriptor of ours (O_PATH). By its ghost if it was unlinked, else by its path, else by its handle.
+ * Opens the watched file (O_PATH): through its ghost if it was unlinked, else by its path, else by its handle.
  * @throws StasisError (conflict) if it cannot be found
  */
 export function openWatched(entry: FhEntry, dev: number, ino: bigint, context: RestoreContext): Fd {
@@ -127,14 +128,17 @@ export function openWatched(entry: FhEntry, dev: number, ino: bigint, context: R
   });
 }
 
-/** Opens the path of a watched file or mount. Paths of the kernel hold no links: one at the end is watched itself. */
+/**
+ * Opens the path of a watched file or mount. Paths that the kernel gives contain no symbolic links, so a link at the
+ * end is itself what is watched.
+ */
 export function openWatchedPath(path: string): Fd {
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.PATH | O.NOFOLLOW | O.CLOEXEC);
   if (fd >= 0) return new Fd(fd);
   throw new SyscallError('openat', -fd, { resource: path, remedy: 'put back what was watched there' });
 }
 
-/** The mounts each process of a tree sees. */
+/** The mounts of each process of a tree, by PID. */
 export const MOUNTS = new KeyedSlot((_: SeenTree, pid: number) => mountsOf(pid));
 
 /** Our own mounts. */
@@ -151,7 +155,7 @@ const GHOSTS = new Slot((context: RestoreContext) => {
   return ghosts;
 });
 
-/** Whether events wait to be read: they are lost, as with CRIU. */
+/** Whether unread events are queued. They are lost, as with CRIU. */
 export function hasEvents(local: number): boolean {
   const POLLIN = 1;
   arenaView.setInt32(0, local, true);

@@ -1,4 +1,4 @@
-/** What fdinfo says about a file of a known kind. */
+/** Reads the fdinfo of a file whose kind is known. */
 import type { ErrorCode } from '../base/error-codes.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import type { OpenFile } from '../contract/contract.ts';
@@ -25,7 +25,9 @@ export function detailIfAny<K extends FdDetail['kind']>(file: OpenFile, kind: K)
   return detail.kind === kind ? (detail as Named<K>) : undefined;
 }
 
-/** Whose an open file is and what is open, for an error that is about it. What is no descriptor of a task has no number. */
+/**
+ * Whose an open file is and what is open, for an error that is about it. What is no descriptor of a task has no number.
+ */
 export function aboutFile(file: OpenFile): { task: TaskRef; fd: number | undefined; resource: string } {
   return { task: file.task, fd: file.fd < 0 ? undefined : file.fd, resource: file.link };
 }

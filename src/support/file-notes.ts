@@ -1,6 +1,6 @@
 /**
- * What CRIU's images have no place for, of open files: one line of JSON for each note in a file of our own. CRIU opens
- * only names that end in `.img`.
+ * State of open files that CRIU's images have no place for: one line of JSON for each note, in a file that CRIU does
+ * not open because its name does not end in `.img`.
  */
 import { StasisError } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
@@ -15,13 +15,15 @@ interface Note {
   readonly value: Json;
 }
 
-/** Remembers `value` for a file of this dump, by its id in files.img. @throws StasisError (io) */
+/** Records `value` for a file of this dump, by its ID in files.img. @throws StasisError (io) */
 export function noteFile(context: DumpContext, kind: string, id: number, value: Json): void {
   const note: Note = { id, kind, value };
   context.images.append(NAME, new TextEncoder().encode(`${JSON.stringify(note)}\n`));
 }
 
-/** What was noted for a file; undefined if nothing was, or if CRIU made the images. @throws StasisError (image) */
+/**
+ * The value recorded for a file; undefined if there is none, or if CRIU made the images. @throws StasisError (image)
+ */
 export function notedFile(context: RestoreContext, kind: string, id: number): Json | undefined {
   return NOTES.of(context).get(`${kind} ${id}`);
 }

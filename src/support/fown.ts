@@ -1,6 +1,6 @@
 /**
- * What every open file has besides its own nature: status flags, and the owner that is signalled when something
- * happens (F_SETOWN, F_SETSIG; fs/fcntl.c).
+ * State that every open file description has: status flags, and the owner that gets a signal when the file becomes
+ * ready (F_SETOWN, F_SETSIG; fs/fcntl.c).
  */
 
 import type { RestoreTask } from '../contract/contract.ts';
@@ -26,12 +26,12 @@ export function captureOwner(local: number, flags: number): FownEntry {
   const type = arenaView.getInt32(0, true);
   const pid = arenaView.getInt32(4, true);
   if (pid === 0) return { ...none, signum };
-  // Whose permission to signal counts is remembered from the day F_SETOWN was called.
+  // The kernel checks the permission to signal for the user that called F_SETOWN.
   syscall('fcntl', local, F.GETOWNER_UIDS, arenaAddress);
   return { uid: arenaView.getUint32(0, true), euid: arenaView.getUint32(4, true), signum, pid_type: type, pid };
 }
 
-/** Gives a file made anew its status flags and its owner, who has to exist by now. @throws SyscallError */
+/** Sets the status flags and the owner of a restored file. The owner must exist already. @throws SyscallError */
 export function setFlagsAndOwner(local: number, flags: number, owner: FownEntry): void {
   const now = syscall('fcntl', local, F.GETFL);
   const wanted = (now & ~SETTABLE) | (flags & SETTABLE);
@@ -53,8 +53,8 @@ export function restoreOwner(local: number, owner: FownEntry): void {
 }
 
 /**
- * Works under other real and effective users; the saved one stays, so that there is a way back. Only this thread
- * changes, but the kernel takes `dumpable` from the whole process when users change: it is put back.
+ * Calls `work` with other real and effective user IDs. The saved ID stays, so that they can be changed back. Only this
+ * thread changes its IDs, but the kernel then clears `dumpable` of the whole process, so that is set again.
  */
 function asUser(uid: number, euid: number, work: () => void): void {
   syscall('getresuid', arenaAddress, arenaAddress + 4, arenaAddress + 8);
@@ -70,8 +70,8 @@ function asUser(uid: number, euid: number, work: () => void): void {
 }
 
 /**
- * Switches O_ASYNC on where the file had it. Done in the task: the kernel notes the descriptor number of the caller
- * (`fasync_helper()`), and tells it with every signal.
+ * Sets O_ASYNC if the file had it. The task itself does so, since the kernel records the descriptor number of the
+ * caller (`fasync_helper()`) and reports it with every signal.
  */
 export function armAsync(fd: number, flags: number, task: RestoreTask): void {
   if (flags & O.ASYNC) task.batch.call('fcntl', fd, F.SETFL, flags & (SETTABLE | O.ASYNC));

@@ -1,4 +1,4 @@
-/** Which system call a frozen task was interrupted in. */
+/** The system call that a frozen task was interrupted in. */
 import { NR } from '../arch/syscall-numbers.ts';
 import type { DumpThread } from '../contract/contract.ts';
 import { callBehind, type TimedCall, timedCall } from '../kernel/timed-calls.ts';
@@ -6,17 +6,17 @@ import { callBehind, type TimedCall, timedCall } from '../kernel/timed-calls.ts'
 /** -ERESTART_RESTARTBLOCK, positive. */
 export const RESTART_BLOCK = 516;
 
-/** A call cut off by the freeze. */
+/** A system call that the freeze interrupted. */
 export interface Interrupted {
-  /** As the registers say: restart_syscall for one that had been interrupted before. */
+  /** The number in the registers; restart_syscall for a call that had been interrupted before. */
   readonly nr: number;
-  /** The number to make the call anew with, where that is the same as going on with it. */
+  /** The number with which to make the call again, if making it again continues it. */
   readonly again: number | undefined;
-  /** What is known of a call with a restart block; undefined if it has none, or cannot be told. */
+  /** The details of a call with a restart block; undefined if it has none, or if the call cannot be identified. */
   readonly timed: TimedCall | undefined;
 }
 
-/** The system call a task was in and has to go on with, if it was. */
+/** The system call that a thread was in and has to continue; undefined if there is none. */
 export function interruptedCall(thread: DumpThread): Interrupted | undefined {
   const found = thread.tracee.arch.interrupted(thread.registers);
   if (!found) return undefined;
@@ -26,7 +26,7 @@ export function interruptedCall(thread: DumpThread): Interrupted | undefined {
   return { nr, again: timed?.repeatable ? timed.nr : undefined, timed };
 }
 
-/** What was seen of the task before the freeze, if it is this very call that it was asleep in. */
+/** The sleep that was observed before the freeze, if it was in the call that the thread is interrupted in now. */
 export function sleepOf(thread: DumpThread): DumpThread['sleep'] {
   const found = thread.tracee.arch.interrupted(thread.registers);
   const { sleep } = thread;

@@ -1,15 +1,15 @@
-/** Files that only the task itself can open, or only when it has all its other descriptors. */
+/** Files that only the task itself can open, or only after it has all its other descriptors. */
 import { cstring } from '../base/text.ts';
 import type { RestoreTask } from '../contract/contract.ts';
 import { AT, FD_CLOEXEC, O, SEEK } from '../kernel/constants/files.ts';
 import { Fd, syscall } from '../kernel/syscall.ts';
 
-/** Keeps the place of a file until {@link openInTask} opens it: any file will do. */
+/** The file that occupies descriptor numbers until {@link openInTask} opens the right one. */
 export const PLACEHOLDER = '/dev/null';
 
 /**
- * Has the task open `path` in all places of file `id`, in the second step of its kind. Other tasks that have the same
- * open file get this one.
+ * Has the task open `path` at all its descriptors for file `id`, in the second step of the kind. Other tasks that share
+ * the open file description get this one.
  */
 export function openInTask(task: RestoreTask, id: number, path: string, flags: number, pos = 0n): void {
   const places = task.fds.filter((place) => place.id === id);

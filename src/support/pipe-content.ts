@@ -1,4 +1,4 @@
-/** What pipes and FIFOs share: bytes that wait in a buffer, and the buffer's size. */
+/** The contents of pipes and FIFOs: unread bytes, and the size of the buffer. */
 import { StasisError } from '../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract.ts';
 import { KeyedSlot } from '../contract/slots.ts';
@@ -13,25 +13,26 @@ import { canRead, type Ends, endsInTree, hasPartner } from './pipe-ends.ts';
 /** `Images.pipesData` or `Images.fifoData`. */
 type ContentImage = ImageKind<typeof pipeDataEntry, Uint8Array>;
 
-/** How many bytes wait to be read (FIONREAD). */
+/** The number of unread bytes (FIONREAD). @throws SyscallError */
 export function waitingBytes(local: number): number {
   syscall('ioctl', local, TTY_IOCTL.FIONREAD, arenaAddress);
   return arenaView.getInt32(0, true);
 }
 
-/** Ids of the pipes whose content is stored in an image. */
+/** IDs of the pipes whose content has been stored, for each image. */
 const SAVED = new KeyedSlot((_: DumpContext, _image: ContentImage) => new Set<number>());
 
 /**
- * Stores the size of a pipe and what is in it, once for each pipe. What waits for a reader outside of the tree is his. If
- * there is no reader at all it is still there for whoever opens the pipe anew, as we do: for a moment only, and not if a
- * writer would be sent a signal at that moment's end (pipe_release() in fs/pipe.c).
+ * Stores the buffer size and the unread bytes of a pipe, once for each pipe. If only a process outside of the tree
+ * reads, the bytes are left to it. If there is no reader at all, the bytes can still be read by opening the pipe again.
+ * This is not done if a writer asked for signals (O_ASYNC), since it would get one when our reading end is closed
+ * (pipe_release() in fs/pipe.c).
  */
 export function captureContent(image: ContentImage, pipeId: number, file: OpenFile, context: DumpContext): void {
   const done = SAVED.of(context, image);
   if (done.has(pipeId)) return;
   const ends = endsInTree(file, context.tree);
-  // An end that can be read tells more, and comes later.
+  // The reading end, which can read the content, comes later.
   if (ends.reading && !canRead(file.flags)) return;
   done.add(pipeId);
   const size = syscall('fcntl', file.local, F.GETPIPE_SZ);
@@ -53,7 +54,7 @@ function contentOf(file: OpenFile, ends: Ends, size: number, context: DumpContex
   return peek(reader.number, size);
 }
 
-/** A copy of a pipe's bytes: tee(2) duplicates them into a pipe of ours, the original is not touched. */
+/** A copy of the unread bytes: tee(2) duplicates them into a pipe of ours and leaves the original unchanged. */
 function peek(local: number, size: number): Uint8Array {
   if (waitingBytes(local) === 0) return new Uint8Array();
   const [read, write] = makePipe();
@@ -67,19 +68,22 @@ function peek(local: number, size: number): Uint8Array {
   return bytes;
 }
 
-/** A pipe of ours: reading end, writing end, both closed on exec. */
+/** Makes a pipe for Stasis itself: reading end, writing end, both close-on-exec. @throws SyscallError */
 export function makePipe(): readonly [number, number] {
   syscall('pipe2', arenaAddress, O.CLOEXEC);
   return [arenaView.getInt32(0, true), arenaView.getInt32(4, true)];
 }
 
-/** The contents in an image that are still to be restored, by the ids of their pipes. */
+/** The contents of an image that have not been restored yet, by the IDs of their pipes. */
 const CONTENTS = new KeyedSlot((context: RestoreContext, image: ContentImage) => {
   const entries = context.images.readEntries(image).map((entry) => [entry.message.pipe_id, entry] as const);
   return new Map(entries);
 });
 
-/** Sets size and bytes of a pipe made anew, if any were stored, once for each pipe; `write` is an end to write to. */
+/**
+ * Sets the buffer size of a restored pipe and writes its bytes, if any were stored, once for each pipe. `write` is its
+ * writing end. @throws StasisError (image)
+ */
 export function restoreContent(image: ContentImage, pipeId: number, write: number, context: RestoreContext): void {
   const stored = CONTENTS.of(context, image);
   const found = stored.get(pipeId);
@@ -92,7 +96,7 @@ function fill(write: number, { pipe_id: pipeId, size }: PipeDataEntry, bytes: Ui
   if (size !== undefined) syscall('fcntl', write, F.SETPIPE_SZ, size);
   const room = syscall('fcntl', write, F.GETPIPE_SZ);
   if (bytes.length > room) {
-    // Writing would block for ever.
+    // The write would block forever.
     const reason = `${bytes.length} bytes do not fit a buffer of ${room}`;
     throw new StasisError({ kind: 'image', resource: `pipe:[${pipeId}]`, reason });
   }

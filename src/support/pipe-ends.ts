@@ -1,4 +1,4 @@
-/** Ends of pipes and FIFOs: which of them a tree has, and what becomes of half a pipe. */
+/** Which ends of pipes and FIFOs a tree has, and what happens to a pipe whose other end is outside. */
 import type { NoticeFacts } from '../base/notice.ts';
 import type { OpenFile, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
@@ -10,15 +10,15 @@ export const canRead = (flags: number): boolean => (flags & O.ACCMODE) !== O.WRO
 /** Whether it can be written to. */
 export const canWrite = (flags: number): boolean => (flags & O.ACCMODE) !== O.RDONLY;
 
-/** What a tree has of a pipe. */
+/** Which ends of a pipe the tasks of a tree have. */
 export interface Ends {
   reading: boolean;
   writing: boolean;
-  /** A writing end is signalled (O_ASYNC). */
+  /** A writing end has O_ASYNC set. */
   signalled: boolean;
 }
 
-/** What the tasks of a tree have of the pipe that `file` is an end of. */
+/** The ends that the tasks of a tree have of the pipe behind `file`. */
 export function endsInTree(file: OpenFile, tree: SeenTree): Ends {
   return ENDS.of(tree).get(inodeKey(file)) ?? { reading: false, writing: false, signalled: false };
 }
@@ -43,10 +43,12 @@ const inodeKey = ({ stat }: OpenFile): string => `${stat.dev}:${stat.ino}`;
 const POLLERR = 8;
 const POLLHUP = 16;
 
-/** Whether anybody, in the tree or outside, has the other end open: else poll(2) tells of a hang-up. */
+/**
+ * Whether any process, in the tree or outside, has the other end open. If none has, poll(2) reports POLLHUP or POLLERR.
+ */
 export function hasPartner(file: OpenFile): boolean {
   arenaView.setInt32(0, file.local, true);
-  arenaView.setInt32(4, 0, true); // no events asked for: hang-up and error are told anyway
+  arenaView.setInt32(4, 0, true); // no events requested: POLLHUP and POLLERR are always reported
   syscall('poll', arenaAddress, 1, 0);
   return (arenaView.getInt16(6, true) & (POLLERR | POLLHUP)) === 0;
 }
@@ -58,7 +60,10 @@ export function isHalf(file: OpenFile, tree: SeenTree): boolean {
   return canWrite(file.flags) ? !ends.reading : !ends.writing;
 }
 
-/** What a person is told of half a pipe, at the dump and at the restore: `key` names it for --inherit-fd, if that can help. */
+/**
+ * The notice about a pipe whose other end is outside of the tree, for the dump and the restore. `key` is its key for
+ * --inherit-fd, if that can replace it.
+ */
 export function halfNotice(writing: boolean, key: string | undefined): Pick<NoticeFacts, 'reason' | 'remedy'> {
   const [side, then] = writing
     ? ['reading', 'writing fails (EPIPE)']

@@ -1,4 +1,4 @@
-/** The options sockets of all families have. */
+/** The socket options (SOL_SOCKET) that all families have. */
 import type { StasisError } from '../base/errors.ts';
 import { decodeText, encodeText } from '../base/text.ts';
 import type { Json, OpenFile } from '../contract/contract.ts';
@@ -19,14 +19,14 @@ import {
 } from '../kernel/sockets.ts';
 import { fileObstacle } from './fdinfo.ts';
 
-/** Longest name of a network device, with its NUL. */
+/** Size of the name of a network device, with its NUL. */
 const IFNAMSIZ = 16;
-/** `struct linger`: whether, and for how many seconds. */
+/** Size of `struct linger`: on or off, and seconds. */
 const LINGER = 8;
-/** Half of the largest number setsockopt takes: the kernel doubles it. */
+/** Half of the largest buffer size, since the kernel doubles what setsockopt(2) is given. */
 const LARGE = 0x3fff_ffff;
 
-/** Switches that are off unless somebody sets them. */
+/** Boolean options that are off by default. */
 const SWITCHES = [
   ['so_passcred', SO.PASSCRED],
   ['so_passsec', SO.PASSSEC],
@@ -36,17 +36,17 @@ const SWITCHES = [
   ['so_keepalive', SO.KEEPALIVE],
 ] as const;
 
-/** Those that only families have whose messages carry credentials. */
+/** Options that only families have whose messages carry credentials. */
 const OF_LOCAL: readonly string[] = ['so_passcred', 'so_passsec'];
 
-/** Why the options of a socket cannot be carried, if so. */
+/** Why the options of a socket cannot be carried; undefined if they can. */
 export function optionsObstacle(file: OpenFile): StasisError | undefined {
   if (!hasOpaqueFilter(file.local)) return undefined;
   const reason = 'an eBPF program filters what the socket receives, and the kernel does not tell which';
   return fileObstacle(file, 'SOCKET_FILTER_EBPF', reason, 'have the program detach its filter (SO_DETACH_BPF)');
 }
 
-/** Reads the options as images hold them. Sizes of buffers are those the kernel uses: twice what was asked for. */
+/** Reads the options as images hold them. Buffer sizes are those the kernel uses: twice what was requested. */
 export function captureOptions(local: number, family: number): InputOf<typeof skOptsEntry> {
   const send = getTime(local, SO.SNDTIMEO);
   const receive = getTime(local, SO.RCVTIMEO);
@@ -100,12 +100,14 @@ export function restoreOptions(local: number, options: SkOptsEntry): void {
   if (options.so_filter.length > 0) attachFilter(local, filterCode(options.so_filter));
 }
 
-/** Makes room in the buffers for as long as queues are filled; {@link restoreOptions} gives them their sizes. */
+/** Enlarges the buffers while queues are filled. {@link restoreOptions} sets their final sizes. */
 export function widen(local: number): void {
   setBuffers(local, LARGE, LARGE);
 }
 
-/** Beyond the limits of net.core where we may (CAP_NET_ADMIN), else as near as we get. */
+/**
+ * Sets buffer sizes: beyond the limits of net.core with CAP_NET_ADMIN (SO_SNDBUFFORCE), otherwise up to these limits.
+ */
 function setBuffers(local: number, send: number, receive: number): void {
   for (const [force, plain, size] of [
     [SO.SNDBUFFORCE, SO.SNDBUF, send],
@@ -120,7 +122,9 @@ function setBuffers(local: number, send: number, receive: number): void {
   }
 }
 
-/** The image's form of a filter's instructions, the same on all architectures: code, jt, jf, k from the highest bits. */
+/**
+ * The image's form of a filter's instructions, the same on all architectures: code, jt, jf, k from the highest bits.
+ */
 function* instructions(code: Uint8Array): Iterable<bigint> {
   const view = new DataView(code.buffer, code.byteOffset);
   for (let at = 0; at + 8 <= code.length; at += 8) {
@@ -140,7 +144,7 @@ function filterCode(words: readonly bigint[]): Uint8Array {
   return code;
 }
 
-/** Options CRIU's images have no place for, and what they are unless somebody sets them. */
+/** Options that CRIU's images have no place for, and their default values. */
 const FORGOTTEN = {
   peekOff: [SO.PEEK_OFF, -1],
   timestamp: [SO.TIMESTAMP, 0],
@@ -151,7 +155,7 @@ const FORGOTTEN = {
   passRights: [SO.PASSRIGHTS, 1],
 } as const;
 
-/** Those that differ from what is usual, by name, for a file of our own; undefined if none does. */
+/** The options of {@link FORGOTTEN} that differ from their defaults, by name; undefined if none does. */
 export function captureForgotten(local: number): Readonly<Record<string, number>> | undefined {
   const found = Object.entries(FORGOTTEN).flatMap(([key, [name, usual]]) => {
     const value = getNumberIfAny(local, name);
@@ -160,7 +164,10 @@ export function captureForgotten(local: number): Readonly<Record<string, number>
   return found.length === 0 ? undefined : Object.fromEntries(found);
 }
 
-/** Sets what {@link captureForgotten} found, after everything else: a locked filter cannot be changed. */
+/**
+ * Sets the options that {@link captureForgotten} found. Called after all other options, since a locked filter cannot be
+ * changed.
+ */
 export function restoreForgotten(local: number, noted: Json | undefined): void {
   if (noted === null || typeof noted !== 'object' || Array.isArray(noted)) return;
   for (const [key, [name]] of Object.entries(FORGOTTEN)) {

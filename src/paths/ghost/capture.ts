@@ -1,6 +1,6 @@
 /**
- * Ghosts: files that are open or mapped but have no name any more. The first half saves one, content and all,
- * to `ghost-file-N.img`.
+ * Ghosts are files that are open or mapped but have no name any more. This half saves one, with its content, to
+ * `ghost-file-N.img`.
  */
 import { StasisError } from '../../base/errors.ts';
 import type { DumpContext, OpenFile } from '../../contract/contract.ts';
@@ -26,10 +26,10 @@ import {
 } from '../../kernel/syscall.ts';
 import { fileObstacle } from '../../support/fdinfo.ts';
 
-/** From this size on CRIU stores the pieces between the holes. */
+/** In bytes. From this size on CRIU stores only the data between holes. */
 const CHUNKED_FROM = 3 * 4096;
 
-/** Why a ghost cannot be saved, if so. `limit` in bytes of disk space. */
+/** Why a ghost cannot be saved; undefined if it can. `limit` is in bytes of disk space. */
 export function ghostObstacle(file: OpenFile, limit: number): StasisError | undefined {
   const { blocks } = statusOf(file.local);
   if (blocks * 512 <= limit) return undefined;
@@ -37,11 +37,11 @@ export function ghostObstacle(file: OpenFile, limit: number): StasisError | unde
   return fileObstacle(file, 'FILE_GHOST_LIMIT', reason, `--ghost-limit ${blocks * 512}`);
 }
 
-/** The ids of the ghosts saved so far, by device and inode number. */
+/** The IDs of the ghosts saved so far, by device and inode number. */
 const SAVED = new Slot((_: DumpContext) => new Map<string, number>());
 
 /**
- * Saves a file without a name, once for all who have it open, and answers the id of its image.
+ * Saves a file without a name, once for all open file descriptions of it. Returns the ID of its image.
  * @throws StasisError when it is larger than `--ghost-limit`
  */
 export function captureGhost(file: OpenFile, context: DumpContext): number {
@@ -66,7 +66,8 @@ function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
     context.images.writeHeaded(Images.ghostFile, id, { message }, []);
     return;
   }
-  // A description of our own: seeking in the task's would move its position, and it may not be readable.
+  // Opened again, since lseek(2) on the task's open file description would change its position, and it may not be
+  // readable.
   using source = reopen(file.local, O.RDONLY);
   const chunked = status.size >= CHUNKED_FROM;
   const message = { ...headOf(file.local), ...(chunked ? { chunks: true, size: status.size } : {}) };
@@ -105,10 +106,10 @@ function timeval(time: FileTime): { tv_sec: bigint; tv_usec: number } {
   return { tv_sec: BigInt.asUintN(64, time.sec), tv_usec: Math.floor(time.nsec / 1000) };
 }
 
-/** Opens the file behind a descriptor anew, whatever its name; without touching its access time if we may. */
+/** Opens the file behind a descriptor again, through /proc/self/fd, with O_NOATIME if that is permitted. */
 export function reopen(local: number, flags: number): Fd {
   const path = arenaPath(`/proc/self/fd/${local}`);
-  // O_NONBLOCK: rather an error than waiting for a lease to be given up by a frozen task.
+  // O_NONBLOCK, so that the open fails instead of waiting for a frozen task to give up a lease.
   const how = flags | O.CLOEXEC | O.NONBLOCK;
   const quiet = trySyscall('openat', AT.FDCWD, path, how | O.NOATIME);
   return new Fd(quiet >= 0 ? quiet : syscall('openat', AT.FDCWD, path, how));
@@ -123,7 +124,9 @@ function arenaBytes(offset: number, length: number): Uint8Array {
   return new Uint8Array(arenaView.buffer, offset, length).slice();
 }
 
-/** The parts of a file that are no holes (SEEK_DATA, SEEK_HOLE); everything where the file system has no holes. */
+/**
+ * The parts of a file that hold data (SEEK_DATA, SEEK_HOLE); all of it where the file system does not support holes.
+ */
 export function* dataRanges(local: number, size: number): Generator<{ start: number; end: number }> {
   for (let at = 0; at < size; ) {
     const start = trySyscall('lseek', local, at, SEEK.DATA);
@@ -141,7 +144,7 @@ export function* dataRanges(local: number, size: number): Generator<{ start: num
 
 const ENXIO = 6;
 
-/** Copies a piece of a file to the end of what `to` holds; in the kernel, so that no byte passes through here. */
+/** Appends a piece of a file to `to`. The copy is done inside the kernel. */
 function copyRange(from: number, offset: number, length: number, to: number): void {
   for (let done = 0; done < length; ) {
     arenaView.setBigInt64(0, BigInt(offset + done), true);

@@ -1,4 +1,4 @@
-/** Reading `ghost-file-N.img` piece by piece: its content may be larger than what we would like to hold in memory. */
+/** Reads `ghost-file-N.img` piece by piece, since its content may be too large to hold in memory. */
 import { StasisError } from '../../base/errors.ts';
 import { decodeMessage } from '../../images/codec.ts';
 import { ImageError } from '../../images/error.ts';
@@ -18,19 +18,19 @@ import {
   trySyscall,
 } from '../../kernel/syscall.ts';
 
-/** More than any message here: a path and a few numbers. */
+/** In bytes; more than the messages of this image, which hold a path and a few numbers, can have. */
 const LONGEST_MESSAGE = 16 * 1024;
 
 export class GhostImage implements Disposable {
-  /** Everything but the content. */
+  /** The message before the content. */
   readonly head: GhostFileEntry;
   readonly #file: Fd;
   readonly #name: string;
   readonly #size: number;
-  /** Where the content begins. */
+  /** Offset of the content in the file. */
   readonly #content: number;
 
-  /** `name` is for errors. @throws ImageError */
+  /** `name` names the image in errors. @throws ImageError */
   constructor(path: string, name: string) {
     this.#name = name;
     const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC | O.NONBLOCK);
@@ -74,7 +74,7 @@ export class GhostImage implements Disposable {
     this.#file[Symbol.dispose]();
   }
 
-  /** A message and its length before it. */
+  /** Reads a message and the length before it. */
   #message(at: number): { bytes: Uint8Array; end: number } {
     const length = new DataView(this.#bytes(at, 4).buffer).getUint32(0, true);
     if (length > LONGEST_MESSAGE) throw this.error(`entry of ${length} bytes at byte ${at}`);

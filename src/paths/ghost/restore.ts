@@ -1,6 +1,6 @@
 /**
- * Ghosts, the second half: a file that had no name is made again, has its old name for as long as it takes to be
- * opened by it, and has none from then on. All who had it open get the same file.
+ * Ghosts, the half of the restore. The file is made again under its old name, opened, and unlinked. All entries of
+ * files.img that refer to the ghost open the same file.
  */
 
 import type { RestoreContext } from '../../contract/contract.ts';
@@ -23,19 +23,25 @@ import { openPath } from '../open-path.ts';
 import { linkFile, underName, unlinkFile, withDirectory } from '../temporary-name.ts';
 import { GhostImage } from './image.ts';
 
-/** A ghost that was made: by the id of each of its entries, a descriptor (O_PATH) under that entry's name. */
+/**
+ * A ghost that has been made. `anchors` holds, by the ID of each of its entries, an O_PATH descriptor that was opened
+ * under the name of that entry.
+ */
 interface RestoredGhost {
   readonly anchors: Map<number, number>;
-  /** Opened while there was a name, because the flags ask for it (O_NOFOLLOW); each is given away once. */
+  /**
+   * Descriptors that were opened while the name existed, because their flags require that (O_NOFOLLOW). Each is
+   * returned once.
+   */
   readonly opened: Map<number, number>;
 }
 
-/** The ghosts made so far, by id. */
+/** The ghosts made so far, by ID. */
 const GHOSTS = new Slot((_: RestoreContext) => new Map<number, RestoredGhost>());
 
 /**
- * Opens a ghost with these flags; makes it when it is first asked for. `peers` are the entries of files.img that are
- * this ghost.
+ * Opens a ghost with these flags, and makes it on first use. `peers` are the entries of files.img that refer to this
+ * ghost.
  * @throws ImageError, SyscallError
  */
 export function openGhost(
@@ -92,9 +98,9 @@ function anchor(ghost: RestoredGhost, entry: RegFileEntry, path: string): void {
 }
 
 /**
- * Whether a file never had a name (O_TMPFILE): the kernel calls it by its inode number then (d_mark_tmpfile() in
- * fs/dcache.c), and remembers the flag with the open file that made it. Whether it was made such that it never gets one
- * (O_EXCL) cannot be seen: to ask with linkat(2) would be to change it.
+ * Whether a file never had a name (O_TMPFILE). The kernel then uses its inode number as the name (d_mark_tmpfile() in
+ * fs/dcache.c), and the open file description that made it keeps the flag. Whether it was made with O_EXCL, so that it
+ * can never get a name, cannot be found out: linkat(2) would tell, but would also change the file.
  */
 function isUnnamed(entry: RegFileEntry, head: GhostFileEntry): boolean {
   if ((head.mode & S_IF.MT) !== S_IF.REG) return false;
@@ -102,8 +108,9 @@ function isUnnamed(entry: RegFileEntry, head: GhostFileEntry): boolean {
 }
 
 /**
- * Makes such a file again without a name, so that linkat(2) can still give it one: of a file that lost its name it does not
- * (I_LINKABLE, vfs_link() in fs/namei.c). Answers whether the file system there has such files.
+ * Makes such a file again with O_TMPFILE, so that linkat(2) can still give it a name, which the kernel refuses for a
+ * file that lost its last name (I_LINKABLE, vfs_link() in fs/namei.c). Returns whether the file system supports
+ * O_TMPFILE.
  */
 function restoreUnnamed(
   ghost: RestoredGhost,
@@ -113,7 +120,7 @@ function restoreUnnamed(
 ): boolean {
   const making = first.name.slice(0, first.name.lastIndexOf('/')) || '/';
   return withDirectory(making, () => {
-    // The open file that made it is one of the tasks', if it is still there.
+    // The open file description that made the file, if a task still has it.
     const maker = peers.find(({ flags }) => (flags & O.TMPFILE_BIT) !== 0);
     const how = O.TMPFILE_BIT | O.DIRECTORY | O.CLOEXEC | (maker ? maker.flags & ~SET_LATER : O.RDWR);
     const fd = trySyscall('openat', AT.FDCWD, arenaPath(making), how, 0o600);
@@ -129,10 +136,10 @@ function restoreUnnamed(
   });
 }
 
-/** Flags that would be in the way of filling the file; who opens a file sets them. */
+/** Flags that would hinder filling in the content; they are set afterwards by whoever opens the file. */
 const SET_LATER = O.APPEND | O.DIRECT | O.NONBLOCK | O.NOATIME | O.ASYNC;
 
-/** Makes the file; answers 0, or -EEXIST where there is one. */
+/** Makes the file. Returns 0, or -EEXIST if the name is taken. */
 function make(path: string, image: GhostImage): number {
   const { head } = image;
   const result = makeNode(path, image);
@@ -182,8 +189,8 @@ function makeRegular(path: string, image: GhostImage): number {
 }
 
 /**
- * Owner, then permissions (a change of owner drops the set-user-id bit), then times. `flags` is AT_SYMLINK_NOFOLLOW, or 0
- * if the path is one of /proc that leads to the file.
+ * Sets the owner, then permissions (a change of owner drops the set-user-ID bit), then times. `flags` is
+ * AT_SYMLINK_NOFOLLOW, or 0 if `path` is a link in /proc that leads to the file.
  */
 function adorn(path: string, head: GhostFileEntry, flags: number): void {
   const at = arenaPath(path);
