@@ -364,6 +364,9 @@ const TABLE = [
     rpc: [63, 'lsm_mount_context'], built: NONE, later: RESTORE,
     help: 'replaces the security context of mounts that have one' },
 
+  { group: 'Memory', long: 'verify', own: true, negatable: true, value: { type: 'flag', key: 'verify' },
+    built: RESTORE,
+    help: 'compare page contents with their checksums before any task is made' },
   { group: 'Memory', long: 'track-mem', negatable: true, value: { type: 'flag', key: 'trackMem' },
     rpc: [15, 'track_mem'], built: NONE, later: DUMPS,
     help: 'note from now on which pages change' },

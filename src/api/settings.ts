@@ -85,6 +85,7 @@ export interface Settings {
   finalState: FinalState;
   /** `-d`, `--daemon`: one and the same switch, as in CRIU. */
   detached: boolean;
+  verify: boolean;
   restoreSibling: boolean;
   /** Whether `--exec-cmd` was given; the command itself is in {@link Invocation.operands}. */
   execCmd: boolean;
@@ -186,6 +187,7 @@ export function defaultSettings(): Settings {
     statusFd: undefined,
     finalState: 'dead',
     detached: false,
+    verify: false,
     restoreSibling: false,
     execCmd: false,
     timeout: 10,

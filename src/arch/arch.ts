@@ -168,6 +168,8 @@ export interface Arch {
   readonly seed: (socket: number) => { elf: Uint8Array; callAt: number };
   /** Code of a SIGCHLD handler for Stasis itself, and the address of its restorer: see death-watch.ts. */
   readonly buryCode: (tids: number) => { readonly code: Uint8Array; readonly restorer: number };
+  /** A function in machine code: checksums of page contents, long sums(from, length, result). */
+  readonly pageSums: () => Uint8Array;
   /**
    * The code page of a program that a child of ours runs in our own memory: see detached.ts. Execution begins at its
    * first byte.

@@ -18,6 +18,7 @@ export async function run(invocation: Invocation): Promise<number> {
     workDir,
     pidfile: settings.pidfile,
     sibling: settings.restoreSibling,
+    verify: settings.verify,
     leaveStopped: settings.finalState === 'stopped',
     actionScripts: settings.actionScript,
     carry: carryOptions(settings),

@@ -12,6 +12,7 @@ import { type Entry, readEntries, readHeaded, readImage, writeEntries, writeHead
 import { type HeadedKind, type ImageKind, imageName, type RawKind } from './kind.ts';
 import { Images } from './kinds.ts';
 import {
+  type Block,
   compare,
   isOfAnotherDump,
   isPages,
@@ -141,6 +142,13 @@ export class ImageSet {
     return 'whole';
   }
 
+  /** The checksums of all page contents, by file; none where `criu` has made the images. @throws ImageError */
+  pageBlocks(): ReadonlyMap<string, readonly Block[]> {
+    const bytes = this.wholeness() === 'whole' ? readFile(this.disk, `${this.dir}/${MANIFEST}`, MANIFEST) : undefined;
+    const marks = bytes ? [...readManifest(bytes).files] : [];
+    return new Map(marks.flatMap(([name, { blocks }]) => (blocks ? [[name, blocks] as const] : [])));
+  }
+
   /** The size and checksum a file has now. Its content is kept if it was small when it was written. */
   private look(name: string, size: number): Mark | undefined {
     if (size > KEPT || isPages(name)) return lookAt(this.disk, this.dir, name);
@@ -207,6 +215,7 @@ export class ImageSetWriter implements Disposable {
   private readonly disk: Disk;
   /** Size and checksum of each file written; undefined for files that the caller fills. */
   private readonly written = new Map<string, Mark | undefined>();
+  private readonly blocks = new Map<string, readonly Block[]>();
   private stale: Set<string> | undefined;
   private committed = false;
 
@@ -276,6 +285,11 @@ export class ImageSetWriter implements Disposable {
     return fd;
   }
 
+  /** Notes the checksums of page contents that somebody has filled a file of the set with. */
+  noteBlocks(name: string, blocks: readonly Block[]): void {
+    this.blocks.set(name, blocks);
+  }
+
   /** Completes the set: leftovers of an earlier dump are removed, then the manifest is written, then the inventory. */
   commit(inventory: InputOf<typeof inventoryEntry>): void {
     this.begin();
@@ -299,7 +313,8 @@ export class ImageSetWriter implements Disposable {
     for (const [name, known] of this.written) {
       const mark = known ?? lookAt(this.disk, this.dir, name);
       if (!mark) throw ioError(`${this.dir}/${name}`, 'has vanished', 'ENOENT');
-      marks.set(name, mark);
+      const blocks = this.blocks.get(name);
+      marks.set(name, blocks ? { ...mark, blocks } : mark);
     }
     return marks;
   }

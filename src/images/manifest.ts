@@ -3,13 +3,15 @@
  * is noticed before any process is made. CRIU's format has no place for that: an image that ends between two entries,
  * or in which a value has changed, is a valid image.
  *
- * Page contents (`pages-*.img`) are only told by their size. To sum up gigabytes would take longer than to save them.
+ * Page contents (`pages-*.img`) are compared by their size alone. The checksums of their blocks are made while they are
+ * saved, and compared where that is asked for: to read gigabytes once more takes a good part of the time of a restore.
  */
 
 import { checksum, checksumOf } from '../base/checksum.ts';
-import { decodeText, encodeText } from '../base/text.ts';
+import { encodeText } from '../base/text.ts';
 import type { Disk } from './disk.ts';
 import { ImageError } from './error.ts';
+import { type Form, list, object, optional, readJson, text, whole } from './form.ts';
 
 /** Its name. It does not end in `.img`: CRIU's tools would try to read it. */
 export const MANIFEST = 'stasis-manifest.json';
@@ -20,8 +22,16 @@ const REMEDY = `if you edited the images on purpose (crit encode), remove ${MANI
 export interface Mark {
   readonly size: number;
   /** The checksum of the content (base/checksum.ts). Absent where only the size is compared. */
-  readonly sum?: string;
+  readonly sum?: string | undefined;
+  /** Page contents from the beginning to the end of the file; absent where nobody has summed them up. */
+  readonly blocks?: readonly Block[] | undefined;
 }
+
+/**
+ * Some page contents. With checksums: CRC-32C of each quarter, 32 hexadecimal digits. Or copied from what was stored for
+ * another task, a file and the place in it, and as good as that.
+ */
+export type Block = readonly [length: number, sums: string] | readonly [length: number, file: string, offset: number];
 
 /** The content of a manifest. */
 export interface Manifest {
@@ -60,45 +70,56 @@ function* piecesOf(disk: Disk, fd: number): Generator<Uint8Array> {
 
 /** Whether only the size of a file is compared. */
 export function isPages(name: string): boolean {
-  return name.startsWith('pages-') && name.endsWith('.img');
+  return /^pages-[^/]*\.img$/.test(name);
 }
 
 /** The content of a manifest. */
 export function manifestBytes({ run, files }: Manifest): Uint8Array {
   const list: unknown[] = [];
-  for (const [name, { size, sum }] of files) list.push({ name, size, sum });
+  for (const [name, { size, sum, blocks }] of files) list.push({ name, size, sum, blocks });
   return encodeText(`${JSON.stringify({ version: VERSION, run, files: list })}\n`);
 }
 
+/** Most bytes that one set of checksums is of: whoever compares them has a buffer of this size. */
+export const MAX_BLOCK = 1 << 20;
+
+/** A member of `blocks`. Read by hand: there are thousands, and a list of one form has others than a pair. */
+const block: Form<Block> = {
+  read: (value, at) => {
+    const [length, what, offset] = Array.isArray(value) ? (value as unknown[]) : at.fail('a block');
+    const size = whole.read(length, at.at(0));
+    if (size === 0 || size % 32 !== 0) at.at(0).fail('a length of whole pages');
+    const sums = text.read(what, at.at(1));
+    if (offset !== undefined) {
+      return isPages(sums) ? [size, sums, whole.read(offset, at.at(2))] : at.at(1).fail('a file of pages');
+    }
+    if (size > MAX_BLOCK) at.at(0).fail(`a length of at most ${MAX_BLOCK}`);
+    return /^[\da-f]{32}$/.test(sums) ? [size, sums] : at.at(1).fail('four checksums');
+  },
+};
+
+const form = object({
+  version: whole,
+  run: text,
+  files: list(object({ name: text, size: whole, sum: optional(text), blocks: optional(list(block)) })),
+});
+
 /** Reads a manifest. @throws ImageError for one that is damaged, or newer than what is known here */
 export function readManifest(bytes: Uint8Array): Manifest {
-  const value = parsed(bytes);
-  if (!isRecord(value) || typeof value.run !== 'string' || !Array.isArray(value.files)) throw damaged();
+  const value = readJson(form, bytes, MANIFEST);
   if (value.version !== VERSION) {
     throw new ImageError({ file: MANIFEST, field: 'version', reason: `${value.version} is not known here` });
   }
   const files = new Map<string, Mark>();
-  for (const file of value.files as unknown[]) {
-    if (!isRecord(file)) throw damaged();
-    const { name, size, sum } = file;
-    if (typeof name !== 'string' || name.includes('/') || files.has(name) || typeof size !== 'number') throw damaged();
-    if (isPages(name)) files.set(name, { size });
-    else if (typeof sum === 'string') files.set(name, { size, sum });
+  for (const { name, size, sum, blocks } of value.files) {
+    if (name.includes('/') || files.has(name)) throw damaged();
+    if (isPages(name)) {
+      if (blocks && blocks.reduce((sum, [length]) => sum + length, 0) !== size) throw damaged();
+      files.set(name, { size, blocks });
+    } else if (sum !== undefined) files.set(name, { size, sum });
     else throw damaged();
   }
   return { run: value.run, files };
-}
-
-function parsed(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(decodeText(bytes));
-  } catch {
-    throw damaged();
-  }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === 'object';
 }
 
 function damaged(): ImageError {

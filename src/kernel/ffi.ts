@@ -1,6 +1,6 @@
 /**
- * The only file that uses FFI: libc's `syscall(2)` and its errno, through bun:ffi under Bun and through koffi under
- * Node. Everything else in the project is built on these two functions.
+ * The only file that uses FFI: libc's `syscall(2)` and its errno, and functions in machine code of our own, through bun:ffi
+ * under Bun and through koffi under Node. Everything else in the project is built on these.
  *
  * ptrace(2) takes all requests for a tracee from one thread, so calls are synchronous and run on the runtime's main
  * thread.
@@ -20,12 +20,15 @@ export type Word = number | bigint;
 /** An argument of a system call. For a buffer the kernel gets the address of its first byte; 0 if it is empty. */
 export type LocalArgument = Word | ArrayBufferView;
 
+type NativeFunction = (a: Word, b: Word, c: Word) => number | bigint;
+
 type RawSyscall = (nr: number, a: Word, b: Word, c: Word, d: Word, e: Word, f: Word) => number | bigint;
 
 interface Backend {
   readonly syscall: RawSyscall;
   readonly errno: () => number;
   readonly addressOf: (view: ArrayBufferView) => number;
+  readonly functionAt: (address: number) => NativeFunction;
 }
 
 /** The part of bun:ffi that is used. Its own types do not allow `i64_fast` as the result of a symbol. */
@@ -34,18 +37,24 @@ interface BunFfi {
     library: string,
     symbols: Record<string, { args: readonly string[]; returns: string }>,
   ): { symbols: { syscall: RawSyscall; __errno_location: () => number } };
+  CFunction(what: { ptr: number; args: readonly string[]; returns: string }): NativeFunction;
   ptr(view: ArrayBufferView): number;
   read: { i32(pointer: number, offset: number): number };
 }
 
 async function bunBackend(): Promise<Backend> {
-  const { dlopen, ptr, read } = (await import('bun:ffi')) as unknown as BunFfi;
+  const { CFunction, dlopen, ptr, read } = (await import('bun:ffi')) as unknown as BunFfi;
   const { symbols } = dlopen('libc.so.6', {
     syscall: { args: ['i64', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64'], returns: 'i64_fast' },
     __errno_location: { args: [], returns: 'ptr' },
   });
   const errnoAt = symbols.__errno_location();
-  return { syscall: symbols.syscall, errno: () => read.i32(errnoAt, 0), addressOf: ptr };
+  return {
+    syscall: symbols.syscall,
+    errno: () => read.i32(errnoAt, 0),
+    addressOf: ptr,
+    functionAt: (address) => CFunction({ ptr: address, args: ['i64', 'i64', 'i64'], returns: 'i64_fast' }),
+  };
 }
 
 /** The part of koffi that is used. The compiled executable does not contain the package. */
@@ -53,6 +62,8 @@ interface Koffi {
   load(path: string): { func(prototype: string): (...args: unknown[]) => unknown };
   errno(): number;
   address(view: ArrayBufferView): bigint;
+  proto(prototype: string): unknown;
+  decode(address: number, type: unknown): NativeFunction;
 }
 
 async function nodeBackend(): Promise<Backend> {
@@ -62,10 +73,17 @@ async function nodeBackend(): Promise<Backend> {
     syscall: syscall as RawSyscall,
     errno: () => koffi.errno(),
     addressOf: (view) => Number(koffi.address(view)),
+    functionAt: (address) => koffi.decode(address, koffi.proto('long (long, long, long)')),
   };
 }
 
 const backend = await (process.versions.bun ? bunBackend() : nodeBackend());
+
+/** A function of ours in machine code, `long f(long, long, long)`, to be called from here. */
+export function functionAt(address: number): (a: number, b: number, c: number) => number {
+  const native = backend.functionAt(address);
+  return (a, b, c) => Number(native(a, b, c));
+}
 
 /** The buffers among the arguments of the current call, by position. This array keeps them alive during the call. */
 const latest: ArrayBufferView[] = [];

@@ -7,12 +7,14 @@ import { StasisError } from '../base/errors.ts';
 import type { PageRange, PageStore, SamePages } from '../contract/contract.ts';
 import type { ImageSetWriter } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
+import type { Block } from '../images/manifest.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
 import { arenaAddress, arenaPath, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
 import { Helper, type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
 import { forceRead, openMemory } from '../tracee/memory.ts';
 import type { Program } from '../tracee/program.ts';
+import { hexSums, PageSums, SUMS_SIZE } from './page-sums.ts';
 
 const CHUNK = 1 << 20;
 /** UIO_MAXIOV. */
@@ -30,6 +32,7 @@ export class Pages implements PageStore {
   readonly #images: ImageSetWriter;
   readonly #buffer = new PinnedBuffer(new Uint8Array(CHUNK));
   readonly #iovecs = new PinnedBuffer(new BigUint64Array(2 * (MAX_PIECES + 1)));
+  readonly #sums = new PageSums();
   readonly #stored = new Map<number, StoredTask>();
   #nextId = 1;
 
@@ -46,18 +49,22 @@ export class Pages implements PageStore {
     for (const range of same?.ranges ?? []) ways.set(range, source ? 'copied' : 'hidden');
     const all = [...ranges, ...ways.keys()].sort((a, b) => a.start - b.start);
     const lots = lotsOf(all, ways);
+    const blocks = new Map<number, readonly Block[]>();
     using out = new Fd(this.#images.create(`pages-${pagesId}.img`));
     using mem = openMemory(pid);
     using original = source?.open();
     const store = (lot: Lot): void => {
-      if (lot.way === 'copied' && source && original && source.copy(original, out, lot)) return;
+      const copied = lot.way === 'copied' && source && original && source.copy(original, out, lot);
+      if (copied) return void blocks.set(lot.offset, copied);
       if (lot.way === 'plain') this.#gather(pid, lot);
       else this.#force(mem, lot);
+      this.#sum(lot, blocks);
       writeAll(out.number, this.#buffer, lot, path);
     };
     const bytes = all.reduce((sum, range) => sum + range.length, 0);
     if (bytes < WORTH_A_HELPER) lots.forEach(store);
-    else storeWithHelper(pid, lots, out, mem, store);
+    else storeWithHelper(pid, lots, { out, mem, blocks }, store);
+    this.#noteBlocks(`pages-${pagesId}.img`, lots, blocks);
     this.counts.written += bytes / PAGE_SIZE;
     this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });
     this.#stored.set(pid, new StoredTask(path, all));
@@ -68,7 +75,9 @@ export class Pages implements PageStore {
     const pagesId = this.#nextId++;
     const name = `pages-${pagesId}.img`;
     using out = new Fd(this.#images.create(name));
-    for (const lot of lotsOf(ranges, new Map())) {
+    const lots = lotsOf(ranges, new Map());
+    const blocks = new Map<number, readonly Block[]>();
+    for (const lot of lots) {
       let filled = 0;
       for (const { start, length } of lot.pieces) {
         const got = trySyscall('pread64', local, this.#buffer.address + filled, length, start);
@@ -76,10 +85,24 @@ export class Pages implements PageStore {
         this.#buffer.view.fill(0, filled + got, filled + length);
         filled += length;
       }
+      this.#sum(lot, blocks);
       writeAll(out.number, this.#buffer, lot, `${this.#images.dir}/${name}`);
       this.counts.sharedWritten += filled / PAGE_SIZE;
     }
+    this.#noteBlocks(name, lots, blocks);
     this.#images.writePagemap(Images.shmemPagemap, id, { pagesId, runs: ranges.map(presentRun) });
+  }
+
+  /** What is in the buffer, while it is in the processor's cache. */
+  #sum({ length, offset }: Lot, blocks: Map<number, readonly Block[]>): void {
+    const sums = this.#sums.of(this.#buffer.address, length);
+    if (sums !== undefined) blocks.set(offset, [[length, sums]]);
+  }
+
+  /** All or nothing: a processor that cannot compute the sums has none. */
+  #noteBlocks(name: string, lots: readonly Lot[], blocks: ReadonlyMap<number, readonly Block[]>): void {
+    const list = lots.map(({ offset }) => blocks.get(offset));
+    if (list.every((part) => part !== undefined)) this.#images.noteBlocks(name, list.flat());
   }
 
   /** Reads scattered pieces into the buffer with one process_vm_readv(2). */
@@ -140,21 +163,25 @@ class StoredTask {
 
   /**
    * Copies a lot from its pages file inside the kernel (copy_file_range(2)); file systems with reflinks share the
-   * blocks. Returns false if not everything could be copied this way; the caller then reads the lot from the task.
+   * blocks. Returns where it stands in that file, or undefined if not everything could be
+   * copied this way; the caller then reads the lot from the task.
    */
-  copy(from: Fd, to: Fd, { pieces, offset }: Lot): boolean {
+  copy(from: Fd, to: Fd, { pieces, offset }: Lot): readonly Block[] | undefined {
+    const file = this.#path.slice(this.#path.lastIndexOf('/') + 1);
+    const blocks: (readonly [number, string, number])[] = [];
     let at = offset;
     for (const { start, length } of pieces) {
       for (let done = 0; done < length; ) {
         const there = this.#find(start + done);
-        if (!there) return false;
+        if (!there) return undefined;
         const got = copyRange(from, there.offset, to, at + done, Math.min(there.length, length - done));
-        if (got <= 0) return false;
+        if (got <= 0) return undefined;
+        addCopied(blocks, got, file, there.offset);
         done += got;
       }
       at += length;
     }
-    return true;
+    return blocks;
   }
 
   /**
@@ -174,6 +201,13 @@ class StoredTask {
   }
 }
 
+/** Adds what was copied, to the last block if it continues that. */
+function addCopied(blocks: (readonly [number, string, number])[], length: number, file: string, offset: number): void {
+  const last = blocks.at(-1);
+  if (last && last[2] + last[0] === offset) blocks[blocks.length - 1] = [last[0] + length, file, last[2]];
+  else blocks.push([length, file, offset]);
+}
+
 /** copy_file_range(2). Returns the number of bytes, or -errno. */
 function copyRange(from: Fd, offset: number, to: Fd, at: number, length: number): number {
   arenaView.setBigInt64(0, BigInt(offset), true);
@@ -189,7 +223,12 @@ const FEW_PIECES = 100;
  * reported. Lots that are copied in the kernel, and hidden lots of many small pieces, are left to us. `mem` is
  * /proc/PID/mem.
  */
-function storeWithHelper(pid: number, lots: readonly Lot[], out: Fd, mem: Fd, store: (lot: Lot) => void): void {
+function storeWithHelper(
+  pid: number,
+  lots: readonly Lot[],
+  { out, mem, blocks }: { readonly out: Fd; readonly mem: Fd; readonly blocks: Map<number, readonly Block[]> },
+  store: (lot: Lot) => void,
+): void {
   using helper = Helper.hire(CHUNK, [out.number, mem.number]);
   const isOurs = ({ way, pieces }: Lot): boolean =>
     !helper || way === 'copied' || (way === 'hidden' && pieces.length > FEW_PIECES);
@@ -197,11 +236,14 @@ function storeWithHelper(pid: number, lots: readonly Lot[], out: Fd, mem: Fd, st
   if (!helper) return;
   const copy: RemoteWork<Lot> = (program, lot) => {
     const plain = lot.way === 'plain';
-    if (!program.fits(plain ? 2 : lot.pieces.length + 1, 16 * (lot.pieces.length + 1))) return undefined;
+    if (!program.fits(plain ? 3 : lot.pieces.length + 2, 16 * (lot.pieces.length + 2))) return undefined;
     const read = plain ? gatherRemotely(program, pid, helper, lot) : forceRemotely(program, helper, lot);
+    const sums = program.space(SUMS_SIZE);
+    const summed = program.run(helper.sums, helper.buffer, lot.length, sums);
     const written = program.attempt('pwrite64', helper.descriptors[0] ?? -1, helper.buffer, lot.length, lot.offset);
     return (results) => {
-      if (!read(results) || results.result(written) !== lot.length) store(lot);
+      if (!read(results) || results.result(written) !== lot.length) return store(lot);
+      if (results.result(summed) === 0) blocks.set(lot.offset, [[lot.length, hexSums(results.bytes(sums, SUMS_SIZE))]]);
     };
   };
   shareOut(

@@ -2,12 +2,14 @@
  * A helper process for bulk work. Two processors copy memory faster than one: the helper runs remote programs while we
  * copy other parts with system calls of our own.
  */
+import { thisArch } from '../arch/index.ts';
 import { logDebug } from '../base/log.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
 import { Batch } from './batch.ts';
 import { findGap } from './gap.ts';
 import { closeAll, handOver } from './handover.ts';
-import { AREA, type Program } from './program.ts';
+import { writeMemory } from './memory.ts';
+import { AREA, type Program, type Ref } from './program.ts';
 import type { Remote } from './remote.ts';
 import { Seed } from './seed.ts';
 
@@ -16,6 +18,9 @@ export const WORTH_A_HELPER = 32 << 20;
 
 /** Adds what a lot needs to a program, unless it has no room for that; answers what to do with the results. */
 export type RemoteWork<Lot> = (program: Program, lot: Lot) => ((results: Program) => void) | undefined;
+
+/** Room for machine code. */
+const CODE = 4096;
 
 /** Most lots the other process gets at once. */
 const MOST_LOTS = 32;
@@ -61,6 +66,8 @@ export class Helper implements Disposable {
   readonly remote: Remote;
   /** Address of a buffer it has. */
   readonly buffer: number;
+  /** Address of the machine code of checksums in it, for {@link Program.run}. */
+  readonly sums: number;
   /** Its numbers for the descriptors it was given. */
   readonly descriptors: readonly number[];
   readonly #seed: Seed;
@@ -71,10 +78,16 @@ export class Helper implements Disposable {
     const batch = new Batch(seed.remote);
     closeAll(seed, batch);
     this.descriptors = handOver(seed, batch, locals);
-    const program = batch.reserve(1);
-    const mapped = program.call('mmap', 0, bufferLength, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
+    const program = batch.reserve(2);
+    const map = (length: number): Ref =>
+      program.call('mmap', 0, length, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
+    const [buffer, code] = [map(bufferLength), map(CODE)];
     batch.flush();
-    this.buffer = program.result(mapped);
+    this.buffer = program.result(buffer);
+    this.sums = program.result(code);
+    writeMemory(seed.tracee.pid, this.sums, thisArch().pageSums());
+    batch.reserve(1).call('mprotect', this.sums, CODE, PROT.READ | PROT.EXEC);
+    batch.flush();
   }
 
   /** Makes one, with a buffer and copies of some of our descriptors; undefined where that cannot be: work alone then. */

@@ -46,6 +46,7 @@ const ENTRY = 64;
 const MAX_CALLS = AREA.entries / ENTRY - 1;
 const FLAG_TOLERATE = 0x40;
 const FLAG_CPUID = 0x80;
+const FLAG_CALL = 0x100;
 const END = 0xffff_ffff;
 /** Bytes a program begins with: enough for most, since there is one for each thread of a task. */
 const FIRST = { entries: 2048, heap: 1024 } as const;
@@ -105,6 +106,11 @@ export class Program {
     const out = this.space(16);
     this.#add(0, [leaf, subleaf, out, allowed], FLAG_CPUID);
     return out;
+  }
+
+  /** Adds a call of machine code, with up to five arguments. Only in processes of our own: it needs a stack. */
+  run(code: number, a: Argument, b: Argument, c: Argument): Ref {
+    return this.#add(0, [a, b, c, 0, 0, code], FLAG_CALL | FLAG_TOLERATE);
   }
 
   #add(nr: number, args: readonly Argument[], flags: number): Ref {

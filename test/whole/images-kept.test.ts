@@ -1,7 +1,17 @@
 /** What image files are on disk: who may read them, what a full disk means, whether a changed byte is noticed. */
 import { expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { stasis } from './kit/stasis.ts';
 import { Victim } from './kit/victim.ts';
@@ -49,5 +59,51 @@ test('images that hold memory are for their owner alone', async () => {
   expect(of(/^(pstree|inventory|files|mm-\d+)\.img$/)).toEqual([0o644]);
   expect(existsSync(join(victim.images, 'stasis-manifest.json'))).toBe(true);
   await victim.restore();
+  await victim.verdict();
+}, 20_000);
+
+/** Changes one byte of a file. */
+function flip(path: string, at: number): void {
+  const fd = openSync(path, 'r+');
+  const byte = Buffer.alloc(1);
+  readSync(fd, byte, 0, 1, at);
+  writeSync(fd, Uint8Array.of((byte[0] ?? 0) ^ 4), 0, 1, at);
+  closeSync(fd);
+}
+
+for (const [about, name, args] of [
+  ['of one task, in one go', 'sturdy', ['8']],
+  ['of one task, with a helper', 'sturdy', ['40']],
+  ['of tasks that share theirs', 'prefork', ['8', '4']],
+] as const) {
+  test(`--verify notices a changed byte of page contents: ${about}`, async () => {
+    using victim = await Victim.start(name, args);
+    await victim.dump();
+    const files = readdirSync(victim.images).filter((file) => /^pages-\d+\.img$/.test(file));
+    expect(files.length).toBeGreaterThan(0);
+    for (const file of files) {
+      const path = join(victim.images, file);
+      const size = statSync(path).size;
+      for (const at of [0, Math.floor(size / 3), size - 1]) {
+        flip(path, at);
+        const outcome = await stasis([...victim.restoreLine(), '--verify']);
+        expect(outcome.stderr).toMatch(/^Error: pages-\d+\.img: its content is not what the dump wrote, between byte/);
+        expect(outcome.status).toBe(1);
+        flip(path, at);
+      }
+    }
+    expect(victim.remains()).toEqual([]);
+    const outcome = await victim.restore(['--verify']);
+    expect(outcome.stderr).toBe('');
+    await victim.verdict();
+  }, 60_000);
+}
+
+test('--verify says that images without checksums are not verified', async () => {
+  using victim = await Victim.start('sturdy', ['1']);
+  await victim.dump();
+  rmSync(join(victim.images, 'stasis-manifest.json'));
+  const outcome = await victim.restore(['--verify']);
+  expect(outcome.stderr).toMatch(/^Warning: --verify: the images tell of no checksums/);
   await victim.verdict();
 }, 20_000);

@@ -23,6 +23,7 @@ import {
   word,
 } from './code.ts';
 import { limitsCode } from './limits.ts';
+import { pageSums } from './page-sums.ts';
 import { NR_X86_64 as NR } from './syscall-numbers.ts';
 
 function jump(base: Registers, pc: number): Registers {
@@ -91,7 +92,8 @@ const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])
  * The interpreter of programs. r15 points to the entry: u32 number, u32 flags, six arguments, one result (64 bytes).
  * Number -1 ends the program; so does a failure, unless flag 0x40 tolerates it. Flag 0x80 is the one entry that is no
  * system call: cpuid(leaf, subleaf), its four registers stored at the third argument, unless the fourth is 0. It uses
- * no stack and no registers but those of system calls, rbx and r15, and never touches the floating-point state. In
+ * no stack and no registers but those of system calls, rbx and r15, and never touches the floating-point state.
+ * Flag 0x100, only for processes of ours (which end in a trap): calls the code at the sixth argument with the others. In
  * tasks that are not ours it ends with a jump to the exit code, whose address is in r14.
  */
 function programCode(end: ProgramEnd): Uint8Array {
@@ -109,7 +111,9 @@ function programCode(end: ProgramEnd): Uint8Array {
   });
   code.raw(0xf6, 0xc3, 0x80, 0x75); // test bl, 0x80; jnz cpuid
   const cpuid = code.short();
+  const isCall = end.kind === 'trap' && code.raw(0xf7, 0xc3).imm32(0x100).raw(0x75).short(); // test ebx, 0x100; jnz call
   code.raw(0x0f, 0x05); // syscall
+  const done = code.here;
   code.raw(0x49, 0x89, 0x47, 0x38); // mov [r15+56], rax
   code.raw(0xf6, 0xc3, 0x40, 0x75); // test bl, 0x40; jnz next
   const tolerated = code.short();
@@ -126,6 +130,11 @@ function programCode(end: ProgramEnd): Uint8Array {
   code.raw(0x41, 0x89, 0x00, 0x41, 0x89, 0x58, 0x04); // mov [r8], eax; mov [r8+4], ebx
   code.raw(0x41, 0x89, 0x48, 0x08, 0x41, 0x89, 0x50, 0x0c); // mov [r8+8], ecx; mov [r8+12], edx
   code.raw(0xe9).backNear(next);
+  if (isCall) {
+    isCall();
+    code.raw(0x41, 0xff, 0xd1); // call r9
+    code.raw(0xe9).backNear(done);
+  }
   finished();
   failed();
   if (end.kind === 'trap') return code.raw(0xcc).bytes(); // int3
@@ -263,5 +272,6 @@ export const X86_64: Arch = {
   seed,
   buryCode,
   detachedCode,
+  pageSums,
   spawnCode,
 };

@@ -24,6 +24,7 @@ import { requirePageSize } from '../../kernel/page-size.ts';
 import { isUnused } from '../../kernel/proc/holders.ts';
 import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
+import { verifyPages } from '../../memory/verify-pages.ts';
 import { ActionScripts } from '../scripts.ts';
 import { type RestoreFigures, writeRestoreStats } from '../stats.ts';
 import { stopSignalOf } from '../stops.ts';
@@ -40,6 +41,8 @@ export interface RestoreOptions {
   readonly pidfile: string | undefined;
   /** Make the root a child of our parent. */
   readonly sibling: boolean;
+  /** Compare page contents with their checksums first. */
+  readonly verify: boolean;
   readonly leaveStopped: boolean;
   readonly actionScripts: readonly string[];
   readonly carry: CarryOptions;
@@ -64,6 +67,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isUnused };
   const plan = readPlan(images, origin);
   const pid = plan.root;
+  const unverified = options.verify ? verifyPages(images) : undefined;
   logDebug('images are read and checked');
   const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
   scripts.require('pre-restore');
@@ -78,6 +82,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   using undo = new UndoStack();
   using ending = new UndoStack();
   const context = new Context(options.carry, images, plan, undo, ending);
+  if (unverified) context.notice({ resource: '--verify', reason: `${unverified}, so page contents are not verified` });
   life.begin(context);
   for (const doors of treeDoors) doors.prepare?.(context);
   const builder = new TreeBuilder(plan, context, undo);
