@@ -1,4 +1,4 @@
-/** Features that are a system call, or an option of one, tried here and now without effect. */
+/** Probes for features that are a system call or an option of one. They are called in Stasis itself, without effect. */
 import { AT, MFD, O, SPLICE_F, TFD_IOC_SET_TICKS } from '../../kernel/constants/files.ts';
 import { PR, PR_SET_MM, PR_TIMER_CREATE_RESTORE_IDS } from '../../kernel/constants/prctl.ts';
 import { CLOCK, CLONE } from '../../kernel/constants/tasks.ts';
@@ -16,13 +16,13 @@ import {
 import { type Probe, refusal } from './feature.ts';
 import { ask, inThrowaway } from './throwaway.ts';
 
-/** With a type that does not exist: only whether there is such a call. */
+/** Called with a type that does not exist, which only shows whether the kernel has the call. */
 export const kcmp: Probe = () => {
   const result = trySyscall('kcmp', process.pid, -1, -1, -1, -1);
   return result === -ERRNO.ENOSYS ? refusal('kcmp', result) : undefined;
 };
 
-/** The address a thread's exit is announced at, and setting the whole memory layout at once. */
+/** PR_GET_TID_ADDRESS, and PR_SET_MM_MAP, which sets the whole memory layout at once. */
 export const prctlBasics: Probe = () =>
   refusal('prctl', trySyscall('prctl', PR.GET_TID_ADDRESS, arenaAddress, 0, 0, 0)) ?? memoryMap();
 
@@ -41,7 +41,7 @@ export const unalignedVmsplice: Probe = () => {
   return reader.number === moved ? undefined : refusal('vmsplice', moved);
 };
 
-/** A locked terminal cannot be opened (EIO), so a pair is ours until it is unlocked. */
+/** A locked pseudoterminal cannot be opened (EIO), so nobody else can open the pair before it is unlocked. */
 export const terminalLock: Probe = () => {
   const flags = O.RDWR | O.NOCTTY | O.CLOEXEC;
   using master = new Fd(syscall('openat', AT.FDCWD, arenaPath('/dev/ptmx'), flags));
@@ -54,7 +54,7 @@ export const terminalLock: Probe = () => {
   return slave >= 0 ? 'a locked terminal could be opened' : `opening a locked terminal: ${describeErrno(slave)}`;
 };
 
-/** With a bad struct: TFD_IOC_SET_TICKS is looked at before its argument. */
+/** Called with a bad struct: the kernel checks the request number TFD_IOC_SET_TICKS before its argument. */
 export const timerfdTicks: Probe = () => {
   using fd = new Fd(syscall('timerfd_create', CLOCK.MONOTONIC, O.CLOEXEC));
   const result = trySyscall('ioctl', fd.number, TFD_IOC_SET_TICKS, 0);
@@ -93,7 +93,7 @@ export const pidfds: Probe = () => {
 /** Size of struct clone_args with set_tid. */
 const CLONE_ARGS = 80;
 
-/** struct clone_args: flags first, then set_tid and how many at 64. */
+/** struct clone_args: flags at 0, set_tid at 64, set_tid_size at 72. */
 function cloneArguments(flags: bigint, setTid: bigint, setTidSize: bigint): Uint8Array {
   const args = new BigUint64Array(CLONE_ARGS / 8);
   args[0] = flags;
@@ -102,15 +102,16 @@ function cloneArguments(flags: bigint, setTid: bigint, setTidSize: bigint): Uint
   return new Uint8Array(args.buffer);
 }
 
-/** A pids of no PIDs at an address cannot succeed: EINVAL if the kernel knows of wishes, E2BIG if not. */
+/** An address for set_tid with a size of 0 cannot succeed: EINVAL if the kernel knows set_tid, E2BIG if not. */
 export const cloneSetTid: Probe = () => {
   const result = trySyscall('clone3', cloneArguments(0n, 0xffff_ffff_ffff_ffffn, 0n), CLONE_ARGS);
   return result === -ERRNO.EINVAL ? undefined : refusal('clone3', result);
 };
 
 /**
- * A sibling in a new PID namespace that wishes, outside of it, for a PID in use. Flags are looked at first: EEXIST if these
- * go together. Not asked here: who is PID 1 of a namespace cannot have siblings.
+ * Asks for a sibling (CLONE_PARENT) in a new PID namespace, with a PID outside of it that is in use. The kernel checks
+ * the flags first, so EEXIST means that they can be combined. It is tried in a throw-away process, since the init
+ * process of a PID namespace cannot have siblings.
  */
 export const cloneParentNewPid: Probe = () =>
   inThrowaway((seed) => {

@@ -1,18 +1,21 @@
-/** Looking for features, and what follows from what was found. */
+/** Probes features and derives the verdict of `check`. */
 import { asStasisError } from '../../base/errors.ts';
 import { logDebug } from '../../base/log.ts';
 import type { Feature, Finding } from './feature.ts';
 
-/** `good`: everything that was asked for; `partial`: something only some programs need is missing; `bad`: no. */
+/**
+ * `good`: everything requested is there. `partial`: something that only some programs need is missing. `bad`: something
+ * required is missing.
+ */
 export type Verdict = 'good' | 'partial' | 'bad';
 
-/** Which classes count for the verdict besides the required features. */
+/** The classes that count for the verdict in addition to the required features. */
 export interface Demand {
   readonly extra: boolean;
   readonly experimental: boolean;
 }
 
-/** Looks for one feature. Never throws: that a probe could not be made is an answer. */
+/** Probes one feature. It never throws: if a probe cannot be made, the reason is the finding. */
 export function examine(feature: Feature): Finding {
   const began = performance.now();
   const missing = look(feature);
@@ -29,12 +32,12 @@ function look({ probe }: Feature): string | undefined {
   }
 }
 
-/** Looks for all features that have a meaning on this machine. */
+/** Probes all features that apply to this machine. */
 export function examineAll(features: readonly Feature[]): Finding[] {
   return features.filter(({ applies }) => applies?.() ?? true).map(examine);
 }
 
-/** What the findings come to, by CRIU's rules. */
+/** The verdict on findings, by CRIU's rules. */
 export function verdictOn(findings: readonly Finding[], demand: Demand): Verdict {
   const lacks = (category: Feature['category']): boolean =>
     findings.some(({ feature, missing }) => feature.category === category && missing !== undefined);

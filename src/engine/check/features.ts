@@ -1,6 +1,6 @@
 /**
  * The table of kernel features: one row each. Names and classes are CRIU's, so that scripts which ask
- * `check --feature NAME` get the same answers; what a feature is needed for is said from Stasis's point of view.
+ * `check --feature NAME` get the same answers; `neededFor` says what Stasis needs the feature for.
  */
 import * as calls from './calls.ts';
 import type { Category, Feature, Probe } from './feature.ts';
@@ -14,7 +14,7 @@ import * as tracing from './tracing.ts';
 const CR = 'a kernel with CONFIG_CHECKPOINT_RESTORE';
 const always: Probe = () => undefined;
 
-/** Makes a row. */
+/** Makes one row of the table. */
 function row(category: Category, name: string, probe: Probe, neededFor: string, remedy: string): Feature {
   return { name, category, probe, neededFor, remedy };
 }
@@ -30,7 +30,7 @@ const named = row.bind(undefined, 'named');
 
 let table: readonly Feature[] | undefined;
 
-/** All features, required ones first; made when first asked for. */
+/** All features, required ones first. The table is made on first use. */
 export function allFeatures(): readonly Feature[] {
   table ??= [...requiredFeatures(), ...processFeatures(), ...memoryFeatures(), ...fileFeatures(), ...networkFeatures()];
   return table;
@@ -117,7 +117,7 @@ function fileFeatures(): Feature[] {
 function networkFeatures(): Feature[] {
   return [
     {
-      // CRIU's `--extra` forgives a machine without the device; asked for by name, it is missing.
+      // As in CRIU, `--extra` accepts a machine without the device, but `--feature tun` reports it as missing.
       ...extra('tun', sockets.tun, 'network interfaces of kind tun and tap', 'the module tun'),
       applies: sockets.hasTun,
     },
@@ -148,14 +148,14 @@ function userNamespaces(): string | undefined {
   return files.userNamespace() ?? calls.memoryMap();
 }
 
-/** The names that can be asked for with `--feature`. */
+/** The names that `--feature` accepts. */
 export function featureNames(): string[] {
   return allFeatures()
     .filter(({ unnamed }) => !unnamed)
     .map(({ name }) => name);
 }
 
-/** The feature of a name, if `--feature` knows it. */
+/** The feature with a name that `--feature` accepts; undefined if there is none. */
 export function featureByName(name: string): Feature | undefined {
   return allFeatures().find((feature) => feature.name === name && !feature.unnamed);
 }

@@ -1,4 +1,4 @@
-/** Features that show in /proc and in what it tells about descriptors. */
+/** Probes for features of /proc and of fdinfo. */
 import { AT, EPOLL_CTL, F, LOCK, O } from '../../kernel/constants/files.ts';
 import { SIG, signalBit } from '../../kernel/constants/signals.ts';
 import { type FdInfo, parseFdInfo } from '../../kernel/proc/fdinfo.ts';
@@ -11,7 +11,7 @@ const F_OK = 0;
 const W_OK = 2;
 const R_OK = 4;
 
-/** Nothing if the file may be used so, else what the kernel said. */
+/** Checks access to a file (faccessat(2)): undefined if it is permitted, else the kernel's error. */
 function access(path: string, mode: number): string | undefined {
   const result = trySyscall('faccessat', AT.FDCWD, arenaPath(path), mode);
   return result < 0 ? `${path}: ${describeErrno(result)}` : undefined;
@@ -24,11 +24,14 @@ export const cgroupNamespace: Probe = () => access('/proc/self/ns/cgroup', F_OK)
 export const userNamespace: Probe = () => access('/proc/self/ns/user', F_OK);
 export const timeNamespace: Probe = () => access('/proc/self/timens_offsets', F_OK);
 
-/** The next identifier of each kind of System V object can be set. Not asked of others than root, as in CRIU. */
+/** The next ID of System V objects can be set. Probed by root only, as in CRIU. */
 export const ipcNextId: Probe = () =>
   process.geteuid?.() === 0 ? access('/proc/sys/kernel/sem_next_id', R_OK | W_OK) : undefined;
 
-/** All 52 fields, the last of which (since 3.5) tell where code, data, arguments and environment lie. */
+/**
+ * /proc/PID/stat has all 52 fields; the last ones (since 3.5) hold the addresses of code, data, arguments and
+ * environment.
+ */
 export const procStat: Probe = () => {
   const fields = Buffer.from(readProc('self', 'stat')).toString('latin1').split(') ').at(-1)?.trim().split(' ') ?? [];
   parseStat(readProc('self', 'stat'));
@@ -64,7 +67,7 @@ export const fileOwner: Probe = () => {
   return refusal('fcntl', trySyscall('fcntl', fd.number, F.GETOWNER_UIDS, arenaAddress));
 };
 
-/** What fdinfo says of descriptors that have no content to read: counters, masks, watches. */
+/** fdinfo shows the state of descriptors whose state cannot be read otherwise: counters, masks, watches. */
 export const fdinfoDetails: Probe = () =>
   fdinfoOfEventfd() ?? fdinfoOfEpoll() ?? fdinfoOfSignalfd() ?? fdinfoOfInotify();
 
@@ -108,7 +111,7 @@ function watch(epoll: Fd, watched: Fd): void {
   syscall('epoll_ctl', epoll.number, EPOLL_CTL.ADD, watched.number, arenaAddress);
 }
 
-/** kcmp can tell which of several descriptors of one number an epoll instance watches (since 4.13). */
+/** kcmp can tell which file an epoll instance watches under a descriptor number (KCMP_EPOLL_TFD, since 4.13). */
 export const kcmpEpoll: Probe = () => {
   const KCMP_EPOLL_TFD = 7;
   using epoll = new Fd(syscall('epoll_create1', O.CLOEXEC));

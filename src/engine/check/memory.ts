@@ -1,4 +1,4 @@
-/** Features of memory: moving the kernel's own mappings, and what /proc tells about pages. */
+/** Probes for features of memory: moving the kernel's own mappings, and information about pages in /proc. */
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
 import { MREMAP, PAGE_IS, PAGEMAP, PAGEMAP_SCAN } from '../../kernel/constants/memory.ts';
@@ -28,7 +28,7 @@ function mapsOf(seed: Seed): ProcVma[] {
 
 const isKernels = ({ name }: ProcVma): boolean => name === '[vdso]' || name.startsWith('[vvar');
 
-/** The vdso and its data are moved, and the kernel knows where they are afterwards. */
+/** Moves vdso and vvar; the kernel must know their new addresses afterwards. */
 export const moveVdso: Probe = () =>
   inThrowaway((seed) => {
     const before = mapsOf(seed).filter(isKernels);
@@ -47,7 +47,7 @@ export const moveVdso: Probe = () =>
     return after.every(({ start }) => targets.includes(start)) ? undefined : 'a moved vdso is lost';
   });
 
-/** The kernel maps a vdso on demand; while there is one it says EEXIST. */
+/** The kernel maps a vdso on request (ARCH_MAP_VDSO_64); it answers EEXIST if the process has one already. */
 export const mapVdso: Probe = () => {
   if (process.arch !== 'x64') return 'only known for x86-64';
   return inThrowaway((seed) => {
@@ -60,7 +60,7 @@ export const mapVdso: Probe = () => {
 /** getpid of the 32-bit system calls. */
 const GETPID_32 = 20;
 
-/** A vdso for 32-bit programs, and a 32-bit system call that works. */
+/** The kernel has a vdso for 32-bit programs, and 32-bit system calls work. */
 export const compatible: Probe = () => mapVdso() ?? oldSystemCall();
 
 function oldSystemCall(): string | undefined {
@@ -78,7 +78,7 @@ function oldSystemCall(): string | undefined {
   });
 }
 
-/** The ring of asynchronous I/O goes on to work after it was moved. */
+/** The ring of an AIO context still works after it was moved. */
 export const moveAioRing: Probe = () =>
   inThrowaway((seed) => {
     const { program, built } = ask(seed, (p) => {
@@ -97,7 +97,7 @@ export const moveAioRing: Probe = () =>
     return undefined;
   });
 
-/** Marks are cleared, a page is written to, and the mark is looked for. */
+/** Clears the soft-dirty marks, writes to a page and reads its mark. */
 export const dirtyTracking: Probe = () =>
   inThrowaway((seed) => {
     const { pid } = seed.tracee;
@@ -106,7 +106,7 @@ export const dirtyTracking: Probe = () =>
     if (cleared < 0) return `clear_refs: ${describeErrno(cleared)}`;
     const { program } = ask(seed, (p) => p.call('getpid'));
     using pagemap = open(`/proc/${pid}/pagemap`, O.RDONLY);
-    // The call's result was stored there by the process itself.
+    // The process itself wrote to this page when it stored the result of the call.
     syscall('pread64', pagemap.number, arenaAddress, 8, (program.start / PAGE_SIZE) * 8);
     const marked = (arenaView.getBigUint64(0, true) & PAGEMAP.SOFT_DIRTY) !== 0n;
     return marked ? undefined : 'the kernel does not mark pages that are written to';
@@ -134,10 +134,10 @@ function scan(more: number): string | undefined {
 
 const UFFDIO_API = 0xc018aa3f;
 const UFFD_API = 0xaan;
-/** Events of a process that forks, moves, unmaps or discards memory. */
+/** UFFD_FEATURE_EVENT_FORK, _REMAP, _REMOVE and _UNMAP. */
 const NONCOOPERATIVE = (1n << 1n) | (1n << 2n) | (1n << 3n) | (1n << 6n);
 
-/** What userfaultfd can do here, as a set of bits; or why there is none. */
+/** The features of userfaultfd as a set of bits, or the reason why there is no userfaultfd. */
 function userfaultFeatures(): bigint | string {
   const opened = trySyscall('userfaultfd', O.CLOEXEC);
   if (opened < 0) return refusal('userfaultfd', opened) ?? '';

@@ -1,4 +1,4 @@
-/** Features of mounts, tried in a mount namespace that ends with the throw-away process in it. */
+/** Probes for features of mounts, made in a mount namespace that ends with the throw-away process in it. */
 
 import { existsSync, readFileSync } from 'node:fs';
 import { PAGE_SIZE } from '../../arch/page-size.ts';
@@ -16,12 +16,12 @@ import { ask, inThrowaway, PLAYGROUND } from './throwaway.ts';
 
 const MS = { BIND: 0x1000, REC: 0x4000, PRIVATE: 1 << 18, SHARED: 1 << 20 } as const;
 const MOVE_MOUNT_SET_GROUP = 0x100;
-/** A directory that is there on every machine this program runs on; in its own namespace it may be covered. */
+/** A directory that exists on every machine; in the new mount namespace another file system may be mounted over it. */
 const HERE = '/proc';
 
 const at = (p: Program, path: string): number => p.data(cstring(path));
 
-/** A mount namespace nothing gets out of. */
+/** Enters a new mount namespace from which no mount propagates. */
 function isolate(p: Program): void {
   p.call('unshare', CLONE.NEWNS);
   p.call('mount', 0, at(p, '/'), 0, MS.REC | MS.PRIVATE, 0);
@@ -31,7 +31,7 @@ function mountTmpfs(p: Program): void {
   p.call('mount', at(p, 'stasis'), at(p, HERE), at(p, 'tmpfs'), 0, 0);
 }
 
-/** A mount joins the peer group of another. */
+/** A mount can join the peer group of another one (MOVE_MOUNT_SET_GROUP). */
 export const mountSetGroup: Probe = () =>
   inThrowaway((seed) => {
     ask(seed, (p) => {
@@ -72,7 +72,7 @@ export const overlayMaps: Probe = () =>
     return same ? undefined : 'a mapped file of an overlay is shown as another file';
   });
 
-/** The pipe an automounter listens at is told by its inode. */
+/** The mount options of autofs show the inode number of the automounter's pipe. */
 export const autofsPipe: Probe = () =>
   inThrowaway((seed) => {
     const { program, built } = ask(seed, (p) => {
@@ -89,7 +89,7 @@ export const autofsPipe: Probe = () =>
     return told ? undefined : 'mountinfo does not tell the pipe of an automounter';
   });
 
-/** The login a process belongs to can be taken back and set anew. */
+/** The loginuid of a process can be unset and set again. */
 export const loginUid: Probe = () =>
   inThrowaway((seed) => {
     ask(seed, (p) => {
@@ -101,7 +101,7 @@ export const loginUid: Probe = () =>
 
 const APPARMOR = '/sys/kernel/security/apparmor/features/domain';
 
-/** Whether AppArmor guards this machine. */
+/** Whether AppArmor is enabled on this machine. */
 export function appArmorIsOn(): boolean {
   const file = '/sys/module/apparmor/parameters/enabled';
   return existsSync(file) && readFileSync(file, 'latin1').startsWith('Y');

@@ -1,4 +1,4 @@
-/** As much netlink as the probes need: requests with attributes, and what comes back (include/uapi/linux/netlink.h). */
+/** The part of netlink that probes need: requests with attributes, and their answers (include/uapi/linux/netlink.h). */
 import { arena, arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 
 const AF_NETLINK = 16;
@@ -12,7 +12,7 @@ export const NETLINK = { ROUTE: 0, SOCK_DIAG: 4, NETFILTER: 12 } as const;
 export const NLM_F = { REQUEST: 1, ACK: 4, DUMP: 0x300, CREATE: 0x400 } as const;
 export const NLA_F_NESTED = 0x8000;
 
-/** What came back. `errno` is positive; 0 when nothing was refused. */
+/** The answer to requests. `errno` is positive; 0 if no request was refused. */
 export interface Answer {
   readonly errno: number;
   readonly messages: readonly { readonly type: number; readonly payload: Uint8Array }[];
@@ -23,7 +23,7 @@ export function openNetlink(protocol: number): Fd {
   return new Fd(syscall('socket', AF_NETLINK, SOCK_RAW_CLOEXEC, protocol));
 }
 
-/** One message. */
+/** Encodes one message. */
 export function message(type: number, flags: number, ...body: readonly Uint8Array[]): Uint8Array {
   const payload = Buffer.concat(body);
   const out = new Uint8Array((HEADER + payload.length + 3) & ~3);
@@ -35,7 +35,9 @@ export function message(type: number, flags: number, ...body: readonly Uint8Arra
   return out;
 }
 
-/** An attribute, padded to four bytes. Several pieces of content nest. */
+/**
+ * Encodes an attribute, padded to four bytes. Its value is the concatenation of `content`; attributes may be nested.
+ */
 export function attribute(type: number, ...content: readonly Uint8Array[]): Uint8Array {
   const bytes = Buffer.concat(content);
   const out = new Uint8Array((4 + bytes.length + 3) & ~3);
@@ -46,12 +48,12 @@ export function attribute(type: number, ...content: readonly Uint8Array[]): Uint
   return out;
 }
 
-/** A 32-bit number in the machine's order. */
+/** A 32-bit number in the machine's byte order. */
 export function u32(value: number): Uint8Array {
   return new Uint8Array(new Uint32Array([value]).buffer);
 }
 
-/** A 32-bit number in the network's order, as nf_tables wants it. */
+/** A 32-bit number in network byte order, as nf_tables takes it. */
 export function be32(value: number): Uint8Array {
   return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
 }
@@ -61,7 +63,7 @@ export function text(value: string): Uint8Array {
   return Buffer.from(`${value}\0`, 'latin1');
 }
 
-/** Sends messages in one packet and reads all answers; the kernel has answered when sending returns. */
+/** Sends messages in one datagram and reads all answers; the kernel has answered by the time send(2) returns. */
 export function converse(fd: number, ...messages: readonly Uint8Array[]): Answer {
   const packet = new Uint8Array(Buffer.concat(messages));
   syscall('sendto', fd, packet, packet.byteLength, 0, 0, 0);

@@ -1,4 +1,4 @@
-/** Features of the network that netlink tells about. What would change something happens in namespaces of its own. */
+/** Probes for features of the network, through netlink. Probes that change something run in namespaces of their own. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { CLONE } from '../../kernel/constants/tasks.ts';
@@ -29,7 +29,10 @@ function refused({ errno }: Answer, what: string): string | undefined {
   return errno === 0 ? undefined : `${what}: ${describeErrno(errno)}`;
 }
 
-/** Asks for the sockets of a family in no state at all: only whether the kernel knows the question. */
+/**
+ * Asks for sockets of a family in no state, so that the list is empty: only whether the kernel knows the request
+ * matters.
+ */
 function askDiag(fd: Fd, family: number, protocol: number): Answer {
   const request = new Uint8Array(56); // struct inet_diag_req_v2; that for unix sockets is shorter
   request[0] = family;
@@ -44,8 +47,8 @@ export const sockDiag: Probe = () => {
 };
 
 /**
- * A kernel without the module (ENOENT) counts as one that has it, for CRIU as for us: of a raw socket everything can be read
- * through its descriptor. Only a refusal for other reasons is none.
+ * A kernel without the module (ENOENT) counts as one that has the feature, for CRIU as for Stasis: all state of a raw
+ * socket can be read through its descriptor. Only another error means that the feature is missing.
  */
 export const rawDiag: Probe = () => {
   using fd = openNetlink(NETLINK.SOCK_DIAG);
@@ -73,7 +76,10 @@ export const networkId: Probe = () => {
 
 const ERANGE = 34;
 
-/** A negative number is refused (ERANGE) before the interface, which does not exist, is missed (ENODEV). */
+/**
+ * A kernel that knows the attribute refuses a negative number (ERANGE) before it looks for the interface, which does
+ * not exist (ENODEV).
+ */
 export const newInterfaceIndex: Probe = () => {
   using fd = openNetlink(NETLINK.ROUTE);
   const index = attribute(IFLA.NEW_IFINDEX, u32(0xffff_ffff));
@@ -91,7 +97,7 @@ function isolatedSocket(seed: Seed, protocol: number): Fd {
   return borrow(seed, program.result(built));
 }
 
-/** A veth pair across two namespaces: whether one end tells where the other is. */
+/** For a veth pair across two network namespaces, one end shows in which namespace the other is. */
 export const linkNetworkId: Probe = () =>
   inThrowaway((seed) => {
     ask(seed, (p) => p.call('unshare', CLONE.NEWNET));
@@ -118,7 +124,7 @@ export const nftables: Probe = () => {
   return refused(converse(fd.number, message(NFT_MSG.GETGEN, 0, nfgenmsg(0))), 'nf_tables');
 };
 
-/** A set whose keys are an address and a port together, in a network namespace that goes away. */
+/** nf_tables accepts a set whose keys combine address and port; tried in a network namespace of its own. */
 export const nftablesLock: Probe = () =>
   inThrowaway((seed) => {
     using fd = isolatedSocket(seed, NETLINK.NETFILTER);
@@ -150,7 +156,7 @@ function pairSet(): Uint8Array[] {
   ];
 }
 
-/** Whether there is an iptables-save, for each IP version in use, that speaks to the old tables. */
+/** Whether there is an iptables-save for the legacy tables, for each IP version in use. */
 export const legacyIptables: Probe = () => legacyTool('iptables') ?? (hasIpv6() ? legacyTool('ip6tables') : undefined);
 
 function legacyTool(name: string): string | undefined {
@@ -161,7 +167,7 @@ function legacyTool(name: string): string | undefined {
   return found ? undefined : `there is no ${name}-save for the legacy tables`;
 }
 
-/** Whether the running kernel has IPv6 switched on. */
+/** Whether IPv6 is enabled in the running kernel. */
 export function hasIpv6(): boolean {
   return existsSync('/proc/sys/net/ipv6');
 }

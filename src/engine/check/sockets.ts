@@ -1,4 +1,4 @@
-/** Features of sockets: what can be read from one, and put back. */
+/** Probes for features of sockets: state that can be read and restored. */
 import { O } from '../../kernel/constants/files.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { arena, arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
@@ -23,13 +23,13 @@ function socket(family: number, type: number, protocol = 0): Fd {
   return new Fd(syscall('socket', family, type | O.CLOEXEC, protocol));
 }
 
-/** A TCP socket of whatever family there is. */
+/** A TCP socket of IPv4 or, without that, IPv6. */
 function tcpSocket(): Fd {
   const inet = trySyscall('socket', AF.INET, SOCK.STREAM | O.CLOEXEC, 0);
   return inet >= 0 ? new Fd(inet) : socket(AF.INET6, SOCK.STREAM);
 }
 
-/** getsockopt into the start of the arena; the option's length is at its end. */
+/** getsockopt(2) into the start of the arena; the length of the option is at the end of the arena. */
 function getOption(fd: Fd, level: number, option: number, size: number): number {
   const lengthAt = arena.length - 8;
   arenaView.setUint32(lengthAt, size, true);
@@ -66,7 +66,7 @@ export const tcpWindow: Probe = () => {
   return refusal('setsockopt', repair) ?? refusal('getsockopt', getOption(fd, SOL.TCP, TCP.REPAIR_WINDOW, 20));
 };
 
-/** A connection over a loopback device of its own, half closed, and then repaired. */
+/** Makes a TCP connection over a loopback device in its own namespace, shuts down one direction, and repairs it. */
 export const tcpHalfClosed: Probe = () =>
   inThrowaway((seed) => {
     const { program, built } = ask(seed, (p) => {
@@ -90,7 +90,7 @@ export const tcpHalfClosed: Probe = () =>
     return refusal('setsockopt', setOption(client, SOL.TCP, TCP.REPAIR, 1));
   });
 
-/** Switches an interface on: struct ifreq is a name of 16 bytes, then IFF_UP. */
+/** Sets an interface up: struct ifreq is a name of 16 bytes, then IFF_UP. */
 function switchOn(fd: Fd, name: string): void {
   arena.fill(0, 0, 40);
   arenaPath(name);
@@ -108,7 +108,7 @@ export const ipv6FreeBind: Probe = () => {
   return refusal('setsockopt', setOption(fd, SOL.IPV6, IPV6_FREEBIND, 1));
 };
 
-/** Calls an ioctl that answers a descriptor, which is closed. */
+/** Calls an ioctl(2) that returns a descriptor, and closes that. */
 function descriptorIoctl(fd: Fd, request: number): number {
   const answer = trySyscall('ioctl', fd.number, request, 0);
   if (answer >= 0) trySyscall('close', answer);
@@ -120,7 +120,7 @@ export const socketNamespace: Probe = () => {
   return refusal('ioctl', descriptorIoctl(fd, SIOCGSKNS));
 };
 
-/** A socket without a name has no file: ENOENT from a kernel that knows the question. */
+/** A socket without a name has no file, so a kernel that knows SIOCUNIXFILE answers ENOENT. */
 export const unixSocketFile: Probe = () => {
   using fd = socket(AF.UNIX, SOCK.DGRAM);
   const result = descriptorIoctl(fd, SIOCUNIXFILE);
@@ -131,14 +131,14 @@ function tunDevice(): number {
   return trySyscall('openat', -100, arenaPath('/dev/net/tun'), O.RDWR | O.CLOEXEC);
 }
 
-/** Whether there is the device tun and tap interfaces are made with. */
+/** Whether there is the device /dev/net/tun. */
 export function hasTun(): boolean {
   const opened = tunDevice();
   if (opened >= 0) trySyscall('close', opened);
   return opened >= 0;
 }
 
-/** Wishing for an interface number, on a descriptor that never becomes an interface. */
+/** Requests an interface index on a descriptor that never becomes an interface. */
 export const tun: Probe = () => {
   const opened = tunDevice();
   if (opened < 0) return `/dev/net/tun: ${refusal('openat', opened)}`;

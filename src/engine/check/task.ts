@@ -1,4 +1,4 @@
-/** The preflight alone: what stands in the way of dumping a process, which is not touched. */
+/** `check -t PID`: the preflight of a dump alone. The process is not touched. */
 
 import { StasisError, type TaskRef } from '../../base/errors.ts';
 import type { Notice } from '../../base/notice.ts';
@@ -8,17 +8,17 @@ import { readProc } from '../../kernel/proc/read.ts';
 import { parseStatus } from '../../kernel/proc/status.ts';
 import { inspectRunning, noticesOf } from '../dump/preflight.ts';
 
-/** The root of a tree, and everything that could not be saved of the tree. */
+/** The result of a preflight. */
 export interface TaskReport {
   readonly task: TaskRef;
-  /** How many living processes there are in the tree. */
+  /** The number of living processes in the tree. */
   readonly processes: number;
   readonly obstacles: readonly StasisError[];
-  /** What can be saved, but will not be as it is. */
+  /** State that can be saved but will change. */
   readonly notices: readonly Notice[];
 }
 
-/** Looks at a process tree from outside. @throws StasisError when it does not exist or may not be looked at */
+/** Examines a process tree from outside. @throws StasisError if it does not exist or may not be examined */
 export function examineTask(pid: number, carry: CarryOptions): TaskReport {
   requirePageSize();
   requireProcess(pid);
@@ -28,7 +28,7 @@ export function examineTask(pid: number, carry: CarryOptions): TaskReport {
   });
 }
 
-/** @throws StasisError unless this is the PID of a process, and not of nobody or of one of its threads */
+/** @throws StasisError unless this is the PID of a process (not the TID of another thread) */
 function requireProcess(pid: number): void {
   let tgid: number;
   try {

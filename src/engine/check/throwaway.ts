@@ -1,34 +1,37 @@
-/** A process to try things in: traced, stopped, empty, and gone with everything it had when the trying is over. */
+/** A process in which probes run: traced, stopped, almost empty, and killed when the probe is over. */
 import { StasisError } from '../../base/errors.ts';
 import { readSystem } from '../../kernel/proc/read.ts';
 import { Fd, syscall } from '../../kernel/syscall.ts';
 import type { Program } from '../../tracee/program.ts';
 import { Seed } from '../../tracee/seed.ts';
 
-/** Somewhere between the seed's own page and the kernel's (stack, vdso). */
+/** Address of the work area: between the page of the seed and the kernel's mappings (stack, vdso). */
 const AREA = 0x1000_0000;
-/** Room for mappings of a probe, below 4 GiB. */
+/** Address for mappings of a probe, below 4 GiB. */
 export const PLAYGROUND = 0x2000_0000;
 const ATTEMPTS = 64;
 
-/** Calls `work` with a process that ends with it. @throws StasisError when none can be made */
+/** Calls `work` with a new process, and kills that afterwards. @throws StasisError when none can be made */
 export function inThrowaway<T>(work: (seed: Seed) => T): T {
   using seed = createSeed();
   return work(seed);
 }
 
-/** Runs a program there; answers its results through what `build` returned. @throws RemoteCallError */
+/**
+ * Runs a program in the process. Returns the program, which holds the results, and what `build` returned. @throws
+ * RemoteCallError
+ */
 export function ask<T>(seed: Seed, build: (program: Program) => T): { program: Program; built: T } {
   return seed.remote.do(build);
 }
 
-/** A descriptor of the throw-away process, as one of ours. */
+/** Duplicates a descriptor of the throw-away process as one of ours (pidfd_getfd(2)). */
 export function borrow(seed: Seed, fd: number): Fd {
   using pidfd = new Fd(syscall('pidfd_open', seed.tracee.pid, 0));
   return new Fd(syscall('pidfd_getfd', pidfd.number, fd, 0));
 }
 
-/** Any PID will do: the next ones the kernel would take itself are tried until one is free. */
+/** Makes the process. Its PID does not matter: those that the kernel would choose next are tried until one is free. */
 function createSeed(): Seed {
   const last = lastPid();
   for (let attempt = 1; ; attempt++) {
@@ -41,7 +44,10 @@ function createSeed(): Seed {
   }
 }
 
-/** The PID given last in our namespace: the fifth word of /proc/loadavg. Near the end of the range: a low one instead. */
+/**
+ * The last PID assigned in our PID namespace: the fifth word of /proc/loadavg. Near the end of the range a low PID
+ * instead.
+ */
 function lastPid(): number {
   const last = Number(Buffer.from(readSystem('/proc/loadavg')).toString('latin1').split(' ')[4]);
   const max = Number(Buffer.from(readSystem('/proc/sys/kernel/pid_max')).toString('latin1'));

@@ -1,4 +1,4 @@
-/** Features of ptrace and of signals, tried on a throw-away process. */
+/** Probes for features of ptrace and signals, made on a throw-away process. */
 
 import { PR } from '../../kernel/constants/prctl.ts';
 import { PTRACE_O } from '../../kernel/constants/ptrace.ts';
@@ -9,10 +9,13 @@ import { type Probe, refusal } from './feature.ts';
 import { ask, inThrowaway } from './throwaway.ts';
 
 const ALL = 0xffff_ffff_ffff_ffffn;
-/** A signal code that only a process may send, and only to itself. */
+/** An si_code that a process may send only to itself. */
 const OWN_CODE = 1;
 
-/** A process sends itself a signal as if the kernel had, and it is seen in its queue with all it says. */
+/**
+ * A process can send itself a signal with the siginfo of a kernel signal, and the whole siginfo can be read from its
+ * queue.
+ */
 export const queuedSignals: Probe = () =>
   inThrowaway((seed) => {
     const { pid } = seed.tracee;
@@ -31,7 +34,7 @@ export const queuedSignals: Probe = () =>
     return found ? undefined : 'a queued signal is not seen by PTRACE_PEEKSIGINFO';
   });
 
-/** Queue and mask of a tracee can be read. */
+/** The signal queue and the signal mask of a tracee can be read. */
 export const peekSiginfo: Probe = () =>
   inThrowaway(({ tracee: { pid } }) => {
     peekSignals(pid, false);
@@ -45,7 +48,7 @@ export const suspendSeccomp: Probe = () =>
     return refusal('ptrace', tryPtrace(PTRACE.SETOPTIONS, pid, 0, options));
   });
 
-/** A filter that lets everything pass is installed, and read back. */
+/** Installs a seccomp filter that allows everything, and reads it back. */
 export const seccompFilters: Probe = () =>
   inThrowaway((seed) => {
     // struct sock_filter { u16 code; u8 jt, jf; u32 k; }: BPF_RET|BPF_K, SECCOMP_RET_ALLOW
@@ -71,7 +74,7 @@ const POKEUSER = 6;
 /** offsetof(struct user, u_debugreg) on x86-64. */
 const DEBUG_REGISTERS = 848;
 
-/** A breakpoint of the processor on the first instruction of a program that does nothing. */
+/** Sets a hardware breakpoint on the first instruction of a program. */
 export const breakpoints: Probe = () => {
   if (process.arch !== 'x64') return 'only known for x86-64';
   return inThrowaway(({ tracee, remote }) => {

@@ -1,7 +1,8 @@
 /**
- * Which session every task is born in. A task that leads no session is born in its own: fork is the only way into a
- * session. A leader may be born anywhere, and its children that are in neither its own session nor one that a task
- * below it began can only have been born before it called setsid, when it was still in theirs.
+ * Decides which session every task is born in. A task that leads no session is born in its own session, since fork is
+ * the only way into one. A session leader may be born in any session. A child of a leader that is neither in the
+ * leader's session nor in one that a task below it began was born before the leader called setsid, in the session the
+ * leader was in then.
  */
 
 import { addTo } from '../../base/lists.ts';
@@ -11,21 +12,21 @@ import { SHARABLES, unbuildable } from './types.ts';
 /** A session whose leader is not in the tree. */
 interface GoneSession {
   readonly sid: number;
-  /** Nodes that must be above the helper that takes the leader's place, or be born in the session. */
+  /** Nodes that must be ancestors of the helper that stands in for the leader, or be born in the session. */
   parents: TreeNode[];
-  /** Those of them that share something with a child that is in the session. */
+  /** Those of `parents` that share something (CLONE_VM, …) with a child in the session. */
   readonly sharing: ReadonlySet<TreeNode>;
 }
 
-/** The leaders of all sessions but the foreign one: tasks, and helpers in the places of those who are gone. */
+/** The leaders of all sessions but the foreign one: tasks, and helpers that stand in for leaders that are gone. */
 export interface Leaders {
   readonly bySession: ReadonlyMap<number, TreeNode>;
   readonly helpers: readonly TreeNode[];
 }
 
 /**
- * Decides births.
- * @throws StasisError kind 'unsupported' if a task's session cannot have come to where the task is
+ * Decides the birth sessions of all tasks.
+ * @throws StasisError kind 'unsupported' if a task cannot have got into its session by the kernel's rules
  */
 export function decideBirths({ nodes, byPid, foreign }: Tree): Leaders {
   const bySession = new Map<number, TreeNode>();
@@ -39,12 +40,15 @@ export function decideBirths({ nodes, byPid, foreign }: Tree): Leaders {
   const homes = new Placement([...gone].map(([sid, members]) => goneSession(sid, members))).solve();
   const helpers = [...homes].map(([sid, home]) => helperAt(sid, home));
   for (const helper of helpers) bySession.set(helper.pid, helper);
-  // Nobody minds where the others are born: by their parents, as these are in the end.
+  // The birth session of the others does not matter, so they are born in the final session of their parent.
   for (const node of nodes) node.birth ??= node.parent?.sid;
   return { bySession, helpers };
 }
 
-/** All on the way up are born in the session, until one stays in it, or is above the leader that began it. */
+/**
+ * Goes up from a task: all its ancestors are born in the session, up to one that stays in it or to an ancestor of the
+ * leader that began it.
+ */
 function demandBirth(task: TreeNode, leader: TreeNode | undefined): void {
   const { sid } = task;
   for (let at = task.parent; at; at = at.parent) {
@@ -54,7 +58,9 @@ function demandBirth(task: TreeNode, leader: TreeNode | undefined): void {
   }
 }
 
-/** Whatever is below a member is no older: the session did not begin there, and came there from the member. */
+/**
+ * Descendants of a member are younger than it, so the session did not begin there; they inherited it from the member.
+ */
 function goneSession(sid: number, members: TreeNode[]): GoneSession {
   const parents = new Set<TreeNode>();
   const sharing = new Set<TreeNode>();
@@ -87,7 +93,7 @@ function sharesWithParent({ shared, parent }: TreeNode): boolean {
 
 function helperAt(sid: number, home: TreeNode): TreeNode {
   const helper = new TreeNode(sid, sid, home);
-  // For questions of ancestry it is where its parent is.
+  // For `contains` the helper has the position of its parent.
   helper.first = home.first;
   helper.last = home.last;
   helper.depth = home.depth + 1;
@@ -96,22 +102,22 @@ function helperAt(sid: number, home: TreeNode): TreeNode {
 }
 
 /**
- * Finds parents for the helpers. The parents of a session's members that are not in it themselves must be above the
- * helper, on one way up to the root, or be born in the session, with all between. First is done what has no
- * alternative; if nothing of the kind is left, one session is made above all its members, which has as few
- * consequences as any choice: leaders born in it were not needed by another session alone.
+ * Finds parents for the helpers. The parents of a session's members that are not in the session themselves must either
+ * be above the helper, on one path to the root, or be born in the session, with all tasks between. Sessions with only
+ * one possibility are placed first. If none of these is left, one session is placed above all its members, which
+ * constrains others the least: leaders born in it were needed by no other session alone.
  */
 class Placement {
   readonly #pending: GoneSession[];
   readonly #homes = new Map<number, TreeNode>();
-  /** Whose choices may end when a node's birth is decided. */
+  /** For each node, the sessions whose possibilities may shrink when the birth of the node is decided. */
   readonly #watchers = new Map<TreeNode, GoneSession[]>();
 
   constructor(sessions: GoneSession[]) {
     this.#pending = sessions;
   }
 
-  /** The parents of the helpers, by session. */
+  /** Returns the parents of the helpers, by session. */
   solve(): ReadonlyMap<number, TreeNode> {
     const undecided: GoneSession[] = [];
     for (;;) {
@@ -124,7 +130,10 @@ class Placement {
     }
   }
 
-  /** Goes down from the members' nearest common ancestor while there is but one way; false at a fork in the road. */
+  /**
+   * Goes down from the members' nearest common ancestor while there is only one possibility. Returns false if there are
+   * several.
+   */
   #narrow(session: GoneSession): boolean {
     for (;;) {
       const lowest = lowestOfChain(session.parents);
@@ -140,7 +149,7 @@ class Placement {
       }
       const down = lowestOfChain(fixed);
       if (!down) {
-        const [one, two] = fixed as [TreeNode, TreeNode]; // one alone is a chain
+        const [one, two] = fixed as [TreeNode, TreeNode]; // at least two: a single node would be a chain
         const reason = `tasks of the session are below it and below task ${two.pid}, and neither can have been born there`;
         throw unbuildable(one.pid, `session ${session.sid}`, reason);
       }
@@ -150,8 +159,9 @@ class Placement {
   }
 
   /**
-   * The lowest parent asks for nothing but a helper. What children share, though, the helper has from its own parent
-   * alone: of several parents that share, those below the helper's are rather born in the session, if they can be.
+   * The helper becomes a child of the lowest parent. But what children share, the helper can only have from its own
+   * parent. So if several parents share something, those below the helper's parent are born in the session, if
+   * possible.
    */
   #placeSession({ sid, sharing }: GoneSession, lowest: TreeNode): void {
     let home = lowest;
@@ -182,7 +192,7 @@ class Placement {
     for (const node of nodes) addTo(this.#watchers, node, session);
   }
 
-  /** The parents, and all between them and their nearest common ancestor, without that one. */
+  /** The parents of a session and all nodes between them and their nearest common ancestor, without that ancestor. */
   #between({ parents }: GoneSession): TreeNode[] {
     const top = commonAncestor(parents);
     const between = new Set<TreeNode>();
@@ -193,7 +203,7 @@ class Placement {
   }
 }
 
-/** The lowest of nodes that are all on one way up to the root; undefined if they are not. */
+/** The lowest of nodes that all lie on one path to the root; undefined if they do not. */
 function lowestOfChain(nodes: readonly TreeNode[]): TreeNode | undefined {
   const lowest = nodes.reduce((low, node) => (node.depth > low.depth ? node : low));
   return nodes.every((node) => node.contains(lowest)) ? lowest : undefined;

@@ -1,16 +1,24 @@
-/** Which numbers a plan needs to be free: those of all tasks, and of sessions and groups that get a stand-in. Pure. */
+/**
+ * The numbers that must be free for a plan: PIDs of all tasks, and of sessions and groups whose leader is gone. Pure.
+ */
 import type { TreeStep, TreeTask } from './types.ts';
 
-/** A number that must be nobody's PID, session or group when the tree is made. */
+/** A number that no process may have as its PID, session or group when the tree is made. */
 export interface Claim {
   readonly number: number;
-  /** What it is the number of. A session's or group's is claimed for the helper that stands in for a leader that is gone. */
+  /**
+   * What the number is used for. The number of a session or group is the PID of the helper that stands in for the
+   * leader.
+   */
   readonly use: 'task' | 'session' | 'group';
   /** The task that has the number, or is in the session or group. */
   readonly pid: number;
 }
 
-/** What the steps for a tree claim; numbers of threads apart, and of helpers for which any number will do. */
+/**
+ * The numbers that the steps for a tree need. TIDs are not included, nor are PIDs of helpers for which any number will
+ * do.
+ */
 export function claimsOf(steps: readonly TreeStep[], tasks: readonly TreeTask[]): Claim[] {
   const claims = tasks.map(({ pid }): Claim => ({ number: pid, use: 'task', pid }));
   const inSession = new Map(tasks.map(({ sid, pid }) => [sid, pid]));

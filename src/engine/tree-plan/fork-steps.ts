@@ -1,4 +1,4 @@
-/** The steps by which all tasks come into being, each in its session: from the root on, whoever is there forks on. */
+/** The steps that fork all tasks, each into its session, from the root downwards. */
 
 import { addTo } from '../../base/lists.ts';
 import type { Leaders } from './births.ts';
@@ -6,21 +6,22 @@ import type { Tree, TreeNode } from './node.ts';
 import { type Sharable, type TreeStep, unbuildable } from './types.ts';
 
 /**
- * The steps that make all tasks. Helpers in the places of session leaders are still there at the end.
- * @throws StasisError kind 'unsupported' if tasks wait for each other
+ * The steps that make all tasks. Helpers that stand in for session leaders still exist after these steps.
+ * @throws StasisError kind 'unsupported' if tasks would have to fork each other
  */
 export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePid: number): Generator<TreeStep> {
-  // Those a task forks, in the order they were given in, which becomes the order of its children.
+  // The nodes that each task forks before and after its setsid, in the given order, which becomes the order of its
+  // children.
   const early = new Map<TreeNode, TreeNode[]>();
   const late = new Map<TreeNode, TreeNode[]>();
   for (const node of [...tree.nodes, ...helpers]) if (node.host) addTo(node.early ? early : late, node.host, node);
 
   const there = new Set([tree.root]);
-  // A set is walked in the order of insertion, what is added on the way included.
+  // Iterating over a Set also visits elements that are added meanwhile, in the order of insertion.
   for (const node of there) {
     yield* forkAll(node, early.get(node), sparePid);
     if (node.leads) yield { do: 'setsid', pid: node.pid };
-    // The terminal of a session whose leader has died is nobody's any more.
+    // A session whose leader has died has no terminal any more.
     if (node.leads && node.task?.terminal && !node.task.zombie) yield { do: 'terminal', pid: node.pid };
     yield* forkAll(node, late.get(node), sparePid);
     for (const guest of early.get(node) ?? []) there.add(guest);
@@ -33,7 +34,7 @@ export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePid: number):
   }
 }
 
-/** Children and siblings at once; then those whose parents are further up. */
+/** Forks children and siblings first, then the nodes whose parent is a more distant ancestor. */
 function* forkAll(host: TreeNode, guests: readonly TreeNode[] = [], sparePid: number): Generator<TreeStep> {
   const orphans = new Map<TreeNode, TreeNode[]>();
   for (const guest of guests) {
@@ -45,8 +46,9 @@ function* forkAll(host: TreeNode, guests: readonly TreeNode[] = [], sparePid: nu
 }
 
 /**
- * Gives an ancestor children that a task below it forks: those of a dead parent go to the nearest ancestor that is a
- * subreaper (kernel/exit.c, find_new_reaper). Nobody else between is one yet; the flag is given out at the very end.
+ * Makes a distant ancestor the parent of nodes that a task below it forks. Children of a dead task go to the nearest
+ * ancestor that is a subreaper (kernel/exit.c, find_new_reaper). No task between is a subreaper yet, since the flags of
+ * the tree are set at the very end.
  */
 function* orphan(
   host: TreeNode,

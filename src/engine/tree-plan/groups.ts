@@ -1,23 +1,23 @@
 /**
- * Process groups. While the tree grows every task is in the group of its session's leader: of what can happen to a
- * group, fork and setsid have done their part. Now leaders make their groups, the others join, and leaders that are
- * to be in another group move on when theirs lives without them.
+ * Process groups. After the fork steps every task is in the group of its session's leader, since fork and setsid have
+ * set groups so far. Now group leaders make their groups, the others join, and leaders that belong to another group
+ * move there when their own group has other members.
  */
 import type { Tree, TreeNode } from './node.ts';
 import { type Planting, SHARABLES, type Sharable, type TreeStep, unbuildable } from './types.ts';
 
 const NOTHING = Object.fromEntries(SHARABLES.map((kind) => [kind, false])) as Record<Sharable, false>;
 
-/** A process group besides that of the session's leader. */
+/** A process group other than that of the session leader. */
 interface Group {
   readonly pgid: number;
   readonly leader: TreeNode | undefined;
-  /** Those who join. */
+  /** The tasks that join the group. */
   readonly members: TreeNode[];
 }
 
 /**
- * The steps from the groups of session leaders to those of the tree. All tasks must be there.
+ * The steps that move tasks from the groups of the session leaders into their own. All tasks must exist.
  * @throws StasisError kind 'unsupported' for a task that has to return to the group it was born in, if its number
  *   is not known
  */
@@ -26,7 +26,7 @@ export function* planGroups(tree: Tree, planting: Planting, sparePid: number): G
   const ends: TreeStep[] = [];
   for (const { pgid, leader, members } of groups.values()) {
     if (!leader) {
-      // The kernel knows a group by the PID of who made it: a helper with that PID makes it.
+      // The number of a group is the PID of the process that made it, so a helper with that PID makes it.
       const by = (members[0] as TreeNode).pid; // a group without a leader has members
       yield { do: 'fork', by, pid: pgid, sibling: false, share: NOTHING, helper: true };
       ends.push({ do: 'end', pid: pgid, reaper: by });
@@ -54,8 +54,9 @@ function groupsOf({ nodes, byPid, foreignGroup, foreign }: Tree): Map<number, Gr
 }
 
 /**
- * Moves leaders of groups into other groups: one at a time, when somebody is in its group who stays there. Leaders
- * in a circle, each in the next one's group and nobody else in any, need a helper that holds the first group.
+ * Moves group leaders that belong to another group, one at a time, as soon as another task that stays is in the
+ * leader's own group. Leaders in a circle, each of which belongs to the group of the next and is alone in its own, need
+ * a helper that keeps the first group alive.
  */
 function* moveLeaders(
   groups: ReadonlyMap<number, Group>,

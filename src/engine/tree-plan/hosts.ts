@@ -1,7 +1,7 @@
 /**
- * Who forks whom. Sessions, and what clone(2) can share, pass from the task that calls clone, not from the parent.
- * So a task's host is its parent where that serves; else a task below the parent, whose new sibling (CLONE_PARENT) or
- * orphan the task becomes.
+ * Decides which task forks which (its host). A new task inherits session and shared resources from the task that calls
+ * clone(2), not from its parent. So the host is the parent if that has the right session and resources; otherwise it is
+ * a task below the parent, which makes the new task as a sibling (CLONE_PARENT) or as an orphan.
  */
 
 import { addTo } from '../../base/lists.ts';
@@ -16,12 +16,15 @@ const NAMES: Readonly<Record<Sharable, string>> = {
   fs: 'its working directory and root',
 };
 
-/** How many tasks are tried as the one all others have it from: among tasks that can be made one of the first will do. */
+/**
+ * How many tasks are tried as the origin from which all others get a shared resource. If a tree can be made, one of the
+ * first tasks works.
+ */
 const ORIGINS = 8;
 
 /**
  * Gives every task but the root a host.
- * @throws StasisError kind 'unsupported' if none has all that the task has in common with others
+ * @throws StasisError kind 'unsupported' if no host has everything that a task shares with others
  */
 export function chooseHosts({ nodes }: Tree, { bySession, helpers }: Leaders): void {
   const free = unwantedBirths(nodes);
@@ -33,14 +36,17 @@ export function chooseHosts({ nodes }: Tree, { bySession, helpers }: Leaders): v
   }
 }
 
-/** Leaders that nobody needs to be born in a particular session. */
+/** Session leaders for which it does not matter in which session they are born. */
 function unwantedBirths(nodes: readonly TreeNode[]): Set<TreeNode> {
   const free = new Set(nodes.filter((node) => node.leads && node.birth === node.parent?.sid));
   for (const { parent, birth } of nodes) if (parent && birth !== parent.sid) free.delete(parent);
   return free;
 }
 
-/** The parent, while it is in the session the task is born in; else the leader of that session, which is below it. */
+/**
+ * Makes the parent the host, if it is in the session the task is born in at that time; else the leader of that session,
+ * which is below the parent.
+ */
 function hostBySession(node: TreeNode, leaders: ReadonlyMap<number, TreeNode>): void {
   const { parent, birth } = node;
   if (!parent || birth === undefined) return;
@@ -51,8 +57,8 @@ function hostBySession(node: TreeNode, leaders: ReadonlyMap<number, TreeNode>): 
 }
 
 /**
- * Helpers, and tasks that end up as zombies, have nothing of their own: they may share with who forks them what those
- * they fork are to share with that one.
+ * Lets helpers and zombies share a resource with their host, if the tasks they fork are to share it with the host. They
+ * have no resources of their own, so this changes nothing.
  */
 function lend(guest: TreeNode): void {
   const between: TreeNode[] = [];
@@ -69,7 +75,7 @@ function ownsNothing({ task }: TreeNode): boolean {
   return !task || task.zombie;
 }
 
-/** Tasks that share something with others, by what they share. */
+/** The tasks that share a resource with others, by the ID of the resource. */
 function classes(nodes: readonly TreeNode[], kind: Sharable): Map<number, TreeNode[]> {
   const found = new Map<number, TreeNode[]>();
   for (const node of nodes) {
@@ -79,21 +85,24 @@ function classes(nodes: readonly TreeNode[], kind: Sharable): Map<number, TreeNo
   return found;
 }
 
-/** Sees to it that all who share have it from one of them, the one that is deepest: others may be forked below it. */
+/**
+ * Arranges that all tasks sharing a resource get it from one of them, the deepest one, since the others may be forked
+ * below it.
+ */
 function gather(members: readonly TreeNode[], kind: Sharable, free: Set<TreeNode>): void {
   if (members.length < 2) return;
   const outsiders = members.filter(({ host, shared }) => host?.shared[kind] !== shared[kind]);
   if (outsiders.length < 2) return;
-  // Who is to be in a certain session can fork those who do not mind.
+  // A task whose birth session is fixed can fork those whose birth session does not matter.
   const rank = (node: TreeNode) => node.depth * 2 + (free.has(node) ? 0 : 1);
   outsiders.sort((a, b) => rank(b) - rank(a));
   if (outsiders.slice(0, ORIGINS).some((origin) => spreadFrom(origin, outsiders, members, kind, free))) return;
-  const [one, two] = outsiders as [TreeNode, TreeNode]; // there are two at least
+  const [one, two] = outsiders as [TreeNode, TreeNode]; // there are at least two
   const reason = `it shares ${NAMES[kind]} with task ${one.pid}, which cannot have passed it on to where it is`;
   throw unbuildable(two.pid, 'clone flags', reason);
 }
 
-/** Gives all outsiders but one a host among the members; if that fails everything is as before. */
+/** Gives all outsiders but `origin` a host among the members. If that fails, all changes are undone. */
 function spreadFrom(
   origin: TreeNode,
   outsiders: readonly TreeNode[],
@@ -115,7 +124,10 @@ function spreadFrom(
   return true;
 }
 
-/** Whether a task could fork another, to be where it is and to have all it has, the new kind of sharing included. */
+/**
+ * Whether `host` can fork `node` such that it has the right parent, session and shared resources, those of `kind`
+ * included.
+ */
 function mayFork(host: TreeNode, node: TreeNode, kind: Sharable, free: ReadonlySet<TreeNode>): boolean {
   if (!node.parent?.contains(host) || node.contains(host)) return false;
   if (host.shared[kind] !== node.shared[kind]) return false;
@@ -126,13 +138,13 @@ function mayFork(host: TreeNode, node: TreeNode, kind: Sharable, free: ReadonlyS
   });
 }
 
-/** Gives a task another host; answers how to take that back. */
+/** Gives a task another host. Returns a function that undoes it. */
 function move(node: TreeNode, to: TreeNode, free: Set<TreeNode>): () => void {
   const { host, birth, early } = node;
   if (free.has(node)) node.birth = to.sid;
   node.host = to;
   node.early = to.sid !== node.birth;
-  // Whoever forks it before setsid has to be born where it is.
+  // A host that forks the task before its own setsid must be born in the birth session of the task.
   const taken = node.early && free.delete(to);
   return () => {
     Object.assign(node, { host, birth, early });

@@ -1,27 +1,27 @@
-/** The tree as the planner sees it: checked, linked, and numbered so that ancestry is one comparison. */
+/** The tree in the form the planner uses: checked, linked, and numbered so that ancestry is a comparison of numbers. */
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { damaged, type Planting, type Sharable, type TreeTask } from './types.ts';
 
-/** The session of the one who plants the root, when nobody of the tree may stay in it. */
+/** Stands for the session of the process that makes the root, if no task of the tree may stay in it. */
 export const OUTSIDE = 0;
 
-/** A task of the tree, or a helper in the place of a session leader that is gone. */
+/** A task of the tree, or a helper that stands in for a session leader that is gone. */
 export class TreeNode {
   readonly pid: number;
   readonly sid: number;
-  /** Of a helper: none. */
+  /** Undefined for a helper. */
   readonly task: TreeTask | undefined;
   readonly parent: TreeNode | undefined;
   readonly shared: Partial<Record<Sharable, number>>;
-  /** The session it is born in; that of a session leader is decided by those who need one. */
+  /** The session it is born in. For a session leader it is decided by the tasks that depend on it. */
   birth: number | undefined;
-  /** Who forks it; nobody the root. */
+  /** The task that forks it; undefined for the root. */
   host: TreeNode | undefined;
-  /** It is forked before its host calls setsid. */
+  /** Whether it is forked before its host calls setsid. */
   early = false;
   depth = 0;
-  /** Of its subtree: the number of the first node, its own, and that of the last. */
+  /** Numbers of the first node (itself) and of the last node of its subtree, in preorder. */
   first = 0;
   last = 0;
 
@@ -33,26 +33,26 @@ export class TreeNode {
     this.shared = task && !task.zombie ? { ...task.shared } : {};
   }
 
-  /** It leads its session. */
+  /** Whether it leads its session. */
   get leads(): boolean {
     return this.pid === this.sid;
   }
 
-  /** Whether `other` is this node or below it. */
+  /** Whether `other` is this node or a descendant of it. */
   contains(other: TreeNode): boolean {
     return this.first <= other.first && other.last <= this.last;
   }
 }
 
-/** The tree, checked. */
+/** The checked tree. */
 export interface Tree {
   readonly root: TreeNode;
-  /** In the order given. */
+  /** In the order in which the tasks were given. */
   readonly nodes: readonly TreeNode[];
   readonly byPid: ReadonlyMap<number, TreeNode>;
-  /** The saved number of the session the root is born in, if tasks are to stay there. */
+  /** The saved number of the session that the session the root is born in replaces, if tasks are to stay in that. */
   readonly foreign: number | undefined;
-  /** The saved number of the group it is born in, likewise. */
+  /** The saved number of the group that the group the root is born in replaces. */
   readonly foreignGroup: number | undefined;
 }
 
@@ -66,10 +66,10 @@ export function linkTree(tasks: readonly TreeTask[], planting: Planting): Tree {
   const children = new Map<number, TreeTask[]>();
   for (const task of tasks) addTo(children, task.ppid, task);
   const root = number(top, children, byPid);
-  // Who is on no way down from the root is on a circle, or below one.
+  // A task that is not reachable from the root is part of a cycle of parents, or below one.
   const lost = tasks.find(({ pid }) => !byPid.has(pid));
   if (lost) throw damaged(lost.pid, 'the task is its own ancestor');
-  const nodes = tasks.map(({ pid }) => byPid.get(pid) as TreeNode); // none is lost
+  const nodes = tasks.map(({ pid }) => byPid.get(pid) as TreeNode); // all are in the map
 
   if (!root.leads && !planting.joins) {
     throw new StasisError({
@@ -92,7 +92,7 @@ export function linkTree(tasks: readonly TreeTask[], planting: Planting): Tree {
   return tree;
 }
 
-/** A session of somebody outside that tasks below a root with a session of its own have stayed in. */
+/** The session outside of the tree that tasks have stayed in below a root that leads its own session. */
 function sessionOfOthers(
   nodes: readonly TreeNode[],
   byPid: ReadonlyMap<number, TreeNode>,
@@ -101,7 +101,7 @@ function sessionOfOthers(
   return joins && isTaken ? nodes.find(({ sid }) => !byPid.has(sid) && isTaken(sid))?.sid : undefined;
 }
 
-/** The group of that session in whose place comes the one the root is born in. */
+/** The group of that session which the group the root is born in replaces. */
 function groupOfOthers(
   root: TreeNode,
   foreign: number,
@@ -113,7 +113,7 @@ function groupOfOthers(
     const pgid = task?.pgid ?? 0;
     return sid === foreign && !byPid.has(pgid) && (!root.leads || isTaken?.(pgid)) ? [pgid] : [];
   });
-  // If the root's group is one of the tree's, what is foreign is the shell's own.
+  // If the root is in a group of the tree, the foreign group is the shell's own.
   return groups[0] ?? foreign;
 }
 
@@ -139,7 +139,10 @@ function checkTasks(tasks: readonly TreeTask[]): TreeTask {
   return root;
 }
 
-/** Makes the nodes from the root down, without recursion: a chain may be longer than the stack is deep. */
+/**
+ * Makes the nodes from the root downwards. It does not recurse, since a chain of tasks may be longer than the stack
+ * allows.
+ */
 function number(top: TreeTask, children: ReadonlyMap<number, TreeTask[]>, byPid: Map<number, TreeNode>): TreeNode {
   const root = new TreeNode(top.pid, top.sid, undefined, top);
   const path: { node: TreeNode; below: Iterator<TreeTask> }[] = [];
@@ -162,7 +165,7 @@ function number(top: TreeTask, children: ReadonlyMap<number, TreeTask[]>, byPid:
   return root;
 }
 
-/** Sessions and groups as no kernel can have them. */
+/** Checks sessions and groups. @throws StasisError (image) for a combination that no kernel can have */
 function checkMembership({ nodes, byPid, foreign, foreignGroup }: Tree): void {
   const sessionOf = new Map<number, number>();
   const memoryOf = new Map<number, number>();
@@ -173,7 +176,8 @@ function checkMembership({ nodes, byPid, foreign, foreignGroup }: Tree): void {
     if (pgid !== foreignGroup && pgid <= 0) throw damaged(pid, `there is no group ${pgid}`);
     const leader = byPid.get(sid);
     if (leader && !leader.leads) throw damaged(pid, `task ${sid} does not lead the session ${sid} it is in`);
-    // A group lives in one session, its leader's if that one is alive; no group is numbered as another session.
+    // A group belongs to one session, that of its leader if the leader exists. No group has the number of another
+    // session.
     const session = sessionOf.get(pgid) ?? byPid.get(pgid)?.sid ?? sid;
     if (session !== sid) throw damaged(pid, `its group ${pgid} is in session ${session}, not in ${sid}`);
     sessionOf.set(pgid, sid);

@@ -1,23 +1,24 @@
 /**
- * How a saved tree of processes is made again. The root is planted from outside; from then on living tasks fork
- * others, at our word and one after another, until all are there with the parents, sessions, groups and shared
- * resources they had. What the kernel allows (kernel/sys.c, kernel/fork.c, kernel/exit.c):
+ * Plans how a saved process tree is made again. The root is made from outside. From then on living tasks fork others,
+ * one after another as they are told, until all exist with their parents, sessions, groups and shared resources. The
+ * plan rests on these rules of the kernel (kernel/sys.c, kernel/fork.c, kernel/exit.c):
  *
- * - fork passes on session and group of whoever calls it, with CLONE_PARENT too, where the caller's parent becomes
- *   the new task's. What CLONE_VM and its like share is the caller's.
+ * - A new task inherits session and group of the caller of fork, with CLONE_PARENT too, where the parent of the caller
+ *   becomes the parent of the new task. With CLONE_VM and the like it shares resources of the caller.
  * - setsid fails with EPERM while a group with the caller's PID exists. It makes session and group, and drops the
- *   terminal. A leader stays in its group for good.
+ *   terminal. A session leader can never leave its group.
  * - setpgid joins a group of the same session that has members, zombies among them, or makes the caller's own.
  * - The children of a dead task go to the nearest living ancestor that is a subreaper.
- * - A PID is in use as long as a session or a group of that number has members: who leads must be there first.
+ * - A PID is in use as long as a session or group of that number has members, so a leader must be made before the
+ *   members.
  *
- * A plan has three parts: all tasks come into being, each in its session; groups are made and joined; helpers end and
- * subreapers get their mark. Zombies are made like all others and do their part: they must be made to exit after the
- * last step. A zombie's session and group outlive it, as do those of helpers.
+ * A plan has three parts. All tasks are forked, each into its session; groups are made and joined; helpers end and
+ * subreapers get their flag. Zombies are made and used like all other tasks, and have to be made to exit after the last
+ * step. The session and group of a zombie outlive it, as do those of helpers.
  *
- * What cannot be made, though a kernel can come to it: a task that shares memory or signal handlers with others above
- * and below its parent, which has called execve meanwhile; the same of descriptors or directories after unshare(2);
- * tasks that each share something with another one where the one that had all of it is gone.
+ * Some trees that the kernel allows cannot be made: a task that shares memory or signal handlers with tasks above and
+ * below its parent, where the parent has called execve meanwhile; the same with descriptors or directories after
+ * unshare(2); tasks that each share something with another one, where the one that shared with all is gone.
  */
 import { decideBirths } from './births.ts';
 import { planGrowth } from './fork-steps.ts';
@@ -28,12 +29,12 @@ import type { Planting, TreeStep, TreeTask } from './types.ts';
 
 export type { Planting, TreeStep, TreeTask } from './types.ts';
 
-/** Below the lowest limit of PIDs there is by default (pid_max on a small machine). */
+/** The highest PID on every machine: pid_max is 32768 on small machines. */
 const HIGH_PID = 32_767;
 
 /**
- * Plans how the tree is made. Takes time in proportion to the number of tasks.
- * @param tasks in the order in which parents are to have their children
+ * Plans how the tree is made, in time proportional to the number of tasks.
+ * @param tasks in the order in which parents list their children
  * @throws StasisError kind 'image' for a tree that cannot have been; 'usage' for a root that is to stay in a session
  *   of others without `joins`; 'unsupported', with the task, for what cannot be made
  */

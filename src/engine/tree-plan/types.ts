@@ -1,13 +1,13 @@
-/** What the planner of a process tree is given, and what it answers. */
+/** Input and output of the planner of a process tree. */
 import { StasisError } from '../../base/errors.ts';
 
-/** What clone(2) can have two processes share. */
+/** The resources that processes can share through clone(2): CLONE_VM, SIGHAND, FILES, FS. */
 export type Sharable = 'vm' | 'sighand' | 'files' | 'fs';
 
-/** In the order in which the planner looks at them: what is hardest to share first. */
+/** The resources in the order in which the planner treats them: the hardest to arrange comes first. */
 export const SHARABLES: readonly Sharable[] = ['vm', 'sighand', 'files', 'fs'];
 
-/** A process of the tree that is to be made again. */
+/** A process of the saved tree. */
 export interface TreeTask {
   readonly pid: number;
   /** 0 for the root. */
@@ -16,28 +16,32 @@ export interface TreeTask {
   readonly sid: number;
   readonly zombie: boolean;
   readonly subreaper: boolean;
-  /** Equal numbers mean shared; a task without (a zombie) shares nothing. */
+  /** IDs of the resources; tasks with equal IDs share one. A zombie has none and shares nothing. */
   readonly shared?: Readonly<Record<Sharable, number>> | undefined;
-  /** Of a session leader: it has a controlling terminal. Of others it means nothing. */
+  /** Whether a session leader has a controlling terminal; without meaning for other tasks. */
   readonly terminal?: boolean | undefined;
 }
 
-/** How the root comes into the world. */
+/** The conditions under which the root is made. */
 export interface Planting {
-  /** If it leads no session it stays in the session, and in the group, it is born in (`--shell-job`). */
+  /** Whether a root that leads no session stays in the session and group it is born in (`--shell-job`). */
   readonly joins: boolean;
-  /** The number of that group, for a task that has to leave it for a while and to come back. */
+  /** The number of the group the root is born in, for a task that has to leave it temporarily and to return. */
   readonly bornPgid?: number | undefined;
-  /** A PID for helpers whose number does not matter; one at a time has it. Free on this machine and in the tree. */
+  /**
+   * A PID for helpers whose PID does not matter, used by one at a time. It must be free on this machine and in the
+   * tree.
+   */
   readonly sparePid?: number | undefined;
   /**
-   * Whether a number is a session or group of somebody who is not of the tree: nobody can be given it as a PID. With
-   * `joins`, tasks of one such session are born in that of whoever plants the root, though the root leads its own.
+   * Whether a number is the session or group of a process outside of the tree, so that no task can get it as its PID.
+   * With `joins`, tasks of one such session are born in the session of the process that makes the root, although the
+   * root leads its own.
    */
   readonly isTaken?: ((number: number) => boolean) | undefined;
 }
 
-/** One thing to do in a living task. All steps one after another make the tree. */
+/** One operation in a living task. All steps in sequence make the tree. */
 export type TreeStep =
   | {
       readonly do: 'fork';
@@ -47,23 +51,23 @@ export type TreeStep =
       /** CLONE_PARENT: the new task's parent is that of `by`. */
       readonly sibling: boolean;
       readonly share: Readonly<Record<Sharable, boolean>>;
-      /** Not of the tree: an `end` follows. */
+      /** A helper, which is not part of the tree; an `end` follows. */
       readonly helper: boolean;
     }
   | { readonly do: 'setsid'; readonly pid: number }
-  /** A session leader gets its controlling terminal, before others of its session are born. */
+  /** A session leader gets its controlling terminal before other members of its session are forked. */
   | { readonly do: 'terminal'; readonly pid: number }
   | { readonly do: 'subreaper'; readonly pid: number; readonly on: boolean }
   | { readonly do: 'setpgid'; readonly pid: number; readonly pgid: number }
   /** A helper dies, and its parent reaps it. */
   | { readonly do: 'end'; readonly pid: number; readonly reaper: number };
 
-/** A tree the kernel's rules give no way to, or none that the planner knows. */
+/** The error for a tree that cannot be made by the kernel's rules, or not by this planner. */
 export function unbuildable(pid: number, resource: string, reason: string): StasisError {
   return new StasisError({ kind: 'unsupported', code: 'TREE_UNBUILDABLE', task: { pid }, resource, reason });
 }
 
-/** A tree that cannot have been. */
+/** The error for a saved tree that no kernel can have had. */
 export function damaged(pid: number | undefined, reason: string): StasisError {
   return new StasisError({
     kind: 'image',
