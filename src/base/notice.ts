@@ -20,6 +20,8 @@ export class Notice {
   readonly resource: string | undefined;
   readonly reason: string;
   readonly remedy: string | undefined;
+  /** How many more tasks it is true of. */
+  others = 0;
 
   constructor({ task, resource, reason, remedy }: NoticeFacts) {
     this.task = task;
@@ -30,22 +32,26 @@ export class Notice {
 
   /** The sentence people read and logs keep. */
   get message(): string {
-    return sentence(this);
+    const more = this.others === 0 ? '' : ` (and ${this.others} more ${this.others === 1 ? 'task' : 'tasks'})`;
+    return `${sentence(this)}${more}`;
   }
 }
 
 /** The notices of one dump, restore or preflight. An object that several tasks share gives one notice. */
 export class Notices {
-  readonly #known = new Map<string, Notice>();
+  readonly #known = new Map<string, { readonly notice: Notice; readonly pids: Set<number | undefined> }>();
 
-  /** Adds a notice, unless there is one with the same reason for the same object. */
+  /** Adds a notice. If there is one with the same reason for the same object, only its tasks are counted. */
   add(facts: NoticeFacts): void {
-    const key = `${facts.resource ?? facts.task?.pid ?? ''}: ${facts.reason}`;
-    if (!this.#known.has(key)) this.#known.set(key, new Notice(facts));
+    const key = `${facts.resource ?? ''}: ${facts.reason}`;
+    const known = this.#known.get(key) ?? { notice: new Notice(facts), pids: new Set() };
+    this.#known.set(key, known);
+    known.pids.add(facts.task?.pid);
+    known.notice.others = known.pids.size - 1;
   }
 
   /** All notices, in the order they were added. */
   get list(): readonly Notice[] {
-    return [...this.#known.values()];
+    return [...this.#known.values()].map(({ notice }) => notice);
   }
 }

@@ -129,7 +129,9 @@ test('what a process may have to undo to semaphores is told', async () => {
   using victim = await Victim.start('semaphores');
   await victim.dump();
   const log = readFileSync(join(victim.images, 'dump.log'), 'latin1');
-  expect(log).toMatch(new RegExp(`task ${victim.pid}: the process has changed semaphore array \\d+: .*SEM_UNDO`));
+  expect(log).toMatch(
+    new RegExp(`task ${victim.pid} \\(\\w+\\): the process has changed semaphore array \\d+: .*SEM_UNDO`),
+  );
   await victim.restore();
   await victim.verdict();
 }, 20_000);

@@ -1,6 +1,5 @@
 /** fanotify(7). */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
 import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import { type FanotifyMarkEntry, type fanotifyMarkEntry, MarkType } from '../../../images/schema/events.ts';
@@ -41,7 +40,8 @@ export const fanotifyKind: FileKind = {
 
   capture(file, id, context) {
     if (hasEvents(file.local)) {
-      logWarn('fanotify', `task ${file.task.pid}: ${describeFile(file)}: events that were not read yet are dropped`);
+      const reason = 'events that were not read yet are dropped';
+      context.notice({ task: file.task, resource: describeFile(file), reason });
     }
     const { pid } = file.task;
     const { flags: faflags, eventFlags: evflags, marks } = detailOf(file, 'fanotify');

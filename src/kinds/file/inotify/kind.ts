@@ -1,5 +1,4 @@
 /** inotify(7). */
-import { logWarn } from '../../../base/log.ts';
 import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { InotifyFileEntry, InotifyWdEntry, inotifyWdEntry } from '../../../images/schema/events.ts';
@@ -30,7 +29,8 @@ export const inotifyKind: FileKind = {
 
   capture(file, id, context) {
     if (hasEvents(file.local)) {
-      logWarn('inotify', `task ${file.task.pid}: ${describeFile(file)}: events that were not read yet are dropped`);
+      const reason = 'events that were not read yet are dropped';
+      context.notice({ task: file.task, resource: describeFile(file), reason });
     }
     const { pid } = file.task;
     const wd = watchesOf(file).map((watch) => {

@@ -1,5 +1,5 @@
 /** Terminals and sessions: which terminal controls the task, and which process group is in its foreground. */
-import { logInfo, logWarn } from '../../../base/log.ts';
+import { logInfo } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
@@ -110,7 +110,8 @@ function controlling(sid: number, context: RestoreContext): TerminalFile | undef
  */
 function takeForeground(terminal: TerminalFile, { tree, context }: RestoreTask): void {
   if (tree.sid === tree.pid && terminal.info.sid === tree.sid) {
-    logWarn('tty', `task ${tree.pid}: its session's terminal is not in the images; it has none now`);
+    const reason = "its session's terminal is not in the images; it has none now";
+    context.notice({ task: { pid: tree.pid }, reason });
     return;
   }
   const named = FOREGROUND.of(context);

@@ -3,7 +3,6 @@
  * (SO_PEERCRED), and nothing else can tell it. One that has ended is there again for as long as it takes, if its PID is free.
  */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
 import type { RestoreTask } from '../../../contract/contract.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
@@ -41,7 +40,7 @@ function revive(pid: number, task: RestoreTask): Seed | undefined {
   } catch (error) {
     if (!(error instanceof StasisError)) throw error;
     const reason = 'which had made sockets, is another process now: SO_PEERCRED will tell of';
-    logWarn('unix', `PID ${pid}, ${reason} ${task.pid}`);
+    task.context.notice({ resource: `PID ${pid}`, reason: `${reason} ${task.pid}` });
     return undefined;
   }
 }

@@ -1,6 +1,5 @@
 /** The label of a security module (SELinux, AppArmor): carried, and given to the thread again. */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
 import { cstring, encodeText } from '../../../base/text.ts';
 import type { DumpThread, RestoreThread } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
@@ -13,13 +12,15 @@ import { ownLabel } from '../../../support/own-label.ts';
 /** What the image says of a thread's label: CRIU knows two modules, and does not write that AppArmor leaves it alone. */
 export function labelFields({
   tid,
+  ref,
   context,
 }: DumpThread): Pick<InputOf<typeof credsEntry>, 'lsm_profile' | 'lsm_sockcreate'> {
   const own = ownLabel(context);
   const label = own && readLabel(tid);
   if (!label || (label.module === 'apparmor' && label.unconfined)) return {};
   if (label.module === 'other') {
-    if (label.text !== own.text) logWarn('credentials', `task ${tid}: its security label ${label.text} is not carried`);
+    if (label.text !== own.text)
+      context.notice({ task: ref, reason: `its security label ${label.text} is not carried` });
     return {};
   }
   const sockets = label.module === 'selinux' ? readSocketLabel(tid) : undefined;
@@ -37,7 +38,8 @@ export function rebuildLabel(thread: RestoreThread, creds: CredsEntry): void {
     const is = readLabel(thread.tid)?.text;
     if (is !== wanted) throw refusal(thread, wanted, `cannot be given: the label is ${is ?? 'unreadable'}`);
   } else if (wanted === undefined && own && !own.unconfined) {
-    logWarn('credentials', `task ${thread.tid}: it had no security label, and has that of Stasis now: ${own.text}`);
+    const reason = `it had no security label, and has that of Stasis now: ${own.text}`;
+    thread.context.notice({ task: thread.ref, reason });
   }
   if (sockets !== undefined) write(thread, 'sockcreate', sockets);
 }

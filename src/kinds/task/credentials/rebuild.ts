@@ -1,6 +1,5 @@
 /** Taking on saved credentials: a task that begins as root with everything, and must not lose a privilege too early. */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
 import type { RestoreContext, RestoreThread } from '../../../contract/contract.ts';
 import { KeyedSlot } from '../../../contract/slots.ts';
 import type { CredsEntry } from '../../../images/schema/task.ts';
@@ -22,7 +21,8 @@ export function rebuildCredentials(thread: RestoreThread): void {
   const seed = seedState(thread);
   requireCaps(thread, creds, seed);
   if (seed.noNewPrivs && !creds.no_new_privs) {
-    logWarn('credentials', `task ${thread.tid}: it can gain no privileges any more, as Stasis cannot (no_new_privs)`);
+    const reason = 'it can gain no privileges any more, as Stasis cannot (no_new_privs)';
+    thread.context.notice({ task: thread.ref, reason });
   }
   becomeUser(thread, creds);
   // What may be inherited must be in the bounding set, or have been, when it is raised.
@@ -85,7 +85,8 @@ function requireCaps(thread: RestoreThread, creds: CredsEntry, seed: SeedState):
   const narrower = capMask(creds.cap_bnd) & ~seed.bounding & ALL_CAPS;
   if (narrower === 0n) return;
   const names = capNumbers(narrower).map(capName).join(', ');
-  logWarn('credentials', `task ${thread.tid}: ${names} cannot be put back into the bounding set: it is not in ours`);
+  const reason = 'cannot be put back into the bounding set: not in that of Stasis';
+  thread.context.notice({ task: thread.ref, resource: names, reason });
 }
 
 function capName(cap: number): string {

@@ -1,5 +1,4 @@
 /** What a change of credentials resets: whether the task may be dumped and traced, and its parent's death signal. */
-import { logWarn } from '../../../base/log.ts';
 import type { RestoreTask, RestoreThread } from '../../../contract/contract.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
 
@@ -11,10 +10,8 @@ export function rebuildDeathSignal(thread: RestoreThread): void {
   const signal = thread.core.thread_core?.pdeath_sig;
   if (!signal) return;
   if (thread.process.tree.ppid === 0) {
-    logWarn(
-      'credentials',
-      `task ${thread.tid}: its parent is now Stasis or whoever started it, whose end sends it signal ${signal}`,
-    );
+    const reason = `its parent is now Stasis or whoever started it, whose end sends it signal ${signal}`;
+    thread.context.notice({ task: thread.ref, reason });
   }
   thread.batch.call('prctl', PR.SET_PDEATHSIG, signal, 0, 0, 0);
 }
@@ -35,6 +32,7 @@ export function rebuildDumpable(task: RestoreTask): void {
   });
   batch.flush();
   if (is === ROOT_ONLY) return;
-  logWarn('credentials', `task ${task.pid}: dumpable was ${ROOT_ONLY}, which no process can set; it is 0 now`);
+  const reason = `dumpable was ${ROOT_ONLY}, which no process can set; it is 0 now`;
+  task.context.notice({ task: task.ref, reason });
   batch.call('prctl', PR.SET_DUMPABLE, 0, 0, 0, 0);
 }

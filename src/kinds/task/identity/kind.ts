@@ -1,5 +1,4 @@
 /** What a task is called and how it is treated: comm, personality, OOM score, core dump filter, prctl switches, loginuid. */
-import { logWarn } from '../../../base/log.ts';
 import { encodeText } from '../../../base/text.ts';
 import type {
   BirthTraits,
@@ -48,12 +47,13 @@ interface Extra extends MemorySwitches {
 
 /** MMF_DUMP_FILTER_DEFAULT. */
 const COREDUMP_FILTER = 0x33;
+const MEMBARRIER_UNKNOWN = 'this kernel does not tell what it has registered with membarrier(2): that is lost';
 /** Nobody has logged in. */
 const NO_LOGIN = 0xffff_ffff;
 const COMM_SIZE = 16;
 
 function capture(task: DumpTask, program: Program): () => void {
-  const { pid, core, mm } = task;
+  const { core, mm } = task;
   const outside = captureFiles(task);
   const thp = program.call('prctl', PR.GET_THP_DISABLE, 0, 0, 0, 0);
   const subreaper = program.space(8);
@@ -67,7 +67,7 @@ function capture(task: DumpTask, program: Program): () => void {
     const registrations = program.result(membarrier);
     if (registrations > 0) core.tc.membarrier_registration_mask = registrations;
     note(task, 'process', { ...outside, ...switches(), ...(thpDisabled > 1 ? { thp: thpDisabled } : {}) });
-    if (registrations < 0) logWarn('identity', `task ${pid}: membarrier registrations cannot be read by this kernel`);
+    if (registrations < 0) task.context.notice({ task: task.ref, reason: MEMBARRIER_UNKNOWN });
   };
 }
 
@@ -147,7 +147,9 @@ function rebuildLogin(task: RestoreTask): void {
   program.call('close', fd);
   task.batch.after((done) => {
     const errno = -done.result(written);
-    if (errno > 0) logWarn('identity', `task ${task.pid}: loginuid ${login} cannot be set: ${describeErrno(errno)}`);
+    if (errno <= 0) return;
+    const reason = `cannot be set to ${login}: ${describeErrno(errno)}`;
+    task.context.notice({ task: task.ref, resource: 'loginuid', reason });
   });
   task.batch.flush();
 }
@@ -181,7 +183,8 @@ function rebuildFiles(task: RestoreTask): void {
 
 function writeProc(task: RestoreTask, name: string, text: string): void {
   const result = trySet(`/proc/${task.pid}/${name}`, text);
-  if (result < 0) logWarn('identity', `task ${task.pid}: ${name} cannot be set to ${text}: ${describeErrno(result)}`);
+  if (result >= 0) return;
+  task.context.notice({ task: task.ref, resource: name, reason: `cannot be set to ${text}: ${describeErrno(result)}` });
 }
 
 /** Personality only now: some of its bits change how memory is mapped. */

@@ -1,5 +1,4 @@
 /** prctl's switches that CRIU does not carry: read one by one, and set where they differ from a new process's. */
-import { logWarn } from '../../../base/log.ts';
 import type { RestoreThread } from '../../../contract/contract.ts';
 import { PR, PR_SPEC } from '../../../kernel/constants/prctl.ts';
 import { IOPRIO } from '../../../kernel/constants/tasks.ts';
@@ -123,6 +122,7 @@ function set(thread: RestoreThread, name: string, ...args: readonly Argument[]):
   const result = thread.batch.reserve(1).attempt('prctl', ...args);
   thread.batch.after((program) => {
     const errno = -program.result(result);
-    if (errno > 0) logWarn('identity', `task ${thread.tid}: ${name} cannot be set here: ${describeErrno(errno)}`);
+    if (errno <= 0) return;
+    thread.context.notice({ task: thread.ref, resource: name, reason: `cannot be set here: ${describeErrno(errno)}` });
   });
 }

@@ -2,28 +2,25 @@
  * Keyrings (keyrings(7)) of a thread and of a process: what is in them cannot be carried, since many keys cannot be read.
  * They are told of. The session's keyring is not asked for: a task that has none would get one by the question.
  */
-import { logWarn } from '../../../base/log.ts';
 import type { DumpTask, DumpThread, TaskKind } from '../../../contract/contract.ts';
 import { KEY_SPEC, KEYCTL } from '../../../kernel/constants/tasks.ts';
 import type { Program } from '../../../tracee/program.ts';
 
 /** Asks for a keyring that is not to be made; there is none in a new thread or process. */
-function ask(tid: number, program: Program, spec: number, whose: string): () => void {
+function ask(thread: DumpThread, program: Program, spec: number, whose: string): () => void {
   const asked = program.attempt('keyctl', KEYCTL.GET_KEYRING_ID, spec, 0);
   return () => {
     const id = program.result(asked);
     if (id <= 0) return;
     const serial = (id >>> 0).toString(16).padStart(8, '0');
-    logWarn(
-      'keyrings',
-      `task ${tid}: the keys in the keyring of its ${whose} (${serial} in /proc/keys) are not carried`,
-    );
+    const reason = `the keys in the keyring of its ${whose} (${serial} in /proc/keys) are not carried`;
+    thread.context.notice({ task: thread.ref, reason });
   };
 }
 
 /** Keyrings. */
 export const keyrings: TaskKind = {
   name: 'keyrings',
-  capture: (task: DumpTask, program) => ask(task.pid, program, KEY_SPEC.PROCESS, 'process'),
-  thread: { capture: (thread: DumpThread, program) => ask(thread.tid, program, KEY_SPEC.THREAD, 'thread') },
+  capture: (task: DumpTask, program) => ask(task, program, KEY_SPEC.PROCESS, 'process'),
+  thread: { capture: (thread: DumpThread, program) => ask(thread, program, KEY_SPEC.THREAD, 'thread') },
 };

@@ -1,7 +1,6 @@
 /**
  * Policies of memory on NUMA machines: of threads (set_mempolicy(2)) and of mappings (mbind(2)). CRIU does not carry them.
  */
-import { logWarn } from '../../../base/log.ts';
 import { decodeText } from '../../../base/text.ts';
 import type {
   DumpContext,
@@ -13,6 +12,7 @@ import type {
   TaskKind,
 } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
+import { describeErrno } from '../../../kernel/errno.ts';
 import { readProc, readSystem } from '../../../kernel/proc/read.ts';
 import type { Program } from '../../../tracee/program.ts';
 import { DEFAULT, decodeMask, encodeMask, MASK_BITS, MASK_BYTES, type Policy, policyIn } from './policy.ts';
@@ -95,7 +95,10 @@ function rebuildMappings(task: RestoreTask): void {
 /** This machine may have other nodes: where memory lies is not worth failing for. */
 function warn(thread: RestoreThread, result: number): void {
   if (result >= 0) return;
-  logWarn('numa/kind.ts', `task ${thread.tid}: a policy of NUMA memory cannot be set (errno ${-result})`);
+  thread.context.notice({
+    task: thread.ref,
+    reason: `a policy of NUMA memory cannot be set: ${describeErrno(result)}`,
+  });
 }
 
 /**

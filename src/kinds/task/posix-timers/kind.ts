@@ -1,6 +1,5 @@
 /** POSIX timers (timer_create(2)). */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
 import type { DumpTask, RestoreTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
 import type { PosixTimerEntry } from '../../../images/schema/task.ts';
 import { PR, PR_TIMER_CREATE_RESTORE_IDS } from '../../../kernel/constants/prctl.ts';
@@ -58,7 +57,8 @@ function ask(timers: readonly ProcTimer[], program: Program, task: DumpTask): ()
 function warnOfClock({ id, clockId, toThread }: ProcTimer, task: DumpTask): void {
   if (clockId !== OWN_CPU_CLOCK || toThread || task.threads.length === 1) return;
   const guess = 'of which thread cannot be seen: the first one is taken for it';
-  logWarn('posix-timers', `task ${task.pid}: timer ${id} counts the CPU time of one thread, ${guess}`);
+  const reason = `counts the CPU time of one thread, ${guess}`;
+  task.context.notice({ task: task.ref, resource: `timer ${id}`, reason });
 }
 
 /** A thread's id in the innermost PID namespace of the task. */

@@ -5,7 +5,6 @@
  * have none are simply made anew (kinds/registers).
  */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
 import type { Departure, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { type TimedCall, timedCall, UNSEEN } from '../../../kernel/timed-calls.ts';
 import { interruptedCall, sleepOf } from '../../../support/interrupted.ts';
@@ -22,8 +21,9 @@ function capture(thread: DumpThread, _program: Program): undefined {
   const { timed } = found;
   const left = timed && remainingTime(thread, timed, found.nr !== timed.nr);
   if (!timed || left === undefined) {
-    const what = `task ${thread.tid}: the interrupted system call ${timed?.nr ?? found.nr}`;
-    logWarn('restart.ts', `${what} will end early with EINTR: its remaining time is unknown`);
+    const what = `the interrupted system call ${timed?.nr ?? found.nr}`;
+    const reason = `${what} will end early with EINTR: its remaining time is unknown`;
+    thread.context.notice({ task: thread.ref, reason });
     return;
   }
   thread.extra.restart = { nr: timed.nr, args: timed.args.map(String), remaining: String(left > 0n ? left : 0n) };

@@ -1,5 +1,4 @@
 /** Scheduling: policy, priority, niceness; and beyond CRIU deadlines, slices, clamps, CPU affinity and I/O priority. */
-import { logWarn } from '../../../base/log.ts';
 import type { DumpContext, DumpThread, Json, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { IOPRIO, SCHED, SCHED_FLAG } from '../../../kernel/constants/tasks.ts';
@@ -97,7 +96,8 @@ function rebuild(thread: RestoreThread): void {
 function warnIfRefused(thread: RestoreThread, what: string, result: Ref): void {
   thread.batch.after((program) => {
     const errno = -program.result(result);
-    if (errno > 0) logWarn('scheduling', `task ${thread.tid}: ${what} cannot be set here: ${describeErrno(errno)}`);
+    if (errno <= 0) return;
+    thread.context.notice({ task: thread.ref, resource: what, reason: `cannot be set here: ${describeErrno(errno)}` });
   });
 }
 
@@ -134,7 +134,8 @@ function policyOf(thread: RestoreThread, extra: Extra): Uint8Array | undefined {
   const nice = core.sched_nice ?? 0;
   let policy = core.sched_policy & ~SCHED.RESET_ON_FORK;
   if (policy === SCHED.DEADLINE && extra.deadline === undefined) {
-    logWarn('scheduling', `task ${thread.tid}: its deadlines are not in the images, it is scheduled as any other`);
+    const reason = 'its deadlines are not in the images, it is scheduled as any other';
+    thread.context.notice({ task: thread.ref, reason });
     policy = SCHED.NORMAL;
   }
   const clamps = extra.utilMin === undefined ? 0 : SCHED_FLAG.UTIL_CLAMP_MIN | SCHED_FLAG.UTIL_CLAMP_MAX;

@@ -6,7 +6,6 @@
  * before the credentials, as they need CAP_SYS_ADMIN or no_new_privs, which the saved thread may have had neither of.
  */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
 import type {
   DumpContext,
   DumpTask,
@@ -154,9 +153,10 @@ function rebuildShared(task: RestoreTask): void {
 }
 
 /** What restricts us restricts all that we make: told once. */
-const OWN_FILTERS = new Slot((_: RestoreContext) => {
+const OWN_FILTERS = new Slot((context: RestoreContext) => {
   const { seccompFilters: count = 0 } = parseStatus(readProc('self', 'status'));
-  if (count > 0) logWarn('seccomp', `the ${count} filters Stasis itself runs under are added to those of every task`);
+  if (count === 0) return;
+  context.notice({ reason: `the ${count} seccomp filters Stasis itself runs under are added to those of every task` });
 });
 
 function rebuildOwn(thread: RestoreThread): void {

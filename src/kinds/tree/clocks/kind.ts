@@ -4,7 +4,7 @@
  * were at the dump. What is set to a time relative to them is not shifted twice: timers are saved by the time they have left.
  */
 import { StasisError } from '../../../base/errors.ts';
-import { logDebug, logWarn } from '../../../base/log.ts';
+import { logDebug } from '../../../base/log.ts';
 import { cstring, encodeText } from '../../../base/text.ts';
 import type { DumpContext, RestoreContext, RestoreTask, SeenTask, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
@@ -73,7 +73,7 @@ function enterLate(task: RestoreTask): void {
 function enter(task: RestoreTask): void {
   const saved = SAVED.of(task.context);
   const stall = saved ? makeNamespace(task, saved) : 'the images do not tell what they were';
-  if (stall !== undefined) logWarn('clocks.ts', `the clocks leap to those of this machine: ${stall}`);
+  if (stall !== undefined) task.context.notice({ reason: `the clocks leap to those of this machine: ${stall}` });
 }
 
 /** Why there can be no such namespace, if so. */

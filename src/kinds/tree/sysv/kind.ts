@@ -4,7 +4,6 @@
  * reached by their IDs alone and stay as they are.
  */
 import { StasisError } from '../../../base/errors.ts';
-import { logWarn } from '../../../base/log.ts';
 import type { DumpContext, DumpTask, SeenTask, SeenTree, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { Entry } from '../../../images/image.ts';
@@ -91,8 +90,8 @@ function warnOfDebts(task: DumpTask): void {
   const arrays = CHANGES.of(task.context).get(task.pid);
   if (!arrays) return;
   const which = `semaphore array${arrays.size === 1 ? '' : 's'} ${[...arrays].join(', ')}`;
-  const what = `the process has changed ${which}: what it has to undo (SEM_UNDO) is undone at its end, now`;
-  logWarn('sysv.ts', `task ${task.pid}: ${what}, and not known to it when it is restored`);
+  const reason = `the process has changed ${which}: what it has to undo (SEM_UNDO) is undone at its end, now`;
+  task.context.notice({ task: task.ref, reason: `${reason}, and not known to it when it is restored` });
 }
 
 /** Segments of System V shared memory. */
