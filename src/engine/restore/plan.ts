@@ -16,11 +16,11 @@ import type { MmEntry } from '../../images/schema/memory.ts';
 import { type CoreEntry, type TaskKobjIdsEntry, TaskState } from '../../images/schema/task.ts';
 import type { PstreeEntry } from '../../images/schema/tree.ts';
 import { NSIG, SIG } from '../../kernel/constants/signals.ts';
-import { pidInUse } from '../../kernel/pid-in-use.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { parentOf, storedPieces } from '../../memory/page-store.ts';
-import { type Claim, claimsOf } from '../tree-plan/claims.ts';
+import { claimsOf } from '../tree-plan/claims.ts';
 import { planTree, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
+import { requireUnused } from './free-pids.ts';
 
 /** One thread, as its images tell. */
 export interface ThreadPlan {
@@ -98,24 +98,10 @@ export function readPlan(
   const treeTasks = trees.map((tree) => treeTask(tree, tasks.get(tree.pid)));
   const isTaken = (number: number): boolean => !isUnused(number);
   const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePid: sparePid(trees, isUnused) });
-  requireUnused(claimsOf(steps, treeTasks), [...tasks.values()], joins, isUnused);
+  const tids = [...tasks.values()].flatMap(({ others }) => others.map(({ tid }) => tid));
+  requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
   return { root: root.pid, tasks, zombies, parents, steps, files, pages };
-}
-
-/** All PIDs must be free, before there is any process. @throws StasisError kind 'conflict' */
-function requireUnused(
-  claims: readonly Claim[],
-  tasks: readonly TaskPlan[],
-  joins: boolean,
-  isUnused: (pid: number) => boolean,
-): void {
-  const taken = claims.find(({ number }) => !isUnused(number));
-  if (taken) {
-    const remedy = taken.use === 'session' && !joins ? 'give --shell-job to let the task join our session' : undefined;
-    throw pidInUse(taken.number, remedy);
-  }
-  for (const { others } of tasks) for (const { tid } of others) if (!isUnused(tid)) throw pidInUse(tid);
 }
 
 /** The highest PID below the usual limit that nobody has, here or in the tree; for helpers. */

@@ -37,6 +37,14 @@ export function isUnused(number: number): boolean {
   return pidfd === -ERRNO.ESRCH;
 }
 
+/** Whether a number is used by zombies only: it will be free when somebody has waited for them. */
+export function isZombies(number: number): boolean {
+  return holdersOf(number).every(({ pid }) => {
+    const state = unlessGone(() => parseStat(readProc(pid, 'stat')).state);
+    return state === undefined || state === 'Z';
+  });
+}
+
 /** All processes, zombies among them. Two calls each, instead of a file: there may be thousands. */
 export function allMemberships(): Membership[] {
   const found: Membership[] = [];

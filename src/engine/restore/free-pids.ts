@@ -1,0 +1,41 @@
+/** Whether the process IDs a restore is to give out are free. */
+import { pidInUse } from '../../kernel/pid-in-use.ts';
+import { isZombies } from '../../kernel/proc/holders.ts';
+import { nap } from '../../tracee/ptrace.ts';
+import type { Claim } from '../tree-plan/claims.ts';
+
+/** For how long a zombie is waited for, in milliseconds, and how often it is looked at. */
+const REAPING = { limit: 500, pause: 5 } as const;
+
+/**
+ * Whether a number is free, or is in a moment: whoever ended the tree may have left zombies to a process that is about to
+ * wait for them, as the init of a container does when it comes to that.
+ */
+function becomesUnused(number: number, isUnused: (pid: number) => boolean): boolean {
+  if (isUnused(number)) return true;
+  if (!isZombies(number)) return false;
+  for (let waited = 0; waited < REAPING.limit; waited += REAPING.pause) {
+    nap(REAPING.pause * 1e6);
+    if (isUnused(number)) return true;
+  }
+  return false;
+}
+
+/**
+ * All numbers a restore needs must be free, before there is any process; `tids` are those of threads. With `joins`, tasks may
+ * be born in our session.
+ * @throws StasisError kind 'conflict' that tells who has one, and as what
+ */
+export function requireUnused(
+  claims: readonly Claim[],
+  tids: readonly number[],
+  joins: boolean,
+  isUnused: (pid: number) => boolean,
+): void {
+  const taken = claims.find(({ number }) => !becomesUnused(number, isUnused));
+  if (taken) {
+    const remedy = taken.use === 'session' && !joins ? 'give --shell-job to let the task join our session' : undefined;
+    throw pidInUse(taken.number, remedy);
+  }
+  for (const tid of tids) if (!becomesUnused(tid, isUnused)) throw pidInUse(tid);
+}
