@@ -91,6 +91,8 @@ export interface Settings {
   execCmd: boolean;
   /** Seconds the freeze may take. */
   timeout: number;
+  /** Attached: whether to end with the exit code of the root, as a shell would. */
+  exitCode: boolean;
   freezeCgroup: string | undefined;
   actionScript: string[];
   unprivileged: boolean;
@@ -191,6 +193,7 @@ export function defaultSettings(): Settings {
     restoreSibling: false,
     execCmd: false,
     timeout: 10,
+    exitCode: false,
     freezeCgroup: undefined,
     actionScript: [],
     unprivileged: false,

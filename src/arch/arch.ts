@@ -29,7 +29,7 @@ export interface CavePlan {
  * The first bytes of a cave, by which a cave that a killed Stasis left behind is recognised: "STASIS" and the version
  * of the layout. The address of the area follows.
  */
-export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 2] as const;
+export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 3] as const;
 
 /** Machine code for the cave, and the two places where it is entered. */
 export interface Cave {
@@ -40,6 +40,25 @@ export interface Cave {
    * Address of the claim, the word that tells `leave` whether to wait for a visited thread; values are {@link CLAIM}'s.
    */
   readonly claim: number;
+}
+
+/** What a thread had when it was found: its signal mask, and its registers, made from those it has now. */
+export interface SavedState {
+  readonly mask: bigint;
+  readonly registers: (now: Registers) => Registers;
+}
+
+/** A cave whose Stasis is dead. Addresses are the task's. */
+export interface LeftCave {
+  readonly area: number;
+  readonly enter: number;
+  readonly leave: number;
+  /** Behind the last call of `leave`: area and bell are as they were there, the registers are not. */
+  readonly maskSet: number;
+  readonly claim: number;
+  readonly leader: SavedState;
+  /** The visited thread's, and where its way out begins. */
+  readonly guest: SavedState & { readonly enter: number };
 }
 
 /** Values of the claim: which thread unmaps the work area. */
@@ -103,6 +122,8 @@ export type ProgramEnd =
    * In seeds, which are ours: a trap instruction stops for the tracer. PTRACE_O_EXITKILL ends a seed whose tracer dies.
    */
   | { readonly kind: 'trap' }
+  /** A process of ours that nobody traces: it exits with 1. */
+  | { readonly kind: 'exit' }
   /**
    * In tasks that are not ours: the task sends itself the bell signal, which stops it for the tracer. Without a tracer
    * it goes on to the exit code that {@link Arch.withWayOut} has set.
@@ -119,6 +140,8 @@ export interface Arch {
   /** The `syscall` instruction. */
   readonly syscallInstruction: Uint8Array;
   readonly pc: (registers: Registers) => bigint;
+  /** Where the program counter is in {@link Registers}, in bytes. */
+  readonly pcOffset: number;
   readonly sp: (registers: Registers) => bigint;
   /** Whether a piece of stack (32-bit words) holds a signal frame whose program counter lies in [`start`, `end`). */
   readonly returnsInto: (stack: Uint32Array, start: number, end: number) => boolean;
@@ -147,6 +170,8 @@ export interface Arch {
    * program.
    */
   readonly withWayOut: (base: Registers, leave: number) => Registers;
+  /** What {@link withWayOut} has put there. */
+  readonly wayOutOf: (registers: Registers) => number;
   /** Registers that execute one syscall instruction at `pc`. */
   readonly oneCall: (base: Registers, pc: number, nr: number, args: readonly number[]) => Registers;
   /** Address of the program entry being run (after a stop), and the result of the last call. */
@@ -154,7 +179,11 @@ export interface Arch {
   readonly result: (registers: Registers) => number;
   /** The code page: runs programs (program.ts), then `end`. */
   readonly programCode: (end: ProgramEnd) => Uint8Array;
+  /** Offset in {@link programCode} at which a task is that sleeps in a call of its program. */
+  readonly callReturn: number;
   readonly cave: (plan: CavePlan) => Cave;
+  /** Reads what `cave` and `wayOut` have written; undefined for anything else. */
+  readonly readCave: (bytes: Uint8Array, address: number, wayOutAt: number) => LeftCave | undefined;
   /**
    * Code that raises limits. From `enter` it raises them and jumps to the cave; from its start it restores them, and
    * the registers, and returns to where the task was.
@@ -166,17 +195,35 @@ export interface Arch {
    * instruction that is followed by a trap.
    */
   readonly seed: (socket: number) => { elf: Uint8Array; callAt: number };
-  /** Code of a SIGCHLD handler for Stasis itself, and the address of its restorer: see death-watch.ts. */
-  readonly buryCode: (tids: number) => { readonly code: Uint8Array; readonly restorer: number };
+  /** Code of a SIGCHLD handler for Stasis itself: see death-watch.ts. */
+  readonly buryCode: (tids: number) => HandlerCode;
+  /** A signal handler that notes the signal's number in a word of memory: see interruption.ts. */
+  readonly noteCode: (word: number) => HandlerCode;
+  /** A signal handler that sends the signal on to whom a pidfd stands for: see forward.ts. */
+  readonly forwardCode: (plan: ForwardPlan) => HandlerCode;
   /** A function in machine code: checksums of page contents, long sums(from, length, result). */
   readonly pageSums: () => Uint8Array;
   /**
-   * The code page of a program that a child of ours runs in our own memory: see detached.ts. Execution begins at its
-   * first byte.
+   * The code page of a program that a child of ours runs in our own memory: see child-program.ts. Execution begins at
+   * its first byte.
    */
   readonly detachedCode: (entries: number) => Uint8Array;
   /** Code with which a vfork child executes the seed: see seed.ts. */
   readonly spawnCode: (plan: SpawnPlan) => Uint8Array;
+}
+
+/** A signal handler as machine code, and the offset of the function that it returns to (SA_RESTORER). */
+export interface HandlerCode {
+  readonly code: Uint8Array;
+  readonly restorer: number;
+}
+
+/** What a handler does that passes signals on. */
+export interface ForwardPlan {
+  /** Whose signals they become. */
+  readonly pidfd: number;
+  /** Whether it is in our process group, so that it has already got what the kernel sends to that, by the terminal. */
+  readonly sameGroup: boolean;
 }
 
 /** Operands of {@link Arch.spawnCode}; addresses are those of our own memory. */

@@ -15,6 +15,7 @@ export type ErrorKind =
   | 'permission' // a capability or access right is missing
   | 'kernel' // the kernel refused something that should have worked
   | 'io' // reading or writing Stasis' own files failed
+  | 'interrupted' // a signal asked Stasis to end
   | 'gone' // the task does not exist, or ended while Stasis worked on it
   | 'internal'; // a bug in Stasis
 
@@ -99,6 +100,22 @@ export class StasisError extends Error {
     const { code, kind, task, fd, resource, reason, remedy, object } = this;
     const holders = this.holders?.map(({ task: { pid, comm }, fds }) => ({ pid, comm, fds }));
     return { code, kind, task, fd, resource, reason, remedy, object, holders };
+  }
+}
+
+/** A signal has asked Stasis to end, and the work was given up. */
+export class InterruptedError extends StasisError {
+  readonly signal: number;
+
+  /** `outcome`: what has become of the tasks. */
+  constructor(signal: number, outcome = '') {
+    super({ kind: 'interrupted', reason: outcome });
+    this.name = 'InterruptedError';
+    this.signal = signal;
+  }
+
+  override toJSON(): Record<string, unknown> {
+    return { ...super.toJSON(), signal: this.signal };
   }
 }
 

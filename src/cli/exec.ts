@@ -7,6 +7,7 @@ import { describeErrno } from '../kernel/syscall.ts';
 import type { Invocation } from './invocation.ts';
 import { openLog } from './logfile.ts';
 import { printOut } from './print.ts';
+import { interruptible } from './signals.ts';
 
 /** Runs the command; returns its exit code. Needs no privileges of its own: the kernel decides who may trace whom. */
 export async function run({ settings, operands }: Invocation): Promise<number> {
@@ -19,7 +20,9 @@ export async function run({ settings, operands }: Invocation): Promise<number> {
     });
   }
   openLog(settings.logFile, settings.verbosity);
-  const outcome = execRemote(settings.pid, call, args.map(parseArgument), settings.timeout);
+  const { pid } = settings;
+  const patience = settings.timeout || Number.POSITIVE_INFINITY;
+  const outcome = interruptible(() => execRemote(pid, call, args.map(parseArgument), patience));
   print(call, outcome);
   return outcome.result < 0 ? 1 : 0;
 }

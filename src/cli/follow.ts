@@ -2,17 +2,33 @@
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { SIG } from '../kernel/constants/signals.ts';
+
 import { Pins } from '../kernel/ffi.ts';
-import { arena, arenaAddress, arenaPath, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { arena, arenaAddress, arenaPath, arenaView, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { SignalForwarding } from '../tracee/forward-signals.ts';
+import { decodeStop, type Stop } from '../tracee/ptrace.ts';
 import { flushLog } from './logfile.ts';
 
-/** Waits until no child is left. Answers 0 however the tree ended, as CRIU does: the restore itself went well. */
-function wait(): number {
+/**
+ * Waits until no child is left, and passes signals on to the restored root meanwhile. Answers 0 however the tree ended,
+ * as CRIU does, since the restore itself went well; with `exitCode` what a shell would answer of the root.
+ */
+function wait(root: number, exitCode: boolean): number {
   flushLog();
-  for (;;) {
-    const result = trySyscall('wait4', -1, 0, 0, 0);
-    if (result < 0 && result !== -ERRNO.EINTR) return 0;
+  const signals = new SignalForwarding(root);
+  for (let code = 0; ; ) {
+    const result = trySyscall('wait4', -1, arenaAddress, 0, 0);
+    if (result < 0 && result !== -ERRNO.EINTR) return exitCode ? code : 0;
+    if (result !== root) continue;
+    code = exitCodeOf(decodeStop(arenaView.getInt32(0, true)));
+    // Others of the tree may live on; they are nobody's to be told of what was meant for their root.
+    signals[Symbol.dispose]();
   }
+}
+
+function exitCodeOf(end: Stop): number {
+  if (end.kind === 'exited') return end.code;
+  return end.kind === 'killed' ? 128 + end.signal : 0;
 }
 
 /** Replaces Stasis by a command, which so becomes the parent of the tree. Does not return. */

@@ -20,15 +20,18 @@ export async function main(argv: readonly string[], programName: string): Promis
     return 0;
   }
   const speech: Speech = { json: argv.includes('--json'), at: 'main.ts' };
+  let failure: unknown;
   try {
     return await obey(argv, programName, speech);
   } catch (error) {
+    failure = error;
     const { report } = await import('./report.ts');
     report(error, speech.at, speech.json);
-    return 1;
   } finally {
     (await import('./logfile.ts')).closeLog();
   }
+  (await import('./signals.ts')).endBySignal(failure);
+  return 1;
 }
 
 /** How an error is to be told; known better once the command line is understood. */

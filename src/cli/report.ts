@@ -1,8 +1,9 @@
 /** How errors and notices reach people (a sentence and a hint), programs (`--json`) and the log (CRIU's line shape). */
 
-import { asStasisError, ObstacleError, type StasisError } from '../base/errors.ts';
+import { asStasisError, InterruptedError, ObstacleError, type StasisError } from '../base/errors.ts';
 import { logDebug, logError, logs, logWarn } from '../base/log.ts';
 import type { Notice } from '../base/notice.ts';
+import { signalName } from '../kernel/constants/signals.ts';
 import { logGoesToFile } from './logfile.ts';
 import { printable, printErr } from './print.ts';
 
@@ -37,6 +38,10 @@ export function noticeForPeople(notice: Notice): string {
 }
 
 function toLog(error: StasisError, at: string): void {
+  if (error instanceof InterruptedError) {
+    logWarn(at, `interrupted by ${signalName(error.signal)}: ${error.reason}`);
+    return;
+  }
   logError(at, error.message);
   if (error instanceof ObstacleError) for (const obstacle of error.obstacles) logError(at, obstacle.message);
   const stack = error.cause instanceof Error ? error.cause.stack : error.stack;
@@ -45,6 +50,8 @@ function toLog(error: StasisError, at: string): void {
 
 /** The error as people read it: one sentence, the obstacles if there are several, a hint. */
 export function forPeople(error: StasisError): string {
+  if (error instanceof InterruptedError)
+    return `Interrupted by ${signalName(error.signal)}: ${printable(error.reason)}`;
   const lines = [`Error: ${printable(error.message)}`];
   if (error instanceof ObstacleError) {
     for (const obstacle of error.obstacles) {

@@ -10,12 +10,17 @@ import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
+import { timedCall } from '../kernel/timed-calls.ts';
+import { RESTART_BLOCK } from '../support/interrupted.ts';
 import { DeathWatch } from '../tracee/death-watch.ts';
 import { Foothold } from '../tracee/foothold.ts';
+import { withOutcome } from '../tracee/interruption.ts';
 import type { Program } from '../tracee/program.ts';
 import { suspendSeccomp } from '../tracee/seccomp.ts';
 import { threadsWithoutExit } from '../tracee/seccomp-exit.ts';
+import { retryWhileStranded } from '../tracee/stranded.ts';
 import { Tracee } from '../tracee/tracee.ts';
+import { onStopped } from './stops.ts';
 
 /** An argument: a value, or a pointer to bytes of ours in the other process. */
 export type ExecArgument =
@@ -40,13 +45,25 @@ const LARGEST_BUFFER = 32 * 1024;
 /**
  * Runs a system call by name in the process. `patience`: seconds it may take before it is interrupted.
  * @throws StasisError for an unknown or refused call, a process that cannot be traced, a call that does not return
+ * @throws InterruptedError
  */
 export function execRemote(pid: number, name: string, args: readonly ExecArgument[], patience: number): ExecOutcome {
   const nr = numberOf(name);
   if (args.length > 6) throw usage(name, 'a system call takes six arguments at most');
   requirePageSize();
+  try {
+    return retryWhileStranded(() => execOnce(pid, nr, args, patience));
+  } catch (error) {
+    throw withOutcome(error, `task ${pid} goes on where it was`);
+  }
+}
+
+function execOnce(pid: number, nr: number, args: readonly ExecArgument[], patience: number): ExecOutcome {
   using tracee = Tracee.attach(pid, 0);
   tracee.stop(patience * 1000);
+  onStopped(tracee);
+  // Read before anything of ours is in the thread.
+  const interrupted = tracee.arch.interrupted(tracee.getRegisters());
   const { tgid, seccomp } = parseStatus(readProc(pid, 'status'));
   if (seccomp) suspendSeccomp(pid);
   const exitless = threadsWithoutExit([{ tracee, seccomp }]);
@@ -56,8 +73,9 @@ export function execRemote(pid: number, name: string, args: readonly ExecArgumen
   const program = foothold.remote.program();
   const buffers: { at: number; size: number }[] = [];
   const words = args.map((argument) => place(program, argument, buffers));
+  if (interrupted?.result === RESTART_BLOCK) requireOtherCall(pid, nr, words);
   const call = program.attemptNumber(nr, ...words);
-  foothold.remote.run(program, patience * 1000);
+  foothold.runGuarded(program, patience * 1000);
   return {
     result: program.result(call),
     buffers: buffers.map(({ at, size }) => program.bytes(at, size).slice()),
@@ -81,12 +99,34 @@ function stopOthers(tgid: number, tid: number, patience: number, letGo: UndoStac
       stopped.set(other, tracee);
       const isStopped = unlessGone(() => {
         tracee.stop(patience * 1000);
+        onStopped(tracee);
         return true;
       });
       if (!isStopped) stopped.delete(other);
     }
   }
   return [...stopped.values()];
+}
+
+/**
+ * A thread has one restart block. One that sleeps in a call which goes on by it (nanosleep, poll, futex with a timeout)
+ * would not know any more for how long, had it meanwhile made another such call.
+ * @throws StasisError
+ */
+function requireOtherCall(pid: number, nr: number, words: readonly (number | bigint)[]): void {
+  const timed = timedCall(
+    nr,
+    words.map((word) => BigInt.asUintN(64, BigInt(word))),
+  );
+  // Without a timeout, a futex makes no use of it.
+  if (!timed || (nr === NR.futex && !timed.args[3])) return;
+  throw new StasisError({
+    kind: 'conflict',
+    code: 'CALL_USES_RESTART_BLOCK',
+    task: { pid },
+    reason: 'it sleeps in a call whose end only the kernel knows, and this call would make the kernel forget it',
+    remedy: 'use a call that keeps no restart block, such as ppoll or pselect6, or another thread of the process',
+  });
 }
 
 function numberOf(name: string): number {

@@ -1,6 +1,7 @@
 /**
- * Stopping tasks again that were stopped. Their parents are told of it by SIGCHLD, and of what they were told before the
- * dump only their pending signals are to speak; so tasks stop, for their tracer as well, before their parents are finished.
+ * Stopping tasks again that were stopped. Their parents are told of it by SIGCHLD, and of what they were told before
+ * the dump only their pending signals are to speak; so tasks stop, for their tracer as well, before their parents are
+ * finished.
  */
 import { logDebug } from '../base/log.ts';
 import type { RestoreTask } from '../contract/contract.ts';
@@ -9,8 +10,14 @@ import { readProc } from '../kernel/proc/read.ts';
 import { parseStat } from '../kernel/proc/stat.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
 import { syscall } from '../kernel/syscall.ts';
+import { threadDoors } from '../kinds/registry.ts';
 import { endedError, nap, PTRACE, ptrace, type Stop, setSignalMask, waitStop } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
+
+/** What has to be seen to in a thread that has just been stopped, even if it is let go again at once. */
+export function onStopped(tracee: Tracee): void {
+  for (const doors of threadDoors) doors.stopped?.(tracee);
+}
 
 const SIGSTOP = 19;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
@@ -21,8 +28,8 @@ export function stopSignalOf({ core }: RestoreTask): number | undefined {
 }
 
 /**
- * Puts a task whose threads all stand in an interrupt's stop into a group stop, from which it does not return when it is
- * let go. Masks are to be set afterwards.
+ * Puts a task whose threads all stand in an interrupt's stop into a group stop, from which it does not return when it
+ * is let go. Masks are to be set afterwards.
  */
 export function stopGroup(task: RestoreTask, signal: number): void {
   const [main, ...others] = task.threads;
@@ -61,7 +68,10 @@ function awaitStop(tracee: Tracee, wanted: (stop: Stop) => boolean): Stop {
   }
 }
 
-/** Milliseconds. It takes a stopped thread some microseconds to find that it is nobody's any more, and to stand as before. */
+/**
+ * Milliseconds. It takes a stopped thread some microseconds to find that it is nobody's any more, and to stand as
+ * before.
+ */
 const PATIENCE = 50;
 const NAP_NS = 20_000;
 

@@ -7,6 +7,7 @@ import { ImageError } from '../images/error.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
+import { requireUninterrupted } from '../tracee/interruption.ts';
 import type { Program } from '../tracee/program.ts';
 import { nameOf, type PagesFiles } from './pages-files.ts';
 import { totalOf } from './ranges.ts';
@@ -52,6 +53,7 @@ function readIn(program: Program, lot: Lot, fd: number): ReturnType<RemoteWork<L
 
 /** Reads a lot here and writes it into the task. */
 function bring(task: RestoreTask, { pieces, length, offset, file }: Lot, files: PagesFiles, buffer: Uint8Array): void {
+  requireUninterrupted();
   requireAll(trySyscall('pread64', files.descriptor(file), buffer, length, offset), length, file);
   using pins = new Pins();
   const local = vectorsOf([{ start: pins.address(buffer), length }]);

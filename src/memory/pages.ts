@@ -12,6 +12,7 @@ import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
 import { arenaAddress, arenaPath, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
 import { Helper, type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
+import { requireUninterrupted } from '../tracee/interruption.ts';
 import { forceRead, openMemory } from '../tracee/memory.ts';
 import type { Program } from '../tracee/program.ts';
 import { hexSums, PageSums, SUMS_SIZE } from './page-sums.ts';
@@ -54,6 +55,7 @@ export class Pages implements PageStore {
     using mem = openMemory(pid);
     using original = source?.open();
     const store = (lot: Lot): void => {
+      requireUninterrupted();
       const copied = lot.way === 'copied' && source && original && source.copy(original, out, lot);
       if (copied) return void blocks.set(lot.offset, copied);
       if (lot.way === 'plain') this.#gather(pid, lot);
@@ -78,6 +80,7 @@ export class Pages implements PageStore {
     const lots = lotsOf(ranges, new Map());
     const blocks = new Map<number, readonly Block[]>();
     for (const lot of lots) {
+      requireUninterrupted();
       let filled = 0;
       for (const { start, length } of lot.pieces) {
         const got = trySyscall('pread64', local, this.#buffer.address + filled, length, start);

@@ -12,16 +12,19 @@
 import type { Cave, LiftedLimit, Registers } from '../arch/arch.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
+import { NT, W } from '../kernel/constants/ptrace.ts';
+import type { Word } from '../kernel/ffi.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
 import { CAVE_SIZE, findCave, type Mapping, WAY_OUT_SIZE } from './cave.ts';
 import { findGap } from './gap.ts';
+import { Guard } from './guard.ts';
 import { findLimitsRoom, LIMITS_SIZE } from './headroom.ts';
 import { requireInjectable } from './injectable.ts';
 import { forceWrite, openMemory } from './memory.ts';
-import type { Program } from './program.ts';
-import { AREA } from './program.ts';
-import { getSignalMask, PTRACE, peekSignals, ptrace, setSignalMask } from './ptrace.ts';
+import { AREA, Indirect, type Program, type Ref } from './program.ts';
+import { getSignalMask, PTRACE, PTRACE_O, peekSignals, setSignalMask } from './ptrace.ts';
 import { Remote } from './remote.ts';
+import { rescueStranded } from './stranded.ts';
 import type { Tracee } from './tracee.ts';
 import { type Ground, Visit } from './visit.ts';
 
@@ -56,14 +59,21 @@ export class Foothold implements Disposable {
   readonly #limitsAt: number;
   #open = false;
 
-  private constructor(tgid: number, tracee: Tracee, mem: Fd, maps: readonly Mapping[], company: Company) {
+  private constructor(
+    tgid: number,
+    tracee: Tracee,
+    mem: Fd,
+    caveAt: number,
+    maps: readonly Mapping[],
+    company: Company,
+  ) {
     const { others = [], exitless = new Set(), lift = [] } = company;
     this.#tracee = tracee;
     this.#mem = mem;
     this.#registers = tracee.getRegisters();
     this.#mask = getSignalMask(tracee.pid);
     this.bellSignal = chooseBell(tgid, [tracee, ...others]);
-    this.#caveAt = findCave(tgid, [tracee, ...others], mem, maps);
+    this.#caveAt = caveAt;
     this.#lift = lift;
     this.#limitsAt = lift.length > 0 ? findLimitsRoom({ pid: tgid }, [tracee, ...others], mem, maps) : 0;
     const area = findGap(maps, AREA.length);
@@ -95,6 +105,7 @@ export class Foothold implements Disposable {
   /**
    * Gets a foothold in a stopped task: a thread of process `tgid`, best one that is not exitless.
    * @throws StasisError if there is no place for the cave, or the task may map no more memory; it is unharmed then
+   * @throws StrandedError to be tried again, with what is known of the threads looked up anew
    */
   static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[], company: Company = {}): Foothold {
     requireInjectable(tracee);
@@ -106,7 +117,9 @@ export class Foothold implements Disposable {
     }
     const mem = openMemory(tracee.pid);
     try {
-      const foothold = new Foothold(tgid, tracee, mem, maps, company);
+      const { at, left } = findCave(tgid, tracee.arch, mem, maps);
+      if (left) rescueStranded({ at, left }, [tracee, ...(company.others ?? [])], mem, maps);
+      const foothold = new Foothold(tgid, tracee, mem, at, maps, company);
       foothold.#enter();
       return foothold;
     } catch (error) {
@@ -169,6 +182,62 @@ export class Foothold implements Disposable {
     return Visit.begin(this.#ground, thread, program);
   }
 
+  /**
+   * As {@link Remote.run}, for a call that may sleep as long as it likes: should we be killed meanwhile, a process of
+   * ours that waits for that leads the task out of it. So does our end if the call can neither go on nor be
+   * interrupted.
+   */
+  runGuarded(program: Program, patience: number): Program {
+    const guard = new Guard((plan) => this.#leadOut(plan));
+    try {
+      return this.remote.run(program, patience);
+    } finally {
+      if (this.#tracee.attached) guard[Symbol.dispose]();
+    }
+  }
+
+  /**
+   * What the guard does: it leads the task out, as we do, if it is in the call still. Each call that fails ends the
+   * plan.
+   */
+  #leadOut(plan: Program): void {
+    const { pid, arch } = this.#tracee;
+    const { area } = this.#ground;
+    const bytes = (words: BigUint64Array): Uint8Array =>
+      new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+    const iovec = (address: number, length: number): number =>
+      plan.data(bytes(BigUint64Array.of(BigInt(address), BigInt(length))));
+    const { byteLength } = this.#registers;
+    const found = plan.space(byteLength);
+    const trace = (request: number, address: Word = 0, data: Word = 0): Ref =>
+      plan.call('ptrace', request, pid, address, data);
+    const setRegisters = (registers: Registers): Ref =>
+      trace(PTRACE.SETREGSET, NT.PRSTATUS, iovec(plan.data(bytes(registers)), byteLength));
+    const awaitStop = (): Ref => plan.call('wait4', pid, found, W.ALL, 0);
+    // The area is unmapped just before a task that walks out by itself is where it was: it is not to be touched.
+    plan.call('process_vm_readv', pid, iovec(found, 8), 1, iovec(area, 8), 1, 0);
+    trace(PTRACE.SEIZE, 0, PTRACE_O.TRACESYSGOOD);
+    trace(PTRACE.INTERRUPT);
+    awaitStop();
+    trace(PTRACE.GETREGSET, NT.PRSTATUS, iovec(found, byteLength));
+    plan.expect(new Indirect(found + arch.pcOffset), area + arch.callReturn);
+    if (!this.#exitForbidden) {
+      setRegisters(arch.jump(this.#registers, this.#cave.leave));
+      // Entry and exit of rt_sigaction and munmap.
+      for (let stops = 0; stops < 4; stops++) {
+        trace(PTRACE.SYSCALL);
+        awaitStop();
+      }
+      trace(PTRACE.INTERRUPT);
+      trace(PTRACE.CONT);
+      awaitStop();
+    }
+    trace(PTRACE.SETSIGMASK, 8, plan.data(bytes(BigUint64Array.of(this.#mask))));
+    // By way of the code that puts lifted limits back, which it finds its way home from.
+    setRegisters(this.#lift.length > 0 ? arch.jump(this.#registers, this.#limitsAt) : this.#registers);
+    trace(PTRACE.DETACH);
+  }
+
   /** One system call of the cave: to its entry, to its exit. */
   #step(name: string): void {
     const result = this.#tracee.passSyscall();
@@ -200,8 +269,8 @@ export class Foothold implements Disposable {
   }
 
   /**
-   * Work that gives the task back. If that fails halfway (it was killed meanwhile, say), the rest is the task's: let go,
-   * it walks out through the cave. What went wrong before must not be hidden by this.
+   * Work that gives the task back. If that fails halfway (it was killed meanwhile, say), the rest is the task's: let
+   * go, it walks out through the cave. What went wrong before must not be hidden by this.
    */
   #quietly(work: () => void): void {
     try {
@@ -213,20 +282,15 @@ export class Foothold implements Disposable {
     }
   }
 
-  /**
-   * Registers and mask as they were, in the one kind of stop from which the kernel still restarts an interrupted
-   * system call (get_signal() runs after it): an interrupt's.
-   */
   #goHome(): void {
-    const { pid } = this.#tracee;
-    ptrace(PTRACE.INTERRUPT, pid);
-    this.#tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
-    setSignalMask(pid, this.#mask);
-    this.#tracee.setRegisters(this.#registers);
+    this.#tracee.putBack(this.#registers, this.#mask);
   }
 }
 
-/** Between its programs a exitless leader is where it was found: if we die then, what we leave behind harms less than it. */
+/**
+ * Between its programs a exitless leader is where it was found: if we die then, what we leave behind harms less than
+ * it.
+ */
 class HomeRemote extends Remote {
   readonly #ground: Ground;
   #visit: Visit | undefined;

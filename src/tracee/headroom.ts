@@ -1,7 +1,7 @@
 /**
- * Limits that a task has reached, and that leave no room for the work area: they are lifted for as long as that is there,
- * by the task itself, as only it may do that without CAP_SYS_RESOURCE. The calls lie in memory like the cave's, and so does
- * what puts the limits back: should we die, the task comes past that on its way out.
+ * Limits that a task has reached, and that leave no room for the work area: they are lifted for as long as that is
+ * there, by the task itself, as only it may do that without CAP_SYS_RESOURCE. The calls lie in memory like the cave's,
+ * and so does what puts the limits back: should we die, the task comes past that on its way out.
  */
 import { LIMITS_MARK, type LiftedLimit } from '../arch/arch.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
@@ -76,8 +76,9 @@ export function headroomObstacles(allowance: Allowance): StasisError[] {
 }
 
 /**
- * Where the calls can lie: below the room for a cave, in the zero tail of an executable mapping. Those that a Stasis left
- * behind that was killed can be replaced, unless one of `tracees` is in them, or in a signal handler that will return there.
+ * Where the calls can lie: below the room for a cave, in the zero tail of an executable mapping. Those that a Stasis
+ * left behind that was killed can be replaced, unless one of `tracees` is in them, or in a signal handler that will
+ * return there.
  * @throws StasisError
  */
 export function findLimitsRoom(ref: TaskRef, tracees: readonly Tracee[], mem: Fd, maps: readonly Mapping[]): number {

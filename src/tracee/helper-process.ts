@@ -26,8 +26,8 @@ const CODE = 4096;
 const MOST_LOTS = 32;
 
 /**
- * Does work in lots, some here (`locally`), some in a task that runs beside us. Whoever is free takes the next ones; the
- * other task gets several at once, since we look after it only between two lots of our own.
+ * Does work in lots, some here (`locally`), some in a task that runs beside us. Whoever is free takes the next ones;
+ * the other task gets several at once, since we look after it only between two lots of our own.
  */
 export function shareOut<Lot>(
   lots: readonly Lot[],
@@ -90,7 +90,9 @@ export class Helper implements Disposable {
     batch.flush();
   }
 
-  /** Makes one, with a buffer and copies of some of our descriptors; undefined where that cannot be: work alone then. */
+  /**
+   * Makes one, with a buffer and copies of some of our descriptors; undefined where that cannot be: work alone then.
+   */
   static hire(bufferLength: number, locals: readonly number[]): Helper | undefined {
     let seed: Seed | undefined;
     try {

@@ -45,7 +45,9 @@ export const AREA = {
 const ENTRY = 64;
 const MAX_CALLS = AREA.entries / ENTRY - 1;
 const FLAG_TOLERATE = 0x40;
-const FLAG_CPUID = 0x80;
+/** No system call: the number says what else (arch/). */
+const FLAG_SPECIAL = 0x80;
+const SPECIAL = { cpuid: 0, expect: 1 } as const;
 const FLAG_CALL = 0x100;
 const END = 0xffff_ffff;
 /** Bytes a program begins with: enough for most, since there is one for each thread of a task. */
@@ -104,8 +106,13 @@ export class Program {
   /** Adds cpuid(leaf, subleaf), skipped where `allowed` is 0; answers the address of eax, ebx, ecx, edx. */
   cpuid(leaf: number, subleaf: number, allowed: Argument): number {
     const out = this.space(16);
-    this.#add(0, [leaf, subleaf, out, allowed], FLAG_CPUID);
+    this.#add(SPECIAL.cpuid, [leaf, subleaf, out, allowed], FLAG_SPECIAL);
     return out;
+  }
+
+  /** Ends the program here unless two values are equal. */
+  expect(actual: Argument, expected: Argument): void {
+    this.#add(SPECIAL.expect, [actual, expected], FLAG_SPECIAL);
   }
 
   /** Adds a call of machine code, with up to five arguments. Only in processes of our own: it needs a stack. */

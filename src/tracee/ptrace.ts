@@ -3,6 +3,7 @@ import { StasisError } from '../base/errors.ts';
 import { PTRACE, PTRACE_O } from '../kernel/constants/ptrace.ts';
 import { Pins, type Word } from '../kernel/ffi.ts';
 import { arena, arenaAddress, arenaView, ERRNO, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { isInterrupted } from './interruption.ts';
 
 export { PTRACE, PTRACE_O };
 
@@ -42,23 +43,25 @@ const WNOHANG = 1;
 
 /** Waits for the next stop (or the end) of a tracee. */
 export function waitStop(pid: number): Stop;
-/** Waits so many milliseconds at most; undefined if nothing has happened by then. */
+/** Waits so many milliseconds at most; undefined if nothing has happened by then, or a signal asks Stasis to end. */
 export function waitStop(pid: number, patience: number): Stop | undefined;
-export function waitStop(pid: number, patience = Number.POSITIVE_INFINITY): Stop | undefined {
-  const deadline = performance.now() + patience;
-  const options = patience === Number.POSITIVE_INFINITY ? WALL : WALL | WNOHANG;
+export function waitStop(pid: number, patience?: number): Stop | undefined {
+  const limit = patience ?? Number.POSITIVE_INFINITY;
+  const deadline = performance.now() + limit;
+  const options = limit === Number.POSITIVE_INFINITY ? WALL : WALL | WNOHANG;
   for (let pause = 5_000; ; pause = Math.min(2 * pause, 1_000_000)) {
     const got = trySyscall('wait4', pid, arenaAddress, options, 0);
     if (got === pid) return decodeStop(arenaView.getInt32(0, true));
     if (got < 0 && got !== -ERRNO.EINTR) throw new SyscallError('wait4', -got, { task: { pid } });
+    if (patience !== undefined && isInterrupted()) return undefined;
     if (got === 0 && performance.now() > deadline) return undefined;
     if (got === 0) nap(pause);
   }
 }
 
 /**
- * The next stop (or the end) of a tracee, if it is there already; 'none' if not; 'lost' for what is no tracee of ours any
- * more: a thread whose process executed a program, or that has been buried (death-watch.ts).
+ * The next stop (or the end) of a tracee, if it is there already; 'none' if not; 'lost' for what is no tracee of ours
+ * any more: a thread whose process executed a program, or that has been buried (death-watch.ts).
  */
 export function pollStop(pid: number): Stop | 'none' | 'lost' {
   for (;;) {

@@ -1,6 +1,7 @@
 /**
- * Threads that would not find their way out if we died: our death ends the suspension of seccomp (PTRACE_O_SUSPEND_SECCOMP),
- * and then the calls they make on that way are theirs to answer for. Strict mode kills for any; what filters say is tried.
+ * Threads that would not find their way out if we died: our death ends the suspension of seccomp
+ * (PTRACE_O_SUSPEND_SECCOMP), and then the calls they make on that way are theirs to answer for. Strict mode kills for
+ * any; what filters say is tried.
  */
 
 import type { Arch } from '../arch/arch.ts';

@@ -11,8 +11,8 @@ import { PTRACE, PTRACE_O, tryPtrace } from './ptrace.ts';
 export const INSTRUCTION_SIZE = 8;
 
 /**
- * Lifts seccomp from a tracee for as long as it is traced: what it executes for us is not filtered, what it does when it is
- * let go is. `options` are its other PTRACE_O_*, all of which are set anew.
+ * Lifts seccomp from a tracee for as long as it is traced: what it executes for us is not filtered, what it does when
+ * it is let go is. `options` are its other PTRACE_O_*, all of which are set anew.
  * @throws StasisError kind 'permission'
  */
 export function suspendSeccomp(tid: number, options = 0): void {

@@ -212,8 +212,8 @@ function mapArea(tracee: Tracee, callAt: number, area: number): void {
 }
 
 /**
- * Kills a seed, or the process of a thread, and takes its PID out of use. Its threads are traced, so they are ours to bury as well; before that there
- * is no end of the process to wait for (`delay_group_leader()` in kernel/exit.c).
+ * Kills a seed, or the process of a thread, and takes its PID out of use. Its threads are traced, so they are ours to
+ * bury as well; before that there is no end of the process to wait for (`delay_group_leader()` in kernel/exit.c).
  */
 function bury(pid: number): void {
   trySyscall('kill', pid, 9);
@@ -251,7 +251,10 @@ function requireDescriptors(count: number): void {
   });
 }
 
-/** The first number from `from` on that is not taken: a task may have a descriptor at the very top of what it is allowed. */
+/**
+ * The first number from `from` on that is not taken: a task may have a descriptor at the very top of what it is
+ * allowed.
+ */
 function freeNumber(from: number, taken: ReadonlySet<number>): number {
   let number = from;
   while (taken.has(number)) number++;

@@ -2,10 +2,11 @@
 
 import type { Arch, Registers } from '../arch/arch.ts';
 import { thisArch } from '../arch/index.ts';
-import { StasisError } from '../base/errors.ts';
+import { InterruptedError, StasisError } from '../base/errors.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
 import { ERRNO, trySyscall } from '../kernel/syscall.ts';
+import { requireUninterrupted } from './interruption.ts';
 import * as pt from './ptrace.ts';
 
 const NT_PRSTATUS = 1;
@@ -17,6 +18,9 @@ const XSTATE_GUESS = 16 * 1024;
 
 /** How often attaching is tried to a task that does not look as if it could not be attached to. */
 const MOST_TRIES = 50;
+
+/** Milliseconds an interrupted call may still take. Those of a task that only waits for a processor are over sooner. */
+const LAST_PATIENCE = 2000;
 
 /** How a stopped task is set going. */
 export type Resume = typeof pt.PTRACE.CONT | typeof pt.PTRACE.SYSCALL;
@@ -46,8 +50,8 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * As {@link attach}, for a task that comes and goes: undefined if it is dead or gone. One that is traced by us already
-   * is taken over: a thread that executes a program goes on, tracer and all, under its process's id.
+   * As {@link attach}, for a task that comes and goes: undefined if it is dead or gone. One that is traced by us
+   * already is taken over: a thread that executes a program goes on, tracer and all, under its process's id.
    * @throws StasisError kind 'permission' or 'conflict', as attach
    */
   static attachIfAlive(pid: number): Tracee | undefined {
@@ -57,8 +61,8 @@ export class Tracee implements Disposable {
       if (!status || status.state === 'Z' || status.state === 'X') return undefined;
       if (status.tracerPid === process.pid) return new Tracee(pid);
       if (status.tracerPid !== 0) break;
-      // It may be dying between the two looks. Or another thread of it, executing a program, has just taken over its id:
-      // that is waited for inside the kernel, and refused then for the one that had it before.
+      // It may be dying between the two looks. Or another thread of it, executing a program, has just taken over its
+      // id: that is waited for inside the kernel, and refused then for the one that had it before.
     }
     return Tracee.attach(pid, 0); // says what is wrong
   }
@@ -78,12 +82,16 @@ export class Tracee implements Disposable {
   /**
    * Stops the task (PTRACE_INTERRUPT). A signal on its way is delivered first, so that nothing is out of order.
    * @throws StasisError if that takes longer than `patience` milliseconds: it sleeps where nothing wakes it
+   * @throws InterruptedError
    */
   stop(patience = Number.POSITIVE_INFINITY): void {
     this.interrupt();
     for (;;) {
       const stop = pt.waitStop(this.pid, patience);
-      if (!stop) throw this.#stuck(patience);
+      if (!stop) {
+        requireUninterrupted();
+        throw this.#stuck(patience);
+      }
       if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
       if (this.standsStill(stop)) return;
     }
@@ -114,20 +122,52 @@ export class Tracee implements Disposable {
 
   /**
    * The waiting half of {@link resumeUntil}, for several tasks set going together.
-   * @throws StasisError after `patience` milliseconds; the task is stopped then
+   * With a `patience`, which may be infinite, the wait can be given up.
+   * @throws StasisError after `patience` milliseconds; the task is stopped then, or not ours any more
+   * @throws InterruptedError likewise, when a signal asks Stasis to end
    */
-  waitUntil(how: Resume, wanted: (stop: pt.Stop) => boolean, patience = Number.POSITIVE_INFINITY): void {
-    for (let late = false; ; ) {
-      const stop = pt.waitStop(this.pid, late ? Number.POSITIVE_INFINITY : patience);
+  waitUntil(how: Resume, wanted: (stop: pt.Stop) => boolean, patience?: number): void {
+    for (let reason: StasisError | undefined; ; ) {
+      const stop =
+        patience === undefined ? pt.waitStop(this.pid) : pt.waitStop(this.pid, reason ? LAST_PATIENCE : patience);
       if (!stop) {
-        late = true;
+        if (reason) throw this.#unstoppable(reason);
+        reason = this.#reasonToStop(patience ?? 0);
         pt.ptrace(pt.PTRACE.INTERRUPT, this.pid);
         continue;
       }
       if (this.#isWanted(stop, wanted)) return;
-      if (late && stop.kind === 'event') throw this.#asleep(patience);
+      if (reason && stop.kind === 'event') throw reason;
       pt.ptrace(how, this.pid);
     }
+  }
+
+  #reasonToStop(patience: number): StasisError {
+    try {
+      requireUninterrupted();
+    } catch (error) {
+      if (error instanceof StasisError) return error;
+      throw error;
+    }
+    return this.#asleep(patience);
+  }
+
+  /**
+   * Not detached: only a stopped task can be. The kernel does that when we end, and what we have begun in it ends by
+   * itself.
+   */
+  #unstoppable(reason: StasisError): StasisError {
+    this.#attached = false;
+    if (reason instanceof InterruptedError) {
+      return new InterruptedError(reason.signal, `task ${this.pid} goes on where it was when the call returns`);
+    }
+    return new StasisError({
+      kind: 'conflict',
+      code: 'CALL_TIMED_OUT',
+      task: { pid: this.pid },
+      reason: `${reason.reason}; it cannot be interrupted either, and goes on where it was when the call returns`,
+      remedy: 'wait for its disk or network',
+    });
   }
 
   /** As {@link waitUntil}, without waiting: whether the stop wanted has come. */
@@ -199,7 +239,9 @@ export class Tracee implements Disposable {
     return pt.endedError(this.pid, stop);
   }
 
-  /** General registers. @throws StasisError for a task that runs 32-bit code: the kernel gives fewer and narrower ones */
+  /**
+   * General registers. @throws StasisError for a task that runs 32-bit code: the kernel gives fewer and narrower ones
+   */
   getRegisters(): Registers {
     const registers = new BigUint64Array(this.arch.registerCount);
     const length = pt.getRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer));
@@ -232,8 +274,9 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * Lets the task go on from where its registers say, and sends it the signals that were kept from it. All that are ever
-   * held are a bell and SIGSTOP, for everything else is blocked meanwhile. False if it does not stand: it is dying.
+   * Lets the task go on from where its registers say, and sends it the signals that were kept from it. All that are
+   * ever held are a bell and SIGSTOP, for everything else is blocked meanwhile. False if it does not stand: it is
+   * dying.
    */
   detach(): boolean {
     if (!this.#attached) return true;
@@ -268,6 +311,17 @@ export class Tracee implements Disposable {
     this.passSyscallStop();
     this.passSyscallStop();
     return this.arch.result(this.getRegisters());
+  }
+
+  /**
+   * Gives the task registers and mask in the one kind of stop from which the kernel still restarts an interrupted
+   * system call (get_signal() runs after it): an interrupt's. It stands there then.
+   */
+  putBack(registers: Registers, mask: bigint): void {
+    pt.ptrace(pt.PTRACE.INTERRUPT, this.pid);
+    this.resumeUntil(pt.PTRACE.CONT, (stop) => stop.kind === 'event');
+    pt.setSignalMask(this.pid, mask);
+    this.setRegisters(registers);
   }
 
   /** From now on the task is killed when we end, however that is; if it is alive. */

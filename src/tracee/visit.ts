@@ -1,15 +1,16 @@
 /**
- * A program run in one more thread of a process that has a foothold. The thread is left in the stop that the bell caused:
- * from there the kernel restarts an interrupted call as from an interrupt's stop, and once a stop has been waited for, our
- * death does not bring its signal back (wait_task_stopped() has taken the code that would).
+ * A program run in one more thread of a process that has a foothold. The thread is left in the stop that the bell
+ * caused: from there the kernel restarts an interrupted call as from an interrupt's stop, and once a stop has been
+ * waited for, our death does not bring its signal back (wait_task_stopped() has taken the code that would).
  *
  * If we die, all threads walk out by themselves, and at the same time. The area belongs to the leader, whose way out
- * unmaps it; a visited thread must not be in it then. So before that gets there the *claim* is laid, a word in the cave:
- * from that instant, with one write, both ways out are others. The leader's waits until the thread says that it is done,
- * and the thread's says so. Without the claim the leader's does not wait, and the thread's does not touch the area.
+ * unmaps it; a visited thread must not be in it then. So before that gets there the *claim* is laid, a word in the
+ * cave: from that instant, with one write, both ways out are others. The leader's waits until the thread says that it
+ * is done, and the thread's says so. Without the claim the leader's does not wait, and the thread's does not touch the
+ * area.
  *
- * A thread that is exitless (seccomp-exit.ts) may be killed by seccomp when our death leaves it on its way. Nobody waits for it:
- * the claim says that the area is to stay.
+ * A thread that is exitless (seccomp-exit.ts) may be killed by seccomp when our death leaves it on its way. Nobody
+ * waits for it: the claim says that the area is to stay.
  */
 
 import { CLAIM, type Registers, type WayOut } from '../arch/arch.ts';

@@ -1,6 +1,16 @@
 /** x86-64: the code that enters and leaves threads that are not ours. See foothold.ts and visit.ts. */
 
-import { CAVE_MARK, type Cave, type CavePlan, CLAIM, type Registers, type WayOut, type WayOutPlan } from '../arch.ts';
+import {
+  CAVE_MARK,
+  type Cave,
+  type CavePlan,
+  CLAIM,
+  type LeftCave,
+  type Registers,
+  type SavedState,
+  type WayOut,
+  type WayOutPlan,
+} from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
 import {
   AX,
@@ -11,9 +21,11 @@ import {
   DX,
   FLAGS,
   IP,
+  interrupted,
   jumpTo,
   load,
   NAMES,
+  ORIG_AX,
   R8,
   R9,
   R10,
@@ -66,7 +78,7 @@ function compareWord(code: CodeWriter, address: number, value: number): void {
  * The cave: straight-line code that maps the work area and restores everything. `enter` runs on into `leave`, so a task
  * whose tracer died at any instruction restores its own registers and goes on where it was.
  */
-export function cave(plan: CavePlan): Cave {
+export function cave(plan: CavePlan): Cave & Written {
   const code = new CodeWriter(plan.address).raw(...CAVE_MARK).imm64(plan.area);
   const claim = code.here;
   code.imm64(0);
@@ -74,6 +86,7 @@ export function cave(plan: CavePlan): Cave {
   code.imm64(~(1n << BigInt(plan.bell - 1)));
   const ownMask = code.here;
   code.imm64(plan.mask);
+  const asFound = writeAsFound(code, plan.registers);
   const glance = code.here; // struct timeval
   code.imm64(0).imm64(GLANCE);
   const ignore = code.here; // struct sigaction: SIG_IGN, no flags, no restorer, no mask
@@ -124,8 +137,19 @@ export function cave(plan: CavePlan): Cave {
   noArea();
   stays();
   setMask(code, ownMask);
-  goBack(code, plan.registers);
-  return { code: code.bytes(), enter, leave, claim };
+  const maskSet = code.here;
+  const places = goBack(code, plan.registers);
+  return { code: code.bytes(), enter, leave, claim, maskSet, saved: { mask: ownMask, asFound, ...places } };
+}
+
+/**
+ * The results and numbers of system calls, which {@link goBack} does without, since it makes an interrupted call anew.
+ * Whoever finds the cave later, with the thread still in it, can put the thread back as it was found.
+ */
+function writeAsFound(code: CodeWriter, registers: Registers): number {
+  const at = code.here;
+  code.imm64(word(registers, AX)).imm64(word(registers, ORIG_AX));
+  return at;
 }
 
 /**
@@ -146,6 +170,12 @@ function awaitVisited(code: CodeWriter, claim: number, done: number, glance: num
   code.raw(0xe9).backNear(again);
   unclaimed();
   isDone();
+}
+
+/** What {@link readCave} needs to know of a cave besides. */
+interface Written {
+  readonly maskSet: number;
+  readonly saved: SavedPlaces;
 }
 
 /** Offsets of the immediates in the code of {@link goBack}. */
@@ -186,10 +216,11 @@ function flagsWord(registers: Registers): number {
  * The exit code of a visited thread. While the claim stands, the area stays mapped until the thread has set `done`.
  * Without the claim the area may be unmapped already, so it is not touched.
  */
-export function wayOut(plan: WayOutPlan): WayOut {
+export function wayOut(plan: WayOutPlan): WayOut & { readonly saved: SavedPlaces } {
   const code = new CodeWriter(plan.address);
   const ownMask = code.here;
   code.imm64(0);
+  const asFound = writeAsFound(code, new BigUint64Array(NAMES.length));
   const enter = code.here;
   compareWord(code, plan.claim, CLAIM.none);
   code.raw(0x74); // je unclaimed
@@ -203,11 +234,56 @@ export function wayOut(plan: WayOutPlan): WayOut {
   const set = (registers: Registers, mask: bigint): void => {
     const back = restarted(registers);
     view.setBigUint64(ownMask - plan.address, mask, true);
+    view.setBigUint64(asFound - plan.address, word(registers, AX), true);
+    view.setBigUint64(asFound + 8 - plan.address, word(registers, ORIG_AX), true);
     view.setUint32(places.flags - plan.address, flagsWord(back), true);
     places.registers.forEach((place, i) => {
       view.setBigUint64(place - plan.address, word(back, RESTORED[i]?.[0] ?? 0), true);
     });
     view.setBigUint64(places.ip - plan.address, word(back, IP), true);
   };
-  return { code: bytes, enter, set };
+  return { code: bytes, enter, saved: { mask: ownMask, asFound, ...places }, set };
+}
+
+/** Reads a cave that somebody else has written at `address`, with the way out of a visited thread `wayOutAt` in it. */
+export function readCave(bytes: Uint8Array, address: number, wayOutAt: number): LeftCave | undefined {
+  if (!CAVE_MARK.every((byte, i) => bytes[i] === byte)) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const area = Number(view.getBigUint64(CAVE_MARK.length, true));
+  // The values in the code do not change its length, so that one written for nobody tells where they are.
+  const nobody = { registers: new BigUint64Array(NAMES.length), mask: 0n, bell: 1 };
+  const like = cave({ ...nobody, address, area, areaLength: 0, codeLength: 0, oldAction: 0, done: 0 });
+  const guest = wayOut({ address: wayOutAt, claim: like.claim, done: 0 });
+  return {
+    area,
+    enter: like.enter,
+    leave: like.leave,
+    maskSet: like.maskSet,
+    claim: like.claim,
+    leader: readSaved(view, address, like.saved),
+    guest: { ...readSaved(view, address, guest.saved), enter: guest.enter },
+  };
+}
+
+/** Where the cave, or a way out, has what belongs to the thread. */
+type SavedPlaces = Places & { readonly mask: number; readonly asFound: number };
+
+function readSaved(view: DataView, address: number, places: SavedPlaces): SavedState {
+  const at = (place: number): bigint => view.getBigUint64(place - address, true);
+  return {
+    mask: at(places.mask),
+    registers: (now) => {
+      const out = now.slice();
+      RESTORED.forEach(([register], i) => {
+        out[register] = at(places.registers[i] ?? address);
+      });
+      const flags = view.getUint32(places.flags - address, true);
+      out[FLAGS] = (word(now, FLAGS) & ~0x8d5n) | BigInt((flags >> 8) | ((flags & 1) << 11));
+      out[AX] = at(places.asFound);
+      out[ORIG_AX] = at(places.asFound + 8);
+      // restarted() has moved it back, onto the instruction.
+      out[IP] = at(places.ip) + (interrupted(out) ? 2n : 0n);
+      return out;
+    },
+  };
 }

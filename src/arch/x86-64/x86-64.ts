@@ -3,7 +3,7 @@
 import type { Arch, ProgramEnd, Registers, SpawnPlan } from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
 import { PAGE_SIZE } from '../page-size.ts';
-import { cave, wayOut } from './cave.ts';
+import { cave, readCave, wayOut } from './cave.ts';
 import {
   ARGUMENTS,
   AX,
@@ -22,6 +22,7 @@ import {
   SP,
   word,
 } from './code.ts';
+import { buryCode, forwardCode, noteCode } from './handlers.ts';
 import { limitsCode } from './limits.ts';
 import { pageSums } from './page-sums.ts';
 import { NR_X86_64 as NR } from './syscall-numbers.ts';
@@ -90,13 +91,21 @@ const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])
 
 /**
  * The interpreter of programs. r15 points to the entry: u32 number, u32 flags, six arguments, one result (64 bytes).
- * Number -1 ends the program; so does a failure, unless flag 0x40 tolerates it. Flag 0x80 is the one entry that is no
- * system call: cpuid(leaf, subleaf), its four registers stored at the third argument, unless the fourth is 0. It uses
+ * Number -1 ends the program; so does a failure, unless flag 0x40 tolerates it. Flag 0x80 marks entries that are no
+ * system calls. Their number says which: 0 is cpuid(leaf, subleaf), its four registers stored at the third argument,
+ * unless the fourth is 0; 1 ends the program unless its first two arguments are equal. It uses
  * no stack and no registers but those of system calls, rbx and r15, and never touches the floating-point state.
  * Flag 0x100, only for processes of ours (which end in a trap): calls the code at the sixth argument with the others. In
  * tasks that are not ours it ends with a jump to the exit code, whose address is in r14.
  */
 function programCode(end: ProgramEnd): Uint8Array {
+  return interpreter(end).bytes;
+}
+
+/**
+ * As {@link programCode}, with the offset of the instruction behind `syscall`: where a task is that sleeps in a call.
+ */
+function interpreter(end: ProgramEnd): { readonly bytes: Uint8Array; readonly callReturn: number } {
   const code = new CodeWriter();
   const loop = code.here;
   code.raw(0x41, 0x8b, 0x07); // mov eax, [r15]
@@ -110,10 +119,10 @@ function programCode(end: ProgramEnd): Uint8Array {
     code.raw(0x74, 0x03, ...indirect); // jz over
   });
   code.raw(0xf6, 0xc3, 0x80, 0x75); // test bl, 0x80; jnz cpuid
-  const cpuid = code.short();
+  const special = code.short();
   const isCall = end.kind === 'trap' && code.raw(0xf7, 0xc3).imm32(0x100).raw(0x75).short(); // test ebx, 0x100; jnz call
   code.raw(0x0f, 0x05); // syscall
-  const done = code.here;
+  const callReturn = code.here;
   code.raw(0x49, 0x89, 0x47, 0x38); // mov [r15+56], rax
   code.raw(0xf6, 0xc3, 0x40, 0x75); // test bl, 0x40; jnz next
   const tolerated = code.short();
@@ -123,7 +132,9 @@ function programCode(end: ProgramEnd): Uint8Array {
   const next = code.here;
   code.raw(0x49, 0x83, 0xc7, 0x40); // add r15, 64
   code.raw(0xe9).backNear(loop);
-  cpuid();
+  special();
+  code.raw(0x85, 0xc0, 0x75); // test eax, eax; jnz expect
+  const expect = code.short();
   code.raw(0x4d, 0x85, 0xd2, 0x0f, 0x84).backNear(next); // test r10, r10; jz next
   code.raw(0x49, 0x89, 0xd0, 0x89, 0xf8, 0x89, 0xf1); // mov r8, rdx; mov eax, edi; mov ecx, esi
   code.raw(0x0f, 0xa2); // cpuid
@@ -133,11 +144,25 @@ function programCode(end: ProgramEnd): Uint8Array {
   if (isCall) {
     isCall();
     code.raw(0x41, 0xff, 0xd1); // call r9
-    code.raw(0xe9).backNear(done);
+    code.raw(0xe9).backNear(callReturn);
   }
+  expect();
+  code.raw(0x48, 0x39, 0xf7, 0x0f, 0x84).backNear(next); // cmp rdi, rsi; je next
   finished();
   failed();
-  if (end.kind === 'trap') return code.raw(0xcc).bytes(); // int3
+  endOf(code, end);
+  return { bytes: code.bytes(), callReturn };
+}
+
+function endOf(code: CodeWriter, end: ProgramEnd): void {
+  if (end.kind === 'trap') {
+    code.raw(0xcc); // int3
+    return;
+  }
+  if (end.kind === 'exit') {
+    call(code, NR.exit_group, (c) => load.edi(c, 1));
+    return;
+  }
   // getpid and gettid are called by the thread itself, since its IDs in its own PID namespace differ from those in
   // ours.
   call(code, NR.getpid, () => {});
@@ -145,7 +170,7 @@ function programCode(end: ProgramEnd): Uint8Array {
   call(code, NR.gettid, () => {});
   code.raw(0x89, 0xc6); // mov esi, eax
   call(code, NR.tgkill, (c) => load.edx(c, end.signal));
-  return code.raw(0x41, 0xff, 0xe6).bytes(); // jmp r14
+  code.raw(0x41, 0xff, 0xe6); // jmp r14
 }
 
 /** Lowest address a program may be mapped at by default (vm.mmap_min_addr). */
@@ -193,34 +218,11 @@ function seed(socket: number): { elf: Uint8Array; callAt: number } {
   return { elf, callAt };
 }
 
-/** waitid(P_PID, tid, NULL, WEXITED | WNOHANG | __WALL, NULL) for each tid of a list that ends with 0. */
-function buryCode(tids: number): { code: Uint8Array; restorer: number } {
-  const code = new CodeWriter();
-  code.raw(0x53); // push rbx
-  code.raw(0x48, 0xbb).imm64(tids); // mov rbx, tids
-  const next = code.here;
-  code.raw(0x8b, 0x33, 0x85, 0xf6, 0x74); // mov esi, [rbx]; test esi, esi; jz done
-  const done = code.short();
-  code.raw(0x48, 0x83, 0xc3, 0x04); // add rbx, 4
-  call(code, NR.waitid, (c) => {
-    load.edi(c, 1);
-    load.edx(c, 0);
-    load.r10d(c, 0x4000_0005);
-    c.raw(0x45, 0x31, 0xc0); // xor r8d, r8d
-  });
-  code.raw(0xe9).backNear(next); // jmp next
-  done();
-  code.raw(0x5b, 0xc3); // pop rbx; ret
-  const restorer = code.here;
-  call(code, NR.rt_sigreturn, () => {});
-  return { code: code.bytes(), restorer };
-}
-
 /** Sets r15 to the entries and runs the interpreter. The last call of the program has to end the process. */
 function detachedCode(entries: number): Uint8Array {
   const code = new CodeWriter();
   code.raw(0x49, 0xbf).imm64(entries); // mov r15, entries
-  return code.raw(...programCode({ kind: 'trap' })).bytes();
+  return code.raw(...programCode({ kind: 'exit' })).bytes();
 }
 
 /** dup3(socket, target, 0); execveat(executable, "", argv, NULL, AT_EMPTY_PATH); exit_group(127). */
@@ -262,15 +264,23 @@ export const X86_64: Arch = {
     return out;
   },
   withWayOut,
+  wayOutOf: (registers) => Number(word(registers, R14)),
   oneCall,
   programCounter: (registers) => Number(word(registers, R15)),
   result: (registers) => Number(BigInt.asIntN(64, word(registers, AX))),
+  pcOffset: 8 * IP,
   programCode,
+  get callReturn() {
+    return interpreter({ kind: 'trap' }).callReturn;
+  },
   cave,
+  readCave,
   limitsCode,
   wayOut,
   seed,
   buryCode,
+  noteCode,
+  forwardCode,
   detachedCode,
   pageSums,
   spawnCode,

@@ -10,6 +10,8 @@ import { disk } from '../../kernel/disk.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
+import { pointOfNoReturn, withOutcome } from '../../tracee/interruption.ts';
+import { retryWhileStranded } from '../../tracee/stranded.ts';
 import { ActionScripts } from '../scripts.ts';
 import { DumpClock, type DumpFigures } from '../stats.ts';
 import { TreeLife } from '../tree-life.ts';
@@ -45,6 +47,7 @@ export interface DumpOutcome {
 /**
  * Dumps a process tree. It completes, or the tree goes on as if nothing had been.
  * @throws StasisError; ObstacleError when the preflight finds what cannot be carried, before anything is touched
+ * @throws InterruptedError when a signal asks Stasis to end before the images are whole
  */
 export function dump(options: DumpOptions): DumpOutcome {
   requirePageSize();
@@ -52,6 +55,14 @@ export function dump(options: DumpOptions): DumpOutcome {
   preflight(options.pid, options.carry);
   logDebug('preflight: nothing in the way');
   scripts.require('pre-dump', options.pid);
+  try {
+    return retryWhileStranded(() => freezeAndSave(options, scripts));
+  } catch (error) {
+    throw withOutcome(error, `task ${options.pid} and its tree go on, and no images are left`);
+  }
+}
+
+function freezeAndSave(options: DumpOptions, scripts: ActionScripts): DumpOutcome {
   using images = new ImageSetWriter(options.imagesDir, disk);
   const clock = new DumpClock();
   using tree = FrozenTree.freeze(options.pid, options);
@@ -71,6 +82,7 @@ export function dump(options: DumpOptions): DumpOutcome {
   for (const doors of treeDoors) doors.frozen?.(making.context);
   saveTree(tree.processes, snapshot.tasks, making);
   clock.counted(making.pages);
+  pointOfNoReturn();
   commit(images);
   // Not before: the figures must not take the last room on a disk from what counts.
   clock.write(options.workDir, notices);
@@ -114,8 +126,8 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
   const pids = tree.processes.map(({ pid }) => pid);
   if (finalState === 'dead') {
     undo.keep();
-    // All of them or none: from here on they die with us, should we be killed before we have killed all. A loop that wakes
-    // nobody up is over in no time.
+    // All of them or none: from here on they die with us, should we be killed before we have killed all. A loop that
+    // wakes nobody up is over in no time.
     for (const { threads } of tree.processes) threads[0]?.tracee.dieWithUs();
     for (const pid of pids) trySyscall('kill', pid, 9);
     // The main thread of a process is a zombie for its tracer only when the others are gone.

@@ -25,6 +25,7 @@ import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { Pages } from '../../memory/pages.ts';
 import { Foothold } from '../../tracee/foothold.ts';
 import { limitsToLift } from '../../tracee/headroom.ts';
+import { requireUninterrupted } from '../../tracee/interruption.ts';
 import type { Program } from '../../tracee/program.ts';
 import { getSignalMask } from '../../tracee/ptrace.ts';
 import { suspendSeccomp } from '../../tracee/seccomp.ts';
@@ -98,6 +99,7 @@ export function saveTree(
  * that have its memory.
  */
 function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpThread[]): void {
+  requireUninterrupted();
   for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
   const others = akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
   const exitless = threadsWithoutExit(task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
@@ -139,6 +141,7 @@ function threadReaders(thread: DumpThread, program: Program): Reader[] {
 }
 
 function drain(task: DumpTask): void {
+  requireUninterrupted();
   for (const kind of taskKinds) {
     kind.drain?.(task);
     if (kind.thread?.drain) for (const thread of task.threads) kind.thread.drain(thread);

@@ -18,6 +18,7 @@ import { taskKinds } from '../../kinds/registry.ts';
 import { Batch } from '../../tracee/batch.ts';
 import { findGap } from '../../tracee/gap.ts';
 import { closeAll } from '../../tracee/handover.ts';
+import { requireUninterrupted } from '../../tracee/interruption.ts';
 import { AREA } from '../../tracee/program.ts';
 import { PTRACE, ptrace, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
 import type { Remote } from '../../tracee/remote.ts';
@@ -68,7 +69,10 @@ export class TreeBuilder {
   build(sibling: boolean): void {
     this.#createRoot(sibling);
     const { steps } = this.#plan;
-    for (let at = 0; at < steps.length; ) at = this.#take(steps, at);
+    for (let at = 0; at < steps.length; ) {
+      requireUninterrupted();
+      at = this.#take(steps, at);
+    }
     for (const [pid] of this.#plan.tasks) this.#prepare(pid);
     logDebug('all processes are there, with their memory');
     for (const [pid, core] of this.#plan.zombies) this.#die(pid, core);

@@ -25,6 +25,7 @@ import { isUnused } from '../../kernel/proc/holders.ts';
 import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { verifyPages } from '../../memory/verify-pages.ts';
+import { pointOfNoReturn, requireUninterrupted, withOutcome } from '../../tracee/interruption.ts';
 import { ActionScripts } from '../scripts.ts';
 import { type RestoreFigures, writeRestoreStats } from '../stats.ts';
 import { stopSignalOf } from '../stops.ts';
@@ -60,9 +61,18 @@ export interface RestoreOutcome {
  * Restores a process tree. All or nothing: until the last step everything stands still, and dies with us or with any
  * error.
  * @throws StasisError
+ * @throws InterruptedError when a signal asks Stasis to end before the tasks run
  */
 export function restore(options: RestoreOptions): RestoreOutcome {
   requirePageSize();
+  try {
+    return restoreTree(options);
+  } catch (error) {
+    throw withOutcome(error, 'nothing was restored');
+  }
+}
+
+function restoreTree(options: RestoreOptions): RestoreOutcome {
   const images = new ImageSet(options.imagesDir, undefined, disk);
   const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isUnused };
   const plan = readPlan(images, origin);
@@ -100,6 +110,7 @@ export function restore(options: RestoreOptions): RestoreOutcome {
   const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
   writeRestoreStats(options.workDir, figures, context.notices);
   resumeScript(scripts, 'pre-resume', pid);
+  pointOfNoReturn();
   life.end('restored');
   resume(tasks, stopped, options);
   undo.keep();
@@ -170,6 +181,7 @@ function finish(tasks: readonly RestoreTask[], sharing: ReadonlySet<RestoreTask>
 }
 
 function phase(tasks: readonly RestoreTask[], name: Phase): void {
+  requireUninterrupted();
   for (const task of tasks) runPhase(task, name);
   logDebug(`phase ${name}`);
 }
@@ -179,6 +191,7 @@ function phase(tasks: readonly RestoreTask[], name: Phase): void {
  * share memory, and with it the work area.
  */
 function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: ReadonlySet<RestoreTask>): void {
+  requireUninterrupted();
   for (const task of tasks) {
     if (sharing.has(task)) runPhase(task, name);
     else beginPhase(task, name);

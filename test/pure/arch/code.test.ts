@@ -79,3 +79,44 @@ test('a program grows to what the area holds, and keeps what it has', () => {
   // What lies behind belongs to the foothold.
   expect(AREA.code + AREA.entries + AREA.heap + 64).toBe(AREA.length);
 });
+
+test('what a cave has of its threads is read back', () => {
+  const asleep = registers.map((_, i) => BigInt(1000 + i));
+  const index = (name: string): number => arch.registerNames.indexOf(name);
+  asleep[index('orig_ax')] = BigInt(NR.nanosleep);
+  asleep[index('ax')] = BigInt.asUintN(64, -516n); // ERESTART_RESTARTBLOCK
+  asleep[index('flags')] = 0xa57n; // overflow, carry, and some that nobody changes
+  const running = asleep.slice();
+  running[index('orig_ax')] = 0xffff_ffff_ffff_ffffn;
+  running[index('ax')] = 7n;
+  const area = 0x10_0000;
+  const wayOutAt = address + CAVE_SIZE - WAY_OUT_SIZE;
+  const plan = { address, area, areaLength: AREA.length, codeLength: AREA.code, bell: 16, oldAction: 1, done: 2 };
+  const cave = arch.cave({ ...plan, registers: asleep, mask: 0x1234n });
+  const wayOut = arch.wayOut({ address: wayOutAt, claim: cave.claim, done: 2 });
+  wayOut.set(running, 0x5678n);
+  const bytes = new Uint8Array(CAVE_SIZE);
+  bytes.set(cave.code);
+  bytes.set(wayOut.code, wayOutAt - address);
+  const left = arch.readCave(bytes, address, wayOutAt);
+  if (!left) throw new Error('it is a cave');
+  expect(left).toMatchObject({ area, enter: cave.enter, leave: cave.leave, claim: cave.claim });
+  expect([left.leader.mask, left.guest.mask, left.guest.enter]).toEqual([0x1234n, 0x5678n, wayOut.enter]);
+  // What code of ours changes comes from there; the rest the thread has still.
+  const changed = (from: BigUint64Array): BigUint64Array =>
+    from.map((value, i) =>
+      /^(bp|sp|r12|r13|cs|ss|[defg]s|[fg]s_base)$/.test(arch.registerNames[i] ?? '') ? value : 1n,
+    );
+  const readFlags = (words: BigUint64Array): bigint => (words[index('flags')] ?? 0n) & 0x8d5n;
+  for (const [saved, was] of [
+    [left.leader, asleep],
+    [left.guest, running],
+  ] as const) {
+    const now = saved.registers(changed(was));
+    expect(readFlags(now)).toBe(readFlags(was));
+    now[index('flags')] = was[index('flags')] ?? 0n;
+    expect([...now]).toEqual([...was]);
+  }
+  bytes[7] = 99; // another version
+  expect(arch.readCave(bytes, address, wayOutAt)).toBe(undefined);
+});

@@ -22,7 +22,7 @@ describe('codes', () => {
     const sources = files.filter((file) => file.endsWith('.ts') && !file.endsWith('error-codes.ts'));
     const text = sources.map((file) => readFileSync(join(home, 'src', file), 'utf8')).join('\n');
     // Those of the kinds are made of their names.
-    const kinds = ['usage', 'image', 'conflict', 'permission', 'kernel', 'io', 'gone', 'internal'];
+    const kinds = ['usage', 'image', 'conflict', 'permission', 'kernel', 'io', 'gone', 'interrupted', 'internal'];
     const own = Object.keys(ERROR_CODES).filter((code) => !kinds.includes(code.toLowerCase()));
     expect(own.filter((code) => !text.includes(`'${code}'`))).toEqual([]);
   });

@@ -3,9 +3,8 @@ import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import type { Sleep } from '../../../contract/contract.ts';
 import { membersOf } from '../../../kernel/proc/tree.ts';
-import { threadDoors } from '../../../kinds/registry.ts';
 import type { Tracee } from '../../../tracee/tracee.ts';
-import { awaitStopped } from '../../stops.ts';
+import { awaitStopped, onStopped } from '../../stops.ts';
 import { FreezerCgroup } from './freezer-cgroup.ts';
 import { type SeizedProcess, type SeizedThread, Seizure } from './seizure.ts';
 import { Sleeps } from './sleeps.ts';
@@ -72,11 +71,6 @@ export class FrozenTree implements Disposable {
     awaitStopped(stopped.map(({ pid }) => pid));
     letGo(this.#seizure, this.#cgroup);
   }
-}
-
-/** What has to be seen to in a thread that has just been stopped, even if it is let go again at once. */
-function onStopped(tracee: Tracee): void {
-  for (const doors of threadDoors) doors.stopped?.(tracee);
 }
 
 function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {

@@ -2,13 +2,16 @@
  * A cgroup whose tasks are frozen while they are seized (`--freeze-cgroup`), of either version: `freezer.state` of v1,
  * `cgroup.freeze` of v2.
  *
- * Stopped tasks go on when we die; a frozen cgroup does not. So a small process waits for that, and puts the state back.
+ * Stopped tasks go on when we die; a frozen cgroup does not. So a small process waits for that, and puts the state
+ * back.
  */
 import { StasisError } from '../../../base/errors.ts';
-import { logDebug, logWarn } from '../../../base/log.ts';
-import { O } from '../../../kernel/constants/files.ts';
+import { logDebug } from '../../../base/log.ts';
+import { cstring, encodeText } from '../../../base/text.ts';
+import { AT, O } from '../../../kernel/constants/files.ts';
 import { namesIn, tryOpen, tryRead, trySet } from '../../../kernel/files.ts';
-import { arenaAddress, arenaView, describeErrno, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { describeErrno, trySyscall } from '../../../kernel/syscall.ts';
+import { Guard } from '../../../tracee/guard.ts';
 import { nap } from '../../../tracee/ptrace.ts';
 
 /** How a version of cgroups is told to freeze, and tells that it has. */
@@ -36,7 +39,9 @@ const V2: Version = {
   frozen: /^frozen 1$/m,
 };
 
-/** Milliseconds to wait until all are frozen. Those that are not by then are stopped one by one, as without a cgroup. */
+/**
+ * Milliseconds to wait until all are frozen. Those that are not by then are stopped one by one, as without a cgroup.
+ */
 const PATIENCE = 250;
 const LOOK_EVERY = 200_000;
 
@@ -46,7 +51,7 @@ export class FreezerCgroup implements Disposable {
   /** Whether somebody else had frozen it: it is again, afterwards. */
   readonly wasFrozen: boolean;
   #frozen: boolean;
-  #guard: Fd | undefined;
+  #guard: Guard | undefined;
 
   /** @throws StasisError if it is no cgroup with a freezer, or we are in it ourselves */
   constructor(path: string) {
@@ -112,32 +117,17 @@ export class FreezerCgroup implements Disposable {
   }
 
   #dismissGuard(): void {
-    if (!this.#guard) return;
-    arenaView.setUint8(0, 10);
-    trySyscall('write', this.#guard.number, arenaAddress, 1);
-    this.#guard[Symbol.dispose]();
+    this.#guard?.[Symbol.dispose]();
     this.#guard = undefined;
   }
 }
 
-/**
- * Starts a process that writes `state` when we die: when the pipe ends without a line. What is answered is our end of it.
- */
-function guard(control: string, state: string): Fd | undefined {
-  syscall('pipe2', arenaAddress, O.CLOEXEC);
-  using theirs = new Fd(arenaView.getInt32(0, true));
-  const ours = new Fd(arenaView.getInt32(4, true));
-  const { spawn } = process.getBuiltinModule('node:child_process');
-  // In a session of its own: what ends us by the process group or the terminal is not to end it.
-  const child = spawn('/bin/sh', ['-c', 'read -r _ || printf %s "$2" >"$1"', 'sh', control, state], {
-    stdio: [theirs.number, 'ignore', 'ignore'],
-    detached: true,
+/** Writes a state to a control file when we die. */
+function guard(control: string, state: string): Guard {
+  return new Guard((plan) => {
+    const file = plan.call('openat', AT.FDCWD, plan.data(cstring(control)), O.WRONLY);
+    plan.call('write', file, plan.data(encodeText(state)), state.length);
   });
-  child.on('error', () => {});
-  child.unref();
-  if (child.pid === undefined)
-    logWarn('freezer-cgroup.ts', 'no guard: if Stasis is killed now, the cgroup stays frozen');
-  return ours;
 }
 
 /** Contents of a small file, or -errno. */

@@ -12,6 +12,7 @@ import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
 import { childrenOf, type Member, threadsOf, unlessGone } from '../../../kernel/proc/tree.ts';
 import { DeathWatch } from '../../../tracee/death-watch.ts';
+import { requireUninterrupted } from '../../../tracee/interruption.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../../../tracee/ptrace.ts';
 import { Tracee } from '../../../tracee/tracee.ts';
 import { buryIfOurs, isProgram, letGo, stands } from '../../tracees.ts';
@@ -265,6 +266,7 @@ export class Seizure implements Disposable {
     let pause = SHORTEST_NAP;
     let progress = performance.now();
     for (;;) {
+      requireUninterrupted();
       const before = this.#moving.size;
       this.#poll();
       if (this.#moving.size === 0) return true;
@@ -376,6 +378,7 @@ export class Seizure implements Disposable {
   }
 
   #requireTime(): void {
+    requireUninterrupted();
     if (performance.now() < this.#deadline) return;
     throw new StasisError({
       kind: 'conflict',

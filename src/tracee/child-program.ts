@@ -1,0 +1,77 @@
+/**
+ * A program run by a child of ours that has our memory and our descriptors: no JavaScript runs in it, only the
+ * interpreter of programs. All signals are blocked in it, and it leaves our session, so that what is sent to all of our
+ * group is not for it.
+ */
+
+import { thisArch } from '../arch/index.ts';
+import { arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { readMemory, writeMemory } from './memory.ts';
+import { AREA, Program } from './program.ts';
+
+/** CLONE_VM | CLONE_FILES. */
+const SHARED = 0x100 | 0x400;
+/** We wait until the child has ended. */
+export const CLONE_VFORK = 0x4000;
+/** struct clone_args up to stack_size. */
+const CLONE_ARGS = 64;
+const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
+const SIG_SETMASK = 2;
+const STACK = 4096;
+
+export class ChildProgram implements Disposable {
+  readonly #area = syscall('mmap', 0, AREA.length + STACK, 3, 0x22, -1, 0);
+
+  /**
+   * An empty program, but for its first call. A failed call that is no attempt ends the child at once, with exit code
+   * 1.
+   */
+  program(): Program {
+    const program = new Program(this.#area);
+    program.attempt('setsid');
+    return program;
+  }
+
+  /**
+   * Has a child begin with a program; answers its PID. Nobody is told by a signal when it ends. @throws SyscallError
+   */
+  start(program: Program, flags = 0): number {
+    program.attempt('exit_group', 0);
+    const heap = program.usedHeap();
+    syscall('mprotect', this.#area, AREA.code, 3);
+    writeMemory(process.pid, this.#area, thisArch().detachedCode(program.start));
+    writeMemory(process.pid, program.start, program.usedEntries());
+    if (heap.length > 0) writeMemory(process.pid, program.start + AREA.entries, heap);
+    // libc's syscall() returns in the child, to the address on top of its stack.
+    const top = this.#area + AREA.length + STACK - 64;
+    writeMemory(process.pid, top, new Uint8Array(new BigUint64Array([BigInt(this.#area)]).buffer));
+    syscall('mprotect', this.#area, AREA.code, 5);
+    return clone(top, SHARED | flags);
+  }
+
+  /** Fetches the results of a program whose child has ended. */
+  fetch(program: Program): void {
+    const heap = program.usedHeap();
+    readMemory(process.pid, program.start, program.usedEntries());
+    if (heap.length > 0) readMemory(process.pid, program.start + AREA.entries, heap);
+  }
+
+  /** The child must have ended. */
+  [Symbol.dispose](): void {
+    trySyscall('munmap', this.#area, AREA.length + STACK);
+  }
+}
+
+/** All signals are blocked, so that no handler of ours runs in the child. */
+function clone(stackTop: number, flags: number): number {
+  const args = new BigUint64Array(CLONE_ARGS / 8);
+  args[0] = BigInt(flags);
+  args[5] = BigInt(stackTop - 64);
+  args[6] = 64n;
+  arenaView.setBigUint64(0, ALL_SIGNALS, true);
+  syscall('rt_sigprocmask', SIG_SETMASK, arenaAddress, arenaAddress + 8, 8);
+  const pid = trySyscall('clone3', args, CLONE_ARGS);
+  syscall('rt_sigprocmask', SIG_SETMASK, arenaAddress + 8, 0, 8);
+  if (pid < 0) throw new SyscallError('clone3', -pid);
+  return pid;
+}

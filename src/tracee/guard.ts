@@ -1,0 +1,44 @@
+/**
+ * A process of ours that waits for our death, however that comes, to do what we cannot do any more then.
+ *
+ * It sleeps in poll(2) on a pidfd of ours, which is readable when all our threads are dead. By then the kernel has let
+ * our tracees go (exit_ptrace() comes before do_notify_pidfd() in exit_notify()), so that they can be seized again.
+ */
+import { Fd, syscall, trySyscall } from '../kernel/syscall.ts';
+import { ChildProgram } from './child-program.ts';
+import type { Program } from './program.ts';
+
+const WALL = 0x4000_0000;
+const SIGKILL = 9;
+const POLLIN = 1;
+
+export class Guard implements Disposable {
+  readonly #child = new ChildProgram();
+  readonly #ourselves: Fd;
+  readonly #pid: number;
+
+  /** `plan` adds the calls that are to be made if we die before the guard is disposed of. @throws SyscallError */
+  constructor(plan: (program: Program) => void) {
+    this.#ourselves = new Fd(syscall('pidfd_open', process.pid, 0));
+    const program = this.#child.program();
+    // struct pollfd { int fd; short events, revents; }
+    const watched = new Uint8Array(new Int32Array([this.#ourselves.number, POLLIN]).buffer);
+    program.call('poll', program.data(watched), 1, -1);
+    plan(program);
+    try {
+      this.#pid = this.#child.start(program);
+    } catch (error) {
+      this.#ourselves[Symbol.dispose]();
+      this.#child[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Ends the guard: what it was for has not to be done any more. */
+  [Symbol.dispose](): void {
+    trySyscall('kill', this.#pid, SIGKILL);
+    trySyscall('wait4', this.#pid, 0, WALL, 0);
+    this.#ourselves[Symbol.dispose]();
+    this.#child[Symbol.dispose]();
+  }
+}

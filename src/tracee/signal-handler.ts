@@ -1,0 +1,53 @@
+/** Signal handlers in machine code: what has to be done at once, whatever our JavaScript is in the middle of. */
+
+import type { HandlerCode } from '../arch/arch.ts';
+import { SA, SIG_HANDLER } from '../kernel/constants/signals.ts';
+import { Sigaction } from '../kernel/layouts/signals.ts';
+import { arena, arenaAddress, syscall, trySyscall } from '../kernel/syscall.ts';
+import { writeMemory } from './memory.ts';
+
+const PAGE = 4096;
+const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
+
+/** One handler for some signals, until its scope ends: then their actions are what they were. */
+export class SignalHandler implements Disposable {
+  readonly #page: number;
+  readonly #restorer: number;
+  /** The actions there were, by signal: struct sigaction. */
+  readonly #before = new Map<number, Uint8Array>();
+
+  constructor({ code, restorer }: HandlerCode) {
+    this.#page = syscall('mmap', 0, PAGE, 3, 0x22, -1, 0);
+    this.#restorer = this.#page + restorer;
+    writeMemory(process.pid, this.#page, code);
+    syscall('mprotect', this.#page, PAGE, 5);
+  }
+
+  /** Has a signal handled from now on, with SA_* flags; again for one that is: its flags change. */
+  handle(signal: number, flags: bigint): void {
+    const action = new Uint8Array(Sigaction.size);
+    Sigaction.encodeInto(action, 0, {
+      handler: BigInt(this.#page),
+      flags: flags | SA.RESTORER,
+      restorer: BigInt(this.#restorer),
+      mask: ALL_SIGNALS,
+    });
+    const before = new Uint8Array(Sigaction.size);
+    syscall('rt_sigaction', signal, action, before, 8);
+    if (!this.#before.has(signal)) this.#before.set(signal, before);
+  }
+
+  [Symbol.dispose](): void {
+    for (const [signal, action] of this.#before) trySyscall('rt_sigaction', signal, action, 0, 8);
+    this.#before.clear();
+    trySyscall('munmap', this.#page, PAGE);
+  }
+}
+
+/** What becomes of a signal that we get. */
+export function actionOf(signal: number): 'default' | 'ignored' | 'handled' {
+  syscall('rt_sigaction', signal, 0, arenaAddress, 8);
+  const { handler } = Sigaction.decode(arena);
+  if (handler === SIG_HANDLER.DFL) return 'default';
+  return handler === SIG_HANDLER.IGN ? 'ignored' : 'handled';
+}

@@ -1,0 +1,152 @@
+/**
+ * Threads that are still in the cave or the area of a Stasis that was killed: one that was stopped as soon as nobody
+ * traced it any more, or sleeps in a call that it was given. Such threads are put back where they were found, with what
+ * the cave has of theirs.
+ */
+
+import { type LeftCave, LIMITS_MARK, type SavedState } from '../arch/arch.ts';
+import { StasisError } from '../base/errors.ts';
+import { logInfo } from '../base/log.ts';
+import type { Fd } from '../kernel/syscall.ts';
+import { CAVE_SIZE, type Mapping } from './cave.ts';
+import { LIMITS_SIZE } from './headroom.ts';
+import { forceRead, forceWrite } from './memory.ts';
+import { AREA } from './program.ts';
+import { nap, PTRACE, ptrace } from './ptrace.ts';
+import type { Tracee } from './tracee.ts';
+
+/**
+ * A thread was, or is, in code of a Stasis that was killed: what has been seen of it is not its own. To be tried again.
+ */
+export class StrandedError extends StasisError {}
+
+/** How often {@link retryWhileStranded} tries, and the nanoseconds between two tries: a second in all. */
+const TRIES = 40;
+const PAUSE = 25_000_000;
+
+/** Does work that begins with stopping tasks, and again if threads of them were stranded. @throws what `work` throws */
+export function retryWhileStranded<T>(work: () => T): T {
+  for (let tries = 1; ; tries++) {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof StrandedError) || tries === TRIES) throw error;
+      logInfo(error.message);
+      nap(PAUSE);
+    }
+  }
+}
+
+/** A cave that a Stasis has left behind, and where. */
+export interface FoundCave {
+  readonly at: number;
+  readonly left: LeftCave;
+}
+
+/**
+ * Puts back all stranded threads among those that have a memory in common; `tracees` are all of them, stopped.
+ * @throws StrandedError if there were any, or one will come back to the cave
+ */
+export function rescueStranded(cave: FoundCave, tracees: readonly Tracee[], mem: Fd, maps: readonly Mapping[]): void {
+  const inside = tracees.filter((tracee) => isInside(tracee, cave));
+  const returning = tracees.find(
+    (tracee) => !inside.includes(tracee) && (willReturn(tracee, cave.at, mem, maps) || isAtLimits(tracee, mem, maps)),
+  );
+  if (inside.length > 0) leadOut(cave, inside, mem);
+  if (returning) throw isReturning(returning.pid);
+  if (inside.length === 0) return;
+  throw new StrandedError({
+    kind: 'conflict',
+    code: 'TASK_HAS_STASIS_CODE',
+    task: { pid: inside[0]?.pid ?? 0 },
+    reason: 'the task was still in the code of a Stasis that was killed, and has been led out of it',
+    remedy: 'try again',
+  });
+}
+
+function isIn(pc: number, start: number, length: number): boolean {
+  return pc >= start && pc < start + length;
+}
+
+function pcOf(tracee: Tracee): number {
+  return Number(tracee.arch.pc(tracee.getRegisters()));
+}
+
+function isInside(tracee: Tracee, { at, left }: FoundCave): boolean {
+  const pc = pcOf(tracee);
+  return isIn(pc, at, CAVE_SIZE) || isIn(pc, left.area, AREA.code);
+}
+
+/**
+ * Whether a thread is in the code that puts lifted limits back: see headroom.ts. It is out of it soon, if it may run.
+ */
+function isAtLimits(tracee: Tracee, mem: Fd, maps: readonly Mapping[]): boolean {
+  const pc = pcOf(tracee);
+  const end = maps.find((m) => pc >= m.start && pc < m.end)?.end ?? 0;
+  if (!isIn(pc, end - CAVE_SIZE - LIMITS_SIZE, LIMITS_SIZE)) return false;
+  const mark = new Uint8Array(LIMITS_MARK.length);
+  forceRead(mem, end - CAVE_SIZE - mark.length, mark);
+  return LIMITS_MARK.every((byte, i) => mark[i] === byte);
+}
+
+/** Of a stack, where a handler's frame is looked for. */
+const LOOKED_AT = 256 * 1024;
+
+/**
+ * Whether a thread will be back in the cave when a signal handler returns: signals that were pending come when the
+ * thread has its mask again, on its last steps.
+ */
+function willReturn(tracee: Tracee, cave: number, mem: Fd, maps: readonly Mapping[]): boolean {
+  const { arch } = tracee;
+  const sp = Number(arch.sp(tracee.getRegisters()) & ~7n);
+  const end = maps.find((m) => sp >= m.start && sp < m.end)?.end ?? sp;
+  const words = new Uint32Array(Math.min(end - sp, LOOKED_AT) / 4);
+  const got = forceRead(mem, sp, new Uint8Array(words.buffer));
+  return arch.returnsInto(words.subarray(0, Math.max(0, got) / 4), cave, cave + CAVE_SIZE);
+}
+
+function isReturning(pid: number): StrandedError {
+  return new StrandedError({
+    kind: 'conflict',
+    code: 'TASK_HAS_STASIS_CODE',
+    task: { pid },
+    reason: 'the task is about to leave the code of a Stasis that was killed: it has to run for a moment',
+    remedy: `try again when its signal handler has returned; if it is stopped, let it go on before (kill -CONT ${pid})`,
+  });
+}
+
+/** Visited threads first: the area is the leader's to unmap. */
+function leadOut({ at, left }: FoundCave, inside: readonly Tracee[], mem: Fd): void {
+  const leaders = inside.filter((tracee) => isLeader(tracee, left));
+  for (const tracee of inside) if (!leaders.includes(tracee)) putBack(tracee, left.guest);
+  for (const tracee of leaders) {
+    ptrace(PTRACE.POKEDATA, tracee.pid, left.claim, 0);
+    takeToLastCall(tracee, left);
+    putBack(tracee, left.leader);
+  }
+  forceWrite(mem, at, new Uint8Array(CAVE_SIZE));
+}
+
+/** In the area, the interpreter knows whose way out it is to take. */
+function isLeader(tracee: Tracee, left: LeftCave): boolean {
+  const pc = pcOf(tracee);
+  if (isIn(pc, left.area, AREA.code)) return tracee.arch.wayOutOf(tracee.getRegisters()) === left.leave;
+  return pc < left.guest.enter;
+}
+
+/** Has the leader undo what its program and the way in have done, up to the call that gives it its own mask. */
+function takeToLastCall(tracee: Tracee, left: LeftCave): void {
+  const pc = pcOf(tracee);
+  if (pc >= left.maskSet && pc < left.guest.enter) return;
+  // On the way in it goes on from where it is, and comes by the way out.
+  if (isIn(pc, left.area, AREA.code)) tracee.setRegisters(tracee.arch.jump(tracee.getRegisters(), left.leave));
+  for (;;) {
+    tracee.passSyscallStop();
+    if (pcOf(tracee) === left.maskSet) return;
+    tracee.passSyscallStop();
+  }
+}
+
+function putBack(tracee: Tracee, saved: SavedState): void {
+  tracee.putBack(saved.registers(tracee.getRegisters()), saved.mask);
+}
