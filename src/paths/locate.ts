@@ -1,6 +1,6 @@
 /**
- * Finds out whether an open file can be opened again by the name the kernel gives for it. The kernel appends `
- * (deleted)` to the names of unlinked files, but a file may really be called so; only a comparison of inodes tells.
+ * Finds out whether an open file can be opened again by the name the kernel gives for it. For unlinked files the kernel
+ * appends ` (deleted)` to the name, but a file may really be called so; only a comparison of inodes tells.
  */
 import type { ErrorCode } from '../base/error-codes.ts';
 import { encodeText } from '../base/text.ts';

@@ -110,8 +110,8 @@ export const cloneSetTid: Probe = () => {
 
 /**
  * Asks for a sibling (CLONE_PARENT) in a new PID namespace, with a PID outside of it that is in use. The kernel checks
- * the flags first, so EEXIST means that they can be combined. It is tried in a throw-away process, since the init
- * process of a PID namespace cannot have siblings.
+ * the flags first, so EEXIST means that they can be combined. It is tried in a throw-away process, since Stasis itself
+ * may be PID 1 of a namespace, which cannot have siblings.
  */
 export const cloneParentNewPid: Probe = () =>
   inThrowaway((seed) => {

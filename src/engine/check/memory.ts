@@ -47,7 +47,7 @@ export const moveVdso: Probe = () =>
     return after.every(({ start }) => targets.includes(start)) ? undefined : 'a moved vdso is lost';
   });
 
-/** The kernel maps a vdso on request (ARCH_MAP_VDSO_64); it answers EEXIST if the process has one already. */
+/** The kernel maps a vdso on request (ARCH_MAP_VDSO_32); it answers EEXIST if the process has one already. */
 export const mapVdso: Probe = () => {
   if (process.arch !== 'x64') return 'only known for x86-64';
   return inThrowaway((seed) => {

@@ -51,8 +51,8 @@ export function readSystem(path: string): Uint8Array {
 export const TOO_DEEP = 'path of 4096 bytes or more';
 
 /**
- * The target of a link `/proc/PID/NAME` (`exe`, `cwd`, `fd/3`, `ns/net`, `map_files/A-B`), unescaped and whole. `
- * (deleted)` may end it. Throws as {@link readProc}, but also for a closed descriptor or an unmapped range
+ * The target of a link `/proc/PID/NAME` (`exe`, `cwd`, `fd/3`, `ns/net`, `map_files/A-B`), unescaped and complete. It
+ * may end in ` (deleted)`. Throws as {@link readProc}, but also for a closed descriptor or an unmapped range
  * `unsupported`.
  */
 export function readProcLink(pid: number | 'self', name: string): string {

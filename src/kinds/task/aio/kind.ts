@@ -1,6 +1,6 @@
 /**
- * Contexts of asynchronous I/O (io_setup). A context is its ring, a mapping by whose address it is known, and the
- * kernel's idea of where the ring ends, which nothing but completed requests can move.
+ * Contexts of asynchronous I/O (io_setup). A context is identified by the address of its ring, which is a mapping. The
+ * kernel also keeps its own position of the ring's tail, which only completed requests can move.
  */
 
 import { cstring } from '../../../base/text.ts';
@@ -13,7 +13,7 @@ import { vmaName } from '../../../kernel/proc/vmaname.ts';
 import { readMemory, writeMemory } from '../../../tracee/memory.ts';
 import { AioRing, completions, Iocb, isRing, PWRITE, requestsOf } from './ring.ts';
 
-/** The mapping and its content are the memory kind's. */
+/** Captures only the list of rings; the memory kind captures the mappings and their contents. */
 function capture(task: DumpTask): undefined {
   const rings = task.vmas.filter((vma) => vmaName(vma.name).kind === 'aio');
   if (rings.length === 0) return;
@@ -24,12 +24,15 @@ function capture(task: DumpTask): undefined {
   }));
 }
 
-/** Right after the memory kind, which has put the old content where the ring belongs. */
+/** Runs right after the memory kind, which has put the old content of each ring at its address. */
 function rebuild(task: RestoreTask): void {
   for (const ring of task.mm.aios) rebuildRing(ring, task);
 }
 
-/** Makes a context anew, brings its end to where it was, copies the events, and moves it to its place. */
+/**
+ * Makes a new context, moves its tail to the saved position, copies the events, and moves the ring to its saved
+ * address.
+ */
 function rebuildRing(entry: AioRingEntry, task: RestoreTask): void {
   const { batch, pid } = task;
   const address = Number(entry.id);
@@ -65,7 +68,10 @@ function setUp(requests: number, task: RestoreTask): number {
   return context;
 }
 
-/** Completes that many requests: writes to /dev/null are done at once. The head follows, to make room. */
+/**
+ * Completes `count` requests, which are writes to /dev/null and complete at once. The head follows the tail, to make
+ * room.
+ */
 function complete(count: number, head: number, nr: number, context: number, task: RestoreTask): void {
   if (count === 0) return;
   const fd = openNull(task);
@@ -77,7 +83,7 @@ function complete(count: number, head: number, nr: number, context: number, task
   task.batch.call('close', fd);
 }
 
-/** Requests in one call: their pointers have to fit a program's heap. */
+/** Most requests in one call; their pointers have to fit the heap of a program. */
 const MOST = 1024;
 
 function openNull(task: RestoreTask): number {
@@ -106,7 +112,6 @@ function submit(count: number, fd: number, context: number, task: RestoreTask): 
 }
 
 /**
- * AIO contexts. Behind `memory` in the registry.
- * The ring of a context is a mapping that io_setup(2) makes where memory left room for it.
+ * AIO contexts. The kind runs after `memory`, since io_setup(2) maps the ring of a context where there is room left.
  */
 export const aio: TaskKind = { name: 'aio', after: ['memory'], capture, rebuild: { memory: rebuild } };

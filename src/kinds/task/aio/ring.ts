@@ -1,7 +1,7 @@
-/** The ring of an AIO context (struct aio_ring in fs/aio.c), and what its size says. Pure. */
+/** The ring of an AIO context (struct aio_ring in fs/aio.c) and the numbers that follow from its size. Pure. */
 import { i64, struct, u16, u32, u64 } from '../../../kernel/layouts/struct.ts';
 
-/** The head of the ring; events follow. The kernel writes `tail`, the program may move `head`. */
+/** The header of the ring; events follow. The kernel writes `tail`, the program may move `head`. */
 export const AioRing = struct({
   id: u32,
   nr: u32,
@@ -17,17 +17,20 @@ export const AioRing = struct({
 export const EVENT_SIZE = 32;
 const MAGIC = 0xa10a10a1;
 
-/** How many requests a context of that ring was asked for: the kernel doubles the number, adds two and fills the page. */
+/**
+ * The number of requests to pass to io_setup(2) for a ring of `length` bytes: the kernel doubles the number, adds two
+ * and fills up the page.
+ */
 export function requestsOf(length: number): number {
   return Math.floor((eventsOf(length) - 2) / 2);
 }
 
-/** How many events a ring of so many bytes has. */
+/** The number of events in a ring of `length` bytes. */
 export function eventsOf(length: number): number {
   return Math.floor((length - AioRing.size) / EVENT_SIZE);
 }
 
-/** Whether these bytes begin as a ring of that length does. */
+/** Whether the bytes begin with the header of a ring of `length` bytes. */
 export function isRing(bytes: Uint8Array, length: number): boolean {
   const ring = AioRing.decode(bytes);
   const sound = ring.magic === MAGIC && ring.headerLength === AioRing.size && ring.nr === eventsOf(length);
@@ -35,8 +38,8 @@ export function isRing(bytes: Uint8Array, length: number): boolean {
 }
 
 /**
- * How many events have to be completed in a new ring for its tail to come to where it was. Where the tail has passed the
- * end and the head has not, it is one full turn more, or the kernel counts wrongly what is in between.
+ * How many events have to be completed in a new ring for its tail to reach the saved position. If the tail has wrapped
+ * around and the head has not, one full turn more is needed, or the kernel miscounts the events between them.
  */
 export function completions(head: number, tail: number, nr: number): number {
   return tail < head ? nr + tail : tail;

@@ -1,6 +1,6 @@
 /**
- * Autogroups: the scheduler shares time first among sessions, each of which has a niceness (sched_autogroup(7)). setsid(2)
- * makes one, so a session that was made again has one of niceness 0.
+ * Autogroups: the scheduler first divides time among sessions, each of which has a nice value (sched_autogroup(7)).
+ * setsid(2) makes a new autogroup, so a restored session starts with the nice value 0.
  */
 
 import type { DumpContext, DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
@@ -10,16 +10,16 @@ import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { type Autogroup, parseAutogroup } from '../../../kernel/proc/values.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 
-/** Undefined where the kernel has no autogroups (CONFIG_SCHED_AUTOGROUP). */
+/** The autogroup of a task; undefined where the kernel has none (CONFIG_SCHED_AUTOGROUP). */
 function autogroupOf(pid: number | 'self'): Autogroup | undefined {
   const text = readProcIfAny(pid, 'autogroup');
   return text && parseAutogroup(text);
 }
 
-/** The sessions whose autogroups are noted. */
+/** The sessions whose autogroups are captured. */
 const LOOKED_AT = new Slot((_: DumpContext) => new Set<number>());
 
-/** Noted with the first task of each session. */
+/** Captures the nice value with the first task of each session. */
 function capture(task: DumpTask): undefined {
   const looked = LOOKED_AT.of(task.context);
   const { session } = task.stat;
@@ -29,7 +29,10 @@ function capture(task: DumpTask): undefined {
   if (nice !== 0) task.extra.autogroup = { nice };
 }
 
-/** A task that has joined the session of whoever restores it is in our autogroup, whose niceness is not the images'. */
+/**
+ * Sets the nice value. A task that has joined the session of the process that restores it is in our autogroup, which is
+ * left alone.
+ */
 function rebuild(task: RestoreTask): void {
   const { nice } = (task.extra.autogroup ?? {}) as { readonly nice?: number };
   if (nice === undefined || autogroupOf(task.pid)?.id === autogroupOf('self')?.id) return;
@@ -39,5 +42,5 @@ function rebuild(task: RestoreTask): void {
   task.context.notice({ task: task.ref, resource: `session ${task.tree.sid}`, reason });
 }
 
-/** The niceness of sessions. */
+/** The nice values of sessions. */
 export const autogroup: TaskKind = { name: 'autogroup', capture, rebuild: { state: rebuild } };

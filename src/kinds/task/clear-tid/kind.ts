@@ -6,7 +6,8 @@ import type { Program } from '../../../tracee/program.ts';
 
 function capture({ core }: DumpThread, program: Program): () => void {
   const at = program.space(8);
-  // Needs CONFIG_CHECKPOINT_RESTORE; without it the word is not known and the thread cannot be joined after a restore.
+  // Needs CONFIG_CHECKPOINT_RESTORE. Without it the address is unknown, and the thread cannot be joined after a
+  // restore.
   const asked = program.attempt('prctl', PR.GET_TID_ADDRESS, at);
   return () => {
     const address = program.result(asked) === 0 ? program.view(at, 8).getBigUint64(0, true) : 0n;
@@ -20,5 +21,5 @@ function rebuild(thread: RestoreThread): void {
   if (address) thread.batch.call('set_tid_address', address);
 }
 
-/** The clear-tid address. Comes after the kind that makes `thread_info` (registers). */
+/** The clear-tid address. The kind runs after `registers`, which makes `thread_info`. */
 export const clearTid: TaskKind = { name: 'clear-tid', thread: { capture, rebuild: { last: rebuild } } };

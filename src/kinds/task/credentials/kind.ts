@@ -1,4 +1,7 @@
-/** Credentials: users and groups, capabilities, securebits, no_new_privs, security labels; and what their change resets. */
+/**
+ * Credentials: users and groups, capabilities, securebits, no_new_privs, security labels; and state that the kernel
+ * resets when they change.
+ */
 
 import type { DumpTask, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
@@ -46,7 +49,7 @@ function capture(thread: DumpThread, program: Program): () => void {
   };
 }
 
-/** What the change of credentials resets, and what may keep the thread from anything more. */
+/** Restores what the change of credentials has reset, then the label, which may forbid the thread everything else. */
 function rebuildLast(thread: RestoreThread): void {
   rebuildDeathSignal(thread);
   const creds = thread.core.thread_core?.creds;
@@ -54,8 +57,7 @@ function rebuildLast(thread: RestoreThread): void {
 }
 
 /**
- * Credentials. In phase `creds` the last kind of all: afterwards the task may do little.
- * They go when all privileges have been used.
+ * Credentials. The kind is the last one in phase `creds`, since the task has few rights afterwards.
  */
 export const credentials: TaskKind = {
   name: 'credentials',

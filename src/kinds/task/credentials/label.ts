@@ -1,4 +1,4 @@
-/** The label of a security module (SELinux, AppArmor): carried, and given to the thread again. */
+/** The label that a security module (SELinux, AppArmor) has given a thread. */
 import { StasisError } from '../../../base/errors.ts';
 import { cstring, encodeText } from '../../../base/text.ts';
 import type { DumpThread, RestoreThread } from '../../../contract/contract.ts';
@@ -9,7 +9,10 @@ import { readLabel, readSocketLabel } from '../../../kernel/proc/label.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 import { ownLabel } from '../../../support/own-label.ts';
 
-/** What the image says of a thread's label: CRIU knows two modules, and does not write that AppArmor leaves it alone. */
+/**
+ * The fields of the image for a thread's label. CRIU knows two modules, and writes no field for an unconfined AppArmor
+ * label.
+ */
 export function labelFields({
   tid,
   ref,
@@ -27,14 +30,14 @@ export function labelFields({
   return { lsm_profile: label.text, ...(sockets === undefined ? {} : { lsm_sockcreate: sockets }) };
 }
 
-/** Gives the thread its label, which may keep it from much: last of all. It has ours. @throws StasisError */
+/** Gives the thread its label instead of ours. This comes last, since the label may forbid much. @throws StasisError */
 export function rebuildLabel(thread: RestoreThread, creds: CredsEntry): void {
   const { lsm_profile: wanted, lsm_sockcreate: sockets } = creds;
   const own = ownLabel(thread.context);
   if (wanted !== undefined && wanted !== own?.text) {
     if (!own) throw refusal(thread, wanted, 'no security module of this machine gives labels');
     write(thread, 'current', own.module === 'apparmor' ? `changeprofile ${wanted}` : wanted);
-    // What is written may be taken for something else: it is looked at from outside.
+    // The module may interpret what is written in another way, so the result is read from outside.
     const is = readLabel(thread.tid)?.text;
     if (is !== wanted) throw refusal(thread, wanted, `cannot be given: the label is ${is ?? 'unreadable'}`);
   } else if (wanted === undefined && own && !own.unconfined) {
@@ -44,7 +47,7 @@ export function rebuildLabel(thread: RestoreThread, creds: CredsEntry): void {
   if (sockets !== undefined) write(thread, 'sockcreate', sockets);
 }
 
-/** Only the thread itself may write it, through a file it has opened (proc_pid_attr_write()). */
+/** Writes an attribute. Only the thread itself may, through a file it has opened (proc_pid_attr_write()). */
 function write(thread: RestoreThread, name: string, text: string): void {
   const path = cstring(`/proc/thread-self/attr/${name}`);
   const bytes = encodeText(text);

@@ -1,4 +1,6 @@
-/** Taking on saved credentials: a task that begins as root with everything, and must not lose a privilege too early. */
+/**
+ * Sets saved credentials in a task that starts as root with all capabilities and must not lose one before its last use.
+ */
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext, RestoreThread } from '../../../contract/contract.ts';
 import { KeyedSlot } from '../../../contract/slots.ts';
@@ -11,10 +13,13 @@ import { parseStatus } from '../../../kernel/proc/status.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 import { capMask, capNumbers } from './sets.ts';
 
-/** Capabilities there may be. Those the kernel does not know are in no set of its, and cannot be dropped. */
+/** All possible capabilities. Those that the kernel does not know are in none of its sets, and cannot be dropped. */
 const ALL_CAPS = (1n << 64n) - 1n;
 
-/** Groups, users, capabilities, securebits, and last no_new_privs, in the order in which each is still allowed. */
+/**
+ * Sets groups, users, capabilities, securebits, and last no_new_privs, in an order in which each step is still
+ * permitted.
+ */
 export function rebuildCredentials(thread: RestoreThread): void {
   const creds = thread.core.thread_core?.creds;
   if (!creds) return;
@@ -25,7 +30,7 @@ export function rebuildCredentials(thread: RestoreThread): void {
     thread.context.notice({ task: thread.ref, reason });
   }
   becomeUser(thread, creds);
-  // What may be inherited must be in the bounding set, or have been, when it is raised.
+  // The inheritable set can only be raised while its capabilities are in the bounding set.
   const inheritable = capMask(creds.cap_inh);
   if (inheritable !== 0n) setCaps(thread, { effective: seed.permitted, permitted: seed.permitted, inheritable });
   for (const cap of capNumbers(capMask(creds.cap_amb))) {
@@ -39,7 +44,7 @@ export function rebuildCredentials(thread: RestoreThread): void {
   if (creds.no_new_privs) thread.batch.call('prctl', PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-/** Groups first, users last; no capability is lost over it. */
+/** Sets groups first and users last, without losing a capability. */
 function becomeUser(thread: RestoreThread, creds: CredsEntry): void {
   const { batch } = thread;
   const groups = new Uint8Array(new Uint32Array(creds.groups).buffer);
@@ -47,19 +52,19 @@ function becomeUser(thread: RestoreThread, creds: CredsEntry): void {
   program.call('setgroups', creds.groups.length, groups.length > 0 ? program.data(groups) : 0);
   program.call('prctl', PR.SET_SECUREBITS, SECBIT.NO_SETUID_FIXUP, 0, 0, 0);
   program.call('setresgid', creds.gid, creds.egid, creds.sgid);
-  program.attempt('setfsgid', creds.fsgid); // these two answer the id before, whatever they did
+  program.attempt('setfsgid', creds.fsgid); // setfsgid and setfsuid return the previous ID, whether they succeed or not
   program.call('setresuid', creds.uid, creds.euid, creds.suid);
   program.attempt('setfsuid', creds.fsuid);
 }
 
-/** What a task is grown from has of ours. */
+/** The capability sets that a new task inherits from Stasis. */
 interface SeedState {
   readonly permitted: bigint;
   readonly bounding: bigint;
   readonly noNewPrivs: boolean | undefined;
 }
 
-/** Nothing has been changed so far; the threads of a process all have the same. */
+/** The sets before any change; all threads of a process have the same. */
 function seedState({ process, context }: RestoreThread): SeedState {
   return SEED_STATES.of(context, process.pid);
 }
@@ -69,7 +74,7 @@ const SEED_STATES = new KeyedSlot((_: RestoreContext, pid: number): SeedState =>
   return { permitted: capPrm, bounding: capBnd, noNewPrivs };
 });
 
-/** What the task had and we cannot give it. @throws StasisError kind 'permission' */
+/** Checks that the seed has all capabilities the task had. @throws StasisError kind 'permission' */
 function requireCaps(thread: RestoreThread, creds: CredsEntry, seed: SeedState): void {
   const missing = (capMask(creds.cap_prm) | capMask(creds.cap_inh)) & ~(seed.permitted | seed.bounding);
   if (missing !== 0n) {

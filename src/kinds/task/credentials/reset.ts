@@ -1,11 +1,14 @@
-/** What a change of credentials resets: whether the task may be dumped and traced, and its parent's death signal. */
+/**
+ * State that a change of credentials resets: `dumpable`, which also decides who may trace the task, and the parent
+ * death signal.
+ */
 import type { RestoreTask, RestoreThread } from '../../../contract/contract.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
 
-/** Set by the kernel alone: dumpable for root only (fs.suid_dumpable = 2). */
+/** SUID_DUMP_ROOT, which only the kernel sets (fs.suid_dumpable = 2). */
 const ROOT_ONLY = 2;
 
-/** The signal a thread gets when its parent ends. */
+/** Sets the signal that a thread gets when its parent ends (PR_SET_PDEATHSIG). */
 export function rebuildDeathSignal(thread: RestoreThread): void {
   const signal = thread.core.thread_core?.pdeath_sig;
   if (!signal) return;
@@ -16,7 +19,7 @@ export function rebuildDeathSignal(thread: RestoreThread): void {
   thread.batch.call('prctl', PR.SET_PDEATHSIG, signal, 0, 0, 0);
 }
 
-/** Whether the process may be dumped; it is one word for all of its threads, so they must be finished. */
+/** Sets whether the process is dumpable. All threads share this value, so it is set when they are finished. */
 export function rebuildDumpable(task: RestoreTask): void {
   const { dumpable } = task.mm;
   if (dumpable === undefined) return;

@@ -1,13 +1,13 @@
-/** Capability sets: 64-bit masks, and the two 32-bit words of the image. Pure. */
+/** Converts capability sets between 64-bit masks and the two 32-bit words of images. Pure. */
 
 const LOW = 0xffff_ffffn;
 
-/** A mask as the image has it: capabilities 0 to 31, then 32 to 63. */
+/** The words of a mask: capabilities 0 to 31, then 32 to 63. */
 export function capWords(mask: bigint): number[] {
   return [Number(mask & LOW), Number((mask >> 32n) & LOW)];
 }
 
-/** The image's words as a mask; of an old image without the set, none. */
+/** The mask of an image's words; empty for an old image without the set. */
 export function capMask(words: readonly number[]): bigint {
   return words.reduce((mask, word, i) => mask | (BigInt(word) << BigInt(32 * i)), 0n);
 }

@@ -40,7 +40,10 @@ function obstacles(task: SeenTask): StasisError[] {
   );
 }
 
-/** A lock without a descriptor, which nobody may know of: a Java virtual machine's is of no use to anybody but its like. */
+/**
+ * Notices about locks that only a mapping keeps alive and that are lost without --file-locks. They are no obstacles,
+ * since the user may not know of them: every Java virtual machine has one, and only other such machines look at it.
+ */
 function notices(task: SeenTask): NoticeFacts[] {
   if (task.options.fileLocks) return [];
   return lockedMappings(task).map(({ lock, vma }) => ({
@@ -51,7 +54,7 @@ function notices(task: SeenTask): NoticeFacts[] {
   }));
 }
 
-/** Notes the locks that live through mappings alone with the mapped files. */
+/** Records the locks that only a mapping keeps alive, with the mapped files. */
 function captureMapped(task: DumpTask): void {
   if (!task.options.fileLocks) return;
   for (const { lock, vma } of lockedMappings(task)) {
@@ -63,7 +66,10 @@ function captureMapped(task: DumpTask): void {
 /** The locks saved so far. */
 const SAVED = new Slot((_: DumpContext) => new Set<string>());
 
-/** Each lock once: duplicates of a descriptor show the same ones, and so do all tasks that have its file or its table. */
+/**
+ * Captures each lock once. Duplicates of a descriptor show the same locks, and so do all tasks that share the open file
+ * description or the descriptor table.
+ */
 function capture(task: DumpTask): undefined {
   captureMapped(task);
   if (task.captured.files) return;
@@ -84,13 +90,19 @@ function capture(task: DumpTask): undefined {
   }
 }
 
-/** A POSIX lock belongs to a table of descriptors; others (F_GETLK) are told which of the tasks that share it took the lock. */
+/**
+ * The task that took a lock. A POSIX lock belongs to a descriptor table, but F_GETLK shows other processes which of the
+ * tasks that share the table took it.
+ */
 function takerOf({ pid }: FileLock, task: DumpTask): number {
   const other = task.context.tree.tasks.find((candidate) => candidate.pid === pid);
   return other && trySyscall('kcmp', task.pid, pid, KCMP.FILES, 0, 0) === 0 ? pid : task.pid;
 }
 
-/** /proc shows a lease that is being broken as READ whatever is to become of it; F_GETLEASE knows. */
+/**
+ * The type of a lock. /proc shows a lease that is being broken as READ whatever it is to become; F_GETLEASE gives the
+ * target.
+ */
 function correctedType(type: number, lock: FileLock, file: OpenFile): number {
   if (lock.kind !== 'LEASE' || (type & LEASE_BREAKING) === 0) return type;
   return LEASE_BREAKING | syscall('fcntl', file.local, F.GETLEASE);
@@ -103,8 +115,8 @@ function locksOfTask(task: RestoreTask): FileLockEntry[] {
 }
 
 /**
- * Takes the locks again. In the task, since the owner of a POSIX lock is the process, and a lease remembers the
- * descriptor number.
+ * Takes the locks again. The task itself does so, since the process is the owner of a POSIX lock, and since the kernel
+ * records the descriptor number of a lease.
  */
 function takeLocks(task: RestoreTask): void {
   for (const entry of locksOfTask(task)) {
@@ -147,8 +159,8 @@ function requireLock(program: Program, call: Ref, entry: FileLockEntry, task: Re
 }
 
 /**
- * A lease whose holder has been told to give it up: it is taken as it was before, and broken again by opening the file
- * in the way that leaves of it what is to be left.
+ * Takes a lease that was being broken. It is taken as it was before, and broken again by opening the file with the
+ * access that leaves the saved type.
  */
 function takeBreakingLease(entry: FileLockEntry, task: RestoreTask): void {
   const left = entry.type & ~LEASE_BREAKING;
@@ -158,7 +170,7 @@ function takeBreakingLease(entry: FileLockEntry, task: RestoreTask): void {
   const readOnly = (syscall('fcntl', local, F.GETFL) & O.ACCMODE) === O.RDONLY;
   take({ ...entry, type: readOnly ? F_LCK.RDLCK : F_LCK.WRLCK }, task);
   task.batch.flush();
-  // Whoever is to be told of it, and has not closed the file, was told before he was saved.
+  // The owner gets no second signal: it was sent one before the dump.
   const owner = captureOwner(local, 0);
   syscall('fcntl', local, F.SETOWN, 0);
   breakLease(local, left);
@@ -171,7 +183,7 @@ function breakLease(local: number, left: number): void {
   if (fd >= 0) syscall('close', fd);
 }
 
-/** Needs descriptors in their places, and capabilities (CAP_LEASE). */
+/** File locks. They need descriptors in place, and CAP_LEASE. */
 export const fileLocks: TaskKind = {
   name: 'file-locks',
   obstacles,

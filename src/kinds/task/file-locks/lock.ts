@@ -1,4 +1,4 @@
-/** Locks as /proc and the images write them. Pure. */
+/** Converts locks from the form of /proc to the form of images. Pure. */
 import type { InputOf } from '../../../images/message.ts';
 import type { FileLockEntry, fileLockEntry } from '../../../images/schema/files.ts';
 import { F, F_LCK, LOCK } from '../../../kernel/constants/files.ts';
@@ -7,14 +7,17 @@ import type { FileLock } from '../../../kernel/proc/locks.ts';
 /** `file_lock_entry.flag`: what kind of lock it is. */
 export const LockKind = { POSIX: 1, FLOCK: 2, OFD: 4, LEASE: 8 } as const;
 
-/** In `file_lock_entry.type` of a lease: somebody waits for it to be given up; the other bits say what is to be left of it. */
+/**
+ * Bit of `file_lock_entry.type` of a lease: somebody waits for the lease to be given up. The other bits hold the type
+ * it is to become.
+ */
 export const LEASE_BREAKING = 4;
 
 const KINDS: Readonly<Record<string, number>> = LockKind;
 
 /**
- * The image's entry of a lock that task `pid` holds through descriptor `fd`; undefined for kinds that no image has a
- * place for.
+ * The file_lock_entry of a lock that task `pid` holds through descriptor `fd`; undefined for kinds that images cannot
+ * hold.
  */
 export function lockEntry(lock: FileLock, pid: number, fd: number): InputOf<typeof fileLockEntry> | undefined {
   const flag = KINDS[lock.kind];
@@ -38,12 +41,12 @@ function typeOf(lock: FileLock): number | undefined {
   }
 }
 
-/** The call that takes a lock again. */
+/** The system call that takes a lock. */
 export type LockCall =
   | { readonly call: 'flock'; readonly operation: number }
   | { readonly call: 'fcntl'; readonly command: number; readonly type: number; readonly range: boolean };
 
-/** How a lock is taken again, without waiting; undefined for an entry that makes no sense. */
+/** The call that takes a lock again, without waiting; undefined for an invalid entry. */
 export function lockCall(entry: FileLockEntry): LockCall | undefined {
   switch (entry.flag) {
     case LockKind.FLOCK:

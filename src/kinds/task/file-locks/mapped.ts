@@ -1,4 +1,6 @@
-/** Finds the locks of a tree that live through a mapping alone: the kernel lists them, and no descriptor shows them. */
+/**
+ * Finds the locks of a tree that only a mapping keeps alive: /proc/locks lists them, but no descriptor's fdinfo does.
+ */
 import type { SeenTask, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { type FileLock, parseLocks } from '../../../kernel/proc/locks.ts';
@@ -7,13 +9,13 @@ import type { ProcVma } from '../../../kernel/proc/smaps.ts';
 import { ERRNO, trySyscall } from '../../../kernel/syscall.ts';
 import { locksOf } from './shown.ts';
 
-/** A lock, and a mapping of a task that it lives through. */
+/** A lock, and a mapping of a task that keeps it alive. */
 export interface LockedMapping {
   readonly lock: FileLock;
   readonly vma: ProcVma;
 }
 
-/** The locks that live through mappings of this task; each lock is told of one task of the tree. */
+/** The locks that mappings of this task keep alive. Each lock is reported for one task of the tree only. */
 export function lockedMappings(task: SeenTask): LockedMapping[] {
   return UNSHOWN.of(task.tree).flatMap((lock) => {
     const keeper = keeperOf(lock, task.tree.tasks);
@@ -21,7 +23,7 @@ export function lockedMappings(task: SeenTask): LockedMapping[] {
   });
 }
 
-/** Locks that a task of the tree has taken, or somebody who is gone, and that no descriptor of the tree shows. */
+/** Locks that no descriptor of the tree shows, taken by a task of the tree or by a process that is gone. */
 const UNSHOWN = new Slot(({ tasks }: SeenTree): readonly FileLock[] => {
   const pids = new Set(tasks.map(({ pid }) => pid));
   const all = parseLocks(readSystem('/proc/locks')).filter(
@@ -42,7 +44,7 @@ const isGone = (pid: number): boolean => pid > 0 && trySyscall('kill', pid, 0) =
 const keyOf = ({ kind, type, pid, devMajor, devMinor, ino }: FileLock): string =>
   `${kind} ${type} ${pid} ${devMajor}:${devMinor}:${ino}`;
 
-/** Who has the file mapped: the one who took the lock, if he has, else the first. */
+/** A task that has the file mapped: the one that took the lock, if it has, else the first. */
 function keeperOf(lock: FileLock, tasks: readonly SeenTask[]): { task: SeenTask; vma: ProcVma } | undefined {
   const all = tasks.flatMap((task) => {
     const vma = task.vmas.find(

@@ -18,8 +18,8 @@ function capture(task: DumpTask): () => void {
 }
 
 /**
- * While the task has no descriptors of its own: root and cwd arrive under any number. As mere paths: nobody who watches them is
- * told that they were opened and closed.
+ * Sets root and working directory. The task has no descriptors of its own yet, so the directories may arrive under any
+ * number. They are opened with O_PATH, so that watchers (inotify) get no events.
  */
 function rebuild(task: RestoreTask): void {
   const { fs, context, seed, batch } = task;
@@ -39,5 +39,5 @@ function rebuild(task: RestoreTask): void {
   batch.flush();
 }
 
-/** Directories and umask. */
+/** Working directory, root directory and umask. */
 export const fs: TaskKind = { name: 'fs', capture, rebuild: { files: rebuild } };

@@ -1,4 +1,4 @@
-/** What a task is called and how it is treated: comm, personality, OOM score, core dump filter, prctl switches, loginuid. */
+/** Attributes of tasks: comm, personality, OOM score, core dump filter, prctl switches, loginuid. */
 import { encodeText } from '../../../base/text.ts';
 import type {
   BirthTraits,
@@ -31,24 +31,24 @@ import {
   setSwitches,
 } from './switches.ts';
 
-/** What CRIU's image has no fields for. Only what differs from a new process's is there. */
+/** State of a thread that CRIU's image has no fields for. Values that a new process has as well are left out. */
 interface ThreadExtra extends Switches {
   readonly personality?: number;
 }
 
-/** The same, of a process. */
+/** The same for a process. */
 interface Extra extends MemorySwitches {
   readonly coredumpFilter?: number;
   /** PR_SET_THP_DISABLE's flags, when there are any. */
   readonly thp?: number;
-  /** The signal its parent is told of its end by; 0 for none. */
+  /** The signal its parent gets when it ends; 0 for none. */
   readonly exitSignal?: number;
 }
 
 /** MMF_DUMP_FILTER_DEFAULT. */
 const COREDUMP_FILTER = 0x33;
 const MEMBARRIER_UNKNOWN = 'this kernel does not tell what it has registered with membarrier(2): that is lost';
-/** Nobody has logged in. */
+/** The loginuid of a process without a login. */
 const NO_LOGIN = 0xffff_ffff;
 const COMM_SIZE = 16;
 
@@ -71,7 +71,7 @@ function capture(task: DumpTask, program: Program): () => void {
   };
 }
 
-/** The part that is in /proc. */
+/** Captures the attributes that /proc shows. */
 function captureFiles(task: DumpTask): Extra {
   const { pid, core } = task;
   core.tc.oom_score_adj = parseNumber(readProc(pid, 'oom_score_adj'), '/proc/PID/oom_score_adj');
@@ -85,7 +85,7 @@ function captureFiles(task: DumpTask): Extra {
   };
 }
 
-/** Undefined where the kernel has none. */
+/** The core dump filter; undefined where the kernel has none. */
 function coredumpFilterOf(pid: number | 'self'): number | undefined {
   const text = readProcIfAny(pid, 'coredump_filter');
   return text && parseCoredumpFilter(text);
@@ -93,7 +93,7 @@ function coredumpFilterOf(pid: number | 'self'): number | undefined {
 
 function captureThread(thread: DumpThread, program: Program): () => void {
   const personality = parsePersonality(readProc(thread.tid, 'personality'));
-  // CRIU takes the kernel's hexadecimal digits for decimal ones, up to the first letter.
+  // CRIU reads the kernel's hexadecimal digits as decimal ones, up to the first letter.
   const { tc } = thread.process.core;
   if (thread.tid === thread.process.pid)
     tc.personality = Number.parseInt(personality.toString(16).padStart(8, '0'), 10);
@@ -109,16 +109,16 @@ function extraOf(task: Pick<RestoreTask, 'extra'>): Extra {
   return (task.extra.process ?? {}) as Extra;
 }
 
-/** The signal a process is to tell its parent of its end by. */
+/** The exit signal, which clone3(2) has to set. */
 function born(saved: Pick<RestoreTask, 'extra'>): Partial<BirthTraits> {
   const { exitSignal } = extraOf(saved);
   return exitSignal === undefined ? {} : { exitSignal };
 }
 
 /**
- * Before there is memory that could become huge pages. Whether it may is inherited with the address space, at a fork and an
- * execve (mmf_init_legacy_flags() in include/linux/mm_types.h): a child may have it otherwise than the parent, who may have
- * changed it since; and Stasis may have it from whoever started it.
+ * Sets PR_SET_THP_DISABLE before there is memory that could become huge pages. The value is inherited with the address
+ * space at fork and kept by execve (mmf_init_legacy_flags() in include/linux/mm_types.h). So a child may differ from
+ * its parent, which may have changed it since, and Stasis may have inherited it from the process that started it.
  */
 function rebuildFirst(task: RestoreTask): void {
   if (task.shares.vm) return;
@@ -132,7 +132,10 @@ function rebuildFirst(task: RestoreTask): void {
   }
 }
 
-/** loginuid may be written by the task alone, and through a descriptor, as its root may have no /proc. */
+/**
+ * Sets the loginuid. Only the task itself may write it. It writes through a descriptor, since its root directory may
+ * have no /proc.
+ */
 function rebuildLogin(task: RestoreTask): void {
   const login = task.core.tc?.loginuid;
   if (login === undefined || login === NO_LOGIN) return;
@@ -175,7 +178,7 @@ const OWN_FILTER = new Slot((_: RestoreContext) => coredumpFilterOf('self'));
 function rebuildFiles(task: RestoreTask): void {
   const score = task.core.tc?.oom_score_adj;
   if (score !== undefined && score !== OWN_SCORE.of(task.context)) writeProc(task, 'oom_score_adj', String(score));
-  // Like oom_score_adj it is inherited from whoever started Stasis.
+  // Like oom_score_adj, the filter is inherited from the process that started Stasis.
   const ownFilter = OWN_FILTER.of(task.context);
   const filter = extraOf(task).coredumpFilter ?? COREDUMP_FILTER;
   if (ownFilter !== undefined && filter !== ownFilter) writeProc(task, 'coredump_filter', `0x${filter.toString(16)}`);
@@ -187,11 +190,11 @@ function writeProc(task: RestoreTask, name: string, text: string): void {
   task.context.notice({ task: task.ref, resource: name, reason: `cannot be set to ${text}: ${describeErrno(result)}` });
 }
 
-/** Personality only now: some of its bits change how memory is mapped. */
+/** Sets the personality, as late as this since some of its bits change how memory is mapped. */
 function rebuildBeforeCreds(thread: RestoreThread): void {
   const extra = (thread.extra.identity ?? {}) as ThreadExtra;
   setSwitches(thread, extra);
-  // CRIU saves one for all threads.
+  // CRIU saves one personality for all threads.
   const personality = extra.personality ?? Number.parseInt(String(thread.process.core.tc?.personality ?? 0), 16);
   if (personality !== 0) thread.batch.call('personality', personality);
 }
@@ -200,7 +203,7 @@ function rebuildLast(task: RestoreTask): void {
   if (task.core.tc?.child_subreaper) task.batch.call('prctl', PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
-/** Identity. In phase `creds` before the credentials. */
+/** Identity. In phase `creds` the kind runs before the credentials. */
 export const identity: TaskKind = {
   name: 'identity',
   capture,

@@ -1,30 +1,36 @@
-/** prctl's switches that CRIU does not carry: read one by one, and set where they differ from a new process's. */
+/**
+ * Values of prctl(2) that CRIU does not carry. They are read one by one, and set where they differ from those of a new
+ * process.
+ */
 import type { RestoreThread } from '../../../contract/contract.ts';
 import { PR, PR_SPEC } from '../../../kernel/constants/prctl.ts';
 import { IOPRIO } from '../../../kernel/constants/tasks.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 import type { Argument, Program } from '../../../tracee/program.ts';
 
-/** Those of an address space that differ. */
+/** The values of an address space that differ from those of a new process. */
 export interface MemorySwitches {
   readonly memoryMerge?: number;
   readonly mdwe?: number;
 }
 
-/** Those of a thread that differ. */
+/** The values of a thread that differ from those of a new process. */
 export interface Switches {
   /** Nanoseconds. */
   readonly timerSlack?: number;
   readonly tsc?: number;
   readonly mceKill?: number;
   readonly ioFlusher?: number;
-  /** By PR_SPEC_*: the state that was set, without the bit that says it can be. */
+  /** By PR_SPEC_*: the state, without PR_SPEC_PRCTL. */
   readonly speculation?: { readonly [which: string]: number };
 }
 
-/** What a new process has. */
+/** The values of a new process. */
 const NEW = { timerSlack: 50_000, tsc: 1, mceKill: 2 } as const;
-/** PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE in the task's flags: to read the switch itself needs CAP_SYS_RESOURCE. */
+/**
+ * PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE in the task's flags. Reading PR_GET_IO_FLUSHER itself would need
+ * CAP_SYS_RESOURCE.
+ */
 const IO_FLUSHER = 0x0018_0000;
 const MCE_KILL_CLEAR = 0;
 const MCE_KILL_SET = 1;
@@ -32,7 +38,7 @@ const SPEC_PRCTL = 1;
 const SPEC_ENABLE = 2;
 const SPEC_DISABLE = 4;
 
-/** Adds the questions to the program; the function answers what differs, when it has run. */
+/** Adds the calls to the program. The returned function gives the values that differ, after the program has run. */
 export function askMemorySwitches(program: Program): () => MemorySwitches {
   const merge = program.attempt('prctl', PR.GET_MEMORY_MERGE, 0, 0, 0, 0);
   const mdwe = program.attempt('prctl', PR.GET_MDWE, 0, 0, 0, 0);
@@ -52,7 +58,7 @@ export function askSwitches(program: Program, flags: number): () => Switches {
   return () => {
     const value = (ref: typeof slack): number => program.result(ref);
     const found: { -readonly [K in keyof Switches]: Switches[K] } = {};
-    // Real-time tasks have none, and it cannot be set for them.
+    // Real-time tasks have no timer slack, and it cannot be set for them.
     if (value(slack) > 0 && value(slack) !== NEW.timerSlack) found.timerSlack = value(slack);
     if (value(mce) >= 0 && value(mce) !== NEW.mceKill) found.mceKill = value(mce);
     const mode = program.view(tscAt, 4).getInt32(0, true);
@@ -80,7 +86,7 @@ function askSpeculation(program: Program): () => Record<string, number> {
   };
 }
 
-/** Sets what was found. What cannot be set here is reported, by name. */
+/** Sets saved values. Each one that cannot be set on this machine is reported in a warning. */
 export function setSwitches(thread: RestoreThread, found: Switches): void {
   const { timerSlack, tsc, mceKill, ioFlusher, speculation } = found;
   if (timerSlack !== undefined) set(thread, 'timer slack', PR.SET_TIMERSLACK, timerSlack, 0, 0, 0);
@@ -99,8 +105,8 @@ export function setMemorySwitches(thread: RestoreThread, { memoryMerge, mdwe }: 
 }
 
 /**
- * Takes from the root of a tree what it has not from the images, but from whoever started Stasis: these are inherited by
- * children and kept by execve. Children of the root have them from the root.
+ * Resets values that the root of a tree has inherited from the process that started Stasis, since children inherit them
+ * and execve keeps them. Children get the reset values from the root.
  */
 export function forgetInherited({ batch }: RestoreThread): void {
   const everyCpu = new Uint8Array(CPU_MASK).fill(0xff);
@@ -115,7 +121,7 @@ export function forgetInherited({ batch }: RestoreThread): void {
   program.attempt('set_mempolicy', 0, 0, 0); // MPOL_DEFAULT
 }
 
-/** Bytes: for 8192 CPUs, the most a kernel is built for. The kernel takes of them what there is. */
+/** Bytes of a CPU mask for 8192 CPUs, the most a kernel is built for. The kernel ignores CPUs that do not exist. */
 const CPU_MASK = 1024;
 
 function set(thread: RestoreThread, name: string, ...args: readonly Argument[]): void {

@@ -13,8 +13,8 @@ function fromKernel(bytes: Uint8Array): ItimerEntry {
 }
 
 /**
- * The image's timer as setitimer takes it; undefined when it is not armed. A periodic timer without time left has
- * expired, and its signal is not taken yet: it goes on with a whole interval.
+ * The image's timer in the form of setitimer(2); undefined if it is not armed. A periodic timer without time left has
+ * expired, and its signal has not been taken yet, so it continues with a whole interval.
  */
 export function toKernel(entry: ItimerEntry): Uint8Array | undefined {
   const interval = { sec: entry.isec, usec: entry.iusec };
@@ -47,5 +47,5 @@ function rebuild(task: RestoreTask): void {
   }
 }
 
-/** Interval timers; they run from the last phase on. */
+/** Interval timers. They are armed in the last phase. */
 export const itimers: TaskKind = { name: 'itimers', capture, rebuild: { last: rebuild } };

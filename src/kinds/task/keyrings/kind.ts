@@ -1,12 +1,13 @@
 /**
- * Keyrings (keyrings(7)) of a thread and of a process: what is in them cannot be carried, since many keys cannot be read.
- * They are told of. The session's keyring is not asked for: a task that has none would get one by the question.
+ * Keyrings (keyrings(7)) of a thread and of a process. Their contents cannot be carried, since many keys cannot be
+ * read, so a warning is logged. The session keyring is not asked for, since asking would give a task without one a new
+ * one.
  */
 import type { DumpTask, DumpThread, TaskKind } from '../../../contract/contract.ts';
 import { KEY_SPEC, KEYCTL } from '../../../kernel/constants/tasks.ts';
 import type { Program } from '../../../tracee/program.ts';
 
-/** Asks for a keyring that is not to be made; there is none in a new thread or process. */
+/** Adds a call that asks for a keyring without making one. A new thread or process has none. */
 function ask(thread: DumpThread, program: Program, spec: number, whose: string): () => void {
   const asked = program.attempt('keyctl', KEYCTL.GET_KEYRING_ID, spec, 0);
   return () => {

@@ -1,7 +1,8 @@
 /**
- * Landlock: a sandbox a thread has put itself into. The kernel tells nobody of it, and gives its rules to nobody, so it
- * cannot be carried; and a program without its sandbox must not come to life unnoticed. But a thread in a sandbox may not
- * look at processes outside (hook_ptrace_access_check()), so it is asked to: kcmp(2) asks for the right to, and does nothing.
+ * Landlock, a sandbox that a thread has put itself into. The kernel shows neither the sandbox nor its rules, so it
+ * cannot be carried; but a program must not be restored without its sandbox unnoticed. A thread in a sandbox may not
+ * access processes outside of it (hook_ptrace_access_check()), which makes it detectable: the thread calls kcmp(2),
+ * which checks that right and changes nothing.
  */
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
@@ -23,7 +24,7 @@ const SYS_PTRACE = BigInt(CAP_NAMES.indexOf('SYS_PTRACE'));
 /** LANDLOCK_CREATE_RULESET_VERSION. */
 const VERSION = 1;
 
-/** Processes to be looked at, by whom: each has its user and group, and no privilege. */
+/** Processes for threads to access, by user and group; each has this user and group and no capabilities. */
 type Sights = Map<string, Seed>;
 
 /** Whether this kernel has Landlock. */
@@ -34,19 +35,22 @@ const USER_NAMESPACES = new KeyedSlot((_: DumpContext, pid: number | 'self') => 
 function capture(thread: DumpThread, program: Program): (() => void) | undefined {
   const { context, tid } = thread;
   if (!SUPPORTED.of(context)) return;
-  // Otherwise there might be other reasons to refuse it.
+  // In other cases the access might be refused for other reasons.
   if (!isInOurNamespaces(thread) || isConfined(thread)) return;
   const pid = mayLookAtAll(thread) ? process.pid : sightFor(thread).tracee.pid;
   const look = program.attempt('kcmp', pid, pid, KCMP.VM, 0, 0);
   return () => {
     const result = program.result(look);
     if (result === -ERRNO.EPERM) throw sandboxed(thread);
-    // A kernel without kcmp, say.
+    // For example on a kernel without kcmp.
     if (result !== 0) logDebug(`landlock: whether task ${tid} is in a sandbox cannot be told (${result})`);
   };
 }
 
-/** Another user namespace makes other users of the same ids, another PID namespace other processes. */
+/**
+ * Whether the thread is in our user and PID namespaces. In another user namespace the same IDs are other users, and in
+ * another PID namespace the same PIDs other processes.
+ */
 function isInOurNamespaces({ process: { pid }, status, context }: DumpThread): boolean {
   if ((status.nsPid?.length ?? 1) > 1) return false;
   return USER_NAMESPACES.of(context, pid) === USER_NAMESPACES.of(context, 'self');
@@ -60,7 +64,7 @@ function mayLookAtAll({ status }: DumpThread): boolean {
   return ((status.capEff >> SYS_PTRACE) & 1n) !== 0n;
 }
 
-/** A process the thread may look at if nothing but its ids and capabilities counts. */
+/** A process that the thread may access if only its IDs and capabilities count. */
 function sightFor({ status, context }: DumpThread): Seed {
   const [uid, gid] = [status.uid.real, status.gid.real];
   const sights = SIGHTS.of(context);
@@ -101,7 +105,7 @@ function sandboxed({ ref }: DumpThread): StasisError {
   });
 }
 
-/** Landlock. All have been asked when the first is drained. */
+/** Landlock. All threads have made their call when the first task is drained. */
 export const landlock: TaskKind = {
   name: 'landlock',
   drain: ({ context }: DumpTask) => clear(SIGHTS.of(context)),

@@ -11,8 +11,9 @@ import { describeErrno } from '../../../kernel/syscall.ts';
 import { headroomObstacles } from '../../../tracee/headroom.ts';
 
 /**
- * RLIMIT_NPROC and RLIMIT_SIGPENDING count what all processes of a user have, and there may be more than one of them allows:
- * they are lowered when each is that user's, has its signals, and was not noted as one process too many (PF_NPROC_EXCEEDED).
+ * RLIMIT_NPROC and RLIMIT_SIGPENDING count resources of all processes of a user, which may exceed the limit of one of
+ * them. So they are lowered last: when each process has its user (before that the kernel could mark it with
+ * PF_NPROC_EXCEEDED) and its pending signals.
  */
 const OF_A_USER: ReadonlySet<number> = new Set([6, 11]);
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
@@ -49,12 +50,12 @@ function show(value: bigint): string {
 /** Our own limits. */
 const OWN = new Slot((_: RestoreContext) => parseLimits(readProc('self', 'limits')));
 
-/** A hard limit of a process that has not been given its own yet: ours. */
+/** The hard limit of a process whose limits are not restored yet; it has inherited ours. */
 function inherited(task: RestoreTask, resource: number): bigint {
   return OWN.of(task.context)[resource]?.max ?? UNLIMITED;
 }
 
-/** All of them once memory and descriptors are there, and while a hard limit may still be raised. */
+/** Sets all limits when memory and descriptors are there, and while hard limits may still be raised. */
 function rebuild(task: RestoreTask): void {
   for (const [resource, limit] of (task.core.tc?.rlimits?.rlimits ?? []).entries()) {
     if (!OF_A_USER.has(resource)) {
@@ -74,8 +75,8 @@ function rebuildLast(task: RestoreTask): void {
 }
 
 /**
- * Limits. In phase `creds` before the credentials, in phase `last` after the signals.
- * The limit on queued signals is lowered when they are queued.
+ * Limits. In phase `creds` the kind runs before the credentials. In phase `last` it runs after the signals, so that the
+ * limit on queued signals is lowered when they are queued.
  */
 export const limits: TaskKind = {
   name: 'limits',

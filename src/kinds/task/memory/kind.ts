@@ -1,4 +1,4 @@
-/** A task's address space: the mappings, the pages that are its own, and where its parts lie. */
+/** The address space of a task: its mappings, the pages to store, and its layout. */
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
@@ -39,7 +39,7 @@ interface Why {
   readonly remedy?: string;
 }
 
-/** Why a mapping cannot be carried, and what helps; undefined when it can. */
+/** Why a mapping cannot be carried, and the remedy; undefined if it can. */
 function whyNot(vma: ProcVma): Why | undefined {
   const flags = vma.vmFlags;
   const name = vmaName(vma.name);
@@ -94,24 +94,28 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
   return mergeVvar(entries);
 }
 
-/** Whether a mapping's own pages go into the image. The vvar pages and shared memory are not the task's alone. */
+/**
+ * Whether the pages of a mapping are stored with the task. Vvar pages and shared memory are not, since they do not
+ * belong to the task alone.
+ */
 function isStored(vma: ProcVma): boolean {
   if (isAioRing(vma)) return true;
   return !vma.shared && !isVvar(vma.name) && vma.name !== '[vsyscall]' && !vma.vmFlags?.has('dp');
 }
 
-/** Pages to be stored, in two lists. */
+/** Pages to store, in two lists. */
 interface ToStore {
   readonly plain: PageRange[];
-  /** Not to be read by process_vm_readv(), but through /proc/PID/mem. */
+  /** Pages that must be read through /proc/PID/mem instead of process_vm_readv(2). */
   readonly hidden: PageRange[];
 }
 
 /**
- * What to store of the pages found. Ranges the task may not read itself are hidden: process_vm_readv() respects the
- * protection. So are pages shared copy-on-write: since 5.19 it copies such a page in the task before it reads it
- * (gup_must_unshare() in mm/internal.h), and the family would not have it in common any more. The vdso is stored whole,
- * though its pages are the kernel's: where the kernel has changed at restore, the old image is needed.
+ * Sorts the pages found into the two lists. Ranges that the task itself may not read are hidden, since
+ * process_vm_readv(2) respects the protection. Pages shared copy-on-write are hidden too: since 5.19
+ * process_vm_readv(2) copies such a page in the task before it reads it (gup_must_unshare() in mm/internal.h), and the
+ * page would not be shared any more. The vdso is stored completely although its pages are the kernel's: if the kernel
+ * has changed at the restore, the old image is needed.
  */
 function toStore(pid: number, own: readonly PageRange[], vmas: readonly ProcVma[]): ToStore {
   const readable: PageRange[] = [];
@@ -121,7 +125,7 @@ function toStore(pid: number, own: readonly PageRange[], vmas: readonly ProcVma[
   for (const vma of vmas) {
     while (next < own.length && endOf(own[next]) <= vma.start) next++;
     if (!isStored(vma)) continue;
-    // Of huge pages smaps counts apart how many are shared.
+    // smaps does not count huge pages in the fields for shared pages.
     const alone = vma.rssShared === 0 && !vma.vmFlags?.has('ht');
     const into = (vma.prot & 1) === 0 ? hidden : alone ? readable : doubtful;
     if (vma.name === '[vdso]' || isAioRing(vma)) {
@@ -143,7 +147,10 @@ function inOrder(...lists: readonly PageRange[][]): PageRange[] {
   return lists.flat().sort((a, b) => a.start - b.start);
 }
 
-/** Names given with PR_SET_VMA_ANON_NAME, mappings locked on fault, sealed ones: CRIU's image has no place for them. */
+/**
+ * State that CRIU's image has no place for: names given with PR_SET_VMA_ANON_NAME, mappings locked on fault, sealed
+ * mappings.
+ */
 function extraOf(vmas: readonly ProcVma[]): Record<string, Json> {
   const names: Record<string, string> = {};
   const lockedOnFault: string[] = [];
@@ -152,7 +159,7 @@ function extraOf(vmas: readonly ProcVma[]): Record<string, Json> {
     const name = vmaName(vma.name);
     if (name.kind === 'anon') names[hex(vma.start)] = name.label;
     if (vma.vmFlags?.has('lf')) lockedOnFault.push(hex(vma.start));
-    // The kernel seals its own pages itself, where it does.
+    // The kernel seals its own pages itself, if it is built so.
     if (vma.vmFlags?.has('sl') && vma.name !== '[vdso]' && !isVvar(vma.name)) sealed.push(hex(vma.start));
   }
   return {
@@ -162,7 +169,10 @@ function extraOf(vmas: readonly ProcVma[]): Record<string, Json> {
   };
 }
 
-/** CRIU refuses more words than its own AT_VECTOR_SIZE; newer kernels give more, but the rest is zeros. */
+/**
+ * The auxiliary vector for the image. CRIU refuses more words than its own AT_VECTOR_SIZE. Newer kernels give more, but
+ * the rest is zeros.
+ */
 function savedAuxv(pid: number): bigint[] {
   const words = auxvWords(readProc(pid, 'auxv'));
   const isRest = (word: bigint, i: number): boolean => i >= CRIU_AUXV_WORDS && word === 0n;
@@ -201,7 +211,7 @@ function drain(task: DumpTask): void {
   task.mm.vmas = [...vmaEntries(task), ...own.guards.map(guardEntry)];
   const extra = extraOf(task.vmas);
   if (task.captured.vm) {
-    // No page is stored twice. An empty pagemap has to be there all the same.
+    // A shared address space is stored once, but every task needs a pagemap, so this one is empty.
     task.context.pages.storeTask(task.pid, [], []);
     const pages = earlierTasks.sharing(task.pid);
     if (pages !== undefined) extra.pages = pages;
@@ -214,7 +224,7 @@ function drain(task: DumpTask): void {
   if (Object.keys(extra).length > 0) task.extra.memory = extra;
 }
 
-/** A guard region (MADV_GUARD_INSTALL) goes into the image as a mapping of its own kind. */
+/** The vma_entry for a guard region (MADV_GUARD_INSTALL), which images hold as a mapping of its own. */
 function guardEntry(range: PageRange): VmaDraft {
   return {
     start: range.start,
@@ -229,8 +239,8 @@ function guardEntry(range: PageRange): VmaDraft {
 }
 
 /**
- * The address space.
- * Segments have to be there before they are attached, and memory is charged to the cgroup a task is in.
+ * The address space. The kind runs after `sysv`, since segments must exist before they are attached, and after
+ * `cgroups`, since memory is charged to the cgroup a task is in.
  */
 export const memory: TaskKind = {
   name: 'memory',

@@ -1,5 +1,5 @@
 /**
- * Policies of memory on NUMA machines: of threads (set_mempolicy(2)) and of mappings (mbind(2)). CRIU does not carry them.
+ * NUMA memory policies of threads (set_mempolicy(2)) and of mappings (mbind(2)). CRIU does not carry them.
  */
 import { decodeText } from '../../../base/text.ts';
 import type {
@@ -17,7 +17,7 @@ import { readProc, readSystem } from '../../../kernel/proc/read.ts';
 import type { Program } from '../../../tracee/program.ts';
 import { DEFAULT, decodeMask, encodeMask, MASK_BITS, MASK_BYTES, type Policy, policyIn } from './policy.ts';
 
-/** MPOL_MF_MOVE: pages that stand where the policy would not have put them are moved. */
+/** MPOL_MF_MOVE: existing pages are moved to the nodes of the policy. */
 const MOVE = 2;
 
 function capture(thread: DumpThread, program: Program): () => void {
@@ -25,7 +25,7 @@ function capture(thread: DumpThread, program: Program): () => void {
   const mask = program.space(MASK_BYTES);
   const asked = program.attempt('get_mempolicy', mode, mask, MASK_BITS, 0, 0);
   return () => {
-    // ENOSYS: a kernel without NUMA.
+    // A kernel without NUMA answers ENOSYS.
     const own = program.result(asked) < 0 ? 0 : program.view(mode, 4).getInt32(0, true);
     if (own !== DEFAULT.mode)
       thread.extra.numa = encode({ mode: own, nodes: decodeMask(program.bytes(mask, MASK_BYTES)) });
@@ -36,7 +36,10 @@ function encode({ mode, nodes }: Policy): { readonly [key: string]: Json } {
   return { mode, nodes: nodes.toString(16) };
 }
 
-/** The policies of mappings, where they mean something. What is shown of one without its own is the task's. */
+/**
+ * Captures policies of mappings, if there is more than one node. For a mapping without a policy the kernel shows the
+ * task's.
+ */
 function drain(task: DumpTask): void {
   if (task.captured.vm || !NODES.of(task.context)) return;
   const own = decode(task.extra.numa) ?? DEFAULT;
@@ -51,7 +54,7 @@ function drain(task: DumpTask): void {
 
 const NODES = new Slot(hasNodes);
 
-/** Whether there is more than one node. */
+/** Whether the machine has more than one NUMA node. */
 function hasNodes(_: DumpContext): boolean {
   try {
     return decodeText(readSystem('/sys/devices/system/node/online')).trim() !== '0';
@@ -60,7 +63,7 @@ function hasNodes(_: DumpContext): boolean {
   }
 }
 
-/** Defensively: the file may come from elsewhere. */
+/** Reads a policy. Nothing about its form is trusted, since anybody may have written the file. */
 function decode(value: unknown): Policy | undefined {
   if (value === null || typeof value !== 'object') return undefined;
   const { mode, nodes } = value as { mode?: unknown; nodes?: unknown };
@@ -92,7 +95,10 @@ function rebuildMappings(task: RestoreTask): void {
   }
 }
 
-/** This machine may have other nodes: where memory lies is not worth failing for. */
+/**
+ * Logs a warning if a policy cannot be set. This machine may have other nodes, and the placement of memory is no reason
+ * to fail.
+ */
 function warn(thread: RestoreThread, result: number): void {
   if (result >= 0) return;
   thread.context.notice({
@@ -102,8 +108,7 @@ function warn(thread: RestoreThread, result: number): void {
 }
 
 /**
- * Policies of NUMA memory. Behind `memory` in the registry.
- * Policies belong to mappings, which have to be there.
+ * NUMA memory policies. The kind runs after `memory`, since mappings must exist before they get a policy.
  */
 export const numa: TaskKind = {
   name: 'numa',

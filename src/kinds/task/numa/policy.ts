@@ -1,4 +1,4 @@
-/** Policies of memory on NUMA machines, in words and in numbers (mm/mempolicy.c, uapi/linux/mempolicy.h). Pure. */
+/** Converts NUMA memory policies between text and numbers (mm/mempolicy.c, uapi/linux/mempolicy.h). Pure. */
 
 /** A policy as set_mempolicy(2) and mbind(2) take it. */
 export interface Policy {
@@ -10,11 +10,11 @@ export interface Policy {
 
 export const DEFAULT: Policy = { mode: 0, nodes: 0n };
 
-/** Bits of a mask of nodes, more than MAX_NUMNODES of any kernel; and its bytes. */
+/** Size of a node mask in bits (more than any kernel's MAX_NUMNODES) and in bytes. */
 export const MASK_BITS = 1024;
 export const MASK_BYTES = MASK_BITS / 8;
 
-/** What mpol_to_str() calls the modes. */
+/** The names that mpol_to_str() gives the modes. */
 const MODES: Readonly<Record<string, number>> = {
   default: 0,
   prefer: 1,
@@ -28,7 +28,8 @@ const FLAGS: Readonly<Record<string, number>> = { static: 1 << 15, relative: 1 <
 
 /**
  * The policy in a line of /proc/PID/numa_maps, `7f0000000000 bind=static:0-1 anon=3 …`, and where its mapping begins;
- * undefined for a line, or words, of a kernel that knows more. A mapping without a policy of its own shows its task's.
+ * undefined for a line or words that this parser does not know. For a mapping without a policy the kernel shows the
+ * task's.
  */
 export function policyIn(line: string): (Policy & { readonly start: number }) | undefined {
   const found = /^([0-9a-f]+) (prefer \(many\)|weighted interleave|[a-z]+)(?:=([a-z|]+))?(?::([\d,-]+))?(?: |$)/.exec(
@@ -46,7 +47,7 @@ export function policyIn(line: string): (Policy & { readonly start: number }) | 
   return nodes === undefined ? undefined : { start: Number.parseInt(start, 16), mode, nodes };
 }
 
-/** A list of nodes, `0-2,5`, as a mask. */
+/** The mask of a list of nodes such as `0-2,5`. */
 function nodesIn(list: string | undefined): bigint | undefined {
   let nodes = 0n;
   for (const part of list?.split(',') ?? []) {
@@ -57,7 +58,7 @@ function nodesIn(list: string | undefined): bigint | undefined {
   return nodes;
 }
 
-/** A mask as the kernel reads it. */
+/** A node mask in the kernel's form. */
 export function encodeMask(nodes: bigint): Uint8Array {
   const words = new BigUint64Array(MASK_BYTES / 8);
   for (let i = 0; i < words.length; i++) words[i] = nodes >> BigInt(64 * i);

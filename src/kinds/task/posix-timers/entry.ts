@@ -1,11 +1,14 @@
-/** POSIX timers: what /proc and the kernel's structs say, and the image's message. Pure. */
+/** Converts POSIX timers between /proc, the kernel's structs and the image's message. Pure. */
 import type { PosixTimerEntry } from '../../../images/schema/task.ts';
 import { SIGEV } from '../../../kernel/constants/signals.ts';
 import { Sigevent } from '../../../kernel/layouts/signals.ts';
 import { Itimerspec } from '../../../kernel/layouts/time.ts';
 import type { ProcTimer } from '../../../kernel/proc/timers.ts';
 
-/** The image's entry. `setting` is what timer_gettime told; `threadId` the notified thread as its own namespace knows it. */
+/**
+ * The image's entry of a timer. `setting` comes from timer_gettime(2); `threadId` is the TID of the notified thread in
+ * its own PID namespace.
+ */
 export function entryOf(timer: ProcTimer, setting: Itimerspec, overrun: number, threadId: number): PosixTimerEntry {
   return {
     it_id: timer.id,
@@ -22,14 +25,20 @@ export function entryOf(timer: ProcTimer, setting: Itimerspec, overrun: number, 
   };
 }
 
-/** `sigev_notify`. The kernel may show "thread" for SIGEV_THREAD, which is libc's affair and a plain signal to the kernel. */
+/**
+ * The value of `sigev_notify`. The kernel may show "thread" for SIGEV_THREAD, which libc implements; for the kernel it
+ * is a plain signal.
+ */
 function notifyOf(timer: ProcTimer): number {
   if (timer.toThread) return SIGEV.THREAD_ID;
   if (timer.notify === 'signal') return SIGEV.SIGNAL;
   return timer.notify === 'thread' ? SIGEV.THREAD : SIGEV.NONE;
 }
 
-/** `struct sigevent` for timer_create. A thread that has ended is told nothing (`lives`: whether it has not). */
+/**
+ * `struct sigevent` for timer_create(2). `lives`: whether the thread to notify still exists; if not, the timer notifies
+ * nobody.
+ */
 export function sigeventOf(entry: PosixTimerEntry, lives: boolean): Uint8Array {
   return Sigevent.encode({
     value: entry.sival_ptr,
@@ -40,8 +49,8 @@ export function sigeventOf(entry: PosixTimerEntry, lives: boolean): Uint8Array {
 }
 
 /**
- * `struct itimerspec` for timer_settime; undefined when the timer is not armed. One with an interval but no time left
- * goes on with a whole interval.
+ * `struct itimerspec` for timer_settime(2); undefined if the timer is not armed. A timer with an interval but no time
+ * left continues with a whole interval.
  */
 export function settingOf(entry: PosixTimerEntry): Uint8Array | undefined {
   const interval = { sec: entry.isec, nsec: entry.insec };

@@ -12,14 +12,14 @@ import { type ProcTimer, parseTimers } from '../../../kernel/proc/timers.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
 import { entryOf, settingOf, sigeventOf } from './entry.ts';
 
-/** How many timers are asked for in one program: it has to hold what other kinds ask as well. */
+/** How many timers are read in one program, which has to hold the calls of other kinds as well. */
 const LOT = 250;
-/** As the kernel remembers CLOCK_THREAD_CPUTIME_ID: the CPU clock of whoever made the timer. */
+/** How /proc shows CLOCK_THREAD_CPUTIME_ID: the CPU clock of the thread that made the timer. */
 const OWN_CPU_CLOCK = -2;
 
 function timersOf(task: SeenTask): ProcTimer[] {
   const text = readProcIfAny(task.pid, 'timers');
-  // The newest is listed first; made again in this order, they will be listed as they were.
+  // The kernel lists the newest timer first, so they are made again in reverse order.
   return text ? parseTimers(text).reverse() : [];
 }
 
@@ -53,7 +53,10 @@ function ask(timers: readonly ProcTimer[], program: Program, task: DumpTask): ()
     });
 }
 
-/** The kernel does not tell whose CPU time it is; most often it is that of the thread that is signalled. */
+/**
+ * Warns about a CPU clock. The kernel does not show whose CPU time it counts; most often it is that of the notified
+ * thread.
+ */
 function warnOfClock({ id, clockId, toThread }: ProcTimer, task: DumpTask): void {
   if (clockId !== OWN_CPU_CLOCK || toThread || task.threads.length === 1) return;
   const guess = 'of which thread cannot be seen: the first one is taken for it';
@@ -61,12 +64,14 @@ function warnOfClock({ id, clockId, toThread }: ProcTimer, task: DumpTask): void
   task.context.notice({ task: task.ref, resource: `timer ${id}`, reason });
 }
 
-/** A thread's id in the innermost PID namespace of the task. */
+/** The TID of a thread in its own (the innermost) PID namespace. */
 function innerTid(task: DumpTask, tid: number): number {
   return task.threads.find((thread) => thread.tid === tid)?.status.nsPid?.at(-1) ?? tid;
 }
 
-/** Makes the timers, not armed yet: alarm clocks ask for a capability that may be gone later. */
+/**
+ * Makes the timers without arming them. This comes early, since alarm clocks need a capability that may be gone later.
+ */
 function create(task: RestoreTask): void {
   const timers = task.core.tc?.timers?.posix ?? [];
   if (timers.length === 0) return;
@@ -85,7 +90,7 @@ function create(task: RestoreTask): void {
   }
 }
 
-/** Kernels before 6.15 count ids up from 0: those that are not wanted are used up. */
+/** Makes timers on kernels before 6.15, which count IDs up from 0: timers with unwanted IDs are made and deleted. */
 function createCounting(task: RestoreTask, timers: readonly PosixTimerEntry[]): void {
   let next = 0;
   for (const timer of [...timers].sort((a, b) => a.it_id - b.it_id)) {
@@ -107,7 +112,7 @@ function createCounting(task: RestoreTask, timers: readonly PosixTimerEntry[]): 
 function createOne(task: RestoreTask, timer: PosixTimerEntry, wanted: number): void {
   const target = task.threads.find(({ tid }) => tid === timer.notify_thread_id);
   const maker = (timer.clock_id | 0) === OWN_CPU_CLOCK && target ? target : task;
-  // The threads of a process take turns.
+  // The threads of a process share the work area, so calls collected for one run before those of another.
   if (maker !== task) task.batch.flush();
   const program = maker.batch.reserve(1, Sigevent.size + 8);
   const id = program.data(new Uint8Array(new Int32Array([wanted, 0]).buffer));
@@ -138,7 +143,7 @@ function arm(task: RestoreTask): void {
   }
 }
 
-/** POSIX timers; they run from the last phase on. */
+/** POSIX timers. They are armed in the last phase. */
 export const posixTimers: TaskKind = {
   name: 'posix-timers',
   after: ['memory'],

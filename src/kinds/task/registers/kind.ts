@@ -11,11 +11,17 @@ import { capturePermission, makeRoom, rebuildPermission } from './tiles.ts';
 import { CARRIED, COMPONENTS, enabledFeatures, fromFpregs, toFpregs, usedFeatures, type XsaveLayout } from './xsave.ts';
 
 const EINTR = 4n;
-/** Whether the instruction cpuid may be executed: it faults in a process that asked for that (4.12, arch_prctl(2)). */
+/**
+ * Asks whether the instruction cpuid may be executed; it faults in a process that requested that (since 4.12,
+ * arch_prctl(2)).
+ */
 const ARCH_GET_CPUID = 0x1011;
 const CPUID_FAULTS = 'the process may not execute the instruction cpuid (arch_prctl, ARCH_SET_CPUID)';
 
-/** cpuid(0xD, n) for every component of interest, as calls of a program. Its reader throws if the task may not ask. */
+/**
+ * Adds cpuid(0xD, n) for every component of interest to a program. The returned function throws if the task may not
+ * execute cpuid.
+ */
 function askLayout(program: Program): () => XsaveLayout {
   const allowed = program.attempt('arch_prctl', ARCH_GET_CPUID);
   const asked = COMPONENTS.map(({ number }) => ({ number, at: program.cpuid(0xd, number, allowed) }));
@@ -36,7 +42,7 @@ function capture(thread: DumpThread, program: Program): () => void {
   const layout = askLayout(program);
   const state = thread.tracee.getExtendedState();
   const more = usedFeatures(state) & ~CARRIED;
-  // What CRIU's message has no field for (AMX tiles): the whole buffer goes into a file of our own.
+  // If CRIU's message lacks a field for some state (AMX tiles), the whole buffer goes into the task's extra state.
   if (more !== 0n) thread.extra.xsave = Buffer.from(state).toString('base64');
   const gpregs = imageRegisters(thread);
   return () => {
@@ -50,7 +56,7 @@ function capture(thread: DumpThread, program: Program): () => void {
   };
 }
 
-/** The three GDT entries of set_thread_area(), which 64-bit programs do not use; CRIU wants them all. */
+/** The three GDT entries of set_thread_area(2). 64-bit programs do not use them, but CRIU requires all of them. */
 const NO_TLS = [12, 13, 14].map((entry_number) => ({
   entry_number,
   base_addr: 0,
@@ -65,8 +71,9 @@ const NO_TLS = [12, 13, 14].map((entry_number) => ({
 }));
 
 /**
- * Registers as CRIU saves them: an interrupted call is set back to be made again; one that would have to be made with
- * another time, which only the kernel knows, fails with EINTR (kinds/restart does better where Stasis itself restores).
+ * The registers as CRIU saves them. An interrupted call is set back so that it is made again. A call that would have to
+ * be made with another timeout, which only the kernel knows, fails with EINTR after a restore by CRIU
+ * (kinds/task/restart does better when Stasis restores).
  */
 function imageRegisters(thread: DumpThread): InputOf<typeof userX86RegsEntry> {
   const { arch } = thread.tracee;
@@ -84,7 +91,10 @@ function imageRegisters(thread: DumpThread): InputOf<typeof userX86RegsEntry> {
   return entry as unknown as UserX86RegsEntry;
 }
 
-/** The registers a thread is to go on with. If its interrupted call was made again, the kernel restarts it, or it has ended. */
+/**
+ * The final registers of a thread. If its interrupted call was made again, they hold the result, from which the kernel
+ * restarts the call if it has not ended.
+ */
 function finalRegisters(thread: RestoreThread, departure: Departure): void {
   const { call } = departure;
   const info = thread.core.thread_info;
@@ -103,7 +113,7 @@ function finalRegisters(thread: RestoreThread, departure: Departure): void {
   arch.registerNames.forEach((name, i) => {
     words[i] = saved[name] ?? 0n;
   });
-  // Saved outside of any call: the kernel must not think that there is one to be restarted.
+  // -1 if the thread was saved outside of a call, so that the kernel restarts none.
   words[arch.registerNames.indexOf('orig_ax')] = BigInt.asUintN(64, BigInt(call?.nr ?? -1));
   if (call) words[arch.registerNames.indexOf('ax')] = BigInt.asUintN(64, BigInt(call.result));
   departure.registers = words;
@@ -135,7 +145,7 @@ function rebuild(thread: RestoreThread): void {
   });
 }
 
-/** The buffer kept whole at the dump, if this processor's has the same shape. */
+/** The complete buffer saved by the dump, if the buffer of this processor has the same layout. */
 function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | undefined {
   const text = thread.extra.xsave;
   if (typeof text !== 'string') return undefined;
@@ -154,7 +164,7 @@ function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | u
 /** Registers. */
 export const registers: TaskKind = {
   name: 'registers',
-  // They tell what came of the interrupted call.
+  // The registers hold the result of the interrupted call.
   after: ['restart'],
   capture: capturePermission,
   rebuild: { state: rebuildPermission },

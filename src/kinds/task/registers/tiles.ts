@@ -1,7 +1,7 @@
 /**
- * AMX tiles. The kernel gives a process room for them (11 KiB instead of 3 for each thread) in two steps: it has to ask
- * for the permission (arch_prctl, Documentation/arch/x86/xstate.rst), and each thread gets the room when it first uses a
- * tile. Before that PTRACE_SETREGSET refuses a state with tiles.
+ * AMX tiles. The kernel gives a process room for them (11 KiB instead of 3 for each thread) in two steps: the process
+ * requests the permission (arch_prctl(2), Documentation/arch/x86/xstate.rst), and a thread gets the room when it first
+ * uses a tile. Before that, PTRACE_SETREGSET refuses a state with tiles.
  */
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpTask, RestoreTask, RestoreThread } from '../../../contract/contract.ts';
@@ -12,11 +12,11 @@ import { usedFeatures } from './xsave.ts';
 
 const ARCH_GET_XCOMP_PERM = 0x1022;
 const ARCH_REQ_XCOMP_PERM = 0x1023;
-/** Number of the component XTILEDATA, the only one so far that has to be asked for. */
+/** Number of the component XTILEDATA, the only one so far that needs a permission. */
 const TILE_DATA = 18;
 const SIGTRAP = 5;
 
-/** Asks whether the process has the permission; what is read goes to `task.extra`. */
+/** Adds a call that reads the permissions of the process. The returned function stores them in `task.extra`. */
 export function capturePermission(task: DumpTask, program: Program): () => void {
   const at = program.space(8);
   const asked = program.attempt('arch_prctl', ARCH_GET_XCOMP_PERM, at);
@@ -26,7 +26,7 @@ export function capturePermission(task: DumpTask, program: Program): () => void 
   };
 }
 
-/** Gives the permission again. */
+/** Requests the permission again. */
 export function rebuildPermission(task: RestoreTask): void {
   const saved = task.extra.xcomp;
   if (!Array.isArray(saved) || !saved.includes(TILE_DATA)) return;
@@ -44,11 +44,14 @@ export function rebuildPermission(task: RestoreTask): void {
   });
 }
 
-/** Makes the kernel give a task room for the tiles in `state`, by loading them there. The task is stopped between programs. */
+/**
+ * Makes the kernel allocate room for the tiles in `state`, by having the thread load them. The task must be stopped
+ * between programs.
+ */
 export function makeRoom(thread: RestoreThread, state: Uint8Array): void {
   if (!has(usedFeatures(state))) return;
   const { tracee, remote } = thread;
-  // The heap begins at a multiple of 64, as xrstor wants it.
+  // The heap begins at a multiple of 64, as xrstor requires.
   const stateAt = remote.area + AREA.code + AREA.entries;
   const code = loadTiles(stateAt);
   const codeAt = remote.area + AREA.code - code.length;

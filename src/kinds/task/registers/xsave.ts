@@ -1,7 +1,7 @@
 /**
- * The x86 extended state: the kernel's XSAVE buffer (standard format), and CRIU's message. Pure.
+ * Converts the x86 extended state between the kernel's XSAVE buffer (standard format) and CRIU's message. Pure.
  *
- * Where each component lies is the processor's to say (CPUID leaf 0xD, sub-leaf = component), never a constant.
+ * The processor says where each component lies (CPUID leaf 0xD, sub-leaf = component); this is never a constant.
  */
 import type { InputOf } from '../../../images/message.ts';
 import type { UserX86FpregsEntry, userX86FpregsEntry } from '../../../images/schema/core-x86.ts';
@@ -9,7 +9,7 @@ import type { UserX86FpregsEntry, userX86FpregsEntry } from '../../../images/sch
 /** Offset and size of each component above the legacy area, by component number. */
 export type XsaveLayout = ReadonlyMap<number, { readonly offset: number; readonly size: number }>;
 
-/** Components CRIU's image has fields for: their numbers, and how wide the fields' words are. */
+/** Components that CRIU's image has fields for; `wide`: whether the words of the field have 64 bits. */
 export const COMPONENTS = [
   { number: 2, field: 'ymmh_space', wide: false },
   { number: 3, field: 'bndreg_state', wide: true },
@@ -20,10 +20,10 @@ export const COMPONENTS = [
   { number: 9, field: 'pkru', wide: false },
 ] as const;
 
-/** Bits of xstate_bv that the message can carry: x87, SSE and the above. */
+/** Bits of xstate_bv that the message can carry: x87, SSE and {@link COMPONENTS}. */
 export const CARRIED = 0x2ffn;
 
-/** The kernel puts XCR0 into the software-reserved bytes of the legacy area. */
+/** Offset at which the kernel puts XCR0, in the software-reserved bytes of the legacy area. */
 const XCR0_AT = 464;
 const HEADER_AT = 512;
 
@@ -32,17 +32,17 @@ type Words = { ymmh_space: number[]; pkru: number[] } & Record<
   bigint[]
 >;
 
-/** Features the processor has enabled for user space, as the buffer tells. */
+/** The features enabled for user space (XCR0), read from the buffer. */
 export function enabledFeatures(state: Uint8Array): bigint {
   return new DataView(state.buffer, state.byteOffset).getBigUint64(XCR0_AT, true);
 }
 
-/** Which components are in use. */
+/** The components in use (xstate_bv). */
 export function usedFeatures(state: Uint8Array): bigint {
   return state.length > HEADER_AT ? new DataView(state.buffer, state.byteOffset).getBigUint64(HEADER_AT, true) : 3n;
 }
 
-/** An XSAVE buffer as CRIU's message. */
+/** Converts an XSAVE buffer to CRIU's message. */
 export function toFpregs(state: Uint8Array, layout: XsaveLayout): InputOf<typeof userX86FpregsEntry> {
   const view = new DataView(state.buffer, state.byteOffset, state.byteLength);
   const legacy = {
@@ -78,8 +78,9 @@ export function toFpregs(state: Uint8Array, layout: XsaveLayout): InputOf<typeof
 }
 
 /**
- * CRIU's message as an XSAVE buffer. `template` is a buffer the kernel gave for the new task: its size, its features.
- * Components this processor does not have are reported; that is an error only if they are in use.
+ * Converts CRIU's message to an XSAVE buffer. `template` is a buffer that the kernel gave for the new task, from which
+ * size and features are taken. Components that this processor lacks are reported, and are an error only if they are in
+ * use.
  */
 export function fromFpregs(
   regs: UserX86FpregsEntry,

@@ -1,11 +1,11 @@
-/** Calls that a freeze would end, although they wait for something without a limit. */
+/** System calls without a timeout that a freeze would end with EINTR. */
 import { isEndless } from '../../../kernel/timed-calls.ts';
 import type { Tracee } from '../../../tracee/tracee.ts';
 
 /**
- * Has a stopped thread go on with such a call (epoll_wait, semop, sigwaitinfo, …), in which it would find EINTR otherwise:
- * its result becomes that of calls which the kernel restarts when no signal handler is run. One that a signal has stopped
- * finds EINTR as it would have without us.
+ * Makes a stopped thread continue such a call (epoll_wait, semop, sigwaitinfo, …), which would return EINTR otherwise:
+ * its result is changed to that of calls which the kernel restarts if no signal handler runs. A call that a stopping
+ * signal interrupted returns EINTR, as it would without Stasis.
  */
 export function resumeEndlessCall(tracee: Tracee): void {
   if (tracee.groupStop !== undefined) return;

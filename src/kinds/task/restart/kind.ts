@@ -1,8 +1,8 @@
 /**
- * System calls that were interrupted and go on with the time they have left (nanosleep, clock_nanosleep, poll, futex).
- * Their deadline lives in the task's restart block, in the kernel. It is made again by the kernel itself: the restored
- * task really makes the call, with the remaining time, and is interrupted at once. Those whose limit is absolute or that
- * have none are simply made anew (kinds/registers).
+ * Interrupted system calls that continue with their remaining time (nanosleep, clock_nanosleep, poll, futex). The
+ * kernel keeps their deadline in the task's restart block, and fills that in again itself: the restored task really
+ * makes the call, with the remaining time, and is interrupted at once. Calls whose timeout is absolute, or that have
+ * none, are simply made again (kinds/task/registers).
  */
 import { StasisError } from '../../../base/errors.ts';
 import type { Departure, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
@@ -29,20 +29,21 @@ function capture(thread: DumpThread, _program: Program): undefined {
   thread.extra.restart = { nr: timed.nr, args: timed.args.map(String), remaining: String(left > 0n ? left : 0n) };
 }
 
-/** Nanoseconds left at the freeze; not positive if the time is over. */
+/** Nanoseconds left at the freeze; zero or negative if the time is over. */
 function remainingTime(thread: DumpThread, call: TimedCall, restarted: boolean): bigint | undefined {
   const sleep = sleepOf(thread);
   const asleep = sleep?.since === undefined ? undefined : BigInt(Math.round((thread.frozenAt - sleep.since) * 1e6));
   const stopped = thread.tracee.groupStop !== undefined;
-  // Written by the kernel when the call was interrupted: now or, if the task was stopped, then.
+  // The kernel writes it when the call is interrupted: at the freeze or, if the task was stopped, at that stop.
   const rest = call.rest === 0n ? undefined : readTimespec(thread.tid, call.rest);
   if (rest !== undefined) return stopped ? rest - (asleep ?? 0n) : rest;
   const whole = timeoutOf(thread, call);
   if (stopped || whole === undefined) return undefined;
   if (call.cpuTime) return whole;
-  // It fell asleep after we had looked, so just now: no call may end before its time, and this one will not.
+  // The thread fell asleep after it was observed, so just before the freeze. The whole time is taken, since no call may
+  // end early.
   if (!sleep && !restarted && thread.sleep?.nr !== UNSEEN) return whole;
-  // Of one that has been interrupted before, only the timer tells.
+  // For a call that was interrupted before, only the timer gives the deadline.
   const first = sleep?.nr === call.nr && asleep !== undefined;
   const expected = first ? whole - asleep : undefined;
   return ownTimer(sleep?.gone ?? [], expected) ?? expected;
@@ -54,7 +55,7 @@ function timeoutOf(thread: DumpThread, call: TimedCall): bigint | undefined {
   return readTimespec(thread.tid, argument);
 }
 
-/** Nanoseconds; undefined where there is no timespec (the task may have unmapped it, or never had it). */
+/** Reads a timespec as nanoseconds; undefined if it is not readable (the task may have unmapped it). */
 function readTimespec(pid: number, pointer: bigint): bigint | undefined {
   const bytes = new Uint8Array(16);
   if (tryReadMemory(pid, Number(pointer), bytes) !== bytes.length) return undefined;
@@ -64,7 +65,7 @@ function readTimespec(pid: number, pointer: bigint): bigint | undefined {
   return view.getBigInt64(0, true) * BILLION + nanoseconds;
 }
 
-/** What is in our own file, checked: it may have been edited. */
+/** The saved call from the extra state, checked, since the file may have been edited. */
 function savedCall(thread: RestoreThread): { call: TimedCall; remaining: bigint } | undefined {
   const saved = thread.extra.restart;
   if (saved === undefined || saved === null) return undefined;
@@ -85,8 +86,8 @@ function savedCall(thread: RestoreThread): { call: TimedCall; remaining: bigint 
 }
 
 /**
- * Makes the interrupted call again, as the very last thing done inside the thread, and notes how it stands: interrupted
- * and to be restarted (-516), or finished with a result of its own.
+ * Makes the interrupted call again, as the last call of the thread before it continues, and records the outcome:
+ * interrupted and to be restarted (-516), or finished with a result of its own.
  */
 function remakeInterruptedCall(thread: RestoreThread, departure: Departure): void {
   const saved = savedCall(thread);

@@ -1,12 +1,13 @@
-/** Which of several timers was a sleeping task's. Pure. */
+/** Finds out which of several timers belonged to a sleeping task. Pure. */
 
-/** Nanoseconds between setting a timer and leaving the CPU, at most, on a machine that is not too busy. */
+/** Longest time in nanoseconds between setting a timer and leaving the CPU, on a machine that is not too busy. */
 const SOON = 2_000_000n;
 
 /**
- * The task's own among the times left, ascending, of timers that were taken off at the freeze: in that moment other tasks
- * may have been woken early as well. `expected` is what it should have left; undefined if not even that is known, and the list is known
- * to have no other's timer. Undefined if it cannot be told.
+ * The remaining time of the task's own timer. `gone` holds the remaining times, ascending, of timers that were removed
+ * at the freeze; other tasks may have been woken early in that moment as well. `expected` is the time the task should
+ * have left; it is undefined if not even that is known, in which case the list must hold no other task's timer.
+ * Undefined if the timer cannot be identified.
  */
 export function ownTimer(gone: readonly bigint[], expected: bigint | undefined): bigint | undefined {
   if (expected === undefined) return gone.length === 1 ? gone[0] : undefined;
@@ -16,7 +17,10 @@ export function ownTimer(gone: readonly bigint[], expected: bigint | undefined):
   return isNear(near) && !isNear(next) ? near : undefined;
 }
 
-/** Index of the first of ascending numbers that is not below `least`: a thousand threads look into a thousand timers. */
+/**
+ * Index of the first of ascending numbers that is not below `least`. A binary search, since each of a thousand threads
+ * may search a thousand timers.
+ */
 function firstFrom(ascending: readonly bigint[], least: bigint): number {
   let [low, high] = [0, ascending.length];
   while (low < high) {

@@ -1,4 +1,4 @@
-/** The robust futex list: what the kernel unlocks for a thread that dies (set_robust_list(2)). */
+/** The robust futex list: the futexes that the kernel unlocks when a thread dies (set_robust_list(2)). */
 
 import type { DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';

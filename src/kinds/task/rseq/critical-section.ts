@@ -1,14 +1,15 @@
-/** A thread stopped inside a restartable sequence. */
+/** Threads that were stopped inside a restartable sequence. */
 import { Rseq, RseqCs } from '../../../kernel/layouts/tasks.ts';
 import { tryReadMemory, writeMemory } from '../../../tracee/memory.ts';
 import { getRseq } from '../../../tracee/ptrace.ts';
 import type { Tracee } from '../../../tracee/tracee.ts';
 
 /**
- * Does for a stopped thread what the kernel does for one that is preempted (kernel/rseq.c, `rseq_ip_fixup()`): inside a
- * critical section it goes on at the abort handler, with the section left. It has to be done before the thread executes
- * anything for us: away from the section, the kernel would forget it, and the thread go on in it unprotected.
- * A program cannot tell this from a preemption, so nothing needs to be undone.
+ * Does for a stopped thread what the kernel does for one that is preempted (kernel/rseq.c, `rseq_ip_fixup()`): if it is
+ * inside a critical section, it continues at the abort handler, and the section is left. This has to happen before the
+ * thread executes anything for Stasis: once the thread is outside of the section, the kernel forgets it, and the thread
+ * would later continue in the section without protection. A program cannot tell this from a preemption, so nothing has
+ * to be undone.
  */
 export function leaveCriticalSection(tracee: Tracee): void {
   const { pid, arch } = tracee;
@@ -19,7 +20,7 @@ export function leaveCriticalSection(tracee: Tracee): void {
   if (!section) return;
   const registers = tracee.getRegisters();
   const inside = arch.pc(registers) - section.startIp;
-  // A nonsensical section is left to the kernel, which ends the program for it.
+  // An invalid section is left to the kernel, which kills the program for it.
   if (section.version !== 0 || inside < 0n || inside >= section.postCommitOffset) return;
   tracee.setRegisters(arch.jump(registers, Number(section.abortIp)));
   writeMemory(pid, Number(config.pointer) + Rseq.offsets.rseqCs, new Uint8Array(8));

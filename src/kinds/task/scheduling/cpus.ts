@@ -1,6 +1,6 @@
-/** CPU lists as the kernel prints them, and CPU masks as it takes them. Pure. */
+/** Converts CPU lists, as the kernel prints them, to CPU masks, as it takes them. Pure. */
 
-/** `0-2,8` as a mask of 64-bit words, little-endian. */
+/** The mask of a list such as `0-2,8`, as little-endian 64-bit words. */
 export function cpuMask(list: string): Uint8Array {
   const cpus = list.split(',').flatMap((piece) => {
     const [first = 0, last = first] = piece.split('-').map(Number);

@@ -1,4 +1,7 @@
-/** Scheduling: policy, priority, niceness; and beyond CRIU deadlines, slices, clamps, CPU affinity and I/O priority. */
+/**
+ * Scheduling: policy, priority, nice value; and, which CRIU does not carry, deadlines, slices, clamps, CPU affinity and
+ * I/O priority.
+ */
 import type { DumpContext, DumpThread, Json, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { IOPRIO, SCHED, SCHED_FLAG } from '../../../kernel/constants/tasks.ts';
@@ -8,9 +11,9 @@ import { arena, arenaAddress, describeErrno, syscall, trySyscall } from '../../.
 import type { Ref } from '../../../tracee/program.ts';
 import { cpuMask } from './cpus.ts';
 
-/** What CRIU's image has no fields for. Only what differs from a new process's is there. */
+/** State that CRIU's image has no fields for. Values that a new process has as well are left out. */
 interface Extra {
-  /** Nanoseconds of a deadline task, or the slice of a normal one. */
+  /** Nanoseconds: the runtime of a deadline task, or the slice of a normal task. */
   readonly runtime?: string;
   readonly deadline?: string;
   readonly period?: string;
@@ -24,7 +27,7 @@ interface Extra {
 
 const REALTIME: readonly number[] = [SCHED.FIFO, SCHED.RR];
 const CLAMP_MOST = 1024;
-/** `sched_attr` with clamps (since 5.3), and without. */
+/** Sizes of `sched_attr` with clamps (since 5.3) and without. */
 const ATTR_SIZE = 56;
 
 function capture(thread: DumpThread): undefined {
@@ -33,7 +36,7 @@ function capture(thread: DumpThread): undefined {
   const flags = Number(attr.flags);
   const core = thread.core.thread_core;
   core.sched_policy = attr.policy | (flags & SCHED_FLAG.RESET_ON_FORK ? SCHED.RESET_ON_FORK : 0);
-  // Niceness is kept, though without effect, under the real-time policies: sched_getattr tells it of the others only.
+  // Real-time tasks keep a nice value, which has no effect; sched_getattr(2) does not return it for them.
   core.sched_nice = thread.stat.nice;
   if (REALTIME.includes(attr.policy)) core.sched_prio = attr.priority;
   const extra = { ...attrExtra(attr, flags), ...placeExtra(thread) };
@@ -51,7 +54,10 @@ function attrExtra(attr: ReturnType<typeof SchedAttr.decode>, flags: number): Ex
   };
 }
 
-/** Whether a slice is the task's own (since 6.12): all others have the one we have, unless we have our own. */
+/**
+ * Whether a slice was set by the task (since 6.12): all others have the same default as Stasis, unless Stasis has its
+ * own.
+ */
 function customSlice(runtime: bigint): boolean {
   syscall('sched_getattr', 0, arenaAddress, ATTR_SIZE, 0);
   return runtime !== 0n && runtime !== SchedAttr.decode(arena.subarray(0, ATTR_SIZE)).runtime;
@@ -73,7 +79,7 @@ function onlineCpus(_: DumpContext): string | undefined {
   try {
     return Buffer.from(readSystem('/sys/devices/system/cpu/online')).toString('latin1').trim();
   } catch {
-    return undefined; // no /sys here: affinities are not told from the default then
+    return undefined; // without /sys an affinity cannot be compared with the default
   }
 }
 
@@ -92,7 +98,10 @@ function rebuild(thread: RestoreThread): void {
   rebuildPolicy(thread, extra);
 }
 
-/** A machine with fewer CPUs, or an I/O class that is not allowed here, is no reason not to live. */
+/**
+ * Logs a warning if a call fails. A machine with fewer CPUs, or an I/O class that is not permitted, is no reason to
+ * fail.
+ */
 function warnIfRefused(thread: RestoreThread, what: string, result: Ref): void {
   thread.batch.after((program) => {
     const errno = -program.result(result);
@@ -116,8 +125,8 @@ function hasDeadline(thread: RestoreThread, extra: Extra): boolean {
 }
 
 /**
- * Deadlines are set from outside, when nothing more is done in the task's name: what our calls take would count against
- * its runtime, and with SCHED_FLAG_DL_OVERRUN the kernel would send it SIGXCPU for that.
+ * Sets the deadline policy from outside, when no more calls are made in the task: the time of our calls would count
+ * against its runtime, and with SCHED_FLAG_DL_OVERRUN the kernel would send it SIGXCPU.
  */
 function rebuildDeadline(thread: RestoreThread): void {
   const extra = (thread.extra.scheduling ?? {}) as Extra;
@@ -127,7 +136,7 @@ function rebuildDeadline(thread: RestoreThread): void {
   syscall('sched_setattr', thread.tid, attr, 0);
 }
 
-/** struct sched_attr, if the image tells of a policy. */
+/** struct sched_attr for the saved policy; undefined if the image has none. */
 function policyOf(thread: RestoreThread, extra: Extra): Uint8Array | undefined {
   const core = thread.core.thread_core;
   if (core?.sched_policy === undefined) return undefined;
@@ -154,12 +163,14 @@ function policyOf(thread: RestoreThread, extra: Extra): Uint8Array | undefined {
   });
 }
 
-/** Scheduling. In phase `creds`, before the credentials: a task of low priority is slow to be rebuilt. */
+/**
+ * Scheduling. In phase `creds` and not earlier, since a task of low priority is rebuilt slowly; before the credentials,
+ * which may take away the right to set it.
+ */
 export const scheduling: TaskKind = { name: 'scheduling', thread: { capture, rebuild: { creds: rebuild } } };
 
 /**
- * The deadline policy, last of all.
- * It is given from outside, so that it may follow the trap.
+ * The deadline policy, the last kind of all. It is set from outside, so it can follow `signal-trap`.
  */
 export const deadline: TaskKind = {
   name: 'deadline',

@@ -1,10 +1,10 @@
-/** Chains of seccomp filters: how `seccomp.img` holds them, and how the threads of a process come to theirs. Pure. */
+/** Chains of seccomp filters: their form in `seccomp.img`, and how the threads of a process get theirs. Pure. */
 import { ImageError } from '../../../images/error.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { SeccompFilter, seccompFilter } from '../../../images/schema/security.ts';
 import { SECCOMP_FILTER_FLAG } from '../../../kernel/constants/tasks.ts';
 
-/** One filter: instructions of classic BPF, 8 bytes each, and SECCOMP_FILTER_FLAG_*. */
+/** A filter: instructions of classic BPF, 8 bytes each, and SECCOMP_FILTER_FLAG_*. */
 export interface Filter {
   readonly code: Uint8Array;
   readonly flags: number;
@@ -26,14 +26,14 @@ const { TSYNC } = SECCOMP_FILTER_FLAG;
 // ------------------------------------------------------------------------------------------------------ the image
 
 /**
- * The entries of the image in the making. A thread names the filter that was installed first; `prev` of each entry is the
- * one installed next, so that chains alike in the end share that end, and equal ones are there once.
+ * Builds the entries of the image. The index of a thread is that of the filter it installed first; `prev` of each entry
+ * is the index of the filter installed next. So chains with the same end share it, and equal chains are stored once.
  */
 export class FilterTable {
   readonly entries: InputOf<typeof seccompFilter>[] = [];
   readonly #known = new Map<string, number>();
 
-  /** Adds a chain that is not empty; answers the index its thread names. */
+  /** Adds a chain, which must not be empty. Returns the index for its thread. */
   add(chain: Chain): number {
     let next: number | undefined;
     for (const filter of chain.toReversed()) next = this.#addFilter(filter, next);
@@ -70,8 +70,9 @@ export function readChain(entries: readonly SeccompFilter[], first: number): Cha
 // ------------------------------------------------------------------------------------------------------- dumping
 
 /**
- * What the image says of the threads of a process, the main one first (undefined: no filters). Where all have the same
- * chain, CRIU has the main thread alone named, with flags that have it installed in all at once.
+ * The chains of the threads of a process as the image has them, the main thread first (undefined: no filters). If all
+ * threads have the same chain, CRIU stores it for the main thread only, with flags that install it in all threads at
+ * once.
  */
 export function chainsForImage(chains: readonly (Chain | undefined)[]): (Chain | undefined)[] {
   const [main] = chains;
@@ -93,7 +94,10 @@ export function asksSupervisor({ code }: Filter): boolean {
 
 // ----------------------------------------------------------------------------------------------------- restoring
 
-/** Which filters the main thread installs in all threads at once, and which each then installs for itself. */
+/**
+ * The filters that the main thread installs in all threads at once, and those that each thread then installs for
+ * itself.
+ */
 export interface Installation {
   readonly shared: Chain;
   /** In the order of the threads. */
@@ -101,14 +105,14 @@ export interface Installation {
 }
 
 /**
- * Sorts the chains of a process's threads, the main one first. The kernel lets a thread bring its filters to others
- * (SECCOMP_FILTER_FLAG_TSYNC) if theirs are the first of its own: not alike, but the very same. So what all have in
- * common is installed once for all.
+ * Plans the installation of the chains of a process, the main thread's first. With SECCOMP_FILTER_FLAG_TSYNC the kernel
+ * gives the filters of a thread to the others, but only if their own filters are an identical (not merely equal)
+ * beginning of its chain. So the common beginning of all chains is installed once for all threads.
  */
 export function planInstallation(chains: readonly Chain[]): Installation {
   const [main = [], ...others] = chains;
   const synced = main.findLastIndex(({ flags }) => flags & TSYNC) + 1;
-  // Those that are named for the main thread alone are not in the others' chains.
+  // Filters that the image has for the main thread only are not in the chains of the others.
   if (synced > 0) return { shared: main.slice(0, synced), own: [main.slice(synced), ...others] };
   if (others.length === 0) return { shared: [], own: chains };
   let common = main.length;
@@ -120,7 +124,7 @@ function isSame(a: Chain, b: Chain): boolean {
   return a.length === b.length && commonLength(a, b, a.length) === a.length;
 }
 
-/** How many filters two chains begin with in common, `most` or less. */
+/** The length of the common beginning of two chains, at most `most`. */
 function commonLength(a: Chain, b: Chain, most: number): number {
   for (let i = 0; i < most; i++) {
     const [x, y] = [a[i], b[i]];

@@ -1,9 +1,10 @@
 /**
  * Seccomp: strict mode, and filters.
  *
- * Both restrict what a thread may do, so while it is ours they are suspended (tracee/seccomp.ts): at the dump by the engine,
- * at the restore here, before anything is installed. They act from the moment the thread is let go. Filters are installed
- * before the credentials, as they need CAP_SYS_ADMIN or no_new_privs, which the saved thread may have had neither of.
+ * Both restrict what a thread may do, so they are suspended while Stasis traces it (tracee/seccomp.ts): in a dump by
+ * the engine, in a restore here, before anything is installed. They take effect when the thread is released. Filters
+ * are installed before the credentials, since that needs CAP_SYS_ADMIN or no_new_privs, and the saved thread may have
+ * neither.
  */
 import { StasisError } from '../../../base/errors.ts';
 import type {
@@ -47,11 +48,11 @@ function modeOf({ status }: SeenThread): number {
   return status.seccomp ?? SECCOMP_MODE.DISABLED;
 }
 
-/** Only the privileged and unrestricted may suspend and read seccomp. */
+/** Only a process with CAP_SYS_ADMIN that is not restricted by seccomp itself may suspend and read seccomp. */
 function obstacles(task: SeenTask): StasisError[] {
   const { seccomp, capEff } = parseStatus(readProc('self', 'status'));
   const free = (seccomp ?? SECCOMP_MODE.DISABLED) === SECCOMP_MODE.DISABLED;
-  // To look at a thousand threads takes its time: it is done only where it may matter.
+  // Reading the status of a thousand threads takes time, so it is done only if it can matter.
   if (free && (capEff >> SYS_ADMIN) & 1n) return [];
   const restricted = task.threads.find((thread) => modeOf(thread) !== SECCOMP_MODE.DISABLED);
   if (!restricted) return [];
@@ -90,14 +91,14 @@ function capture({ threads, context }: DumpTask, _program: Program): undefined {
   });
 }
 
-/** What becomes `seccomp.img`, which is there without any filters too. */
+/** The content of `seccomp.img`, which is written even if there are no filters. */
 const FILTERS = new Slot((context: DumpContext) => {
   const table = new FilterTable();
   context.append(Images.seccomp, { seccomp_filters: table.entries });
   return table;
 });
 
-/** The filters of a thread; undefined if it has none. @throws StasisError for one that asks a supervisor */
+/** The filters of a thread; undefined if it has none. @throws StasisError for a filter with SECCOMP_RET_USER_NOTIF */
 function chainOf(thread: DumpThread): Chain | undefined {
   if (modeOf(thread) !== SECCOMP_MODE.FILTER) return undefined;
   const chain: Filter[] = [];
@@ -118,7 +119,7 @@ function chainOf(thread: DumpThread): Chain | undefined {
 
 // ----------------------------------------------------------------------------------------------------- restoring
 
-/** Seccomp of a thread as the image has it: images of CRIU before 3.14 tell it for the whole process. */
+/** The saved seccomp mode of a thread. Images of CRIU before 3.14 hold it for the whole process. */
 function savedMode({ tc, thread_core: thread }: CoreEntry): number {
   return thread?.seccomp_mode ?? tc?.old_seccomp_mode ?? SECCOMP_MODE.DISABLED;
 }
@@ -131,19 +132,22 @@ function savedChain({ core, context }: RestoreThread): Chain {
   return chain.map(({ code, flags }) => ({ code, flags: flags | TSYNC }));
 }
 
-/** The chains of the image, by the number of their first filter; threads that name the same get the same. */
+/** The chains of the image, by the index of their first filter. Threads with the same index get the same object. */
 const CHAINS = new KeyedSlot((context: RestoreContext, first: number): Chain => {
   const [image] = context.images.read(Images.seccomp);
   return readChain(image?.seccomp_filters ?? [], first);
 });
 
-/** What the threads of a process install: all at once, and each by its id. */
+/** The filters the threads of a process install: shared ones, and each thread's own by its TID. */
 const INSTALLATIONS = new KeyedSlot((_: RestoreContext, { threads }: RestoreTask) => {
   const { shared, own } = planInstallation(threads.map(savedChain));
   return { shared, own: new Map(threads.map(({ tid }, i) => [tid, own[i] ?? []])) };
 });
 
-/** When all threads are there: none of them is restricted before it is let go, and what they share is installed. */
+/**
+ * Runs when all threads exist. Suspends seccomp for all of them until they are released, and installs the shared
+ * filters.
+ */
 function rebuildShared(task: RestoreTask): void {
   const { threads, context } = task;
   if (threads.every(({ core }) => savedMode(core) === SECCOMP_MODE.DISABLED)) return;
@@ -152,7 +156,7 @@ function rebuildShared(task: RestoreTask): void {
   for (const filter of INSTALLATIONS.of(task.context, task).shared) install(task, filter, TSYNC);
 }
 
-/** What restricts us restricts all that we make: told once. */
+/** Filters that restrict Stasis also restrict all processes it makes. The notice is given once. */
 const OWN_FILTERS = new Slot((context: RestoreContext) => {
   const { seccompFilters: count = 0 } = parseStatus(readProc('self', 'status'));
   if (count === 0) return;
@@ -187,8 +191,7 @@ function install(thread: RestoreThread, { code, flags }: Filter, extra: number):
 }
 
 /**
- * Seccomp. In phase `creds` before the credentials.
- * From here on the filters decide what the task may do.
+ * Seccomp. In phase `creds` the kind runs before the credentials.
  */
 export const seccomp: TaskKind = {
   name: 'seccomp',

@@ -1,4 +1,4 @@
-/** Signal actions: the kernel's structs and the image's list. Pure. */
+/** Converts signal actions between the kernel's structs and the image's list. Pure. */
 import type { SaEntry } from '../../../images/schema/task.ts';
 import { NSIG, SIG } from '../../../kernel/constants/signals.ts';
 import { Sigaction } from '../../../kernel/layouts/signals.ts';
@@ -12,13 +12,13 @@ export function actionSignals(): number[] {
   return signals;
 }
 
-/** The kernel's `struct sigaction` as an entry of the list. */
+/** The list entry for the kernel's `struct sigaction`. */
 export function actionEntry(bytes: Uint8Array): SaEntry {
   const { handler, flags, restorer, mask } = Sigaction.decode(bytes);
   return { sigaction: handler, flags, restorer, mask, compat_sigaction: false };
 }
 
-/** An entry as rt_sigaction takes it. */
+/** The struct for rt_sigaction(2) of a list entry. */
 export function actionBytes(entry: SaEntry): Uint8Array {
   const { sigaction, flags, restorer, mask } = entry;
   return Sigaction.encode({ handler: sigaction, flags, restorer, mask });

@@ -1,4 +1,4 @@
-/** Signals: actions, the alternate stack, what is pending. The mask is the engine's: it sets it last of all. */
+/** Signals: actions, the alternate stack, pending signals. The engine handles the mask, which it sets last of all. */
 
 import type { DumpTask, DumpThread, RestoreTask, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { SS } from '../../../kernel/constants/signals.ts';
@@ -9,7 +9,7 @@ import { actionBytes, actionEntry, actionSignals } from './actions.ts';
 import { pendingOf, pendingSignals, requeue } from './pending.ts';
 import { restoreQuietly } from './trap.ts';
 
-/** The size of the kernel's signal mask. */
+/** The size of the kernel's signal mask in bytes. */
 const MASK_SIZE = 8;
 
 function capture(task: DumpTask, program: Program): () => void {
@@ -30,17 +30,20 @@ function captureStack({ core }: DumpThread, program: Program): () => void {
   program.call('sigaltstack', 0, stack);
   return () => {
     const { sp, size, flags } = StackT.decode(program.bytes(stack, StackT.size));
-    // SS_ONSTACK tells where the stack pointer is, not how the stack was set up.
+    // SS_ONSTACK says that the thread runs on the stack now, not how the stack was set up.
     core.thread_core.sas = { ss_sp: sp, ss_size: size, ss_flags: (flags & ~SS.ONSTACK) >>> 0 };
   };
 }
 
-/** The foothold has the bell ignored for the time being; its true action it keeps in its area. */
+/**
+ * The task's action for the bell signal. The foothold ignores this signal meanwhile and keeps the action in the work
+ * area.
+ */
 function bellAction(task: DumpTask): Uint8Array {
   return readMemory(task.pid, task.bell.actionAt, new Uint8Array(Sigaction.size));
 }
 
-/** When nothing is executed in the task any more, nothing will be held back from it either. */
+/** Runs when nothing is executed in the task any more, so no more signals are held back from it. */
 function drain(task: DumpTask): void {
   task.core.tc.signals_s = pendingSignals(task, true);
 }
@@ -49,13 +52,16 @@ function drainThread(thread: DumpThread): void {
   thread.core.thread_core.signals_p = pendingSignals(thread, false);
 }
 
-/** What a thread has pending of its own is queued after the actions are set: to ignore a signal throws it away. */
+/**
+ * Queues a thread's pending signals after the actions are set, since the kernel discards pending signals that become
+ * ignored.
+ */
 function rebuildThread(thread: RestoreThread): void {
   rebuildStack(thread);
   requeue(thread, pendingOf(thread).usual);
 }
 
-/** Sets every action, since the seed has inherited what we ignore. */
+/** Sets every action, also default ones, since the seed has inherited the signals that Stasis ignores. */
 function rebuildActions(task: RestoreTask): void {
   const entries = task.core.tc?.sigactions ?? [];
   for (const [i, signal] of actionSignals().entries()) {
@@ -75,8 +81,8 @@ function rebuildStack({ core, batch }: RestoreThread): void {
 }
 
 /**
- * Signals. In phase `last` after timers, and before what limits them (limits).
- * What expires while timers are armed must not join what was pending.
+ * Signals. In phase `last` the kind runs after the timers, so that signals of timers that expire while they are armed
+ * do not come before pending ones, and before the limit on queued signals is lowered (limits).
  */
 export const signals: TaskKind = {
   name: 'signals',
@@ -87,7 +93,10 @@ export const signals: TaskKind = {
   thread: { capture: captureStack, drain: drainThread, rebuild: { last: rebuildThread } },
 };
 
-/** What a trap would spoil: the very last of all kinds, after which no program may be run in the task. */
+/**
+ * State that a trap would change. The kind runs after all others that run programs, since no program may run in the
+ * task after it.
+ */
 export const signalTrap: TaskKind = {
   name: 'signal-trap',
   after: ['registers', 'robust-list', 'clear-tid', 'rseq', 'signals', 'limits', 'seccomp', 'credentials'],

@@ -1,4 +1,4 @@
-/** Pending signals: read from the queues, and put back into them. */
+/** Reads pending signals from the kernel's queues and queues them again. */
 
 import type { DumpThread, RestoreThread } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
@@ -13,17 +13,18 @@ export function signalOf(info: Uint8Array): { signal: number; code: number } {
   return { signal: view.getInt32(0, true), code: view.getInt32(8, true) };
 }
 
-/** Signals that stop a process. */
+/** The signals that stop a process. */
 const STOPPING: readonly number[] = [SIG.STOP, SIG.TSTP, SIG.TTIN, SIG.TTOU];
 
 type Queue = InputOf<typeof signalQueueEntry>;
 
-/** The queue of a thread, or of its whole process, and what of it was held back from the task while it was ours. */
+/** The queue of a thread or of its process, with the signals of it that were held back while Stasis traced the task. */
 export function pendingSignals(thread: DumpThread, shared: boolean): Queue {
-  // Which queue a signal came from is not told with it; tgkill is what aims at one thread.
+  // The kernel does not tell which queue a signal came from. Signals sent by tgkill(2) are for one thread.
   const held = thread.tracee.held.filter((info) => (signalOf(info).code === SI.TKILL) !== shared);
   const infos = [...peekSignals(thread.tid, shared), ...held];
-  // Whatever continues a stopped process throws these away (prepare_signal()); criu's restore would be stopped by them.
+  // SIGCONT discards stop signals (prepare_signal()), so a stopped process loses them in any case; a restore by criu
+  // would be stopped by them.
   const stopped = thread.tracee.groupStop !== undefined;
   const kept = stopped ? infos.filter((info) => !STOPPING.includes(signalOf(info).signal)) : infos;
   return { signals: kept.map((siginfo) => ({ siginfo })) };
@@ -36,12 +37,12 @@ export interface Pending {
   readonly shared: boolean;
 }
 
-/** Signals a thread causes by what it executes: ILL, TRAP, BUS, FPE, SEGV, SYS. */
+/** Synchronous signals, which a thread causes by what it executes. */
 const SYNCHRONOUS: readonly number[] = [SIG.ILL, SIG.TRAP, SIG.BUS, SIG.FPE, SIG.SEGV, SIG.SYS];
 
 /**
- * What is to be queued again. `quiet` are those a trap would bring out: SIGTRAP itself; and of a thread's own the
- * synchronous ones, which the kernel takes before any other, blocked or not (`dequeue_synchronous_signal()`).
+ * The signals to queue again. `quiet` are those that a trap would deliver: SIGTRAP itself, and the synchronous signals
+ * of a thread, which the kernel takes before all others, blocked or not (`dequeue_synchronous_signal()`).
  */
 export function pendingOf({ core }: RestoreThread): { usual: Pending[]; quiet: Pending[] } {
   const { tc, thread_core: thread } = core;
@@ -61,8 +62,8 @@ export function pendingOf({ core }: RestoreThread): { usual: Pending[]; quiet: P
 }
 
 /**
- * Queues signals again, from within the thread: only to itself may a task send whatever siginfo it likes. They stay
- * pending, as everything is blocked.
+ * Queues signals again. The thread itself does so, since a task may send arbitrary siginfo only to itself. The signals
+ * stay pending, since all are blocked.
  */
 export function requeue(thread: RestoreThread, pending: readonly Pending[]): void {
   for (const { siginfo, signal, shared } of pending) {

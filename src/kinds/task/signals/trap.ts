@@ -1,7 +1,7 @@
 /**
- * SIGTRAP, the one signal a seed cannot do without: each of its programs ends with a trap. The kernel forces that
- * signal: it unblocks it, and takes away an action that ignores it; and with it come out others that are pending. So
- * what the saved task had of these is put back by calls that end without a trap, when nothing else is run any more.
+ * SIGTRAP, which every program in a seed ends with. The kernel forces this signal: it unblocks it and removes an action
+ * that ignores it, and other pending signals are delivered with it. So the saved state of these is restored by calls
+ * that end without a trap, when no other program runs any more.
  */
 
 import { NR, type SyscallName } from '../../../arch/syscall-numbers.ts';
@@ -18,7 +18,10 @@ import { pendingOf } from './pending.ts';
 const EVERYTHING = 0xffff_ffff_ffff_ffffn;
 const MASK_SIZE = 8;
 
-/** Puts back an action that ignores SIGTRAP, and pending signals a trap would bring out. No program may run afterwards. */
+/**
+ * Restores an action that ignores SIGTRAP, and pending signals that a trap would deliver. No program may run
+ * afterwards.
+ */
 export function restoreQuietly(thread: RestoreThread): void {
   const action = thread.core.tc?.sigactions[actionSignals().indexOf(SIG.TRAP)];
   const { quiet } = pendingOf(thread);
@@ -38,7 +41,7 @@ export function restoreQuietly(thread: RestoreThread): void {
   }
 }
 
-/** One system call, watched from its entry to its exit, so that no signal has to tell its end. */
+/** Makes one system call, which is traced from its entry to its exit, so that no signal is needed to stop after it. */
 function quietCall(thread: RestoreThread, name: SyscallName, args: readonly number[]): number {
   const { tracee, remote } = thread;
   const at = remote.area + syscallOffset(thread);
@@ -48,7 +51,7 @@ function quietCall(thread: RestoreThread, name: SyscallName, args: readonly numb
   throw new StasisError({ kind: 'kernel', task: thread.ref, resource: name, reason: describeErrno(-result) });
 }
 
-/** Where the code page of the work area has a syscall instruction. */
+/** The offset of a `syscall` instruction in the code page of the work area. */
 function syscallOffset(thread: RestoreThread): number {
   const { tracee, remote } = thread;
   const code = readMemory(thread.tid, remote.area, new Uint8Array(512));

@@ -1,4 +1,4 @@
-/** Of which stops of its children a process has not been told yet: waitpid(2) with WUNTRACED tells of each once. */
+/** Stops of children that a process has not been told of yet. waitpid(2) with WUNTRACED reports each stop once. */
 
 import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
@@ -7,9 +7,9 @@ const P_PID = 1;
 const WNOHANG = 1;
 const WSTOPPED = 2;
 const WNOWAIT = 0x0100_0000;
-/** As much of a siginfo as waitid(2) writes. */
+/** Size in bytes of the part of a siginfo that waitid(2) writes. */
 const SIGINFO = 32;
-/** si_pid in the siginfo of a child: 0 if there was nothing to tell. */
+/** Offset of si_pid in the siginfo of a child; the value is 0 if there is nothing to report. */
 const SI_PID = 16;
 
 function capture(task: DumpTask, program: Program): (() => void) | undefined {
@@ -29,10 +29,13 @@ function capture(task: DumpTask, program: Program): (() => void) | undefined {
   };
 }
 
-/** The children have stopped again by now, and nobody has been told; what was told before is heard here, by nobody. */
+/**
+ * Runs when the children have stopped again. Stops that had been reported before the dump are consumed here with
+ * waitid(2).
+ */
 function rebuild(task: RestoreTask): void {
   const untold = task.extra.stops;
-  if (!Array.isArray(untold)) return; // images of criu do not say
+  if (!Array.isArray(untold)) return; // images of criu do not record this
   const told = task.context.stopped.filter(({ pid, ppid }) => ppid === task.pid && !untold.includes(pid));
   for (const { pid } of told) {
     const program = task.batch.reserve(1, SIGINFO);
@@ -40,5 +43,5 @@ function rebuild(task: RestoreTask): void {
   }
 }
 
-/** Stops of children. In phase `last` before the signals. */
+/** Stops of children. In phase `last` the kind runs before the signals. */
 export const stops: TaskKind = { name: 'stops', capture, rebuild: { last: rebuild } };
