@@ -1,4 +1,4 @@
-/** npm run check: types, format and lint, architecture, pure tests. */
+/** npm run check: types, format and lint, architecture, width of comments, pure tests. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ const steps = [
   ['types', () => run(tool('tsc'), [])],
   ['format and lint', () => run(tool('biome'), ['check', '--error-on-warnings'])],
   ['layers', () => run(process.execPath, [join(home, 'scripts', 'layers.mjs')])],
+  ['width of comments', () => run(process.execPath, [join(home, 'scripts', 'widths.mjs')])],
   [
     'pure tests',
     () => !existsSync(join(home, 'test', 'pure')) || run(tool('bun'), ['test', '--timeout', '30000', './test/pure/']),

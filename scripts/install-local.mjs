@@ -1,6 +1,7 @@
 /**
- * npm run install-local [-- --prefix DIR] [--remove]: puts the built program into PATH, as stasis, criu and crit, with its
- * manual page and shell completions. DIR is /usr/local for root, else ~/.local. What somebody else put there is left alone.
+ * npm run install-local [-- --prefix DIR] [--remove]: puts the built program into PATH, as stasis, criu and crit, with
+ * its manual page and shell completions. DIR is /usr/local for root, else ~/.local. What somebody else put there is
+ * left alone.
  */
 
 import { spawnSync } from 'node:child_process';

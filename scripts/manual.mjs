@@ -1,4 +1,6 @@
-/** npm run manual: writes docs/stasis.1 from the tables of options and commands. Runs under Bun, as it reads TypeScript. */
+/**
+ * npm run manual: writes docs/stasis.1 from the tables of options and commands. Runs under Bun, as it reads TypeScript.
+ */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

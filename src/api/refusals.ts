@@ -1,6 +1,6 @@
 /**
- * What giving an option with a command comes to, by the table of options. All faces ask here, so that what is refused on the
- * command line is refused in a configuration file, over RPC and in a program as well, in the same words.
+ * What giving an option with a command comes to, by the table of options. All faces ask here, so that what is refused
+ * on the command line is refused in a configuration file, over RPC and in a program as well, in the same words.
  */
 
 import { ObstacleError, StasisError } from '../base/errors.ts';
@@ -35,8 +35,8 @@ export function standingOf(option: OptionRow, command: Command): Standing {
 }
 
 /**
- * Judges all options that were given with a command. An option that has no meaning for the command is a mistake when it was
- * given with the command itself; a configuration file serves all commands, so there it is only noted.
+ * Judges all options that were given with a command. An option that has no meaning for the command is a mistake when it
+ * was given with the command itself; a configuration file serves all commands, so there it is only noted.
  *
  * @param settings what the options come to together
  */

@@ -137,7 +137,8 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20,
 
 function size(given: Given): number {
   const parts = /^(\d+)([KMG]?)$/i.exec(given.value ?? '');
-  const bytes = parts ? Number(parts[1]) * (UNITS[(parts[2] as string).toUpperCase()] as number) : Number.NaN; // K, M, G or ''
+  // K, M, G or ''
+  const bytes = parts ? Number(parts[1]) * (UNITS[(parts[2] as string).toUpperCase()] as number) : Number.NaN;
   if (!Number.isSafeInteger(bytes)) throw wrong(given, 'is a number of bytes, with K, M or G if you like');
   return bytes;
 }

@@ -1,10 +1,10 @@
 /**
- * The codes of errors: names that stay, by which programs tell one error from another whatever its sentence says. This is the
- * one list of them; docs/errors.md shows it to people, and a test compares the two. Only the type is needed while Stasis
- * runs.
+ * The codes of errors: names that stay, by which programs tell one error from another whatever its sentence says. This
+ * is the one list of them; docs/errors.md shows it to people, and a test compares the two. Only the type is needed
+ * while Stasis runs.
  *
- * A code that was published is neither renamed nor given another meaning. What cannot be carried has a code for each kind of
- * thing; other errors have that of their kind (the first ones) until somebody needs to tell them apart.
+ * A code that was published is neither renamed nor given another meaning. What cannot be carried has a code for each
+ * kind of thing; other errors have that of their kind (the first ones) until somebody needs to tell them apart.
  */
 export const ERROR_CODES = {
   // One for each kind of error, for those that have no code of their own.

@@ -31,7 +31,9 @@ export interface Holder {
   readonly fds: readonly number[];
 }
 
-/** What an object of the kernel is, for programs: `type` (`socket`, `file`, `net namespace`, …) and what that type has. */
+/**
+ * What an object of the kernel is, for programs: `type` (`socket`, `file`, `net namespace`, …) and what that type has.
+ */
 export interface ObjectFacts {
   readonly type: string;
   readonly [field: string]: unknown;
@@ -53,8 +55,8 @@ interface Facts {
 }
 
 /**
- * Everything an error can say; only `kind` and `reason` are mandatory. What cannot be carried has a code of its own, so that
- * programs tell one obstacle from another; elsewhere the code is that of the kind unless another is given.
+ * Everything an error can say; only `kind` and `reason` are mandatory. What cannot be carried has a code of its own, so
+ * that programs tell one obstacle from another; elsewhere the code is that of the kind unless another is given.
  */
 export type ErrorFacts = Facts &
   (
@@ -188,7 +190,10 @@ function listed(words: readonly string[], most = MOST_TASKS): string {
   return shown.length < 2 ? shown.join() : `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`;
 }
 
-/** How the kernel names what went wrong (`ENOENT`), of an error of node:fs or of a system call of ours; undefined of others. */
+/**
+ * How the kernel names what went wrong (`ENOENT`), of an error of node:fs or of a system call of ours; undefined of
+ * others.
+ */
 export function errnoNameOf(thrown: unknown): string | undefined {
   if (typeof thrown !== 'object' || thrown === null) return undefined;
   if (thrown instanceof StasisError) return 'errnoName' in thrown ? String(thrown.errnoName) : undefined;

@@ -16,8 +16,8 @@ export class ActionScripts {
   }
 
   /**
-   * Runs all scripts for a point, the last named first, as CRIU does, whatever becomes of the others; answers the first exit
-   * code that is not 0. `pid` is the root task's.
+   * Runs all scripts for a point, the last named first, as CRIU does, whatever becomes of the others; answers the first
+   * exit code that is not 0. `pid` is the root task's.
    */
   run(point: ScriptPoint, pid?: number): number {
     let code = 0;

@@ -2,9 +2,9 @@
 import { logError } from '../base/log.ts';
 
 /**
- * Calls doors when a dump or restore is over: with what {@link end} says, or with `failed` where an error leaves the scope
- * before that. What one of them throws is logged, since there is no way back any more, and the others are called all the
- * same.
+ * Calls doors when a dump or restore is over: with what {@link end} says, or with `failed` where an error leaves the
+ * scope before that. What one of them throws is logged, since there is no way back any more, and the others are called
+ * all the same.
  */
 export class TreeLife<Context, How> implements Disposable {
   readonly #doors: readonly ((context: Context, how: How) => void)[];

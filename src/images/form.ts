@@ -5,8 +5,8 @@
  *     type Note = FormType<typeof note>; // { id: number; kind: string; value?: string[] | undefined }
  *     const value = readForm(note, parsed, 'stasis-files.jsonl');
  *
- * An error names file and field, as those of images do. Members that no form tells of are passed over: a newer version of
- * Stasis may have more to say.
+ * An error names file and field, as those of images do. Members that no form tells of are passed over: a newer version
+ * of Stasis may have more to say.
  */
 import { decodeText } from '../base/text.ts';
 import { ImageError } from './error.ts';

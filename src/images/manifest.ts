@@ -28,8 +28,8 @@ export interface Mark {
 }
 
 /**
- * Some page contents. With checksums: CRC-32C of each quarter, 32 hexadecimal digits. Or copied from what was stored for
- * another task, a file and the place in it, and as good as that.
+ * Some page contents. With checksums: CRC-32C of each quarter, 32 hexadecimal digits. Or copied from what was stored
+ * for another task, a file and the place in it, and as good as that.
  */
 export type Block = readonly [length: number, sums: string] | readonly [length: number, file: string, offset: number];
 

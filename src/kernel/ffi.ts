@@ -1,6 +1,6 @@
 /**
- * The only file that uses FFI: libc's `syscall(2)` and its errno, and functions in machine code of our own, through bun:ffi
- * under Bun and through koffi under Node. Everything else in the project is built on these.
+ * The only file that uses FFI: libc's `syscall(2)` and its errno, and functions in machine code of our own, through
+ * bun:ffi under Bun and through koffi under Node. Everything else in the project is built on these.
  *
  * ptrace(2) takes all requests for a tracee from one thread, so calls are synchronous and run on the runtime's main
  * thread.

@@ -19,7 +19,9 @@ export type SocketAddress =
 
 /** Bytes before the path in `struct sockaddr_un`: its family. */
 const UNIX_PATH = 2;
-/** Sizes of the structs (include/uapi/linux/in.h, in6.h, netlink.h, if_packet.h, vm_sockets.h), as far as they are read. */
+/**
+ * Sizes of the structs (include/uapi/linux/in.h, in6.h, netlink.h, if_packet.h, vm_sockets.h), as far as they are read.
+ */
 const SIZE = { [AF.INET]: 8, [AF.INET6]: 24, [AF.NETLINK]: 12, [AF.PACKET]: 8, [AF.VSOCK]: 12 } as const;
 
 /** Reads an address; undefined for none (a socket without a name), a family that is not known, or bytes cut off. */

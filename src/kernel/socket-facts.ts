@@ -1,6 +1,6 @@
 /**
- * What a socket is: family, protocol, state, addresses. Asked of a descriptor, borrowed or our own, so that it works for
- * sockets of any network namespace.
+ * What a socket is: family, protocol, state, addresses. Asked of a descriptor, borrowed or our own, so that it works
+ * for sockets of any network namespace.
  */
 import { AF, IPPROTO, SO, SOCK, TCP_INFO } from './constants/sockets.ts';
 import { decodeSocketAddress, type SocketAddress } from './socket-address.ts';

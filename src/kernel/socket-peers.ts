@@ -1,6 +1,6 @@
 /**
- * Who is at the other end of a socket, as far as that is a process of this machine. Told in errors and reports: it takes a
- * look at every descriptor of every process.
+ * Who is at the other end of a socket, as far as that is a process of this machine. Told in errors and reports: it
+ * takes a look at every descriptor of every process.
  */
 import { AF, IPPROTO } from './constants/sockets.ts';
 import { namesIn, tryReadLink } from './files.ts';
@@ -19,8 +19,8 @@ export interface SocketHolder {
 }
 
 /**
- * The inode of the socket another one is connected with; `local` is our descriptor for it, `ino` its inode. Undefined if there
- * is none, it is of another machine or network namespace, or the kernel cannot tell.
+ * The inode of the socket another one is connected with; `local` is our descriptor for it, `ino` its inode. Undefined
+ * if there is none, it is of another machine or network namespace, or the kernel cannot tell.
  * @throws StasisError
  */
 export function peerInode(local: number, ino: number, facts: SocketFacts): number | undefined {

@@ -1,6 +1,6 @@
 /*
- * A family no planner can make again: a task shares the memory of its grandparent, and its parent, from which it had it,
- * has executed another program since. Nobody below the parent has that memory to pass it on.
+ * A family no planner can make again: a task shares the memory of its grandparent, and its parent, from which it had
+ * it, has executed another program since. Nobody below the parent has that memory to pass it on.
  */
 #include "victim.h"
 #include <sched.h>

@@ -1,4 +1,7 @@
-/* What a member of a random tree sees of itself: what /proc does not tell of it. One line for each thing: "name: value". */
+/**
+ * What a member of a random tree sees of itself: what /proc does not tell of it. One line for each thing: "name:
+ * value".
+ */
 #ifndef RANDOM_TREE_REPORT_H
 #define RANDOM_TREE_REPORT_H
 #include "random-tree.h"

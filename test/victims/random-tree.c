@@ -1,6 +1,6 @@
 /*
- * A tree of processes that dice have made: who is whose child, in which session and group, and what each one has. All from
- * one number, so that what was found can be made again.
+ * A tree of processes that dice have made: who is whose child, in which session and group, and what each one has. All
+ * from one number, so that what was found can be made again.
  *
  *     random-tree SEED
  *

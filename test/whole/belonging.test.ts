@@ -1,6 +1,6 @@
 /**
- * Sessions and process groups that reach out of the tree, or into it: a restore needs their numbers, and cannot have them
- * while somebody else is in them. What cannot be made again is refused before anything is touched.
+ * Sessions and process groups that reach out of the tree, or into it: a restore needs their numbers, and cannot have
+ * them while somebody else is in them. What cannot be made again is refused before anything is touched.
  */
 import { afterEach, expect, test } from 'bun:test';
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -1,4 +1,7 @@
-/** What stands in the way of a dump, as people and programs are told: before anything is touched, by name, with a remedy. */
+/**
+ * What stands in the way of a dump, as people and programs are told: before anything is touched, by name, with a
+ * remedy.
+ */
 import { describe, expect, test } from 'bun:test';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -143,8 +146,8 @@ test('a namespace of its own is one line, however many tasks are in it, and the 
 
 describe('nothing is lost when one look fails', () => {
   /**
-   * A process in a PID namespace of its own that has a pidfd of one outside, which has no number there, and a socket of TCP; the
-   * outcome of a check within that namespace.
+   * A process in a PID namespace of its own that has a pidfd of one outside, which has no number there, and a socket of
+   * TCP; the outcome of a check within that namespace.
    */
   async function inside(): Promise<Outcome> {
     const victim =

@@ -1,7 +1,7 @@
 /**
- * Trees that dice have made are dumped and restored, and everything that can be seen of them is compared. What cannot be
- * carried is to be refused before the freeze, and the tree to go on as it was. `STASIS_SEEDS=1-500` for the proof, few for
- * every day.
+ * Trees that dice have made are dumped and restored, and everything that can be seen of them is compared. What cannot
+ * be carried is to be refused before the freeze, and the tree to go on as it was. `STASIS_SEEDS=1-500` for the proof,
+ * few for every day.
  */
 import { afterAll, expect, test } from 'bun:test';
 import { existsSync, readFileSync } from 'node:fs';

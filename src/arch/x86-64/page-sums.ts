@@ -2,9 +2,9 @@
 import { CodeWriter } from '../assemble.ts';
 
 /**
- * long sums(const void *from, long length, uint32_t sums[4]): CRC-32C of each quarter of `length` bytes, a multiple of 32.
- * Answers 0, or -1 where the processor has no such instruction. The four are computed side by side, since each crc32 has to
- * wait three cycles for the one before it. Position-independent; uses the stack for a word.
+ * long sums(const void *from, long length, uint32_t sums[4]): CRC-32C of each quarter of `length` bytes, a multiple of
+ * 32. Answers 0, or -1 where the processor has no such instruction. The four are computed side by side, since each
+ * crc32 has to wait three cycles for the one before it. Position-independent; uses the stack for a word.
  */
 export function pageSums(): Uint8Array {
   const code = new CodeWriter();

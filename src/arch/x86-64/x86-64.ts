@@ -93,10 +93,10 @@ const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])
  * The interpreter of programs. r15 points to the entry: u32 number, u32 flags, six arguments, one result (64 bytes).
  * Number -1 ends the program; so does a failure, unless flag 0x40 tolerates it. Flag 0x80 marks entries that are no
  * system calls. Their number says which: 0 is cpuid(leaf, subleaf), its four registers stored at the third argument,
- * unless the fourth is 0; 1 ends the program unless its first two arguments are equal. It uses
- * no stack and no registers but those of system calls, rbx and r15, and never touches the floating-point state.
- * Flag 0x100, only for processes of ours (which end in a trap): calls the code at the sixth argument with the others. In
- * tasks that are not ours it ends with a jump to the exit code, whose address is in r14.
+ * unless the fourth is 0; 1 ends the program unless its first two arguments are equal. It uses no stack and no
+ * registers but those of system calls, rbx and r15, and never touches the floating-point state. Flag 0x100, only for
+ * processes of ours (which end in a trap): calls the code at the sixth argument with the others. In tasks that are not
+ * ours it ends with a jump to the exit code, whose address is in r14.
  */
 function programCode(end: ProgramEnd): Uint8Array {
   return interpreter(end).bytes;
@@ -120,7 +120,8 @@ function interpreter(end: ProgramEnd): { readonly bytes: Uint8Array; readonly ca
   });
   code.raw(0xf6, 0xc3, 0x80, 0x75); // test bl, 0x80; jnz cpuid
   const special = code.short();
-  const isCall = end.kind === 'trap' && code.raw(0xf7, 0xc3).imm32(0x100).raw(0x75).short(); // test ebx, 0x100; jnz call
+  // test ebx, 0x100; jnz call
+  const isCall = end.kind === 'trap' && code.raw(0xf7, 0xc3).imm32(0x100).raw(0x75).short();
   code.raw(0x0f, 0x05); // syscall
   const callReturn = code.here;
   code.raw(0x49, 0x89, 0x47, 0x38); // mov [r15+56], rax

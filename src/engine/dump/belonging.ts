@@ -1,7 +1,7 @@
 /**
- * How a tree belongs together, and to others: whether a restore could make it again. The restore's planner is asked, and
- * whether the numbers it needs will be free: a session or group that somebody outside of the tree is in keeps its number
- * from being a PID, also when the tree has ended (kernel/proc/holders.ts).
+ * How a tree belongs together, and to others: whether a restore could make it again. The restore's planner is asked,
+ * and whether the numbers it needs will be free: a session or group that somebody outside of the tree is in keeps its
+ * number from being a PID, also when the tree has ended (kernel/proc/holders.ts).
  */
 import { StasisError } from '../../base/errors.ts';
 import type { NoticeFacts } from '../../base/notice.ts';

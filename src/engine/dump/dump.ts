@@ -144,5 +144,5 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
 /** @throws StasisError when no task was named */
 export function requirePid(pid: number | undefined): number {
   if (pid !== undefined) return pid;
-  throw new StasisError({ kind: 'usage', reason: 'which process is missing', remedy: 'name it with -t PID' });
+  throw new StasisError({ kind: 'usage', reason: 'no process was named', remedy: 'name it with -t PID' });
 }

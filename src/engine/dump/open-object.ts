@@ -1,4 +1,7 @@
-/** What an open file is, in words for people and fields for programs: told when there is an obstacle, so it may take time. */
+/**
+ * What an open file is, in words for people and fields for programs: told when there is an obstacle, so it may take
+ * time.
+ */
 import type { ObjectFacts } from '../../base/errors.ts';
 import type { OpenFile } from '../../contract/contract.ts';
 import { type SocketAddress, showSocketAddress } from '../../kernel/socket-address.ts';

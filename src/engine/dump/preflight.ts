@@ -54,7 +54,10 @@ export function obstaclesOf(tree: TreeSnapshot): StasisError[] {
   return found.length === 0 ? [] : oneForEachObject(found);
 }
 
-/** Everything of a tree that can be carried, but not as it is. @throws StasisError, but for what goes of a tree that runs */
+/**
+ * Everything of a tree that can be carried, but not as it is. @throws StasisError, but for what goes of a tree that
+ * runs
+ */
 export function noticesOf(tree: TreeSnapshot): readonly Notice[] {
   const notices = new Notices();
   for (const facts of BELONGING.of(tree).notices) notices.add(facts);
@@ -109,8 +112,8 @@ function obstacleOfFile(file: OpenFile, task: SeenTask): StasisError[] {
 }
 
 /**
- * What a look for obstacles finds. If something is not there that was a moment ago, the thread may have ended, where the tree
- * runs: then it has none. Otherwise that is an obstacle itself: nobody knows what the look would have found.
+ * What a look for obstacles finds. If something is not there that was a moment ago, the thread may have ended, where
+ * the tree runs: then it has none. Otherwise that is an obstacle itself: nobody knows what the look would have found.
  */
 function lookAt(
   whose: SeenThread,
@@ -207,7 +210,9 @@ const COMMON = [
   ['working directory', KCMP.FS],
 ] as const;
 
-/** What the root has in common with its parent, which would be torn apart. Nothing is told of parents we may not trace. */
+/**
+ * What the root has in common with its parent, which would be torn apart. Nothing is told of parents we may not trace.
+ */
 function sharedWithParent(root: SeenTask): StasisError[] {
   const { pid, stat } = root;
   if (stat.ppid === 0) return [];
@@ -219,7 +224,10 @@ function sharedWithParent(root: SeenTask): StasisError[] {
   return [obstacle(root, 'TASK_SHARES_WITH_PARENT', `parent ${stat.ppid}`, reason)];
 }
 
-/** Of what threads have in common as a rule, a thread can have made its own (unshare(2)); the images have no place for that. */
+/**
+ * Of what threads have in common as a rule, a thread can have made its own (unshare(2)); the images have no place for
+ * that.
+ */
 function apart(task: SeenTask, thread: SeenThread): StasisError[] {
   const { pid } = task;
   const differs = (type: number): boolean => trySyscall('kcmp', pid, thread.tid, type, 0, 0) > 0;

@@ -1,6 +1,6 @@
 /**
- * Files a task has without a descriptor: its working directory, its root, its executable, what it has mapped. They are looked
- * at like open ones, so that what cannot be carried of them is known before the freeze.
+ * Files a task has without a descriptor: its working directory, its root, its executable, what it has mapped. They are
+ * looked at like open ones, so that what cannot be carried of them is known before the freeze.
  */
 import type { StasisError } from '../../base/errors.ts';
 import type { SeenTask, SeenTree } from '../../contract/contract.ts';

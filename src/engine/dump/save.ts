@@ -95,8 +95,8 @@ export function saveTree(
 }
 
 /**
- * Has the process and its threads tell what only they know; afterwards nothing of us is left in them. `akin`: all threads
- * that have its memory.
+ * Has the process and its threads tell what only they know; afterwards nothing of us is left in them. `akin`: all
+ * threads that have its memory.
  */
 function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpThread[]): void {
   requireUninterrupted();

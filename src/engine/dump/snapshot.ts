@@ -172,7 +172,9 @@ export class TreeSnapshot implements SeenTree, Disposable {
     throw new StasisError({ kind: 'internal', reason: 'a tree without a root was looked at' });
   }
 
-  /** Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread. */
+  /**
+   * Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread.
+   */
   static #living(pid: number, tree: SeenTree, seen: ReadonlyMap<number, TaskSnapshot>): TaskSnapshot | undefined {
     for (let look = 1; ; look++) {
       try {
@@ -285,7 +287,10 @@ export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
   };
 }
 
-/** What /proc says an open file is; {@link TOO_DEEP} if it does not say (do_proc_readlink() in fs/proc/base.c has one page). */
+/**
+ * What /proc says an open file is; {@link TOO_DEEP} if it does not say (do_proc_readlink() in fs/proc/base.c has one
+ * page).
+ */
 function linkOf(local: number): string {
   const length = trySyscall('readlinkat', -100, arenaPath(`/proc/self/fd/${local}`), arenaAddress + 4096, 8192);
   if (length === -ERRNO.ENAMETOOLONG) return TOO_DEEP;

@@ -102,8 +102,8 @@ export class TreeBuilder {
   }
 
   /**
-   * What a task has in common with one that is here already. The first one has to make it, also if it got it from a helper,
-   * which only lends it.
+   * What a task has in common with one that is here already. The first one has to make it, also if it got it from a
+   * helper, which only lends it.
    */
   #sharesOf(plan: TaskPlan | undefined): Sharing {
     const known = (kind: string, id: number | undefined): boolean => {

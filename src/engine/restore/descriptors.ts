@@ -55,8 +55,8 @@ function place(task: RestoreTask, lot: readonly FdinfoEntry[]): void {
 }
 
 /**
- * Second steps, when every task has its descriptors: what is watched is opened no more. Each step is done once, though many
- * tasks may have the file. `sharers` are all that have the descriptor table of a task, itself included.
+ * Second steps, when every task has its descriptors: what is watched is opened no more. Each step is done once, though
+ * many tasks may have the file. `sharers` are all that have the descriptor table of a task, itself included.
  * @throws StasisError (image) for a file that fits none of the tasks that have it
  */
 export function finishDescriptors(

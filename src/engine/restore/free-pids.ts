@@ -8,8 +8,8 @@ import type { Claim } from '../tree-plan/claims.ts';
 const REAPING = { limit: 500, pause: 5 } as const;
 
 /**
- * Whether a number is free, or is in a moment: whoever ended the tree may have left zombies to a process that is about to
- * wait for them, as the init of a container does when it comes to that.
+ * Whether a number is free, or is in a moment: whoever ended the tree may have left zombies to a process that is about
+ * to wait for them, as the init of a container does when it comes to that.
  */
 function becomesUnused(number: number, isUnused: (pid: number) => boolean): boolean {
   if (isUnused(number)) return true;
@@ -22,8 +22,8 @@ function becomesUnused(number: number, isUnused: (pid: number) => boolean): bool
 }
 
 /**
- * All numbers a restore needs must be free, before there is any process; `tids` are those of threads. With `joins`, tasks may
- * be born in our session.
+ * All numbers a restore needs must be free, before there is any process; `tids` are those of threads. With `joins`,
+ * tasks may be born in our session.
  * @throws StasisError kind 'conflict' that tells who has one, and as what
  */
 export function requireUnused(

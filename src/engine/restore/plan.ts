@@ -58,9 +58,9 @@ export interface Plan {
 const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
 
 /**
- * Reads the image set and checks that it is whole and that Stasis can bring back what is in it. With `joins` the root is
- * to stay in the session it is born in, and in the process group `bornPgid`; `isUnused` says whether a number is nobody's PID,
- * session or group.
+ * Reads the image set and checks that it is whole and that Stasis can bring back what is in it. With `joins` the root
+ * is to stay in the session it is born in, and in the process group `bornPgid`; `isUnused` says whether a number is
+ * nobody's PID, session or group.
  * @throws StasisError, ImageError
  */
 export function readPlan(

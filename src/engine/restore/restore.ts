@@ -119,7 +119,9 @@ function restoreTree(options: RestoreOptions): RestoreOutcome {
   return { pid, figures, notices: context.notices.list };
 }
 
-/** Everything but memory. Each phase of all tasks comes before the next one's. Answers those that are stopped already. */
+/**
+ * Everything but memory. Each phase of all tasks comes before the next one's. Answers those that are stopped already.
+ */
 function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: RestoreContext): ReadonlySet<RestoreTask> {
   phase(
     tasks.filter(({ shares }) => !shares.vm),
@@ -187,8 +189,8 @@ function phase(tasks: readonly RestoreTask[], name: Phase): void {
 }
 
 /**
- * The same for a phase in which no descriptors are handed over: the tasks do their parts side by side, but for those that
- * share memory, and with it the work area.
+ * The same for a phase in which no descriptors are handed over: the tasks do their parts side by side, but for those
+ * that share memory, and with it the work area.
  */
 function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: ReadonlySet<RestoreTask>): void {
   requireUninterrupted();

@@ -48,14 +48,18 @@ export function resume(
   for (const task of left) if (!task.shares.vm) unmapArea(task);
   setFinalRegisters(finals);
   for (const task of left) stopAgain(task, options.leaveStopped);
-  // All of them or none: to let them go takes its time, since they run at once. From here on they would go on without us.
+  // All of them or none: to let them go takes its time, since they run at once. From here on they would go on without
+  // us.
   for (const { threads } of tasks) for (const { tracee } of threads) tracee.outliveUs();
   for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
   awaitStopped([...stopped].map(({ pid }) => pid));
   releaseAll(finals.map(({ thread }) => thread.tracee));
 }
 
-/** Lets all run. Once the first one does the restore has succeeded: it may end its process, or another one, before these run. */
+/**
+ * Lets all run. Once the first one does the restore has succeeded: it may end its process, or another one, before these
+ * run.
+ */
 function releaseAll([first, ...others]: readonly Tracee[]): void {
   first?.setFree();
   letGo(others);
@@ -69,7 +73,10 @@ function finalStateOf(thread: RestoreThread): FinalState {
   throw new StasisError({ kind: 'internal', task: thread.ref, reason: 'no kind has its registers' });
 }
 
-/** Gives threads their own registers and masks, in an interrupt's stop, from which the kernel restarts interrupted calls. */
+/**
+ * Gives threads their own registers and masks, in an interrupt's stop, from which the kernel restarts interrupted
+ * calls.
+ */
 function setFinalRegisters(finals: readonly FinalState[]): void {
   for (const { thread } of finals) {
     ptrace(PTRACE.INTERRUPT, thread.tid);

@@ -38,9 +38,9 @@ export interface InetEnd {
 }
 
 /**
- * The inode of the socket of our network namespace that has `own` as its address and `remote` as its peer's; for UDP it may
- * be one that is connected with nobody. 0 if it has been closed; undefined if there is none, or the kernel cannot tell
- * (no inet_diag).
+ * The inode of the socket of our network namespace that has `own` as its address and `remote` as its peer's; for UDP it
+ * may be one that is connected with nobody. 0 if it has been closed; undefined if there is none, or the kernel cannot
+ * tell (no inet_diag).
  */
 export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEnd): number | undefined {
   const request = Request.encode({

@@ -72,8 +72,8 @@ export function tellsOfNothing(error: unknown): boolean {
 }
 
 /**
- * Whether a thread has ended: it is gone, dead, or, if the start time is given that it was seen with, another one has its
- * number.
+ * Whether a thread has ended: it is gone, dead, or, if the start time is given that it was seen with, another one has
+ * its number.
  */
 export function hasEnded(tid: number, startTime?: ProcStat['starttime']): boolean {
   const stat = unlessGone(() => parseStat(readProc(tid, `task/${tid}/stat`)));

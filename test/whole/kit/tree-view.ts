@@ -1,7 +1,7 @@
 /**
- * Everything that can be seen of a tree: from outside, by /proc and kcmp, and from inside, by what its members report of
- * themselves (test/victims/random-tree.c). In one map of texts, without what may differ after a restore: numbers of pipes
- * and sockets are replaced by names in the order in which they are met.
+ * Everything that can be seen of a tree: from outside, by /proc and kcmp, and from inside, by what its members report
+ * of themselves (test/victims/random-tree.c). In one map of texts, without what may differ after a restore: numbers of
+ * pipes and sockets are replaced by names in the order in which they are met.
  */
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';

@@ -4,7 +4,9 @@ import { trySyscall } from '../../../kernel/syscall.ts';
 const PRIO_PROCESS = 0;
 const HIGHEST = -20;
 
-/** Our main thread at the highest nice value, if we may, until the scope ends. What it starts meanwhile inherits that. */
+/**
+ * Our main thread at the highest nice value, if we may, until the scope ends. What it starts meanwhile inherits that.
+ */
 export class HighPriority implements Disposable {
   readonly #before: number | undefined;
 

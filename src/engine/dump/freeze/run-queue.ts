@@ -1,6 +1,6 @@
 /**
- * When threads left their CPUs: `/proc/PID/sched` (kernel/sched/debug.c, needs CONFIG_SCHED_DEBUG) tells it on the clock
- * of a run queue. No call reads such a clock; our own exec_start, brought up to date on that CPU, is it.
+ * When threads left their CPUs: `/proc/PID/sched` (kernel/sched/debug.c, needs CONFIG_SCHED_DEBUG) tells it on the
+ * clock of a run queue. No call reads such a clock; our own exec_start, brought up to date on that CPU, is it.
  */
 import { CLOCK } from '../../../kernel/constants/tasks.ts';
 import { latin1 } from '../../../kernel/proc/common.ts';

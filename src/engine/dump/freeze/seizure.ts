@@ -1,10 +1,10 @@
 /**
  * Brings a tree of processes to a stand, while it forks, executes, starts and ends threads as it likes.
  *
- * Every thread is seized and asked to stop as soon as it is found; then all are waited for. A thread that stands makes no
- * child and no other thread, so that a walk over the tree finds what was made before that, and when it finds nothing new,
- * there is nothing. A new thread is stopped at its next system call, fork included, so the chase is short even after
- * programs that do nothing but fork and exit.
+ * Every thread is seized and asked to stop as soon as it is found; then all are waited for. A thread that stands makes
+ * no child and no other thread, so that a walk over the tree finds what was made before that, and when it finds nothing
+ * new, there is nothing. A new thread is stopped at its next system call, fork included, so the chase is short even
+ * after programs that do nothing but fork and exit.
  *
  * A parent in vfork(2) does not stop before its child has executed a program or ended. The child is let go for that.
  */
@@ -41,7 +41,10 @@ export interface SeizedProcess {
 const FIRST_GRACE = 100;
 /** Milliseconds without any progress after which the reason is looked for. */
 const STALLED = 1;
-/** Milliseconds those that were asked to stop may still take when all are to be let go: a stop is where that is possible. */
+/**
+ * Milliseconds those that were asked to stop may still take when all are to be let go: a stop is where that is
+ * possible.
+ */
 const LAST_WAIT = 200;
 /** Nanoseconds between two looks at those that have not stopped yet. */
 const SHORTEST_NAP = 20_000;
@@ -82,8 +85,8 @@ export class Seizure implements Disposable {
   }
 
   /**
-   * Stops all of the tree. `before` is called while nothing of it is stopped, again if it had to go on meanwhile; it says
-   * which tasks there are.
+   * Stops all of the tree. `before` is called while nothing of it is stopped, again if it had to go on meanwhile; it
+   * says which tasks there are.
    * @throws StasisError when a task cannot be traced, or does not stop in time
    */
   stopAll(before: () => readonly Member[]): void {
@@ -100,7 +103,9 @@ export class Seizure implements Disposable {
     throw new StasisError({ kind: 'gone', task: { pid: this.#root }, reason: 'no such process' });
   }
 
-  /** Waits until all stand, those included that have been made meanwhile; false if vfork is in the way until `giveWay`. */
+  /**
+   * Waits until all stand, those included that have been made meanwhile; false if vfork is in the way until `giveWay`.
+   */
   awaitStable(giveWay = this.#deadline): boolean {
     do {
       this.#requireTime();
@@ -261,7 +266,10 @@ export class Seizure implements Disposable {
 
   // ------------------------------------------------------------------------------------------------ waiting for them
 
-  /** Waits until all threads stand or are gone; false if vfork is in the way until `giveWay`. @throws StasisError if late */
+  /**
+   * Waits until all threads stand or are gone; false if vfork is in the way until `giveWay`. @throws StasisError if
+   * late
+   */
   #await(giveWay: number): boolean {
     let pause = SHORTEST_NAP;
     let progress = performance.now();
@@ -318,8 +326,8 @@ export class Seizure implements Disposable {
   }
 
   /**
-   * Asks once more. Attaching to a thread that executes a program may wait until it has: it has another id then than was
-   * asked, or is not ours at all. Or it stands, and was known to.
+   * Asks once more. Attaching to a thread that executes a program may wait until it has: it has another id then than
+   * was asked, or is not ours at all. Or it stands, and was known to.
    */
   #remind(thread: SeizedThread): void {
     if (!stands(thread.tid)) {

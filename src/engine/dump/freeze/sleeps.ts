@@ -2,10 +2,10 @@
  * What the threads of a tree sleep in, since when and for how long.
  *
  * A call that is interrupted and restarted by the kernel (nanosleep, poll, futex with a timeout) keeps its deadline in
- * the thread's restart block, which nothing outside the kernel can read. What can be read, while the thread still sleeps:
- * /proc/timer_list, where its timer is one among others, without a name, and is gone after the freeze. And when the thread
- * last left its CPU (`se.exec_start` in /proc/PID/sched, on the clock of that CPU's run queue): the moment it fell
- * asleep. Our own exec_start, read on the same CPU just after we got onto it, is the same clock's "now".
+ * the thread's restart block, which nothing outside the kernel can read. What can be read, while the thread still
+ * sleeps: /proc/timer_list, where its timer is one among others, without a name, and is gone after the freeze. And when
+ * the thread last left its CPU (`se.exec_start` in /proc/PID/sched, on the clock of that CPU's run queue): the moment
+ * it fell asleep. Our own exec_start, read on the same CPU just after we got onto it, is the same clock's "now".
  */
 import { NR } from '../../../arch/syscall-numbers.ts';
 import type { Sleep } from '../../../contract/contract.ts';
@@ -87,8 +87,8 @@ export class Sleeps {
 
   /**
    * The deadlines of restarted calls, by thread. When such a thread may go on for a moment, the kernel sets its timer
-   * again, to the same nanosecond. Each gets a number, and for each binary digit those go on that have it: the timers that
-   * come back spell the numbers.
+   * again, to the same nanosecond. Each gets a number, and for each binary digit those go on that have it: the timers
+   * that come back spell the numbers.
    */
   #ownTimers(threads: readonly SeizedThread[], seizure: Seizure, gone: readonly bigint[]): Map<number, bigint> {
     const restarted = threads.filter(
@@ -141,7 +141,9 @@ function look(tid: number, clocks: RunQueueClocks): Sleeper | undefined {
   return { ...seen, wchan, timer, since: sched && clocks.moment(tid, sched), switches: sched?.switches ?? 0 };
 }
 
-/** Whether a thread has not woken up and gone to sleep again, before the freeze: just the freeze itself has woken it. */
+/**
+ * Whether a thread has not woken up and gone to sleep again, before the freeze: just the freeze itself has woken it.
+ */
 function sleptOn(tid: number, { since, switches }: Sleeper): boolean {
   const sched = since === undefined ? undefined : unlessGone(() => readSched(tid));
   return !sched || sched.switches <= switches + 1;
@@ -150,7 +152,9 @@ function sleptOn(tid: number, { since, switches }: Sleeper): boolean {
 /** A list of timers, and when it was read, on performance.now()'s clock. */
 type Timers = TimerList & { readonly at: number };
 
-/** The kernel lets go of its lock between any two timers, and may miss one when others come and go: two looks see all. */
+/**
+ * The kernel lets go of its lock between any two timers, and may miss one when others come and go: two looks see all.
+ */
 function timersNow(): Timers | undefined {
   const first = readTimerList();
   const at = performance.now();

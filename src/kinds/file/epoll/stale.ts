@@ -1,8 +1,8 @@
 /**
- * Watches under numbers that are not, or not any more, those of the files watched. An epoll instance remembers a file and
- * the number it was added under, and keeps both when that number is closed or used again while the file is open elsewhere
- * (`struct epoll_filefd` in fs/eventpoll.c). So one file can be watched more than once, and EPOLL_CTL_MOD and DEL go by
- * that pair. Such a watch is added again under its old number, which stands for the file for a moment.
+ * Watches under numbers that are not, or not any more, those of the files watched. An epoll instance remembers a file
+ * and the number it was added under, and keeps both when that number is closed or used again while the file is open
+ * elsewhere (`struct epoll_filefd` in fs/eventpoll.c). So one file can be watched more than once, and EPOLL_CTL_MOD and
+ * DEL go by that pair. Such a watch is added again under its old number, which stands for the file for a moment.
  */
 import type { DumpContext, Json, RestoreContext, RestoreTask } from '../../../contract/contract.ts';
 import { ImageError } from '../../../images/error.ts';

@@ -16,8 +16,8 @@ export interface Candidate {
 }
 
 /**
- * The task's descriptor for each target, in their order; undefined where it has none any more: the file is open for others, and
- * nobody could say which it is.
+ * The task's descriptor for each target, in their order; undefined where it has none any more: the file is open for
+ * others, and nobody could say which it is.
  */
 export function resolveTargets(
   pid: number,
@@ -48,7 +48,9 @@ export function ordersOf(targets: readonly EpollTarget[]): number[] {
   });
 }
 
-/** A socket is open once only, so its inode tells enough. The kernel's comparison walks through all targets each time. */
+/**
+ * A socket is open once only, so its inode tells enough. The kernel's comparison walks through all targets each time.
+ */
 function isSameSocket({ stat }: Candidate, target: EpollTarget): boolean {
   return (
     stat !== undefined &&
@@ -58,7 +60,9 @@ function isSameSocket({ stat }: Candidate, target: EpollTarget): boolean {
   );
 }
 
-/** kcmp(2): whether `fd` of the task is the target an epoll instance has under the number `tfd`, the `order`th of them. */
+/**
+ * kcmp(2): whether `fd` of the task is the target an epoll instance has under the number `tfd`, the `order`th of them.
+ */
 function compare(pid: number, fd: number, epoll: number, tfd: number, order: number): boolean {
   // struct kcmp_epoll_slot
   arenaView.setUint32(0, epoll, true);

@@ -55,8 +55,9 @@ export const fifoKind: FileKind = {
 };
 
 /**
- * Whether a FIFO has a writer, and so has kept what was in it: somebody outside of the tree who has held it all the time.
- * tee(2) looks and takes nothing: of an empty pipe it says that there may be more to come, or that there is no writer.
+ * Whether a FIFO has a writer, and so has kept what was in it: somebody outside of the tree who has held it all the
+ * time. tee(2) looks and takes nothing: of an empty pipe it says that there may be more to come, or that there is no
+ * writer.
  */
 function isHeld(name: number): boolean {
   using reader = new Fd(reopen(name, O.RDONLY | O.NONBLOCK));

@@ -54,7 +54,10 @@ export function controlOf(file: OpenFile, role: Role, tasks: readonly SeenTask[]
   return member ? { sid: member.stat.session, pgrp: Math.max(member.stat.tpgid, 0) } : { sid: 0, pgrp: 0 };
 }
 
-/** The terminals whose settings are saved: a file of each by the id of its settings, and how many external ones there are. */
+/**
+ * The terminals whose settings are saved: a file of each by the id of its settings, and how many external ones there
+ * are.
+ */
 const SAVED = new Slot((_: DumpContext) => ({ infos: new Map<number, OpenFile>(), external: 0 }));
 
 /** Describes a terminal and, once for each, its settings. */

@@ -105,8 +105,8 @@ function controlling(sid: number, context: RestoreContext): TerminalFile | undef
 
 /**
  * The terminal of a shell job is ours now. Which group was in its foreground is in front again, for it is the one that
- * keys go to: that of a program a shell in the tree has started, say. If it was none of the tree's, the job itself comes
- * to the front, as by the shell's `fg`.
+ * keys go to: that of a program a shell in the tree has started, say. If it was none of the tree's, the job itself
+ * comes to the front, as by the shell's `fg`.
  */
 function takeForeground(terminal: TerminalFile, { tree, context }: RestoreTask): void {
   if (tree.sid === tree.pid && terminal.info.sid === tree.sid) {

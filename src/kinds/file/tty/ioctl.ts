@@ -50,7 +50,9 @@ export function setStruct<T>(local: number, request: TtyRequest, layout: Struct<
   if (result < 0) throw new SyscallError('ioctl', -result, { resource: `${request} on a terminal` });
 }
 
-/** Works while SIGTTOU, which stops a background job that changes its terminal, cannot reach us (`tty_check_change()`). */
+/**
+ * Works while SIGTTOU, which stops a background job that changes its terminal, cannot reach us (`tty_check_change()`).
+ */
 export function inBackground<T>(work: () => T): T {
   const old = maskSignals(SIG_BLOCK, SIGTTOU_MASK);
   try {

@@ -1,6 +1,6 @@
 /**
- * Bytes that wait in a pseudoterminal, on their way to either side. The kernel lets nobody look at them: they are read, and
- * put back at once, while the task that has both sides stands still.
+ * Bytes that wait in a pseudoterminal, on their way to either side. The kernel lets nobody look at them: they are read,
+ * and put back at once, while the task that has both sides stands still.
  */
 import { O } from '../../../kernel/constants/files.ts';
 import { TERMIOS } from '../../../kernel/constants/tty.ts';

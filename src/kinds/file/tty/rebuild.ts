@@ -168,9 +168,9 @@ function multiplexerOf(slave: string): string {
 }
 
 /**
- * Whether we were started in the background of our terminal (`restore --shell-job … &`): it is the shell's, which goes on
- * reading from it, so the job gets neither its foreground nor a say in its settings. What is in the foreground of a terminal
- * that does not control us cannot be known.
+ * Whether we were started in the background of our terminal (`restore --shell-job … &`): it is the shell's, which goes
+ * on reading from it, so the job gets neither its foreground nor a say in its settings. What is in the foreground of a
+ * terminal that does not control us cannot be known.
  */
 export function isInBackground(context: RestoreContext): boolean {
   return IN_BACKGROUND.of(context);

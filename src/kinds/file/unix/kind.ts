@@ -1,6 +1,6 @@
 /**
- * Unix sockets without a name: pairs (socketpair(2)) with what waits in them, ends whose other end is closed, sockets that
- * were never connected.
+ * Unix sockets without a name: pairs (socketpair(2)) with what waits in them, ends whose other end is closed, sockets
+ * that were never connected.
  */
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
@@ -134,7 +134,10 @@ function refusal(file: OpenFile, code: ErrorCode, reason: string, remedy: string
 /** What CRIU leaves of a buffer's size for the kernel's bookkeeping. */
 const OVERHEAD = 32;
 
-/** Of a stream, CRIU stores as much at a time as the socket's own buffer takes for sending; messages are stored as they are. */
+/**
+ * Of a stream, CRIU stores as much at a time as the socket's own buffer takes for sending; messages are stored as they
+ * are.
+ */
 function storedAs(type: number, messages: readonly Message[], sendBuffer: number): Message[] {
   const most = Math.max(sendBuffer - OVERHEAD, 1);
   return messages.flatMap((message) => {

@@ -1,6 +1,7 @@
 /**
  * Pairs are made in the task that had made them: the kernel notes the process and its effective user then, for good
- * (SO_PEERCRED), and nothing else can tell it. One that has ended is there again for as long as it takes, if its PID is free.
+ * (SO_PEERCRED), and nothing else can tell it. One that has ended is there again for as long as it takes, if its PID is
+ * free.
  */
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreTask } from '../../../contract/contract.ts';

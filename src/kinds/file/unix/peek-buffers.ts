@@ -61,8 +61,8 @@ export class PeekBuffers implements Disposable {
   }
 
   /**
-   * Looks at one message after another, from byte `from` on. Answers their lengths, or -errno. `offset` is the socket's own
-   * SO_PEEK_OFF.
+   * Looks at one message after another, from byte `from` on. Answers their lengths, or -errno. `offset` is the socket's
+   * own SO_PEEK_OFF.
    */
   run(detached: DetachedProcess, file: OpenFile, from: number, offset: number): number[] {
     const program = detached.program();

@@ -1,9 +1,9 @@
 /**
  * What waits in a socket's receive queue, looked at without taking it out.
  *
- * MSG_PEEK sees the beginning only, unless SO_PEEK_OFF is set, and that is the socket's state: left behind, it would change
- * what the task sees. So the whole look, from setting it to putting it back, is one program run detached (tracee/detached.ts),
- * which comes to its end even if we do not.
+ * MSG_PEEK sees the beginning only, unless SO_PEEK_OFF is set, and that is the socket's state: left behind, it would
+ * change what the task sees. So the whole look, from setting it to putting it back, is one program run detached
+ * (tracee/detached.ts), which comes to its end even if we do not.
  */
 
 import type { OpenFile } from '../../../contract/contract.ts';
@@ -31,8 +31,8 @@ const USUAL = 256 * 1024;
 const LIMIT = 0x7fff_ffff;
 
 /**
- * Everything that waits, in order. The task must stand still. Of a stream, the kernel does not tell apart bytes that were
- * sent with open files from those in front of them: they are one packet, as in CRIU's images.
+ * Everything that waits, in order. The task must stand still. Of a stream, the kernel does not tell apart bytes that
+ * were sent with open files from those in front of them: they are one packet, as in CRIU's images.
  * @throws StasisError
  */
 export function peekQueue(file: OpenFile, facts: QueueFacts): Packet[] {

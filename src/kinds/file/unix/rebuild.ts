@@ -77,8 +77,8 @@ export class Sockets {
   }
 
   /**
-   * The pairs a task is to see to: those it had made, and those it is the first to have whose makers have ended or are not
-   * known. Each is told of once.
+   * The pairs a task is to see to: those it had made, and those it is the first to have whose makers have ended or are
+   * not known. Each is told of once.
    */
   requestsOf(task: RestoreTask): PairRequest[] {
     if (this.#wanting.size === 0) return [];
@@ -144,7 +144,9 @@ export class Sockets {
     return turned ? [turned[1], turned[0]] : socketPair(AF.UNIX, a.type);
   }
 
-  /** The other end is closed when it has sent what was never read, and perhaps with something it has not read itself. */
+  /**
+   * The other end is closed when it has sent what was never read, and perhaps with something it has not read itself.
+   */
   #makeWidow(entry: UnixSkEntry): void {
     const [one, peer] = this.#pairFor(entry);
     using other = peer;

@@ -26,7 +26,9 @@ export type Standing =
 /** Both directions. */
 const BOTH = 3;
 
-/** What a socket is, or why it cannot be carried; `find` answers another one, `isOurs` whether it belongs to the tree. */
+/**
+ * What a socket is, or why it cannot be carried; `find` answers another one, `isOurs` whether it belongs to the tree.
+ */
 export function standingOf(
   socket: UnixSocket | undefined,
   find: (ino: number) => UnixSocket | undefined,

@@ -1,6 +1,6 @@
 /**
- * The unix sockets of a tree, seen together: who is connected with whom, and, when the tree stands still, what waits in their
- * queues. Messages may carry sockets that no task has open; these belong to the tree as well.
+ * The unix sockets of a tree, seen together: who is connected with whom, and, when the tree stands still, what waits in
+ * their queues. Messages may carry sockets that no task has open; these belong to the tree as well.
  */
 import type { TaskRef } from '../../../base/errors.ts';
 import type { OpenFile, SeenTree } from '../../../contract/contract.ts';
@@ -57,8 +57,8 @@ export class Survey {
   }
 
   /**
-   * Whether a socket belongs to the tree. Of a tree that runs, one that waits in a queue is not known: then it may, if there
-   * are any messages.
+   * Whether a socket belongs to the tree. Of a tree that runs, one that waits in a queue is not known: then it may, if
+   * there are any messages.
    */
   mayHave(ino: number): boolean {
     this.#complete();

@@ -50,8 +50,8 @@ function mount(hierarchy: string): Fd {
 }
 
 /**
- * A hierarchy in a yard, a directory of mounts named by their controllers or their name, `unified` for cgroup v2; undefined if
- * there is none.
+ * A hierarchy in a yard, a directory of mounts named by their controllers or their name, `unified` for cgroup v2;
+ * undefined if there is none.
  *
  * @throws StasisError (usage) when something else is there
  */
@@ -170,7 +170,10 @@ export function refused(hierarchy: string, path: string, what: string, errno: nu
   });
 }
 
-/** Hierarchies in use, each mounted when first asked for; those that are mounted in a yard (`--cgroup-yard`) are used there. */
+/**
+ * Hierarchies in use, each mounted when first asked for; those that are mounted in a yard (`--cgroup-yard`) are used
+ * there.
+ */
 export class Hierarchies implements Disposable {
   readonly #mounted = new Map<string, Hierarchy>();
   readonly #yard: string | undefined;

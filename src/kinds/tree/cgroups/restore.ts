@@ -1,4 +1,6 @@
-/** Bringing cgroups back: the directories as the mode asks, tasks and threads into their places, and then the limits. */
+/**
+ * Bringing cgroups back: the directories as the mode asks, tasks and threads into their places, and then the limits.
+ */
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug, logInfo, logWarn } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask, RestoreThread } from '../../../contract/contract.ts';

@@ -13,7 +13,10 @@ import { Hierarchies, type Hierarchy, label } from './hierarchy.ts';
 import { isTaskList, propertyNames, savedValue } from './properties.ts';
 import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMembers } from './sets.ts';
 
-/** Set 1, in all images, is the one of whoever dumped. It is not described: a restore leaves tasks of it where it is itself. */
+/**
+ * Set 1, in all images, is the one of whoever dumped. It is not described: a restore leaves tasks of it where it is
+ * itself.
+ */
 const DUMPER = 1;
 const FIRST_ID = 2;
 

@@ -1,7 +1,8 @@
 /**
- * CLOCK_MONOTONIC and CLOCK_BOOTTIME, which must neither go back nor leap because a task was away, or is on another machine
- * now. A restored tree is put into a time namespace of its own, as CRIU does, whose offsets have both go on from where they
- * were at the dump. What is set to a time relative to them is not shifted twice: timers are saved by the time they have left.
+ * CLOCK_MONOTONIC and CLOCK_BOOTTIME, which must neither go back nor leap because a task was away, or is on another
+ * machine now. A restored tree is put into a time namespace of its own, as CRIU does, whose offsets have both go on
+ * from where they were at the dump. What is set to a time relative to them is not shifted twice: timers are saved by
+ * the time they have left.
  */
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
@@ -34,8 +35,8 @@ function obstacles(task: SeenTask): StasisError[] {
 }
 
 /**
- * The clocks are read when all tasks have been asked what their timers have left: rather fires one a moment late, by these
- * clocks, than too early. All tasks of a tree are in the root's time namespace.
+ * The clocks are read when all tasks have been asked what their timers have left: rather fires one a moment late, by
+ * these clocks, than too early. All tasks of a tree are in the root's time namespace.
  */
 function capture({ tree, images }: DumpContext): void {
   const { pid } = tree.root;

@@ -1,7 +1,7 @@
 /**
- * System V objects of the host's IPC namespace. They are not the tasks', who have attached segments of shared memory all the
- * same: those are saved with their content, found again at the restore, or made again. Semaphores and message queues are
- * reached by their IDs alone and stay as they are.
+ * System V objects of the host's IPC namespace. They are not the tasks', who have attached segments of shared memory
+ * all the same: those are saved with their content, found again at the restore, or made again. Semaphores and message
+ * queues are reached by their IDs alone and stay as they are.
  */
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, DumpTask, SeenTask, SeenTree, TaskKind } from '../../../contract/contract.ts';
