@@ -179,7 +179,7 @@ export interface Arch {
   readonly result: (registers: Registers) => number;
   /** The code page: runs programs (program.ts), then `end`. */
   readonly programCode: (end: ProgramEnd) => Uint8Array;
-  /** Offset in {@link programCode} at which a task is that sleeps in a call of its program. */
+  /** Offset at which a task that is not ours is in {@link programCode}, when it sleeps in a call of its program. */
   readonly callReturn: number;
   readonly cave: (plan: CavePlan) => Cave;
   /** Reads what `cave` and `wayOut` have written; undefined for anything else. */

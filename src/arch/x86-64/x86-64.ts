@@ -272,7 +272,7 @@ export const X86_64: Arch = {
   pcOffset: 8 * IP,
   programCode,
   get callReturn() {
-    return interpreter({ kind: 'trap' }).callReturn;
+    return interpreter({ kind: 'bell', signal: 0 }).callReturn;
   },
   cave,
   readCave,

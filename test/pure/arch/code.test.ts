@@ -120,3 +120,11 @@ test('what a cave has of its threads is read back', () => {
   bytes[7] = 99; // another version
   expect(arch.readCave(bytes, address, wayOutAt)).toBe(undefined);
 });
+
+test('where a task is that sleeps in a call of its program', () => {
+  const code = Buffer.from(arch.programCode({ kind: 'bell', signal: 16 }));
+  const behind = code.subarray(arch.callReturn - 2);
+  expect([...behind.subarray(0, 2)]).toEqual([...arch.syscallInstruction]);
+  // mov [r15+56], rax: it stores what the call answers.
+  expect([...behind.subarray(2, 6)]).toEqual([0x49, 0x89, 0x47, 0x38]);
+});
