@@ -3,6 +3,9 @@
  * architecture. Its machine code is data, with the assembly beside it in comments.
  */
 
+import type * as info from './x86-64/thread-info.ts';
+import type * as xsave from './x86-64/xsave.ts';
+
 /** General registers as PTRACE_GETREGSET(NT_PRSTATUS) gives them: 64-bit words in the kernel's order. */
 export type Registers = BigUint64Array;
 
@@ -130,11 +133,59 @@ export type ProgramEnd =
    */
   | { readonly kind: 'bell'; readonly signal: number };
 
+/** Where each component of the extended state lies in the kernel's buffer, by its number: the processor's to say. */
+export type StateLayout = ReadonlyMap<number, { readonly offset: number; readonly size: number }>;
+
+/** What is needed of a remote program (tracee/program.ts) to ask for a layout. `Ref` stands for a call's result. */
+export interface StateProgram<Ref> {
+  attempt(name: 'arch_prctl', code: number): Ref;
+  cpuid(leaf: number, subleaf: number, allowed: Ref): number;
+  result(call: Ref): number;
+  view(address: number, length: number): DataView;
+}
+
+/** A component of the extended state that a process has to ask the kernel for, and that takes room when it is used. */
+export interface StatePermission {
+  /** As people know it. */
+  readonly name: string;
+  readonly component: number;
+  /** The system call that tells which are allowed (a mask, at its second argument), and that asks for one. */
+  readonly call: { readonly name: 'arch_prctl'; readonly get: number; readonly request: number };
+  readonly isUsed: (state: Uint8Array) => boolean;
+  /** Code that loads the component from the state at an address, a multiple of 64, and ends with a trap. */
+  readonly load: (stateAt: number) => Uint8Array;
+}
+
+/** The extended state: floating-point and vector registers, as a buffer of the kernel's. */
+export interface ExtendedState {
+  /** For PTRACE_GETREGSET. */
+  readonly note: number;
+  readonly askLayout: typeof xsave.askLayout;
+  /** How many calls that adds to a program. */
+  readonly layoutCalls: number;
+  /** To the image's message and back. */
+  readonly toImage: typeof xsave.toFpregs;
+  readonly fromImage: typeof xsave.fromFpregs;
+  /** Whether there is more in use than the message has fields for. */
+  readonly exceedsImage: (state: Uint8Array) => boolean;
+  /** Whether two buffers are laid out alike. */
+  readonly isLike: (state: Uint8Array, other: Uint8Array) => boolean;
+  readonly permission: StatePermission;
+}
+
 export interface Arch {
   /** Number of words in {@link Registers}. */
   readonly registerCount: number;
-  /** Names of the general registers, in the kernel's order; as in the core image. */
-  readonly registerNames: readonly string[];
+  /** `March` of core images. */
+  readonly march: number;
+  /** The general registers to the image's message, and back. */
+  readonly toImage: typeof info.toImage;
+  readonly fromImage: typeof info.fromImage;
+  /** What else a core image has to say of a thread's processor. */
+  readonly tls: typeof info.NO_TLS;
+  readonly extendedState: ExtendedState;
+  /** Code that goes on at `target`. It may change registers that a function's caller does not expect to be kept. */
+  readonly jumpCode: (target: number) => Uint8Array;
   /** AUDIT_ARCH_*: the architecture that seccomp filters see. */
   readonly auditArch: number;
   /** The `syscall` instruction. */

@@ -2,7 +2,7 @@
 import { StasisError } from '../base/errors.ts';
 import { logDebug, logWarn } from '../base/log.ts';
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
-import { MREMAP } from '../kernel/constants/memory.ts';
+import { MAP, MREMAP, PROT } from '../kernel/constants/memory.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { findGap } from '../tracee/gap.ts';
 import { forceWrite, openMemory, readMemory } from '../tracee/memory.ts';
@@ -144,10 +144,18 @@ function proxy(
       reason: 'the image does not hold the old vdso, and the running kernel has another',
     });
   }
-  const { image, lost } = redirect(old, current, parked.vdso.start);
+  const { image, lost } = redirect(old, current, parked.vdso.start, task.tracee.arch.jumpCode);
   if (lost.length > 0) logWarn('vdso-move.ts', `the running kernel's vdso lacks ${lost.join(', ')}`);
   logDebug(`vdso: another kernel's; calls are redirected to 0x${parked.vdso.start.toString(16)}`);
-  task.batch.call('mmap', at.start, at.length, 5, 0x100022, -1, 0); // PROT_READ|PROT_EXEC
+  task.batch.call(
+    'mmap',
+    at.start,
+    at.length,
+    PROT.READ | PROT.EXEC,
+    MAP.PRIVATE | MAP.ANONYMOUS | MAP.FIXED_NOREPLACE,
+    -1,
+    0,
+  );
   task.batch.flush();
   using mem = openMemory(task.pid);
   forceWrite(mem, at.start, image);

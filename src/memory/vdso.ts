@@ -3,6 +3,8 @@
  * kernel's. Pure.
  */
 
+import type { Arch } from '../arch/arch.ts';
+
 const PT_DYNAMIC = 2;
 const DT_HASH = 4;
 const DT_STRTAB = 5;
@@ -63,20 +65,16 @@ export function redirect(
   old: Uint8Array,
   current: Uint8Array,
   currentAt: number,
+  jumpCode: Arch['jumpCode'],
 ): { image: Uint8Array; lost: string[] } {
   const image = old.slice();
-  const view = new DataView(image.buffer);
   const targets = vdsoFunctions(current);
   const lost: string[] = [];
   for (const [name, offset] of vdsoFunctions(old)) {
     const target = targets.get(name);
-    if (target === undefined || offset + 12 > image.length) {
-      lost.push(name);
-      continue;
-    }
-    image.set([0x48, 0xb8], offset); // mov rax, imm64
-    view.setBigUint64(offset + 2, BigInt(currentAt + target), true);
-    image.set([0xff, 0xe0], offset + 10); // jmp rax
+    const code = target === undefined ? undefined : jumpCode(currentAt + target);
+    if (!code || offset + code.length > image.length) lost.push(name);
+    else image.set(code, offset);
   }
   return { image, lost };
 }

@@ -12,8 +12,7 @@ import * as pt from './ptrace.ts';
 const NT_PRSTATUS = 1;
 /** Sent by tgkill(2). */
 const SI_TKILL = -6;
-const NT_X86_XSTATE = 0x202;
-/** More than any processor's XSAVE area so far (AMX needs 11 KiB); grown if the kernel has more to say. */
+/** More than the state of any processor so far (11 KiB); grown if the kernel has more to say. */
 const XSTATE_GUESS = 16 * 1024;
 
 /** How often attaching is tried to a task that does not look as if it could not be attached to. */
@@ -259,18 +258,18 @@ export class Tracee implements Disposable {
     pt.setRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer, registers.byteOffset, registers.byteLength));
   }
 
-  /** The extended state in the layout and size the kernel says (XSAVE, standard format). */
+  /** The extended state in the layout and size the kernel says. */
   getExtendedState(): Uint8Array {
     for (let size = XSTATE_GUESS; ; size *= 2) {
       const buffer = new Uint8Array(size);
-      const length = pt.getRegset(this.pid, NT_X86_XSTATE, buffer);
+      const length = pt.getRegset(this.pid, this.arch.extendedState.note, buffer);
       if (length < size) return buffer.slice(0, length);
     }
   }
 
   /** Replaces the extended state. */
   setExtendedState(state: Uint8Array): void {
-    pt.setRegset(this.pid, NT_X86_XSTATE, state);
+    pt.setRegset(this.pid, this.arch.extendedState.note, state);
   }
 
   /**

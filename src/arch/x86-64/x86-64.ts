@@ -26,6 +26,9 @@ import { buryCode, forwardCode, noteCode } from './handlers.ts';
 import { limitsCode } from './limits.ts';
 import { pageSums } from './page-sums.ts';
 import { NR_X86_64 as NR } from './syscall-numbers.ts';
+import { fromImage, NO_TLS, toImage } from './thread-info.ts';
+import { TILES } from './tiles.ts';
+import { askLayout, exceedsImage, fromFpregs, isLike, LAYOUT_CALLS, toFpregs } from './xsave.ts';
 
 function jump(base: Registers, pc: number): Registers {
   const out = base.slice();
@@ -248,7 +251,26 @@ function spawnCode(plan: SpawnPlan): Uint8Array {
 /** The x86-64 architecture. */
 export const X86_64: Arch = {
   registerCount: NAMES.length,
-  registerNames: NAMES,
+  march: 1,
+  toImage,
+  fromImage,
+  tls: NO_TLS,
+  extendedState: {
+    note: 0x202, // NT_X86_XSTATE
+    askLayout,
+    layoutCalls: LAYOUT_CALLS,
+    toImage: toFpregs,
+    fromImage: fromFpregs,
+    exceedsImage,
+    isLike,
+    permission: TILES,
+  },
+  jumpCode: (target) =>
+    new CodeWriter()
+      .raw(0x48, 0xb8) // mov rax, target
+      .imm64(target)
+      .raw(0xff, 0xe0) // jmp rax
+      .bytes(),
   auditArch: 0xc000_003e,
   syscallInstruction: Uint8Array.of(0x0f, 0x05),
   pc: (registers) => word(registers, IP),

@@ -1,7 +1,9 @@
 /** Machine code has room where it goes; frames of signal handlers are found; programs grow. */
+
 import { expect, test } from 'bun:test';
 import { thisArch } from '../../../src/arch/index.ts';
 import { NR } from '../../../src/arch/syscall-numbers.ts';
+import { NAMES } from '../../../src/arch/x86-64/code.ts';
 import { CAVE_SIZE, WAY_OUT_SIZE } from '../../../src/tracee/cave.ts';
 import { AREA, Program } from '../../../src/tracee/program.ts';
 
@@ -82,7 +84,7 @@ test('a program grows to what the area holds, and keeps what it has', () => {
 
 test('what a cave has of its threads is read back', () => {
   const asleep = registers.map((_, i) => BigInt(1000 + i));
-  const index = (name: string): number => arch.registerNames.indexOf(name);
+  const index = (name: string): number => NAMES.findIndex((known) => known === name);
   asleep[index('orig_ax')] = BigInt(NR.nanosleep);
   asleep[index('ax')] = BigInt.asUintN(64, -516n); // ERESTART_RESTARTBLOCK
   asleep[index('flags')] = 0xa57n; // overflow, carry, and some that nobody changes
@@ -104,9 +106,7 @@ test('what a cave has of its threads is read back', () => {
   expect([left.leader.mask, left.guest.mask, left.guest.enter]).toEqual([0x1234n, 0x5678n, wayOut.enter]);
   // What code of ours changes comes from there; the rest the thread has still.
   const changed = (from: BigUint64Array): BigUint64Array =>
-    from.map((value, i) =>
-      /^(bp|sp|r12|r13|cs|ss|[defg]s|[fg]s_base)$/.test(arch.registerNames[i] ?? '') ? value : 1n,
-    );
+    from.map((value, i) => (/^(bp|sp|r12|r13|cs|ss|[defg]s|[fg]s_base)$/.test(NAMES[i] ?? '') ? value : 1n));
   const readFlags = (words: BigUint64Array): bigint => (words[index('flags')] ?? 0n) & 0x8d5n;
   for (const [saved, was] of [
     [left.leader, asleep],

@@ -1,5 +1,6 @@
 /** Where the kernel has changed, calls to the old vdso lead to the new one. */
 import { expect, test } from 'bun:test';
+import { X86_64 } from '../../../src/arch/x86-64/x86-64.ts';
 import { readProc } from '../../../src/kernel/proc/read.ts';
 import { parseSmaps } from '../../../src/kernel/proc/smaps.ts';
 import { redirect, vdsoFunctions } from '../../../src/memory/vdso.ts';
@@ -15,7 +16,7 @@ test('every entry point becomes a jump to its namesake', () => {
   const image = ownVdso();
   const functions = vdsoFunctions(image);
   expect([...functions.keys()]).toContain('__vdso_clock_gettime');
-  const { image: led, lost } = redirect(image, image, 0x7000_0000);
+  const { image: led, lost } = redirect(image, image, 0x7000_0000, X86_64.jumpCode);
   expect(lost).toEqual([]);
   const view = new DataView(led.buffer);
   for (const offset of functions.values()) {

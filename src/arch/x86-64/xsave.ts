@@ -3,14 +3,26 @@
  *
  * The processor says where each component lies (CPUID leaf 0xD, sub-leaf = component); this is never a constant.
  */
-import type { InputOf } from '../../../images/message.ts';
-import type { UserX86FpregsEntry, userX86FpregsEntry } from '../../../images/schema/core-x86.ts';
+import type { StateLayout, StateProgram } from '../arch.ts';
 
-/** Offset and size of each component above the legacy area, by component number. */
-export type XsaveLayout = ReadonlyMap<number, { readonly offset: number; readonly size: number }>;
+/** CRIU's message of the extended state, `user_x86_fpregs_entry`, as a plain structure: images/schema/core-x86.ts. */
+export interface FpRegisters {
+  readonly cwd: number;
+  readonly swd: number;
+  readonly twd: number;
+  readonly fop: number;
+  readonly rip: bigint;
+  readonly rdp: bigint;
+  readonly mxcsr: number;
+  readonly mxcsr_mask: number;
+  readonly st_space: number[];
+  readonly xmm_space: number[];
+  readonly padding: number[];
+  readonly xsave?: (Words & { readonly xstate_bv: bigint }) | undefined;
+}
 
 /** Components that CRIU's image has fields for; `wide`: whether the words of the field have 64 bits. */
-export const COMPONENTS = [
+const COMPONENTS = [
   { number: 2, field: 'ymmh_space', wide: false },
   { number: 3, field: 'bndreg_state', wide: true },
   { number: 4, field: 'bndcsr_state', wide: true },
@@ -21,7 +33,7 @@ export const COMPONENTS = [
 ] as const;
 
 /** Bits of xstate_bv that the message can carry: x87, SSE and {@link COMPONENTS}. */
-export const CARRIED = 0x2ffn;
+const CARRIED = 0x2ffn;
 
 /** Offset at which the kernel puts XCR0, in the software-reserved bytes of the legacy area. */
 const XCR0_AT = 464;
@@ -32,18 +44,50 @@ type Words = { ymmh_space: number[]; pkru: number[] } & Record<
   bigint[]
 >;
 
+/** Whether the instruction cpuid may be executed: it faults in a process that asked for that (4.12, arch_prctl(2)). */
+const ARCH_GET_CPUID = 0x1011;
+
+/** cpuid(0xD, n) for every component of interest, as calls of a program. */
+export function askLayout<Ref>(program: StateProgram<Ref>): () => StateLayout | undefined {
+  const allowed = program.attempt('arch_prctl', ARCH_GET_CPUID);
+  const asked = COMPONENTS.map(({ number }) => ({ number, at: program.cpuid(0xd, number, allowed) }));
+  return () => {
+    if (program.result(allowed) === 0) return undefined;
+    const layout = new Map<number, { offset: number; size: number }>();
+    for (const { number, at } of asked) {
+      const view = program.view(at, 16);
+      const size = view.getUint32(0, true);
+      if (size > 0) layout.set(number, { offset: view.getUint32(4, true), size });
+    }
+    return layout;
+  };
+}
+
+/** How many calls {@link askLayout} adds. */
+export const LAYOUT_CALLS = COMPONENTS.length + 1;
+
+/** Whether there is state in use that the message has no field for: AMX tiles. */
+export function exceedsImage(state: Uint8Array): boolean {
+  return (usedFeatures(state) & ~CARRIED) !== 0n;
+}
+
+/** Whether a buffer is laid out as another one, of another processor perhaps. */
+export function isLike(state: Uint8Array, other: Uint8Array): boolean {
+  return state.length === other.length && enabledFeatures(state) === enabledFeatures(other);
+}
+
 /** The features enabled for user space (XCR0), read from the buffer. */
-export function enabledFeatures(state: Uint8Array): bigint {
+function enabledFeatures(state: Uint8Array): bigint {
   return new DataView(state.buffer, state.byteOffset).getBigUint64(XCR0_AT, true);
 }
 
-/** The components in use (xstate_bv). */
+/** Which components are in use. */
 export function usedFeatures(state: Uint8Array): bigint {
   return state.length > HEADER_AT ? new DataView(state.buffer, state.byteOffset).getBigUint64(HEADER_AT, true) : 3n;
 }
 
 /** Converts an XSAVE buffer to CRIU's message. */
-export function toFpregs(state: Uint8Array, layout: XsaveLayout): InputOf<typeof userX86FpregsEntry> {
+export function toFpregs(state: Uint8Array, layout: StateLayout): FpRegisters {
   const view = new DataView(state.buffer, state.byteOffset, state.byteLength);
   const legacy = {
     cwd: view.getUint16(0, true),
@@ -83,9 +127,9 @@ export function toFpregs(state: Uint8Array, layout: XsaveLayout): InputOf<typeof
  * use.
  */
 export function fromFpregs(
-  regs: UserX86FpregsEntry,
+  regs: FpRegisters,
   template: Uint8Array,
-  layout: XsaveLayout,
+  layout: StateLayout,
 ): { state: Uint8Array; missing: number[] } {
   const state = template.slice();
   const view = new DataView(state.buffer);
