@@ -31,7 +31,8 @@ static void do_memory(void) {
   if (chance(25)) mprotect(at + roll(count) * PAGE, PAGE, roll(8));
   if (chance(15)) munmap(at + roll(count) * PAGE, PAGE);
   static const int advice[] = {MADV_DONTFORK, MADV_DONTDUMP, MADV_WIPEONFORK, MADV_HUGEPAGE,  MADV_NOHUGEPAGE,
-                               MADV_RANDOM,   MADV_SEQUENTIAL, MADV_MERGEABLE, MADV_DONTNEED, 102 /* MADV_GUARD_INSTALL */};
+                               MADV_RANDOM,   MADV_SEQUENTIAL, MADV_MERGEABLE, MADV_DONTNEED,
+                               102 /* MADV_GUARD_INSTALL */};
   if (chance(35)) madvise(at + roll(count) * PAGE, PAGE, advice[roll(10)]);
   if (chance(10)) mlock2(at + roll(count) * PAGE, PAGE, roll(2));
   if (chance(15)) prctl(0x53564d41 /* PR_SET_VMA */, 0, at, count * PAGE, "random");
