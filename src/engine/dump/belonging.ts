@@ -1,7 +1,7 @@
 /**
- * How a tree belongs together, and to others: whether a restore could make it again. The restore's planner is asked,
- * and whether the numbers it needs will be free: a session or group that somebody outside of the tree is in keeps its
- * number from being a PID, also when the tree has ended (kernel/proc/holders.ts).
+ * Checks whether a restore could make the processes of a tree again, by running the planner of the restore, and whether
+ * the numbers that its plan needs will be free. A session or group that a process outside of the tree is in keeps its
+ * number from being used as a PID, even after the tree has ended (kernel/proc/holders.ts).
  */
 import { StasisError } from '../../base/errors.ts';
 import type { NoticeFacts } from '../../base/notice.ts';
@@ -17,16 +17,16 @@ import { type Claim, claimsOf } from '../tree-plan/claims.ts';
 import { planTree, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { OBJECTS, type ObjectIds } from './object-ids.ts';
 
-/** What was found out about a tree's sessions, groups and origins. */
+/** The findings about a tree's sessions, groups and shared resources. */
 export interface Belonging {
   readonly obstacles: readonly StasisError[];
   readonly notices: readonly NoticeFacts[];
 }
 
-/** All that would keep a restore from making a tree again. */
+/** Everything that would prevent a restore from making the processes of a tree again. */
 export const BELONGING = new Slot((tree: SeenTree): Belonging => {
   const first = look(tree, (task) => task.stat);
-  // What was read while the tree ran may never have been so at one time: what is refused must be so twice.
+  // Values read while the tree runs may not be consistent, so a refusal must be found twice.
   if (tree.frozen || first.obstacles.length === 0) return first;
   return look(tree, ({ pid }) => unlessGone(() => statOf(pid)));
 });
@@ -36,13 +36,14 @@ function look(tree: SeenTree, statOfTask: (task: SeenTask) => ProcStat | undefin
   if (!root.status.hasMemory) return { obstacles: [], notices: [] };
   const tasks = treeTasks(tree, statOfTask);
   const outside = new Outside(new Set([...tree.tasks.map(({ pid }) => pid), ...tree.dead]));
-  const joins = options.shellJob || root.stat.session !== root.pid; // that it has to is said elsewhere
+  const joins = options.shellJob || root.stat.session !== root.pid; // another check reports that --shell-job is needed
   try {
     const steps = planTree(tasks, { joins, bornPgid: root.stat.pgrp, isTaken: (number) => outside.has(number) });
     return conflicts(claimsOf(steps, tasks), tasks, tree, outside);
   } catch (error) {
     if (!(error instanceof StasisError)) throw error;
-    if (error.kind === 'image' && !tree.frozen) return { obstacles: [], notices: [] }; // a tree that never was
+    // an inconsistent reading of a running tree
+    if (error.kind === 'image' && !tree.frozen) return { obstacles: [], notices: [] };
     const task = tree.tasks.find(({ pid }) => pid === error.task?.pid)?.ref ?? error.task;
     return { obstacles: [error.with({ task })], notices: [] };
   }
@@ -52,7 +53,9 @@ function statOf(pid: number): ProcStat {
   return parseStat(readProc(pid, 'stat'));
 }
 
-/** The tree as the planner is to see it. Who is a subreaper cannot be seen, and has no say in what can be made. */
+/**
+ * The tree as input of the planner. The kernel does not show which tasks are subreapers, but that does not matter here.
+ */
 function treeTasks(tree: SeenTree, statOfTask: (task: SeenTask) => ProcStat | undefined): TreeTask[] {
   const { tasks, dead, root } = tree;
   const of = ({ pid, ppid, pgrp, session }: ProcStat, zombie: boolean, shared?: ObjectIds): TreeTask => ({
@@ -65,7 +68,7 @@ function treeTasks(tree: SeenTree, statOfTask: (task: SeenTask) => ProcStat | un
     shared,
     terminal: session === pid,
   });
-  // One task alone shares nothing with others of the tree.
+  // A single task shares nothing with others of the tree.
   const objects = tasks.length === 1 ? undefined : OBJECTS.of(tree);
   const living = tasks.flatMap((task) => {
     const stat = statOfTask(task);
@@ -76,7 +79,7 @@ function treeTasks(tree: SeenTree, statOfTask: (task: SeenTask) => ProcStat | un
   return [...living, ...zombies.map((stat) => of(stat, true))];
 }
 
-/** The processes that are not of the tree, and the sessions and groups they are in. */
+/** The processes outside of the tree, and the sessions and groups they are in. */
 class Outside {
   readonly #members: ReadonlySet<number>;
   readonly #byNumber = new Map<number, Membership[]>();
@@ -94,17 +97,20 @@ class Outside {
     }
   }
 
-  /** Whether a number is the PID, session or group of somebody outside. */
+  /** Whether a number is the PID, session or group of a process outside. */
   has(number: number): boolean {
     return this.of(number).length > 0;
   }
 
-  /** Who has a number. */
+  /** The processes outside that have a number as PID, session or group. */
   of(number: number): readonly Membership[] {
     return (this.#byNumber.get(number) ?? []).filter(({ pid }) => this.#isOutside(pid));
   }
 
-  /** A tree that runs makes processes all the time: who is below a member is no stranger, nor is who has gone. */
+  /**
+   * Whether a process is outside. A running tree makes new processes all the time, so descendants of its members are
+   * not outside; nor are processes that have ended.
+   */
   #isOutside(pid: number): boolean {
     const known = this.#known.get(pid);
     if (known !== undefined) return known;
@@ -115,7 +121,7 @@ class Outside {
   }
 }
 
-/** Claims that could not be met, as long as those live who have the numbers. */
+/** Obstacles and notices for numbers that are taken, as long as the processes that have them exist. */
 function conflicts(claims: readonly Claim[], tasks: readonly TreeTask[], tree: SeenTree, outside: Outside): Belonging {
   const taken = claims.filter(({ number }) => outside.has(number));
   const sessions = new Set(taken.map(({ number }) => number));
@@ -123,7 +129,7 @@ function conflicts(claims: readonly Claim[], tasks: readonly TreeTask[], tree: S
   const obstacles: StasisError[] = [];
   const notices: NoticeFacts[] = [];
   for (const claim of taken) {
-    // A group lives in one session: with the session all is said.
+    // A group belongs to one session, and an obstacle for the session covers the group.
     const sid = sidOf.get(claim.pid);
     if (claim.number !== sid && sid !== undefined && sessions.has(sid)) continue;
     const holders = outside.of(claim.number);
@@ -156,7 +162,10 @@ function factsOf(claim: Claim, holders: readonly Membership[], tree: SeenTree): 
   return { task, resource, reason, remedy: mayJoin ? joins : `${end}, or ${later}` };
 }
 
-/** Whether a process reads from the tree, as `tee` in `job | tee log`: it will find the end of its input, and end. */
+/**
+ * Whether a process reads from the tree, like `tee` in `job | tee log`. Such a process gets end-of-file after the dump,
+ * and ends.
+ */
 function readsFromTree(pid: number, tasks: readonly SeenTask[]): boolean {
   const input = tryReadLink(`/proc/${pid}/fd/0`);
   if (typeof input === 'number' || !input.startsWith('pipe:')) return false;

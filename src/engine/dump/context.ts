@@ -1,4 +1,4 @@
-/** A dump as a whole, as kinds see it. */
+/** Builds the DumpContext that kinds get. */
 import type { Notices } from '../../base/notice.ts';
 import type { UndoStack } from '../../base/undo.ts';
 import type { DumpContext, SeenTree } from '../../contract/contract.ts';
@@ -10,7 +10,7 @@ import type { InputOf, Message } from '../../images/message.ts';
 import type { Pages } from '../../memory/pages.ts';
 import type { OpenFileTable } from './file-table.ts';
 
-/** Images that all tasks append to; written in one go. */
+/** Images to which all tasks append. They are written at once at the end. */
 export class SharedImages {
   readonly #entries = new Map<ImageKind<Message, unknown>, Entry<unknown, unknown>[]>();
 
@@ -29,7 +29,7 @@ export class SharedImages {
   }
 }
 
-/** Ties everything together. */
+/** Makes the context of a dump. */
 export function makeContext(
   tree: SeenTree,
   stopped: DumpContext['stopped'],

@@ -1,4 +1,4 @@
-/** The story of a dump. */
+/** A dump from beginning to end. */
 
 import { ObstacleError, StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
@@ -21,7 +21,7 @@ import { inspectRunning, noticesOf, obstaclesOf } from './preflight.ts';
 import { beginDump, saveTree } from './save.ts';
 import { TreeSnapshot } from './snapshot.ts';
 
-/** What to dump, where to, and what becomes of it. */
+/** The options of a dump: which process, where to, and what happens to the tree afterwards. */
 export interface DumpOptions {
   readonly pid: number;
   readonly imagesDir: string;
@@ -35,18 +35,18 @@ export interface DumpOptions {
   readonly carry: CarryOptions;
 }
 
-/** What came of it. */
+/** The result of a dump. */
 export interface DumpOutcome {
-  /** 0, or what the post-dump script ended with: the tasks go on then. */
+  /** 0, or the exit code of a post-dump script that failed; the tasks continue in that case. */
   readonly exitCode: number;
   readonly figures: DumpFigures;
-  /** What a person has to know. */
+  /** What the user has to know. */
   readonly notices: readonly Notice[];
 }
 
 /**
- * Dumps a process tree. It completes, or the tree goes on as if nothing had been.
- * @throws StasisError; ObstacleError when the preflight finds what cannot be carried, before anything is touched
+ * Dumps a process tree. Either the dump completes, or the tree continues as before.
+ * @throws StasisError; ObstacleError if the preflight finds state that cannot be carried, before the tree is touched
  * @throws InterruptedError when a signal asks Stasis to end before the images are whole
  */
 export function dump(options: DumpOptions): DumpOutcome {
@@ -66,7 +66,7 @@ function freezeAndSave(options: DumpOptions, scripts: ActionScripts): DumpOutcom
   using images = new ImageSetWriter(options.imagesDir, disk);
   const clock = new DumpClock();
   using tree = FrozenTree.freeze(options.pid, options);
-  // Undone before the tasks go on: they must not see what was made for their images.
+  // Undone before the tasks continue: they must not see files that were made for the images.
   using undo = new UndoStack();
   clock.frozen();
   logInfo(`task ${options.pid} is frozen, in a tree of ${tree.processes.length}`);
@@ -84,7 +84,7 @@ function freezeAndSave(options: DumpOptions, scripts: ActionScripts): DumpOutcom
   clock.counted(making.pages);
   pointOfNoReturn();
   commit(images);
-  // Not before: the figures must not take the last room on a disk from what counts.
+  // Written after the images, so that the statistics do not take the last space on the disk from them.
   clock.write(options.workDir, notices);
   const exitCode = scripts.run('post-dump', options.pid);
   const finalState = exitCode === 0 ? options.finalState : 'running';
@@ -107,7 +107,7 @@ function requireCarriable({ root, tasks }: SeenTree, found: readonly StasisError
   throw new ObstacleError(`${whose} (${root.stat.comm}) has ${what} that cannot be saved`, found);
 }
 
-/** Looks at the frozen tree: it may have changed between the preflight and the freeze. @throws ObstacleError */
+/** Examines the frozen tree, which may have changed between the preflight and the freeze. @throws ObstacleError */
 function snapshotOf(tree: FrozenTree, carry: CarryOptions): TreeSnapshot {
   const alive = tree.processes.filter(({ zombie }) => !zombie).map(({ pid }) => pid);
   const dead = tree.processes.filter(({ zombie }) => zombie).map(({ pid }) => pid);
@@ -121,16 +121,19 @@ function snapshotOf(tree: FrozenTree, carry: CarryOptions): TreeSnapshot {
   }
 }
 
-/** The last step: the tasks end, go on, or stay stopped. What was done for the images is undone if they go on. */
+/**
+ * The last step: the tasks are killed, continue, or stay stopped. What was made for the images is undone if they
+ * continue.
+ */
 function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: UndoStack): void {
   const pids = tree.processes.map(({ pid }) => pid);
   if (finalState === 'dead') {
     undo.keep();
-    // All of them or none: from here on they die with us, should we be killed before we have killed all. A loop that
-    // wakes nobody up is over in no time.
+    // The tasks are killed all or none: from here on the kernel kills them if Stasis is killed before it has killed all
+    // (PTRACE_O_EXITKILL). Setting this option wakes no task, so the loop takes very little time.
     for (const { threads } of tree.processes) threads[0]?.tracee.dieWithUs();
     for (const pid of pids) trySyscall('kill', pid, 9);
-    // The main thread of a process is a zombie for its tracer only when the others are gone.
+    // The tracer can reap the main thread of a process only after the other threads are gone.
     const threads = tree.processes.flatMap((process) => process.threads.toReversed());
     for (const { tracee } of threads) tracee.awaitEnd();
     logInfo(`${pids.length === 1 ? `task ${pids[0]} is` : `${pids.length} tasks are`} saved and gone`);

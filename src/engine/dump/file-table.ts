@@ -1,4 +1,4 @@
-/** Open file descriptions of a dump, each with one id, whoever has it open and under however many numbers. */
+/** The open file descriptions of a dump. Each has one ID, however many tasks and descriptors refer to it. */
 import { StasisError, type TaskRef } from '../../base/errors.ts';
 import type { DumpContext, FileKind, FileTable, OpenFile } from '../../contract/contract.ts';
 import type { InputOf } from '../../images/message.ts';
@@ -10,21 +10,24 @@ import { fileKinds } from '../../kinds/registry.ts';
 import { openPath } from './snapshot.ts';
 import { unsupportedFile } from './unsupported-file.ts';
 
-/** The kind a descriptor is of, or nothing if no kind carries it. */
+/** The kind of a descriptor; undefined if no kind carries it. */
 export function kindOf(file: OpenFile): FileKind | undefined {
   return fileKinds.find((kind) => kind.recognises(file));
 }
 
 export class OpenFileTable implements FileTable {
   readonly entries: InputOf<typeof fileEntry>[] = [];
-  /** Descriptions by what is cheap to compare; those that agree in that are in the kernel's order. */
+  /**
+   * Open file descriptions by attributes that are cheap to compare. Those with equal attributes are sorted in kcmp's
+   * order.
+   */
   readonly #seen = new Map<string, Seen[]>();
   readonly #paths = new Map<string, number>();
   readonly #types = new Map<number, number>();
   #nextId = 1;
   #context: DumpContext | undefined;
 
-  /** The table and the context know each other; this ties the knot. */
+  /** Sets the context, which itself refers to this table. */
   attach(context: DumpContext): void {
     this.#context = context;
   }
@@ -76,7 +79,7 @@ export class OpenFileTable implements FileTable {
   }
 }
 
-/** An open file description and its id. */
+/** An open file description and its ID. */
 interface Seen {
   readonly file: OpenFile;
   readonly id: number;

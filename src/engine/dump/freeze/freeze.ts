@@ -1,4 +1,4 @@
-/** Freezing a tree: every thread of every process stands still, or all go on. */
+/** Freezes a tree: either every thread of every process is stopped, or all continue. */
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import type { Sleep } from '../../../contract/contract.ts';
@@ -9,34 +9,34 @@ import { FreezerCgroup } from './freezer-cgroup.ts';
 import { type SeizedProcess, type SeizedThread, Seizure } from './seizure.ts';
 import { Sleeps } from './sleeps.ts';
 
-/** A thread that stands still. */
+/** A frozen thread. */
 export interface FrozenThread {
   readonly tid: number;
   readonly tracee: Tracee;
-  /** When the tree stood still, on performance.now()'s clock. */
+  /** When the tree was frozen, in milliseconds of performance.now(). */
   readonly frozenAt: number;
   readonly sleep: Sleep | undefined;
 }
 
-/** A process that stands still. */
+/** A frozen process. */
 export interface FrozenProcess {
   readonly pid: number;
   /** PID of its parent in the tree; 0 for the root. */
   readonly parent: number;
-  /** The main thread first, then in ascending order; none of a zombie. */
+  /** The main thread first, then the others in ascending order of TID; empty for a zombie. */
   readonly threads: readonly FrozenThread[];
   readonly zombie: boolean;
 }
 
-/** How a tree is to be frozen. */
+/** Options of the freeze. */
 export interface FreezeOptions {
-  /** Seconds it may take. */
+  /** How many seconds the freeze may take. */
   readonly timeout: number;
-  /** The directory of a cgroup that is frozen while the tree is seized. */
+  /** The directory of a cgroup that is frozen while the tree is being seized. */
   readonly freezeCgroup: string | undefined;
 }
 
-/** A tree that stands still, until its scope ends. */
+/** A tree that is frozen until the scope ends. */
 export class FrozenTree implements Disposable {
   /** Parents before their children. */
   readonly processes: readonly FrozenProcess[];
@@ -50,8 +50,8 @@ export class FrozenTree implements Disposable {
   }
 
   /**
-   * Freezes a process and all below it, with all threads.
-   * @throws StasisError when that cannot be done, or not in time; all go on then
+   * Freezes a process and all its descendants, with all threads.
+   * @throws StasisError if that cannot be done, or not in time; all continue then
    */
   static freeze(root: number, options: FreezeOptions): FrozenTree {
     const cgroup = options.freezeCgroup === undefined ? undefined : new FreezerCgroup(options.freezeCgroup);
@@ -64,7 +64,7 @@ export class FrozenTree implements Disposable {
     }
   }
 
-  /** Lets every thread go on. */
+  /** Lets every thread continue. */
   [Symbol.dispose](): void {
     const stopped = this.processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined);
     for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
@@ -84,10 +84,10 @@ function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefin
   requireLiving(seizure.processes);
   const threads = seizure.processes.flatMap((process) => [...process.threads.values()]);
   const recalled = seen?.recall(threads, seizure);
-  // Threads that had to go on for a moment may have ended.
+  // Threads that had to run for a moment may have ended.
   requireLiving(seizure.processes);
   seizure.complete();
-  // Others of the cgroup stand as long as the tree does: that is what the cgroup was named for.
+  // Other processes of the cgroup stay stopped as long as the tree: the user named the cgroup for that.
   if (cgroup)
     for (const { pid } of seizure.others) logWarn('freeze.ts', `task ${pid} of the cgroup is not in the tree`);
   else seizure.releaseOthers();
@@ -95,14 +95,17 @@ function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefin
   return seizure.processes.map((process) => frozenProcess(process, frozenAt, recalled?.sleeps));
 }
 
-/** Nothing is made or ends while a cgroup is frozen, but it stays frozen when we die: it is for as short as can be. */
+/**
+ * Seizes the processes of a cgroup while it is frozen, when none can be made or end. A cgroup stays frozen if Stasis
+ * dies, so it is frozen as briefly as possible.
+ */
 function seizeFrozen(seizure: Seizure, cgroup: FreezerCgroup): void {
   cgroup.freeze();
   seizure.seize(cgroup.pids());
   cgroup.thaw();
 }
 
-/** A cgroup that was frozen before is again before the first task runs. */
+/** Lets the tree continue. A cgroup that was frozen before the dump is frozen again before the first task runs. */
 function letGo(seizure: Seizure, cgroup: FreezerCgroup | undefined): void {
   try {
     if (seizure.holdsAny) cgroup?.restore();
@@ -122,7 +125,10 @@ function frozenProcess(
   return { pid, parent, threads, zombie: threads.length === 0 };
 }
 
-/** A stop is the whole process's; a thread that stood before the others shows none. */
+/**
+ * Sorts the threads. A group stop belongs to the whole process, but a thread that was stopped before the others does
+ * not show it.
+ */
 function inOrder({ pid, threads }: SeizedProcess): SeizedThread[] {
   const all = [...threads.values()].sort((a, b) => rank(a, pid) - rank(b, pid));
   const groupStop = all.find(({ tracee }) => tracee.groupStop !== undefined)?.tracee.groupStop;
@@ -130,12 +136,12 @@ function inOrder({ pid, threads }: SeizedProcess): SeizedThread[] {
   return all;
 }
 
-/** The main thread comes first, whatever its id. */
+/** Sort key of a thread: the main thread comes first, whatever its TID. */
 function rank({ tid }: SeizedThread, pid: number): number {
   return tid === pid ? 0 : tid;
 }
 
-/** @throws StasisError for what a tree must not have in it: a dead root, a dead main thread */
+/** @throws StasisError if the root or the main thread of a process is dead */
 function requireLiving(processes: readonly SeizedProcess[]): void {
   const [root] = processes;
   if (root && root.threads.size === 0) {

@@ -2,8 +2,8 @@
  * A cgroup whose tasks are frozen while they are seized (`--freeze-cgroup`), of either version: `freezer.state` of v1,
  * `cgroup.freeze` of v2.
  *
- * Stopped tasks go on when we die; a frozen cgroup does not. So a small process waits for that, and puts the state
- * back.
+ * If Stasis dies, stopped tasks continue, but a frozen cgroup stays frozen. So a small guard process waits for the
+ * death of Stasis and restores the state.
  */
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
@@ -14,13 +14,13 @@ import { describeErrno, trySyscall } from '../../../kernel/syscall.ts';
 import { Guard } from '../../../tracee/guard.ts';
 import { nap } from '../../../tracee/ptrace.ts';
 
-/** How a version of cgroups is told to freeze, and tells that it has. */
+/** The control files of a cgroup version. */
 interface Version {
   readonly control: string;
   readonly freeze: string;
   readonly thaw: string;
   readonly report: string;
-  /** What the report says when all are frozen. */
+  /** Matches the state file when all tasks are frozen. */
   readonly frozen: RegExp;
 }
 
@@ -40,7 +40,7 @@ const V2: Version = {
 };
 
 /**
- * Milliseconds to wait until all are frozen. Those that are not by then are stopped one by one, as without a cgroup.
+ * Milliseconds to wait until all tasks are frozen. Tasks that are not are stopped one by one, as without a cgroup.
  */
 const PATIENCE = 250;
 const LOOK_EVERY = 200_000;
@@ -48,7 +48,7 @@ const LOOK_EVERY = 200_000;
 export class FreezerCgroup implements Disposable {
   readonly #path: string;
   readonly #version: Version;
-  /** Whether somebody else had frozen it: it is again, afterwards. */
+  /** Whether it was frozen before the dump; it is frozen again afterwards. */
   readonly wasFrozen: boolean;
   #frozen: boolean;
   #guard: Guard | undefined;
@@ -66,14 +66,14 @@ export class FreezerCgroup implements Disposable {
     throw new StasisError({ kind: 'usage', resource: path, reason, remedy: 'run it from another cgroup' });
   }
 
-  /** The processes of the cgroup and of those below it. */
+  /** The processes of the cgroup and of its descendants. */
   pids(path = this.#path): number[] {
     const text = readText(`${path}/cgroup.procs`);
     const own = typeof text === 'string' ? text.split('\n').filter(Boolean).map(Number) : [];
     return [...own, ...foldersIn(path).flatMap((folder) => this.pids(folder))];
   }
 
-  /** Freezes the cgroup, as far as that goes in short time. @throws StasisError */
+  /** Freezes the cgroup, and waits a short time for all tasks to be frozen. @throws StasisError */
   freeze(): void {
     this.#guard ??= guard(this.#control, this.wasFrozen ? this.#version.freeze : this.#version.thaw);
     this.#set(true);
@@ -85,18 +85,18 @@ export class FreezerCgroup implements Disposable {
     }
   }
 
-  /** Thaws it: tasks that were asked to stop do so now. @throws StasisError */
+  /** Thaws the cgroup; tasks that were interrupted by ptrace stop now. @throws StasisError */
   thaw(): void {
     this.#set(false);
     if (!this.wasFrozen) this.#dismissGuard();
   }
 
-  /** Makes it what it was, before the tasks go on. @throws StasisError */
+  /** Restores the state from before the dump. Called before the tasks continue. @throws StasisError */
   restore(): void {
     if (this.#frozen !== this.wasFrozen) this.#set(this.wasFrozen);
   }
 
-  /** Ends our interest in it; it is not left frozen by us. */
+  /** Thaws the cgroup if it is still frozen by Stasis, and ends the guard. */
   [Symbol.dispose](): void {
     if (this.#frozen && !this.wasFrozen) this.#set(false);
     this.#dismissGuard();
@@ -122,7 +122,7 @@ export class FreezerCgroup implements Disposable {
   }
 }
 
-/** Writes a state to a control file when we die. */
+/** Starts a guard process that writes a state to a control file when Stasis dies. */
 function guard(control: string, state: string): Guard {
   return new Guard((plan) => {
     const file = plan.call('openat', AT.FDCWD, plan.data(cstring(control)), O.WRONLY);
@@ -130,7 +130,7 @@ function guard(control: string, state: string): Guard {
   });
 }
 
-/** Contents of a small file, or -errno. */
+/** The content of a small file, or -errno. */
 function readText(path: string): string | number {
   const fd = tryOpen(path, O.RDONLY);
   if (fd < 0) return fd;

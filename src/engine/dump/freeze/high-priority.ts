@@ -1,17 +1,18 @@
-/** Being served first, for as long as others are kept from running or have to be caught while they run. */
+/** Runs Stasis at high priority while tasks are frozen, or while they run and have to be stopped. */
 import { trySyscall } from '../../../kernel/syscall.ts';
 
 const PRIO_PROCESS = 0;
 const HIGHEST = -20;
 
 /**
- * Our main thread at the highest nice value, if we may, until the scope ends. What it starts meanwhile inherits that.
+ * Gives our main thread the highest priority (the lowest nice value), if that is permitted, until the scope ends.
+ * Processes it starts meanwhile inherit that.
  */
 export class HighPriority implements Disposable {
   readonly #before: number | undefined;
 
   constructor() {
-    // The kernel answers 20 - nice, so that it is no errno.
+    // The kernel returns 20 - nice, which is never negative.
     const answer = trySyscall('getpriority', PRIO_PROCESS, 0);
     if (answer > 0 && trySyscall('setpriority', PRIO_PROCESS, 0, HIGHEST) === 0) this.#before = 20 - answer;
   }

@@ -1,20 +1,23 @@
-/** Numbers for things that can only be told apart by asking some of them at once, yes or no. Pure. */
+/**
+ * Identifies things that can only be tested in groups with a yes or no answer, by giving each a binary number. Pure.
+ */
 
+/** A numbering of things. Each binary digit of the numbers is one question, put to all things that have this digit. */
 export interface Codes {
-  /** How many questions it takes. */
+  /** The number of questions (binary digits). */
   readonly digits: number;
-  /** Whether thing `index` is asked in question `digit`. */
+  /** Whether thing `index` takes part in question `digit`. */
   has(index: number, digit: number): boolean;
   /**
-   * Which thing gave which answers: `spelt` has, for each voice that was heard, the questions it was heard at, as bits.
-   * Voices that spell no number, or the same as another, are left out.
+   * Assigns answers to things. `spelt` holds for each answer the set of questions, as bits, at which it was seen.
+   * Answers whose bits are no number of a thing, or the same as another's, are left out.
    */
   read<T>(spelt: ReadonlyMap<T, number>): [T, number][];
 }
 
 /**
- * Codes for `count` things. One more digit than the numbers need makes the sum of digits even, so that a voice missed
- * once is no other's.
+ * Codes for `count` things. An additional parity digit makes the sum of digits even, so that an answer missed once is
+ * not mistaken for another thing.
  */
 export function codesFor(count: number): Codes {
   const plain = 32 - Math.clz32(count);

@@ -1,6 +1,7 @@
 /**
- * When threads left their CPUs: `/proc/PID/sched` (kernel/sched/debug.c, needs CONFIG_SCHED_DEBUG) tells it on the
- * clock of a run queue. No call reads such a clock; our own exec_start, brought up to date on that CPU, is it.
+ * Finds out when threads left their CPUs. `/proc/PID/sched` (kernel/sched/debug.c, needs CONFIG_SCHED_DEBUG) shows it
+ * on the clock of a run queue. No call reads such a clock, but our own exec_start, updated on that CPU, is its current
+ * value.
  */
 import { CLOCK } from '../../../kernel/constants/tasks.ts';
 import { latin1 } from '../../../kernel/proc/common.ts';
@@ -9,15 +10,15 @@ import { arena, arenaAddress, trySyscall } from '../../../kernel/syscall.ts';
 
 const CPU_BYTES = 128;
 
-/** What a scheduler's file tells of a thread. */
+/** The values of `/proc/PID/sched` that are used. */
 export interface Sched {
-  /** When it was last on its CPU: milliseconds on the run queue's clock. */
+  /** When the thread was last on its CPU, in milliseconds of the run queue's clock. */
   readonly execStart: number;
-  /** How often it has gone to sleep. */
+  /** How often the thread has gone to sleep. */
   readonly switches: number;
 }
 
-/** Undefined where the kernel does not tell. @throws StasisError kind 'gone' */
+/** Reads the file of a thread; undefined where the kernel has none. @throws StasisError kind 'gone' */
 export function readSched(tid: number | 'self'): Sched | undefined {
   const bytes = readProcIfAny(tid, 'sched');
   if (!bytes) return undefined;
@@ -27,7 +28,7 @@ export function readSched(tid: number | 'self'): Sched | undefined {
   return execStart === undefined || switches === undefined ? undefined : { execStart, switches };
 }
 
-/** Lines are `key   :   value`. */
+/** The number in the line `key : value`. */
 function numberAfter(text: string, key: string): number | undefined {
   const at = text.indexOf(`\n${key} `);
   if (at < 0) return undefined;
@@ -35,13 +36,16 @@ function numberAfter(text: string, key: string): number | undefined {
   return Number.isFinite(value) ? value : undefined;
 }
 
-/** Clocks of all CPUs, each looked at once, when first asked for. Afterwards we run where we ran before. */
+/**
+ * The run queue clocks of all CPUs, each read once when first needed, for which our thread moves to that CPU. At the
+ * end of the scope our CPU affinity is restored.
+ */
 export class RunQueueClocks implements Disposable {
-  /** For each CPU, its clock's 0 on performance.now()'s clock. */
+  /** For each CPU, the value of performance.now() at which its clock was 0. */
   readonly #origins = new Map<number, number | undefined>();
   #allowed: Uint8Array | undefined;
 
-  /** When a thread left its CPU, on performance.now()'s clock; undefined where that cannot be told. */
+  /** When a thread left its CPU, in milliseconds of performance.now(); undefined where that cannot be found out. */
   moment(tid: number, { execStart }: Sched): number | undefined {
     const cpu = processorOf(tid);
     if (cpu === undefined) return undefined;
@@ -56,7 +60,7 @@ export class RunQueueClocks implements Disposable {
     if (!this.#allowed || cpu >= CPU_BYTES * 8) return undefined;
     mask[cpu >> 3] = 1 << (cpu & 7);
     if (setAffinity(mask) < 0) return undefined;
-    // Reading its own CPU time brings a thread's exec_start up to date (task_sched_runtime()).
+    // Reading a thread's own CPU time updates its exec_start (task_sched_runtime()).
     trySyscall('clock_gettime', CLOCK.THREAD_CPUTIME_ID, arenaAddress);
     const at = performance.now();
     const ours = readSched('self');
@@ -68,9 +72,9 @@ export class RunQueueClocks implements Disposable {
   }
 }
 
-/** The CPU a thread ran on last: the 39th field of its `stat`, of which only this is wanted. */
+/** The CPU a thread ran on last: field 39 of its `stat`. */
 function processorOf(tid: number): number | undefined {
-  // Not /proc/TID/stat, which adds up the times of all threads of the process.
+  // /proc/TID/stat is not used, since it adds up the times of all threads of the process.
   const bytes = readProcIfAny(tid, `task/${tid}/stat`);
   if (!bytes) return undefined;
   const line = latin1(bytes);

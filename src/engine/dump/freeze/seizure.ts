@@ -1,12 +1,13 @@
 /**
- * Brings a tree of processes to a stand, while it forks, executes, starts and ends threads as it likes.
+ * Stops a process tree that may fork, execute programs, and start and end threads meanwhile.
  *
- * Every thread is seized and asked to stop as soon as it is found; then all are waited for. A thread that stands makes
- * no child and no other thread, so that a walk over the tree finds what was made before that, and when it finds nothing
- * new, there is nothing. A new thread is stopped at its next system call, fork included, so the chase is short even
- * after programs that do nothing but fork and exit.
+ * Every thread is seized and interrupted as soon as it is found; then all are waited for. A stopped thread makes no
+ * children and no threads. So a walk over the tree finds everything made before, and the tree is complete when a walk
+ * finds nothing new. A new thread is stopped at its next system call, fork included, so this ends soon even for
+ * programs that do nothing but fork and exit.
  *
- * A parent in vfork(2) does not stop before its child has executed a program or ended. The child is let go for that.
+ * A parent in vfork(2) does not stop before its child has executed a program or ended, so the child has to run until
+ * then.
  */
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
@@ -19,34 +20,36 @@ import { buryIfOurs, isProgram, letGo, stands } from '../../tracees.ts';
 import { HighPriority } from './high-priority.ts';
 import { type Stall, stallOf, timeoutError } from './stall.ts';
 
-/** A thread that is seized. */
+/** A seized thread. */
 export interface SeizedThread {
   readonly tid: number;
   readonly process: SeizedProcess;
   readonly tracee: Tracee;
 }
 
-/** A process, as it was when last looked at. */
+/** A process, as it was at the last walk. */
 export interface SeizedProcess {
   readonly pid: number;
-  /** The process whose child it is; 0 for the root. */
+  /** PID of the parent in the tree; 0 for the root. */
   parent: number;
-  /** Those that are seized, by thread id. */
+  /** The seized threads, by TID. */
   readonly threads: Map<number, SeizedThread>;
-  /** Whether the main thread is dead; without any threads, it is a zombie. */
+  /** Whether the main thread is dead. Without any threads the process is a zombie. */
   dead: boolean;
 }
 
-/** Milliseconds the tree is held while somebody in it waits in vfork, before it may go on and all begins anew. */
+/**
+ * Milliseconds the tree is held while one of its threads waits in vfork, before all are released and the freeze starts
+ * again.
+ */
 const FIRST_GRACE = 100;
-/** Milliseconds without any progress after which the reason is looked for. */
+/** Milliseconds without progress after which the reason is looked for. */
 const STALLED = 1;
 /**
- * Milliseconds those that were asked to stop may still take when all are to be let go: a stop is where that is
- * possible.
+ * Milliseconds to wait for interrupted threads before all are released, since a thread can only be detached in a stop.
  */
 const LAST_WAIT = 200;
-/** Nanoseconds between two looks at those that have not stopped yet. */
+/** Nanoseconds between two checks of threads that have not stopped yet. */
 const SHORTEST_NAP = 20_000;
 const LONGEST_NAP = 1_000_000;
 
@@ -55,18 +58,18 @@ export class Seizure implements Disposable {
   readonly #onStop: (tracee: Tracee) => void;
   readonly #seconds: number;
   readonly #deadline: number;
-  /** All that have seized threads, and zombies. */
+  /** All processes with seized threads, and zombies. */
   readonly #known = new Map<number, SeizedProcess>();
-  /** Those that the latest walk came to, in its order. */
+  /** The processes that the last walk found, in its order. */
   #tree: SeizedProcess[] = [];
-  /** Threads that have not been seen to stand. */
+  /** Threads that have not been seen in a stop. */
   readonly #moving = new Set<SeizedThread>();
-  /** Children in vfork, which must go on: they are not seized until all others stand. */
+  /** Children of vfork, which have to run: they are not seized until all others have stopped. */
   readonly #excused = new Set<number>();
   #watch: DeathWatch | undefined;
   #highPriority: HighPriority | undefined;
 
-  /** `timeout`: seconds it may all take. `onStop`: what has to be done in a thread that has just stopped. */
+  /** `timeout`: seconds that everything may take. `onStop` is called for each thread that has just stopped. */
   constructor(root: number, timeout: number, onStop: (tracee: Tracee) => void) {
     this.#root = root;
     this.#onStop = onStop;
@@ -74,20 +77,20 @@ export class Seizure implements Disposable {
     this.#deadline = performance.now() + timeout * 1000;
   }
 
-  /** The processes of the tree when all stands: parents before their children. */
+  /** The processes of the stopped tree, parents before children. */
   get processes(): readonly SeizedProcess[] {
     return this.#tree;
   }
 
-  /** Seizes processes that may belong to the tree or not; {@link stopAll} stops them with it. */
+  /** Seizes processes that may or may not belong to the tree; {@link stopAll} stops them with it. */
   seize(pids: readonly number[]): void {
     for (const pid of pids) if (isProgram(pid)) this.#refresh(this.#processOf(pid));
   }
 
   /**
-   * Stops all of the tree. `before` is called while nothing of it is stopped, again if it had to go on meanwhile; it
-   * says which tasks there are.
-   * @throws StasisError when a task cannot be traced, or does not stop in time
+   * Stops the whole tree. `before` is called while nothing is stopped, and again after the tree had to run meanwhile.
+   * It returns the members of the tree.
+   * @throws StasisError if a task cannot be traced, or does not stop in time
    */
   stopAll(before: () => readonly Member[]): void {
     for (let grace = FIRST_GRACE; ; grace *= 2) {
@@ -104,7 +107,8 @@ export class Seizure implements Disposable {
   }
 
   /**
-   * Waits until all stand, those included that have been made meanwhile; false if vfork is in the way until `giveWay`.
+   * Waits until all threads have stopped, also new ones. Returns false if a vfork prevents this until the time
+   * `giveWay`.
    */
   awaitStable(giveWay = this.#deadline): boolean {
     do {
@@ -115,36 +119,36 @@ export class Seizure implements Disposable {
     return true;
   }
 
-  /** Sets threads going that stand. */
+  /** Resumes stopped threads. */
   resume(threads: readonly SeizedThread[]): void {
     for (const thread of threads) {
       if (tryPtrace(PTRACE.CONT, thread.tid) === 0) this.#moving.add(thread);
     }
   }
 
-  /** Stops those that were set going; what they have made meanwhile is left to {@link awaitStable}. */
+  /** Interrupts the resumed threads. Processes and threads they have made meanwhile are left to {@link awaitStable}. */
   stopAgain(): void {
     for (const { tracee } of this.#moving) tracee.interrupt();
     this.#await(this.#deadline);
   }
 
-  /** What was seized and turned out not to belong to the tree: it has left it, or never was in it. */
+  /** Seized processes that do not belong to the tree: they have left it, or never were in it. */
   get others(): SeizedProcess[] {
     const tree = new Set(this.#tree);
     return [...this.#known.values()].filter((process) => !tree.has(process) && process.threads.size > 0);
   }
 
-  /** Lets go what does not belong to the tree. */
+  /** Releases processes that do not belong to the tree. */
   releaseOthers(): void {
     for (const process of this.others) this.#release(process);
   }
 
-  /** Whether there is a task that could be let go. */
+  /** Whether any thread is still attached. */
   get holdsAny(): boolean {
     return [...this.#known.values()].some((process) => traceesOf(process).some(({ attached }) => attached));
   }
 
-  /** Says that all are stopped: nothing may be seized after this. */
+  /** Ends the watch for deaths: all are stopped, and nothing may be seized after this. */
   complete(): void {
     this.#watch?.[Symbol.dispose]();
     this.#watch = undefined;
@@ -152,7 +156,9 @@ export class Seizure implements Disposable {
     this.#highPriority = undefined;
   }
 
-  /** Lets everything go. What does not stand soon cannot be; the kernel frees it when we end. */
+  /**
+   * Releases everything. Threads that do not stop soon cannot be detached; the kernel detaches them when Stasis ends.
+   */
   [Symbol.dispose](): void {
     for (
       const end = performance.now() + LAST_WAIT;
@@ -178,7 +184,7 @@ export class Seizure implements Disposable {
     return found;
   }
 
-  /** Seizes what is known already. A walk over the tree finds out what has changed meanwhile. */
+  /** Seizes the known members. The following walk finds what has changed meanwhile. */
   #seizeMembers(members: readonly Member[]): void {
     this.#tree = members.map(({ pid, parent, tids }) => {
       const process = this.#processOf(pid);
@@ -189,7 +195,7 @@ export class Seizure implements Disposable {
     });
   }
 
-  /** Walks over the tree and seizes what is new. Answers whether anything has changed since the last walk. */
+  /** Walks over the tree and seizes what is new. Returns whether anything has changed since the last walk. */
   #walk(): boolean {
     const seen = new Set<number>();
     const tree: SeizedProcess[] = [];
@@ -204,13 +210,14 @@ export class Seizure implements Disposable {
       const { tids, news } = this.#refresh(process);
       if (news) changed = true;
       if (tids.length === 0) {
-        // A list of children may leave one out when another goes meanwhile (get_children_pid() in fs/proc/array.c).
+        // The kernel's list of children may omit one if another one ends meanwhile (get_children_pid() in
+        // fs/proc/array.c).
         changed = true;
         this.#known.delete(pid);
         continue;
       }
       tree.push(process);
-      // The first child is the next one looked at: what has just been made is run after at once.
+      // Depth first, with the first child next, so that new processes are followed immediately.
       for (const child of childrenOf(pid, tids).reverse()) todo.push([child, pid]);
     }
     changed ||= tree.length !== this.#tree.length || tree.some((process, i) => process !== this.#tree[i]);
@@ -218,7 +225,10 @@ export class Seizure implements Disposable {
     return changed;
   }
 
-  /** Seizes the threads of a process that are not yet, and forgets those that are no more. Answers all there are. */
+  /**
+   * Seizes new threads of a process and forgets those that have ended. Returns all its threads, and whether anything
+   * changed.
+   */
   #refresh(process: SeizedProcess): { tids: number[]; news: boolean } {
     for (let news = false; ; news = true) {
       this.#requireTime();
@@ -226,14 +236,14 @@ export class Seizure implements Disposable {
       if (tids.length > 1) this.#watch ??= new DeathWatch();
       const strange = tids.filter((tid) => !process.threads.has(tid));
       for (const tid of strange) this.#seizeThread(tid, process);
-      // Threads that make a thread and end are run after at once. And a list ends early at a thread that has ended
-      // meanwhile (next_tid() in fs/proc/base.c): there may be others behind it.
+      // A thread that clones and exits is chased immediately. Also, the kernel's list ends early at a thread that has
+      // ended meanwhile (next_tid() in fs/proc/base.c), so there may be more threads.
       if (strange.length > 0 && (strange.length > 1 || strange[0] !== process.pid)) continue;
       return { tids, news: this.#checkMissing(process, tids) || news || (strange.length > 0 && !process.dead) };
     }
   }
 
-  /** Forgets threads that are dead, of those that are not listed; answers whether there were such. */
+  /** Forgets dead threads among those that are not listed any more. Returns whether there were any. */
   #checkMissing(process: SeizedProcess, tids: readonly number[]): boolean {
     if (process.threads.size <= tids.length - (process.dead ? 1 : 0)) return false;
     const there = new Set(tids);
@@ -267,8 +277,8 @@ export class Seizure implements Disposable {
   // ------------------------------------------------------------------------------------------------ waiting for them
 
   /**
-   * Waits until all threads stand or are gone; false if vfork is in the way until `giveWay`. @throws StasisError if
-   * late
+   * Waits until all threads have stopped or ended. Returns false if a vfork prevents this until the time `giveWay`.
+   * @throws StasisError after the timeout
    */
   #await(giveWay: number): boolean {
     let pause = SHORTEST_NAP;
@@ -296,38 +306,39 @@ export class Seizure implements Disposable {
     for (const thread of this.#moving) this.#take(thread, pollStop(thread.tid));
   }
 
-  /** Takes what a look at a thread has brought. */
+  /** Handles the result of polling a thread. */
   #take(thread: SeizedThread, stop: ReturnType<typeof pollStop>): void {
     if (stop === 'none') return;
     if (stop === 'lost' || stop.kind === 'exited' || stop.kind === 'killed') this.#forget(thread);
     else if (!thread.tracee.standsStill(stop)) this.#moving.add(thread);
     else {
       this.#moving.delete(thread);
-      // If it is killed meanwhile, the next look at it tells.
+      // If the thread is killed meanwhile, the next poll shows that.
       unlessGone(() => this.#onStop(thread.tracee));
     }
   }
 
-  /** Looks why threads do not stop, and does what can be done. */
+  /** Finds out why threads do not stop, and lets children of vfork run. Returns the reasons that remain. */
   #unblock(): Stall[] {
     const stalls: Stall[] = [];
     const moving = new Set([...this.#moving].map(({ process }) => process.pid));
     for (const thread of this.#moving) {
       const stall = stallOf(thread.tid, thread.process.pid);
-      // The kernel tells of a dead main thread only when the last thread of its process is dead.
+      // The kernel reports a dead main thread only after the last thread of its process is dead.
       if (stall.kind === 'dead' && thread.tid === thread.process.pid) this.#forget(thread);
       else stalls.push(stall);
       if (stall.kind === 'busy') this.#remind(thread);
       if (stall.kind !== 'vfork') continue;
-      // A child goes on as soon as it stands itself.
+      // A child that has not stopped yet is resumed as soon as it stops.
       for (const child of stall.children) if (!moving.has(child)) this.#excuse(child);
     }
     return stalls;
   }
 
   /**
-   * Asks once more. Attaching to a thread that executes a program may wait until it has: it has another id then than
-   * was asked, or is not ours at all. Or it stands, and was known to.
+   * Interrupts a thread again. Attaching to a thread that executes a program may block until it has done so; it then
+   * has another TID than the one attached to, or is not our tracee at all. Or the thread has stopped, and that had been
+   * seen before.
    */
   #remind(thread: SeizedThread): void {
     if (!stands(thread.tid)) {
@@ -339,7 +350,7 @@ export class Seizure implements Disposable {
     else this.#take(thread, stop);
   }
 
-  /** Lets a child go on that somebody waits for in vfork. */
+  /** Lets a child run that its parent waits for in vfork. */
   #excuse(pid: number): void {
     this.#excused.add(pid);
     const process = this.#known.get(pid);
@@ -347,8 +358,8 @@ export class Seizure implements Disposable {
   }
 
   /**
-   * Asks the kernel whether all threads stand, and are those that we mean: a thread that executes a program gets the id
-   * of the main thread, which may have stood already.
+   * Asks the kernel whether all threads are stopped and are still the same: a thread that executes a program gets the
+   * TID of the main thread, which may have stopped before.
    */
   #allStand(): boolean {
     let all = true;
@@ -372,7 +383,7 @@ export class Seizure implements Disposable {
     letGo(traceesOf(process));
   }
 
-  /** All but those that do not stand. */
+  /** Resumes all stopped threads. */
   #letAllGo(): void {
     this.#excused.clear();
     this.#tree = [];

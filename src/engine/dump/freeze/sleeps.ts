@@ -1,11 +1,12 @@
 /**
- * What the threads of a tree sleep in, since when and for how long.
+ * Finds out in which calls the threads of a tree sleep, since when and for how long.
  *
  * A call that is interrupted and restarted by the kernel (nanosleep, poll, futex with a timeout) keeps its deadline in
- * the thread's restart block, which nothing outside the kernel can read. What can be read, while the thread still
- * sleeps: /proc/timer_list, where its timer is one among others, without a name, and is gone after the freeze. And when
- * the thread last left its CPU (`se.exec_start` in /proc/PID/sched, on the clock of that CPU's run queue): the moment
- * it fell asleep. Our own exec_start, read on the same CPU just after we got onto it, is the same clock's "now".
+ * the thread's restart block, which nothing outside the kernel can read. Two things can be read while the thread still
+ * sleeps. /proc/timer_list shows its timer among others, without a name, and does not show it any more after the
+ * freeze. And `se.exec_start` in /proc/PID/sched, on the clock of the CPU's run queue, is the moment the thread last
+ * left its CPU, when it fell asleep. Our own exec_start, read on the same CPU just after we moved to it, is the current
+ * value of that clock.
  */
 import { NR } from '../../../arch/syscall-numbers.ts';
 import type { Sleep } from '../../../contract/contract.ts';
@@ -20,32 +21,35 @@ import { codesFor } from './identify-by-bits.ts';
 import { RunQueueClocks, readSched } from './run-queue.ts';
 import type { SeizedThread, Seizure } from './seizure.ts';
 
-/** One thread, as it was seen asleep. */
+/** A thread that was seen asleep. */
 interface Sleeper {
   readonly nr: number;
   readonly args: readonly bigint[];
   readonly wchan: string;
   readonly since: number | undefined;
-  /** How often it had gone to sleep by then. */
+  /** How often it had gone to sleep until then. */
   readonly switches: number;
-  /** Whether only its timer tells when it is to wake up: `first` of one that has not been interrupted before. */
+  /**
+   * Whether the timer is needed to find its deadline: `first` for a call that has not been interrupted before,
+   * `restarted` for one that has.
+   */
   readonly timer: 'none' | 'first' | 'restarted';
 }
 
-/** More restarted calls than this are not told apart: they end early, with EINTR. */
+/** Most restarted calls that are told apart; more of them end early, with EINTR. */
 const MOST_RESTARTED = 1024;
-/** Nanoseconds between two looks for timers that are to come back. */
+/** Nanoseconds between two checks whether timers are set again. */
 const PAUSE = 100_000;
 const LONGEST_WAIT_MS = 10;
-/** Milliseconds all of the telling may take. */
+/** Milliseconds that telling all of them apart may take. */
 const LONGEST_TELLING_MS = 1000;
 
-/** What was seen before the freeze. */
+/** The sleeps that were seen before the freeze. */
 export class Sleeps {
   readonly #sleepers = new Map<number, Sleeper>();
   readonly #timers: Timers | undefined;
 
-  /** Looks at threads that run. What cannot be read is left out. */
+  /** Examines running threads. What cannot be read is left out. */
   constructor(tids: Iterable<number>) {
     using clocks = new RunQueueClocks();
     let wanted = false;
@@ -59,8 +63,8 @@ export class Sleeps {
   }
 
   /**
-   * What was seen, now that all stand: for each thread its sleep, and the moment for which times are told. Threads in
-   * restarted calls go on for moments meanwhile.
+   * Called when all threads are stopped. Returns the sleep of each thread, and the moment to which remaining times
+   * refer. Threads in restarted calls are resumed for short moments meanwhile.
    */
   recall(threads: readonly SeizedThread[], seizure: Seizure): { frozenAt: number; sleeps: Map<number, Sleep> } {
     const before = this.#timers;
@@ -76,7 +80,7 @@ export class Sleeps {
       const sleeper = this.#sleepers.get(tid);
       if (!sleeper) continue;
       const { nr, args, wchan, timer } = sleeper;
-      // It woke up after we had looked: what it sleeps in now it has just begun.
+      // The thread woke up after it was observed, so the call it sleeps in now has just begun.
       if (timer === 'first' && !sleptOn(tid, sleeper)) continue;
       const deadline = own.get(tid);
       const left = deadline === undefined ? [] : [deadline - now];
@@ -86,9 +90,9 @@ export class Sleeps {
   }
 
   /**
-   * The deadlines of restarted calls, by thread. When such a thread may go on for a moment, the kernel sets its timer
-   * again, to the same nanosecond. Each gets a number, and for each binary digit those go on that have it: the timers
-   * that come back spell the numbers.
+   * The deadlines of restarted calls, by thread. When such a thread is resumed for a moment, the kernel sets its timer
+   * again, to the same nanosecond. Each thread gets a number. For each binary digit the threads whose number has it are
+   * resumed, and the timers that reappear show the digits of their thread's number.
    */
   #ownTimers(threads: readonly SeizedThread[], seizure: Seizure, gone: readonly bigint[]): Map<number, bigint> {
     const restarted = threads.filter(
@@ -100,7 +104,7 @@ export class Sleeps {
     const spelt = new Map<bigint, number>();
     const end = performance.now() + LONGEST_TELLING_MS;
     let digit = 0;
-    // On a machine that is too busy for it, they end early as well.
+    // On a machine that is too busy for this, the calls end early as well.
     for (; digit < codes.digits && performance.now() < end; digit++) {
       const some = restarted.filter((_, i) => codes.has(i, digit));
       seizure.resume(some);
@@ -131,7 +135,7 @@ function look(tid: number, clocks: RunQueueClocks): Sleeper | undefined {
   const wchan = latin1(readProcIfAny(tid, 'wchan') ?? new Uint8Array());
   const call = restarted ? callBehind(wchan, args) : first;
   if (!call || call.repeatable) return { ...seen, wchan };
-  // Frozen with its cgroup: its timer is gone already, and nothing tells since when.
+  // The thread is frozen with its cgroup, so its timer is gone already, and nothing shows since when.
   if (/freez|refrigerator/.test(wchan)) return { ...seen, wchan };
   const stopped = wchan === 'do_signal_stop';
   if (!stopped && (restarted || !needsTimer(call)))
@@ -142,18 +146,18 @@ function look(tid: number, clocks: RunQueueClocks): Sleeper | undefined {
 }
 
 /**
- * Whether a thread has not woken up and gone to sleep again, before the freeze: just the freeze itself has woken it.
+ * Whether a thread slept without interruption until the freeze woke it.
  */
 function sleptOn(tid: number, { since, switches }: Sleeper): boolean {
   const sched = since === undefined ? undefined : unlessGone(() => readSched(tid));
   return !sched || sched.switches <= switches + 1;
 }
 
-/** A list of timers, and when it was read, on performance.now()'s clock. */
+/** A list of timers, and when it was read, in milliseconds of performance.now(). */
 type Timers = TimerList & { readonly at: number };
 
 /**
- * The kernel lets go of its lock between any two timers, and may miss one when others come and go: two looks see all.
+ * The current timers, read twice: the kernel drops its lock between timers and may omit one when others change.
  */
 function timersNow(): Timers | undefined {
   const first = readTimerList();
@@ -162,13 +166,13 @@ function timersNow(): Timers | undefined {
   return second && { at, now: second.now, deadlines: new Set([...first.deadlines, ...second.deadlines]) };
 }
 
-/** In ascending order. */
+/** The deadlines that are missing in a list, in ascending order. */
 function missing(deadlines: Iterable<bigint>, from: TimerList): bigint[] {
   const gone = [...deadlines].filter((deadline) => deadline > from.now && !from.deadlines.has(deadline));
   return gone.sort((a, b) => (a < b ? -1 : 1));
 }
 
-/** Waits until so many of the timers are there again, or no more seem to come; answers those that were. */
+/** Waits until `count` of the timers are set again, or until no more appear. Returns those that were. */
 function backAgain(gone: readonly bigint[], count: number): Set<bigint> {
   const back = new Set<bigint>();
   for (let end = performance.now() + LONGEST_WAIT_MS; ; nap(PAUSE)) {
@@ -176,7 +180,7 @@ function backAgain(gone: readonly bigint[], count: number): Set<bigint> {
     const list = readTimerList();
     for (const deadline of gone) if (list?.deadlines.has(deadline)) back.add(deadline);
     if (back.size >= count || performance.now() > end) return back;
-    // Some may be due already, or have been woken: when others have come, theirs are not waited for as long.
+    // Some timers may be due or their threads awake, so once others have appeared the wait is shorter.
     if (back.size > before) end = performance.now() + LONGEST_WAIT_MS / 3;
   }
 }

@@ -1,4 +1,4 @@
-/** Why a thread that was asked to stop does not. */
+/** Finds out why a thread that was interrupted does not stop. */
 
 import { NR } from '../../../arch/syscall-numbers.ts';
 import { StasisError, type TaskRef } from '../../../base/errors.ts';
@@ -11,19 +11,19 @@ import { parseSyscall } from '../../../kernel/proc/values.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 
 export type Stall =
-  /** It waits, uninterruptible, until these children of its have executed a program or ended. */
+  /** It waits uninterruptibly (vfork) until these children have executed a program or ended. */
   | { readonly kind: 'vfork'; readonly task: TaskRef; readonly children: readonly number[] }
-  /** It is dead: a main thread, whose process goes on in others. */
+  /** It is a dead main thread whose process still has other threads. */
   | { readonly kind: 'dead'; readonly task: TaskRef }
-  /** An uninterruptible sleep, and the function of the kernel it is in. */
+  /** It is in an uninterruptible sleep; `where` is the kernel function. */
   | { readonly kind: 'asleep'; readonly task: TaskRef; readonly where: string }
-  /** It waits for a processor, or has just stopped. */
+  /** It waits for a CPU, or has just stopped. */
   | { readonly kind: 'busy'; readonly task: TaskRef };
 
 /** The calls in which a parent can wait for its child: vfork(2), and clone with CLONE_VFORK. */
 const VFORKS: readonly number[] = [NR.vfork, NR.clone, NR.clone3];
 
-/** Looks why a thread of process `pid` does not stop. */
+/** The reason why a thread of process `pid` does not stop. */
 export function stallOf(tid: number, pid: number): Stall {
   const stat = unlessGone(() => parseStat(readProc(tid, `task/${tid}/stat`)));
   if (!stat) return { kind: 'busy', task: { pid: tid } };
@@ -42,12 +42,12 @@ function isInVfork(tid: number): boolean {
   return state?.kind === 'inside' && VFORKS.includes(state.nr);
 }
 
-/** The child of vfork runs in its parent's memory until it executes a program. */
+/** Whether two processes share memory, as a child of vfork does with its parent until it executes a program. */
 function shareMemory(one: number, other: number): boolean {
   return trySyscall('kcmp', one, other, KCMP.VM, 0, 0) === 0;
 }
 
-/** The error when time is over. */
+/** The error after the timeout. */
 export function timeoutError(stalls: readonly Stall[], seconds: number): StasisError {
   const vfork = stalls.find((stall) => stall.kind === 'vfork');
   if (vfork) return inVfork(vfork.task, vfork.children, seconds);
