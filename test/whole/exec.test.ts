@@ -64,10 +64,10 @@ function ended(args: readonly string[], signal: Ending, ms: number): Promise<Out
 }
 
 /** As {@link ended}, as soon as the task sleeps in the call. */
-function endedInCall(pid: number, call: readonly string[], signal: Ending): Promise<Outcome> {
-  return stasis(execLine(pid, call), {
+function endedInCall(pid: number, line: readonly string[], signal: Ending, state = 'S'): Promise<Outcome> {
+  return stasis(line, {
     started: (stasisPid) => {
-      inCall(pid).then(
+      inCall(pid, state).then(
         () => trySyscall('kill', stasisPid, signalNumber(signal)),
         () => {},
       );
@@ -96,10 +96,10 @@ function callOf(pid: number): number | undefined {
 }
 
 /** Waits until a task sleeps in a call for Stasis: all its signals are blocked then. */
-function inCall(pid: number): Promise<true> {
+function inCall(pid: number, state = 'S'): Promise<true> {
   const masked = (): boolean => /^SigBlk:\tffff/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
   return until(
-    () => (masked() && /^State:\tS/m.test(readFileSync(`/proc/${pid}/status`, 'latin1')) ? true : undefined),
+    () => (masked() && readFileSync(`/proc/${pid}/status`, 'latin1').includes(`State:\t${state}`) ? true : undefined),
     10_000,
     () => `process ${pid} is in no call of Stasis'`,
   );
@@ -130,7 +130,7 @@ describe('what is said', () => {
   test('the signal, and what has become of the task; Stasis ends by the signal', async () => {
     using victim = await Victim.start('sturdy', ['4']);
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      const { stderr, stdout, signal: by } = await endedInCall(victim.pid, ['pause'], signal);
+      const { stderr, stdout, signal: by } = await endedInCall(victim.pid, execLine(victim.pid, ['pause']), signal);
       expect(stderr).toBe(`Interrupted by ${signal}: task ${victim.pid} goes on where it was\n`);
       expect(stdout).toBe('');
       expect(by).toBe(signal);
@@ -204,7 +204,7 @@ describe('where the victim is', () => {
       const before = await sleepsIn(victim.pid);
       for (let i = 0; i < 3; i++) await stasisOk(execLine(victim.pid, ['getpid']));
       for (const signal of ENDINGS) {
-        await endedInCall(victim.pid, ['pause'], signal);
+        await endedInCall(victim.pid, execLine(victim.pid, ['pause']), signal);
         await sleepsAgain(victim.pid, before);
       }
       await victim.verdict({ signal: 'SIGUSR1' });
@@ -213,8 +213,8 @@ describe('where the victim is', () => {
   for (const name of ['nanosleep', 'clock_nanosleep-without-rest', 'poll', 'futex']) {
     test(`in ${name}, with a limit`, async () => {
       using victim = await Victim.start('asleep', [name]);
-      await endedInCall(victim.pid, ['pause'], 'SIGKILL');
-      await endedInCall(victim.pid, ['select', '0', '0', '0', '0', '0'], 'SIGTERM');
+      await endedInCall(victim.pid, execLine(victim.pid, ['pause']), 'SIGKILL');
+      await endedInCall(victim.pid, execLine(victim.pid, ['select', '0', '0', '0', '0', '0']), 'SIGTERM');
       const { stderr } = await stasis(execLine(victim.pid, ['poll', '0', '0', '10']));
       expect(stderr).toContain('only the kernel knows');
       await victim.verdict();
@@ -330,7 +330,7 @@ test('a call that nothing interrupts: Stasis ends, and the victim goes on when t
   try {
     for (const how of ['timeout', 'SIGTERM', 'SIGKILL'] as const) {
       const line = execLine(victim.pid, ['open', file, '0'], ['--timeout', how === 'timeout' ? '1' : '20']);
-      const { stderr } = await (how === 'timeout' ? stasis(line) : ended(line, how, 500));
+      const { stderr } = await (how === 'timeout' ? stasis(line) : endedInCall(victim.pid, line, how, 'D'));
       if (how === 'timeout') expect(stderr).toContain('it cannot be interrupted either');
       if (how === 'SIGTERM') expect(stderr).toContain('goes on where it was when the call returns');
       // struct fanotify_event_metadata: the descriptor is at 16.
