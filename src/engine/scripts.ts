@@ -35,10 +35,14 @@ export class ActionScripts {
     // A file is run whatever its name; anything else is a command of the shell.
     const command = followedStatus(script) ? '"$0"' : script;
     // Not imported at the top: it would take a twentieth of every small dump.
-    const { status, error } = process.getBuiltinModule('node:child_process').spawnSync('sh', ['-c', command, script], {
-      env: pid === undefined ? env : { ...env, CRTOOLS_INIT_PID: String(pid) },
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
+    const { status, signal, error } = process
+      .getBuiltinModule('node:child_process')
+      .spawnSync('sh', ['-c', command, script], {
+        env: pid === undefined ? env : { ...env, CRTOOLS_INIT_PID: String(pid) },
+        stdio: ['ignore', 'inherit', 'inherit'],
+      });
+    if (error) logWarn('scripts.ts', `script ${script} could not be run: ${error.message}`);
+    else if (signal) logWarn('scripts.ts', `script ${script} was ended by ${signal}`);
     return error ? 1 : (status ?? 1);
   }
 

@@ -5,6 +5,7 @@
  */
 
 import { errnoNameOf, StasisError } from '../base/errors.ts';
+import { logWarn } from '../base/log.ts';
 import { holdsContents } from './contents.ts';
 import { type Disk, nodeDisk } from './disk.ts';
 import { ImageError } from './error.ts';
@@ -328,8 +329,10 @@ export class ImageSetWriter implements Disposable {
     for (const name of this.written.keys()) {
       try {
         this.disk.unlink(`${this.dir}/${name}`);
-      } catch {
-        // The error that led to the abort may prevent the removal as well; it has been reported already.
+      } catch (error) {
+        // The error that led to the abort may prevent the removal as well. Without an inventory nobody takes it for a set.
+        const code = errnoNameOf(error);
+        if (code !== 'ENOENT') logWarn('image-set.ts', `${this.dir}/${name} stays behind: ${code ?? String(error)}`);
       }
     }
     this.written.clear();

@@ -2,8 +2,11 @@
  * Finds a path of an inode by searching directories, for file systems that cannot open files by handle. Users say where
  * to search (`--irmap-scan-path`); after that come directories that daemons usually watch.
  */
+import { asStasisError } from '../base/errors.ts';
+import { logWarn } from '../base/log.ts';
 import { S_IF } from '../kernel/constants/files.ts';
 import { namesIn } from '../kernel/files.ts';
+import { tellsOfNothing } from '../kernel/proc/tree.ts';
 import { statusAt } from '../kernel/statx.ts';
 
 /** Directories that are often watched. */
@@ -41,11 +44,12 @@ function searchBelow(path: string, dev: number, ino: bigint): string | undefined
   return undefined;
 }
 
-/** The names in a directory; none if it does not exist any more. */
+/** The names in a directory; none if it does not exist any more, or cannot be read, which is logged. */
 function namesBelow(path: string): string[] {
   try {
     return namesIn(path);
-  } catch {
+  } catch (error) {
+    if (!tellsOfNothing(error)) logWarn('irmap.ts', `not searched for watched files: ${asStasisError(error).message}`);
     return [];
   }
 }

@@ -17,6 +17,7 @@ import {
   setOption,
   setTime,
 } from '../kernel/sockets.ts';
+import { ERRNO, SyscallError } from '../kernel/syscall.ts';
 import { fileObstacle } from './fdinfo.ts';
 
 /** Size of the name of a network device, with its NUL. */
@@ -116,7 +117,8 @@ function setBuffers(local: number, send: number, receive: number): void {
     const value = new Uint8Array(new Int32Array([size]).buffer);
     try {
       setOption(local, force, value);
-    } catch {
+    } catch (error) {
+      if (!(error instanceof SyscallError) || error.errno !== ERRNO.EPERM) throw error;
       setOption(local, plain, value);
     }
   }

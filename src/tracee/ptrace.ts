@@ -9,6 +9,7 @@ export { PTRACE, PTRACE_O };
 
 const PTRACE_EVENT_STOP = 128;
 const SIGTRAP = 5;
+const SIGKILL = 9;
 const WALL = 0x4000_0000;
 
 /** Why a tracee stopped, or that it is no more. */
@@ -70,6 +71,25 @@ export function pollStop(pid: number): Stop | 'none' | 'lost' {
     if (got === 0) return 'none';
     if (got === -ERRNO.ECHILD) return 'lost';
     if (got !== -ERRNO.EINTR) throw new SyscallError('wait4', -got, { task: { pid } });
+  }
+}
+
+/**
+ * Kills a process, by any of its threads. Without CAP_KILL that of another user may not be sent a signal, but its tracer may
+ * end it all the same. Harmless if it is dead.
+ */
+export function killTracee(pid: number): void {
+  if (trySyscall('kill', pid, SIGKILL) === -ERRNO.EPERM) tryPtrace(PTRACE.KILL, pid);
+}
+
+/** Waits for the end of a task that has been killed, if it is ours to wait for: called where nothing may throw. */
+export function awaitEnd(pid: number): void {
+  for (;;) {
+    const got = trySyscall('wait4', pid, arenaAddress, WALL, 0);
+    if (got === -ERRNO.ECHILD) return;
+    if (got !== pid) continue; // interrupted
+    const { kind } = decodeStop(arenaView.getInt32(0, true));
+    if (kind === 'exited' || kind === 'killed') return;
   }
 }
 

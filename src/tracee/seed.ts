@@ -18,7 +18,7 @@ import { threadsOf } from '../kernel/proc/tree.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { forceWrite, openMemory, writeMemory } from './memory.ts';
 import { AREA } from './program.ts';
-import { decodeStop, PTRACE, PTRACE_O } from './ptrace.ts';
+import { awaitEnd, killTracee, PTRACE, PTRACE_O } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import { Tracee } from './tracee.ts';
 
@@ -37,7 +37,6 @@ const CLONE = {
 const CLONE_ARGS = 88;
 const SIGCHLD = 17;
 const SIGTRAP = 5;
-const WALL = 0x4000_0000;
 const RLIMIT_NOFILE = 7;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
@@ -216,21 +215,10 @@ function mapArea(tracee: Tracee, callAt: number, area: number): void {
  * bury as well; before that there is no end of the process to wait for (`delay_group_leader()` in kernel/exit.c).
  */
 function bury(pid: number): void {
-  trySyscall('kill', pid, 9);
+  killTracee(pid);
   const [leader = pid, ...others] = threadsOf(pid);
   for (const tid of others) awaitEnd(tid);
   awaitEnd(leader);
-}
-
-/** Waits for the end of a task that has been killed, if it is ours to wait for. */
-function awaitEnd(pid: number): void {
-  for (;;) {
-    const got = trySyscall('wait4', pid, arenaAddress, WALL, 0);
-    if (got === -ERRNO.ECHILD) return;
-    if (got !== pid) continue; // interrupted
-    const { kind } = decodeStop(arenaView.getInt32(0, true));
-    if (kind === 'exited' || kind === 'killed') return;
-  }
 }
 
 /** The seed has our limit: its descriptors must fit. @throws StasisError kind 'permission' if it cannot be raised */

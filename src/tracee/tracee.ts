@@ -225,12 +225,8 @@ export class Tracee implements Disposable {
 
   /** Waits until a task that was killed is gone. */
   awaitEnd(): void {
-    for (;;) {
-      const stop = pt.waitStop(this.pid);
-      if (stop.kind !== 'exited' && stop.kind !== 'killed') continue;
-      this.#attached = false;
-      return;
-    }
+    pt.awaitEnd(this.pid);
+    this.#attached = false;
   }
 
   #ended(stop: pt.Stop): StasisError {

@@ -201,3 +201,24 @@ describe('a tree that Stasis itself is in', () => {
     expect(obstacles.map(({ code }) => code)).toEqual(['TREE_HAS_STASIS']);
   }, 60_000);
 });
+
+describe('a Stasis without CAP_KILL and a task of another user', () => {
+  const weak = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill'];
+  const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+
+  test('the dump ends, and the task with it', async () => {
+    using victim = await Victim.run([...nobody, 'sh', '-c', 'echo READY; exec sleep 1000']);
+    const { status, stderr } = await stasis(victim.dumpLine(), { wrapper: weak, limitMs: 20_000 });
+    expect([status, stderr]).toEqual([0, '']);
+    await victim.waitGone();
+    await victim.restore();
+  }, 60_000);
+
+  test('that it could not be stopped is told', async () => {
+    using victim = await Victim.run([...nobody, 'sh', '-c', 'echo READY; exec sleep 1000']);
+    const { status, stderr } = await stasis(victim.dumpLine(['--leave-stopped']), { wrapper: weak, limitMs: 20_000 });
+    expect(status).toBe(0);
+    expect(stderr).toContain(`Warning: task ${victim.pid}: it runs on: Stasis may not stop it`);
+    expect(victim.alive()).toBe(true);
+  }, 60_000);
+});

@@ -8,9 +8,10 @@ import type { CarryOptions, DumpContext, DumpEnd, SeenTree } from '../../contrac
 import { ImageSetWriter } from '../../images/image-set.ts';
 import { disk } from '../../kernel/disk.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
-import { trySyscall } from '../../kernel/syscall.ts';
+import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
 import { pointOfNoReturn, withOutcome } from '../../tracee/interruption.ts';
+import { killTracee } from '../../tracee/ptrace.ts';
 import { retryWhileStranded } from '../../tracee/stranded.ts';
 import { ActionScripts } from '../scripts.ts';
 import { DumpClock, type DumpFigures } from '../stats.ts';
@@ -90,7 +91,7 @@ function freezeAndSave(options: DumpOptions, scripts: ActionScripts): DumpOutcom
   const finalState = exitCode === 0 ? options.finalState : 'running';
   life.end(finalState);
   snapshot[Symbol.dispose]();
-  finish(tree, finalState, undo);
+  finish(tree, finalState, undo, notices);
   clock.thawed();
   return { exitCode, figures: clock.figures, notices: notices.list };
 }
@@ -125,14 +126,14 @@ function snapshotOf(tree: FrozenTree, carry: CarryOptions): TreeSnapshot {
  * The last step: the tasks are killed, continue, or stay stopped. What was made for the images is undone if they
  * continue.
  */
-function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: UndoStack): void {
+function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: UndoStack, notices: Notices): void {
   const pids = tree.processes.map(({ pid }) => pid);
   if (finalState === 'dead') {
     undo.keep();
     // The tasks are killed all or none: from here on the kernel kills them if Stasis is killed before it has killed all
     // (PTRACE_O_EXITKILL). Setting this option wakes no task, so the loop takes very little time.
     for (const { threads } of tree.processes) threads[0]?.tracee.dieWithUs();
-    for (const pid of pids) trySyscall('kill', pid, 9);
+    for (const pid of pids) killTracee(pid);
     // The tracer can reap the main thread of a process only after the other threads are gone.
     const threads = tree.processes.flatMap((process) => process.threads.toReversed());
     for (const { tracee } of threads) tracee.awaitEnd();
@@ -140,8 +141,16 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
     return;
   }
   undo[Symbol.dispose]();
-  if (finalState === 'stopped') for (const pid of pids) trySyscall('kill', pid, 19);
+  const running = finalState === 'stopped' ? pids.filter((pid) => isRefused(trySyscall('kill', pid, 19))) : [];
+  for (const pid of running) {
+    notices.add({ task: { pid }, reason: 'it runs on: Stasis may not stop it', remedy: 'run Stasis with CAP_KILL' });
+  }
   tree[Symbol.dispose]();
+}
+
+/** Whether a signal could not be sent although there is somebody to have it. */
+function isRefused(result: number): boolean {
+  return result < 0 && result !== -ERRNO.ESRCH;
 }
 
 /** @throws StasisError when no task was named */

@@ -20,7 +20,7 @@ import { findGap } from '../../tracee/gap.ts';
 import { closeAll } from '../../tracee/handover.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
 import { AREA } from '../../tracee/program.ts';
-import { PTRACE, ptrace, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
+import { killTracee, PTRACE, ptrace, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
 import type { Remote } from '../../tracee/remote.ts';
 import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
@@ -200,7 +200,7 @@ export class TreeBuilder {
 
   /** A helper has done its work. Its parent reaps it, as nobody else can. */
   #end(pid: number, reaper: number): void {
-    trySyscall('kill', pid, SIGKILL);
+    killTracee(pid);
     this.#at(pid).seed.tracee.awaitEnd();
     this.#members.delete(pid);
     this.#toldOfEnds.add(reaper);
@@ -240,7 +240,7 @@ export class TreeBuilder {
   /** Kills everything. What others have forked become our children when their parents are dead: we are a subreaper. */
   #killAll(): void {
     const seeds = [...this.#members.values()].map(({ seed }) => seed);
-    for (const { tracee } of seeds) trySyscall('kill', tracee.pid, SIGKILL);
+    for (const { tracee } of seeds) killTracee(tracee.pid);
     for (const seed of seeds.reverse()) seed[Symbol.dispose]();
     for (const { tracee } of seeds) trySyscall('wait4', tracee.pid, 0, WALL, 0);
   }

@@ -1,6 +1,8 @@
 /**
  * NUMA memory policies of threads (set_mempolicy(2)) and of mappings (mbind(2)). CRIU does not carry them.
  */
+import { asStasisError } from '../../../base/errors.ts';
+import { logDebug } from '../../../base/log.ts';
 import { decodeText } from '../../../base/text.ts';
 import type {
   DumpContext,
@@ -58,7 +60,8 @@ const NODES = new Slot(hasNodes);
 function hasNodes(_: DumpContext): boolean {
   try {
     return decodeText(readSystem('/sys/devices/system/node/online')).trim() !== '0';
-  } catch {
+  } catch (error) {
+    logDebug(`numa: ${asStasisError(error).message}`);
     return false; // a kernel without NUMA
   }
 }

@@ -2,6 +2,8 @@
  * Scheduling: policy, priority, nice value; and, which CRIU does not carry, deadlines, slices, clamps, CPU affinity and
  * I/O priority.
  */
+import { asStasisError } from '../../../base/errors.ts';
+import { logDebug } from '../../../base/log.ts';
 import type { DumpContext, DumpThread, Json, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { IOPRIO, SCHED, SCHED_FLAG } from '../../../kernel/constants/tasks.ts';
@@ -78,7 +80,8 @@ const ONLINE = new Slot(onlineCpus);
 function onlineCpus(_: DumpContext): string | undefined {
   try {
     return Buffer.from(readSystem('/sys/devices/system/cpu/online')).toString('latin1').trim();
-  } catch {
+  } catch (error) {
+    logDebug(`scheduling: ${asStasisError(error).message}`);
     return undefined; // without /sys an affinity cannot be compared with the default
   }
 }
