@@ -9,7 +9,7 @@ import type { SeenTask, SeenTree } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
 import { tryReadLink } from '../../kernel/files.ts';
 import { namesOf } from '../../kernel/pid-in-use.ts';
-import { allMemberships, commOf, type Membership } from '../../kernel/proc/holders.ts';
+import { commOf, type Membership, memberships } from '../../kernel/proc/holders.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { unlessGone } from '../../kernel/proc/tree.ts';
@@ -35,7 +35,10 @@ function look(tree: SeenTree, statOfTask: (task: SeenTask) => ProcStat | undefin
   const { root, options } = tree;
   if (!root.status.hasMemory) return { obstacles: [], notices: [] };
   const tasks = treeTasks(tree, statOfTask);
-  const outside = new Outside(new Set([...tree.tasks.map(({ pid }) => pid), ...tree.dead]));
+  const outside = new Outside(
+    new Set([...tree.tasks.map(({ pid }) => pid), ...tree.dead]),
+    new Set(tasks.map(({ sid }) => sid)),
+  );
   const joins = options.shellJob || root.stat.session !== root.pid; // another check reports that --shell-job is needed
   try {
     const steps = planTree(tasks, { joins, bornPgid: root.stat.pgrp, isTaken: (number) => outside.has(number) });
@@ -85,9 +88,10 @@ class Outside {
   readonly #byNumber = new Map<number, Membership[]>();
   readonly #known = new Map<number, boolean>();
 
-  constructor(members: ReadonlySet<number>) {
+  /** `members` are the PIDs of the tree, `sessions` those it is in: a group lives in one session. */
+  constructor(members: ReadonlySet<number>, sessions: ReadonlySet<number>) {
     this.#members = members;
-    for (const process of allMemberships()) {
+    for (const process of memberships(sessions)) {
       if (members.has(process.pid) || process.pid === globalThis.process.pid) continue;
       for (const number of new Set([process.pid, process.pgid, process.sid])) {
         const there = this.#byNumber.get(number);

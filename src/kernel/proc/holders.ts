@@ -45,21 +45,26 @@ export function isZombies(number: number): boolean {
   });
 }
 
-/** All processes, zombies among them. Two calls each, instead of a file: there may be thousands. */
-export function allMemberships(): Membership[] {
+/**
+ * All processes, zombies among them, or those of some sessions. That takes a call for each process there is, instead of
+ * a file: there may be thousands.
+ */
+export function memberships(sessions?: ReadonlySet<number>): Membership[] {
   const found: Membership[] = [];
   for (const name of namesIn('/proc')) {
+    const first = name.charCodeAt(0);
+    if (first < 0x31 || first > 0x39) continue; // no number
     const pid = Number(name);
-    if (!(pid > 0)) continue;
     const sid = trySyscall('getsid', pid);
+    if (sid < 0 || (sessions && !sessions.has(sid))) continue;
     const pgid = trySyscall('getpgid', pid);
-    if (sid >= 0 && pgid >= 0) found.push({ pid, pgid, sid });
+    if (pgid >= 0) found.push({ pid, pgid, sid });
   }
   return found;
 }
 
 /** Who uses a number, the process or thread that has it as its PID first; nobody if all have gone meanwhile. */
-export function holdersOf(number: number, processes: readonly Membership[] = allMemberships()): Holder[] {
+export function holdersOf(number: number, processes: readonly Membership[] = memberships()): Holder[] {
   const own = taskOf(number);
   const members = processes.flatMap(({ pid, pgid, sid }): Holder[] => {
     if (pid === number || (pgid !== number && sid !== number)) return [];
