@@ -27,9 +27,13 @@ static void do_memory(void) {
   unsigned char *at = mmap(0, count * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (at == MAP_FAILED) return;
   fill_some(at, count);
+  /* A hole, and what is behind it nobody looks at: the hole may become a thread's stack. */
+  int hole = chance(15) ? roll(count) : count;
+  if (hole < count) munmap(at + hole * PAGE, PAGE);
+  count = hole;
+  if (count == 0) return;
   keep_region(at, count * PAGE);
   if (chance(25)) mprotect(at + roll(count) * PAGE, PAGE, roll(8));
-  if (chance(15)) munmap(at + roll(count) * PAGE, PAGE);
   static const int advice[] = {MADV_DONTFORK, MADV_DONTDUMP, MADV_WIPEONFORK, MADV_HUGEPAGE,  MADV_NOHUGEPAGE,
                                MADV_RANDOM,   MADV_SEQUENTIAL, MADV_MERGEABLE, MADV_DONTNEED,
                                102 /* MADV_GUARD_INSTALL */};

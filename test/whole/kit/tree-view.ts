@@ -115,9 +115,13 @@ function linesOf(report: string): [name: string, value: string][] {
 
 /** What is only the kernel's number of something, or an order nobody can rely on. */
 function withoutNumbers(name: string, value: string): string {
-  // `ac`: that memory which cannot be written to was accounted, as it could be once, means nothing but in the sum.
+  // `ac`: that memory which cannot be written to was accounted, as it could be once, means nothing but in the sum. `gu`: that there
+  // was a guard page once; where there are some now, the members see.
   if (/(^|process \d+ )map /.test(name))
-    return value.replace(/^(.-.*) ac\b/, '$1').replace(/ \w+:\w+:\d+ (?=.*\(deleted\))/, ' (new) ');
+    return value
+      .replace(/^(.-.*) ac\b/, '$1')
+      .replace(/ gu\b/, '')
+      .replace(/ \w+:\w+:\d+ (?=.*\(deleted\))/, ' (new) ');
   if (!/(^|process \d+ )fd \d+$/.test(name)) return value;
   const deleted = value.includes('(deleted)');
   const parts = value.split(' | ').map((part) => {
@@ -131,7 +135,9 @@ function withoutNumbers(name: string, value: string): string {
   const lists = parts
     .filter((part) => /^(tfd|lock):/.test(part))
     .map((part) =>
-      part.replace(/^lock:\t\d+: (FLOCK .* )\d+( \w+:)/, 'lock: $1(taker)$2').replace(/^lock:\t\d+: /, 'lock: '),
+      part
+        .replace(/^lock:\t\d+: ((?:FLOCK|LEASE) .* )\d+( \w+:)/, 'lock: $1(taker)$2')
+        .replace(/^lock:\t\d+: /, 'lock: '),
     );
   return [...head, ...lists.sort()].join(' | ');
 }
