@@ -1,7 +1,9 @@
 /** The interface of a restore towards kinds. */
+
 import type { TaskRef } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
 import type { ImageSet } from '../images/image-set.ts';
+import type { ProcessExtra, ThreadExtra } from '../images/own-files.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts';
 import type { MmEntry } from '../images/schema/memory.ts';
 import type { CoreEntry } from '../images/schema/task.ts';
@@ -11,7 +13,7 @@ import type { Remote } from '../tracee/remote.ts';
 import type { Seed } from '../tracee/seed.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 import type { CarryOptions } from './carry-options.ts';
-import type { Json, Sharing } from './dump.ts';
+import type { Sharing } from './dump.ts';
 import type { HasSlots } from './slots.ts';
 
 /** The restore as a whole. */
@@ -49,7 +51,7 @@ export interface RestoreThread {
   readonly ref: TaskRef;
   readonly context: RestoreContext;
   readonly core: CoreEntry;
-  readonly extra: { readonly [key: string]: Json };
+  readonly extra: ThreadExtra;
   readonly tracee: Tracee;
   /**
    * Runs programs in the thread. All threads of a process share one work area, so only one of them runs a program at a
@@ -64,6 +66,7 @@ export interface RestoreThread {
 /** A process being rebuilt; as a thread it is its main thread. */
 export interface RestoreTask extends RestoreThread {
   readonly pid: number;
+  readonly extra: ProcessExtra;
   readonly tree: PstreeEntry;
   readonly mm: MmEntry;
   readonly fs: FsEntry | undefined;

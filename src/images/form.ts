@@ -2,7 +2,7 @@
  * Forms of JSON: what the files beside the images must look like, declared once. Reading checks and gives the type:
  *
  *     const note = object({ id: whole, kind: text, value: optional(list(text)) });
- *     type Note = FormType<typeof note>; // { id: number; kind: string; value?: string[] | undefined }
+ *     type Note = FormType<typeof note>; // { id: number; kind: string; value?: string[] }
  *     const value = readForm(note, parsed, 'stasis-files.jsonl');
  *
  * An error names file and field, as those of images do. Members that no form tells of are passed over: a newer version
@@ -40,7 +40,11 @@ export class Place {
 
   /** Throws the error for a value of another form. */
   fail(expected: string): never {
-    throw new ImageError({ file: this.#file, field: this.#field || undefined, reason: `${expected} expected` });
+    throw new ImageError({
+      file: this.#file,
+      field: this.#field || undefined,
+      reason: `damaged: ${expected} expected`,
+    });
   }
 }
 
@@ -54,14 +58,14 @@ export function readJson<T>(form: Form<T>, bytes: Uint8Array, file: string): T {
   return readForm(form, parsed(decodeText(bytes), file), file);
 }
 
-/** Reads a file that has a value on each line. @throws ImageError naming the line */
-export function readJsonLines<T>(form: Form<T>, bytes: Uint8Array, file: string): T[] {
+/** Reads a file that has a value on each line; with each, where it stands. @throws ImageError naming the line */
+export function readJsonLines<T>(form: Form<T>, bytes: Uint8Array, file: string): { value: T; place: Place }[] {
   return decodeText(bytes)
     .split('\n')
     .flatMap((line, i) => {
       if (line === '') return [];
-      const name = `line ${i + 1}`;
-      return [form.read(parsed(line, file, name), new Place(file, name))];
+      const place = new Place(file, `line ${i + 1}`);
+      return [{ value: form.read(parsed(line, file, `line ${i + 1}`), place), place }];
     });
 }
 
@@ -118,6 +122,19 @@ export function oneOf<const T extends string>(...texts: readonly T[]): Form<T> {
 /** Anything that JSON can be; the reader looks at it itself. */
 export const anything: Form<unknown> = { read: (value) => value };
 
+/** A list with a form for each place. */
+export function tuple<const F extends readonly Form<unknown>[]>(
+  ...forms: F
+): Form<{ readonly [K in keyof F]: FormType<F[K]> }> {
+  return {
+    read: (value, at) => {
+      if (!Array.isArray(value) || value.length !== forms.length) return at.fail(`a list of ${forms.length} values`);
+      const read = forms.map((form, i) => form.read(value[i], at.at(i)));
+      return read as { readonly [K in keyof F]: FormType<F[K]> };
+    },
+  };
+}
+
 /** A list of any length. */
 export function list<T>(of: Form<T>): Form<T[]> {
   return {
@@ -139,7 +156,7 @@ export function dictionary<T>(of: Form<T>): Form<Record<string, T>> {
 type Members = Readonly<Record<string, Form<unknown>>>;
 type Optional<M extends Members> = { [K in keyof M]: M[K] extends { absent: true } ? K : never }[keyof M];
 type ObjectType<M extends Members> = { [K in Exclude<keyof M, Optional<M>>]: FormType<M[K]> } & {
-  [K in Optional<M>]?: FormType<M[K]> | undefined;
+  [K in Optional<M>]?: FormType<M[K]>;
 };
 
 /** An object with these members. */

@@ -1,6 +1,101 @@
-/** Names of the files that Stasis adds to an image set. They do not end in `.img`, so CRIU's tools do not read them. */
+/** The files that Stasis adds to an image set: their names and their forms. They do not end in `.img`, so CRIU's tools do not read them. */
+import {
+  base64,
+  decimal,
+  dictionary,
+  type FormType,
+  hexadecimal,
+  list,
+  object,
+  optional,
+  readJson,
+  signed,
+  text,
+  whole,
+} from './form.ts';
 
 /** The file for state of one process and its threads that CRIU's schema has no place for. */
 export function extraName(pid: number): string {
   return `stasis-task-${pid}.json`;
+}
+
+const policy = { mode: whole, nodes: hexadecimal };
+
+/** What can be told of each thread; docs/formats.md says what it means. */
+const thread = {
+  restart: optional(object({ nr: whole, args: list(decimal), remaining: decimal })),
+  identity: optional(
+    object({
+      personality: optional(whole),
+      timerSlack: optional(whole),
+      tsc: optional(whole),
+      mceKill: optional(whole),
+      ioFlusher: optional(whole),
+      speculation: optional(dictionary(whole)),
+    }),
+  ),
+  scheduling: optional(
+    object({
+      cpus: optional(text),
+      ioprio: optional(whole),
+      runtime: optional(decimal),
+      deadline: optional(decimal),
+      period: optional(decimal),
+      flags: optional(whole),
+      utilMin: optional(whole),
+      utilMax: optional(whole),
+    }),
+  ),
+  numa: optional(object(policy)),
+  xsave: optional(base64),
+};
+
+/** What can be told of a process besides. */
+const process = {
+  process: optional(
+    object({
+      coredumpFilter: optional(whole),
+      thp: optional(whole),
+      exitSignal: optional(whole),
+      memoryMerge: optional(whole),
+      mdwe: optional(whole),
+    }),
+  ),
+  memory: optional(
+    object({
+      names: optional(dictionary(text)),
+      lockedOnFault: optional(list(hexadecimal)),
+      sealed: optional(list(hexadecimal)),
+      common: optional(object({ of: whole, pages: list(whole) })),
+      pages: optional(whole),
+    }),
+  ),
+  numaMappings: optional(list(object({ start: whole, ...policy }))),
+  xcomp: optional(list(whole)),
+  stops: optional(list(whole)),
+  autogroup: optional(object({ nice: signed })),
+};
+
+const threadForm = object(thread);
+const processForm = object({ ...thread, ...process });
+
+/** What our own file has to say of a thread. */
+export type ThreadExtra = FormType<typeof threadForm>;
+
+/** What our own file has to say of a process and its main thread. */
+export type ProcessExtra = FormType<typeof processForm>;
+
+/** Reads the file of a process, with what it says of some other threads. @throws ImageError naming the field */
+export function readTaskExtra(
+  bytes: Uint8Array,
+  pid: number,
+  tids: readonly number[],
+): { readonly own: ProcessExtra; readonly threads: ReadonlyMap<number, ThreadExtra> } {
+  const file = extraName(pid);
+  const others = object(Object.fromEntries(tids.map((tid) => [String(tid), optional(threadForm)])));
+  const threads = readJson(others, bytes, file) as Readonly<Record<string, ThreadExtra | undefined>>;
+  return {
+    own: readJson(processForm, bytes, file),
+    threads: new Map(tids.map((tid) => [tid, threads[String(tid)] ?? {}])),
+  };
 }

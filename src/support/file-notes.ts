@@ -2,10 +2,9 @@
  * State of open files that CRIU's images have no place for: one line of JSON for each note, in a file that CRIU does
  * not open because its name does not end in `.img`.
  */
-import { StasisError } from '../base/errors.ts';
-import { decodeText } from '../base/text.ts';
 import type { DumpContext, Json, RestoreContext } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
+import { anything, type Form, object, type Place, readJsonLines, text, whole } from '../images/form.ts';
 
 const NAME = 'stasis-files.jsonl';
 
@@ -22,24 +21,25 @@ export function noteFile(context: DumpContext, kind: string, id: number, value: 
 }
 
 /**
- * The value recorded for a file; undefined if there is none, or if CRIU made the images. @throws StasisError (image)
+ * The value recorded for a file; undefined if there is none, or if CRIU made the images.
+ * @throws ImageError for a value of another form, naming the line
  */
-export function notedFile(context: RestoreContext, kind: string, id: number): Json | undefined {
-  return NOTES.of(context).get(`${kind} ${id}`);
+export function notedFile<T>(context: RestoreContext, kind: string, id: number, form: Form<T>): T | undefined {
+  const note = NOTES.of(context).get(`${kind} ${id}`);
+  return note && form.read(note.value, note.place.at('value'));
+}
+
+const noteForm = object({ id: whole, kind: text, value: anything });
+
+/** A value that is checked when its kind asks for it, and where it is, for the error. */
+interface PlacedValue {
+  readonly value: unknown;
+  readonly place: Place;
 }
 
 const NOTES = new Slot((context: RestoreContext) => readNotes(context.images.own(NAME)));
 
-function readNotes(bytes: Uint8Array | undefined): Map<string, Json> {
-  if (!bytes) return new Map(); // no notes: the usual case
-  try {
-    const lines = decodeText(bytes)
-      .split('\n')
-      .filter((line) => line !== '');
-    return new Map(
-      lines.map((line) => JSON.parse(line) as Note).map((note) => [`${note.kind} ${note.id}`, note.value]),
-    );
-  } catch (cause) {
-    throw new StasisError({ kind: 'image', resource: NAME, reason: 'damaged: not lines of JSON', cause });
-  }
+function readNotes(bytes: Uint8Array | undefined): Map<string, PlacedValue> {
+  const lines = bytes ? readJsonLines(noteForm, bytes, NAME) : []; // no notes: the usual case
+  return new Map(lines.map(({ value: { id, kind, value }, place }) => [`${kind} ${id}`, { value, place }]));
 }

@@ -3,7 +3,8 @@
  * as it is mapped, even when no process has a descriptor for it any more. Every Java virtual machine has such a lock.
  * CRIU's images identify a lock by its descriptor, so these are recorded in file notes, for the mapped file.
  */
-import type { DumpContext, Json, RestoreContext } from '../contract/contract.ts';
+import type { DumpContext, RestoreContext } from '../contract/contract.ts';
+import { flag, object } from '../images/form.ts';
 import { notedFile, noteFile } from './file-notes.ts';
 
 const KIND = 'mapped-lock';
@@ -20,7 +21,5 @@ export function noteMappedLock(context: DumpContext, id: number, { exclusive }: 
 
 /** The recorded lock of a mapped file; undefined if there is none. @throws StasisError (image) */
 export function mappedLockOf(context: RestoreContext, id: number): MappedLock | undefined {
-  const value = notedFile(context, KIND, id);
-  if (value === null || typeof value !== 'object') return undefined;
-  return { exclusive: (value as { readonly exclusive?: Json }).exclusive === true };
+  return notedFile(context, KIND, id, object({ exclusive: flag }));
 }

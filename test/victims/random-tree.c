@@ -96,6 +96,7 @@ static void have_child(int member) {
     if (pid == 0) be(member);
     if (orphan) _exit(0);
   }
+  child_count++;
   while (!control->slot[member].done) victim_nap(1);
 }
 
@@ -105,6 +106,7 @@ static void be(int member) {
   dice_seed = seed * 1000 + member;
   dice_turn = 0;
   timer_count = 0;
+  child_count = 0;
   pending_count = 0;
   Slot *slot = &control->slot[me];
   slot->pid = getpid();

@@ -3,13 +3,11 @@ import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logWarn } from '../../base/log.ts';
-import { decodeText } from '../../base/text.ts';
-import type { Json } from '../../contract/contract.ts';
 import { ImageError } from '../../images/error.ts';
 import type { ImageSet } from '../../images/image-set.ts';
 import { Images } from '../../images/kinds.ts';
 import { IMAGE_VERSION } from '../../images/magic.ts';
-import { extraName } from '../../images/own-files.ts';
+import { extraName, type ProcessExtra, readTaskExtra, type ThreadExtra } from '../../images/own-files.ts';
 import { PageFlags, type PageRun } from '../../images/pagemap.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../../images/schema/files.ts';
 import type { MmEntry } from '../../images/schema/memory.ts';
@@ -26,11 +24,12 @@ import { requireUnused } from './free-pids.ts';
 export interface ThreadPlan {
   readonly tid: number;
   readonly core: CoreEntry;
-  readonly extra: { readonly [key: string]: Json };
+  readonly extra: ThreadExtra;
 }
 
 /** One living process. */
 export interface TaskPlan extends ThreadPlan {
+  readonly extra: ProcessExtra;
   readonly tree: PstreeEntry;
   readonly ids: TaskKobjIdsEntry;
   readonly mm: MmEntry;
@@ -152,7 +151,7 @@ function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPla
   if (new Set(others).size !== others.length) {
     throw new ImageError({ file: 'pstree.img', field: 'threads', reason: `a thread of task ${pid} is there twice` });
   }
-  const extra = readExtra(images, pid);
+  const extra = readExtra(images, pid, others);
   return {
     tid: pid,
     tree,
@@ -161,11 +160,11 @@ function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPla
     mm: images.readOne(Images.mm, pid),
     fs: images.readOne(Images.fs, pid),
     fds: images.read(Images.fdinfo, ids.files_id),
-    extra,
+    extra: extra.own,
     others: others.map((tid) => ({
       tid,
       core: readThreadCore(images, tid),
-      extra: objectOf(extra[String(tid)]) ?? {},
+      extra: extra.threads.get(tid) ?? {},
     })),
   };
 }
@@ -313,20 +312,7 @@ function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
 }
 
 /** Our own file beside CRIU's; absent in a set that `criu` wrote. */
-function readExtra(images: ImageSet, pid: number): { readonly [key: string]: Json } {
-  const file = extraName(pid);
-  const bytes = images.own(file);
-  if (!bytes) return {};
-  try {
-    const value = objectOf(JSON.parse(decodeText(bytes)));
-    if (value) return value;
-  } catch {
-    // Said below, for both ways of being wrong.
-  }
-  throw new ImageError({ file, reason: 'is no JSON object' });
-}
-
-function objectOf(value: unknown): { readonly [key: string]: Json } | undefined {
-  const isObject = value !== null && typeof value === 'object' && !Array.isArray(value);
-  return isObject ? (value as { [key: string]: Json }) : undefined;
+function readExtra(images: ImageSet, pid: number, tids: readonly number[]): ReturnType<typeof readTaskExtra> {
+  const bytes = images.own(extraName(pid));
+  return bytes ? readTaskExtra(bytes, pid, tids) : { own: {}, threads: new Map() };
 }

@@ -1,7 +1,9 @@
 /** epoll(7). */
+
 import type { StasisError, TaskRef } from '../../../base/errors.ts';
 import type { FileKind, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
+import { whole } from '../../../images/form.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { EPOLL_CTL, KCMP, O } from '../../../kernel/constants/files.ts';
 import { EpollEvent } from '../../../kernel/layouts/files.ts';
@@ -58,7 +60,7 @@ export const epollKind: FileKind = {
   },
 
   suits(entry, task) {
-    const noted = notedFile(task.context, 'epoll', entry.id);
+    const noted = notedFile(task.context, 'epoll', entry.id, whole);
     if (noted !== undefined) return noted === task.pid;
     const numbers = new Set(task.fds.map(({ fd }) => fd));
     return partOf(entry, 'epfd').tfd.every(({ tfd }) => numbers.has(tfd));

@@ -4,8 +4,9 @@
  * elsewhere (`struct epoll_filefd` in fs/eventpoll.c). So one file can be watched more than once, and EPOLL_CTL_MOD and
  * DEL go by that pair. Such a watch is added again under its old number, which stands for the file for a moment.
  */
-import type { DumpContext, Json, RestoreContext, RestoreTask } from '../../../contract/contract.ts';
-import { ImageError } from '../../../images/error.ts';
+
+import type { DumpContext, RestoreContext, RestoreTask } from '../../../contract/contract.ts';
+import { list, tuple, whole } from '../../../images/form.ts';
 import { EPOLL_CTL, F, FD_CLOEXEC, O } from '../../../kernel/constants/files.ts';
 import { EpollEvent } from '../../../kernel/layouts/files.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
@@ -37,18 +38,10 @@ export function noteAddedAs(context: DumpContext, id: number, numbers: readonly 
 
 /** What {@link noteAddedAs} noted: numbers by the targets' places. @throws ImageError */
 export function addedAs(context: RestoreContext, id: number): ReadonlyMap<number, number> {
-  const noted = notedFile(context, NOTE, id) ?? [];
-  if (Array.isArray(noted) && noted.every(isPair)) return new Map(noted);
-  throw new ImageError({
-    file: 'stasis-files.jsonl',
-    field: NOTE,
-    reason: `of file ${id}: no list of pairs of numbers`,
-  });
+  return new Map(notedFile(context, NOTE, id, pairs) ?? []);
 }
 
-function isPair(value: Json): value is [number, number] {
-  return Array.isArray(value) && value.length === 2 && value.every((each) => Number.isSafeInteger(each) && each >= 0);
-}
+const pairs = list(tuple(whole, whole));
 
 /** Under which number each target is to be watched. CRIU's images do not tell: they can have a number twice. */
 export function planWatches(targets: readonly SavedWatch[], numbers: ReadonlyMap<number, number>): Watch[] {

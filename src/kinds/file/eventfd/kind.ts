@@ -1,6 +1,7 @@
 /** eventfd(2): a counter with a descriptor. */
 
 import type { FileKind } from '../../../contract/contract.ts';
+import { text } from '../../../images/form.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { EFD } from '../../../kernel/constants/files.ts';
 import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
@@ -27,7 +28,7 @@ export const eventfdKind: FileKind = {
 
   rebuild(entry, context) {
     const { counter, flags, fown } = partOf(entry, 'efd');
-    const mode = notedFile(context, 'eventfd', entry.id) === 'semaphore' ? EFD.SEMAPHORE : 0;
+    const mode = notedFile(context, 'eventfd', entry.id, text) === 'semaphore' ? EFD.SEMAPHORE : 0;
     const initial = counter <= MAX_INITIAL ? Number(counter) : 0;
     using fd = new Fd(syscall('eventfd2', initial, mode | EFD.CLOEXEC));
     if (counter > MAX_INITIAL) {

@@ -1,6 +1,8 @@
 /** pipe(2). Each end that was opened is a file of its own; ends of one pipe have one pipe_id, its inode number. */
+
 import type { FileKind, RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
+import { text } from '../../../images/form.ts';
 import { Images } from '../../../images/kinds.ts';
 import { FdTypes, type PipeEntry } from '../../../images/schema/files.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
@@ -119,7 +121,7 @@ const PIPES = new Slot((context: RestoreContext) => {
 /** Half a pipe whose other half was open outside of the tree is as if that had been closed. */
 function noticeHalf(entry: PipeEntry, all: readonly PipeEntry[], context: RestoreContext): void {
   const other = canWrite(entry.flags) ? canRead : canWrite;
-  if (all.some((e) => other(e.flags)) || notedFile(context, 'pipe', entry.id) !== 'partner') return;
+  if (all.some((e) => other(e.flags)) || notedFile(context, 'pipe', entry.id, text) !== 'partner') return;
   const key = `pipe:[${entry.pipe_id}]`;
   context.notice({ resource: key, ...halfNotice(canWrite(entry.flags), key) });
 }

@@ -3,6 +3,7 @@
 import type { FileKind } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { TFD, TFD_IOC_SET_TICKS } from '../../../kernel/constants/files.ts';
+import { CLOCK } from '../../../kernel/constants/tasks.ts';
 import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
@@ -49,9 +50,15 @@ export const timerfdKind: FileKind = {
   },
 };
 
+/** What the clocks that wake a suspended machine read; without a real-time clock they cannot be read themselves. */
+const READ_AS: Readonly<Record<number, number>> = {
+  [CLOCK.REALTIME_ALARM]: CLOCK.REALTIME,
+  [CLOCK.BOOTTIME_ALARM]: CLOCK.BOOTTIME,
+};
+
 /** A clock's reading in nanoseconds. */
 function clock(id: number): bigint {
-  syscall('clock_gettime', id, arenaAddress);
+  syscall('clock_gettime', READ_AS[id] ?? id, arenaAddress);
   return arenaView.getBigInt64(0, true) * 1_000_000_000n + arenaView.getBigInt64(8, true);
 }
 

@@ -1,23 +1,25 @@
 /** What CRIU's images have no place for, of a unix socket. */
-import type { Json, RestoreContext } from '../../../contract/contract.ts';
+import type { RestoreContext } from '../../../contract/contract.ts';
+import { dictionary, type FormType, flag, list, object, optional, signed, tuple, whole } from '../../../images/form.ts';
 import { notedFile } from '../../../support/file-notes.ts';
 
-/** As in the file of notes (kinds/own-place.ts). */
-export type SocketNote = {
+const note = object({
   /** Who made the pair, as SO_PEERCRED tells: PID, effective user and group. */
-  readonly maker?: readonly [pid: number, uid: number, gid: number];
+  maker: optional(tuple(whole, whole, whole)),
   /** The peer closed with something unread: the next call fails with ECONNRESET. */
-  readonly reset?: boolean;
-  /** Senders of messages that wait, by place in the queue. */
-  readonly senders?: readonly (readonly [place: number, pid: number, uid: number, gid: number])[];
-  /** See kinds/socket-options.ts. */
-  readonly options?: Readonly<Record<string, number>>;
-};
+  reset: optional(flag),
+  /** Senders of messages that wait: place in the queue, PID, user, group. */
+  senders: optional(list(tuple(whole, whole, whole, whole))),
+  /** See support/socket-options.ts. */
+  options: optional(dictionary(signed)),
+});
+
+/** The note on a socket, as the file of notes has it. */
+export type SocketNote = FormType<typeof note>;
 
 export const KIND = 'unix';
 
-/** What was noted for a socket; nothing if CRIU made the images. */
+/** What was noted for a socket; nothing if CRIU made the images. @throws ImageError */
 export function noteOf(context: RestoreContext, id: number): SocketNote {
-  const noted: Json | undefined = notedFile(context, KIND, id);
-  return noted !== null && typeof noted === 'object' && !Array.isArray(noted) ? (noted as SocketNote) : {};
+  return notedFile(context, KIND, id, note) ?? {};
 }

@@ -98,7 +98,9 @@ function captureThread(thread: DumpThread, program: Program): () => void {
   if (thread.tid === thread.process.pid)
     tc.personality = Number.parseInt(personality.toString(16).padStart(8, '0'), 10);
   const switches = askSwitches(program, thread.stat.flags);
-  return () => note(thread, 'identity', { ...(personality !== 0 ? { personality } : {}), ...switches() });
+  // A thread that has none of its own is restored with its process's: it is told even if it is 0.
+  const usual = thread.tid === thread.process.pid ? 0 : parsePersonality(readProc(thread.process.pid, 'personality'));
+  return () => note(thread, 'identity', { ...(personality !== usual ? { personality } : {}), ...switches() });
 }
 
 function note(thread: DumpThread, name: string, extra: Extra | ThreadExtra): void {
