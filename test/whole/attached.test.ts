@@ -9,8 +9,8 @@ import { Victim } from './kit/victim.ts';
 
 /** Ends by itself a while after it has begun, with exit code 3 or by a signal. */
 const SCRIPTS: readonly [end: string, script: string][] = [
-  ['exits with 3', 'import time; print("READY", flush=True); time.sleep(1.2); raise SystemExit(3)'],
-  ['is killed', 'import os, time; print("READY", flush=True); time.sleep(1.2); os.kill(os.getpid(), 9)'],
+  ['exits with 3', 'import time; print("READY", flush=True); time.sleep(4); raise SystemExit(3)'],
+  ['is killed', 'import os, time; print("READY", flush=True); time.sleep(4); os.kill(os.getpid(), 9)'],
 ];
 
 test.each(SCRIPTS)(
@@ -33,7 +33,7 @@ test('--exec-cmd: the command is the parent, with its signals at default, and it
   const { status, stdout } = await stasis(['restore', '-D', victim.images, '--exec-cmd', '--', 'sh', '-c', script]);
   const [ignored, parent, self] = stdout.trim().split('\n');
   expect({ status, ignored, parent }).toEqual({ status: 5, ignored: 'SigIgn:\t0000000000000000', parent: self });
-});
+}, 30_000);
 
 test('--exec-cmd with a program that does not exist: an error, in the log too', async () => {
   using victim = await Victim.run(['sleep', '1000'], { silent: true });
@@ -43,7 +43,7 @@ test('--exec-cmd with a program that does not exist: an error, in the log too', 
   expect(status).toBe(1);
   expect(stderr).toMatch(/^Error: \/none\/such: execve: ENOENT/);
   expect(stdout).toMatch(/Error \(restore\.ts\): \/none\/such: execve: ENOENT/);
-});
+}, 30_000);
 
 /** Says which signals it gets. */
 const LISTENER = `
