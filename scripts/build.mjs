@@ -4,9 +4,19 @@
  */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ensureInstalled, home, run, tool } from './setup.mjs';
 
 const dist = join(home, 'dist');
@@ -39,16 +49,19 @@ if (profiles.length > 0) bundle('stasis', [...executable, `--bytecode-order=${pr
 else console.log('dist/stasis  without a profile: root may record one');
 rmSync(scratch, { recursive: true, force: true });
 bundle('stasis.mjs', ['--target=node', '--format=esm', '--external=koffi', '--external=bun:ffi']);
+bundle('index.mjs', ['--target=node', '--format=esm', '--external=koffi', '--external=bun:ffi']);
+declare();
 run(tool('bun'), [join(home, 'scripts', 'manual.mjs')]);
 for (const name of ['criu', 'crit']) {
   rmSync(join(dist, name), { force: true });
   symlinkSync('stasis', join(dist, name));
 }
 
-/** Bundles src/main.ts; the file appears under its name only when it is complete. */
+/** Bundles src/main.ts, or for the package src/index.ts; the file appears under its name only when it is complete. */
 function bundle(name, options) {
+  const entry = name === 'index.mjs' ? 'index.ts' : 'main.ts';
   const fresh = `${name.replace('.mjs', '')}-new-${process.pid}${name.endsWith('.mjs') ? '.mjs' : ''}`;
-  const built = spawnSync(tool('bun'), ['build', join(home, 'src', 'main.ts'), ...options, `--outfile=${fresh}`], {
+  const built = spawnSync(tool('bun'), ['build', join(home, 'src', entry), ...options, `--outfile=${fresh}`], {
     cwd: dist,
     encoding: 'utf8',
   });
@@ -58,6 +71,29 @@ function bundle(name, options) {
   }
   renameSync(join(dist, fresh), join(dist, name));
   console.log(`dist/${name}  ${(statSync(join(dist, name)).size / 2 ** 20).toFixed(1)} MiB`);
+}
+
+/** Writes the declarations of the package into dist/types: those that src/index.ts leads to, and no others. */
+function declare() {
+  const fresh = join(dist, `types-new-${process.pid}`);
+  if (!run(tool('tsc'), ['--project', join(home, 'tsconfig.types.json'), '--outDir', fresh])) {
+    console.error('Error: dist/types was not written');
+    process.exit(1);
+  }
+  const types = join(dist, 'types');
+  rmSync(types, { recursive: true, force: true });
+  const wanted = ['index.d.ts'];
+  for (const file of wanted) {
+    const text = readFileSync(join(fresh, file), 'utf8');
+    mkdirSync(dirname(join(types, file)), { recursive: true });
+    writeFileSync(join(types, file), text.replaceAll(/(['"])(\.[^'"]*)\.ts\1/g, '$1$2.js$1'));
+    for (const [, path] of text.matchAll(/['"](\.[^'"]*)\.ts['"]/g)) {
+      const next = join(dirname(file), `${path}.d.ts`);
+      if (!wanted.includes(next)) wanted.push(next);
+    }
+  }
+  rmSync(fresh, { recursive: true });
+  console.log(`dist/types  ${wanted.length} declarations`);
 }
 
 /**

@@ -60,21 +60,29 @@ export interface KeyValue {
   readonly value: string;
 }
 
-/** Every option's value. Sizes are bytes, times are seconds. */
+/**
+ * Every option's value, under the name that a program's options have as well. Sizes are bytes, times are seconds. What
+ * is not told here is as on the command line.
+ */
 export interface Settings {
   // What to work on
+  /** PID of the root of the tree to dump or to check. */
   tree: number | undefined;
+  /** With `exec`: the process that makes the system call. */
   pid: number | undefined;
+  /** The folder of images; it exists. */
   imagesDir: string;
   /** Where logs, pidfiles and statistics go; undefined means {@link Settings.imagesDir}. */
   workDir: string | undefined;
   prevImagesDir: string | undefined;
+  /** A file for the PID of the restored root, which must not exist; relative to the work directory. */
   pidfile: string | undefined;
   root: string | undefined;
 
   // Speaking
   /** Relative to the work directory; undefined means stderr. */
   logFile: string | undefined;
+  /** How much is logged: 0 nothing, 1 errors, 2 also warnings, 3 also steps, 4 everything. */
   verbosity: LogLevel;
   logPid: boolean;
   json: boolean;
@@ -82,19 +90,25 @@ export interface Settings {
   statusFd: number | undefined;
 
   // What becomes of the tasks
+  /** After a dump the tasks are ended (`dead`), go on or are stopped; after a restore they run unless `stopped`. */
   finalState: FinalState;
   /** `-d`, `--daemon`: one and the same switch, as in CRIU. */
   detached: boolean;
+  /** Compare page contents with their checksums before any task is made. */
   verify: boolean;
+  /** The restored root becomes a child of our parent, not of ourselves. */
   restoreSibling: boolean;
   /** Whether `--exec-cmd` was given; the command itself is in {@link Invocation.operands}. */
   execCmd: boolean;
-  /** Seconds the freeze may take. */
+  /** Seconds the freeze may take; 0: as long as it takes. */
   timeout: number;
   /** Attached: whether to end with the exit code of the root, as a shell would. */
   exitCode: boolean;
+  /** The directory of a freezer cgroup that has the tree in it. */
   freezeCgroup: string | undefined;
+  /** Programs or shell commands to run at each point of the work; the last is run first. */
   actionScript: string[];
+  /** Accept what cannot be done without being root. */
   unprivileged: boolean;
   deprecated: boolean;
   libdir: string | undefined;
@@ -103,15 +117,24 @@ export interface Settings {
   closeFds: number[];
 
   // What may be carried
+  /** The root leads no session: at the restore it joins the session, group and terminal of whoever restores it. */
   shellJob: boolean;
+  /** Carry file locks and leases. */
   fileLocks: boolean;
+  /** Open files whose name was removed, but which have others, are given a temporary name. */
   linkRemap: boolean;
+  /** Open a device by any path that leads to it. */
   evasiveDevices: boolean;
+  /** The largest deleted file to save, in bytes. */
   ghostLimit: number;
   ghostFiemap: boolean;
+  /** Find the paths of inotify watches by searching. */
   forceIrmap: boolean;
+  /** Directories to search for them, too. */
   irmapScanPath: string[];
+  /** How files are recognised at the restore. */
   fileValidation: 'filesize' | 'buildid';
+  /** Restore although the permissions of a file changed. */
   skipFileRwxCheck: boolean;
   extUnixSk: boolean;
   /** The inodes of `--ext-unix-sk=ino,…`; empty means any. */
@@ -129,6 +152,7 @@ export interface Settings {
   // External things
   /** The keys of `--external`, as given. */
   external: string[];
+  /** Descriptors of ours that take the place of resources. */
   inheritFd: InheritFd[];
   joinNs: JoinNs[];
   emptyNetNs: boolean;
@@ -142,11 +166,14 @@ export interface Settings {
   vethPair: KeyValue[];
 
   // Cgroups
+  /** What of the cgroups is carried. */
   manageCgroups: CgroupMode;
+  /** Where the tasks' cgroups begin, for one controller (key) or all. */
   cgroupRoot: KeyValue[];
   cgroupProps: string | undefined;
   cgroupPropsFile: string | undefined;
   cgroupDumpController: string[];
+  /** Where the cgroup hierarchies are already mounted. */
   cgroupYard: string | undefined;
 
   // Memory
@@ -166,8 +193,11 @@ export interface Settings {
   tlsNoCnVerify: boolean;
 
   // check
+  /** The names of the features to check; none: all. */
   feature: string[];
+  /** Check also what only some programs need. */
   extra: boolean;
+  /** Check also what is new. */
   experimental: boolean;
 }
 

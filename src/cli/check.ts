@@ -1,6 +1,7 @@
 /** `check`: what this kernel offers; with `-t PID`, what would stand in the way of dumping that process. */
 
-import { carryOptions } from '../api/carry.ts';
+import { carryOptions } from '../api/engine-options.ts';
+import { requirePrivileges } from '../api/privileges.ts';
 import type { Settings } from '../api/settings.ts';
 import { StasisError, sentenceWithoutTask, type TaskRef } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
@@ -12,7 +13,6 @@ import { nearest } from './getopt.ts';
 import type { Invocation } from './invocation.ts';
 import { logGoesToFile } from './logfile.ts';
 import { printable, printErr, printOut } from './print.ts';
-import { requirePrivileges } from './privileges.ts';
 import { noticeForPeople } from './report.ts';
 import { openWorkplace } from './workplace.ts';
 

@@ -1,5 +1,7 @@
-/** `--display-stats`: what a dump or a restore took, for people. */
-import type { DumpFigures, RestoreFigures } from '../engine/stats.ts';
+/** What a dump or a restore came to: `--display-stats` for people, `--json` for programs. */
+import type { Directories } from '../api/engine-options.ts';
+import type { Settings } from '../api/settings.ts';
+import type { DumpFigures, DumpOutcome, RestoreFigures, RestoreOutcome } from '../engine/outcome.ts';
 import { printOut } from './print.ts';
 
 /** Prints the figures of a dump on stdout, with the names CRIU gives them. Times come in microseconds. */
@@ -30,6 +32,29 @@ export function printRestoreFigures(figures: RestoreFigures): void {
     time('Restore', figures.restore),
     time('Forking', figures.forking),
   ]);
+}
+
+/** The outcome of a dump, as `--json` prints it. Times are microseconds. */
+export function dumpObject(
+  { exitCode, figures }: DumpOutcome,
+  { tree, finalState }: Settings,
+  { imagesDir }: Directories,
+): Record<string, unknown> {
+  const { freezing, frozen, memory, pages, sharedPages } = figures;
+  const microseconds = rounded({ freezing, frozen, memory });
+  // A post-dump script that failed lets the tasks go on.
+  const left = exitCode === 0 ? finalState : 'running';
+  return { command: 'dump', pid: tree, imagesDir, finalState: left, exitCode, microseconds, pages, sharedPages };
+}
+
+/** The outcome of a restore, as `--json` prints it. Times are microseconds. */
+export function restoreObject({ pid, figures }: RestoreOutcome, { imagesDir }: Directories): Record<string, unknown> {
+  const { forking, restore, pages } = figures;
+  return { command: 'restore', pid, imagesDir, microseconds: rounded({ forking, restore }), pages };
+}
+
+function rounded(times: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(times).map(([name, value]) => [name, Math.round(value)]));
 }
 
 function time(name: string, value: number): string {

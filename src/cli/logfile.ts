@@ -8,7 +8,7 @@ import { type LogLevel, setLogLevel, setLogSink } from '../base/log.ts';
 import { encodeText } from '../base/text.ts';
 import { O } from '../kernel/constants/files.ts';
 import { disk } from '../kernel/disk.ts';
-import { printable, printErr } from './print.ts';
+import { printable, printErr, showTransient } from './print.ts';
 
 const PIECE = 64 * 1024;
 
@@ -67,6 +67,7 @@ export function flushLog(): void {
   const text = open.lines.join('');
   open.lines = [];
   open.length = 0;
+  if (open.fd <= 2) showTransient('');
   try {
     disk.write(open.fd, encodeText(text));
   } catch (error) {

@@ -1,6 +1,7 @@
 /** Plain, complete, synchronous output: what has been printed has left the process when it ends. */
 
 import { encodeText } from '../base/text.ts';
+import { arenaAddress, trySyscall } from '../kernel/syscall.ts';
 
 /** Writes to stdout. A reader that went away is no error. */
 export function printOut(text: string): void {
@@ -12,7 +13,25 @@ export function printErr(text: string): void {
   write(2, text);
 }
 
+/** Whether a descriptor of ours is a terminal. */
+export function isTerminal(fd: number): boolean {
+  const TCGETS = 0x5401;
+  return trySyscall('ioctl', fd, TCGETS, arenaAddress) === 0;
+}
+
+let transient = false;
+
+/** Shows a line on the terminal that is stderr, in place of the one shown before; '' takes it away. */
+export function showTransient(text: string): void {
+  if (text === '' && !transient) return;
+  transient = false; // what follows is not to be cleared by itself
+  // Back to the first column, and clear to the end of the line; a line that is too long must not wrap.
+  write(2, `\r\x1b[K\x1b[?7l${printable(text)}\x1b[?7h`);
+  transient = text !== '';
+}
+
 function write(fd: number, text: string): void {
+  if (transient) showTransient('');
   try {
     writeAll(fd, encodeText(text));
   } catch {

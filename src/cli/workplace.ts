@@ -1,5 +1,6 @@
 /** Where a command works: its images directory, its work directory, its log. */
 
+import type { Directories } from '../api/engine-options.ts';
 import type { Settings } from '../api/settings.ts';
 import { CRIU_VERSION, STASIS_VERSION } from '../api/version.ts';
 import { errnoNameOf, StasisError } from '../base/errors.ts';
@@ -13,19 +14,13 @@ import { trySyscall } from '../kernel/syscall.ts';
 import type { Invocation } from './invocation.ts';
 import { openLog } from './logfile.ts';
 
-/** The directories a command works in; both absolute. The process has changed to `workDir`. */
-export interface Workplace {
-  readonly imagesDir: string;
-  readonly workDir: string;
-}
-
 /**
  * Finds the images directory, changes to the work directory (relative paths of later options count from there, as
  * with CRIU), opens the log there and notes who is working.
  *
  * @throws StasisError (io) when a directory is missing or the log cannot be created
  */
-export function openWorkplace({ settings, command, notes }: Invocation): Workplace {
+export function openWorkplace({ settings, command, notes }: Invocation): Directories {
   for (const fd of settings.closeFds) closeInherited(fd);
   const imagesDir = directory(settings.imagesDir, 'images', '-D');
   const workDir = settings.workDir === undefined ? imagesDir : directory(settings.workDir, 'work', '-W');

@@ -18,6 +18,8 @@ import type { HasSlots } from './slots.ts';
 
 /** The restore as a whole. */
 export interface RestoreContext extends HasSlots {
+  /** Told of memory that was filled, for the progress; absent where nobody wants to know. */
+  readonly filled?: ((bytes: number) => void) | undefined;
   readonly options: CarryOptions;
   readonly images: ImageSet;
   /** The entries of files.img by ID. */

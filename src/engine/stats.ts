@@ -10,15 +10,7 @@ import type { InputOf } from '../images/message.ts';
 import type { statsEntry } from '../images/schema/tree.ts';
 import { disk } from '../kernel/disk.ts';
 import type { Pages } from '../memory/pages.ts';
-
-/** What a dump took. */
-export interface DumpFigures {
-  freezing: number;
-  frozen: number;
-  memory: number;
-  pages: number;
-  sharedPages: number;
-}
+import type { DumpFigures, RestoreFigures } from './outcome.ts';
 
 export class DumpClock {
   readonly figures: DumpFigures = { freezing: 0, frozen: 0, memory: 0, pages: 0, sharedPages: 0 };
@@ -68,15 +60,6 @@ export class DumpClock {
     };
     writeStats(dir, 'dump', entry, notices);
   }
-}
-
-/** What a restore took. */
-export interface RestoreFigures {
-  /** Until all processes are there. */
-  readonly forking: number;
-  /** From the first process to the last step. */
-  readonly restore: number;
-  readonly pages: number;
 }
 
 /** Writes `stats-restore` into the work directory, or notices that it cannot. */

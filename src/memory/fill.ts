@@ -30,7 +30,8 @@ export function fill(
   files: PagesFiles,
   descriptors: ReadonlyMap<string, number>,
 ): void {
-  const byTask: RemoteWork<Lot> = (program, lot) => readIn(program, lot, descriptors.get(lot.file) ?? -1);
+  const { filled } = task.context;
+  const byTask: RemoteWork<Lot> = (program, lot) => readIn(program, lot, descriptors.get(lot.file) ?? -1, filled);
   if (totalOf(written) < WORTH_A_HELPER) {
     for (const lot of lots(written, MAX_BYTES)) {
       const check = byTask(task.batch.reserve(1, 16 * lot.pieces.length + 16), lot);
@@ -43,12 +44,20 @@ export function fill(
   shareOut(lots(written, BUFFER), task.seed.remote, byTask, (lot) => bring(task, lot, files, buffer));
 }
 
-/** Adds the calls with which the task reads a lot. */
-function readIn(program: Program, lot: Lot, fd: number): ReturnType<RemoteWork<Lot>> {
+/** Adds the calls with which the task reads a lot; `filled` is told when it has. */
+function readIn(
+  program: Program,
+  lot: Lot,
+  fd: number,
+  filled: ((bytes: number) => void) | undefined,
+): ReturnType<RemoteWork<Lot>> {
   const { pieces, length, offset, file } = lot;
   if (!program.fits(1, 16 * pieces.length + 16)) return undefined;
   const read = program.call('preadv', fd, program.data(vectorsOf(pieces)), pieces.length, offset, 0);
-  return (results) => requireAll(results.result(read), length, file);
+  return (results) => {
+    requireAll(results.result(read), length, file);
+    filled?.(length);
+  };
 }
 
 /** Reads a lot here and writes it into the task. */
@@ -61,6 +70,7 @@ function bring(task: RestoreTask, { pieces, length, offset, file }: Lot, files: 
   const got = trySyscall('process_vm_writev', task.pid, local, 1, remote, pieces.length, 0);
   if (got < 0) throw new SyscallError('process_vm_writev', -got, { task: task.ref });
   requireAll(got, length, file);
+  task.context.filled?.(length);
 }
 
 function vectorsOf(pieces: readonly PageRange[]): Uint8Array {

@@ -37,8 +37,12 @@ export class Pages implements PageStore {
   readonly #stored = new Map<number, StoredTask>();
   #nextId = 1;
 
-  constructor(images: ImageSetWriter) {
+  readonly #stepped: ((bytes: number) => void) | undefined;
+
+  /** @param stepped told of each piece of memory that is stored */
+  constructor(images: ImageSetWriter, stepped?: (bytes: number) => void) {
     this.#images = images;
+    this.#stepped = stepped;
   }
 
   storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void {
@@ -56,6 +60,7 @@ export class Pages implements PageStore {
     using original = source?.open();
     const store = (lot: Lot): void => {
       requireUninterrupted();
+      this.#stepped?.(lot.length);
       const copied = lot.way === 'copied' && source && original && source.copy(original, out, lot);
       if (copied) return void blocks.set(lot.offset, copied);
       if (lot.way === 'plain') this.#gather(pid, lot);
@@ -65,7 +70,7 @@ export class Pages implements PageStore {
     };
     const bytes = all.reduce((sum, range) => sum + range.length, 0);
     if (bytes < WORTH_A_HELPER) lots.forEach(store);
-    else storeWithHelper(pid, lots, { out, mem, blocks }, store);
+    else storeWithHelper(pid, lots, { out, mem, blocks }, store, this.#stepped);
     this.#noteBlocks(`pages-${pagesId}.img`, lots, blocks);
     this.counts.written += bytes / PAGE_SIZE;
     this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });
@@ -90,6 +95,7 @@ export class Pages implements PageStore {
       }
       this.#sum(lot, blocks);
       writeAll(out.number, this.#buffer, lot, `${this.#images.dir}/${name}`);
+      this.#stepped?.(lot.length);
       this.counts.sharedWritten += filled / PAGE_SIZE;
     }
     this.#noteBlocks(name, lots, blocks);
@@ -231,6 +237,7 @@ function storeWithHelper(
   lots: readonly Lot[],
   { out, mem, blocks }: { readonly out: Fd; readonly mem: Fd; readonly blocks: Map<number, readonly Block[]> },
   store: (lot: Lot) => void,
+  stepped: ((bytes: number) => void) | undefined,
 ): void {
   using helper = Helper.hire(CHUNK, [out.number, mem.number]);
   const isOurs = ({ way, pieces }: Lot): boolean =>
@@ -247,6 +254,7 @@ function storeWithHelper(
     return (results) => {
       if (!read(results) || results.result(written) !== lot.length) return store(lot);
       if (results.result(summed) === 0) blocks.set(lot.offset, [[lot.length, hexSums(results.bytes(sums, SUMS_SIZE))]]);
+      stepped?.(lot.length);
     };
   };
   shareOut(

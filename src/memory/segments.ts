@@ -164,5 +164,6 @@ export function fillMapping(at: number, shmid: number, length: number, context: 
       throw new ImageError({ file: name, reason: `page beyond the end (${length} bytes)` });
     }
     files.read(piece.file, piece.offset, piece.length, at + piece.start);
+    context.filled?.(piece.length);
   }
 }

@@ -15,8 +15,8 @@ const NATIVE = 1;
 const SYSCALL_LENGTH = 2n;
 
 /**
- * Registers as CRIU saves them. An interrupted call is set back to be made again with number `again`; one that cannot be
- * (`call` without `again`) fails with EINTR.
+ * Registers as CRIU saves them. An interrupted call is set back to be made again with number `again`; one that cannot
+ * be (`call` without `again`) fails with EINTR.
  */
 export function toImage(
   registers: Registers,

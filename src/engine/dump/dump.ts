@@ -1,8 +1,8 @@
 /** A dump from beginning to end. */
 
-import { ObstacleError, StasisError } from '../../base/errors.ts';
+import { ObstacleError, type StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
-import { type Notice, Notices } from '../../base/notice.ts';
+import { Notices } from '../../base/notice.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type { CarryOptions, DumpContext, DumpEnd, SeenTree } from '../../contract/contract.ts';
 import { ImageSetWriter } from '../../images/image-set.ts';
@@ -13,8 +13,9 @@ import { treeDoors } from '../../kinds/registry.ts';
 import { pointOfNoReturn, withOutcome } from '../../tracee/interruption.ts';
 import { killTracee } from '../../tracee/ptrace.ts';
 import { retryWhileStranded } from '../../tracee/stranded.ts';
-import { ActionScripts } from '../scripts.ts';
-import { DumpClock, type DumpFigures } from '../stats.ts';
+import { fire, type Hooks } from '../hooks.ts';
+import type { DumpOutcome } from '../outcome.ts';
+import { DumpClock } from '../stats.ts';
 import { TreeLife } from '../tree-life.ts';
 import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
@@ -32,17 +33,7 @@ export interface DumpOptions {
   readonly timeout: number;
   /** `--freeze-cgroup`: the directory of a cgroup that has the tree in it. */
   readonly freezeCgroup: string | undefined;
-  readonly actionScripts: readonly string[];
   readonly carry: CarryOptions;
-}
-
-/** The result of a dump. */
-export interface DumpOutcome {
-  /** 0, or the exit code of a post-dump script that failed; the tasks continue in that case. */
-  readonly exitCode: number;
-  readonly figures: DumpFigures;
-  /** What the user has to know. */
-  readonly notices: readonly Notice[];
 }
 
 /**
@@ -50,50 +41,60 @@ export interface DumpOutcome {
  * @throws StasisError; ObstacleError if the preflight finds state that cannot be carried, before the tree is touched
  * @throws InterruptedError when a signal asks Stasis to end before the images are whole
  */
-export function dump(options: DumpOptions): DumpOutcome {
+export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   requirePageSize();
-  const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
-  preflight(options.pid, options.carry);
+  const { pid } = options;
+  hooks.progress?.({ step: 'looking', done: 0, total: 0 });
+  preflight(pid, options.carry);
   logDebug('preflight: nothing in the way');
-  scripts.require('pre-dump', options.pid);
+  fire(hooks, { point: 'pre-dump', pid });
   try {
-    return retryWhileStranded(() => freezeAndSave(options, scripts));
+    return retryWhileStranded(() => freezeAndSave(options, hooks));
   } catch (error) {
-    throw withOutcome(error, `task ${options.pid} and its tree go on, and no images are left`);
+    throw withOutcome(error, `task ${pid} and its tree go on, and no images are left`);
   }
 }
 
-function freezeAndSave(options: DumpOptions, scripts: ActionScripts): DumpOutcome {
+function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
+  const { pid } = options;
+  hooks.progress?.({ step: 'freezing', done: 0, total: 0 });
   using images = new ImageSetWriter(options.imagesDir, disk);
   const clock = new DumpClock();
-  using tree = FrozenTree.freeze(options.pid, options);
+  using tree = FrozenTree.freeze(pid, options);
   // Undone before the tasks continue: they must not see files that were made for the images.
   using undo = new UndoStack();
   clock.frozen();
-  logInfo(`task ${options.pid} is frozen, in a tree of ${tree.processes.length}`);
-  using snapshot = snapshotOf(tree, options.carry);
+  logInfo(`task ${pid} is frozen, in a tree of ${tree.processes.length}`);
+  using snapshot = snapshotOf(tree, withExternal(options.carry, pid, hooks));
   using life = new TreeLife<DumpContext, DumpEnd>(
     treeDoors.map((doors) => (of, how) => doors.end?.(of, how)),
     'failed',
   );
   const notices = new Notices();
   for (const notice of noticesOf(snapshot)) notices.add(notice);
-  const making = beginDump(tree.processes, snapshot, images, undo, notices);
+  const making = beginDump(tree.processes, snapshot, images, undo, notices, hooks);
   life.begin(making.context);
   for (const doors of treeDoors) doors.frozen?.(making.context);
-  saveTree(tree.processes, snapshot.tasks, making);
+  saveTree(tree.processes, snapshot.tasks, making, hooks);
   clock.counted(making.pages);
   pointOfNoReturn();
   commit(images);
   // Written after the images, so that the statistics do not take the last space on the disk from them.
   clock.write(options.workDir, notices);
-  const exitCode = scripts.run('post-dump', options.pid);
+  const exitCode = fire(hooks, { point: 'post-dump', pid });
   const finalState = exitCode === 0 ? options.finalState : 'running';
   life.end(finalState);
   snapshot[Symbol.dispose]();
   finish(tree, finalState, undo, notices);
   clock.thawed();
   return { exitCode, figures: clock.figures, notices: notices.list };
+}
+
+/** Asks for further resources that are brought along, when all stand still, as CRIU does. */
+function withExternal(carry: CarryOptions, pid: number, hooks: Hooks): CarryOptions {
+  const more: string[] = [];
+  fire(hooks, { point: 'query-ext-files', pid, addExternal: (key) => void more.push(key) });
+  return more.length === 0 ? carry : { ...carry, external: [...carry.external, ...more] };
 }
 
 /** Looks for everything that cannot be carried. @throws ObstacleError naming all of it */
@@ -151,10 +152,4 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
 /** Whether a signal could not be sent although there is somebody to have it. */
 function isRefused(result: number): boolean {
   return result < 0 && result !== -ERRNO.ESRCH;
-}
-
-/** @throws StasisError when no task was named */
-export function requirePid(pid: number | undefined): number {
-  if (pid !== undefined) return pid;
-  throw new StasisError({ kind: 'usage', reason: 'no process was named', remedy: 'name it with -t PID' });
 }

@@ -1,4 +1,5 @@
 /** From a frozen tree into its images. */
+import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug } from '../../base/log.ts';
@@ -30,6 +31,7 @@ import type { Program } from '../../tracee/program.ts';
 import { getSignalMask } from '../../tracee/ptrace.ts';
 import { suspendSeccomp } from '../../tracee/seccomp.ts';
 import { threadsWithoutExit } from '../../tracee/seccomp-exit.ts';
+import type { Hooks } from '../hooks.ts';
 import { makeContext, SharedImages } from './context.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
@@ -52,8 +54,9 @@ export function beginDump(
   images: ImageSetWriter,
   undo: UndoStack,
   notices: Notices,
+  hooks: Hooks,
 ): DumpInMaking {
-  const pages = new Pages(images);
+  const pages = new Pages(images, memoryProgress(tree.tasks, hooks));
   const files = new OpenFileTable();
   const shared = new SharedImages();
   const stopped = new Set(
@@ -64,11 +67,26 @@ export function beginDump(
   return { context, files, pages, shared };
 }
 
+/**
+ * Tells of memory that is saved; undefined where nobody wants to know. The total is what is resident: more than is
+ * saved.
+ */
+function memoryProgress(tasks: SeenTree['tasks'], { progress }: Hooks): ((bytes: number) => void) | undefined {
+  if (!progress) return undefined;
+  const total = tasks.reduce((sum, { stat }) => sum + stat.rss * PAGE_SIZE, 0);
+  let done = 0;
+  return (bytes) => {
+    done += bytes;
+    progress({ step: 'memory', done, total: Math.max(total, done) });
+  };
+}
+
 /** Saves all of a frozen tree but what completes an image set. `snapshot` are its living processes. */
 export function saveTree(
   processes: readonly FrozenProcess[],
   snapshot: readonly TaskSnapshot[],
   { context, files, pages, shared }: DumpInMaking,
+  hooks: Hooks,
 ): void {
   const { images } = context;
   const objects = OBJECTS.of(context.tree);
@@ -82,11 +100,15 @@ export function saveTree(
   logDebug('observed');
   const byMemory = new Map<number, DumpThread[]>();
   for (const { task, ids } of saved) for (const thread of task.threads) addTo(byMemory, ids.vm, thread);
-  for (const { task, seen, ids } of saved) askTask(task, seen, byMemory.get(ids.vm) ?? []);
+  saved.forEach(({ task, seen, ids }, done) => {
+    hooks.progress?.({ step: 'asking', done, total: saved.length });
+    askTask(task, seen, byMemory.get(ids.vm) ?? []);
+  });
   logDebug('asked; nothing of Stasis is left in the tasks');
   for (const doors of treeDoors) doors.capture?.(context);
   for (const { task } of saved) drain(task);
   logDebug(`memory is stored: ${pages.counts.written} pages`);
+  hooks.progress?.({ step: 'writing', done: 0, total: saved.length });
   for (const { task, ids } of saved) writeTask(task, ids, images, files);
   for (const { pid, zombie } of processes) if (zombie) writeZombie(pid, images);
   images.write(Images.files, undefined, files.entries);

@@ -1,9 +1,10 @@
 /** The story of a restore. */
 
+import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { errnoNameOf, StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
-import { logDebug, logInfo, logWarn } from '../../base/log.ts';
-import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
+import { logDebug, logInfo } from '../../base/log.ts';
+import { type NoticeFacts, Notices } from '../../base/notice.ts';
 import { encodeText } from '../../base/text.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type {
@@ -26,8 +27,9 @@ import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/sysca
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { verifyPages } from '../../memory/verify-pages.ts';
 import { pointOfNoReturn, requireUninterrupted, withOutcome } from '../../tracee/interruption.ts';
-import { ActionScripts } from '../scripts.ts';
-import { type RestoreFigures, writeRestoreStats } from '../stats.ts';
+import { fire, type Hooks } from '../hooks.ts';
+import type { RestoreOutcome } from '../outcome.ts';
+import { writeRestoreStats } from '../stats.ts';
 import { stopSignalOf } from '../stops.ts';
 import { TreeLife } from '../tree-life.ts';
 import { addThreads, beginPhase, forgetChildSignal, rebuildThread, runPhase, TreeBuilder } from './build-tree.ts';
@@ -45,16 +47,7 @@ export interface RestoreOptions {
   /** Compare page contents with their checksums first. */
   readonly verify: boolean;
   readonly leaveStopped: boolean;
-  readonly actionScripts: readonly string[];
   readonly carry: CarryOptions;
-}
-
-/** What came of it. */
-export interface RestoreOutcome {
-  readonly pid: number;
-  readonly figures: RestoreFigures;
-  /** What a person has to know. */
-  readonly notices: readonly Notice[];
 }
 
 /**
@@ -63,24 +56,25 @@ export interface RestoreOutcome {
  * @throws StasisError
  * @throws InterruptedError when a signal asks Stasis to end before the tasks run
  */
-export function restore(options: RestoreOptions): RestoreOutcome {
+export function restore(options: RestoreOptions, hooks: Hooks = {}): RestoreOutcome {
   requirePageSize();
   try {
-    return restoreTree(options);
+    return restoreTree(options, hooks);
   } catch (error) {
     throw withOutcome(error, 'nothing was restored');
   }
 }
 
-function restoreTree(options: RestoreOptions): RestoreOutcome {
+function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
+  hooks.progress?.({ step: 'reading', done: 0, total: 0 });
   const images = new ImageSet(options.imagesDir, undefined, disk);
   const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isUnused };
   const plan = readPlan(images, origin);
   const pid = plan.root;
   const unverified = options.verify ? verifyPages(images) : undefined;
   logDebug('images are read and checked');
-  const scripts = new ActionScripts(options.actionScripts, options.imagesDir);
-  scripts.require('pre-restore');
+  fire(hooks, { point: 'pre-restore' });
+  hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
   const began = performance.now();
   // What others have forked is ours to bury if the restore fails.
   using _ = new Subreaper();
@@ -91,7 +85,7 @@ function restoreTree(options: RestoreOptions): RestoreOutcome {
   );
   using undo = new UndoStack();
   using ending = new UndoStack();
-  const context = new Context(options.carry, images, plan, undo, ending);
+  const context = new Context(options.carry, images, plan, undo, ending, hooks);
   if (unverified) context.notice({ resource: '--verify', reason: `${unverified}, so page contents are not verified` });
   life.begin(context);
   for (const doors of treeDoors) doors.prepare?.(context);
@@ -100,22 +94,23 @@ function restoreTree(options: RestoreOptions): RestoreOutcome {
   const forked = performance.now();
   const { tasks } = builder;
   rebuilt(context, 'memory');
+  hooks.progress?.({ step: 'rebuilding', done: 0, total: tasks.length });
   const stopped = rebuild(tasks, plan, context);
   rebuilt(context, 'last');
   logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
   ending[Symbol.dispose]();
   if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);
-  scripts.require('post-restore', pid);
+  fire(hooks, { point: 'post-restore', pid });
   const microseconds = (until: number): number => (until - began) * 1000;
   const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
   writeRestoreStats(options.workDir, figures, context.notices);
-  resumeScript(scripts, 'pre-resume', pid);
+  fire(hooks, { point: 'pre-resume', pid });
   pointOfNoReturn();
   life.end('restored');
   resume(tasks, stopped, options);
   undo.keep();
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
-  resumeScript(scripts, 'post-resume', pid);
+  fire(hooks, { point: 'post-resume', pid });
   return { pid, figures, notices: context.notices.list };
 }
 
@@ -202,11 +197,6 @@ function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: Readonl
   logDebug(`phase ${name}`);
 }
 
-function resumeScript(scripts: ActionScripts, point: 'pre-resume' | 'post-resume', pid: number): void {
-  const code = scripts.run(point, pid);
-  if (code !== 0) logWarn('restore.ts', `${point} script ended with exit code ${code}`);
-}
-
 function writePidfile(path: string, pid: number, undo: UndoStack): void {
   try {
     const fd = disk.open(path, O.WRONLY | O.CREAT | O.EXCL, 0o666);
@@ -222,6 +212,15 @@ function writePidfile(path: string, pid: number, undo: UndoStack): void {
     });
   }
   undo.add(() => disk.unlink(path));
+}
+
+/** Tells of memory that was filled. */
+function filledCounter(progress: NonNullable<Hooks['progress']>, total: number): (bytes: number) => void {
+  let done = 0;
+  return (bytes) => {
+    done += bytes;
+    progress({ step: 'memory', done, total });
+  };
 }
 
 /** As long as this lasts, orphans below us become our children instead of init's. */
@@ -248,12 +247,20 @@ class Context implements RestoreContext {
   readonly files: Plan['files'];
   readonly stopped: RestoreContext['stopped'];
   readonly notices = new Notices();
+  readonly filled: RestoreContext['filled'];
   /** Descriptors made so far, by file id and, where they are to be mapped, flags. */
   readonly #open = new Map<string, number>();
   readonly #undo: UndoStack;
   readonly #ending: UndoStack;
 
-  constructor(options: CarryOptions, images: ImageSet, plan: Plan, undo: UndoStack, ending: UndoStack) {
+  constructor(
+    options: CarryOptions,
+    images: ImageSet,
+    plan: Plan,
+    undo: UndoStack,
+    ending: UndoStack,
+    { progress }: Hooks,
+  ) {
     this.options = options;
     this.images = images;
     this.root = plan.root;
@@ -261,6 +268,7 @@ class Context implements RestoreContext {
     this.stopped = [...plan.tasks.values()]
       .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
       .map(({ tree }) => tree);
+    if (progress) this.filled = filledCounter(progress, plan.pages * PAGE_SIZE);
     this.#undo = undo;
     this.#ending = ending;
     ending.add(() => {

@@ -41,7 +41,7 @@ type CgroupDirEntryShape = {
 };
 /** A cgroup directory with all below it. */
 export interface CgroupDirEntry extends OutOf<CgroupDirEntryShape> {}
-interface CgroupDirEntryInput extends InOf<CgroupDirEntryShape> {}
+export interface CgroupDirEntryInput extends InOf<CgroupDirEntryShape> {}
 /** A cgroup directory with all below it. */
 export const cgroupDirEntry: Message<CgroupDirEntryShape> = message('cgroup_dir_entry', () => ({
   dir_name: text(1),

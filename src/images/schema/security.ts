@@ -45,7 +45,7 @@ type AaNamespaceShape = {
 };
 /** An AppArmor namespace: its policies, and the namespaces in it. */
 export interface AaNamespace extends OutOf<AaNamespaceShape> {}
-interface AaNamespaceInput extends InOf<AaNamespaceShape> {}
+export interface AaNamespaceInput extends InOf<AaNamespaceShape> {}
 /** An AppArmor namespace: its policies, and the namespaces in it. */
 export const aaNamespace: Message<AaNamespaceShape> = message('aa_namespace', () => ({
   name: text(1),

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { carryOptions } from '../../../src/api/carry.ts';
+import { carryOptions } from '../../../src/api/engine-options.ts';
 import { OPTIONS, type OptionRow } from '../../../src/api/options.ts';
 import { standingOf } from '../../../src/api/refusals.ts';
 import { type Command, defaultSettings } from '../../../src/api/settings.ts';
@@ -99,9 +99,9 @@ function plain(command: keyof typeof COMMANDS): unknown {
 describe('what is built is read', () => {
   /** The files in which a command reads its settings. */
   const FILES: Readonly<Record<keyof typeof COMMANDS, readonly string[]>> = {
-    dump: ['cli/dump.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/carry.ts'],
-    restore: ['cli/restore.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/carry.ts'],
-    check: ['cli/check.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/carry.ts', 'engine/check/examine.ts'],
+    dump: ['cli/dump.ts', 'cli/figures.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
+    restore: ['cli/restore.ts', 'cli/figures.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
+    check: ['cli/check.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/engine-options.ts', 'engine/check/examine.ts'],
     exec: ['cli/exec.ts', 'cli/main.ts'],
   };
   for (const [command, files] of Object.entries(FILES) as [Command & keyof typeof FILES, string[]][]) {

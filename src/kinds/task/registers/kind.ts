@@ -25,8 +25,8 @@ function capture(thread: DumpThread, program: Program): () => void {
   const state = thread.tracee.getExtendedState();
   // If CRIU's message lacks a field for some state, the whole buffer goes into the task's extra state.
   if (arch.extendedState.exceedsImage(state)) thread.extra.xsave = Buffer.from(state).toString('base64');
-  // A call that would have to be made with another timeout, which only the kernel knows, fails with EINTR after a restore
-  // by CRIU (kinds/task/restart does better when Stasis restores).
+  // A call that would have to be made with another timeout, which only the kernel knows, fails with EINTR after a
+  // restore by CRIU (kinds/task/restart does better when Stasis restores).
   const gpregs = arch.toImage(thread.registers, interruptedCall(thread));
   return () => {
     thread.core.mtype = arch.march;

@@ -40,7 +40,9 @@ export function rebuildPermission(task: RestoreTask): void {
   });
 }
 
-/** Makes the kernel give a task room for what is in `state`, by loading it there. The task is stopped between programs. */
+/**
+ * Makes the kernel give a task room for what is in `state`, by loading it there. The task is stopped between programs.
+ */
 export function makeRoom(thread: RestoreThread, state: Uint8Array): void {
   const { tracee, remote } = thread;
   const { permission } = tracee.arch.extendedState;

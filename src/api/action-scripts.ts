@@ -1,36 +1,40 @@
-/** Action scripts: programs the user wants run at certain points of the story. */
-import { StasisError } from '../base/errors.ts';
+/** Action scripts: programs the user wants run at the points of the work, as one implementation of its hooks. */
 import { logInfo, logWarn } from '../base/log.ts';
+import type { HookEvent, HookPoint } from '../engine/hooks.ts';
 import { followedStatus } from '../kernel/statx.ts';
 
-/** The points, as CRIU names them. */
-export type ScriptPoint = 'pre-dump' | 'post-dump' | 'pre-restore' | 'post-restore' | 'pre-resume' | 'post-resume';
+/** CRIU asks only the clients of its RPC at these points. */
+const NOT_FOR_SCRIPTS: readonly HookPoint[] = ['query-ext-files', 'orphan-pts-master'];
 
+/** The scripts of one dump or restore. */
 export class ActionScripts {
   readonly #scripts: readonly string[];
   readonly #imagesDir: string;
 
+  /** @param imagesDir what the scripts find in CRTOOLS_IMAGE_DIR */
   constructor(scripts: readonly string[], imagesDir: string) {
     this.#scripts = scripts;
     this.#imagesDir = imagesDir;
   }
 
   /**
-   * Runs all scripts for a point, the last named first, as CRIU does, whatever becomes of the others; answers the first
-   * exit code that is not 0. `pid` is the root task's.
+   * Runs all scripts for a point, the last named first, as CRIU does, whatever becomes of the others.
+   *
+   * @returns the first exit code that is not 0
    */
-  run(point: ScriptPoint, pid?: number): number {
+  at({ point, pid }: HookEvent): number {
     let code = 0;
+    if (NOT_FOR_SCRIPTS.includes(point)) return code;
     for (const script of this.#scripts.toReversed()) {
       logInfo(`Running ${point} script ${script}`);
       const ended = this.#start(script, point, pid);
-      if (ended !== 0) logWarn('scripts.ts', `script ${script} ended with exit code ${ended}`);
+      if (ended !== 0) logWarn('action-scripts.ts', `script ${script} ended with exit code ${ended}`);
       code ||= ended;
     }
     return code;
   }
 
-  #start(script: string, point: ScriptPoint, pid: number | undefined): number {
+  #start(script: string, point: HookPoint, pid: number | undefined): number {
     const env = { ...process.env, CRTOOLS_SCRIPT_ACTION: point, CRTOOLS_IMAGE_DIR: this.#imagesDir };
     // A file is run whatever its name; anything else is a command of the shell.
     const command = followedStatus(script) ? '"$0"' : script;
@@ -44,12 +48,5 @@ export class ActionScripts {
     if (error) logWarn('scripts.ts', `script ${script} could not be run: ${error.message}`);
     else if (signal) logWarn('scripts.ts', `script ${script} was ended by ${signal}`);
     return error ? 1 : (status ?? 1);
-  }
-
-  /** As {@link run}, where failure stops the work. @throws StasisError */
-  require(point: ScriptPoint, pid?: number): void {
-    const code = this.run(point, pid);
-    if (code === 0) return;
-    throw new StasisError({ kind: 'usage', resource: `${point} script`, reason: `it ended with exit code ${code}` });
   }
 }

@@ -1,0 +1,78 @@
+/** From settings to what the engine and the kinds are told. */
+
+import { StasisError } from '../base/errors.ts';
+import type { CarryOptions } from '../contract/contract.ts';
+import type { DumpOptions } from '../engine/dump/dump.ts';
+import type { HookEvent, Hooks } from '../engine/hooks.ts';
+import type { RestoreOptions } from '../engine/restore/restore.ts';
+import { ActionScripts } from './action-scripts.ts';
+import type { Settings } from './settings.ts';
+
+/** What the user allows the kinds to do. */
+export function carryOptions(settings: Settings): CarryOptions {
+  return {
+    shellJob: settings.shellJob,
+    fileLocks: settings.fileLocks,
+    linkRemap: settings.linkRemap,
+    evasiveDevices: settings.evasiveDevices,
+    ghostLimit: settings.ghostLimit,
+    fileValidation: settings.fileValidation,
+    skipFileRwxCheck: settings.skipFileRwxCheck,
+    forceIrmap: settings.forceIrmap,
+    irmapScanPaths: settings.irmapScanPath,
+    manageCgroups: settings.manageCgroups,
+    cgroupRoot: settings.cgroupRoot,
+    cgroupYard: settings.cgroupYard,
+    external: settings.external,
+    inheritFd: new Map(settings.inheritFd.map(({ fd, key }) => [key, fd])),
+    leaveRunning: settings.finalState !== 'dead',
+  };
+}
+
+/** The directories a command works in; both absolute. */
+export interface Directories {
+  readonly imagesDir: string;
+  readonly workDir: string;
+}
+
+/** What the engine is told of a dump. @throws StasisError (usage) when no process is named */
+export function dumpOptions(settings: Settings, { imagesDir, workDir }: Directories): DumpOptions {
+  if (settings.tree === undefined) {
+    throw new StasisError({ kind: 'usage', reason: 'no process was named', remedy: 'name it with -t PID' });
+  }
+  return {
+    pid: settings.tree,
+    imagesDir,
+    workDir,
+    finalState: settings.finalState,
+    // As with CRIU's alarm: none at all.
+    timeout: settings.timeout || Number.POSITIVE_INFINITY,
+    freezeCgroup: settings.freezeCgroup,
+    carry: carryOptions(settings),
+  };
+}
+
+/** What the engine is told of a restore. Relative paths count from the work directory. */
+export function restoreOptions(settings: Settings, { imagesDir, workDir }: Directories): RestoreOptions {
+  const { pidfile } = settings;
+  return {
+    imagesDir,
+    workDir,
+    pidfile: pidfile === undefined || pidfile.startsWith('/') ? pidfile : `${workDir}/${pidfile}`,
+    sibling: settings.restoreSibling,
+    verify: settings.verify,
+    leaveStopped: settings.finalState === 'stopped',
+    carry: carryOptions(settings),
+  };
+}
+
+/** The hooks of a command: its action scripts, then `more`, whose failure counts if the scripts have none. */
+export function hooksOf({ actionScript }: Settings, { imagesDir }: Directories, more: Hooks = {}): Hooks {
+  if (actionScript.length === 0) return more;
+  const scripts = new ActionScripts(actionScript, imagesDir);
+  const at = (event: HookEvent): number => {
+    const code = scripts.at(event);
+    return code === 0 ? (more.at?.(event) ?? 0) : code;
+  };
+  return { ...more, at };
+}
