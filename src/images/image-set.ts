@@ -330,7 +330,8 @@ export class ImageSetWriter implements Disposable {
       try {
         this.disk.unlink(`${this.dir}/${name}`);
       } catch (error) {
-        // The error that led to the abort may prevent the removal as well. Without an inventory nobody takes it for a set.
+        // The error that led to the abort may prevent the removal as well. Without an inventory nobody takes it for a
+        // set.
         const code = errnoNameOf(error);
         if (code !== 'ENOENT') logWarn('image-set.ts', `${this.dir}/${name} stays behind: ${code ?? String(error)}`);
       }

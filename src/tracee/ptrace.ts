@@ -75,8 +75,8 @@ export function pollStop(pid: number): Stop | 'none' | 'lost' {
 }
 
 /**
- * Kills a process, by any of its threads. Without CAP_KILL that of another user may not be sent a signal, but its tracer may
- * end it all the same. Harmless if it is dead.
+ * Kills a process, by any of its threads. Without CAP_KILL that of another user may not be sent a signal, but its
+ * tracer may end it all the same. Harmless if it is dead.
  */
 export function killTracee(pid: number): void {
   if (trySyscall('kill', pid, SIGKILL) === -ERRNO.EPERM) tryPtrace(PTRACE.KILL, pid);
