@@ -25,7 +25,10 @@ const children: ChildProcess[] = [];
 afterEach(async () => {
   // All of them at first: some wait for others.
   for (const pid of pids) trySyscall('kill', pid, 9);
-  for (const child of children) child.kill('SIGKILL');
+  const sessions = children.map(({ pid }) => pid);
+  for (const name of readdirSync('/proc').filter((each) => /^\d+$/.test(each))) {
+    if (sessions.includes(statOf(Number(name))?.session)) trySyscall('kill', Number(name), 9);
+  }
   for (const pid of pids) await gone(pid);
   children.length = 0;
   pids.clear();
