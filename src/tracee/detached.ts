@@ -7,11 +7,10 @@
  */
 
 import { StasisError } from '../base/errors.ts';
+import { W } from '../kernel/constants/ptrace.ts';
 import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
 import { ChildProgram, CLONE_VFORK } from './child-program.ts';
 import type { Program } from './program.ts';
-
-const WALL = 0x4000_0000;
 
 export class DetachedProcess implements Disposable {
   readonly #child = new ChildProgram();
@@ -23,7 +22,7 @@ export class DetachedProcess implements Disposable {
 
   /** Runs a program to its end; its results can then be read. @throws StasisError */
   run(program: Program): Program {
-    syscall('wait4', this.#child.start(program, CLONE_VFORK), arenaAddress, WALL, 0);
+    syscall('wait4', this.#child.start(program, CLONE_VFORK), arenaAddress, W.ALL, 0);
     const status = arenaView.getInt32(0, true);
     if (status !== 0) throw new StasisError({ kind: 'internal', reason: `a detached program ended with ${status}` });
     this.#child.fetch(program);

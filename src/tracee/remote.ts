@@ -1,13 +1,13 @@
 /** Running programs in a stopped task that has a work area. */
 
 import type { Registers } from '../arch/arch.ts';
+import { SIG } from '../kernel/constants/signals.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { AREA, Program, Ref } from './program.ts';
 import { getSiginfo, PTRACE, ptrace, type Stop } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
 
-const SIGTRAP = 5;
 /** Sent by tgkill(2), as the code at the end of a program does. */
 const SI_TKILL = -6;
 
@@ -31,7 +31,7 @@ export class Remote {
   readonly #isEnd = (stop: Stop): boolean => {
     if (stop.kind !== 'signal' || stop.signal !== this.#endSignal) return false;
     // Others may send the task the bell's signal: theirs is held back like any other.
-    return stop.signal === SIGTRAP || mayBeOurs(getSiginfo(this.tracee.pid));
+    return stop.signal === SIG.TRAP || mayBeOurs(getSiginfo(this.tracee.pid));
   };
 
   constructor(tracee: Tracee, area: number, base: Registers, endSignal: number) {

@@ -12,6 +12,7 @@ import { PAGE_SIZE } from '../arch/page-size.ts';
 import { NR } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
+import { SIG, SIG_HOW } from '../kernel/constants/signals.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { pidInUse } from '../kernel/pid-in-use.ts';
 import { threadsOf } from '../kernel/proc/tree.ts';
@@ -35,8 +36,6 @@ const CLONE = {
 } as const;
 /** struct clone_args up to set_tid_size. */
 const CLONE_ARGS = 88;
-const SIGCHLD = 17;
-const SIGTRAP = 5;
 const RLIMIT_NOFILE = 7;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
@@ -79,7 +78,7 @@ export class Seed implements Disposable {
     this.tracee = tracee;
     this.socket = socket;
     this.socketTarget = socketTarget;
-    this.remote = new Remote(tracee, area, tracee.getRegisters(), SIGTRAP);
+    this.remote = new Remote(tracee, area, tracee.getRegisters(), SIG.TRAP);
   }
 
   /**
@@ -140,7 +139,7 @@ export class Seed implements Disposable {
     const flags = CLONE.PTRACE | CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.THREAD | CLONE.SYSVSEM;
     const { area } = this.remote;
     const born = this.#clone(tids.map((pid) => ({ pid, flags, exitSignal: 0 })));
-    return born.map((tracee) => new Remote(tracee, area, tracee.getRegisters(), SIGTRAP));
+    return born.map((tracee) => new Remote(tracee, area, tracee.getRegisters(), SIG.TRAP));
   }
 
   #clone(plans: readonly ClonePlan[]): Tracee[] {
@@ -198,7 +197,7 @@ function mapArea(tracee: Tracee, callAt: number, area: number): void {
   const registers = tracee.getRegisters();
   const call = (nr: number, args: readonly number[]): number => {
     tracee.setRegisters(tracee.arch.oneCall(registers, callAt, nr, args));
-    tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIGTRAP);
+    tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIG.TRAP);
     return tracee.arch.result(tracee.getRegisters());
   };
   // MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE
@@ -281,7 +280,7 @@ function clone3(options: SeedOptions, stack: number, stackSize: number): number 
   const args = new BigUint64Array(11);
   const pids = new Int32Array([options.pid ?? 0, 0]);
   args[0] = BigInt(CLONE.VM | CLONE.VFORK | (options.sibling ? CLONE.PARENT : 0));
-  args[4] = BigInt(options.sibling ? 0 : SIGCHLD);
+  args[4] = BigInt(options.sibling ? 0 : SIG.CHLD);
   args[5] = BigInt(stack);
   args[6] = BigInt(stackSize);
   if (options.pid !== undefined) {
@@ -289,9 +288,9 @@ function clone3(options: SeedOptions, stack: number, stackSize: number): number 
     args[9] = 1n;
   }
   arenaView.setBigUint64(0, ALL_SIGNALS, true);
-  syscall('rt_sigprocmask', 2, arenaAddress, arenaAddress + 8, 8);
+  syscall('rt_sigprocmask', SIG_HOW.SETMASK, arenaAddress, arenaAddress + 8, 8);
   const outcome = trySyscall('clone3', args, CLONE_ARGS);
-  syscall('rt_sigprocmask', 2, arenaAddress + 8, 0, 8);
+  syscall('rt_sigprocmask', SIG_HOW.SETMASK, arenaAddress + 8, 0, 8);
   return outcome;
 }
 

@@ -2,35 +2,9 @@
  * File constants (include/uapi/asm-generic/fcntl.h, linux/fcntl.h, linux/stat.h, linux/memfd.h …).
  * Values are x86-64's; arm64 and ppc64 differ where marked.
  */
+import { O } from '../../arch/open-flags.ts';
 
-export const O = {
-  RDONLY: 0,
-  WRONLY: 0o1,
-  RDWR: 0o2,
-  ACCMODE: 0o3,
-  CREAT: 0o100,
-  EXCL: 0o200,
-  NOCTTY: 0o400,
-  TRUNC: 0o1000,
-  APPEND: 0o2000,
-  NONBLOCK: 0o4000,
-  DSYNC: 0o10000,
-  ASYNC: 0o20000,
-  /** arm64: 0o200000; ppc64: 0o400000. */
-  DIRECT: 0o40000,
-  /** Set by the kernel for every 64-bit program. arm64: 0o400000; ppc64: 0o200000. */
-  LARGEFILE: 0o100000,
-  /** arm64, ppc64: 0o40000. */
-  DIRECTORY: 0o200000,
-  /** arm64, ppc64: 0o100000. */
-  NOFOLLOW: 0o400000,
-  NOATIME: 0o1000000,
-  CLOEXEC: 0o2000000,
-  SYNC: 0o4010000,
-  PATH: 0o10000000,
-  /** Without the bit of DIRECTORY, which it includes in the C header. */
-  TMPFILE_BIT: 0o20000000,
-} as const;
+export { O };
 
 /** `FMODE_NONOTIFY`, which shows in the flags of fdinfo for some files and is not a flag for open. */
 export const FMODE_NONOTIFY = 0o400000000;
