@@ -1,4 +1,4 @@
-/** One system call in another process, which then goes on as if nothing had been. */
+/** Makes one system call in another process, which then continues as before. */
 
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import { StasisError } from '../base/errors.ts';
@@ -29,13 +29,13 @@ export type ExecArgument =
   /** A zeroed buffer the call may fill; its contents are answered. */
   | { readonly kind: 'buffer'; readonly size: number };
 
-/** What the call answered: a value or -errno, and the buffers as it left them. */
+/** The result of the call, a value or -errno, and the contents of the buffers after it. */
 export interface ExecOutcome {
   readonly result: number;
   readonly buffers: readonly Uint8Array[];
 }
 
-/** Calls after which the process would not be what it was. */
+/** Calls that are refused, since the process could not continue as before. */
 const REFUSED: ReadonlySet<string> = new Set([
   ...['exit', 'exit_group', 'execve', 'execveat', 'rt_sigreturn', 'restart_syscall'],
   ...['fork', 'vfork', 'clone', 'clone3'],
@@ -62,7 +62,7 @@ function execOnce(pid: number, nr: number, args: readonly ExecArgument[], patien
   using tracee = Tracee.attach(pid, 0);
   tracee.stop(patience * 1000);
   onStopped(tracee);
-  // Read before anything of ours is in the thread.
+  // Read before anything of Stasis is in the thread.
   const interrupted = tracee.arch.interrupted(tracee.getRegisters());
   const { tgid, seccomp } = parseStatus(readProc(pid, 'status'));
   if (seccomp) suspendSeccomp(pid);
@@ -82,9 +82,9 @@ function execOnce(pid: number, nr: number, args: readonly ExecArgument[], patien
   };
 }
 
-/** The other threads of the process stand still meanwhile: a foothold is in the memory of all of them. */
+/** Stops the other threads of the process meanwhile, since the foothold is in the memory they share. */
 function stopOthers(tgid: number, tid: number, patience: number, letGo: UndoStack): Tracee[] {
-  // One of them may execute a program just now, and wait for those we have to be buried.
+  // One of them may execute a program just now, and wait for the threads we have attached to be reaped.
   using watch = new DeathWatch();
   const stopped = new Map<number, Tracee>();
   for (let isNew = true; isNew; ) {
@@ -109,8 +109,9 @@ function stopOthers(tgid: number, tid: number, patience: number, letGo: UndoStac
 }
 
 /**
- * A thread has one restart block. One that sleeps in a call which goes on by it (nanosleep, poll, futex with a timeout)
- * would not know any more for how long, had it meanwhile made another such call.
+ * Refuses a call that would overwrite the restart block of the thread. A thread has one restart block; if it sleeps in
+ * a call that is continued through it (nanosleep, poll, futex with a timeout), another such call would destroy the
+ * deadline.
  * @throws StasisError
  */
 function requireOtherCall(pid: number, nr: number, words: readonly (number | bigint)[]): void {
@@ -118,7 +119,7 @@ function requireOtherCall(pid: number, nr: number, words: readonly (number | big
     nr,
     words.map((word) => BigInt.asUintN(64, BigInt(word))),
   );
-  // Without a timeout, a futex makes no use of it.
+  // A futex call without a timeout does not use the restart block.
   if (!timed || (nr === NR.futex && !timed.args[3])) return;
   throw new StasisError({
     kind: 'conflict',

@@ -16,21 +16,21 @@ export class DumpClock {
   readonly figures: DumpFigures = { freezing: 0, frozen: 0, memory: 0, pages: 0, sharedPages: 0 };
   #since = performance.now();
 
-  /** The task stands still. */
+  /** Records that the tree is frozen. */
   frozen(): void {
     const now = performance.now();
     this.figures.freezing = (now - this.#since) * 1000;
     this.#since = now;
   }
 
-  /** The pages are stored. */
+  /** Records the counts of stored pages. */
   counted(pages: Pages): void {
     this.figures.memory = pages.counts.microseconds;
     this.figures.pages = pages.counts.written;
     this.figures.sharedPages = pages.counts.sharedWritten;
   }
 
-  /** The task ends or goes on. */
+  /** Records that the tree ends or continues. */
   thawed(): void {
     this.figures.frozen = (performance.now() - this.#since) * 1000;
   }
@@ -76,7 +76,7 @@ export function writeRestoreStats(dir: string, figures: RestoreFigures, notices:
   writeStats(dir, 'restore', entry, notices);
 }
 
-/** Figures are no part of what is saved: a full disk does not undo work that is done. */
+/** Writes a stats image. Statistics are not part of the saved state, so a full disk gives only a notice. */
 function writeStats(dir: string, of: 'dump' | 'restore', entry: InputOf<typeof statsEntry>, notices: Notices): void {
   const name = imageName(Images.stats, of);
   try {

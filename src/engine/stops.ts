@@ -1,7 +1,6 @@
 /**
- * Stopping tasks again that were stopped. Their parents are told of it by SIGCHLD, and of what they were told before
- * the dump only their pending signals are to speak; so tasks stop, for their tracer as well, before their parents are
- * finished.
+ * Puts tasks that were in a group stop at the dump into a group stop again. The kernel tells their parents by SIGCHLD.
+ * So that only the saved pending signals reach the parents, tasks are stopped before their parents are finished.
  */
 import { logDebug } from '../base/log.ts';
 import type { RestoreTask } from '../contract/contract.ts';
@@ -14,7 +13,7 @@ import { threadDoors } from '../kinds/registry.ts';
 import { endedError, nap, PTRACE, ptrace, type Stop, setSignalMask, waitStop } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 
-/** What has to be seen to in a thread that has just been stopped, even if it is let go again at once. */
+/** Calls the `stopped` doors for a thread that has just stopped, even if it is released again at once. */
 export function onStopped(tracee: Tracee): void {
   for (const doors of threadDoors) doors.stopped?.(tracee);
 }
@@ -22,20 +21,20 @@ export function onStopped(tracee: Tracee): void {
 const SIGSTOP = 19;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
-/** The signal a task was stopped by; undefined for one that runs. */
+/** The signal that stopped a task; undefined for a task that runs. */
 export function stopSignalOf({ core }: RestoreTask): number | undefined {
   return core.tc?.task_state === TaskState.STOPPED ? (core.tc.stop_signo ?? SIGSTOP) : undefined;
 }
 
 /**
- * Puts a task whose threads all stand in an interrupt's stop into a group stop, from which it does not return when it
- * is let go. Masks are to be set afterwards.
+ * Puts a task into a group stop, in which it stays after it is detached. All its threads must be in a stop by
+ * PTRACE_INTERRUPT. Signal masks have to be set afterwards.
  */
 export function stopGroup(task: RestoreTask, signal: number): void {
   const [main, ...others] = task.threads;
   if (!main) return;
   if (!stopBy(main.tracee, task.pid, signal)) {
-    // The kernel lets no orphaned process group stop but by SIGSTOP.
+    // The kernel stops an orphaned process group by SIGSTOP only.
     logDebug(`task ${task.pid} cannot be stopped by signal ${signal}; by SIGSTOP it can`);
     stopBy(main.tracee, task.pid, SIGSTOP);
   }
@@ -45,14 +44,14 @@ export function stopGroup(task: RestoreTask, signal: number): void {
   }
 }
 
-/** Has the main thread take a stop signal as if it had been sent; answers whether the process stopped. */
+/** Makes the main thread take a stop signal as if it had been sent. Returns whether the process stopped. */
 function stopBy(main: Tracee, pid: number, signal: number): boolean {
   setSignalMask(pid, ALL_SIGNALS & ~(1n << BigInt(signal - 1)));
-  // SIGSTOP always arrives; its delivery is then turned into that of the other.
+  // SIGSTOP always arrives; the tracer then replaces it by the other signal.
   syscall('tgkill', pid, pid, SIGSTOP);
   ptrace(PTRACE.CONT, pid);
   awaitStop(main, (stop) => stop.kind === 'signal' && stop.signal === SIGSTOP);
-  // Should the signal be discarded, the task must not run.
+  // If the kernel discards the signal, the interrupt keeps the task from running.
   ptrace(PTRACE.INTERRUPT, pid);
   ptrace(PTRACE.CONT, pid, 0, signal);
   const stop = awaitStop(main, (candidate) => candidate.kind === 'event');
@@ -69,13 +68,12 @@ function awaitStop(tracee: Tracee, wanted: (stop: Stop) => boolean): Stop {
 }
 
 /**
- * Milliseconds. It takes a stopped thread some microseconds to find that it is nobody's any more, and to stand as
- * before.
+ * Milliseconds. A stopped thread needs some microseconds after the detach until it is in its group stop again.
  */
 const PATIENCE = 50;
 const NAP_NS = 20_000;
 
-/** Waits until stopped tasks that have been let go stand still without us, so that no relative sees them run. */
+/** Waits until detached tasks are in their group stop again, so that no parent or child sees them run. */
 export function awaitStopped(pids: readonly number[]): void {
   const end = performance.now() + PATIENCE;
   for (const pid of pids) {
@@ -83,7 +81,7 @@ export function awaitStopped(pids: readonly number[]): void {
   }
 }
 
-/** `T` as well for one that is no more. */
+/** The state letter of a process; `T` also for one that has ended. */
 function stateOf(pid: number): string {
   return unlessGone(() => parseStat(readProc(pid, 'stat')).state) ?? 'T';
 }

@@ -1,4 +1,4 @@
-/** What is asked of tracees, and done with them, by their ids alone. */
+/** Operations on tracees by their TIDs. */
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
@@ -6,14 +6,14 @@ import { arenaAddress } from '../kernel/syscall.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../tracee/ptrace.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 
-/** Milliseconds it may take until tracees that are dying are dead. */
+/** Milliseconds to wait for dying tracees to be dead. */
 const LAST_WAIT = 200;
-/** Nanoseconds between two looks at them. */
+/** Nanoseconds between two checks of them. */
 const PAUSE = 20_000;
 
 /**
- * Lets tasks go on. One of them may execute a program at once, and waits for the others of its process to be dead and
- * buried: so those that have died instead are, if that takes no longer than it should.
+ * Detaches tracees. One of them may execute a program at once, which waits until the other threads of its process are
+ * dead and reaped by their tracer. So tracees that are dying are waited for, for a short time.
  */
 export function letGo(tracees: readonly Tracee[]): void {
   let dying = tracees.filter((tracee) => !tracee.detach());
@@ -27,12 +27,12 @@ export function stands(tid: number): boolean {
   return tryPtrace(PTRACE.GETEVENTMSG, tid, 0, arenaAddress) === 0;
 }
 
-/** Takes note of a dead tracee of ours; a dead child of ours that is none is somebody else's to wait for. */
+/** Reaps a dead tracee. A dead child that is not traced by us is left to whoever waits for it. */
 export function buryIfOurs(tid: number): void {
   if (unlessGone(() => parseStatus(readProc(tid, 'status')).tracerPid) === process.pid) pollStop(tid);
 }
 
-/** Whether it is a process with memory: no kernel thread, which may be in a cgroup as well, and no zombie. */
+/** Whether it is a process with memory, that is neither a kernel thread (cgroups may contain some) nor a zombie. */
 export function isProgram(pid: number): boolean {
   return unlessGone(() => parseStatus(readProc(pid, 'status')).hasMemory) ?? false;
 }

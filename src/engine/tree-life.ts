@@ -1,10 +1,10 @@
-/** The last doors of what a tree has once: they are called in any case, however a dump or a restore ends. */
+/** Calls the last tree doors (`end`, `restoreEnd`) in any case, however a dump or a restore ends. */
 import { logError } from '../base/log.ts';
 
 /**
- * Calls doors when a dump or restore is over: with what {@link end} says, or with `failed` where an error leaves the
- * scope before that. What one of them throws is logged, since there is no way back any more, and the others are called
- * all the same.
+ * Calls the doors when a dump or restore is over: with the value passed to {@link end}, or with `failed` if an error
+ * leaves the scope before that. Errors of doors are logged, since there is no way back any more, and the other doors
+ * are called anyway.
  */
 export class TreeLife<Context, How> implements Disposable {
   readonly #doors: readonly ((context: Context, how: How) => void)[];
@@ -16,7 +16,7 @@ export class TreeLife<Context, How> implements Disposable {
     this.#failed = failed;
   }
 
-  /** From here on the doors will be called. */
+  /** From this call on the doors will be called at the end. */
   begin(context: Context): void {
     this.#context = context;
   }

@@ -6,16 +6,19 @@ import { readLabel } from '../../kernel/proc/label.ts';
 import { readSystem } from '../../kernel/proc/read.ts';
 import { idsEntry, OWN_IDS } from './object-ids.ts';
 
-/** The id of the cgroups whoever dumps is in. Tasks of this set are restored to where the restore is run. */
+/**
+ * The ID of the cgroup set of Stasis itself. Tasks of this set are restored into the cgroups of the process that
+ * restores.
+ */
 export const ROOT_CG_SET = 1;
 
-/** The security module that gives tasks their labels. */
+/** The number in the image of the security module that gives tasks their labels. */
 function labelGiver(): number {
   const module = readLabel('self')?.module;
   return module === 'selinux' ? Lsmtype.SELINUX : module === 'apparmor' ? Lsmtype.APPARMOR : Lsmtype.NO_LSM;
 }
 
-/** Completes the set: from here on it is a dump. */
+/** Completes the image set by writing manifest and inventory. */
 export function commit(images: ImageSetWriter): void {
   images.commit({
     img_version: IMAGE_VERSION,

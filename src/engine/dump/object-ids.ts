@@ -1,4 +1,4 @@
-/** Which kernel objects tasks have in common: memory, descriptor tables, directories, signal actions. */
+/** Finds out which kernel objects tasks share: address spaces, descriptor tables, directories, signal actions. */
 
 import type { SeenTree, Sharing } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
@@ -11,17 +11,17 @@ import { namespaceOf } from '../../kernel/namespace.ts';
 import { unlessGone } from '../../kernel/proc/tree.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
 
-/** Ids of one task's objects, as the image numbers them: equal ids, one object. */
+/** IDs of the objects of one task in the image. Tasks with equal IDs share the object. */
 export interface ObjectIds {
   readonly vm: number;
   readonly files: number;
   readonly fs: number;
   readonly sighand: number;
-  /** Its time namespace: a restored tree has one of its own. */
+  /** Its time namespace; a restored tree has one of its own. */
   readonly time: number;
 }
 
-/** Those of whoever dumps, which no task shares. */
+/** The ID for objects of Stasis itself, which no task shares. */
 const OWN = 1;
 
 /** The image's form of a task's ids. */
@@ -36,14 +36,14 @@ export function idsEntry(ids: ObjectIds): InputOf<typeof taskKobjIdsEntry> {
   };
 }
 
-/** The ids of whoever dumps. */
+/** The IDs for Stasis itself. */
 export const OWN_IDS: ObjectIds = { vm: OWN, files: OWN, fs: OWN, sighand: OWN, time: NAMESPACE_IDS.time_ns_id };
 
 function timeNamespaceId(pid: number): number {
   return namespaceOf(pid, 'time') === namespaceOf('self', 'time') ? NAMESPACE_IDS.time_ns_id : OWN_TIME_NS_ID;
 }
 
-/** The objects of one task, and which of them an earlier one has as well. */
+/** The objects of one task, and which of them it shares with an earlier task. */
 export interface TaskObjects {
   readonly ids: ObjectIds;
   readonly known: Sharing;
@@ -54,21 +54,21 @@ export const OBJECTS = new Slot((tree: SeenTree): ReadonlyMap<number, TaskObject
   const table = new ObjectTable();
   const found = new Map<number, TaskObjects>();
   for (const { pid } of tree.tasks) {
-    // Of a tree that runs, members end at any time.
+    // Members of a running tree may end at any time.
     const objects = tree.frozen ? table.idsOf(pid) : unlessGone(() => table.idsOf(pid));
     if (objects) found.set(pid, objects);
   }
   return found;
 });
 
-/** Numbers the objects of tasks, in the order they are asked for. */
+/** Numbers the objects of tasks, in the order of the calls. */
 export class ObjectTable {
   readonly #vm = new Objects(KCMP.VM);
   readonly #files = new Objects(KCMP.FILES);
   readonly #fs = new Objects(KCMP.FS);
   readonly #sighand = new Objects(KCMP.SIGHAND);
 
-  /** The ids of a task, and which of its objects an earlier task has as well. @throws SyscallError */
+  /** The IDs of a task, and which of its objects it shares with an earlier task. @throws SyscallError */
   idsOf(pid: number): TaskObjects {
     const [vm, files, fs, sighand] = [this.#vm, this.#files, this.#fs, this.#sighand].map((table) => table.idOf(pid));
     const id = (found: Found | undefined): number => found?.id ?? OWN;
@@ -85,7 +85,7 @@ interface Found {
   readonly known: boolean;
 }
 
-/** Objects of one type, in the kernel's order. */
+/** Objects of one type, sorted in kcmp's order. */
 class Objects {
   readonly #type: number;
   readonly #sorted: { readonly pid: number; readonly id: number }[] = [];

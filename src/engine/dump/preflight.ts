@@ -1,4 +1,4 @@
-/** The preflight: everything that stands in the way of a dump, found at once and without touching the task. */
+/** The preflight: finds all obstacles to a dump at once, without touching the tasks. */
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { asStasisError, StasisError } from '../../base/errors.ts';
 import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
@@ -18,7 +18,7 @@ import { unsupportedFile } from './unsupported-file.ts';
 
 const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup'] as const;
 
-/** How often a tree that runs is looked at, if something vanished while it was. */
+/** How often a running tree is examined again because something vanished meanwhile. */
 const MOST_LOOKS = 5;
 
 /**
@@ -197,13 +197,16 @@ function statusObstacles(task: SeenTask): StasisError[] {
   return found;
 }
 
-/** The auxiliary vector of a 32-bit program has words of 32 bits: the first value stands where an empty half would. */
+/**
+ * Whether a process is a 32-bit program: its auxiliary vector has words of 32 bits, so the upper half of the first
+ * 64-bit word is not empty.
+ */
 function isNarrow(pid: number): boolean {
   const bytes = readProcIfAny(pid, 'auxv');
   return bytes !== undefined && bytes.length >= 8 && Buffer.from(bytes).readUInt32LE(4) !== 0;
 }
 
-/** What clone(2) can leave in common. */
+/** The resources that processes can share through clone(2). */
 const COMMON = [
   ['memory', KCMP.VM],
   ['descriptor table', KCMP.FILES],
@@ -211,7 +214,8 @@ const COMMON = [
 ] as const;
 
 /**
- * What the root has in common with its parent, which would be torn apart. Nothing is told of parents we may not trace.
+ * The obstacle that the root shares resources with its parent, which a dump would separate. Parents that Stasis may not
+ * trace are not examined.
  */
 function sharedWithParent(root: SeenTask): StasisError[] {
   const { pid, stat } = root;
@@ -225,7 +229,7 @@ function sharedWithParent(root: SeenTask): StasisError[] {
 }
 
 /**
- * Of what threads have in common as a rule, a thread can have made its own (unshare(2)); the images have no place for
+ * Obstacles for threads that do not share what threads normally share (after unshare(2)); images have no place for
  * that.
  */
 function apart(task: SeenTask, thread: SeenThread): StasisError[] {
@@ -244,7 +248,10 @@ function apart(task: SeenTask, thread: SeenThread): StasisError[] {
   return [new StasisError({ kind: 'unsupported', code: 'THREAD_APART', task: thread.ref, resource, reason })];
 }
 
-/** Those a thread can change alone; a mount namespace of its own takes a working directory of its own with it. */
+/**
+ * Namespaces that a single thread can change. A mount namespace is not among them, since that also needs a working
+ * directory of its own, which is found otherwise.
+ */
 const THREAD_NAMESPACES = ['net', 'ipc', 'uts', 'cgroup'] as const;
 
 function outsideSession(root: SeenTask): StasisError[] {
@@ -262,8 +269,8 @@ function outsideSession(root: SeenTask): StasisError[] {
 }
 
 /**
- * Namespaces must be ours: only these are there again at the restore. A restored tree has a time namespace of its own,
- * which is made again.
+ * Obstacles for namespaces other than ours, since only these exist at the restore. A time namespace may differ: a
+ * restored tree gets one of its own.
  */
 function namespaces(task: SeenTask, root: SeenTask): StasisError[] {
   const own = NAMESPACES.flatMap((name) => {

@@ -1,6 +1,6 @@
 /**
- * Files a task has without a descriptor: its working directory, its root, its executable, what it has mapped. They are
- * looked at like open ones, so that what cannot be carried of them is known before the freeze.
+ * Files that a task uses without a descriptor: working directory, root, executable, mapped files. They are examined
+ * like open files, so that obstacles are known before the freeze.
  */
 import type { StasisError } from '../../base/errors.ts';
 import type { SeenTask, SeenTree } from '../../contract/contract.ts';
@@ -19,21 +19,21 @@ const LINKS = [
   ['exe', 'executable'],
 ] as const;
 
-/** Mapped files looked at so far, name and inode: families have most of theirs in common. */
+/** The mapped files examined so far, name and inode, since the tasks of a tree share most of them. */
 const LOOKED_AT = new Slot((_: SeenTree) => new Map<string, bigint>());
 
-/** What of these files cannot be carried. */
+/** The obstacles of these files. */
 export function reachedObstacles(task: SeenTask): StasisError[] {
   const links = LINKS.flatMap(([name, role]) => obstacle(task, `/proc/${task.pid}/${name}`, role));
   return [...links, ...mappedFiles(task).flatMap((vma) => mappedObstacle(task, vma))];
 }
 
-/** One mapping of each file whose name does not lead to it. */
+/** For each mapped file that was not examined yet, one of its mappings. */
 function mappedFiles(task: SeenTask): ProcVma[] {
   const known = LOOKED_AT.of(task.tree);
   const doubtful: ProcVma[] = [];
   for (const vma of task.vmas) {
-    // Of device memory the memory kind tells.
+    // The memory kind reports device memory.
     if (vma.ino === 0n || !vma.name.startsWith('/') || vma.vmFlags?.has('io') || vma.vmFlags?.has('pf')) continue;
     if (known.get(vma.name) === vma.ino) continue;
     known.set(vma.name, vma.ino);
@@ -48,7 +48,9 @@ function mappedObstacle(task: SeenTask, { start, end }: ProcVma): StasisError[] 
   return obstacle(task, `/proc/${task.pid}/map_files/${range}`, `mapping ${range}`);
 }
 
-/** Why the file at the end of a link of /proc cannot be carried, if so. One that is gone meanwhile is nobody's. */
+/**
+ * The obstacle of the file that a link in /proc leads to, if there is one. A link that has vanished meanwhile has none.
+ */
 function obstacle(task: SeenTask, link: string, role: string): StasisError[] {
   let file: ReturnType<typeof openPath>;
   try {

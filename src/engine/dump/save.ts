@@ -1,4 +1,4 @@
-/** From a frozen tree into its images. */
+/** Saves a frozen tree into images. */
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
@@ -39,7 +39,7 @@ import { ROOT_CG_SET } from './inventory.ts';
 import { idsEntry, OBJECTS, type ObjectIds } from './object-ids.ts';
 import type { TaskSnapshot } from './snapshot.ts';
 
-/** What a dump has in its hands from the freeze on. */
+/** The state of a dump after the freeze. */
 export interface DumpInMaking {
   readonly context: DumpContext;
   readonly files: OpenFileTable;
@@ -47,7 +47,7 @@ export interface DumpInMaking {
   readonly shared: SharedImages;
 }
 
-/** Ties together what a dump of a frozen tree needs; `tree` is the look at its living processes. */
+/** Makes everything that the dump of a frozen tree needs; `tree` is the snapshot of its living processes. */
 export function beginDump(
   processes: readonly FrozenProcess[],
   tree: SeenTree,
@@ -117,8 +117,8 @@ export function saveTree(
 }
 
 /**
- * Has the process and its threads tell what only they know; afterwards nothing of us is left in them. `akin`: all
- * threads that have its memory.
+ * Captures what only the process and its threads themselves can find out. Afterwards nothing of Stasis is left in them.
+ * `akin`: all threads that share its memory, those of other processes included.
  */
 function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpThread[]): void {
   requireUninterrupted();
@@ -170,7 +170,7 @@ function drain(task: DumpTask): void {
   }
 }
 
-/** DumpTask, while the engine still fills it in. */
+/** A DumpTask that the engine still fills in. */
 type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] };
 
 function makeTask(
@@ -274,7 +274,10 @@ function writeTask(task: DumpTask, ids: ObjectIds, images: ImageSetWriter, files
   writeExtra(images, task);
 }
 
-/** One file a process: there may be thousands of threads. Their part is under their ids, that of kinds under names. */
+/**
+ * Writes the extra state, one file for each process, since there may be thousands of threads. State of threads is
+ * stored under their TIDs, state of kinds under the names of the kinds.
+ */
 function writeExtra(images: ImageSetWriter, { pid, extra, threads }: DumpTask): void {
   const whole: Record<string, Json> = { ...extra };
   for (const thread of threads.slice(1)) {

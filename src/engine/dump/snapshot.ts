@@ -1,4 +1,4 @@
-/** Seeing a task from outside, with its descriptors borrowed. Nothing of the task is touched. */
+/** Snapshots of tasks from outside, with borrowed descriptors. The tasks are not touched. */
 import { StasisError, type TaskRef } from '../../base/errors.ts';
 import { decodeText } from '../../base/text.ts';
 import type { CarryOptions, FileFacts, OpenFile, SeenTask, SeenThread, SeenTree } from '../../contract/contract.ts';
@@ -31,7 +31,7 @@ const AT_EMPTY_PATH = 0x1000;
 const STATX_WANTED = 0x7ff | 0x1000;
 const O_CLOEXEC = 0o2000000;
 
-/** A task as seen; the borrowed descriptors are given back when its scope ends. */
+/** The snapshot of a task. Its borrowed descriptors are closed when the scope ends. */
 export class TaskSnapshot implements SeenTask, Disposable {
   readonly pid: number;
   readonly tid: number;
@@ -45,10 +45,10 @@ export class TaskSnapshot implements SeenTask, Disposable {
   readonly fds: readonly OpenFile[];
   readonly options: CarryOptions;
 
-  /** What was borrowed for this task, and is not another's. */
+  /** Descriptors borrowed for this task, without those taken over from its parent. */
   readonly #own: number[] = [];
 
-  /** `earlier` are tasks seen before, by PID: what the parent has open as well is not borrowed twice. */
+  /** `earlier` are the snapshots made before, by PID: open files that the parent has as well are not borrowed again. */
   constructor(pid: number, tree: SeenTree, earlier: ReadonlyMap<number, TaskSnapshot> = new Map()) {
     const { options } = tree;
     this.pid = pid;
@@ -65,7 +65,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
     }
     const others = namesIn(`/proc/${pid}/task`).map(Number);
     this.threads = [this, ...others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options))];
-    // Not prlimit(2): it asks for CAP_SYS_RESOURCE where users differ.
+    // prlimit(2) is not used, since it needs CAP_SYS_RESOURCE for tasks of other users.
     this.limits = parseLimits(readProc(pid, 'limits'));
     this.vmas = parseSmaps(readProc(pid, 'smaps'));
     this.fds = this.#borrowAll(earlier.get(this.stat.ppid)?.fds ?? []);
@@ -75,7 +75,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
     for (const local of this.#own.splice(0)) trySyscall('close', local);
   }
 
-  /** Borrows every descriptor with pidfd_getfd(2). One that is closed meanwhile is left out. */
+  /** Borrows every descriptor with pidfd_getfd(2). A descriptor that is closed meanwhile is left out. */
   #borrowAll(inherited: readonly OpenFile[]): OpenFile[] {
     using pidfd = new Fd(syscall('pidfd_open', this.pid, 0));
     const numbers = namesIn(`/proc/${this.pid}/fd`).map(Number);
@@ -89,7 +89,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
     }
   }
 
-  /** `namesake` is what the parent has under the same number: the same open file as a rule. */
+  /** `namesake` is the parent's file under the same number, which usually is the same open file description. */
   #borrow(pidfd: number, fd: number, namesake: OpenFile | undefined): OpenFile | undefined {
     const info = readProcIfAny(this.pid, `fdinfo/${fd}`)?.slice();
     if (!info) return undefined;
@@ -126,10 +126,10 @@ function borrowError(task: TaskRef, fd: number, errno: number): StasisError {
   });
 }
 
-/** How often a process is looked at that changes meanwhile. */
+/** How often a process that changes meanwhile is read again. */
 const MOST_LOOKS = 5;
 
-/** The living processes of a tree as seen; what was borrowed is given back when its scope ends. */
+/** The snapshots of the living processes of a tree. Borrowed descriptors are closed when the scope ends. */
 export class TreeSnapshot implements SeenTree, Disposable {
   readonly slots = new SlotStore();
   readonly options: CarryOptions;
@@ -144,7 +144,7 @@ export class TreeSnapshot implements SeenTree, Disposable {
     this.frozen = frozen;
   }
 
-  /** Looks at processes that stand still, beside zombies. @throws StasisError when one of them cannot be looked at */
+  /** The snapshot of frozen processes; `zombies` are the others. @throws StasisError if one of them cannot be read */
   static ofFrozen(pids: readonly number[], zombies: readonly number[], options: CarryOptions): TreeSnapshot {
     const tree = new TreeSnapshot(options, true);
     tree.dead = zombies;
@@ -152,7 +152,7 @@ export class TreeSnapshot implements SeenTree, Disposable {
     return tree;
   }
 
-  /** Looks at a tree that runs: members that end meanwhile are left out, all but the root. */
+  /** The snapshot of a running tree. Members that end meanwhile are left out, except the root. */
   static ofRunning(root: number, options: CarryOptions): TreeSnapshot {
     const tree = new TreeSnapshot(options, false);
     const members = membersOf(root).map(({ pid }) => pid);
@@ -173,7 +173,8 @@ export class TreeSnapshot implements SeenTree, Disposable {
   }
 
   /**
-   * Undefined for a process that has ended meanwhile, or is about to: without its memory it looks like a kernel thread.
+   * The snapshot of a process; undefined if it has ended or is about to end, when it has no memory any more and looks
+   * like a kernel thread.
    */
   static #living(pid: number, tree: SeenTree, seen: ReadonlyMap<number, TaskSnapshot>): TaskSnapshot | undefined {
     for (let look = 1; ; look++) {
@@ -184,7 +185,8 @@ export class TreeSnapshot implements SeenTree, Disposable {
         return undefined;
       } catch (error) {
         if (hasEnded(pid)) return undefined;
-        // Something of it went while it was looked at: not the whole of it may be left out for that.
+        // Something of the process vanished while it was read. That is no reason to leave out the process, so it is
+        // read again.
         if (!tellsOfNothing(error) || look === MOST_LOOKS) throw error;
       }
     }
@@ -195,7 +197,7 @@ export class TreeSnapshot implements SeenTree, Disposable {
   }
 }
 
-/** If one fails, what was borrowed of the others is given back. */
+/** Makes all snapshots. If one fails, the borrowed descriptors of the others are closed. */
 function observeAll(
   pids: readonly number[],
   look: (pid: number, seen: ReadonlyMap<number, TaskSnapshot>) => TaskSnapshot | undefined,
@@ -213,7 +215,10 @@ function observeAll(
   }
 }
 
-/** A thread besides the main one. There may be thousands, of which little is asked: it is read when it is. */
+/**
+ * A thread other than the main thread. There may be thousands, of which little is needed, so each value is read on
+ * demand.
+ */
 class OtherThread implements SeenThread {
   readonly tid: number;
   readonly options: CarryOptions;
@@ -248,7 +253,7 @@ class OtherThread implements SeenThread {
   }
 }
 
-/** Facts of an open file by statx(2); device numbers in the kernel's form. */
+/** The status of an open file by statx(2); device numbers are in the kernel's form. */
 function factsOf(local: number): { stat: FileFacts; mntId: number } {
   const at = arenaPath('') + 8;
   const got = trySyscall('statx', local, arenaAddress, AT_EMPTY_PATH, STATX_WANTED, at);
@@ -271,7 +276,8 @@ function factsOf(local: number): { stat: FileFacts; mntId: number } {
 
 /** A file that is reached by a path such as /proc/PID/exe instead of a descriptor; `fd` is -1. */
 export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
-  // The link is opened as O_PATH: no device wakes up, no FIFO blocks, and directories and files are treated alike.
+  // The link is opened with O_PATH, so that no device is activated and no FIFO blocks; this works for directories as
+  // well.
   const local = syscall('openat', -100, arenaPath(via), 0o10000000 | O_CLOEXEC);
   return {
     task,
@@ -282,14 +288,14 @@ export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
     pos: 0,
     link: linkOf(local),
     ...factsOf(local),
-    socketDomain: () => undefined, // no way leads to a socket but a descriptor
+    socketDomain: () => undefined, // a socket can only be reached through a descriptor
     fdinfo: () => new Uint8Array(),
   };
 }
 
 /**
- * What /proc says an open file is; {@link TOO_DEEP} if it does not say (do_proc_readlink() in fs/proc/base.c has one
- * page).
+ * The link of an open file in /proc; {@link TOO_DEEP} if the path is too long for it (do_proc_readlink() in
+ * fs/proc/base.c uses one page).
  */
 function linkOf(local: number): string {
   const length = trySyscall('readlinkat', -100, arenaPath(`/proc/self/fd/${local}`), arenaAddress + 4096, 8192);

@@ -1,4 +1,4 @@
-/** Building a tree: the planner's steps carried out, until every process is there and has its memory. */
+/** Builds a tree: carries out the steps of the planner until every process exists and has its memory. */
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logWarn } from '../../base/log.ts';
 import { cstring } from '../../base/text.ts';
@@ -31,27 +31,27 @@ const SIGCHLD = 17;
 const WALL = 0x4000_0000;
 const RLIMIT_CORE = 4;
 
-/** A process that exists: a task in the making, a helper, or one that is to be a zombie. */
+/** A process that exists: a task being rebuilt, a helper, or a process that is to become a zombie. */
 interface Member {
   readonly seed: Seed;
   readonly batch: Batch;
   readonly task: RestoreTask | undefined;
-  /** The task whose memory it was born with. */
+  /** The task whose memory it inherited. */
   readonly origin: RestoreTask | undefined;
-  /** Whether it shares the memory of its maker. */
+  /** Whether it shares memory with the task that made it. */
   readonly sharesMemory: boolean;
-  /** Its address space is as its children are to find it. */
+  /** Whether its address space is as its children have to inherit it. */
   ready: boolean;
 }
 
-/** The tasks of a tree while it is built. If the restore fails, all of them die. */
+/** Builds the tasks of a tree. If the restore fails, all of them are killed. */
 export class TreeBuilder {
   readonly #plan: Plan;
   readonly #context: RestoreContext;
   readonly #members = new Map<number, Member>();
-  /** Kernel objects that tasks made so far have. */
+  /** Kernel objects of the tasks made so far. */
   readonly #objects = new Set<string>();
-  /** Parents of helpers and zombies, whose ends they were told of. */
+  /** Parents that got SIGCHLD for the end of helpers or zombies. */
   readonly #toldOfEnds = new Set<number>();
 
   constructor(plan: Plan, context: RestoreContext, undo: UndoStack) {
@@ -65,7 +65,7 @@ export class TreeBuilder {
     return [...this.#plan.tasks.keys()].flatMap((pid) => this.#members.get(pid)?.task ?? []);
   }
 
-  /** Makes all processes, each with its memory; zombies are dead and helpers gone at the end. */
+  /** Makes all processes, each with its memory. At the end zombies are dead and helpers gone. */
   build(sibling: boolean): void {
     this.#createRoot(sibling);
     const { steps } = this.#plan;
@@ -85,12 +85,12 @@ export class TreeBuilder {
     const seed = Seed.create({ pid: root, sibling, taken }, freeArea(tasks));
     this.#admit(root, seed, undefined);
     const member = this.#at(root);
-    // Descriptors of ours that the seed was born with are not the task's.
+    // Closes descriptors that the seed has inherited from Stasis.
     closeAll(seed, member.batch);
     member.batch.flush();
   }
 
-  /** Takes a new process in: a task goes through its birth. */
+  /** Adds a new process. A task goes through phase `birth`. */
   #admit(pid: number, seed: Seed, origin: RestoreTask | undefined): void {
     const plan = this.#plan.tasks.get(pid);
     const shares = this.#sharesOf(plan);
@@ -102,8 +102,8 @@ export class TreeBuilder {
   }
 
   /**
-   * What a task has in common with one that is here already. The first one has to make it, also if it got it from a
-   * helper, which only lends it.
+   * What a task shares with tasks that exist already. The first task with an object has to rebuild it, even if it
+   * inherited it from a helper.
    */
   #sharesOf(plan: TaskPlan | undefined): Sharing {
     const known = (kind: string, id: number | undefined): boolean => {
@@ -132,7 +132,7 @@ export class TreeBuilder {
     });
   }
 
-  /** Carries out one step, or several forks by the same task at once; answers where to go on. */
+  /** Carries out one step, or several forks by the same task at once. Returns the index of the next step. */
   #take(steps: readonly TreeStep[], at: number): number {
     const step = steps[at] as TreeStep; // at < length
     switch (step.do) {
@@ -176,7 +176,7 @@ export class TreeBuilder {
     maker.batch.flush();
     const seeds = maker.seed.fork(requests);
     const origin = maker.task && maker.ready ? maker.task : maker.origin;
-    // All are known before anything else can fail.
+    // All are recorded before anything else can fail, so that they can be killed.
     seeds.forEach((seed, i) => {
       const sharesMemory = requests[i]?.share.vm ?? false;
       const batch = new Batch(seed.remote);
@@ -189,7 +189,7 @@ export class TreeBuilder {
     return at;
   }
 
-  /** Sees to it that a task has its memory. */
+  /** Rebuilds the memory of a task, unless that is done. */
   #prepare(pid: number): void {
     const member = this.#at(pid);
     if (member.ready || !member.task) return;
@@ -198,7 +198,7 @@ export class TreeBuilder {
     logDebug(`task ${pid} has its memory`);
   }
 
-  /** A helper has done its work. Its parent reaps it, as nobody else can. */
+  /** Ends a helper. Only its parent can reap it, so the parent does. */
   #end(pid: number, reaper: number): void {
     killTracee(pid);
     this.#at(pid).seed.tracee.awaitEnd();
@@ -207,17 +207,17 @@ export class TreeBuilder {
     this.#call(reaper, (batch) => batch.call('wait4', pid, 0, WALL, 0));
   }
 
-  /** Makes a zombie: the process ends as it had ended. */
+  /** Makes a zombie: the process ends in the way the saved one had ended. */
   #die(pid: number, core: CoreEntry): void {
     const { seed, batch, sharesMemory } = this.#at(pid);
     const { exit_code: code = 0, comm = '' } = core.tc ?? {};
     const program = batch.reserve(4, 160);
     program.call('prctl', PR.SET_NAME, program.data(cstring(comm)), 0, 0, 0);
-    // No core file is to be written a second time. With a limit of 1 none is, not even to a pipe (core(5)).
+    // No core file must be written a second time. With a limit of 1 none is written, not even to a pipe (core(5)).
     program.attempt('setrlimit', RLIMIT_CORE, program.data(new Uint8Array(new BigUint64Array([1n, 1n]).buffer)));
     if (!sharesMemory) program.call('prctl', PR.SET_DUMPABLE, 0, 0, 0, 0);
     const signal = code & 0x7f;
-    // It may be one that we ignore, and all that we have made.
+    // Stasis may ignore this signal, and all processes it has made inherit that.
     if (signal !== 0) program.attempt('rt_sigaction', signal, program.space(32), 0, 8);
     batch.flush();
     if (code & 0x80) logWarn('build-tree.ts', `task ${pid}: that it had dumped core cannot be told its parent again`);
@@ -229,7 +229,7 @@ export class TreeBuilder {
     if (parent !== undefined) this.#toldOfEnds.add(parent);
   }
 
-  /** SIGCHLD of these ends is not the tasks' own: what they had pending is queued again later. */
+  /** Removes the SIGCHLD of these ends. Signals that were pending at the dump are queued again later. */
   #forgetDeaths(): void {
     for (const pid of this.#toldOfEnds) {
       const member = this.#members.get(pid);
@@ -237,7 +237,10 @@ export class TreeBuilder {
     }
   }
 
-  /** Kills everything. What others have forked become our children when their parents are dead: we are a subreaper. */
+  /**
+   * Kills all processes. Since Stasis is a subreaper, processes whose parents are dead become its children and can be
+   * reaped.
+   */
   #killAll(): void {
     const seeds = [...this.#members.values()].map(({ seed }) => seed);
     for (const { tracee } of seeds) killTracee(tracee.pid);
@@ -246,14 +249,14 @@ export class TreeBuilder {
   }
 }
 
-/** What processes are born with as a rule. */
+/** The usual properties of a new process. */
 const PLAIN_TRAITS: BirthTraits = { exitSignal: SIGCHLD };
 
 function traitsOf(plan: TaskPlan): BirthTraits {
   return Object.assign({ ...PLAIN_TRAITS }, ...taskKinds.map((kind) => kind.born?.(plan)));
 }
 
-/** Takes what a process was told by SIGCHLD off its queue again. */
+/** Removes a SIGCHLD from the queue of a process. */
 export function forgetChildSignal(batch: Batch): void {
   const program = batch.reserve(1, 32);
   const set = program.data(new Uint8Array(new BigUint64Array([1n << BigInt(SIGCHLD - 1)]).buffer));
@@ -261,7 +264,7 @@ export function forgetChildSignal(batch: Batch): void {
   batch.flush();
 }
 
-/** Has a process end by a signal, its tracer letting it through. */
+/** Ends a process by a signal, which its tracer delivers. */
 function kill(pid: number, signal: number): void {
   setSignalMask(pid, 0n);
   trySyscall('kill', pid, signal);
@@ -275,7 +278,10 @@ function kill(pid: number, signal: number): void {
   ptrace(PTRACE.CONT, pid, 0, signal);
 }
 
-/** A place for the work area that is free in every address space: forks have it where their makers have it. */
+/**
+ * An address for the work area that is free in every address space of the tree, since forks inherit the work area at
+ * the same address.
+ */
 function freeArea(tasks: Plan['tasks']): number {
   const taken = new Map<bigint, bigint>();
   for (const { mm } of tasks.values()) {
@@ -288,13 +294,13 @@ function freeArea(tasks: Plan['tasks']): number {
   );
 }
 
-/** Runs one phase of a task to its end. */
+/** Runs one phase of a task and waits for its end. */
 export function runPhase(task: RestoreTask, phase: Phase): void {
   beginPhase(task, phase);
   task.batch.flush();
 }
 
-/** The same, but what is left for the task to do is only set going: {@link Batch.begin}. */
+/** Runs one phase of a task, but only starts the last program of it: {@link Batch.begin}. */
 export function beginPhase(task: RestoreTask, phase: Phase): void {
   for (const kind of taskKinds) {
     kind.rebuild?.[phase]?.(task);
@@ -317,7 +323,7 @@ function makeTask(
   const { tracee, remote } = seed;
   const part = threadPart(plan, context, remote, batch);
   const task = { ...part, pid: tree.pid, tree, mm, fs, fds, seed, tracee, origin, shares } as MutableRestoreTask;
-  task.process = task; // a process is its main thread
+  task.process = task; // a process is also its main thread
   task.threads = [task];
   return task;
 }
@@ -338,7 +344,7 @@ export function addThreads(task: RestoreTask, plans: readonly ThreadPlan[]): voi
   task.batch.flush();
   const remotes = task.seed.threads(plans.map(({ tid }) => tid));
   const others = plans.map((thread, i): RestoreThread => {
-    const remote = remotes[i] as Remote; // as many as were asked for
+    const remote = remotes[i] as Remote; // as many as were requested
     return { ...threadPart(thread, task.context, remote, new Batch(remote)), process: task };
   });
   (task as MutableRestoreTask).threads = [task, ...others];

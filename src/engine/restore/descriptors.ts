@@ -1,4 +1,4 @@
-/** A task's descriptors: rebuilt here, handed over, put in place. */
+/** Rebuilds the descriptors of a task: the files are opened here, handed over, and put in place. */
 import { StasisError } from '../../base/errors.ts';
 import type { RestoreTask } from '../../contract/contract.ts';
 import type { FdinfoEntry } from '../../images/schema/files.ts';
@@ -9,8 +9,8 @@ import { fileKinds } from '../../kinds/registry.ts';
 import { handOver } from '../../tracee/handover.ts';
 
 /**
- * Gives a task its descriptors; it has none but the socket before. Open file descriptions go over once, under the
- * lowest number they are to have; further numbers are duplicates.
+ * Gives a task its descriptors. Before that it has only its socket. Each open file description is handed over once, for
+ * its lowest number; further numbers are duplicates.
  */
 export function placeDescriptors(task: RestoreTask): void {
   const ascending = inOrder(task);
@@ -25,8 +25,8 @@ export function placeDescriptors(task: RestoreTask): void {
 }
 
 /**
- * They arrive under the lowest free numbers, none of them above its place. So, moved from the last to the first, none
- * ever lands on one that still waits.
+ * Hands over and places a lot. The descriptors arrive under the lowest free numbers, none above its final number. So if
+ * they are moved from the last to the first, none overwrites one that has not been moved yet.
  */
 function place(task: RestoreTask, lot: readonly FdinfoEntry[]): void {
   const locals = lot.map(({ id }) => task.context.open(id));
@@ -55,9 +55,10 @@ function place(task: RestoreTask, lot: readonly FdinfoEntry[]): void {
 }
 
 /**
- * Second steps, when every task has its descriptors: what is watched is opened no more. Each step is done once, though
- * many tasks may have the file. `sharers` are all that have the descriptor table of a task, itself included.
- * @throws StasisError (image) for a file that fits none of the tasks that have it
+ * Runs the second steps of the file kinds, when every task has its descriptors and no watched file is opened any more.
+ * Each step is done once, although several tasks may have the file. `sharers` are all tasks that share the descriptor
+ * table of a task, itself included.
+ * @throws StasisError (image) for a file whose second step can be done in none of the tasks that have it
  */
 export function finishDescriptors(
   tasks: readonly RestoreTask[],
@@ -78,7 +79,7 @@ export function finishDescriptors(
       const before = task.context.open(id);
       kind.finish(entry, fd, task);
       const now = task.context.open(id);
-      // The task has opened it itself, in place of what kept its place here and elsewhere.
+      // The task has opened the file itself, so the placeholder in the other tasks is replaced.
       if (now !== before) for (const other of tasks) if (other !== task) replace(other, id, now);
     }
   }
@@ -89,7 +90,7 @@ export function finishDescriptors(
   }
 }
 
-/** Puts another open file in all places that a task has a file in. */
+/** Replaces all descriptors that a task has for a file by another open file description. */
 function replace(task: RestoreTask, id: number, local: number): void {
   const places = task.fds.filter((place) => place.id === id);
   if (places.length === 0) return;
@@ -102,7 +103,7 @@ function inOrder(task: RestoreTask): FdinfoEntry[] {
   return [...task.fds].sort((a, b) => a.fd - b.fd);
 }
 
-/** Each open file description under its lowest number. */
+/** The lowest descriptor of each open file description. */
 function firstOfEach(ascending: readonly FdinfoEntry[]): Map<number, FdinfoEntry> {
   const first = new Map<number, FdinfoEntry>();
   for (const entry of ascending) if (!first.has(entry.id)) first.set(entry.id, entry);

@@ -1,4 +1,4 @@
-/** Reading and checking all images before anything is made. Whatever is wrong with them is said here. */
+/** Reads and checks all images before anything is made. All errors in images are found here. */
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
@@ -20,14 +20,14 @@ import { claimsOf } from '../tree-plan/claims.ts';
 import { planTree, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { requireUnused } from './free-pids.ts';
 
-/** One thread, as its images tell. */
+/** A thread, read from its images. */
 export interface ThreadPlan {
   readonly tid: number;
   readonly core: CoreEntry;
   readonly extra: ThreadExtra;
 }
 
-/** One living process. */
+/** A living process. */
 export interface TaskPlan extends ThreadPlan {
   readonly extra: ProcessExtra;
   readonly tree: PstreeEntry;
@@ -35,20 +35,20 @@ export interface TaskPlan extends ThreadPlan {
   readonly mm: MmEntry;
   readonly fs: FsEntry;
   readonly fds: readonly FdinfoEntry[];
-  /** Its threads besides the main one. */
+  /** Its threads other than the main thread. */
   readonly others: readonly ThreadPlan[];
 }
 
-/** Everything a restore needs to know. */
+/** The plan of a restore. */
 export interface Plan {
   readonly root: number;
   /** The living processes by PID, parents before their children. */
   readonly tasks: ReadonlyMap<number, TaskPlan>;
-  /** The core images of those that are dead already, by PID. */
+  /** The core images of the zombies, by PID. */
   readonly zombies: ReadonlyMap<number, CoreEntry>;
-  /** The PID of each one's parent, 0 for the root. */
+  /** The PID of the parent of each process; 0 for the root. */
   readonly parents: ReadonlyMap<number, number>;
-  /** How the tree is made. */
+  /** The steps that make the tree. */
   readonly steps: readonly TreeStep[];
   readonly files: ReadonlyMap<number, FileEntry>;
   readonly pages: number;
@@ -57,9 +57,9 @@ export interface Plan {
 const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
 
 /**
- * Reads the image set and checks that it is whole and that Stasis can bring back what is in it. With `joins` the root
- * is to stay in the session it is born in, and in the process group `bornPgid`; `isUnused` says whether a number is
- * nobody's PID, session or group.
+ * Reads the image set, and checks that it is complete and that Stasis can restore it. With `joins` the root stays in
+ * the session it is born in, and in the process group `bornPgid`. `isUnused` says whether a number is no process's PID,
+ * session or group.
  * @throws StasisError, ImageError
  */
 export function readPlan(
@@ -103,14 +103,16 @@ export function readPlan(
   return { root: root.pid, tasks, zombies, parents, steps, files, pages };
 }
 
-/** The highest PID below the usual limit that nobody has, here or in the tree; for helpers. */
+/**
+ * The highest unused PID below the usual limit, for helpers; it must be used neither on this machine nor in the tree.
+ */
 function sparePid(trees: readonly PstreeEntry[], isUnused: (pid: number) => boolean): number | undefined {
   const taken = new Set(trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]));
   for (let pid = 32_767; pid > 300; pid--) if (!taken.has(pid) && isUnused(pid)) return pid;
   return undefined;
 }
 
-/** A number is that of one task or thread only; those of zombies are not told. @throws ImageError */
+/** Checks that each PID or TID occurs once. Images do not hold the TIDs of zombies. @throws ImageError */
 function checkNumbers(trees: readonly PstreeEntry[]): void {
   const bad = (field: string, reason: string): ImageError => new ImageError({ file: 'pstree.img', field, reason });
   const known = new Set<number>();
@@ -119,7 +121,7 @@ function checkNumbers(trees: readonly PstreeEntry[]): void {
     known.add(pid);
   }
   for (const { pid, threads } of trees) {
-    if (!threads.includes(pid)) continue; // of a zombie: CRIU writes anything there
+    if (!threads.includes(pid)) continue; // a zombie, for which CRIU writes arbitrary values
     for (const tid of threads) {
       if (tid === pid) continue;
       if (tid <= 0 || tid > MOST_PID) throw bad('threads', `impossible number ${tid}`);
@@ -132,10 +134,10 @@ function checkNumbers(trees: readonly PstreeEntry[]): void {
 /** PID_MAX_LIMIT of 64-bit kernels. */
 const MOST_PID = 1 << 22;
 
-/** Signals that end no process. */
+/** Signals whose default action does not end a process. */
 const HARMLESS: readonly number[] = [SIG.CHLD, SIG.CONT, SIG.STOP, SIG.TSTP, SIG.TTIN, SIG.TTOU, SIG.URG, SIG.WINCH];
 
-/** What a zombie must have ended with. */
+/** Checks the exit code of a zombie. @throws ImageError */
 function requireEnd(core: CoreEntry, { pid, ppid }: PstreeEntry): CoreEntry {
   const file = `core-${pid}.img`;
   if (ppid === 0) throw new ImageError({ file, field: 'task_state', reason: 'the root of the tree is dead' });
@@ -169,7 +171,7 @@ function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPla
   };
 }
 
-/** A task as the planner of the tree sees it. */
+/** A task in the form of the tree planner. */
 function treeTask({ pid, ppid, pgid, sid }: PstreeEntry, task: TaskPlan | undefined): TreeTask {
   const zombie = task === undefined;
   const subreaper = task?.core.tc?.child_subreaper ?? false;
@@ -179,7 +181,7 @@ function treeTask({ pid, ppid, pgid, sid }: PstreeEntry, task: TaskPlan | undefi
   return { pid, ppid, pgid, sid, zombie, subreaper, shared, terminal: sid === pid };
 }
 
-/** Every file of the set, and of the sets it builds on, must be what the dump wrote, as far as a manifest tells. */
+/** Checks that every file of the set and of its parents is as the dump wrote it, if there is a manifest. */
 function checkWhole(images: ImageSet): void {
   const seen = new Set<string>();
   for (let set: ImageSet | undefined = images; set; set = parentOf(set)) {
@@ -187,7 +189,7 @@ function checkWhole(images: ImageSet): void {
       logWarn('plan.ts', `${set.dir}/stasis-*: of an earlier dump than the images; ignored, damage may go unnoticed`);
     }
     const { dev, ino } = set.disk.status(set.dir) ?? {};
-    if (seen.has(`${dev}:${ino}`)) return; // its own parent: an error where pages are looked for
+    if (seen.has(`${dev}:${ino}`)) return; // a set that is its own parent; the search for pages reports that
     seen.add(`${dev}:${ino}`);
   }
 }
@@ -225,7 +227,7 @@ function readThreadCore(images: ImageSet, tid: number): CoreEntry {
   return requireState(images.readOne(Images.core, tid), tid);
 }
 
-/** What a thread that lives must have. */
+/** Checks that a living thread has all required parts. @throws ImageError */
 function requireState(core: CoreEntry, tid: number): CoreEntry {
   const file = `core-${tid}.img`;
   if (!core.thread_info)
@@ -243,7 +245,7 @@ function readFiles(images: ImageSet): Map<number, FileEntry> {
   return files;
 }
 
-/** Everything that is referred to must be there, and of a kind that can be rebuilt. */
+/** Checks that all referenced files exist and are of a kind that can be rebuilt. */
 function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>): void {
   const need = (id: number, file: string, field: string): void => {
     const entry = files.get(id);
@@ -265,10 +267,10 @@ function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>):
   need(task.fs.root_id, `fs-${task.tree.pid}.img`, 'root_id');
 }
 
-/** Far above any limit a kernel is run with (fs.nr_open is 2^20 by default). */
+/** Far above the limits of real systems (fs.nr_open is 2^20 by default). */
 const MAX_FD = 1 << 26;
 
-/** Mappings must be in order and page-aligned, and every stored page must have a mapping to go to. */
+/** Checks that mappings are ascending and page-aligned, and that every stored page lies in a mapping. */
 function checkMemory(images: ImageSet, task: TaskPlan): number {
   const file = `mm-${task.tree.pid}.img`;
   let end = 0n;
@@ -283,7 +285,7 @@ function checkMemory(images: ImageSet, task: TaskPlan): number {
   const map = images.readPagemap(Images.pagemap, task.tree.pid);
   if (!map) throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason: 'image is missing' });
   requireMapped(task, map.runs);
-  // Where a manifest told the sizes of all files, looking for every page would find nothing more.
+  // If a manifest has confirmed the sizes of all files, looking up every page would find no further errors.
   const inherits = map.runs.some((run) => run.flags & PageFlags.PARENT);
   if (inherits || images.wholeness() !== 'whole') storedPieces(images, Images.pagemap, task.tree.pid);
   return map.runs.reduce((sum, run) => sum + (run.flags & PageFlags.PARENT ? 0 : run.pages), 0);
@@ -291,7 +293,9 @@ function checkMemory(images: ImageSet, task: TaskPlan): number {
 
 const GUARD = 1 << 16;
 
-/** The runs ascend; there may be a hundred thousand of them, in as many mappings. */
+/**
+ * Checks that all runs lie in mappings, in one walk: both are ascending, and there may be a hundred thousand of each.
+ */
 function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
   const mappings = task.mm.vmas
     .filter((vma) => (vma.status & GUARD) === 0)
@@ -311,7 +315,7 @@ function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
   }
 }
 
-/** Our own file beside CRIU's; absent in a set that `criu` wrote. */
+/** Reads the extra state of a process; empty for a set that `criu` wrote. */
 function readExtra(images: ImageSet, pid: number, tids: readonly number[]): ReturnType<typeof readTaskExtra> {
   const bytes = images.own(extraName(pid));
   return bytes ? readTaskExtra(bytes, pid, tids) : { own: {}, threads: new Map() };

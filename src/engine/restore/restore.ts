@@ -1,4 +1,4 @@
-/** The story of a restore. */
+/** A restore from beginning to end. */
 
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { errnoNameOf, StasisError } from '../../base/errors.ts';
@@ -37,22 +37,22 @@ import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { resume, stopTask } from './resume.ts';
 
-/** What to restore, from where, and how. */
+/** The options of a restore. */
 export interface RestoreOptions {
   readonly imagesDir: string;
   readonly workDir: string;
   readonly pidfile: string | undefined;
-  /** Make the root a child of our parent. */
+  /** Make the root a child of our parent (`--restore-sibling`). */
   readonly sibling: boolean;
-  /** Compare page contents with their checksums first. */
+  /** Compare page contents with their checksums first (`--verify`). */
   readonly verify: boolean;
   readonly leaveStopped: boolean;
   readonly carry: CarryOptions;
 }
 
 /**
- * Restores a process tree. All or nothing: until the last step everything stands still, and dies with us or with any
- * error.
+ * Restores a process tree, all or nothing: until the last step all tasks are stopped, and are killed if Stasis dies or
+ * an error occurs.
  * @throws StasisError
  * @throws InterruptedError when a signal asks Stasis to end before the tasks run
  */
@@ -76,9 +76,9 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   fire(hooks, { point: 'pre-restore' });
   hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
   const began = performance.now();
-  // What others have forked is ours to bury if the restore fails.
+  // Makes Stasis a subreaper, so that it can reap all processes of the tree if the restore fails.
   using _ = new Subreaper();
-  // The last to be undone: none of the tasks is left then.
+  // Undone last, when none of the tasks is left.
   using life = new TreeLife<RestoreContext, RestoreEnd>(
     treeDoors.map((doors) => (of, how) => doors.restoreEnd?.(of, how)),
     'failed',
@@ -115,7 +115,8 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
 }
 
 /**
- * Everything but memory. Each phase of all tasks comes before the next one's. Answers those that are stopped already.
+ * Rebuilds everything but memory. All tasks finish a phase before any enters the next. Returns the tasks that are in a
+ * group stop already.
  */
 function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: RestoreContext): ReadonlySet<RestoreTask> {
   phase(
@@ -125,7 +126,7 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: RestoreCont
   rebuilt(context, 'mapped');
   phase(tasks, 'files');
   rebuilt(context, 'files');
-  // Descriptors may stand for threads, or tell them of things.
+  // Threads are made before descriptors, which may refer to them (pidfd) or signal them (F_SETOWN).
   for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? []);
   const tables = tasks.filter(({ shares }) => !shares.files);
   for (const task of tables) placeDescriptors(task);
@@ -143,12 +144,12 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: RestoreCont
   return finish(tasks, sharing);
 }
 
-/** All tasks have been through a phase: what the tree has once is told. */
+/** Calls the tree doors for a phase that all tasks have finished. */
 function rebuilt(context: RestoreContext, name: TreePhase): void {
   for (const doors of treeDoors) doors.rebuilt?.[name]?.(context);
 }
 
-/** Tasks that have their memory in common with another one. */
+/** The tasks that share memory with another task. */
 function memorySharers(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<RestoreTask> {
   const idOf = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.vm_id;
   const shared = new Set(tasks.filter(({ shares }) => shares.vm).map(idOf));
@@ -156,8 +157,8 @@ function memorySharers(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<R
 }
 
 /**
- * Phase `last`. Parents are told when their children stop; so those that are to be stopped are, children first, before
- * their parents get the signals that they had pending.
+ * Phase `last`. The kernel tells parents when their children stop. So tasks that are to be stopped are stopped,
+ * children first, before their parents get the signals that were pending.
  */
 function finish(tasks: readonly RestoreTask[], sharing: ReadonlySet<RestoreTask>): ReadonlySet<RestoreTask> {
   const early = tasks.filter((task) => stopSignalOf(task) && !sharing.has(task));
@@ -184,8 +185,8 @@ function phase(tasks: readonly RestoreTask[], name: Phase): void {
 }
 
 /**
- * The same for a phase in which no descriptors are handed over: the tasks do their parts side by side, but for those
- * that share memory, and with it the work area.
+ * Runs a phase in which no descriptors are handed over. The tasks run their programs at the same time, except those
+ * that share memory and with it the work area.
  */
 function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: ReadonlySet<RestoreTask>): void {
   requireUninterrupted();
@@ -223,7 +224,7 @@ function filledCounter(progress: NonNullable<Hooks['progress']>, total: number):
   };
 }
 
-/** As long as this lasts, orphans below us become our children instead of init's. */
+/** Makes Stasis a subreaper until the scope ends: orphaned descendants become its children. */
 class Subreaper implements Disposable {
   readonly #before: number;
 
@@ -238,7 +239,7 @@ class Subreaper implements Disposable {
   }
 }
 
-/** The restore as a whole, as kinds see it. */
+/** The RestoreContext that kinds get. */
 class Context implements RestoreContext {
   readonly slots = new SlotStore();
   readonly options: CarryOptions;
@@ -248,7 +249,7 @@ class Context implements RestoreContext {
   readonly stopped: RestoreContext['stopped'];
   readonly notices = new Notices();
   readonly filled: RestoreContext['filled'];
-  /** Descriptors made so far, by file id and, where they are to be mapped, flags. */
+  /** Descriptors made so far, by file ID and, for files to be mapped, flags. */
   readonly #open = new Map<string, number>();
   readonly #undo: UndoStack;
   readonly #ending: UndoStack;

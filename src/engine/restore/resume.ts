@@ -1,4 +1,4 @@
-/** The last steps of a restore: nothing of ours is left in the tasks, and they run, all at once. */
+/** The last steps of a restore: removes everything of Stasis from the tasks, and lets them run. */
 
 import type { Registers } from '../../arch/arch.ts';
 import { NR } from '../../arch/syscall-numbers.ts';
@@ -17,13 +17,13 @@ import { letGo } from '../tracees.ts';
 
 const SIGSTOP = 19;
 
-/** A thread, and the registers it is to go on with. */
+/** A thread and its final registers. */
 interface FinalState {
   readonly thread: RestoreThread;
   readonly registers: Registers;
 }
 
-/** The last steps of a task that is to be stopped. */
+/** Runs the last steps of a task that is to be in a group stop. */
 export function stopTask(task: RestoreTask): void {
   const finals = task.threads.map(finalStateOf);
   unmapArea(task);
@@ -33,8 +33,8 @@ export function stopTask(task: RestoreTask): void {
 }
 
 /**
- * Lets restored tasks run; `stopped` are those that {@link stopTask} has left nothing to do for. Past the first of the
- * last calls there is no way back.
+ * Lets restored tasks run. `stopped` are the tasks that {@link stopTask} has finished. After the first detach there is
+ * no way back.
  * @throws StasisError
  */
 export function resume(
@@ -44,12 +44,12 @@ export function resume(
 ): void {
   const left = tasks.filter((task) => !stopped.has(task));
   const finals = left.flatMap(({ threads }) => threads.map(finalStateOf));
-  // One address space, one work area: whoever shares it has used it for the last time.
+  // Each address space has one work area; by now all tasks that share it have used it for the last time.
   for (const task of left) if (!task.shares.vm) unmapArea(task);
   setFinalRegisters(finals);
   for (const task of left) stopAgain(task, options.leaveStopped);
-  // All of them or none: to let them go takes its time, since they run at once. From here on they would go on without
-  // us.
+  // Detaching takes time, since the tasks run at once. So PTRACE_O_EXITKILL is removed from all first: if Stasis is
+  // killed after this, all tasks continue.
   for (const { threads } of tasks) for (const { tracee } of threads) tracee.outliveUs();
   for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
   awaitStopped([...stopped].map(({ pid }) => pid));
@@ -57,8 +57,8 @@ export function resume(
 }
 
 /**
- * Lets all run. Once the first one does the restore has succeeded: it may end its process, or another one, before these
- * run.
+ * Lets all threads run. When the first one runs, the restore has succeeded: it may end its process, or another one,
+ * before the others run.
  */
 function releaseAll([first, ...others]: readonly Tracee[]): void {
   first?.setFree();
@@ -74,7 +74,7 @@ function finalStateOf(thread: RestoreThread): FinalState {
 }
 
 /**
- * Gives threads their own registers and masks, in an interrupt's stop, from which the kernel restarts interrupted
+ * Sets registers and signal masks of threads in a stop by PTRACE_INTERRUPT, from which the kernel restarts interrupted
  * calls.
  */
 function setFinalRegisters(finals: readonly FinalState[]): void {
@@ -98,7 +98,7 @@ function stopAgain(task: RestoreTask, leaveStopped: boolean): void {
   if (signal !== undefined) syscall('kill', task.pid, signal);
 }
 
-/** Unmaps the work area through a `syscall` instruction of the task's own. */
+/** Unmaps the work area by a `syscall` instruction in the task's own memory. */
 function unmapArea(task: RestoreTask): void {
   const { tracee, remote } = task;
   const at = findSyscall(task);
@@ -108,7 +108,7 @@ function unmapArea(task: RestoreTask): void {
   if (result !== 0) throw new StasisError({ kind: 'kernel', task: task.ref, reason: `the work area stays: ${result}` });
 }
 
-/** A `syscall` instruction in the task's executable memory: the vdso has one, libc has many. */
+/** The address of a `syscall` instruction in the task's executable memory. The vdso has one, libc many. */
 function findSyscall(task: RestoreTask): number {
   const { area } = task.remote;
   const wanted = Buffer.from(task.tracee.arch.syscallInstruction);
