@@ -3,6 +3,7 @@
 import { carryOptions } from '../api/engine-options.ts';
 import { requirePrivileges } from '../api/privileges.ts';
 import type { Settings } from '../api/settings.ts';
+import { hostPid } from '../base/brands.ts';
 import { StasisError, sentenceWithoutTask, type TaskRef } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { examine, examineAll, type Verdict, verdictOn } from '../engine/check/examine.ts';
@@ -118,7 +119,7 @@ function toObject({ feature, missing }: Finding): Record<string, unknown> {
 }
 
 function checkTask(pid: number, settings: Settings): number {
-  const report = examineTask(pid, carryOptions(settings));
+  const report = examineTask(hostPid(pid), carryOptions(settings));
   const free = report.obstacles.length === 0;
   const { task, obstacles, notices } = report;
   if (settings.json) printOut(`${JSON.stringify({ ...task, dumpable: free, obstacles, notices })}\n`);

@@ -1,5 +1,6 @@
 /** `exec -p PID CALL [ARG…]`: runs one syscall in another process, which then goes on as if nothing had happened. */
 
+import { hostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
 import { type ExecArgument, type ExecOutcome, execRemote } from '../engine/exec.ts';
@@ -20,7 +21,7 @@ export async function run({ settings, operands }: Invocation): Promise<number> {
     });
   }
   openLog(settings.logFile, settings.verbosity);
-  const { pid } = settings;
+  const pid = hostPid(settings.pid);
   const patience = settings.timeout || Number.POSITIVE_INFINITY;
   const outcome = interruptible(() => execRemote(pid, call, args.map(parseArgument), patience));
   print(call, outcome);

@@ -1,6 +1,7 @@
 /** The interface of a dump towards kinds. */
+
 import type { Registers } from '../arch/arch.ts';
-import type { TaskRef } from '../base/errors.ts';
+import type { HostPid, LocalFd } from '../base/brands.ts';
 import type { NoticeFacts } from '../base/notice.ts';
 import type { ImageSetWriter } from '../images/image-set.ts';
 import type { ImageKind } from '../images/kind.ts';
@@ -11,7 +12,7 @@ import type { coreEntry, taskCoreEntry, threadCoreEntry } from '../images/schema
 import type { Remote } from '../tracee/remote.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 import type { CarryOptions } from './carry-options.ts';
-import type { OpenFile, SeenTask, SeenThread, SeenTree } from './seen.ts';
+import type { OpenFile, SeenRef, SeenTask, SeenThread, SeenTree } from './seen.ts';
 import type { HasSlots } from './slots.ts';
 
 /** What a file kind returns for the image: a file_entry without its type and id. */
@@ -40,7 +41,7 @@ export interface FileTable {
    * The ID of a file that is mapped, or is an exe, cwd or root. `via` is a path in /proc that leads to it
    * (/proc/PID/exe, /proc/PID/map_files/A-B, …), `flags` are the open flags for the restore.
    */
-  idOfPath(task: TaskRef, via: string, flags: number): number;
+  idOfPath(task: SeenRef, via: string, flags: number): number;
   /** The type (FdTypes) of a file. */
   typeOf(id: number): number;
 }
@@ -154,7 +155,7 @@ export interface PageStore {
    * /proc/PID/mem, which is slower. `same`: further pages that share frames with a task stored earlier; they are copied
    * from that task's image.
    */
-  storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void;
+  storeTask(pid: HostPid, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void;
   /** Stores pages of a segment, read through a local descriptor, under a pagemap of their own (pagemap-shmem). */
-  storeSegment(id: number | bigint, local: number, ranges: readonly PageRange[]): void;
+  storeSegment(id: number | bigint, local: LocalFd, ranges: readonly PageRange[]): void;
 }

@@ -2,7 +2,9 @@
  * The interface of a kind of kernel object. A door is a function that the engine calls to capture or to rebuild state.
  * There are doors for the tree, for a process, for a thread and for an open file.
  */
+
 import type { Registers } from '../arch/arch.ts';
+import type { LocalFd, TaskFd } from '../base/brands.ts';
 import type { StasisError } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
 import type { FileEntry } from '../images/schema/files.ts';
@@ -139,13 +141,13 @@ export interface FileKind {
    * Makes the open file again. Returns a local descriptor with its flags and position, which the caller owns. With
    * `flags` it is opened with these flags instead, to be mapped; kinds whose files cannot be mapped ignore them.
    */
-  rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number;
+  rebuild(entry: FileEntry, context: RestoreContext, flags?: number): LocalFd;
   /**
    * The second step, when all descriptors of `task` are in place: epoll targets, inotify watches, owners. Called once
    * for each open file description, in the first task that has it and {@link suits}. `fd` is a descriptor of that task
    * for it.
    */
-  finish?(entry: FileEntry, fd: number, task: RestoreTask): void;
+  finish?(entry: FileEntry, fd: TaskFd, task: RestoreTask): void;
   /** Whether the second step can be done in this task. Without this function it can be done in any. */
   suits?(entry: FileEntry, task: RestoreTask): boolean;
 }

@@ -1,5 +1,5 @@
 /** The interface of a restore towards kinds. */
-
+import type { LocalFd, SavedPid } from '../base/brands.ts';
 import type { TaskRef } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
 import type { ImageSet } from '../images/image-set.ts';
@@ -32,11 +32,11 @@ export interface RestoreContext extends HasSlots {
    * A local descriptor for an entry of files.img, rebuilt when first asked for and owned by the context. With `flags`
    * it is another open file description of the same file, opened with these flags, to be mapped.
    */
-  open(fileId: number, flags?: number): number;
+  open(fileId: number, flags?: number): LocalFd;
   /**
    * Makes `local` the descriptor for an entry, if a task had to open the file itself. The context owns it from then on.
    */
-  adopt(fileId: number, local: number): void;
+  adopt(fileId: number, local: LocalFd): void;
   /** Reports to the user that some state is lost or has changed, although the restore goes on. */
   notice(facts: NoticeFacts): void;
   /** Registers cleanup that runs, in reverse order, if the restore fails. */
@@ -49,7 +49,7 @@ export interface RestoreContext extends HasSlots {
 
 /** A thread being rebuilt. */
 export interface RestoreThread {
-  readonly tid: number;
+  readonly tid: SavedPid;
   readonly ref: TaskRef;
   readonly context: RestoreContext;
   readonly core: CoreEntry;
@@ -67,7 +67,7 @@ export interface RestoreThread {
 
 /** A process being rebuilt; as a thread it is its main thread. */
 export interface RestoreTask extends RestoreThread {
-  readonly pid: number;
+  readonly pid: SavedPid;
   readonly extra: ProcessExtra;
   readonly tree: PstreeEntry;
   readonly mm: MmEntry;

@@ -1,4 +1,5 @@
 /** Snapshots of a tree, seen from outside: one before the freeze, while it runs, and one of the frozen tree. */
+import type { HostPid, LocalFd, TaskFd } from '../base/brands.ts';
 import type { TaskRef } from '../base/errors.ts';
 import type { Rlimit } from '../kernel/proc/limits.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
@@ -24,10 +25,15 @@ export interface SeenTree extends HasSlots {
   readonly options: CarryOptions;
 }
 
+/** How errors name a task that is looked at. */
+export interface SeenRef extends TaskRef {
+  readonly pid: HostPid;
+}
+
 /** A thread in a snapshot, running or frozen. */
 export interface SeenThread {
-  readonly tid: number;
-  readonly ref: TaskRef;
+  readonly tid: HostPid;
+  readonly ref: SeenRef;
   readonly stat: ProcStat;
   readonly status: ProcStatus;
   readonly options: CarryOptions;
@@ -35,7 +41,7 @@ export interface SeenThread {
 
 /** A process in a snapshot; as a thread it is its main thread, whose TID is the PID. */
 export interface SeenTask extends SeenThread {
-  readonly pid: number;
+  readonly pid: HostPid;
   /** All of its threads; the first is the process itself. */
   readonly threads: readonly SeenThread[];
   /** The snapshot this process belongs to. */
@@ -60,10 +66,10 @@ export interface FileFacts {
 
 /** A borrowed descriptor of a task: `local` is our own descriptor for the same open file description. */
 export interface OpenFile {
-  readonly task: TaskRef;
+  readonly task: SeenRef;
   /** The number in the task. */
-  readonly fd: number;
-  readonly local: number;
+  readonly fd: TaskFd;
+  readonly local: LocalFd;
   readonly cloexec: boolean;
   /** Access mode and status flags, as F_GETFL gives them, without O_CLOEXEC. */
   readonly flags: number;

@@ -1,15 +1,15 @@
 /** Makes one system call in another process, which then continues as before. */
 
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
+import { type HostPid, hostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
-import { namesIn } from '../kernel/files.ts';
 import { requirePageSize } from '../kernel/page-size.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
-import { unlessGone } from '../kernel/proc/tree.ts';
+import { threadsOf, unlessGone } from '../kernel/proc/tree.ts';
 import { timedCall } from '../kernel/timed-calls.ts';
 import { RESTART_BLOCK } from '../support/interrupted.ts';
 import { DeathWatch } from '../tracee/death-watch.ts';
@@ -47,7 +47,7 @@ const LARGEST_BUFFER = 32 * 1024;
  * @throws StasisError for an unknown or refused call, a process that cannot be traced, a call that does not return
  * @throws InterruptedError
  */
-export function execRemote(pid: number, name: string, args: readonly ExecArgument[], patience: number): ExecOutcome {
+export function execRemote(pid: HostPid, name: string, args: readonly ExecArgument[], patience: number): ExecOutcome {
   const nr = numberOf(name);
   if (args.length > 6) throw usage(name, 'a system call takes six arguments at most');
   requirePageSize();
@@ -58,13 +58,14 @@ export function execRemote(pid: number, name: string, args: readonly ExecArgumen
   }
 }
 
-function execOnce(pid: number, nr: number, args: readonly ExecArgument[], patience: number): ExecOutcome {
+function execOnce(pid: HostPid, nr: number, args: readonly ExecArgument[], patience: number): ExecOutcome {
   using tracee = Tracee.attach(pid, 0);
   tracee.stop(patience * 1000);
   onStopped(tracee);
   // Read before anything of Stasis is in the thread.
   const interrupted = tracee.arch.interrupted(tracee.getRegisters());
-  const { tgid, seccomp } = parseStatus(readProc(pid, 'status'));
+  const { tgid: process, seccomp } = parseStatus(readProc(pid, 'status'));
+  const tgid = hostPid(process);
   if (seccomp) suspendSeccomp(pid);
   const exitless = threadsWithoutExit([{ tracee, seccomp }]);
   using letGo = new UndoStack();
@@ -83,13 +84,13 @@ function execOnce(pid: number, nr: number, args: readonly ExecArgument[], patien
 }
 
 /** Stops the other threads of the process meanwhile, since the foothold is in the memory they share. */
-function stopOthers(tgid: number, tid: number, patience: number, letGo: UndoStack): Tracee[] {
+function stopOthers(tgid: HostPid, tid: HostPid, patience: number, letGo: UndoStack): Tracee[] {
   // One of them may execute a program just now, and wait for the threads we have attached to be reaped.
   using watch = new DeathWatch();
   const stopped = new Map<number, Tracee>();
   for (let isNew = true; isNew; ) {
     isNew = false;
-    for (const other of namesIn(`/proc/${tgid}/task`).map(Number)) {
+    for (const other of threadsOf(tgid)) {
       if (other === tid || stopped.has(other)) continue;
       watch.add(other);
       const tracee = Tracee.attachIfAlive(other);
@@ -114,7 +115,7 @@ function stopOthers(tgid: number, tid: number, patience: number, letGo: UndoStac
  * deadline.
  * @throws StasisError
  */
-function requireOtherCall(pid: number, nr: number, words: readonly (number | bigint)[]): void {
+function requireOtherCall(pid: HostPid, nr: number, words: readonly (number | bigint)[]): void {
   const timed = timedCall(
     nr,
     words.map((word) => BigInt.asUintN(64, BigInt(word))),

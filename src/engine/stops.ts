@@ -2,6 +2,7 @@
  * Puts tasks that were in a group stop at the dump into a group stop again. The kernel tells their parents by SIGCHLD.
  * So that only the saved pending signals reach the parents, tasks are stopped before their parents are finished.
  */
+import type { HostPid } from '../base/brands.ts';
 import { logDebug } from '../base/log.ts';
 import type { RestoreTask } from '../contract/contract.ts';
 import { TaskState } from '../images/schema/task.ts';
@@ -33,10 +34,10 @@ export function stopSignalOf({ core }: RestoreTask): number | undefined {
 export function stopGroup(task: RestoreTask, signal: number): void {
   const [main, ...others] = task.threads;
   if (!main) return;
-  if (!stopBy(main.tracee, task.pid, signal)) {
+  if (!stopBy(main.tracee, signal)) {
     // The kernel stops an orphaned process group by SIGSTOP only.
     logDebug(`task ${task.pid} cannot be stopped by signal ${signal}; by SIGSTOP it can`);
-    stopBy(main.tracee, task.pid, SIGSTOP);
+    stopBy(main.tracee, SIGSTOP);
   }
   for (const { tracee } of others) {
     ptrace(PTRACE.CONT, tracee.pid);
@@ -45,7 +46,8 @@ export function stopGroup(task: RestoreTask, signal: number): void {
 }
 
 /** Makes the main thread take a stop signal as if it had been sent. Returns whether the process stopped. */
-function stopBy(main: Tracee, pid: number, signal: number): boolean {
+function stopBy(main: Tracee, signal: number): boolean {
+  const { pid } = main;
   setSignalMask(pid, ALL_SIGNALS & ~(1n << BigInt(signal - 1)));
   // SIGSTOP always arrives; the tracer then replaces it by the other signal.
   syscall('tgkill', pid, pid, SIGSTOP);
@@ -74,7 +76,7 @@ const PATIENCE = 50;
 const NAP_NS = 20_000;
 
 /** Waits until detached tasks are in their group stop again, so that no parent or child sees them run. */
-export function awaitStopped(pids: readonly number[]): void {
+export function awaitStopped(pids: readonly HostPid[]): void {
   const end = performance.now() + PATIENCE;
   for (const pid of pids) {
     while (stateOf(pid) !== 'T' && performance.now() < end) nap(NAP_NS);
@@ -82,6 +84,6 @@ export function awaitStopped(pids: readonly number[]): void {
 }
 
 /** The state letter of a process; `T` also for one that has ended. */
-function stateOf(pid: number): string {
+function stateOf(pid: HostPid): string {
   return unlessGone(() => parseStat(readProc(pid, 'stat')).state) ?? 'T';
 }

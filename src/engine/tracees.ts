@@ -1,4 +1,5 @@
 /** Operations on tracees by their TIDs. */
+import type { HostPid } from '../base/brands.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
@@ -23,16 +24,16 @@ export function letGo(tracees: readonly Tracee[]): void {
 }
 
 /** Whether a tracee of ours is stopped. */
-export function stands(tid: number): boolean {
+export function stands(tid: HostPid): boolean {
   return tryPtrace(PTRACE.GETEVENTMSG, tid, 0, arenaAddress) === 0;
 }
 
 /** Reaps a dead tracee. A dead child that is not traced by us is left to whoever waits for it. */
-export function buryIfOurs(tid: number): void {
+export function buryIfOurs(tid: HostPid): void {
   if (unlessGone(() => parseStatus(readProc(tid, 'status')).tracerPid) === process.pid) pollStop(tid);
 }
 
 /** Whether it is a process with memory, that is neither a kernel thread (cgroups may contain some) nor a zombie. */
-export function isProgram(pid: number): boolean {
+export function isProgram(pid: HostPid): boolean {
   return unlessGone(() => parseStatus(readProc(pid, 'status')).hasMemory) ?? false;
 }

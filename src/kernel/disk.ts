@@ -1,4 +1,5 @@
 /** Implements the interface an image set needs (images/disk.ts) by system calls. It throws SyscallErrors. */
+import { localFd } from '../base/brands.ts';
 import { decodeText } from '../base/text.ts';
 import { AT, O, S_IF } from './constants/files.ts';
 import { namesIn, openFile, tryRead, tryWrite } from './files.ts';
@@ -28,7 +29,7 @@ export const disk = {
     const result = tryWrite(fd, bytes);
     if (result < 0) throw new SyscallError('write', -result);
   },
-  statusOf: (fd: number): DiskStatus => told(statusOf(fd)),
+  statusOf: (fd: number): DiskStatus => told(statusOf(localFd(fd))),
   status(path: string): DiskStatus | undefined {
     const found = followedStatus(path);
     return found && told(found);

@@ -13,6 +13,7 @@
  * - by {@link Pins}, if a struct points to it;
  * - as a {@link PinnedBuffer}, if it is used for longer than a scope.
  */
+import type { LocalAddress } from '../base/brands.ts';
 
 /** A number, an address as a number, or a 64-bit value. */
 export type Word = number | bigint;
@@ -148,10 +149,10 @@ export class Pins implements Disposable {
   }
 
   /** The address of a buffer's first byte, where the buffer stays until the scope ends; 0 if it is empty. */
-  address(view: ArrayBufferView): number {
+  address(view: ArrayBufferView): LocalAddress {
     void view.buffer; // from here on it does not move
     this.#views.push(view);
-    return addressOf(view);
+    return addressOf(view) as LocalAddress;
   }
 
   [Symbol.dispose](): void {
@@ -164,12 +165,12 @@ export class Pins implements Disposable {
 export class PinnedBuffer<View extends ArrayBufferView = Uint8Array<ArrayBuffer>> implements Disposable {
   readonly view: View;
   /** The address of its first byte. */
-  readonly address: number;
+  readonly address: LocalAddress;
 
   constructor(view: View) {
     void view.buffer; // from here on it does not move
     this.view = view;
-    this.address = addressOf(view);
+    this.address = addressOf(view) as LocalAddress;
     pinned.add(this);
   }
 

@@ -1,4 +1,5 @@
 /** The error for a PID that cannot be given out because somebody uses its number. */
+import { hostPid, ownPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { type Holder, holdersOf } from './proc/holders.ts';
 import { threadsOf } from './proc/tree.ts';
@@ -63,5 +64,5 @@ function explain(holders: readonly Holder[]): { readonly reason: string; readonl
 
 /** Whether it is this process or a thread of it. */
 function isOurs({ pid, role }: Holder): boolean {
-  return pid === process.pid || (role === 'thread' && threadsOf(process.pid).includes(pid));
+  return pid === process.pid || (role === 'thread' && threadsOf(ownPid()).includes(hostPid(pid)));
 }

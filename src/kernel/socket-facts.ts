@@ -2,6 +2,7 @@
  * What a socket is: family, protocol, state, addresses. Asked of a descriptor, borrowed or our own, so that it works
  * for sockets of any network namespace.
  */
+import type { LocalFd } from '../base/brands.ts';
 import { AF, IPPROTO, SO, SOCK, TCP_INFO } from './constants/sockets.ts';
 import { decodeSocketAddress, type SocketAddress } from './socket-address.ts';
 import { getNumberIfAny } from './sockets.ts';
@@ -86,7 +87,7 @@ const TCP_STATES = [
 ] as const;
 
 /** Looks at the socket behind a descriptor of ours; undefined if it is none. */
-export function socketFacts(local: number): SocketFacts | undefined {
+export function socketFacts(local: LocalFd): SocketFacts | undefined {
   const family = getNumberIfAny(local, SO.DOMAIN);
   const type = getNumberIfAny(local, SO.TYPE);
   if (family === undefined || type === undefined) return undefined;
@@ -110,7 +111,7 @@ function protocolName(family: number, protocol: number): string | undefined {
   return protocol === 0 ? undefined : `protocol ${protocol}`;
 }
 
-function stateOf(local: number, protocol: string | undefined): string | undefined {
+function stateOf(local: LocalFd, protocol: string | undefined): string | undefined {
   if (protocol === 'tcp') {
     // The first byte of struct tcp_info.
     arenaView.setUint32(0, 1, true);
@@ -135,7 +136,7 @@ function told(address: SocketAddress | undefined): SocketAddress | undefined {
 const ROOM = 256;
 
 /** The `struct sockaddr` of a socket or its peer; undefined if it has none. */
-export function rawAddress(call: 'getsockname' | 'getpeername', local: number): Uint8Array | undefined {
+export function rawAddress(call: 'getsockname' | 'getpeername', local: LocalFd): Uint8Array | undefined {
   arenaView.setUint32(0, ROOM, true);
   if (trySyscall(call, local, arenaAddress + 16, arenaAddress) < 0) return undefined;
   return arena.slice(16, 16 + Math.min(arenaView.getUint32(0, true), ROOM));

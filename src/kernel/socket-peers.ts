@@ -2,6 +2,7 @@
  * Who is at the other end of a socket, as far as that is a process of this machine. Told in errors and reports: it
  * takes a look at every descriptor of every process.
  */
+import { hostPid, type LocalFd } from '../base/brands.ts';
 import { AF, IPPROTO } from './constants/sockets.ts';
 import { namesIn, tryReadLink } from './files.ts';
 import { type InetEnd, inetSocketBetween } from './netlink/inet-diag.ts';
@@ -23,7 +24,7 @@ export interface SocketHolder {
  * if there is none, it is of another machine or network namespace, or the kernel cannot tell.
  * @throws StasisError
  */
-export function peerInode(local: number, ino: number, facts: SocketFacts): number | undefined {
+export function peerInode(local: LocalFd, ino: number, facts: SocketFacts): number | undefined {
   if (facts.family === 'unix') return unixSockets().get(ino)?.peer || undefined;
   const protocol = facts.protocol === 'tcp' ? IPPROTO.TCP : facts.protocol === 'udp' ? IPPROTO.UDP : undefined;
   const own = inetEnd(rawAddress('getsockname', local));
@@ -53,7 +54,7 @@ export function socketHolders(inodes: ReadonlySet<number>): Map<number, SocketHo
     for (const fd of (unlessGone(() => namesIn(`/proc/${pid}/fd`)) ?? []).map(Number)) {
       const ino = socketInode(tryReadLink(`/proc/${pid}/fd/${fd}`));
       if (ino === undefined || !inodes.has(ino) || found.has(ino)) continue;
-      const comm = unlessGone(() => parseStat(readProc(pid, 'stat')).comm);
+      const comm = unlessGone(() => parseStat(readProc(hostPid(pid), 'stat')).comm);
       if (comm !== undefined) found.set(ino, { pid, comm, fd });
     }
   }

@@ -1,4 +1,5 @@
 /** Socket options and socket pairs. */
+import type { LocalFd } from '../base/brands.ts';
 import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
 import { Pins } from './ffi.ts';
 import { Msghdr, Ucred } from './layouts/sockets.ts';
@@ -9,49 +10,49 @@ import { arena, arenaAddress, arenaView, ERRNO, Fd, syscall, trySyscall } from '
 const AT = 16;
 
 /** The value of an option of level SOL_SOCKET, at most `room` bytes. @throws SyscallError */
-export function getOption(local: number, name: number, room: number): Uint8Array {
+export function getOption(local: LocalFd, name: number, room: number): Uint8Array {
   arenaView.setUint32(0, room, true);
   syscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
   return arena.slice(AT, AT + arenaView.getUint32(0, true));
 }
 
 /** The value of an option that is an int. @throws SyscallError */
-export function getNumber(local: number, name: number): number {
+export function getNumber(local: LocalFd, name: number): number {
   arenaView.setUint32(0, 4, true);
   syscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
   return arenaView.getInt32(AT, true);
 }
 
 /** As {@link getNumber}; undefined where the kernel, or this family of sockets, has no such option. */
-export function getNumberIfAny(local: number, name: number): number | undefined {
+export function getNumberIfAny(local: LocalFd, name: number): number | undefined {
   arenaView.setUint32(0, 4, true);
   const result = trySyscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
   return result < 0 ? undefined : arenaView.getInt32(AT, true);
 }
 
 /** @throws SyscallError */
-export function setOption(local: number, name: number, value: Uint8Array): void {
+export function setOption(local: LocalFd, name: number, value: Uint8Array): void {
   syscall('setsockopt', local, SOL_SOCKET, name, value, value.length);
 }
 
 /** @throws SyscallError */
-export function setNumber(local: number, name: number, value: number): void {
+export function setNumber(local: LocalFd, name: number, value: number): void {
   arenaView.setInt32(0, value | 0, true);
   syscall('setsockopt', local, SOL_SOCKET, name, arenaAddress, 4);
 }
 
 /** A time limit: {@link SO}.RCVTIMEO or SNDTIMEO; zero for none. */
-export function getTime(local: number, name: number): { sec: bigint; usec: bigint } {
+export function getTime(local: LocalFd, name: number): { sec: bigint; usec: bigint } {
   return Timeval.decode(getOption(local, name, Timeval.size));
 }
 
 /** @throws SyscallError */
-export function setTime(local: number, name: number, time: { sec: bigint; usec: bigint }): void {
+export function setTime(local: LocalFd, name: number, time: { sec: bigint; usec: bigint }): void {
   setOption(local, name, Timeval.encode(time));
 }
 
 /** The credentials of the peer as the kernel recorded them when the pair was made or connected. @throws SyscallError */
-export function peerCredentials(local: number): Ucred {
+export function peerCredentials(local: LocalFd): Ucred {
   return Ucred.decode(getOption(local, SO.PEERCRED, Ucred.size));
 }
 
@@ -59,7 +60,7 @@ export function peerCredentials(local: number): Ucred {
  * Instructions of the filter a socket has (struct sock_filter, 8 bytes each); none if it has none.
  * @throws SyscallError (EACCES) if it is an eBPF program, which the kernel does not give
  */
-export function getFilter(local: number): Uint8Array {
+export function getFilter(local: LocalFd): Uint8Array {
   // For SO_ATTACH_FILTER (SO_GET_FILTER) the length counts instructions, not bytes.
   arenaView.setUint32(0, 0, true);
   syscall('getsockopt', local, SOL_SOCKET, SO.ATTACH_FILTER, 0, arenaAddress);
@@ -71,13 +72,13 @@ export function getFilter(local: number): Uint8Array {
 }
 
 /** Whether a socket has a filter that {@link getFilter} cannot get. */
-export function hasOpaqueFilter(local: number): boolean {
+export function hasOpaqueFilter(local: LocalFd): boolean {
   arenaView.setUint32(0, 0, true);
   return trySyscall('getsockopt', local, SOL_SOCKET, SO.ATTACH_FILTER, 0, arenaAddress) === -ERRNO.EACCES;
 }
 
 /** @throws SyscallError */
-export function attachFilter(local: number, code: Uint8Array): void {
+export function attachFilter(local: LocalFd, code: Uint8Array): void {
   using pins = new Pins();
   // struct sock_fprog
   const program = new BigUint64Array([BigInt(code.length / 8), BigInt(pins.address(code))]);
@@ -88,7 +89,7 @@ export function attachFilter(local: number, code: Uint8Array): void {
  * Sends a message with control data (layouts/sockets.ts, encodeControl()). `flags` are {@link MSG}'s. Returns the
  * number of bytes sent, or -errno.
  */
-export function trySendMessage(local: number, bytes: Uint8Array, control: Uint8Array, flags: number): number {
+export function trySendMessage(local: LocalFd, bytes: Uint8Array, control: Uint8Array, flags: number): number {
   using pins = new Pins();
   const iov = new BigUint64Array([BigInt(pins.address(bytes)), BigInt(bytes.length)]);
   const header = Msghdr.encode({
@@ -110,7 +111,7 @@ export function socketPair(family: number, type: number): readonly [Fd, Fd] {
  * A function that returns the family of the socket behind one of our descriptors, asking the kernel at the first call;
  * undefined for other files.
  */
-export function domainOf(local: number, link: string): () => number | undefined {
+export function domainOf(local: LocalFd, link: string): () => number | undefined {
   if (!link.startsWith('socket:[')) return () => undefined;
   let domain: number | undefined;
   let known = false;

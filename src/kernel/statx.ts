@@ -2,6 +2,7 @@
  * File status by statx(2), whose struct is the same on all architectures. The struct is read field by field, for speed:
  * a dump calls this for every open file.
  */
+import type { LocalFd } from '../base/brands.ts';
 import { AT, STATX } from './constants/files.ts';
 import { Statx } from './layouts/files.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, SyscallError, trySyscall } from './syscall.ts';
@@ -35,7 +36,7 @@ const MASK = STATX.BASIC_STATS | STATX.MNT_ID;
 const AT_BYTE = 8192;
 
 /** The file behind a descriptor of ours. @throws SyscallError */
-export function statusOf(local: number): FileStatus {
+export function statusOf(local: LocalFd): FileStatus {
   const status = statx(local, '', AT.EMPTY_PATH);
   if (typeof status === 'number') throw new SyscallError('statx', -status, { resource: `descriptor ${local}` });
   return status;
@@ -61,7 +62,7 @@ function there(path: string, status: FileStatus | number): FileStatus | undefine
 }
 
 /** When the file behind a descriptor of ours was read and written last. @throws SyscallError */
-export function timesOf(local: number): { atime: FileTime; mtime: FileTime } {
+export function timesOf(local: LocalFd): { atime: FileTime; mtime: FileTime } {
   statusOf(local);
   const time = (offset: number): FileTime => ({
     sec: arenaView.getBigInt64(AT_BYTE + offset, true),

@@ -1,6 +1,7 @@
 /** Local system calls with typed errors, and a small arena for the structs they take. */
 
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
+import type { LocalFd } from '../base/brands.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import { putText } from '../base/text.ts';
 import { describeErrno, errnoName } from './errno.ts';
@@ -110,13 +111,13 @@ export class Fd implements Disposable {
   }
 
   /** The descriptor number. */
-  get number(): number {
+  get number(): LocalFd {
     if (this.#number < 0) throw new StasisError({ kind: 'internal', reason: 'a closed descriptor was used' });
-    return this.#number;
+    return this.#number as LocalFd;
   }
 
   /** Hands the descriptor over to the caller: it is not closed at the end of the scope. */
-  release(): number {
+  release(): LocalFd {
     const number = this.number;
     this.#number = -1;
     return number;

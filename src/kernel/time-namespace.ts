@@ -2,6 +2,7 @@
  * Clocks as a task sees them (time_namespaces(7), since 5.6): its time namespace adds an offset to CLOCK_MONOTONIC and
  * CLOCK_BOOTTIME. What the kernel shows elsewhere (/proc/timer_list, our own clocks) does not contain a task's offset.
  */
+import type { HostPid } from '../base/brands.ts';
 import { CLOCK } from './constants/tasks.ts';
 import { type ClockOffset, parseTimeOffsets } from './proc/namespaces.ts';
 import { readProcIfAny } from './proc/read.ts';
@@ -30,12 +31,12 @@ export function machineClocks(): Clocks {
  * The current clocks as a task sees them. The task's children must be born into its own time namespace, since the
  * kernel shows only the offsets for children (`timens_offsets`).
  */
-export function clocksOf(pid: number): Clocks {
+export function clocksOf(pid: HostPid): Clocks {
   return eachClock(machineClocks(), offsetsFor(pid), (reading, offset) => reading + offset);
 }
 
 /** The offsets of the namespace the children of a task are born into; none where the kernel has no time namespaces. */
-function offsetsFor(pid: number | 'self'): Clocks {
+function offsetsFor(pid: HostPid | 'self'): Clocks {
   const bytes = readProcIfAny(pid, 'timens_offsets');
   if (!bytes) return { monotonic: 0n, boottime: 0n };
   const { monotonic, boottime } = parseTimeOffsets(bytes);

@@ -2,7 +2,9 @@
  * Checksums of page contents: of each lot that goes through the buffer of a dump, while it is in the processor's cache.
  * CRC-32C of its four quarters, by machine code: in JavaScript they would take longer than to copy the pages.
  */
+
 import { thisArch } from '../arch/index.ts';
+import { ownPid } from '../base/brands.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
 import { functionAt, PinnedBuffer } from '../kernel/ffi.ts';
 import { syscall } from '../kernel/syscall.ts';
@@ -37,7 +39,7 @@ export function hexSums(result: Uint8Array): string {
 /** The page stays: it is one for the life of a command. */
 function makeFunction(): (from: number, length: number, result: number) => number {
   const page = syscall('mmap', 0, PAGE, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
-  writeMemory(process.pid, page, thisArch().pageSums());
+  writeMemory(ownPid(), page, thisArch().pageSums());
   syscall('mprotect', page, PAGE, PROT.READ | PROT.EXEC);
   return functionAt(page);
 }

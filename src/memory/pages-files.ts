@@ -1,4 +1,5 @@
 /** Opens and reads pages files during a restore. */
+import type { LocalFd } from '../base/brands.ts';
 import { ImageError } from '../images/error.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
@@ -8,7 +9,7 @@ export class PagesFiles implements Disposable {
   readonly #open = new Map<string, Fd>();
 
   /** Our descriptor of a pages file. @throws ImageError */
-  descriptor(path: string): number {
+  descriptor(path: string): LocalFd {
     const known = this.#open.get(path);
     if (known) return known.number;
     // O_NONBLOCK, since the open of a FIFO of that name would block.

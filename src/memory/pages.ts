@@ -3,6 +3,7 @@
  * small enough to stay in the processor's cache between the read from the task and the write to the image.
  */
 import { PAGE_SIZE } from '../arch/page-size.ts';
+import type { HostPid, LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { PageRange, PageStore, SamePages } from '../contract/contract.ts';
 import type { ImageSetWriter } from '../images/image-set.ts';
@@ -45,7 +46,7 @@ export class Pages implements PageStore {
     this.#stepped = stepped;
   }
 
-  storeTask(pid: number, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void {
+  storeTask(pid: HostPid, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void {
     const began = performance.now();
     const pagesId = this.#nextId++;
     const path = `${this.#images.dir}/pages-${pagesId}.img`;
@@ -78,7 +79,7 @@ export class Pages implements PageStore {
     this.counts.microseconds += (performance.now() - began) * 1000;
   }
 
-  storeSegment(id: number | bigint, local: number, ranges: readonly PageRange[]): void {
+  storeSegment(id: number | bigint, local: LocalFd, ranges: readonly PageRange[]): void {
     const pagesId = this.#nextId++;
     const name = `pages-${pagesId}.img`;
     using out = new Fd(this.#images.create(name));
@@ -89,7 +90,7 @@ export class Pages implements PageStore {
       let filled = 0;
       for (const { start, length } of lot.pieces) {
         const got = trySyscall('pread64', local, this.#buffer.address + filled, length, start);
-        if (got < 0) throw readError(0, start, got);
+        if (got < 0) throw readError(undefined, start, got);
         this.#buffer.view.fill(0, filled + got, filled + length);
         filled += length;
       }
@@ -115,7 +116,7 @@ export class Pages implements PageStore {
   }
 
   /** Reads scattered pieces into the buffer with one process_vm_readv(2). */
-  #gather(pid: number, { pieces, length }: Lot): void {
+  #gather(pid: HostPid, { pieces, length }: Lot): void {
     const { view, address: at } = this.#iovecs;
     putIovecs(view, [{ start: this.#buffer.address, length }, ...pieces]);
     const got = trySyscall('process_vm_readv', pid, at, 1, at + 16, pieces.length, 0);
@@ -126,7 +127,7 @@ export class Pages implements PageStore {
     let filled = 0;
     for (const { start, length } of pieces) {
       const got = forceRead(mem, start, this.#buffer.view.subarray(filled), length);
-      if (got !== length) throw readError(0, start, got);
+      if (got !== length) throw readError(undefined, start, got);
       filled += length;
     }
   }
@@ -233,7 +234,7 @@ const FEW_PIECES = 100;
  * /proc/PID/mem.
  */
 function storeWithHelper(
-  pid: number,
+  pid: HostPid,
   lots: readonly Lot[],
   { out, mem, blocks }: { readonly out: Fd; readonly mem: Fd; readonly blocks: Map<number, readonly Block[]> },
   store: (lot: Lot) => void,
@@ -269,7 +270,7 @@ function storeWithHelper(
 type WasRead = (results: Program) => boolean;
 
 /** Adds one process_vm_readv(2). */
-function gatherRemotely(program: Program, pid: number, { buffer }: Helper, { pieces, length }: Lot): WasRead {
+function gatherRemotely(program: Program, pid: HostPid, { buffer }: Helper, { pieces, length }: Lot): WasRead {
   const iovecs = new BigUint64Array(2 * (pieces.length + 1));
   putIovecs(iovecs, [{ start: buffer, length }, ...pieces]);
   const at = program.data(new Uint8Array(iovecs.buffer));
@@ -343,7 +344,7 @@ function writeAll(fd: number, buffer: PinnedBuffer, { length, offset }: Lot, pat
   }
 }
 
-function readError(pid: number, address: number, got: number): StasisError {
+function readError(pid: HostPid | undefined, address: number, got: number): StasisError {
   return new StasisError({
     kind: got === -ERRNO.ESRCH ? 'gone' : 'kernel',
     task: pid ? { pid } : undefined,

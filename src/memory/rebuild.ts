@@ -3,6 +3,7 @@
  * their old place, makes the mappings, and fills in the contents.
  */
 import { PAGE_SIZE } from '../arch/page-size.ts';
+import type { LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { logDebug } from '../base/log.ts';
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
@@ -81,7 +82,7 @@ function birthOf(task: RestoreTask): Birthright {
   const origin = ancestorOf(task);
   const space = origin && spaceOf(origin);
   if (space) return { standing: standingIn(space), kernel: space.kernel, stored: space.stored, origin };
-  const present = parseSmaps(readProc(task.pid, 'maps')).filter((vma) => vma.name !== '[vsyscall]');
+  const present = parseSmaps(readProc(task.tracee.pid, 'maps')).filter((vma) => vma.name !== '[vsyscall]');
   const standing = present.map(({ start, end, prot }) => ({ start, length: end - start, key: '', prot }));
   return { standing, kernel: kernelPagesOf(present), stored: [], origin };
 }
@@ -156,7 +157,7 @@ function handOverFiles(
   written: readonly StoredPiece[],
   files: PagesFiles,
 ): Descriptors {
-  const wanted = new Map<string, number>();
+  const wanted = new Map<string, LocalFd>();
   const ids = new Map<string, number>();
   mappings.forEach(({ entry }, i) => {
     if (kept.has(i) || !isFile(entry)) return;

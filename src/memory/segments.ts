@@ -5,6 +5,7 @@
  */
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
+import type { LocalFd } from '../base/brands.ts';
 import type { DumpContext, OpenFile, PageRange, RestoreContext } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
@@ -63,7 +64,7 @@ const SAVED = new Slot((_: DumpContext) => new Set<number>());
  * position changes.
  * @throws StasisError
  */
-export function captureSegment(local: number, shmid: number, size: number, context: DumpContext): void {
+export function captureSegment(local: LocalFd, shmid: number, size: number, context: DumpContext): void {
   const done = SAVED.of(context);
   if (done.has(shmid) || size === 0) return;
   done.add(shmid);
@@ -95,7 +96,7 @@ export function makeSegment(
   shmid: number,
   size: number,
   context: RestoreContext,
-): number {
+): LocalFd {
   using fd = new Fd(name === undefined ? anonymous(size) : memfd(name, flags));
   if (size > 0) {
     if (name !== undefined) resize(fd.number, size);

@@ -70,7 +70,7 @@ export function placeKernelPages(
   if (!target) return { pages: { ...shift(task, pages, parkingPlace(task, pages)), unwanted: true }, filled };
   const likeSaved = shapeOf(task);
   task.batch.flush(); // earlier calls may have moved it here
-  const current = readMemory(task.pid, pages.vdso.start, new Uint8Array(pages.vdso.length));
+  const current = readMemory(task.tracee.pid, pages.vdso.start, new Uint8Array(pages.vdso.length));
   const old = readStored(stored, target.start, target.length);
   // Moved through a temporary place, since the old and the new ranges may overlap.
   const parked = shift(task, pages, parkingPlace(task, pages));
@@ -157,7 +157,7 @@ function proxy(
     0,
   );
   task.batch.flush();
-  using mem = openMemory(task.pid);
+  using mem = openMemory(task.tracee.pid);
   forceWrite(mem, at.start, image);
   return at;
 }

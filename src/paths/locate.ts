@@ -2,6 +2,8 @@
  * Finds out whether an open file can be opened again by the name the kernel gives for it. For unlinked files the kernel
  * appends ` (deleted)` to the name, but a file may really be called so; only a comparison of inodes tells.
  */
+
+import type { LocalFd } from '../base/brands.ts';
 import type { ErrorCode } from '../base/error-codes.ts';
 import { encodeText } from '../base/text.ts';
 import type { CarryOptions, OpenFile } from '../contract/contract.ts';
@@ -125,17 +127,17 @@ function isDevice(file: OpenFile): boolean {
 }
 
 /** `f_type` of the file system of a descriptor; 0 if it is unknown. */
-function fileSystem(local: number): number {
+function fileSystem(local: LocalFd): number {
   return trySyscall('fstatfs', local, arenaAddress) < 0 ? 0 : arenaView.getUint32(0, true);
 }
 
 /** Whether a file is on overlayfs, where an unlinked file of a lower layer has no inode that could be linked again. */
-export function isOverlay(local: number): boolean {
+export function isOverlay(local: LocalFd): boolean {
   return fileSystem(local) === OVERLAYFS_SUPER_MAGIC;
 }
 
 /** Makes a hard link to an open file. Returns 0 or -errno. */
-export function linkOpenFile(local: number, path: string): number {
+export function linkOpenFile(local: LocalFd, path: string): number {
   const from = arenaPath('');
   const to = arenaPath(path, 8);
   return trySyscall('linkat', local, from, AT.FDCWD, to, AT.EMPTY_PATH);

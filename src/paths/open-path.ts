@@ -1,4 +1,5 @@
 /** Opens a path with the flags that a file was open with at the dump. */
+import { type LocalFd, localFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { arenaPath, describeErrno, ERRNO, trySyscall } from '../kernel/syscall.ts';
@@ -11,13 +12,13 @@ const NOT_AGAIN = O.CREAT | O.EXCL | O.TRUNC | O.ASYNC | O.TMPFILE_BIT;
  * open would wait forever.
  * @throws StasisError kind 'conflict', named after `name`
  */
-export function openPath(path: string, flags: number, name: string): number {
+export function openPath(path: string, flags: number, name: string): LocalFd {
   // O_TMPFILE includes O_DIRECTORY; such a file comes back as a ghost, which is no directory.
   const unnamed = (flags & O.TMPFILE_BIT) !== 0 ? O.DIRECTORY : 0;
   const how = (flags & ~(NOT_AGAIN | unnamed)) | O.CLOEXEC | O.NOCTTY;
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), (how & O.PATH) !== 0 ? how : how | O.NONBLOCK, 0);
   if (fd < 0) throw openError(name, -fd);
-  return fd;
+  return localFd(fd);
 }
 
 function openError(name: string, errno: number): StasisError {

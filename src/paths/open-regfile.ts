@@ -1,4 +1,5 @@
 /** Opens files as their reg_file_entry says. This is the half of the restore; regfile.ts is the half of the dump. */
+import { type LocalFd, localFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { RestoreContext } from '../contract/contract.ts';
 import type { RegFileEntry } from '../images/schema/files.ts';
@@ -19,9 +20,9 @@ const NOWHERE = 0xffff_ffff_ffff_ffffn;
  * opened with these flags, without position and owner (for a mapping, the executable, cwd and root).
  * @throws StasisError kind 'conflict' when the file is not there, or not the one that was saved
  */
-export function openRegular(entry: RegFileEntry, context: RestoreContext, flags?: number): number {
+export function openRegular(entry: RegFileEntry, context: RestoreContext, flags?: number): LocalFd {
   const inherited = inheritedFile(entry, context);
-  if (inherited !== undefined) return syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3);
+  if (inherited !== undefined) return localFd(syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3));
   const wanted = flags ?? entry.flags;
   using fd = new Fd(openEntry(entry, context, wanted));
   check(entry, fd.number, context);
@@ -43,7 +44,7 @@ function inheritedFile(entry: RegFileEntry, context: RestoreContext): number | u
   return context.options.inheritFd.get(entry.ext ? entry.name : entry.name.slice(1));
 }
 
-function openEntry(entry: RegFileEntry, context: RestoreContext, flags: number): number {
+function openEntry(entry: RegFileEntry, context: RestoreContext, flags: number): LocalFd {
   if (entry.ext) {
     throw new StasisError({
       kind: 'usage',
@@ -56,14 +57,14 @@ function openEntry(entry: RegFileEntry, context: RestoreContext, flags: number):
   return openRemapped(entry, context, flags) ?? openPath(entry.name, flags, entry.name);
 }
 
-function seek(entry: RegFileEntry, fd: number): void {
+function seek(entry: RegFileEntry, fd: LocalFd): void {
   const result = trySyscall('lseek', fd, BigInt.asIntN(64, entry.pos), SEEK.SET);
   if (result >= 0 || BigInt.asIntN(64, entry.pos) < 0n) return;
   throw new SyscallError('lseek', -result, { resource: `${entry.name} to ${entry.pos}` });
 }
 
 /** Checks that this is the file that was saved. @throws StasisError (conflict) */
-function check(entry: RegFileEntry, fd: number, context: RestoreContext): void {
+function check(entry: RegFileEntry, fd: LocalFd, context: RestoreContext): void {
   if (entry.size === undefined && entry.mode === undefined) return;
   const status = statusOf(fd);
   checkMode(entry, status, context.options.skipFileRwxCheck);
@@ -87,7 +88,7 @@ function checkMode(entry: RegFileEntry, status: FileStatus, skipPermissions: boo
 }
 
 /** Compares build IDs, if the descriptor can be read. Otherwise nothing is compared, as in CRIU. */
-function checkBuildId(entry: RegFileEntry, fd: number): void {
+function checkBuildId(entry: RegFileEntry, fd: LocalFd): void {
   const words = buildIdWords(reader(fd));
   if (words.length === 0) return;
   if (words.length === entry.build_id.length && words.every((word, i) => word === entry.build_id[i])) return;

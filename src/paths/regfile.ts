@@ -3,6 +3,7 @@
  * FIFOs and terminals. Used by the kinds of such files and by everything that refers to files by ID (mappings, the
  * executable, cwd and root). This is the half of the dump; open-regfile.ts is the half of the restore.
  */
+import type { LocalFd } from '../base/brands.ts';
 import type { StasisError } from '../base/errors.ts';
 import type { CarryOptions, DumpContext, OpenFile } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
@@ -118,7 +119,7 @@ function buildIdOf(file: OpenFile, context: DumpContext): readonly number[] {
 }
 
 /** Reads a file without changing its position; returns no bytes where it cannot be read. */
-export function reader(local: number): ReadAt {
+export function reader(local: LocalFd): ReadAt {
   return (offset, length) => {
     const bytes = new Uint8Array(length);
     const got = trySyscall('pread64', local, bytes, length, offset);

@@ -3,6 +3,7 @@
  * made a link, and files of dead tasks in /proc.
  */
 
+import type { LocalFd } from '../base/brands.ts';
 import type { RestoreContext } from '../contract/contract.ts';
 import { KeyedSlot, Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
@@ -35,7 +36,7 @@ const REMAPS = new Slot((context: RestoreContext) => {
 });
 
 /** Opens a file that has a remap, with these flags; undefined if it has none. */
-export function openRemapped(entry: RegFileEntry, context: RestoreContext, flags: number): number | undefined {
+export function openRemapped(entry: RegFileEntry, context: RestoreContext, flags: number): LocalFd | undefined {
   const remap = remapsOf(context).get(entry.id);
   switch (remap?.remap_type) {
     case undefined:
@@ -67,7 +68,7 @@ function deadTaskOf(name: string, context: RestoreContext): number | undefined {
  * Opens a file of a dead task. A helper process has the PID until the restore is over, since the kernel does not even
  * allow a change to the directory of a dead task.
  */
-function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: number): number {
+function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: number): LocalFd {
   const pid = deadTaskOf(entry.name, context);
   if (pid === undefined)
     throw new ImageError({ file: 'remap-fpath.img', reason: `${entry.name} is no file of a task` });
@@ -96,7 +97,7 @@ function peersOf(ghostId: number, context: RestoreContext): RegFileEntry[] {
  * Opens a file to which the dump made a link. The file gets its old name for that moment, so that the kernel shows this
  * name for the open file.
  */
-function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext, flags: number): number {
+function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext, flags: number): LocalFd {
   const link = context.files.get(linkId)?.reg;
   if (!link) {
     throw new ImageError({

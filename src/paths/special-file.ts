@@ -2,6 +2,7 @@
  * FIFOs and terminals: files with a name in a file system and state of their own. Images hold two entries for each, one
  * for its state and, for its name and flags, one as a regular file.
  */
+import { type LocalFd, localFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract.ts';
 import { FdTypes, type RegFileEntry } from '../images/schema/files.ts';
@@ -28,15 +29,15 @@ export function nameEntry(regularId: number, context: RestoreContext): RegFileEn
 }
 
 /** Opens a path with the flags a file had, but never as the controlling terminal. @throws SyscallError */
-export function openAs(path: string, flags: number): number {
+export function openAs(path: string, flags: number): LocalFd {
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), (flags & ~NOT_AGAIN) | O.NOCTTY | O.CLOEXEC);
   if (fd < 0) throw new SyscallError('openat', -fd, { resource: path });
-  return fd;
+  return localFd(fd);
 }
 
 /**
  * Opens the file behind one of our descriptors again: a new open file description with `flags`. @throws SyscallError
  */
-export function reopen(local: number, flags: number): number {
+export function reopen(local: LocalFd, flags: number): LocalFd {
   return openAs(`/proc/self/fd/${local}`, flags);
 }

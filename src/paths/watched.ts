@@ -2,6 +2,7 @@
  * Watched files, for inotify and fanotify. The kernel identifies a watched file by device, inode and file handle.
  * Images hold a path as well, since inodes change when file systems are copied.
  */
+import type { HostPid, LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { CarryOptions, OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
 import { KeyedSlot, Slot } from '../contract/slots.ts';
@@ -35,7 +36,7 @@ export interface Watched {
 export type Mounts = readonly MountInfo[];
 
 /** The mounts in a task's mount namespace. @throws StasisError (gone) */
-export function mountsOf(pid: number | 'self'): Mounts {
+export function mountsOf(pid: HostPid | 'self'): Mounts {
   return parseMountInfo(readProc(pid, 'mountinfo'));
 }
 
@@ -46,7 +47,7 @@ export function mountsOf(pid: number | 'self'): Mounts {
  */
 export function describeWatched(
   watched: Watched,
-  pid: number,
+  pid: HostPid,
   mounts: Mounts,
   options: CarryOptions,
 ): InputOf<typeof fhEntry> | undefined {
@@ -139,7 +140,7 @@ export function openWatchedPath(path: string): Fd {
 }
 
 /** The mounts of each process of a tree, by PID. */
-export const MOUNTS = new KeyedSlot((_: SeenTree, pid: number) => mountsOf(pid));
+export const MOUNTS = new KeyedSlot((_: SeenTree, pid: HostPid) => mountsOf(pid));
 
 /** Our own mounts. */
 const OWN_MOUNTS = new Slot((_: RestoreContext) => mountsOf('self'));
@@ -156,7 +157,7 @@ const GHOSTS = new Slot((context: RestoreContext) => {
 });
 
 /** Whether unread events are queued. They are lost, as with CRIU. */
-export function hasEvents(local: number): boolean {
+export function hasEvents(local: LocalFd): boolean {
   const POLLIN = 1;
   arenaView.setInt32(0, local, true);
   arenaView.setInt32(4, POLLIN, true);

@@ -3,6 +3,7 @@
  * ready (F_SETOWN, F_SETSIG; fs/fcntl.c).
  */
 
+import type { LocalFd } from '../base/brands.ts';
 import type { RestoreTask } from '../contract/contract.ts';
 import type { FownEntry } from '../images/schema/common.ts';
 import { F, O } from '../kernel/constants/files.ts';
@@ -18,7 +19,7 @@ export function imageFlags(flags: number): number {
 }
 
 /** Reads owner and signal of an open file description. `flags` are its F_GETFL. @throws SyscallError */
-export function captureOwner(local: number, flags: number): FownEntry {
+export function captureOwner(local: LocalFd, flags: number): FownEntry {
   const none: FownEntry = { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 };
   if (flags & O.PATH) return none; // such a file has no owner to ask for
   const signum = syscall('fcntl', local, F.GETSIG);
@@ -32,7 +33,7 @@ export function captureOwner(local: number, flags: number): FownEntry {
 }
 
 /** Sets the status flags and the owner of a restored file. The owner must exist already. @throws SyscallError */
-export function setFlagsAndOwner(local: number, flags: number, owner: FownEntry): void {
+export function setFlagsAndOwner(local: LocalFd, flags: number, owner: FownEntry): void {
   const now = syscall('fcntl', local, F.GETFL);
   const wanted = (now & ~SETTABLE) | (flags & SETTABLE);
   if (wanted !== now) syscall('fcntl', local, F.SETFL, wanted);
@@ -40,7 +41,7 @@ export function setFlagsAndOwner(local: number, flags: number, owner: FownEntry)
 }
 
 /** Sets owner and signal of an open file description. @throws SyscallError */
-export function restoreOwner(local: number, owner: FownEntry): void {
+export function restoreOwner(local: LocalFd, owner: FownEntry): void {
   if (owner.signum !== 0) syscall('fcntl', local, F.SETSIG, owner.signum);
   if (owner.pid === 0) return;
   const own = (): void => {

@@ -1,4 +1,5 @@
 /** Files that only the task itself can open, or only after it has all its other descriptors. */
+import { type HostPid, type LocalFd, localFd, type TaskFd, taskFd } from '../base/brands.ts';
 import { cstring } from '../base/text.ts';
 import type { RestoreTask } from '../contract/contract.ts';
 import { AT, FD_CLOEXEC, O, SEEK } from '../kernel/constants/files.ts';
@@ -23,10 +24,10 @@ export function openInTask(task: RestoreTask, id: number, path: string, flags: n
   program.call('close', opened);
   task.batch.flush();
   const [place] = places;
-  if (place) task.context.adopt(id, borrow(task.pid, place.fd));
+  if (place) task.context.adopt(id, borrow(task.tracee.pid, taskFd(place.fd)));
 }
 
-function borrow(pid: number, fd: number): number {
+function borrow(pid: HostPid, fd: TaskFd): LocalFd {
   using pidfd = new Fd(syscall('pidfd_open', pid, 0));
-  return syscall('pidfd_getfd', pidfd.number, fd, 0);
+  return localFd(syscall('pidfd_getfd', pidfd.number, fd, 0));
 }

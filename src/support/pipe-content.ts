@@ -1,4 +1,5 @@
 /** The contents of pipes and FIFOs: unread bytes, and the size of the buffer. */
+import type { LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract.ts';
 import { KeyedSlot } from '../contract/slots.ts';
@@ -14,7 +15,7 @@ import { canRead, type Ends, endsInTree, hasPartner } from './pipe-ends.ts';
 type ContentImage = ImageKind<typeof pipeDataEntry, Uint8Array>;
 
 /** The number of unread bytes (FIONREAD). @throws SyscallError */
-export function waitingBytes(local: number): number {
+export function waitingBytes(local: LocalFd): number {
   syscall('ioctl', local, TTY_IOCTL.FIONREAD, arenaAddress);
   return arenaView.getInt32(0, true);
 }
@@ -55,7 +56,7 @@ function contentOf(file: OpenFile, ends: Ends, size: number, context: DumpContex
 }
 
 /** A copy of the unread bytes: tee(2) duplicates them into a pipe of ours and leaves the original unchanged. */
-function peek(local: number, size: number): Uint8Array {
+function peek(local: LocalFd, size: number): Uint8Array {
   if (waitingBytes(local) === 0) return new Uint8Array();
   const [read, write] = makePipe();
   using from = new Fd(read);

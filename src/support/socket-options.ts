@@ -1,4 +1,5 @@
 /** The socket options (SOL_SOCKET) that all families have. */
+import type { LocalFd } from '../base/brands.ts';
 import type { StasisError } from '../base/errors.ts';
 import { decodeText, encodeText } from '../base/text.ts';
 import type { Json, OpenFile } from '../contract/contract.ts';
@@ -48,7 +49,7 @@ export function optionsObstacle(file: OpenFile): StasisError | undefined {
 }
 
 /** Reads the options as images hold them. Buffer sizes are those the kernel uses: twice what was requested. */
-export function captureOptions(local: number, family: number): InputOf<typeof skOptsEntry> {
+export function captureOptions(local: LocalFd, family: number): InputOf<typeof skOptsEntry> {
   const send = getTime(local, SO.SNDTIMEO);
   const receive = getTime(local, SO.RCVTIMEO);
   const mark = getNumber(local, SO.MARK);
@@ -81,7 +82,7 @@ export function captureOptions(local: number, family: number): InputOf<typeof sk
 }
 
 /** Sets the options, all but those that depend on addresses (SO_REUSEADDR, SO_REUSEPORT). @throws SyscallError */
-export function restoreOptions(local: number, options: SkOptsEntry): void {
+export function restoreOptions(local: LocalFd, options: SkOptsEntry): void {
   setBuffers(local, options.so_sndbuf / 2, options.so_rcvbuf / 2);
   const number = (name: number, value: number | undefined, usual?: number): void => {
     if (value !== undefined && value !== usual) setNumber(local, name, value);
@@ -102,14 +103,14 @@ export function restoreOptions(local: number, options: SkOptsEntry): void {
 }
 
 /** Enlarges the buffers while queues are filled. {@link restoreOptions} sets their final sizes. */
-export function widen(local: number): void {
+export function widen(local: LocalFd): void {
   setBuffers(local, LARGE, LARGE);
 }
 
 /**
  * Sets buffer sizes: beyond the limits of net.core with CAP_NET_ADMIN (SO_SNDBUFFORCE), otherwise up to these limits.
  */
-function setBuffers(local: number, send: number, receive: number): void {
+function setBuffers(local: LocalFd, send: number, receive: number): void {
   for (const [force, plain, size] of [
     [SO.SNDBUFFORCE, SO.SNDBUF, send],
     [SO.RCVBUFFORCE, SO.RCVBUF, receive],
@@ -158,7 +159,7 @@ const FORGOTTEN = {
 } as const;
 
 /** The options of {@link FORGOTTEN} that differ from their defaults, by name; undefined if none does. */
-export function captureForgotten(local: number): Readonly<Record<string, number>> | undefined {
+export function captureForgotten(local: LocalFd): Readonly<Record<string, number>> | undefined {
   const found = Object.entries(FORGOTTEN).flatMap(([key, [name, usual]]) => {
     const value = getNumberIfAny(local, name);
     return value === undefined || value === usual ? [] : [[key, value] as const];
@@ -170,7 +171,7 @@ export function captureForgotten(local: number): Readonly<Record<string, number>
  * Sets the options that {@link captureForgotten} found. Called after all other options, since a locked filter cannot be
  * changed.
  */
-export function restoreForgotten(local: number, noted: Json | undefined): void {
+export function restoreForgotten(local: LocalFd, noted: Json | undefined): void {
   if (noted === null || typeof noted !== 'object' || Array.isArray(noted)) return;
   for (const [key, [name]] of Object.entries(FORGOTTEN)) {
     const value = (noted as { readonly [key: string]: Json })[key];

@@ -1,6 +1,7 @@
 /** Where in somebody's memory the ways in and out can lie. */
 
 import type { Arch, LeftCave } from '../arch/arch.ts';
+import type { HostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { Fd } from '../kernel/syscall.ts';
 import { forceRead } from './memory.ts';
@@ -29,7 +30,7 @@ export interface Place {
  * The zero tail of the vdso or, failing that, of another private executable mapping. A cave that a tracer of ours died
  * in is there still, and serves again, when no thread is in it.
  */
-export function findCave(tgid: number, arch: Arch, mem: Fd, maps: readonly Mapping[]): Place {
+export function findCave(tgid: HostPid, arch: Arch, mem: Fd, maps: readonly Mapping[]): Place {
   const executable = maps.filter((m) => (m.prot & 4) !== 0 && !m.shared && m.name !== '[vsyscall]');
   const candidates = [
     ...executable.filter((m) => m.name === '[vdso]'),

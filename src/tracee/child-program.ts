@@ -5,6 +5,7 @@
  */
 
 import { thisArch } from '../arch/index.ts';
+import { ownPid } from '../base/brands.ts';
 import { arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { readMemory, writeMemory } from './memory.ts';
 import { AREA, Program } from './program.ts';
@@ -39,12 +40,12 @@ export class ChildProgram implements Disposable {
     program.attempt('exit_group', 0);
     const heap = program.usedHeap();
     syscall('mprotect', this.#area, AREA.code, 3);
-    writeMemory(process.pid, this.#area, thisArch().detachedCode(program.start));
-    writeMemory(process.pid, program.start, program.usedEntries());
-    if (heap.length > 0) writeMemory(process.pid, program.start + AREA.entries, heap);
+    writeMemory(ownPid(), this.#area, thisArch().detachedCode(program.start));
+    writeMemory(ownPid(), program.start, program.usedEntries());
+    if (heap.length > 0) writeMemory(ownPid(), program.start + AREA.entries, heap);
     // libc's syscall() returns in the child, to the address on top of its stack.
     const top = this.#area + AREA.length + STACK - 64;
-    writeMemory(process.pid, top, new Uint8Array(new BigUint64Array([BigInt(this.#area)]).buffer));
+    writeMemory(ownPid(), top, new Uint8Array(new BigUint64Array([BigInt(this.#area)]).buffer));
     syscall('mprotect', this.#area, AREA.code, 5);
     return clone(top, SHARED | flags);
   }
@@ -52,8 +53,8 @@ export class ChildProgram implements Disposable {
   /** Fetches the results of a program whose child has ended. */
   fetch(program: Program): void {
     const heap = program.usedHeap();
-    readMemory(process.pid, program.start, program.usedEntries());
-    if (heap.length > 0) readMemory(process.pid, program.start + AREA.entries, heap);
+    readMemory(ownPid(), program.start, program.usedEntries());
+    if (heap.length > 0) readMemory(ownPid(), program.start + AREA.entries, heap);
   }
 
   /** The child must have ended. */

@@ -9,6 +9,7 @@
  */
 
 import { thisArch } from '../arch/index.ts';
+import type { HostPid } from '../base/brands.ts';
 import { SA, SIG } from '../kernel/constants/signals.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
 import { SignalHandler } from './signal-handler.ts';
@@ -28,7 +29,7 @@ export class DeathWatch implements Disposable {
   }
 
   /** Watches a thread that is about to be attached to. */
-  add(tid: number): void {
+  add(tid: HostPid): void {
     if (this.#count < MOST - 1) this.#tids.view[this.#count++] = tid;
   }
 

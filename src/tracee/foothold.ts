@@ -10,6 +10,7 @@
  */
 
 import type { Cave, LiftedLimit, Registers } from '../arch/arch.ts';
+import type { HostPid, Milliseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { NT, W } from '../kernel/constants/ptrace.ts';
@@ -60,7 +61,7 @@ export class Foothold implements Disposable {
   #open = false;
 
   private constructor(
-    tgid: number,
+    tgid: HostPid,
     tracee: Tracee,
     mem: Fd,
     caveAt: number,
@@ -107,7 +108,7 @@ export class Foothold implements Disposable {
    * @throws StasisError if there is no place for the cave, or the task may map no more memory; it is unharmed then
    * @throws StrandedError to be tried again, with what is known of the threads looked up anew
    */
-  static gain(tracee: Tracee, tgid: number, maps: readonly Mapping[], company: Company = {}): Foothold {
+  static gain(tracee: Tracee, tgid: HostPid, maps: readonly Mapping[], company: Company = {}): Foothold {
     requireInjectable(tracee);
     for (const { pid } of company.exitless ?? []) {
       logWarn(
@@ -173,7 +174,7 @@ export class Foothold implements Disposable {
    * was. No program may be running in the process.
    * @throws RemoteCallError at the first failure that is not tolerated; the thread is as it was then, too
    */
-  visit(thread: Tracee, program: Program, patience = Number.POSITIVE_INFINITY): void {
+  visit(thread: Tracee, program: Program, patience: Milliseconds = Number.POSITIVE_INFINITY): void {
     this.beginVisit(thread, program).end(patience);
   }
 
@@ -304,14 +305,14 @@ class HomeRemote extends Remote {
     this.#visit = Visit.begin(this.#ground, this.tracee, program);
   }
 
-  override finish(program: Program, patience = Number.POSITIVE_INFINITY): Program {
+  override finish(program: Program, patience: Milliseconds = Number.POSITIVE_INFINITY): Program {
     this.#visit?.end(patience);
     return program;
   }
 }
 
 /** A bell must have no instance pending in any thread: ignoring a signal drops those (do_sigaction). */
-function chooseBell(tgid: number, tracees: readonly Tracee[]): number {
+function chooseBell(tgid: HostPid, tracees: readonly Tracee[]): number {
   const pending = new Set<number>();
   const note = (infos: readonly Uint8Array[]): void => {
     for (const info of infos) pending.add(new DataView(info.buffer).getInt32(0, true));

@@ -1,4 +1,5 @@
 /** Handing descriptors over to a task through the socket it shares with us (SCM_RIGHTS). */
+import type { LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { MSG } from '../kernel/constants/sockets.ts';
 import { decodeControl, encodeControl, Msghdr, rightsSpace, SCM_MAX_FD } from '../kernel/layouts/sockets.ts';
@@ -12,7 +13,7 @@ import type { Seed } from './seed.ts';
  * What is in the batch has run then.
  * @throws StasisError kind 'permission' if the task cannot take all of them
  */
-export function handOver(seed: Seed, batch: Batch, locals: readonly number[]): number[] {
+export function handOver(seed: Seed, batch: Batch, locals: readonly LocalFd[]): number[] {
   const arrived: number[] = [];
   // The tasks of a tree all read from one socket: who is to have a lot must take it before another is sent.
   for (let at = 0; at < locals.length; at += SCM_MAX_FD) {

@@ -3,6 +3,7 @@
  * copy other parts with system calls of our own.
  */
 import { thisArch } from '../arch/index.ts';
+import type { LocalFd } from '../base/brands.ts';
 import { logDebug } from '../base/log.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
 import { Batch } from './batch.ts';
@@ -72,7 +73,7 @@ export class Helper implements Disposable {
   readonly descriptors: readonly number[];
   readonly #seed: Seed;
 
-  private constructor(seed: Seed, bufferLength: number, locals: readonly number[]) {
+  private constructor(seed: Seed, bufferLength: number, locals: readonly LocalFd[]) {
     this.#seed = seed;
     this.remote = seed.remote;
     const batch = new Batch(seed.remote);
@@ -93,7 +94,7 @@ export class Helper implements Disposable {
   /**
    * Makes one, with a buffer and copies of some of our descriptors; undefined where that cannot be: work alone then.
    */
-  static hire(bufferLength: number, locals: readonly number[]): Helper | undefined {
+  static hire(bufferLength: number, locals: readonly LocalFd[]): Helper | undefined {
     let seed: Seed | undefined;
     try {
       seed = Seed.create({ pid: undefined, sibling: false, taken: new Set() }, findGap([], AREA.length));

@@ -1,4 +1,5 @@
 /** Another task's memory, in bulk: process_vm_readv/writev, and /proc/PID/mem where those may not go. */
+import type { HostPid, TaskAddress } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../kernel/syscall.ts';
@@ -10,28 +11,28 @@ function oneIovec(offset: number, address: number, length: number): number {
 }
 
 /** Bytes really copied, or -errno. Pages the task itself may not read stop it (EFAULT). */
-export function tryReadMemory(pid: number, address: number, into: Uint8Array, length = into.byteLength): number {
+export function tryReadMemory(pid: HostPid, address: TaskAddress, into: Uint8Array, length = into.byteLength): number {
   using pins = new Pins();
   const local = oneIovec(0, pins.address(into), length);
   return trySyscall('process_vm_readv', pid, local, 1, oneIovec(16, address, length), 1, 0);
 }
 
 /** Fills `into` from the task. @throws StasisError when not all of it can be read */
-export function readMemory(pid: number, address: number, into: Uint8Array): Uint8Array {
+export function readMemory(pid: HostPid, address: TaskAddress, into: Uint8Array): Uint8Array {
   const got = tryReadMemory(pid, address, into);
   if (got !== into.byteLength) throw memoryError(pid, address, 'read', got);
   return into;
 }
 
 /** Writes to pages the task itself may write. @throws StasisError */
-export function writeMemory(pid: number, address: number, from: Uint8Array): void {
+export function writeMemory(pid: HostPid, address: TaskAddress, from: Uint8Array): void {
   using pins = new Pins();
   const local = oneIovec(0, pins.address(from), from.byteLength);
   const got = trySyscall('process_vm_writev', pid, local, 1, oneIovec(16, address, from.byteLength), 1, 0);
   if (got !== from.byteLength) throw memoryError(pid, address, 'write', got);
 }
 
-function memoryError(pid: number, address: number, what: string, got: number): StasisError {
+function memoryError(pid: HostPid, address: TaskAddress, what: string, got: number): StasisError {
   return new StasisError({
     kind: got === -ERRNO.ESRCH ? 'gone' : 'kernel',
     task: { pid },
@@ -41,12 +42,12 @@ function memoryError(pid: number, address: number, what: string, got: number): S
 }
 
 /** Opens /proc/PID/mem: reads and writes whatever the protection (FOLL_FORCE), for those who may trace the task. */
-export function openMemory(pid: number): Fd {
+export function openMemory(pid: HostPid): Fd {
   return new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/mem`), 0x80002)); // O_RDWR|O_CLOEXEC
 }
 
 /** Writes through /proc/PID/mem; a private page is copied first, so that no file and no other task sees it. */
-export function forceWrite(mem: Fd, address: number, from: Uint8Array): void {
+export function forceWrite(mem: Fd, address: TaskAddress, from: Uint8Array): void {
   const got = trySyscall('pwrite64', mem.number, from, from.byteLength, address);
   if (got !== from.byteLength) {
     throw new StasisError({ kind: 'kernel', resource: `memory at 0x${address.toString(16)}`, reason: `write: ${got}` });
@@ -54,6 +55,6 @@ export function forceWrite(mem: Fd, address: number, from: Uint8Array): void {
 }
 
 /** Reads through /proc/PID/mem; answers bytes read or -errno. */
-export function forceRead(mem: Fd, address: number, into: Uint8Array, length = into.byteLength): number {
+export function forceRead(mem: Fd, address: TaskAddress, into: Uint8Array, length = into.byteLength): number {
   return trySyscall('pread64', mem.number, into, length, address);
 }

@@ -6,6 +6,7 @@
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
+import type { HostPid, TaskNumber } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { Word } from '../kernel/ffi.ts';
 import { describeErrno } from '../kernel/syscall.ts';
@@ -29,7 +30,7 @@ export class Indirect {
 }
 
 /** An argument of a remote call. */
-export type Argument = Word | Ref | Indirect;
+export type Argument = TaskNumber | bigint | Ref | Indirect;
 
 /**
  * Sizes of the work area: a page of code, then entries, then the heap. What is left of it at the end no program
@@ -190,7 +191,7 @@ export class Program {
   }
 
   /** The error for the entry at which the program stopped. `counter` is its address, `errno` positive. */
-  failure(pid: number, counter: number, errno: number): StasisError {
+  failure(pid: HostPid, counter: number, errno: number): StasisError {
     const index = (counter - this.start) / ENTRY;
     const nr = this.#view.getUint32(index * ENTRY, true);
     const name = (Object.keys(NR) as SyscallName[]).find((key) => NR[key] === nr) ?? `syscall ${nr}`;
@@ -222,7 +223,7 @@ export class RemoteCallError extends StasisError {
   readonly call: string;
   readonly index: number;
 
-  constructor(pid: number, call: string, index: number, errno: number, args: readonly bigint[]) {
+  constructor(pid: HostPid, call: string, index: number, errno: number, args: readonly bigint[]) {
     const shown = args.map((a) => `0x${a.toString(16)}`).join(', ');
     super({
       kind: 'kernel',

@@ -1,4 +1,5 @@
 /** ptrace(2) and wait4(2), as far as they are used: one function a request, plain numbers in and out. */
+import type { HostPid, Milliseconds, Nanoseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { PTRACE, PTRACE_O } from '../kernel/constants/ptrace.ts';
 import { Pins, type Word } from '../kernel/ffi.ts';
@@ -22,12 +23,12 @@ export type Stop =
   | { readonly kind: 'killed'; readonly signal: number };
 
 /** One ptrace request. @throws SyscallError */
-export function ptrace(request: number, pid: number, address: Word = 0, data: Word = 0): number {
+export function ptrace(request: number, pid: HostPid, address: Word = 0, data: Word = 0): number {
   return syscall('ptrace', request, pid, address, data);
 }
 
 /** One ptrace request; answers -errno instead of throwing. */
-export function tryPtrace(request: number, pid: number, address: Word = 0, data: Word = 0): number {
+export function tryPtrace(request: number, pid: HostPid, address: Word = 0, data: Word = 0): number {
   return trySyscall('ptrace', request, pid, address, data);
 }
 
@@ -45,7 +46,7 @@ const WNOHANG = 1;
 /** Waits for the next stop (or the end) of a tracee. */
 export function waitStop(pid: number): Stop;
 /** Waits so many milliseconds at most; undefined if nothing has happened by then, or a signal asks Stasis to end. */
-export function waitStop(pid: number, patience: number): Stop | undefined;
+export function waitStop(pid: number, patience: Milliseconds): Stop | undefined;
 export function waitStop(pid: number, patience?: number): Stop | undefined {
   const limit = patience ?? Number.POSITIVE_INFINITY;
   const deadline = performance.now() + limit;
@@ -64,7 +65,7 @@ export function waitStop(pid: number, patience?: number): Stop | undefined {
  * The next stop (or the end) of a tracee, if it is there already; 'none' if not; 'lost' for what is no tracee of ours
  * any more: a thread whose process executed a program, or that has been buried (death-watch.ts).
  */
-export function pollStop(pid: number): Stop | 'none' | 'lost' {
+export function pollStop(pid: HostPid): Stop | 'none' | 'lost' {
   for (;;) {
     const got = trySyscall('wait4', pid, arenaAddress, WALL | WNOHANG, 0);
     if (got === pid) return decodeStop(arenaView.getInt32(0, true));
@@ -94,14 +95,14 @@ export function awaitEnd(pid: number): void {
 }
 
 /** Sleeps so many nanoseconds, below a second. */
-export function nap(nanoseconds: number): void {
+export function nap(nanoseconds: Nanoseconds): void {
   arenaView.setBigUint64(0, 0n, true);
   arenaView.setBigUint64(8, BigInt(nanoseconds), true);
   trySyscall('nanosleep', arenaAddress, 0);
 }
 
 /** PTRACE_GETREGSET into `into`; answers how many bytes the kernel had. */
-export function getRegset(pid: number, note: number, into: Uint8Array): number {
+export function getRegset(pid: HostPid, note: number, into: Uint8Array): number {
   using pins = new Pins();
   setIovec(pins.address(into), into.byteLength);
   ptrace(PTRACE.GETREGSET, pid, note, arenaAddress);
@@ -109,7 +110,7 @@ export function getRegset(pid: number, note: number, into: Uint8Array): number {
 }
 
 /** PTRACE_SETREGSET of the whole of `from`. */
-export function setRegset(pid: number, note: number, from: Uint8Array): void {
+export function setRegset(pid: HostPid, note: number, from: Uint8Array): void {
   using pins = new Pins();
   setIovec(pins.address(from), from.byteLength);
   ptrace(PTRACE.SETREGSET, pid, note, arenaAddress);
@@ -121,13 +122,13 @@ function setIovec(address: number, length: number): void {
 }
 
 /** The siginfo of the signal a tracee is stopped at: 128 bytes. */
-export function getSiginfo(pid: number): Uint8Array {
+export function getSiginfo(pid: HostPid): Uint8Array {
   ptrace(PTRACE.GETSIGINFO, pid, 0, arenaAddress);
   return arena.slice(0, 128);
 }
 
 /** Pending signals with their siginfo, oldest first, without taking them off the queue. */
-export function peekSignals(pid: number, shared: boolean): Uint8Array[] {
+export function peekSignals(pid: HostPid, shared: boolean): Uint8Array[] {
   const found: Uint8Array[] = [];
   const batch = 32;
   for (;;) {
@@ -142,19 +143,19 @@ export function peekSignals(pid: number, shared: boolean): Uint8Array[] {
 }
 
 /** The signal mask; of a task inside sigsuspend, ppoll and the like, the one it will return to. */
-export function getSignalMask(pid: number): bigint {
+export function getSignalMask(pid: HostPid): bigint {
   ptrace(PTRACE.GETSIGMASK, pid, 8, arenaAddress);
   return arenaView.getBigUint64(0, true);
 }
 
 /** Replaces the signal mask. */
-export function setSignalMask(pid: number, mask: bigint): void {
+export function setSignalMask(pid: HostPid, mask: bigint): void {
   arenaView.setBigUint64(0, mask, true);
   ptrace(PTRACE.SETSIGMASK, pid, 8, arenaAddress);
 }
 
 /** What rseq(2) was called with; pointer 0 if it was not. Undefined where the kernel cannot say (before 5.13). */
-export function getRseq(pid: number): { pointer: bigint; size: number; signature: number; flags: number } | undefined {
+export function getRseq(pid: HostPid): { pointer: bigint; size: number; signature: number; flags: number } | undefined {
   const size = 24;
   const got = tryPtrace(PTRACE.GET_RSEQ_CONFIGURATION, pid, size, arenaAddress);
   if (got < 0) return undefined;
@@ -167,13 +168,13 @@ export function getRseq(pid: number): { pointer: bigint; size: number; signature
 }
 
 /** Whether the task catches its own system calls (prctl(PR_SET_SYSCALL_USER_DISPATCH)); not told before 6.4. */
-export function getSyscallDispatch(pid: number): boolean {
+export function getSyscallDispatch(pid: HostPid): boolean {
   const got = tryPtrace(PTRACE.GET_SYSCALL_USER_DISPATCH_CONFIG, pid, 32, arenaAddress);
   return got >= 0 && arenaView.getBigUint64(0, true) !== 0n; // struct ptrace_sud_config: mode, selector, offset, len
 }
 
 /** The error for a task that ended while we worked on it. */
-export function endedError(pid: number, stop: Stop): StasisError {
+export function endedError(pid: HostPid, stop: Stop): StasisError {
   const how = stop.kind === 'killed' ? `was killed by signal ${stop.signal}` : 'exited';
   return new StasisError({ kind: 'gone', task: { pid }, reason: `the task ${how} while Stasis worked on it` });
 }

@@ -2,6 +2,7 @@
 
 import type { Registers } from '../arch/arch.ts';
 import { SIG } from '../kernel/constants/signals.ts';
+import type { Milliseconds } from '../base/brands.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { AREA, Program, Ref } from './program.ts';
@@ -50,7 +51,7 @@ export class Remote {
    * Runs a program to its end. A call that sleeps longer than `patience` milliseconds is interrupted.
    * @throws RemoteCallError at the first failure that is not tolerated
    */
-  run(program: Program, patience = Number.POSITIVE_INFINITY): Program {
+  run(program: Program, patience: Milliseconds = Number.POSITIVE_INFINITY): Program {
     this.start(program);
     return this.finish(program, patience);
   }
@@ -87,7 +88,7 @@ export class Remote {
   }
 
   /** Waits for the end of a program that was started, and fetches its results. */
-  finish(program: Program, patience = Number.POSITIVE_INFINITY): Program {
+  finish(program: Program, patience: Milliseconds = Number.POSITIVE_INFINITY): Program {
     const { tracee } = this;
     if (!this.#over) tracee.waitUntil(PTRACE.CONT, this.#isEnd, patience);
     this.#over = false;

@@ -6,6 +6,7 @@
 
 import type { Arch } from '../arch/arch.ts';
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
+import type { HostPid } from '../base/brands.ts';
 import { SECCOMP_MODE } from '../kernel/constants/tasks.ts';
 import { runFilter, seccompData } from './bpf.ts';
 import { AREA } from './program.ts';
@@ -65,7 +66,7 @@ export function threadsWithoutExit(threads: readonly Guarded[]): Set<Tracee> {
   return exitless;
 }
 
-function filtersOf(tid: number): Uint8Array[] {
+function filtersOf(tid: HostPid): Uint8Array[] {
   const filters: Uint8Array[] = [];
   for (;;) {
     const code = seccompFilter(tid, filters.length);

@@ -2,6 +2,7 @@
  * Seccomp of a stopped tracee: read, and suspended. Both need CAP_SYS_ADMIN in the initial user namespace, and a tracer
  * that is not restricted by seccomp itself (seccomp_get_filter(), check_ptrace_options()).
  */
+import type { HostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { SeccompMetadata } from '../kernel/layouts/ptrace.ts';
 import { arena, arenaAddress, describeErrno, ERRNO } from '../kernel/syscall.ts';
@@ -15,7 +16,7 @@ export const INSTRUCTION_SIZE = 8;
  * it is let go is. `options` are its other PTRACE_O_*, all of which are set anew.
  * @throws StasisError kind 'permission'
  */
-export function suspendSeccomp(tid: number, options = 0): void {
+export function suspendSeccomp(tid: HostPid, options = 0): void {
   const all = options | PTRACE_O.TRACESYSGOOD | PTRACE_O.SUSPEND_SECCOMP;
   const result = tryPtrace(PTRACE.SETOPTIONS, tid, 0, all);
   if (result < 0) throw refusal(tid, -result, 'seccomp cannot be suspended');
@@ -25,7 +26,7 @@ export function suspendSeccomp(tid: number, options = 0): void {
  * The program of one of a thread's filters, counted from the one installed first; undefined behind the last.
  * @throws StasisError
  */
-export function seccompFilter(tid: number, index: number): Uint8Array | undefined {
+export function seccompFilter(tid: HostPid, index: number): Uint8Array | undefined {
   const length = tryPtrace(PTRACE.SECCOMP_GET_FILTER, tid, index, arenaAddress);
   if (length === -ERRNO.ENOENT) return undefined;
   if (length < 0) throw refusal(tid, -length, `seccomp filter ${index} cannot be read`);
@@ -33,13 +34,13 @@ export function seccompFilter(tid: number, index: number): Uint8Array | undefine
 }
 
 /** SECCOMP_FILTER_FLAG_* of that filter, as far as the kernel tells: 0 before 4.16, and only LOG since. */
-export function seccompFlags(tid: number, index: number): number {
+export function seccompFlags(tid: HostPid, index: number): number {
   SeccompMetadata.encodeInto(arena, 0, { filterOffset: BigInt(index) });
   const result = tryPtrace(PTRACE.SECCOMP_GET_METADATA, tid, SeccompMetadata.size, arenaAddress);
   return result < 0 ? 0 : Number(SeccompMetadata.decode(arena).flags);
 }
 
-function refusal(tid: number, errno: number, what: string): StasisError {
+function refusal(tid: HostPid, errno: number, what: string): StasisError {
   if (errno !== ERRNO.EPERM && errno !== ERRNO.EACCES) {
     return new StasisError({ kind: 'kernel', task: { pid: tid }, reason: `${what}: ${describeErrno(errno)}` });
   }

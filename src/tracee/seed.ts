@@ -10,6 +10,7 @@ import type { SpawnPlan } from '../arch/arch.ts';
 import { thisArch } from '../arch/index.ts';
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { NR } from '../arch/syscall-numbers.ts';
+import { type HostPid, hostPid, ownPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { SIG, SIG_HOW } from '../kernel/constants/signals.ts';
@@ -41,7 +42,7 @@ const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 /** What a seed is to become. */
 export interface SeedOptions {
-  /** The PID it must have (in our PID namespace); any, if undefined. */
+  /** The PID it must have, in the PID namespace it is born in; any, if undefined. */
   readonly pid: number | undefined;
   /** Make it a child of our parent instead of ours (`--restore-sibling`). */
   readonly sibling: boolean;
@@ -51,6 +52,7 @@ export interface SeedOptions {
 
 /** What a seed made by another seed is to be. */
 export interface CloneRequest {
+  /** The PID it must have, in the PID namespace it is born in. */
   readonly pid: number;
   /** Make it a child of the maker's parent. */
   readonly sibling: boolean;
@@ -92,7 +94,7 @@ export class Seed implements Disposable {
     // The child moves its end there while it still needs the descriptors it has from us.
     const socketTarget = freeNumber(Math.max(executable.number, ours.number, theirs.number) + 1, options.taken);
     const { elf, callAt } = arch.seed(socketTarget);
-    let pid: number | undefined;
+    let pid: HostPid | undefined;
     try {
       let highest = socketTarget;
       for (const number of options.taken) if (number > highest) highest = number;
@@ -168,7 +170,7 @@ export class Seed implements Disposable {
     });
     this.remote.run(program);
     const results = calls.map((call) => program.result(call));
-    for (const pid of results) if (pid > 0) born.push(Tracee.born(pid));
+    for (const pid of results) if (pid > 0) born.push(Tracee.born(hostPid(pid)));
     results.forEach((result, i) => {
       if (result < 0) throw spawnError(lot[i]?.pid, -result);
     });
@@ -213,7 +215,7 @@ function mapArea(tracee: Tracee, callAt: number, area: number): void {
  * Kills a seed, or the process of a thread, and takes its PID out of use. Its threads are traced, so they are ours to
  * bury as well; before that there is no end of the process to wait for (`delay_group_leader()` in kernel/exit.c).
  */
-function bury(pid: number): void {
+function bury(pid: HostPid): void {
   killTracee(pid);
   const [leader = pid, ...others] = threadsOf(pid);
   for (const tid of others) awaitEnd(tid);
@@ -254,7 +256,7 @@ function socketPair(): [Fd, Fd] {
 }
 
 /** clone3 into a stack whose top is the address of the spawn code; answers its PID when it has executed the seed. */
-function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): number {
+function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): HostPid {
   const arch = thisArch();
   using pins = new Pins();
   const argv = new BigUint64Array(2);
@@ -263,12 +265,12 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
   const page = syscall('mmap', 0, 2 * PAGE_SIZE, 3, 0x22, -1, 0);
   try {
     const stackTop = page + 2 * PAGE_SIZE - 64;
-    writeMemory(process.pid, page, code);
-    writeMemory(process.pid, stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
+    writeMemory(ownPid(), page, code);
+    writeMemory(ownPid(), stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
     syscall('mprotect', page, PAGE_SIZE, 5);
     const outcome = clone3(options, page + PAGE_SIZE, stackTop - (page + PAGE_SIZE));
     if (outcome < 0) throw spawnError(options.pid, -outcome);
-    return outcome;
+    return hostPid(outcome);
   } finally {
     syscall('munmap', page, 2 * PAGE_SIZE);
   }

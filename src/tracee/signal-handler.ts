@@ -1,6 +1,7 @@
 /** Signal handlers in machine code: what has to be done at once, whatever our JavaScript is in the middle of. */
 
 import type { HandlerCode } from '../arch/arch.ts';
+import { ownPid } from '../base/brands.ts';
 import { SA, SIG_HANDLER } from '../kernel/constants/signals.ts';
 import { Sigaction } from '../kernel/layouts/signals.ts';
 import { arena, arenaAddress, syscall, trySyscall } from '../kernel/syscall.ts';
@@ -19,7 +20,7 @@ export class SignalHandler implements Disposable {
   constructor({ code, restorer }: HandlerCode) {
     this.#page = syscall('mmap', 0, PAGE, 3, 0x22, -1, 0);
     this.#restorer = this.#page + restorer;
-    writeMemory(process.pid, this.#page, code);
+    writeMemory(ownPid(), this.#page, code);
     syscall('mprotect', this.#page, PAGE, 5);
   }
 

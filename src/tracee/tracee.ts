@@ -2,6 +2,7 @@
 
 import type { Arch, Registers } from '../arch/arch.ts';
 import { thisArch } from '../arch/index.ts';
+import type { HostPid, Milliseconds } from '../base/brands.ts';
 import { InterruptedError, StasisError } from '../base/errors.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
@@ -25,7 +26,7 @@ const LAST_PATIENCE = 2000;
 export type Resume = typeof pt.PTRACE.CONT | typeof pt.PTRACE.SYSCALL;
 
 export class Tracee implements Disposable {
-  readonly pid: number;
+  readonly pid: HostPid;
   readonly arch: Arch;
   /** siginfo of signals that arrived while the task was ours, and were kept from it until it is let go. */
   readonly held: Uint8Array[] = [];
@@ -33,7 +34,7 @@ export class Tracee implements Disposable {
   groupStop: number | undefined;
   #attached = true;
 
-  private constructor(pid: number) {
+  private constructor(pid: HostPid) {
     this.pid = pid;
     this.arch = thisArch();
   }
@@ -42,7 +43,7 @@ export class Tracee implements Disposable {
    * Attaches to a running task without stopping it (PTRACE_SEIZE).
    * @throws StasisError kind 'gone', 'permission' or 'conflict' (somebody else traces it)
    */
-  static attach(pid: number, options: number): Tracee {
+  static attach(pid: HostPid, options: number): Tracee {
     const result = pt.tryPtrace(pt.PTRACE.SEIZE, pid, 0, options | pt.PTRACE_O.TRACESYSGOOD);
     if (result < 0) throw seizeError(pid, -result);
     return new Tracee(pid);
@@ -53,7 +54,7 @@ export class Tracee implements Disposable {
    * already is taken over: a thread that executes a program goes on, tracer and all, under its process's id.
    * @throws StasisError kind 'permission' or 'conflict', as attach
    */
-  static attachIfAlive(pid: number): Tracee | undefined {
+  static attachIfAlive(pid: HostPid): Tracee | undefined {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       if (pt.tryPtrace(pt.PTRACE.SEIZE, pid, 0, pt.PTRACE_O.TRACESYSGOOD) === 0) return new Tracee(pid);
       const status = statusIfAny(pid);
@@ -71,7 +72,7 @@ export class Tracee implements Disposable {
    * its maker (ptrace_init_task()). Waits for the stop it is born in.
    * @throws StasisError if it is dead already
    */
-  static born(pid: number): Tracee {
+  static born(pid: HostPid): Tracee {
     const tracee = new Tracee(pid);
     const stop = pt.waitStop(pid);
     if (stop.kind === 'exited' || stop.kind === 'killed') throw tracee.#ended(stop);
@@ -83,7 +84,7 @@ export class Tracee implements Disposable {
    * @throws StasisError if that takes longer than `patience` milliseconds: it sleeps where nothing wakes it
    * @throws InterruptedError
    */
-  stop(patience = Number.POSITIVE_INFINITY): void {
+  stop(patience: Milliseconds = Number.POSITIVE_INFINITY): void {
     this.interrupt();
     for (;;) {
       const stop = pt.waitStop(this.pid, patience);
@@ -201,7 +202,7 @@ export class Tracee implements Disposable {
     });
   }
 
-  #asleep(patience: number): StasisError {
+  #asleep(patience: Milliseconds): StasisError {
     return new StasisError({
       kind: 'conflict',
       code: 'CALL_TIMED_OUT',
@@ -211,7 +212,7 @@ export class Tracee implements Disposable {
     });
   }
 
-  #stuck(patience: number): StasisError {
+  #stuck(patience: Milliseconds): StasisError {
     // Not detached: only a stopped task can be, and it is set free when we end.
     this.#attached = false;
     return new StasisError({
@@ -353,7 +354,7 @@ function isFault(info: Uint8Array): boolean {
   return FAULTS.includes(view.getInt32(0, true)) && view.getInt32(8, true) > 0;
 }
 
-function statusIfAny(pid: number): ProcStatus | undefined {
+function statusIfAny(pid: HostPid): ProcStatus | undefined {
   try {
     return parseStatus(readProc(pid, 'status'));
   } catch (error) {
@@ -362,7 +363,7 @@ function statusIfAny(pid: number): ProcStatus | undefined {
   }
 }
 
-function seizeError(pid: number, errno: number): StasisError {
+function seizeError(pid: HostPid, errno: number): StasisError {
   if (errno === ERRNO.ESRCH) {
     return new StasisError({ kind: 'gone', task: { pid }, reason: 'no such process' });
   }

@@ -14,6 +14,7 @@
  */
 
 import { CLAIM, type Registers, type WayOut } from '../arch/arch.ts';
+import type { Milliseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import type { Fd } from '../kernel/syscall.ts';
@@ -83,7 +84,7 @@ export class Visit {
    * sleeps longer than `patience` milliseconds is interrupted.
    * @throws RemoteCallError at the first failure that is not tolerated
    */
-  end(patience = Number.POSITIVE_INFINITY): void {
+  end(patience: Milliseconds = Number.POSITIVE_INFINITY): void {
     try {
       this.#remote.finish(this.#program, patience);
     } finally {

@@ -1,7 +1,9 @@
 /** Freezing whole trees: nobody is missed, nothing moves, and all go on as if nothing had been. */
+
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hostPid, ownPid } from '../../src/base/brands.ts';
 import { StasisError } from '../../src/base/errors.ts';
 import { FrozenTree } from '../../src/engine/dump/freeze/freeze.ts';
 import { parseStat } from '../../src/kernel/proc/stat.ts';
@@ -39,7 +41,7 @@ async function start(name: string, ...args: string[]): Promise<Victim> {
 }
 
 function freeze(victim: Victim, timeout = 5, freezeCgroup?: string): FrozenTree {
-  return FrozenTree.freeze(victim.pid, { timeout, freezeCgroup });
+  return FrozenTree.freeze(hostPid(victim.pid), { timeout, freezeCgroup });
 }
 
 /** `stat` of every thread of a process, by id; empty if it is gone. */
@@ -94,7 +96,7 @@ function picture(tree: FrozenTree, victim: Victim): string {
 
 /** Throws unless every task of the tree stands in a stop of ours, and none is missed. */
 function expectWhole(tree: FrozenTree, root: number): void {
-  const pids = tree.processes.map(({ pid }) => pid);
+  const pids: readonly number[] = tree.processes.map(({ pid }) => pid);
   expect(pids[0]).toBe(root);
   expect(new Set(pids)).toEqual(descendants(root));
   expect(pids.length).toBe(new Set(pids).size);
@@ -104,7 +106,7 @@ function expectWhole(tree: FrozenTree, root: number): void {
     const states = [...stats.values()].map((line) => parseStat(Buffer.from(line, 'latin1')).state);
     expect([pid, ...states]).toEqual([pid, ...states.map(() => (zombie ? 'Z' : 't'))]);
     const [main, ...rest] = stats.keys();
-    expect(threads.map(({ tid }) => tid)).toEqual(zombie ? [] : [main ?? 0, ...rest.sort((a, b) => a - b)]);
+    expect(threads.map(({ tid }): number => tid)).toEqual(zombie ? [] : [main ?? 0, ...rest.sort((a, b) => a - b)]);
     expect(stats.size).toBeGreaterThan(0);
   }
 }
@@ -144,7 +146,7 @@ describe('wild trees', () => {
     for (let i = 0; i < FREEZES; i++) {
       {
         using tree = freeze(victim);
-        const members = new Set(tree.processes.map(({ pid }) => pid));
+        const members = new Set<number>(tree.processes.map(({ pid }) => pid));
         for (const pid of strays(victim)) {
           if (!members.has(pid)) expect(tracer(pid) ?? 0).toBe(0);
         }
@@ -406,9 +408,7 @@ describe.each(HIERARCHIES)('freezer cgroup %s', (_version, root, control, thawed
 });
 
 test('a tree that has us in it is refused', () => {
-  expect(() => FrozenTree.freeze(process.pid, { timeout: 5, freezeCgroup: undefined })).toThrow(
-    /itself is in this tree/,
-  );
+  expect(() => FrozenTree.freeze(ownPid(), { timeout: 5, freezeCgroup: undefined })).toThrow(/itself is in this tree/);
 });
 
 test('what is no cgroup, or has us in it, is refused', async () => {

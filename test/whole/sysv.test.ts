@@ -1,7 +1,9 @@
 /** System V shared memory of the host's IPC namespace: left behind by the dump, gone since, or in somebody's way. */
+
 import { afterAll, describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ownPid } from '../../src/base/brands.ts';
 import { IPC } from '../../src/kernel/constants/ipc.ts';
 import { parseSysvShm, type SysvSegment } from '../../src/kernel/proc/sysvipc.ts';
 import { syscall, trySyscall } from '../../src/kernel/syscall.ts';
@@ -150,9 +152,9 @@ function scribble(id: number, size: number): void {
 
 /** Writes one byte to an address of ours. */
 function put(at: number, value: number): void {
-  writeMemory(process.pid, at, new Uint8Array([value]));
+  writeMemory(ownPid(), at, new Uint8Array([value]));
 }
 
 function take(at: number): number | undefined {
-  return readMemory(process.pid, at, new Uint8Array(1))[0];
+  return readMemory(ownPid(), at, new Uint8Array(1))[0];
 }

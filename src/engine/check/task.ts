@@ -1,5 +1,5 @@
 /** `check -t PID`: the preflight of a dump alone. The process is not touched. */
-
+import type { HostPid } from '../../base/brands.ts';
 import { StasisError, type TaskRef } from '../../base/errors.ts';
 import type { Notice } from '../../base/notice.ts';
 import type { CarryOptions } from '../../contract/contract.ts';
@@ -19,7 +19,7 @@ export interface TaskReport {
 }
 
 /** Examines a process tree from outside. @throws StasisError if it does not exist or may not be examined */
-export function examineTask(pid: number, carry: CarryOptions): TaskReport {
+export function examineTask(pid: HostPid, carry: CarryOptions): TaskReport {
   requirePageSize();
   requireProcess(pid);
   return inspectRunning(pid, carry, (seen, obstacles) => {
@@ -29,7 +29,7 @@ export function examineTask(pid: number, carry: CarryOptions): TaskReport {
 }
 
 /** @throws StasisError unless this is the PID of a process (not the TID of another thread) */
-function requireProcess(pid: number): void {
+function requireProcess(pid: HostPid): void {
   let tgid: number;
   try {
     tgid = parseStatus(readProc(pid, 'status')).tgid;

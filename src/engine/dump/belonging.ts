@@ -3,6 +3,7 @@
  * the numbers that its plan needs will be free. A session or group that a process outside of the tree is in keeps its
  * number from being used as a PID, even after the tree has ended (kernel/proc/holders.ts).
  */
+import { hostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { NoticeFacts } from '../../base/notice.ts';
 import type { SeenTask, SeenTree } from '../../contract/contract.ts';
@@ -53,7 +54,7 @@ function look(tree: SeenTree, statOfTask: (task: SeenTask) => ProcStat | undefin
 }
 
 function statOf(pid: number): ProcStat {
-  return parseStat(readProc(pid, 'stat'));
+  return parseStat(readProc(hostPid(pid), 'stat'));
 }
 
 /**

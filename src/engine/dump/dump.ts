@@ -1,6 +1,6 @@
 /** A dump from beginning to end. */
-
 import { ObstacleError, type StasisError } from '../../base/errors.ts';
+import type { HostPid } from '../../base/brands.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
 import { Notices } from '../../base/notice.ts';
 import { UndoStack } from '../../base/undo.ts';
@@ -25,7 +25,7 @@ import { TreeSnapshot } from './snapshot.ts';
 
 /** The options of a dump: which process, where to, and what happens to the tree afterwards. */
 export interface DumpOptions {
-  readonly pid: number;
+  readonly pid: HostPid;
   readonly imagesDir: string;
   readonly workDir: string;
   readonly finalState: 'dead' | 'running' | 'stopped';
@@ -98,7 +98,7 @@ function withExternal(carry: CarryOptions, pid: number, hooks: Hooks): CarryOpti
 }
 
 /** Looks for everything that cannot be carried. @throws ObstacleError naming all of it */
-export function preflight(pid: number, carry: CarryOptions): void {
+export function preflight(pid: HostPid, carry: CarryOptions): void {
   inspectRunning(pid, carry, requireCarriable);
 }
 

@@ -1,6 +1,6 @@
 /** The open file descriptions of a dump. Each has one ID, however many tasks and descriptors refer to it. */
-import { StasisError, type TaskRef } from '../../base/errors.ts';
-import type { DumpContext, FileKind, FileTable, OpenFile } from '../../contract/contract.ts';
+import { StasisError } from '../../base/errors.ts';
+import type { DumpContext, FileKind, FileTable, OpenFile, SeenRef } from '../../contract/contract.ts';
 import type { InputOf } from '../../images/message.ts';
 import { FdTypes, type fileEntry } from '../../images/schema/files.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
@@ -49,7 +49,7 @@ export class OpenFileTable implements FileTable {
     return id;
   }
 
-  idOfPath(task: TaskRef, via: string, flags: number): number {
+  idOfPath(task: SeenRef, via: string, flags: number): number {
     const file = openPath(task, via, flags);
     try {
       const key = `${file.stat.dev}:${file.stat.ino}:${flags}:${file.link}`;

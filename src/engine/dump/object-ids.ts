@@ -1,5 +1,6 @@
 /** Finds out which kernel objects tasks share: address spaces, descriptor tables, directories, signal actions. */
 
+import type { HostPid } from '../../base/brands.ts';
 import type { SeenTree, Sharing } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
 import type { InputOf } from '../../images/message.ts';
@@ -39,7 +40,7 @@ export function idsEntry(ids: ObjectIds): InputOf<typeof taskKobjIdsEntry> {
 /** The IDs for Stasis itself. */
 export const OWN_IDS: ObjectIds = { vm: OWN, files: OWN, fs: OWN, sighand: OWN, time: NAMESPACE_IDS.time_ns_id };
 
-function timeNamespaceId(pid: number): number {
+function timeNamespaceId(pid: HostPid): number {
   return namespaceOf(pid, 'time') === namespaceOf('self', 'time') ? NAMESPACE_IDS.time_ns_id : OWN_TIME_NS_ID;
 }
 
@@ -69,7 +70,7 @@ export class ObjectTable {
   readonly #sighand = new Objects(KCMP.SIGHAND);
 
   /** The IDs of a task, and which of its objects it shares with an earlier task. @throws SyscallError */
-  idsOf(pid: number): TaskObjects {
+  idsOf(pid: HostPid): TaskObjects {
     const [vm, files, fs, sighand] = [this.#vm, this.#files, this.#fs, this.#sighand].map((table) => table.idOf(pid));
     const id = (found: Found | undefined): number => found?.id ?? OWN;
     const known = (found: Found | undefined): boolean => found?.known ?? false;
@@ -88,14 +89,14 @@ interface Found {
 /** Objects of one type, sorted in kcmp's order. */
 class Objects {
   readonly #type: number;
-  readonly #sorted: { readonly pid: number; readonly id: number }[] = [];
+  readonly #sorted: { readonly pid: HostPid; readonly id: number }[] = [];
   #nextId = OWN + 1;
 
   constructor(type: number) {
     this.#type = type;
   }
 
-  idOf(pid: number): Found {
+  idOf(pid: HostPid): Found {
     const same = findInOrder(this.#sorted, (other) => {
       const order = trySyscall('kcmp', pid, other.pid, this.#type, 0, 0);
       if (order < 0) throw new SyscallError('kcmp', -order, { task: { pid } });

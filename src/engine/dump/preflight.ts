@@ -1,4 +1,6 @@
 /** The preflight: finds all obstacles to a dump at once, without touching the tasks. */
+
+import type { HostPid } from '../../base/brands.ts';
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { asStasisError, StasisError } from '../../base/errors.ts';
 import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
@@ -26,7 +28,7 @@ const MOST_LOOKS = 5;
  * @throws StasisError when the root does not exist or may not be looked at
  */
 export function inspectRunning<T>(
-  root: number,
+  root: HostPid,
   carry: CarryOptions,
   use: (snapshot: TreeSnapshot, obstacles: readonly StasisError[]) => T,
 ): T {
@@ -201,7 +203,7 @@ function statusObstacles(task: SeenTask): StasisError[] {
  * Whether a process is a 32-bit program: its auxiliary vector has words of 32 bits, so the upper half of the first
  * 64-bit word is not empty.
  */
-function isNarrow(pid: number): boolean {
+function isNarrow(pid: HostPid): boolean {
   const bytes = readProcIfAny(pid, 'auxv');
   return bytes !== undefined && bytes.length >= 8 && Buffer.from(bytes).readUInt32LE(4) !== 0;
 }
@@ -297,7 +299,7 @@ function namespaces(task: SeenTask, root: SeenTask): StasisError[] {
 }
 
 /** Inside of a task's namespaces they are Stasis' own. Not all can be entered in a way that is of use. */
-function enterRemedy(pid: number, names: readonly (typeof NAMESPACES)[number][]): string | undefined {
+function enterRemedy(pid: HostPid, names: readonly (typeof NAMESPACES)[number][]): string | undefined {
   if (names.includes('user')) return 'dump its processes from within, as root of the machine, once this is built';
   const flags = names.map((name) => (name === 'mnt' ? '--mount' : `--${name}`)).join(' ');
   const inside = `run Stasis inside, for the dump and the restore: nsenter -t ${pid} ${flags} stasis …`;

@@ -1,5 +1,6 @@
 /** Saves a frozen tree into images. */
 import { PAGE_SIZE } from '../../arch/page-size.ts';
+import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug } from '../../base/log.ts';
@@ -286,7 +287,7 @@ function writeExtra(images: ImageSetWriter, { pid, extra, threads }: DumpTask): 
   images.put(extraName(pid), new Uint8Array(Buffer.from(`${JSON.stringify(whole)}\n`)));
 }
 
-function writeZombie(pid: number, images: ImageSetWriter): void {
+function writeZombie(pid: HostPid, images: ImageSetWriter): void {
   const { exitCode, comm } = parseStat(readProc(pid, 'stat'));
   const tc = { task_state: TaskState.DEAD, exit_code: exitCode, personality: 0, flags: 0, blk_sigset: 0, comm };
   images.write(Images.core, pid, [{ mtype: March.X86_64, tc }]);

@@ -1,7 +1,16 @@
 /** Snapshots of tasks from outside, with borrowed descriptors. The tasks are not touched. */
+import { type HostPid, type LocalFd, localFd, NO_FD, ownPid, type TaskFd, taskFd } from '../../base/brands.ts';
 import { StasisError, type TaskRef } from '../../base/errors.ts';
 import { decodeText } from '../../base/text.ts';
-import type { CarryOptions, FileFacts, OpenFile, SeenTask, SeenThread, SeenTree } from '../../contract/contract.ts';
+import type {
+  CarryOptions,
+  FileFacts,
+  OpenFile,
+  SeenRef,
+  SeenTask,
+  SeenThread,
+  SeenTree,
+} from '../../contract/contract.ts';
 import { SlotStore } from '../../contract/slots.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
@@ -12,7 +21,7 @@ import { readProc, readProcIfAny, TOO_DEEP } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
-import { hasEnded, membersOf, tellsOfNothing } from '../../kernel/proc/tree.ts';
+import { hasEnded, membersOf, tellsOfNothing, threadsOf } from '../../kernel/proc/tree.ts';
 import { domainOf } from '../../kernel/sockets.ts';
 import {
   arena,
@@ -33,9 +42,9 @@ const O_CLOEXEC = 0o2000000;
 
 /** The snapshot of a task. Its borrowed descriptors are closed when the scope ends. */
 export class TaskSnapshot implements SeenTask, Disposable {
-  readonly pid: number;
-  readonly tid: number;
-  readonly ref: TaskRef;
+  readonly pid: HostPid;
+  readonly tid: HostPid;
+  readonly ref: SeenRef;
   readonly stat: ProcStat;
   readonly status: ProcStatus;
   readonly threads: readonly SeenThread[];
@@ -49,7 +58,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
   readonly #own: number[] = [];
 
   /** `earlier` are the snapshots made before, by PID: open files that the parent has as well are not borrowed again. */
-  constructor(pid: number, tree: SeenTree, earlier: ReadonlyMap<number, TaskSnapshot> = new Map()) {
+  constructor(pid: HostPid, tree: SeenTree, earlier: ReadonlyMap<number, TaskSnapshot> = new Map()) {
     const { options } = tree;
     this.pid = pid;
     this.tid = pid;
@@ -63,7 +72,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
       const reason = `this is a thread of process ${tgid}`;
       throw new StasisError({ kind: 'usage', task: this.ref, reason, remedy: `name the process: -t ${tgid}` });
     }
-    const others = namesIn(`/proc/${pid}/task`).map(Number);
+    const others = threadsOf(pid);
     this.threads = [this, ...others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options))];
     // prlimit(2) is not used, since it needs CAP_SYS_RESOURCE for tasks of other users.
     this.limits = parseLimits(readProc(pid, 'limits'));
@@ -78,7 +87,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
   /** Borrows every descriptor with pidfd_getfd(2). A descriptor that is closed meanwhile is left out. */
   #borrowAll(inherited: readonly OpenFile[]): OpenFile[] {
     using pidfd = new Fd(syscall('pidfd_open', this.pid, 0));
-    const numbers = namesIn(`/proc/${this.pid}/fd`).map(Number);
+    const numbers = namesIn(`/proc/${this.pid}/fd`).map((name) => taskFd(Number(name)));
     const known = new Map(inherited.map((file) => [file.fd, file]));
     growTable(numbers.length - known.size);
     try {
@@ -90,7 +99,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
   }
 
   /** `namesake` is the parent's file under the same number, which usually is the same open file description. */
-  #borrow(pidfd: number, fd: number, namesake: OpenFile | undefined): OpenFile | undefined {
+  #borrow(pidfd: LocalFd, fd: TaskFd, namesake: OpenFile | undefined): OpenFile | undefined {
     const info = readProcIfAny(this.pid, `fdinfo/${fd}`)?.slice();
     if (!info) return undefined;
     const { pos, flags } = parseFdHead(info);
@@ -105,9 +114,10 @@ export class TaskSnapshot implements SeenTask, Disposable {
     if (namesake && trySyscall('kcmp', this.pid, process.pid, KCMP.FILE, fd, namesake.local) === 0) {
       return { ...namesake, ...own };
     }
-    const local = trySyscall('pidfd_getfd', pidfd, fd, 0);
-    if (local === -ERRNO.EBADF) return undefined;
-    if (local < 0) throw borrowError(this.ref, fd, -local);
+    const got = trySyscall('pidfd_getfd', pidfd, fd, 0);
+    if (got === -ERRNO.EBADF) return undefined;
+    if (got < 0) throw borrowError(this.ref, fd, -got);
+    const local = localFd(got);
     this.#own.push(local);
     const link = linkOf(local);
     return { ...own, local, link, socketDomain: domainOf(local, link), ...factsOf(local) };
@@ -145,7 +155,7 @@ export class TreeSnapshot implements SeenTree, Disposable {
   }
 
   /** The snapshot of frozen processes; `zombies` are the others. @throws StasisError if one of them cannot be read */
-  static ofFrozen(pids: readonly number[], zombies: readonly number[], options: CarryOptions): TreeSnapshot {
+  static ofFrozen(pids: readonly HostPid[], zombies: readonly number[], options: CarryOptions): TreeSnapshot {
     const tree = new TreeSnapshot(options, true);
     tree.dead = zombies;
     tree.tasks = observeAll(pids, (pid, seen) => new TaskSnapshot(pid, tree, seen));
@@ -153,11 +163,11 @@ export class TreeSnapshot implements SeenTree, Disposable {
   }
 
   /** The snapshot of a running tree. Members that end meanwhile are left out, except the root. */
-  static ofRunning(root: number, options: CarryOptions): TreeSnapshot {
+  static ofRunning(root: HostPid, options: CarryOptions): TreeSnapshot {
     const tree = new TreeSnapshot(options, false);
     const members = membersOf(root).map(({ pid }) => pid);
     const pids = members.filter((pid) => pid !== root && pid !== process.pid);
-    tree.hasStasis = members.includes(process.pid);
+    tree.hasStasis = members.includes(ownPid());
     tree.tasks = observeAll([root, ...pids], (pid, seen) =>
       pid === root ? new TaskSnapshot(pid, tree) : TreeSnapshot.#living(pid, tree, seen),
     );
@@ -176,7 +186,7 @@ export class TreeSnapshot implements SeenTree, Disposable {
    * The snapshot of a process; undefined if it has ended or is about to end, when it has no memory any more and looks
    * like a kernel thread.
    */
-  static #living(pid: number, tree: SeenTree, seen: ReadonlyMap<number, TaskSnapshot>): TaskSnapshot | undefined {
+  static #living(pid: HostPid, tree: SeenTree, seen: ReadonlyMap<number, TaskSnapshot>): TaskSnapshot | undefined {
     for (let look = 1; ; look++) {
       try {
         const task = new TaskSnapshot(pid, tree, seen);
@@ -199,8 +209,8 @@ export class TreeSnapshot implements SeenTree, Disposable {
 
 /** Makes all snapshots. If one fails, the borrowed descriptors of the others are closed. */
 function observeAll(
-  pids: readonly number[],
-  look: (pid: number, seen: ReadonlyMap<number, TaskSnapshot>) => TaskSnapshot | undefined,
+  pids: readonly HostPid[],
+  look: (pid: HostPid, seen: ReadonlyMap<number, TaskSnapshot>) => TaskSnapshot | undefined,
 ): TaskSnapshot[] {
   const seen = new Map<number, TaskSnapshot>();
   try {
@@ -220,19 +230,19 @@ function observeAll(
  * demand.
  */
 class OtherThread implements SeenThread {
-  readonly tid: number;
+  readonly tid: HostPid;
   readonly options: CarryOptions;
-  readonly #pid: number;
+  readonly #pid: HostPid;
   #stat: ProcStat | undefined;
   #status: ProcStatus | undefined;
 
-  constructor(pid: number, tid: number, options: CarryOptions) {
+  constructor(pid: HostPid, tid: HostPid, options: CarryOptions) {
     this.#pid = pid;
     this.tid = tid;
     this.options = options;
   }
 
-  get ref(): TaskRef {
+  get ref(): SeenRef {
     return { pid: this.tid, comm: this.stat.comm };
   }
 
@@ -254,7 +264,7 @@ class OtherThread implements SeenThread {
 }
 
 /** The status of an open file by statx(2); device numbers are in the kernel's form. */
-function factsOf(local: number): { stat: FileFacts; mntId: number } {
+function factsOf(local: LocalFd): { stat: FileFacts; mntId: number } {
   const at = arenaPath('') + 8;
   const got = trySyscall('statx', local, arenaAddress, AT_EMPTY_PATH, STATX_WANTED, at);
   if (got < 0) throw new SyscallError('statx', -got);
@@ -275,13 +285,13 @@ function factsOf(local: number): { stat: FileFacts; mntId: number } {
 }
 
 /** A file that is reached by a path such as /proc/PID/exe instead of a descriptor; `fd` is -1. */
-export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
+export function openPath(task: SeenRef, via: string, flags: number): OpenFile {
   // The link is opened with O_PATH, so that no device is activated and no FIFO blocks; this works for directories as
   // well.
-  const local = syscall('openat', -100, arenaPath(via), 0o10000000 | O_CLOEXEC);
+  const local = localFd(syscall('openat', -100, arenaPath(via), 0o10000000 | O_CLOEXEC));
   return {
     task,
-    fd: -1,
+    fd: NO_FD,
     local,
     cloexec: false,
     flags,
@@ -297,7 +307,7 @@ export function openPath(task: TaskRef, via: string, flags: number): OpenFile {
  * The link of an open file in /proc; {@link TOO_DEEP} if the path is too long for it (do_proc_readlink() in
  * fs/proc/base.c uses one page).
  */
-function linkOf(local: number): string {
+function linkOf(local: LocalFd): string {
   const length = trySyscall('readlinkat', -100, arenaPath(`/proc/self/fd/${local}`), arenaAddress + 4096, 8192);
   if (length === -ERRNO.ENAMETOOLONG) return TOO_DEEP;
   if (length < 0) throw new SyscallError('readlinkat', -length);

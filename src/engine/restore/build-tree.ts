@@ -1,4 +1,5 @@
 /** Builds a tree: carries out the steps of the planner until every process exists and has its memory. */
+import { type HostPid, savedPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logWarn } from '../../base/log.ts';
 import { cstring } from '../../base/text.ts';
@@ -222,7 +223,7 @@ export class TreeBuilder {
     batch.flush();
     if (code & 0x80) logWarn('build-tree.ts', `task ${pid}: that it had dumped core cannot be told its parent again`);
     if (signal === 0) seed.exit(code >> 8);
-    else kill(pid, signal);
+    else kill(seed.tracee.pid, signal);
     seed.tracee.awaitEnd();
     this.#members.delete(pid);
     const parent = this.#plan.parents.get(pid);
@@ -265,7 +266,7 @@ export function forgetChildSignal(batch: Batch): void {
 }
 
 /** Ends a process by a signal, which its tracer delivers. */
-function kill(pid: number, signal: number): void {
+function kill(pid: HostPid, signal: number): void {
   setSignalMask(pid, 0n);
   trySyscall('kill', pid, signal);
   if (signal === SIGKILL) return;
@@ -335,7 +336,7 @@ function threadPart(
   batch: Batch,
 ): Omit<RestoreThread, 'process'> {
   const ref = { pid: tid, comm: core.thread_core?.comm ?? core.tc?.comm };
-  return { tid, ref, context, core, extra, tracee: remote.tracee, remote, batch };
+  return { tid: savedPid(tid), ref, context, core, extra, tracee: remote.tracee, remote, batch };
 }
 
 /** Gives a process its other threads. */

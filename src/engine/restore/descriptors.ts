@@ -1,4 +1,5 @@
 /** Rebuilds the descriptors of a task: the files are opened here, handed over, and put in place. */
+import { type LocalFd, taskFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { RestoreTask } from '../../contract/contract.ts';
 import type { FdinfoEntry } from '../../images/schema/files.ts';
@@ -77,7 +78,7 @@ export function finishDescriptors(
       }
       finished.add(id);
       const before = task.context.open(id);
-      kind.finish(entry, fd, task);
+      kind.finish(entry, taskFd(fd), task);
       const now = task.context.open(id);
       // The task has opened the file itself, so the placeholder in the other tasks is replaced.
       if (now !== before) for (const other of tasks) if (other !== task) replace(other, id, now);
@@ -91,7 +92,7 @@ export function finishDescriptors(
 }
 
 /** Replaces all descriptors that a task has for a file by another open file description. */
-function replace(task: RestoreTask, id: number, local: number): void {
+function replace(task: RestoreTask, id: number, local: LocalFd): void {
   const places = task.fds.filter((place) => place.id === id);
   if (places.length === 0) return;
   const [arrived = 0] = handOver(task.seed, task.batch, [local]);

@@ -1,6 +1,7 @@
 /** A restore from beginning to end. */
 
 import { PAGE_SIZE } from '../../arch/page-size.ts';
+import type { LocalFd } from '../../base/brands.ts';
 import { errnoNameOf, StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
@@ -250,7 +251,7 @@ class Context implements RestoreContext {
   readonly notices = new Notices();
   readonly filled: RestoreContext['filled'];
   /** Descriptors made so far, by file ID and, for files to be mapped, flags. */
-  readonly #open = new Map<string, number>();
+  readonly #open = new Map<string, LocalFd>();
   readonly #undo: UndoStack;
   readonly #ending: UndoStack;
 
@@ -277,7 +278,7 @@ class Context implements RestoreContext {
     });
   }
 
-  open(fileId: number, flags?: number): number {
+  open(fileId: number, flags?: number): LocalFd {
     const key = flags === undefined ? `${fileId}` : `${fileId}/${flags}`;
     const known = this.#open.get(key);
     if (known !== undefined) return known;
@@ -289,7 +290,7 @@ class Context implements RestoreContext {
     return local;
   }
 
-  adopt(fileId: number, local: number): void {
+  adopt(fileId: number, local: LocalFd): void {
     const before = this.#open.get(`${fileId}`);
     if (before !== undefined) trySyscall('close', before);
     this.#open.set(`${fileId}`, local);

@@ -52,7 +52,7 @@ export function resume(
   // killed after this, all tasks continue.
   for (const { threads } of tasks) for (const { tracee } of threads) tracee.outliveUs();
   for (const { threads } of stopped) for (const { tracee } of threads) tracee.detach();
-  awaitStopped([...stopped].map(({ pid }) => pid));
+  awaitStopped([...stopped].map(({ tracee }) => tracee.pid));
   releaseAll(finals.map(({ thread }) => thread.tracee));
 }
 
@@ -79,8 +79,8 @@ function finalStateOf(thread: RestoreThread): FinalState {
  */
 function setFinalRegisters(finals: readonly FinalState[]): void {
   for (const { thread } of finals) {
-    ptrace(PTRACE.INTERRUPT, thread.tid);
-    ptrace(PTRACE.CONT, thread.tid);
+    ptrace(PTRACE.INTERRUPT, thread.tracee.pid);
+    ptrace(PTRACE.CONT, thread.tracee.pid);
   }
   for (const { thread, registers } of finals) {
     thread.tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
@@ -89,13 +89,13 @@ function setFinalRegisters(finals: readonly FinalState[]): void {
   }
 }
 
-function mask({ tid, core }: RestoreThread): void {
-  setSignalMask(tid, core.thread_core?.blk_sigset ?? core.tc?.blk_sigset ?? 0n);
+function mask({ tracee, core }: RestoreThread): void {
+  setSignalMask(tracee.pid, core.thread_core?.blk_sigset ?? core.tc?.blk_sigset ?? 0n);
 }
 
 function stopAgain(task: RestoreTask, leaveStopped: boolean): void {
   const signal = leaveStopped ? SIGSTOP : stopSignalOf(task);
-  if (signal !== undefined) syscall('kill', task.pid, signal);
+  if (signal !== undefined) syscall('kill', task.tracee.pid, signal);
 }
 
 /** Unmaps the work area by a `syscall` instruction in the task's own memory. */
@@ -112,12 +112,14 @@ function unmapArea(task: RestoreTask): void {
 function findSyscall(task: RestoreTask): number {
   const { area } = task.remote;
   const wanted = Buffer.from(task.tracee.arch.syscallInstruction);
-  const executable = parseSmaps(readProc(task.pid, 'maps')).filter((vma) => (vma.prot & 5) === 5 && vma.start !== area);
+  const executable = parseSmaps(readProc(task.tracee.pid, 'maps')).filter(
+    (vma) => (vma.prot & 5) === 5 && vma.start !== area,
+  );
   executable.sort((a, b) => Number(b.name === '[vdso]') - Number(a.name === '[vdso]'));
   const chunk = new Uint8Array(64 * 1024);
   for (const vma of executable) {
     for (let at = vma.start; at < vma.end; at += chunk.length - 1) {
-      const got = tryReadMemory(task.pid, at, chunk, Math.min(chunk.length, vma.end - at));
+      const got = tryReadMemory(task.tracee.pid, at, chunk, Math.min(chunk.length, vma.end - at));
       const found = got > 0 ? Buffer.from(chunk.buffer, 0, got).indexOf(wanted) : -1;
       if (found >= 0) return at + found;
       if (got < chunk.length) break;

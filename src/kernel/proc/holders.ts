@@ -3,6 +3,7 @@
  * and gives the number out again only when it is nothing any more (`free_pid()` in kernel/pid.c): clone3(2) with
  * `set_tid` fails with EEXIST as long as anybody is in a session or group of that number, its leader dead or not.
  */
+import { hostPid } from '../../base/brands.ts';
 import { namesIn } from '../files.ts';
 import { ERRNO, trySyscall } from '../syscall.ts';
 import { readProc } from './read.ts';
@@ -40,7 +41,7 @@ export function isUnused(number: number): boolean {
 /** Whether a number is used by zombies only: it will be free when somebody has waited for them. */
 export function isZombies(number: number): boolean {
   return holdersOf(number).every(({ pid }) => {
-    const state = unlessGone(() => parseStat(readProc(pid, 'stat')).state);
+    const state = unlessGone(() => parseStat(readProc(hostPid(pid), 'stat')).state);
     return state === undefined || state === 'Z';
   });
 }
@@ -75,15 +76,15 @@ export function holdersOf(number: number, processes: readonly Membership[] = mem
 
 function taskOf(number: number): Holder | undefined {
   return unlessGone(() => {
-    const { comm, state, ppid } = parseStat(readProc(number, 'stat'));
+    const { comm, state, ppid } = parseStat(readProc(hostPid(number), 'stat'));
     if (state === 'Z') return { pid: number, comm, role: 'zombie', parent: { pid: ppid, comm: commOf(ppid) } };
     // /proc/TID exists for every thread, and is listed for processes only.
-    const { tgid } = parseStatus(readProc(number, 'status'));
+    const { tgid } = parseStatus(readProc(hostPid(number), 'status'));
     return { pid: number, comm, role: tgid === number ? 'process' : 'thread' };
   });
 }
 
 /** The name of a process; empty if it has gone. */
 export function commOf(pid: number): string {
-  return unlessGone(() => parseStat(readProc(pid, 'stat')).comm) ?? '';
+  return unlessGone(() => parseStat(readProc(hostPid(pid), 'stat')).comm) ?? '';
 }

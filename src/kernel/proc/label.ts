@@ -2,6 +2,7 @@
  * `/proc/PID/attr/current`: the label a security module has given a task (SELinux: its context, AppArmor: its profile
  * and how that is applied). Without such a module it cannot be read.
  */
+import type { HostPid } from '../../base/brands.ts';
 import { O } from '../constants/files.ts';
 import { tryOpen, tryRead } from '../files.ts';
 import { trySyscall } from '../syscall.ts';
@@ -34,21 +35,21 @@ export function parseLabel(bytes: Uint8Array): SecurityLabel | undefined {
 }
 
 /** The label of a task or thread; undefined where no module gives labels, or the task is gone. */
-export function readLabel(tid: number | 'self'): SecurityLabel | undefined {
+export function readLabel(tid: HostPid | 'self'): SecurityLabel | undefined {
   // Where several modules give labels, `current` may be the label of another module.
   const bytes = readAttribute(tid, 'apparmor/current') ?? readAttribute(tid, 'current');
   return bytes && parseLabel(bytes);
 }
 
 /** The label new sockets of a task get, if it has asked for one (SELinux). */
-export function readSocketLabel(tid: number): string | undefined {
+export function readSocketLabel(tid: HostPid): string | undefined {
   const bytes = readAttribute(tid, 'sockcreate');
   return bytes && parseLabel(bytes)?.text;
 }
 
 const LONGEST = 4096;
 
-function readAttribute(tid: number | 'self', name: string): Uint8Array | undefined {
+function readAttribute(tid: HostPid | 'self', name: string): Uint8Array | undefined {
   const fd = tryOpen(`/proc/${tid}/attr/${name}`, O.RDONLY);
   if (fd < 0) return undefined;
   const bytes = new Uint8Array(LONGEST);

@@ -5,6 +5,7 @@
  * size of such a file is always 0, so reading goes on until a read returns nothing.
  */
 
+import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { AT, O } from '../constants/files.ts';
 import { PinnedBuffer } from '../ffi.ts';
@@ -26,12 +27,12 @@ const LARGEST_READ = 1024 * 1024;
  * or copy them. Throws `gone` when there is no such task, `unsupported` when it has no such file (an older kernel,
  * another configuration, a zombie asked for its memory), `permission`, else `kernel`.
  */
-export function readProc(pid: number | 'self', name: string): Uint8Array {
+export function readProc(pid: HostPid | 'self', name: string): Uint8Array {
   return read(`/proc/${pid}/${name}`, pid);
 }
 
 /** As {@link readProc}, but `undefined` when the task exists and has no such file. */
-export function readProcIfAny(pid: number | 'self', name: string): Uint8Array | undefined {
+export function readProcIfAny(pid: HostPid | 'self', name: string): Uint8Array | undefined {
   try {
     return readProc(pid, name);
   } catch (error) {
@@ -55,7 +56,7 @@ export const TOO_DEEP = 'path of 4096 bytes or more';
  * may end in ` (deleted)`. Throws as {@link readProc}, but also for a closed descriptor or an unmapped range
  * `unsupported`.
  */
-export function readProcLink(pid: number | 'self', name: string): string {
+export function readProcLink(pid: HostPid | 'self', name: string): string {
   const path = `/proc/${pid}/${name}`;
   const target = tryReadLink(path);
   if (typeof target === 'number') throw failure(path, pid, -target);

@@ -1,4 +1,5 @@
 /** Threads and children of running processes. Both change at any time; a process that has ended has none. */
+import { type HostPid, hostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { namesIn } from '../files.ts';
 import { ERRNO, SyscallError } from '../syscall.ts';
@@ -7,34 +8,37 @@ import { type ProcStat, parseStat } from './stat.ts';
 import { parseChildren } from './values.ts';
 
 /** The thread ids of a process, in the kernel's order: the main thread first. None if it is gone. */
-export function threadsOf(pid: number): number[] {
-  return (unlessGone(() => namesIn(`/proc/${pid}/task`)) ?? []).map(Number);
+export function threadsOf(pid: HostPid): HostPid[] {
+  return (unlessGone(() => namesIn(`/proc/${pid}/task`)) ?? []).map((name) => hostPid(Number(name)));
 }
 
 /**
  * The child processes of a thread (`/proc/PID/task/TID/children`), those reparented to it included; none if it is gone.
  */
-export function childrenOfThread(pid: number, tid: number): number[] {
+export function childrenOfThread(pid: HostPid, tid: HostPid): HostPid[] {
   const bytes = unlessGone(() => readProcIfAny(pid, `task/${tid}/children`));
-  return bytes && bytes.length > 0 ? parseChildren(bytes) : [];
+  return bytes && bytes.length > 0 ? parseChildren(bytes).map(hostPid) : [];
 }
+
+/** Stands for the parent of a root. */
+export const NOBODY = hostPid(0);
 
 /** A process of a tree. */
 export interface Member {
-  readonly pid: number;
-  /** 0 for the root. */
-  readonly parent: number;
-  readonly tids: readonly number[];
+  readonly pid: HostPid;
+  /** {@link NOBODY} for the root. */
+  readonly parent: HostPid;
+  readonly tids: readonly HostPid[];
 }
 
 /**
  * A process and all its descendants, parents before children, children in the kernel's order. If the tree runs, the
  * result may be outdated at once.
  */
-export function membersOf(root: number): Member[] {
+export function membersOf(root: HostPid): Member[] {
   const members: Member[] = [];
   const seen = new Set<number>();
-  const todo: [pid: number, parent: number][] = [[root, 0]];
+  const todo: [pid: HostPid, parent: HostPid][] = [[root, NOBODY]];
   for (let next = todo.pop(); next; next = todo.pop()) {
     const [pid, parent] = next;
     if (seen.has(pid)) continue;
@@ -48,7 +52,7 @@ export function membersOf(root: number): Member[] {
 }
 
 /** The children of some threads of a process. */
-export function childrenOf(pid: number, tids: readonly number[]): number[] {
+export function childrenOf(pid: HostPid, tids: readonly HostPid[]): HostPid[] {
   return tids.flatMap((tid) => childrenOfThread(pid, tid));
 }
 
@@ -75,7 +79,7 @@ export function tellsOfNothing(error: unknown): boolean {
  * Whether a thread has ended: it is gone, dead, or, if the start time is given that it was seen with, another one has
  * its number.
  */
-export function hasEnded(tid: number, startTime?: ProcStat['starttime']): boolean {
+export function hasEnded(tid: HostPid, startTime?: ProcStat['starttime']): boolean {
   const stat = unlessGone(() => parseStat(readProc(tid, `task/${tid}/stat`)));
   if (!stat || stat.state === 'Z' || stat.state === 'X') return true;
   return startTime !== undefined && stat.starttime !== startTime;

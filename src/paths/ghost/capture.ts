@@ -2,6 +2,7 @@
  * Ghosts are files that are open or mapped but have no name any more. This half saves one, with its content, to
  * `ghost-file-N.img`.
  */
+import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { DumpContext, OpenFile } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
@@ -85,7 +86,7 @@ function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
   }
 }
 
-function headOf(local: number): InputOf<typeof ghostFileEntry> {
+function headOf(local: LocalFd): InputOf<typeof ghostFileEntry> {
   const status = statusOf(local);
   const times = timesOf(local);
   const type = status.mode & S_IF.MT;
@@ -107,7 +108,7 @@ function timeval(time: FileTime): { tv_sec: bigint; tv_usec: number } {
 }
 
 /** Opens the file behind a descriptor again, through /proc/self/fd, with O_NOATIME if that is permitted. */
-export function reopen(local: number, flags: number): Fd {
+export function reopen(local: LocalFd, flags: number): Fd {
   const path = arenaPath(`/proc/self/fd/${local}`);
   // O_NONBLOCK, so that the open fails instead of waiting for a frozen task to give up a lease.
   const how = flags | O.CLOEXEC | O.NONBLOCK;
@@ -115,7 +116,7 @@ export function reopen(local: number, flags: number): Fd {
   return new Fd(quiet >= 0 ? quiet : syscall('openat', AT.FDCWD, path, how));
 }
 
-function targetOf(local: number): string {
+function targetOf(local: LocalFd): string {
   const length = syscall('readlinkat', local, arenaPath(''), arenaAddress + 8, 4096);
   return Buffer.from(arenaBytes(8, length)).toString('latin1');
 }
@@ -127,7 +128,7 @@ function arenaBytes(offset: number, length: number): Uint8Array {
 /**
  * The parts of a file that hold data (SEEK_DATA, SEEK_HOLE); all of it where the file system does not support holes.
  */
-export function* dataRanges(local: number, size: number): Generator<{ start: number; end: number }> {
+export function* dataRanges(local: LocalFd, size: number): Generator<{ start: number; end: number }> {
   for (let at = 0; at < size; ) {
     const start = trySyscall('lseek', local, at, SEEK.DATA);
     if (start === -ENXIO) return;

@@ -37,7 +37,7 @@ export class GhostImage implements Disposable {
     if (fd === -ERRNO.ENOENT) throw this.error('the content of a deleted file is missing');
     if (fd < 0) throw new StasisError({ kind: 'io', resource: path, reason: `cannot be opened (errno ${-fd})` });
     this.#file = new Fd(fd);
-    this.#size = statusOf(fd).size;
+    this.#size = statusOf(this.#file.number).size;
     const magics = this.#bytes(0, 8);
     const view = new DataView(magics.buffer);
     if (view.getUint32(0, true) !== COMMON_MAGIC || view.getUint32(4, true) !== Images.ghostFile.magic) {

@@ -3,6 +3,7 @@
  * files.img that refer to the ghost open the same file.
  */
 
+import type { LocalFd } from '../../base/brands.ts';
 import type { RestoreContext } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
 import { imageName } from '../../images/kind.ts';
@@ -28,12 +29,12 @@ import { GhostImage } from './image.ts';
  * under the name of that entry.
  */
 interface RestoredGhost {
-  readonly anchors: Map<number, number>;
+  readonly anchors: Map<number, LocalFd>;
   /**
    * Descriptors that were opened while the name existed, because their flags require that (O_NOFOLLOW). Each is
    * returned once.
    */
-  readonly opened: Map<number, number>;
+  readonly opened: Map<number, LocalFd>;
 }
 
 /** The ghosts made so far, by ID. */
@@ -50,7 +51,7 @@ export function openGhost(
   flags: number,
   context: RestoreContext,
   peers: () => readonly RegFileEntry[],
-): number {
+): LocalFd {
   const ghosts = GHOSTS.of(context);
   const ghost = ghosts.get(id) ?? restoreGhost(id, peers(), context);
   ghosts.set(id, ghost);

@@ -9,7 +9,7 @@ beforeAll(() => {
   setLogLevel(2);
   setLogSink((line) => void logged.push(String(line)));
 });
-afterAll(() => setLogSink(() => undefined));
+afterAll(() => setLogSink(undefined));
 
 describe('the last doors of a tree', () => {
   const called: string[] = [];

@@ -1,5 +1,7 @@
 /** Buffers the kernel is given stay where they are, and alive, for as long as their owner says. */
+
 import { expect, test } from 'bun:test';
+import { ownPid } from '../../../src/base/brands.ts';
 import * as ffi from '../../../src/kernel/ffi.ts';
 import { PinnedBuffer, Pins } from '../../../src/kernel/ffi.ts';
 import { syscall } from '../../../src/kernel/syscall.ts';
@@ -11,7 +13,7 @@ function wordsOf(mark: number): bigint[] {
 
 /** What lies at an address of ours, whoever owns it. */
 function readWords(address: number): bigint[] {
-  return [...new BigUint64Array(readMemory(process.pid, address, new Uint8Array(16)).buffer as ArrayBuffer)];
+  return [...new BigUint64Array(readMemory(ownPid(), address, new Uint8Array(16)).buffer as ArrayBuffer)];
 }
 
 /** Makes the collector free what it can, and uses the memory again. */

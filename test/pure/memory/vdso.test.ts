@@ -1,6 +1,8 @@
 /** Where the kernel has changed, calls to the old vdso lead to the new one. */
+
 import { expect, test } from 'bun:test';
 import { X86_64 } from '../../../src/arch/x86-64/x86-64.ts';
+import { ownPid } from '../../../src/base/brands.ts';
 import { readProc } from '../../../src/kernel/proc/read.ts';
 import { parseSmaps } from '../../../src/kernel/proc/smaps.ts';
 import { redirect, vdsoFunctions } from '../../../src/memory/vdso.ts';
@@ -9,7 +11,7 @@ import { readMemory } from '../../../src/tracee/memory.ts';
 function ownVdso(): Uint8Array {
   const vma = parseSmaps(readProc('self', 'maps')).find(({ name }) => name === '[vdso]');
   if (!vma) throw new Error('no vdso here');
-  return readMemory(process.pid, vma.start, new Uint8Array(vma.end - vma.start));
+  return readMemory(ownPid(), vma.start, new Uint8Array(vma.end - vma.start));
 }
 
 test('every entry point becomes a jump to its namesake', () => {

@@ -9,7 +9,9 @@
  * the threads that lead (see tracee/seccomp-exit.ts). With `rest`, it says "resting" when it has visited all threads,
  * and stays in the process.
  */
+
 import { readdirSync, writeSync } from 'node:fs';
+import { hostPid } from '../../../src/base/brands.ts';
 import { readProc } from '../../../src/kernel/proc/read.ts';
 import { parseSmaps } from '../../../src/kernel/proc/smaps.ts';
 import { parseStatus } from '../../../src/kernel/proc/status.ts';
@@ -39,7 +41,7 @@ function freeze(pid: number): Tracee[] {
   for (;;) {
     const fresh = tids(pid).filter((tid) => !threads.has(tid));
     if (fresh.length === 0) return [...threads.values()];
-    for (const tid of fresh) threads.set(tid, Tracee.attach(tid, 0));
+    for (const tid of fresh) threads.set(tid, Tracee.attach(hostPid(tid), 0));
     for (const tid of fresh) threads.get(tid)?.stop(20_000);
   }
 }
@@ -78,7 +80,7 @@ function round(crowds: readonly Crowd[]): { visit: number; visits: number } {
     const leader = able[Math.floor(Math.random() * able.length)] as Tracee;
     const others = threads.filter((thread) => thread !== leader);
     for (const thread of threads) leaveCriticalSection(thread);
-    const foothold = Foothold.gain(leader, pid, parseSmaps(readProc(leader.pid, 'maps')), {
+    const foothold = Foothold.gain(leader, hostPid(pid), parseSmaps(readProc(leader.pid, 'maps')), {
       others: [...others, ...neighbours],
       exitless,
     });

@@ -1,4 +1,5 @@
 /** Freezes a tree: either every thread of every process is stopped, or all continue. */
+import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import type { Sleep } from '../../../contract/contract.ts';
@@ -11,7 +12,7 @@ import { Sleeps } from './sleeps.ts';
 
 /** A frozen thread. */
 export interface FrozenThread {
-  readonly tid: number;
+  readonly tid: HostPid;
   readonly tracee: Tracee;
   /** When the tree was frozen, in milliseconds of performance.now(). */
   readonly frozenAt: number;
@@ -20,9 +21,9 @@ export interface FrozenThread {
 
 /** A frozen process. */
 export interface FrozenProcess {
-  readonly pid: number;
+  readonly pid: HostPid;
   /** PID of its parent in the tree; 0 for the root. */
-  readonly parent: number;
+  readonly parent: HostPid;
   /** The main thread first, then the others in ascending order of TID; empty for a zombie. */
   readonly threads: readonly FrozenThread[];
   readonly zombie: boolean;
@@ -53,7 +54,7 @@ export class FrozenTree implements Disposable {
    * Freezes a process and all its descendants, with all threads.
    * @throws StasisError if that cannot be done, or not in time; all continue then
    */
-  static freeze(root: number, options: FreezeOptions): FrozenTree {
+  static freeze(root: HostPid, options: FreezeOptions): FrozenTree {
     const cgroup = options.freezeCgroup === undefined ? undefined : new FreezerCgroup(options.freezeCgroup);
     const seizure = new Seizure(root, options.timeout, onStopped);
     try {
@@ -73,7 +74,7 @@ export class FrozenTree implements Disposable {
   }
 }
 
-function stopAll(root: number, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {
+function stopAll(root: HostPid, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {
   let seen: Sleeps | undefined;
   seizure.stopAll(() => {
     const members = membersOf(root);
@@ -137,7 +138,7 @@ function inOrder({ pid, threads }: SeizedProcess): SeizedThread[] {
 }
 
 /** Sort key of a thread: the main thread comes first, whatever its TID. */
-function rank({ tid }: SeizedThread, pid: number): number {
+function rank({ tid }: SeizedThread, pid: HostPid): number {
   return tid === pid ? 0 : tid;
 }
 

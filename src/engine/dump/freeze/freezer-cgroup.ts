@@ -5,6 +5,7 @@
  * If Stasis dies, stopped tasks continue, but a frozen cgroup stays frozen. So a small guard process waits for the
  * death of Stasis and restores the state.
  */
+import { type HostPid, hostPid, ownPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
 import { cstring, encodeText } from '../../../base/text.ts';
@@ -61,15 +62,21 @@ export class FreezerCgroup implements Disposable {
     this.#version = version;
     this.wasFrozen = !new RegExp(`^${version.thaw}$`, 'm').test(String(readText(`${path}/${version.control}`)));
     this.#frozen = this.wasFrozen;
-    if (!this.pids().includes(process.pid)) return;
+    if (!this.pids().includes(ownPid())) return;
     const reason = 'Stasis itself is in this cgroup, and would freeze with it';
     throw new StasisError({ kind: 'usage', resource: path, reason, remedy: 'run it from another cgroup' });
   }
 
   /** The processes of the cgroup and of its descendants. */
-  pids(path = this.#path): number[] {
+  pids(path = this.#path): HostPid[] {
     const text = readText(`${path}/cgroup.procs`);
-    const own = typeof text === 'string' ? text.split('\n').filter(Boolean).map(Number) : [];
+    const own =
+      typeof text === 'string'
+        ? text
+            .split('\n')
+            .filter(Boolean)
+            .map((line) => hostPid(Number(line)))
+        : [];
     return [...own, ...foldersIn(path).flatMap((folder) => this.pids(folder))];
   }
 

@@ -3,6 +3,7 @@
  * on the clock of a run queue. No call reads such a clock, but our own exec_start, updated on that CPU, is its current
  * value.
  */
+import type { HostPid } from '../../../base/brands.ts';
 import { CLOCK } from '../../../kernel/constants/tasks.ts';
 import { latin1 } from '../../../kernel/proc/common.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
@@ -19,7 +20,7 @@ export interface Sched {
 }
 
 /** Reads the file of a thread; undefined where the kernel has none. @throws StasisError kind 'gone' */
-export function readSched(tid: number | 'self'): Sched | undefined {
+export function readSched(tid: HostPid | 'self'): Sched | undefined {
   const bytes = readProcIfAny(tid, 'sched');
   if (!bytes) return undefined;
   const text = latin1(bytes);
@@ -46,7 +47,7 @@ export class RunQueueClocks implements Disposable {
   #allowed: Uint8Array | undefined;
 
   /** When a thread left its CPU, in milliseconds of performance.now(); undefined where that cannot be found out. */
-  moment(tid: number, { execStart }: Sched): number | undefined {
+  moment(tid: HostPid, { execStart }: Sched): number | undefined {
     const cpu = processorOf(tid);
     if (cpu === undefined) return undefined;
     if (!this.#origins.has(cpu)) this.#origins.set(cpu, this.#originOf(cpu));
@@ -73,7 +74,7 @@ export class RunQueueClocks implements Disposable {
 }
 
 /** The CPU a thread ran on last: field 39 of its `stat`. */
-function processorOf(tid: number): number | undefined {
+function processorOf(tid: HostPid): number | undefined {
   // /proc/TID/stat is not used, since it adds up the times of all threads of the process.
   const bytes = readProcIfAny(tid, `task/${tid}/stat`);
   if (!bytes) return undefined;

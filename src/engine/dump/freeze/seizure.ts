@@ -9,9 +9,10 @@
  * A parent in vfork(2) does not stop before its child has executed a program or ended, so the child has to run until
  * then.
  */
+import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
-import { childrenOf, type Member, threadsOf, unlessGone } from '../../../kernel/proc/tree.ts';
+import { childrenOf, type Member, NOBODY, threadsOf, unlessGone } from '../../../kernel/proc/tree.ts';
 import { DeathWatch } from '../../../tracee/death-watch.ts';
 import { requireUninterrupted } from '../../../tracee/interruption.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../../../tracee/ptrace.ts';
@@ -22,16 +23,16 @@ import { type Stall, stallOf, timeoutError } from './stall.ts';
 
 /** A seized thread. */
 export interface SeizedThread {
-  readonly tid: number;
+  readonly tid: HostPid;
   readonly process: SeizedProcess;
   readonly tracee: Tracee;
 }
 
 /** A process, as it was at the last walk. */
 export interface SeizedProcess {
-  readonly pid: number;
+  readonly pid: HostPid;
   /** PID of the parent in the tree; 0 for the root. */
-  parent: number;
+  parent: HostPid;
   /** The seized threads, by TID. */
   readonly threads: Map<number, SeizedThread>;
   /** Whether the main thread is dead. Without any threads the process is a zombie. */
@@ -54,7 +55,7 @@ const SHORTEST_NAP = 20_000;
 const LONGEST_NAP = 1_000_000;
 
 export class Seizure implements Disposable {
-  readonly #root: number;
+  readonly #root: HostPid;
   readonly #onStop: (tracee: Tracee) => void;
   readonly #seconds: number;
   readonly #deadline: number;
@@ -70,7 +71,7 @@ export class Seizure implements Disposable {
   #highPriority: HighPriority | undefined;
 
   /** `timeout`: seconds that everything may take. `onStop` is called for each thread that has just stopped. */
-  constructor(root: number, timeout: number, onStop: (tracee: Tracee) => void) {
+  constructor(root: HostPid, timeout: number, onStop: (tracee: Tracee) => void) {
     this.#root = root;
     this.#onStop = onStop;
     this.#seconds = timeout;
@@ -83,7 +84,7 @@ export class Seizure implements Disposable {
   }
 
   /** Seizes processes that may or may not belong to the tree; {@link stopAll} stops them with it. */
-  seize(pids: readonly number[]): void {
+  seize(pids: readonly HostPid[]): void {
     for (const pid of pids) if (isProgram(pid)) this.#refresh(this.#processOf(pid));
   }
 
@@ -175,11 +176,11 @@ export class Seizure implements Disposable {
 
   // ------------------------------------------------------------------------------------------------- finding them
 
-  #processOf(pid: number): SeizedProcess {
+  #processOf(pid: HostPid): SeizedProcess {
     const known = this.#known.get(pid);
     if (known) return known;
     if (pid === process.pid) throw oneOfUs(pid);
-    const found = { pid, parent: 0, threads: new Map(), dead: false };
+    const found = { pid, parent: NOBODY, threads: new Map(), dead: false };
     this.#known.set(pid, found);
     return found;
   }
@@ -200,7 +201,7 @@ export class Seizure implements Disposable {
     const seen = new Set<number>();
     const tree: SeizedProcess[] = [];
     let changed = false;
-    const todo: [pid: number, parent: number][] = [[this.#root, 0]];
+    const todo: [pid: HostPid, parent: HostPid][] = [[this.#root, NOBODY]];
     for (let next = todo.pop(); next; next = todo.pop()) {
       const [pid, parent] = next;
       if (seen.has(pid) || this.#excused.has(pid)) continue;
@@ -229,7 +230,7 @@ export class Seizure implements Disposable {
    * Seizes new threads of a process and forgets those that have ended. Returns all its threads, and whether anything
    * changed.
    */
-  #refresh(process: SeizedProcess): { tids: number[]; news: boolean } {
+  #refresh(process: SeizedProcess): { tids: HostPid[]; news: boolean } {
     for (let news = false; ; news = true) {
       this.#requireTime();
       const tids = threadsOf(process.pid);
@@ -244,7 +245,7 @@ export class Seizure implements Disposable {
   }
 
   /** Forgets dead threads among those that are not listed any more. Returns whether there were any. */
-  #checkMissing(process: SeizedProcess, tids: readonly number[]): boolean {
+  #checkMissing(process: SeizedProcess, tids: readonly HostPid[]): boolean {
     if (process.threads.size <= tids.length - (process.dead ? 1 : 0)) return false;
     const there = new Set(tids);
     const missing = [...process.threads.values()].filter((thread) => !there.has(thread.tid));
@@ -252,7 +253,7 @@ export class Seizure implements Disposable {
     return missing.length > 0;
   }
 
-  #seizeThread(tid: number, process: SeizedProcess): void {
+  #seizeThread(tid: HostPid, process: SeizedProcess): void {
     this.#watch?.add(tid);
     const tracee = unlessGone(() => Tracee.attachIfAlive(tid));
     if (tid === process.pid) process.dead = !tracee;
@@ -351,7 +352,7 @@ export class Seizure implements Disposable {
   }
 
   /** Lets a child run that its parent waits for in vfork. */
-  #excuse(pid: number): void {
+  #excuse(pid: HostPid): void {
     this.#excused.add(pid);
     const process = this.#known.get(pid);
     if (process) this.#release(process);
@@ -413,7 +414,7 @@ function traceesOf({ threads }: SeizedProcess): Tracee[] {
   return [...threads.values()].map(({ tracee }) => tracee);
 }
 
-function oneOfUs(pid: number): StasisError {
+function oneOfUs(pid: HostPid): StasisError {
   return new StasisError({
     kind: 'usage',
     code: 'TREE_HAS_STASIS',

@@ -8,7 +8,9 @@
  * left its CPU, when it fell asleep. Our own exec_start, read on the same CPU just after we moved to it, is the current
  * value of that clock.
  */
+
 import { NR } from '../../../arch/syscall-numbers.ts';
+import type { HostPid } from '../../../base/brands.ts';
 import type { Sleep } from '../../../contract/contract.ts';
 import { latin1 } from '../../../kernel/proc/common.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
@@ -50,7 +52,7 @@ export class Sleeps {
   readonly #timers: Timers | undefined;
 
   /** Examines running threads. What cannot be read is left out. */
-  constructor(tids: Iterable<number>) {
+  constructor(tids: Iterable<HostPid>) {
     using clocks = new RunQueueClocks();
     let wanted = false;
     for (const tid of tids) {
@@ -122,7 +124,7 @@ export class Sleeps {
   }
 }
 
-function look(tid: number, clocks: RunQueueClocks): Sleeper | undefined {
+function look(tid: HostPid, clocks: RunQueueClocks): Sleeper | undefined {
   const bytes = readProcIfAny(tid, 'syscall');
   if (!bytes) return { nr: UNSEEN, args: [], wchan: '', since: undefined, switches: 0, timer: 'none' };
   const state = parseSyscall(bytes);
@@ -148,7 +150,7 @@ function look(tid: number, clocks: RunQueueClocks): Sleeper | undefined {
 /**
  * Whether a thread slept without interruption until the freeze woke it.
  */
-function sleptOn(tid: number, { since, switches }: Sleeper): boolean {
+function sleptOn(tid: HostPid, { since, switches }: Sleeper): boolean {
   const sched = since === undefined ? undefined : unlessGone(() => readSched(tid));
   return !sched || sched.switches <= switches + 1;
 }

@@ -1,18 +1,19 @@
 /** Finds out why a thread that was interrupted does not stop. */
 
 import { NR } from '../../../arch/syscall-numbers.ts';
+import type { HostPid } from '../../../base/brands.ts';
 import { StasisError, type TaskRef } from '../../../base/errors.ts';
 import { KCMP } from '../../../kernel/constants/files.ts';
 import { latin1 } from '../../../kernel/proc/common.ts';
 import { readProc, readProcIfAny } from '../../../kernel/proc/read.ts';
 import { parseStat } from '../../../kernel/proc/stat.ts';
-import { childrenOfThread, unlessGone } from '../../../kernel/proc/tree.ts';
+import { childrenOfThread, NOBODY, unlessGone } from '../../../kernel/proc/tree.ts';
 import { parseSyscall } from '../../../kernel/proc/values.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 
 export type Stall =
   /** It waits uninterruptibly (vfork) until these children have executed a program or ended. */
-  | { readonly kind: 'vfork'; readonly task: TaskRef; readonly children: readonly number[] }
+  | { readonly kind: 'vfork'; readonly task: TaskRef; readonly children: readonly HostPid[] }
   /** It is a dead main thread whose process still has other threads. */
   | { readonly kind: 'dead'; readonly task: TaskRef }
   /** It is in an uninterruptible sleep; `where` is the kernel function. */
@@ -24,7 +25,7 @@ export type Stall =
 const VFORKS: readonly number[] = [NR.vfork, NR.clone, NR.clone3];
 
 /** The reason why a thread of process `pid` does not stop. */
-export function stallOf(tid: number, pid: number): Stall {
+export function stallOf(tid: HostPid, pid: HostPid): Stall {
   const stat = unlessGone(() => parseStat(readProc(tid, `task/${tid}/stat`)));
   if (!stat) return { kind: 'busy', task: { pid: tid } };
   const task = { pid: tid, comm: stat.comm };
@@ -36,14 +37,14 @@ export function stallOf(tid: number, pid: number): Stall {
   return { kind: 'asleep', task, where: where ? latin1(where) : '' };
 }
 
-function isInVfork(tid: number): boolean {
+function isInVfork(tid: HostPid): boolean {
   const bytes = unlessGone(() => readProcIfAny(tid, 'syscall'));
   const state = bytes && parseSyscall(bytes);
   return state?.kind === 'inside' && VFORKS.includes(state.nr);
 }
 
 /** Whether two processes share memory, as a child of vfork does with its parent until it executes a program. */
-function shareMemory(one: number, other: number): boolean {
+function shareMemory(one: number, other: HostPid): boolean {
   return trySyscall('kcmp', one, other, KCMP.VM, 0, 0) === 0;
 }
 
@@ -62,8 +63,8 @@ export function timeoutError(stalls: readonly Stall[], seconds: number): StasisE
   });
 }
 
-function inVfork(task: TaskRef, children: readonly number[], seconds: number): StasisError {
-  const [child = 0] = children;
+function inVfork(task: TaskRef, children: readonly HostPid[], seconds: number): StasisError {
+  const [child = NOBODY] = children;
   const comm = unlessGone(() => parseStat(readProc(child, 'stat')).comm);
   return new StasisError({
     kind: 'conflict',

@@ -1,4 +1,5 @@
 /** fanotify(7). */
+import type { HostPid, LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
@@ -75,7 +76,7 @@ export const fanotifyKind: FileKind = {
 
 function describe(
   mark: FanotifyMark,
-  pid: number,
+  pid: HostPid,
   mounts: Mounts,
   options: CarryOptions,
 ): InputOf<typeof fanotifyMarkEntry> | undefined {
@@ -101,7 +102,7 @@ function refusal(file: OpenFile, mark: FanotifyMark): StasisError {
   return fileObstacle(file, mark.on === 'mount' ? 'WATCH_UNREACHABLE' : 'WATCH_WHOLE', reason);
 }
 
-function addMark(mark: FanotifyMarkEntry, local: number, context: RestoreContext): void {
+function addMark(mark: FanotifyMarkEntry, local: LocalFd, context: RestoreContext): void {
   using target = openMarked(mark, context);
   const on = FAN.MARK_ADD | mark.mflags | (mark.type === MarkType.MOUNT ? FAN.MARK_MOUNT : 0);
   const path = (): number => arenaPath(`/proc/self/fd/${target.number}`);

@@ -1,5 +1,6 @@
 /** FIFOs: pipes with a name. */
 
+import type { LocalFd } from '../../../base/brands.ts';
 import type { FileKind } from '../../../contract/contract.ts';
 import { Images } from '../../../images/kinds.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
@@ -59,7 +60,7 @@ export const fifoKind: FileKind = {
  * time. tee(2) looks and takes nothing: of an empty pipe it says that there may be more to come, or that there is no
  * writer.
  */
-function isHeld(name: number): boolean {
+function isHeld(name: LocalFd): boolean {
   using reader = new Fd(reopen(name, O.RDONLY | O.NONBLOCK));
   const [read, write] = makePipe();
   using _ = new Fd(read);

@@ -1,4 +1,5 @@
 /** inotify(7). */
+import type { HostPid, LocalFd } from '../../../base/brands.ts';
 import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { InotifyFileEntry, InotifyWdEntry, inotifyWdEntry } from '../../../images/schema/events.ts';
@@ -63,7 +64,7 @@ function watchesOf(file: OpenFile): readonly InotifyWatch[] {
 
 function describe(
   watch: InotifyWatch,
-  pid: number,
+  pid: HostPid,
   mounts: Mounts,
   options: CarryOptions,
 ): InputOf<typeof inotifyWdEntry> | undefined {
@@ -72,13 +73,13 @@ function describe(
   return found && { id: 0, i_ino: ino, mask, ignored_mask: ignoredMask, s_dev: sdev, wd, f_handle: found };
 }
 
-function addWatches(inotify: InotifyFileEntry, local: number, context: RestoreContext): void {
+function addWatches(inotify: InotifyFileEntry, local: LocalFd, context: RestoreContext): void {
   const ascending = [...inotify.wd].sort((a, b) => a.wd - b.wd);
   for (const watch of ascending) addWatch(watch, local, context);
 }
 
 /** Adds a watch under the number it had. The link in /proc stands for the file itself, whatever its name. */
-function addWatch(watch: InotifyWdEntry, local: number, context: RestoreContext): void {
+function addWatch(watch: InotifyWdEntry, local: LocalFd, context: RestoreContext): void {
   using target = openWatched(watch.f_handle, watch.s_dev, watch.i_ino, context);
   syscall('ioctl', local, INOTIFY_IOC_SETNEXTWD, watch.wd);
   const path = arenaPath(`/proc/self/fd/${target.number}`);

@@ -3,6 +3,7 @@
  * content (a pagemap of its own) and each open file of it.
  */
 
+import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type {
   DumpContext,
   FileDraft,
@@ -62,7 +63,7 @@ function captureInode(file: OpenFile, context: DumpContext): number {
   return id;
 }
 
-function describeInode(file: OpenFile, local: number, id: number): InputOf<typeof memfdInodeEntry> {
+function describeInode(file: OpenFile, local: LocalFd, id: number): InputOf<typeof memfdInodeEntry> {
   const { uid, gid, mode, size, ino } = statusOf(local);
   const huge = segmentFlag(file) ?? 0;
   return {
@@ -84,7 +85,7 @@ function nameOf(link: string): string {
 }
 
 /** Files of huge pages had no seals before Linux 4.16. */
-function sealsOf(local: number): number {
+function sealsOf(local: LocalFd): number {
   const seals = trySyscall('fcntl', local, F.GET_SEALS);
   if (seals === -ERRNO.EINVAL) return F_SEAL.SEAL;
   if (seals < 0) throw new SyscallError('fcntl', -seals, { resource: 'seals of a memfd' });
@@ -95,7 +96,7 @@ function sealsOf(local: number): number {
 interface Inode {
   readonly entry: MemfdInodeEntry;
   /** The open file that made it, ours as long as the restore goes on. */
-  readonly local: number;
+  readonly local: LocalFd;
   /** Whether a task has it already. */
   given: boolean;
   /** Whether it has the seals it is to have. */
@@ -119,7 +120,7 @@ function inodeOf(id: number, context: RestoreContext): Inode {
   return inode;
 }
 
-function makeInode(entry: MemfdInodeEntry, context: RestoreContext): number {
+function makeInode(entry: MemfdInodeEntry, context: RestoreContext): LocalFd {
   const sealed = entry.seals === F_SEAL.SEAL;
   // Only what mmap(MAP_SHARED | MAP_ANONYMOUS) made has this name and no seals to speak of.
   const anonymous = entry.name === ANONYMOUS && sealed && !entry.hugetlb_flag;
@@ -131,12 +132,12 @@ function makeInode(entry: MemfdInodeEntry, context: RestoreContext): number {
 }
 
 /** As FileKind.rebuild; with `flags` it is opened in another way, to be mapped. */
-function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number {
+function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): LocalFd {
   const memfd = entry.memfd;
   if (!memfd) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no memfd_file_entry` });
   const inode = inodeOf(memfd.inode_id, context);
   const inherited = context.options.inheritFd.get(`${PREFIX}${inode.entry.name}`);
-  if (inherited !== undefined) return syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3);
+  if (inherited !== undefined) return localFd(syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3));
   const wanted = flags ?? memfd.flags;
   const local = openInode(inode, wanted);
   if ((wanted & O.PATH) === 0) {
@@ -150,16 +151,16 @@ function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): num
  * The open file memfd_create() made is the only one that can be executed while it is writable, so one task gets that
  * very one: 64-bit programs have it with O_LARGEFILE. Everybody else gets another open file.
  */
-function openInode(inode: Inode, flags: number): number {
+function openInode(inode: Inode, flags: number): LocalFd {
   const readWrite = (flags & O.ACCMODE) === O.RDWR && (flags & O.PATH) === 0;
   if (readWrite && (flags & O.LARGEFILE) !== 0 && !inode.given) {
     inode.given = true;
-    return syscall('fcntl', inode.local, F.DUPFD_CLOEXEC, 3);
+    return localFd(syscall('fcntl', inode.local, F.DUPFD_CLOEXEC, 3));
   }
   const how = (flags & ~(O.CREAT | O.EXCL | O.TRUNC | O.NOFOLLOW | O.ASYNC)) | O.CLOEXEC;
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${inode.local}`), how);
   if (fd < 0) throw new SyscallError('openat', -fd, { resource: `${PREFIX}${inode.entry.name}` });
-  return fd;
+  return localFd(fd);
 }
 
 function finish(entry: FileEntry, fd: number, task: RestoreTask): void {

@@ -1,4 +1,5 @@
 /** Descriptors of namespaces (/proc/PID/ns/*): those Stasis is in itself, which are there again at the restore. */
+import { localFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { FileKind, OpenFile } from '../../../contract/contract.ts';
 import { ImageError } from '../../../images/error.ts';
@@ -52,6 +53,6 @@ export const nsfs: FileKind = {
   rebuild(entry) {
     const type = TYPES.find(({ flag }) => Number(flag) === entry.nsf?.ns_cflag);
     if (!type) throw new ImageError({ file: 'files.img', reason: `file ${entry.id}: no such type of namespace` });
-    return syscall('openat', -100, arenaPath(`/proc/self/ns/${type.name}`), O.RDONLY | O.CLOEXEC);
+    return localFd(syscall('openat', -100, arenaPath(`/proc/self/ns/${type.name}`), O.RDONLY | O.CLOEXEC));
   },
 };

@@ -1,4 +1,5 @@
 /** pidfd_open(2): a descriptor that stands for a process, or for a thread. */
+import { hostPid } from '../../../base/brands.ts';
 import type { FileKind, SeenTask } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { O, PIDFD } from '../../../kernel/constants/files.ts';
@@ -59,7 +60,7 @@ function isOf(tid: number, task: SeenTask): boolean {
 /** Whether a process that is dead, and not seen as a task of the tree, is a child of one. */
 function isZombieIn(pid: number, tree: readonly SeenTask[]): boolean {
   // Whoever it is may end just now.
-  const bytes = unlessGone(() => readProcIfAny(pid, 'stat'));
+  const bytes = unlessGone(() => readProcIfAny(hostPid(pid), 'stat'));
   const parent = bytes && parseStat(bytes).ppid;
   return tree.some((task) => task.pid === parent);
 }

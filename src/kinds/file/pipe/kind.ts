@@ -1,5 +1,5 @@
 /** pipe(2). Each end that was opened is a file of its own; ends of one pipe have one pipe_id, its inode number. */
-
+import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type { FileKind, RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { text } from '../../../images/form.ts';
@@ -42,7 +42,7 @@ export const pipeKind: FileKind = {
   rebuild(entry, context) {
     const pipe = partOf(entry, 'pipe');
     const inherited = context.options.inheritFd.get(`pipe:[${pipe.pipe_id}]`);
-    using end = new Fd(inherited === undefined ? takeEnd(pipe, context) : reopen(inherited, pipe.flags));
+    using end = new Fd(inherited === undefined ? takeEnd(pipe, context) : reopen(localFd(inherited), pipe.flags));
     setFlagsAndOwner(end.number, pipe.flags, pipe.fown);
     return end.release();
   },
@@ -64,7 +64,7 @@ class PipeInMaking implements Disposable {
   }
 
   /** One more file of this pipe, with the flags of `entry`. */
-  take(entry: PipeEntry, context: RestoreContext): number {
+  take(entry: PipeEntry, context: RestoreContext): LocalFd {
     this.#ends ??= this.#make(entry.pipe_id, context);
     const fd = this.#end(entry);
     this.#left--;
@@ -82,12 +82,12 @@ class PipeInMaking implements Disposable {
   }
 
   /** An end that pipe(2) made for the first file without O_LARGEFILE; those with it were opened by name in /proc. */
-  #end(entry: PipeEntry): number {
+  #end(entry: PipeEntry): LocalFd {
     const side = canWrite(entry.flags) ? 'write' : 'read';
     const original = (e: PipeEntry): boolean => !(e.flags & O.LARGEFILE) && canWrite(e.flags) === canWrite(entry.flags);
     const own = this.#ends?.[side] as Fd; // made in take()
     const first = this.entries.find(original) === entry && (entry.flags & O.ACCMODE) !== O.RDWR;
-    return first ? syscall('fcntl', own.number, F.DUPFD_CLOEXEC, 0) : reopen(own.number, entry.flags);
+    return first ? localFd(syscall('fcntl', own.number, F.DUPFD_CLOEXEC, 0)) : reopen(own.number, entry.flags);
   }
 
   [Symbol.dispose](): void {
@@ -97,7 +97,7 @@ class PipeInMaking implements Disposable {
 }
 
 /** The end `entry` describes, of a pipe that is made when the first of its ends is asked for. */
-function takeEnd(entry: PipeEntry, context: RestoreContext): number {
+function takeEnd(entry: PipeEntry, context: RestoreContext): LocalFd {
   const pipe = PIPES.of(context).get(entry.pipe_id) as PipeInMaking; // entry is one of context.files
   noticeHalf(entry, pipe.entries, context);
   return pipe.take(entry, context);

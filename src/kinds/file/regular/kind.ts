@@ -1,4 +1,5 @@
 /** Regular files, directories, symbolic links, and the devices that are nothing but their name (/dev/null). */
+import type { LocalFd, TaskFd } from '../../../base/brands.ts';
 import type { StasisError } from '../../../base/errors.ts';
 import type {
   DumpContext,
@@ -49,13 +50,13 @@ function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
 }
 
 /** As FileKind.rebuild; with `flags` it is opened in another way, to be mapped. */
-function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): number {
+function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): LocalFd {
   if (!entry.reg) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no reg_file_entry` });
   if (isAboutDescriptor(entry.reg)) return openPath(PLACEHOLDER, O.RDONLY, entry.reg.name);
   return openRegular(entry.reg, context, flags);
 }
 
-function finish(entry: FileEntry, fd: number, task: RestoreTask): void {
+function finish(entry: FileEntry, fd: TaskFd, task: RestoreTask): void {
   const { id, reg } = entry;
   if (!reg) return;
   if (isAboutDescriptor(reg)) openInTask(task, id, reg.name, reg.flags, reg.pos);

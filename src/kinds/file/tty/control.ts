@@ -1,4 +1,6 @@
 /** Terminals and sessions: which terminal controls the task, and which process group is in its foreground. */
+
+import { STDIN } from '../../../base/brands.ts';
 import { logInfo } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
@@ -128,9 +130,9 @@ function bringToFront(saved: number, context: RestoreContext): void {
   const member = context.images.read(Images.pstree).find(({ pgid }) => pgid === saved);
   // A group of the shell's has another number now, that of our own.
   const group = trySyscall('getpgid', member?.pid ?? context.root);
-  const before = tryGetInt(0, 'TIOCGPGRP');
+  const before = tryGetInt(STDIN, 'TIOCGPGRP');
   if (before === group) return;
-  const result = inBackground(() => trySetInt(0, 'TIOCSPGRP', group));
+  const result = inBackground(() => trySetInt(STDIN, 'TIOCSPGRP', group));
   if (result < 0) logInfo(`tty: process group ${group} cannot become the terminal's foreground`);
-  else if (before > 0) context.undo(() => inBackground(() => trySetInt(0, 'TIOCSPGRP', before)));
+  else if (before > 0) context.undo(() => inBackground(() => trySetInt(STDIN, 'TIOCSPGRP', before)));
 }

@@ -1,4 +1,5 @@
 /** Terminal ioctls on our own descriptors. */
+import type { LocalFd } from '../../../base/brands.ts';
 import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import type { Struct } from '../../../kernel/layouts/struct.ts';
 import { arena, arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
@@ -12,26 +13,26 @@ const SIG_SETMASK = 2;
 const SIGSET = 8;
 
 /** Asks for an int; -errno (always below 0) when the kernel refuses. Ints of terminals are never negative. */
-export function tryGetInt(local: number, request: TtyRequest): number {
+export function tryGetInt(local: LocalFd, request: TtyRequest): number {
   arenaView.setInt32(0, 0, true);
   const result = trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
   return result < 0 ? result : arenaView.getInt32(0, true);
 }
 
 /** Passes an int by address. @throws SyscallError */
-export function setInt(local: number, request: TtyRequest, value: number): void {
+export function setInt(local: LocalFd, request: TtyRequest, value: number): void {
   const result = trySetInt(local, request, value);
   if (result < 0) throw new SyscallError('ioctl', -result, { resource: `${request} on a terminal` });
 }
 
 /** Passes an int by address; answers 0 or -errno. */
-export function trySetInt(local: number, request: TtyRequest, value: number): number {
+export function trySetInt(local: LocalFd, request: TtyRequest, value: number): number {
   arenaView.setInt32(0, value, true);
   return trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
 }
 
 /** Asks for a struct. @throws SyscallError */
-export function getStruct<T>(local: number, request: TtyRequest, layout: Struct<T>): T {
+export function getStruct<T>(local: LocalFd, request: TtyRequest, layout: Struct<T>): T {
   arena.fill(0, 0, layout.size);
   const result = trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
   if (result < 0) throw new SyscallError('ioctl', -result, { resource: `${request} on a terminal` });
@@ -39,13 +40,13 @@ export function getStruct<T>(local: number, request: TtyRequest, layout: Struct<
 }
 
 /** Passes a struct; answers 0 or -errno. */
-export function trySetStruct<T>(local: number, request: TtyRequest, layout: Struct<T>, value: T): number {
+export function trySetStruct<T>(local: LocalFd, request: TtyRequest, layout: Struct<T>, value: T): number {
   layout.encodeInto(arena, 0, value);
   return trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
 }
 
 /** Passes a struct. @throws SyscallError */
-export function setStruct<T>(local: number, request: TtyRequest, layout: Struct<T>, value: T): void {
+export function setStruct<T>(local: LocalFd, request: TtyRequest, layout: Struct<T>, value: T): void {
   const result = trySetStruct(local, request, layout, value);
   if (result < 0) throw new SyscallError('ioctl', -result, { resource: `${request} on a terminal` });
 }

@@ -2,6 +2,7 @@
  * Bytes that wait in a pseudoterminal, on their way to either side. The kernel lets nobody look at them: they are read,
  * and put back at once, while the task that has both sides stands still.
  */
+import type { LocalFd } from '../../../base/brands.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { TERMIOS } from '../../../kernel/constants/tty.ts';
 import { NCCS, Termios } from '../../../kernel/layouts/tty.ts';
@@ -22,7 +23,7 @@ export const MAX_QUEUE = 128 * 1024;
 const VMIN = 6;
 
 /** Copies of both queues. They are as before when this returns. */
-export function copyQueues(master: number, slave: number): Queues {
+export function copyQueues(master: LocalFd, slave: LocalFd): Queues {
   using own = openBeside(master, slave);
   const output = readAll(master);
   const input = readInput(own.number);
@@ -32,7 +33,7 @@ export function copyQueues(master: number, slave: number): Queues {
 }
 
 /** Another open file of the slave, which does not block; the task's own stays as it is. */
-function openBeside(master: number, slave: number): Fd {
+function openBeside(master: LocalFd, slave: LocalFd): Fd {
   const locked = tryGetInt(master, 'TIOCGPTLCK') > 0;
   if (locked) setInt(master, 'TIOCSPTLCK', 0);
   try {
@@ -43,7 +44,7 @@ function openBeside(master: number, slave: number): Fd {
 }
 
 /** Whole lines, then, in canonical mode, the beginning of one, which is out of reach until the mode is left. */
-function readInput(slave: number): Uint8Array {
+function readInput(slave: LocalFd): Uint8Array {
   const lines = readAll(slave);
   const before = getStruct(slave, 'TCGETS', Termios);
   if (!(before.lflag & TERMIOS.ICANON)) return lines;
@@ -57,7 +58,7 @@ function readInput(slave: number): Uint8Array {
 }
 
 /** As much as FIONREAD announces, so that it never blocks. */
-function readAll(fd: number): Uint8Array {
+function readAll(fd: LocalFd): Uint8Array {
   const pieces: Uint8Array[] = [];
   for (let waiting = tryGetInt(fd, 'FIONREAD'); waiting > 0; waiting = tryGetInt(fd, 'FIONREAD')) {
     const piece = new Uint8Array(waiting);
@@ -72,7 +73,7 @@ function readAll(fd: number): Uint8Array {
  * Puts bytes into both queues. They were processed when they were written first: now nothing may be echoed, mapped, or
  * taken for an interrupt. Terminals never promised to deliver: what does not fit is lost.
  */
-export function fillQueues(master: number, slave: number, { input, output }: Queues): void {
+export function fillQueues(master: LocalFd, slave: LocalFd, { input, output }: Queues): void {
   using own = openBeside(master, slave);
   const before = getStruct(slave, 'TCGETS', Termios);
   // Control character 0 is none at all. Canonical mode stays, for the ends of lines.
@@ -91,12 +92,12 @@ export function fillQueues(master: number, slave: number, { input, output }: Que
   }
 }
 
-function write(fd: number, bytes: Uint8Array): void {
+function write(fd: LocalFd, bytes: Uint8Array): void {
   if (bytes.length > 0) trySyscall('write', fd, bytes, bytes.length);
 }
 
 /** A worker of the kernel carries bytes over: waits until they have arrived, but not for long. */
-function awaitBytes(fd: number, bytes: number): void {
+function awaitBytes(fd: LocalFd, bytes: number): void {
   for (let tries = 0; tries < 100 && tryGetInt(fd, 'FIONREAD') < bytes; tries++) nap(100_000);
 }
 

@@ -1,4 +1,5 @@
 /** Opening terminals again, each as a local descriptor. What needs the task's session comes later: control.ts. */
+import { type LocalFd, STDIN } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../../contract/slots.ts';
@@ -40,13 +41,13 @@ export function isOrphan(terminal: TerminalFile, context: RestoreContext): boole
 }
 
 /** A local descriptor for a terminal, with its flags and settings. */
-export function openTerminal(terminal: TerminalFile, context: RestoreContext): number {
+export function openTerminal(terminal: TerminalFile, context: RestoreContext): LocalFd {
   using fd = new Fd(openByRole(terminal, context));
   if (terminal.role !== 'current') setFlagsAndOwner(fd.number, terminal.file.flags, terminal.file.fown);
   return fd.release();
 }
 
-function openByRole(terminal: TerminalFile, context: RestoreContext): number {
+function openByRole(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const { role, info, file } = terminal;
   switch (role) {
     case 'external':
@@ -72,7 +73,7 @@ export function registered(terminal: TerminalFile, context: RestoreContext): Reg
   return nameEntry(terminal.file.regf_id ?? terminal.id, context);
 }
 
-function openExternal({ info }: TerminalFile, context: RestoreContext): number {
+function openExternal({ info }: TerminalFile, context: RestoreContext): LocalFd {
   const key = externalKey(info.rdev, info.dev ?? 0);
   const inherited = context.options.inheritFd.get(key);
   if (inherited === undefined) {
@@ -90,7 +91,7 @@ function openExternal({ info }: TerminalFile, context: RestoreContext): number {
 }
 
 /** A new pty, with the number it had. */
-function openMaster(terminal: TerminalFile, context: RestoreContext): number {
+function openMaster(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const { info, file } = terminal;
   using fd = new Fd(openPtmx(registered(terminal, context).name, file.flags, ptyNumber(terminal)));
   setInt(fd.number, 'TIOCSPTLCK', 0);
@@ -101,14 +102,14 @@ function openMaster(terminal: TerminalFile, context: RestoreContext): number {
 }
 
 /** The kernel gives out the lowest free number; those below the wanted one are held until it comes. */
-function openPtmx(path: string, flags: number, wanted: number): number {
-  const held: number[] = [];
+function openPtmx(path: string, flags: number, wanted: number): LocalFd {
+  const held: LocalFd[] = [];
   try {
     while (held.length < REACH) {
       const fd = openAs(path, flags);
       held.push(fd);
       const index = tryGetInt(fd, 'TIOCGPTN');
-      if (index === wanted) return held.pop() as number;
+      if (index === wanted) return held.pop() as LocalFd;
       if (index > wanted || wanted - index >= REACH) break;
     }
   } finally {
@@ -119,7 +120,7 @@ function openPtmx(path: string, flags: number, wanted: number): number {
 }
 
 /** A slave of a master that is in the images too. */
-function openSlave(terminal: TerminalFile, context: RestoreContext): number {
+function openSlave(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const { file, info } = terminal;
   const master = terminalsOf(context).masters.get(ptyNumber(terminal)) as TerminalFile; // it is no orphan
   const other = context.open(master.id);
@@ -136,18 +137,18 @@ function openSlave(terminal: TerminalFile, context: RestoreContext): number {
  * All open files of a slave whose master was closed: the master is made for a moment, and its end hangs them up. They
  * are opened together and wait for their turn.
  */
-function takeHung(terminal: TerminalFile, context: RestoreContext): number {
+function takeHung(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const number = ptyNumber(terminal);
   const opened = HUNG.of(context, number);
-  const fd = opened.get(terminal.id) as number; // one of the files of this pty
+  const fd = opened.get(terminal.id) as LocalFd; // one of the files of this pty
   opened.delete(terminal.id);
   return fd;
 }
 
 const HUNG = new KeyedSlot(openHung);
 
-function openHung(context: RestoreContext, number: number): Map<number, number> {
-  const opened = new Map<number, number>();
+function openHung(context: RestoreContext, number: number): Map<number, LocalFd> {
+  const opened = new Map<number, LocalFd>();
   context.atEnd(() => {
     for (const fd of opened.values()) trySyscall('close', fd);
   });
@@ -177,7 +178,7 @@ export function isInBackground(context: RestoreContext): boolean {
 }
 
 const IN_BACKGROUND = new Slot((_: RestoreContext) => {
-  const foreground = tryGetInt(0, 'TIOCGPGRP');
+  const foreground = tryGetInt(STDIN, 'TIOCGPGRP');
   return foreground > 0 && foreground !== syscall('getpgid', 0);
 });
 
@@ -185,21 +186,21 @@ const IN_BACKGROUND = new Slot((_: RestoreContext) => {
 const ADOPTED = new Slot((_: RestoreContext) => ({ done: false }));
 
 /** A shell job's terminal: ours takes its place, with the job's settings but its own size. */
-function openOwn(terminal: TerminalFile, context: RestoreContext): number {
+function openOwn(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const name = registered(terminal, context).name;
   const remedy = 'restore it with --shell-job, from a terminal';
   if (!context.options.shellJob) {
     const reason = 'the other side of this terminal was held by a process that is not in the images';
     throw new StasisError({ kind: 'usage', resource: name, reason, remedy });
   }
-  if (tryGetInt(0, 'TIOCGWINSZ') < 0) {
+  if (tryGetInt(STDIN, 'TIOCGWINSZ') < 0) {
     const reason = 'standard input is no terminal that could take its place';
     throw new StasisError({ kind: 'usage', resource: name, reason, remedy });
   }
-  using fd = new Fd(reopen(0, terminal.file.flags));
+  using fd = new Fd(reopen(STDIN, terminal.file.flags));
   if (isInBackground(context)) return fd.release();
   const adopted = ADOPTED.of(context);
-  if (!adopted.done) context.undo(adoptSettings(0, terminal.info));
+  if (!adopted.done) context.undo(adoptSettings(STDIN, terminal.info));
   adopted.done = true;
   return fd.release();
 }

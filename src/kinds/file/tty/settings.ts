@@ -1,4 +1,5 @@
 /** Giving a terminal the settings it had. */
+import type { LocalFd } from '../../../base/brands.ts';
 import type { TtyInfoEntry } from '../../../images/schema/tty.ts';
 import { Termios, Winsize } from '../../../kernel/layouts/tty.ts';
 import { ERRNO, SyscallError, syscall } from '../../../kernel/syscall.ts';
@@ -6,7 +7,7 @@ import { getStruct, inBackground, setStruct, trySetStruct } from './ioctl.ts';
 import { termiosOf, winsizeOf } from './termios.ts';
 
 /** Locks, then settings, which locks would keep from changing, then the size. @throws SyscallError */
-export function applySettings(local: number, info: TtyInfoEntry): void {
+export function applySettings(local: LocalFd, info: TtyInfoEntry): void {
   inBackground(() => {
     if (info.termios_locked) lockSettings(local, termiosOf(info.termios_locked));
     if (info.termios) setStruct(local, 'TCSETS', Termios, termiosOf(info.termios));
@@ -15,7 +16,7 @@ export function applySettings(local: number, info: TtyInfoEntry): void {
 }
 
 /** Settings only: the terminal is another one now, and has its own size. Answers how to put the old ones back. */
-export function adoptSettings(local: number, info: TtyInfoEntry): () => void {
+export function adoptSettings(local: LocalFd, info: TtyInfoEntry): () => void {
   const { termios } = info;
   if (!termios) return () => {};
   const before = getStruct(local, 'TCGETS', Termios);
@@ -26,7 +27,7 @@ export function adoptSettings(local: number, info: TtyInfoEntry): () => void {
 }
 
 /** Locking takes CAP_SYS_ADMIN in the first user namespace; without it that is fine if nothing is to change. */
-function lockSettings(local: number, wanted: Termios): void {
+function lockSettings(local: LocalFd, wanted: Termios): void {
   const result = trySetStruct(local, 'TIOCSLCKTRMIOS', Termios, wanted);
   if (result === 0) return;
   const same = JSON.stringify(getStruct(local, 'TIOCGLCKTRMIOS', Termios)) === JSON.stringify(wanted);
@@ -34,7 +35,7 @@ function lockSettings(local: number, wanted: Termios): void {
 }
 
 /** Owner and permissions of a slave's node, which the kernel made anew with the terminal. */
-export function applyOwner(local: number, info: TtyInfoEntry, mode: number | undefined): void {
+export function applyOwner(local: LocalFd, info: TtyInfoEntry, mode: number | undefined): void {
   if (info.uid !== undefined && info.gid !== undefined) syscall('fchown', local, info.uid, info.gid);
   if (mode !== undefined) syscall('fchmod', local, mode & 0o7777);
 }

@@ -1,4 +1,6 @@
 /** Buffers that recvmsg(2) fills with messages that stay where they are. */
+
+import { ownPid } from '../../../base/brands.ts';
 import type { StasisError } from '../../../base/errors.ts';
 import type { OpenFile } from '../../../contract/contract.ts';
 import { MSG, SO, SOL_SOCKET } from '../../../kernel/constants/sockets.ts';
@@ -66,13 +68,14 @@ export class PeekBuffers implements Disposable {
    */
   run(detached: DetachedProcess, file: OpenFile, from: number, offset: number): number[] {
     const program = detached.program();
+    const socket: number = file.local; // a detached process has our descriptors
     const setOffset = (value: number): Ref => {
       const at = program.data(new Uint8Array(new Int32Array([value]).buffer));
-      return program.attempt('setsockopt', file.local, SOL_SOCKET, SO.PEEK_OFF, at, 4);
+      return program.attempt('setsockopt', socket, SOL_SOCKET, SO.PEEK_OFF, at, 4);
     };
     const set = setOffset(from);
     const calls = Array.from({ length: this.#count }, (_, i) =>
-      program.attempt('recvmsg', file.local, this.#address(i), FLAGS),
+      program.attempt('recvmsg', socket, this.#address(i), FLAGS),
     );
     const reset = setOffset(offset);
     detached.run(program);
@@ -117,7 +120,7 @@ export class PeekBuffers implements Disposable {
   }
 
   #read(address: number, length: number): Uint8Array {
-    return length === 0 ? new Uint8Array() : readMemory(process.pid, address, new Uint8Array(length));
+    return length === 0 ? new Uint8Array() : readMemory(ownPid(), address, new Uint8Array(length));
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,6 @@
 /** Making unix sockets again: pairs, what waits in them, their options, and ends that are closed. */
 
+import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
@@ -40,7 +41,7 @@ export class Sockets {
   readonly #byIno: ReadonlyMap<number, UnixSkEntry>;
   readonly #queues = new Map<number, Queued[]>();
   /** Descriptors of what is made, by file id; those of files somebody asked for belong to the context. */
-  readonly #made = new Map<number, number>();
+  readonly #made = new Map<number, LocalFd>();
   readonly #given = new Set<number>();
   /** Sockets whose pairs no task was asked to make yet. */
   readonly #wanting: Set<UnixSkEntry>;
@@ -108,20 +109,20 @@ export class Sockets {
   }
 
   /** A socket, made with its peer when the first of both is asked for. The caller owns the descriptor. */
-  take(entry: UnixSkEntry): number {
+  take(entry: UnixSkEntry): LocalFd {
     const local = this.#ensure(entry);
     this.#given.add(entry.id);
     return local;
   }
 
-  #ensure(entry: UnixSkEntry): number {
+  #ensure(entry: UnixSkEntry): LocalFd {
     const made = this.#made.get(entry.id);
     if (made !== undefined) return made;
     const peer = this.#byIno.get(entry.peer);
     if (peer) this.#makePair(entry, peer);
     else if (entry.state === SK_STATE.ESTABLISHED) this.#makeWidow(entry);
     else this.#makeSingle(entry);
-    return this.#made.get(entry.id) as number; // made by all three
+    return this.#made.get(entry.id) as LocalFd; // made by all three
   }
 
   #makePair(a: UnixSkEntry, b: UnixSkEntry): void {
@@ -160,17 +161,17 @@ export class Sockets {
 
   #makeSingle(entry: UnixSkEntry): void {
     if (this.#queues.has(entry.id)) throw imageError(entry, 'messages wait in a socket that is connected with none');
-    const local = syscall('socket', AF.UNIX, entry.type | SOCK.CLOEXEC, 0);
+    const local = localFd(syscall('socket', AF.UNIX, entry.type | SOCK.CLOEXEC, 0));
     this.#made.set(entry.id, local);
     this.#finish(entry, local);
   }
 
-  #local(entry: UnixSkEntry): number {
-    return this.#made.get(entry.id) as number; // asked for those just made
+  #local(entry: UnixSkEntry): LocalFd {
+    return this.#made.get(entry.id) as LocalFd; // asked for those just made
   }
 
   /** Sends what waits in `entry`'s queue again, through the other end. */
-  #fill(entry: UnixSkEntry, from: number): void {
+  #fill(entry: UnixSkEntry, from: LocalFd): void {
     const queue = this.#queues.get(entry.id);
     if (!queue) return;
     this.#queues.delete(entry.id);
@@ -187,13 +188,13 @@ export class Sockets {
   }
 
   /** A file on its way. Sockets may refer to one another in circles, so they are asked for here. */
-  #carried(id: number, holder: UnixSkEntry): number {
+  #carried(id: number, holder: UnixSkEntry): LocalFd {
     const entry = this.#context.files.get(id);
     if (!entry) throw imageError(holder, `a message carries file ${id}, which is in no image`);
     return entry.usk ? this.#ensure(entry.usk) : this.#context.open(id);
   }
 
-  #finish(entry: UnixSkEntry, local: number): void {
+  #finish(entry: UnixSkEntry, local: LocalFd): void {
     restoreOptions(local, entry.opts);
     if (entry.opts.reuseaddr) setNumber(local, SO.REUSEADDR, 1);
     const how = HOW[entry.shutdown ?? 0];
@@ -209,7 +210,7 @@ export class Sockets {
 }
 
 /** Sends a message with its descriptors, and as whoever sent it if that is still possible. */
-function sendMessage(from: number, bytes: Uint8Array, rights: readonly number[], sender: Ucred | undefined): void {
+function sendMessage(from: LocalFd, bytes: Uint8Array, rights: readonly number[], sender: Ucred | undefined): void {
   if (sender && trySend(from, bytes, encodeControl(rights, sender)) === bytes.length) return;
   // ESRCH: the process has ended.
   if (sender)
@@ -217,12 +218,12 @@ function sendMessage(from: number, bytes: Uint8Array, rights: readonly number[],
   send(from, bytes, encodeControl(rights));
 }
 
-function send(from: number, bytes: Uint8Array, control: Uint8Array): void {
+function send(from: LocalFd, bytes: Uint8Array, control: Uint8Array): void {
   const got = trySend(from, bytes, control);
   if (got !== bytes.length) throw new SyscallError('sendmsg', got < 0 ? -got : 11);
 }
 
-function trySend(from: number, bytes: Uint8Array, control: Uint8Array): number {
+function trySend(from: LocalFd, bytes: Uint8Array, control: Uint8Array): number {
   return trySendMessage(from, bytes, control, MSG.DONTWAIT | MSG.NOSIGNAL);
 }
 

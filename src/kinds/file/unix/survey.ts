@@ -2,8 +2,8 @@
  * The unix sockets of a tree, seen together: who is connected with whom, and, when the tree stands still, what waits in
  * their queues. Messages may carry sockets that no task has open; these belong to the tree as well.
  */
-import type { TaskRef } from '../../../base/errors.ts';
-import type { OpenFile, SeenTree } from '../../../contract/contract.ts';
+import { type LocalFd, localFd, NO_FD } from '../../../base/brands.ts';
+import type { OpenFile, SeenRef, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { AF, SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
 import { type UnixSocket, unixSockets } from '../../../kernel/netlink/unix-diag.ts';
@@ -94,7 +94,7 @@ export class Survey {
       const facts = this.#sockets.get(ino);
       if (!facts || !receives(facts)) continue;
       const messages = peekQueue(file, facts).map(({ bytes, rights, sender }) => {
-        return { bytes, sender, files: rights.map((local) => received(file.task, local)) };
+        return { bytes, sender, files: rights.map((local) => received(file.task, localFd(local))) };
       });
       if (messages.length > 0) this.#queues.set(ino, messages);
       for (const carried of messages.flatMap(({ files }) => files)) {
@@ -110,13 +110,13 @@ function receives({ type, state }: UnixSocket): boolean {
 }
 
 /** An open file that came with a message, as if it were a descriptor of the task whose queue it is in. */
-function received(task: TaskRef, local: number): OpenFile {
+function received(task: SeenRef, local: LocalFd): OpenFile {
   const info = readProc('self', `fdinfo/${local}`).slice();
   const { pos, flags } = parseFdHead(info);
   const { dev, ino, mode, nlink, rdev, size, mntId } = statusOf(local);
   const link = readProcLink('self', `fd/${local}`);
   const stat = { dev, ino, mode, nlink, rdev, size };
   const O_CLOEXEC = 0o2000000;
-  const own = { task, fd: -1, local, cloexec: false, flags: flags & ~O_CLOEXEC, pos, link, stat, mntId };
+  const own = { task, fd: NO_FD, local, cloexec: false, flags: flags & ~O_CLOEXEC, pos, link, stat, mntId };
   return { ...own, fdinfo: () => info, socketDomain: domainOf(local, link) };
 }

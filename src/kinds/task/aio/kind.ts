@@ -35,15 +35,16 @@ function rebuild(task: RestoreTask): void {
  */
 function rebuildRing(entry: AioRingEntry, task: RestoreTask): void {
   const { batch, pid } = task;
+  const host = task.tracee.pid;
   const address = Number(entry.id);
   const length = entry.ring_len;
   batch.flush();
-  const old = readMemory(pid, address, new Uint8Array(length));
+  const old = readMemory(host, address, new Uint8Array(length));
   if (!isRing(old, length)) {
     throw new ImageError({ file: `mm-${pid}.img`, reason: `no AIO ring at 0x${address.toString(16)}` });
   }
   const context = setUp(entry.nr_req, task);
-  const fresh = readMemory(pid, context, new Uint8Array(AioRing.size));
+  const fresh = readMemory(host, context, new Uint8Array(AioRing.size));
   const { head, tail, nr } = AioRing.decode(old);
   if (!isRing(fresh, length)) {
     throw new ImageError({
@@ -52,7 +53,7 @@ function rebuildRing(entry: AioRingEntry, task: RestoreTask): void {
     });
   }
   complete(completions(head, tail, nr), head, nr, context, task);
-  writeMemory(pid, context + AioRing.size, old.subarray(AioRing.size));
+  writeMemory(host, context + AioRing.size, old.subarray(AioRing.size));
   batch.call('mremap', context, length, length, MREMAP.MAYMOVE | MREMAP.FIXED, address);
 }
 
@@ -78,7 +79,7 @@ function complete(count: number, head: number, nr: number, context: number, task
   for (let done = 0; done < count; ) {
     done += submit(Math.min(count - done, nr - 1, MOST), fd, context, task);
     const moved = new Uint8Array(new Uint32Array([Math.min(done, head)]).buffer);
-    writeMemory(task.pid, context + AioRing.offsets.head, moved);
+    writeMemory(task.tracee.pid, context + AioRing.offsets.head, moved);
   }
   task.batch.call('close', fd);
 }

@@ -3,6 +3,7 @@
  * setsid(2) makes a new autogroup, so a restored session starts with the nice value 0.
  */
 
+import type { HostPid } from '../../../base/brands.ts';
 import type { DumpContext, DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { trySet } from '../../../kernel/files.ts';
@@ -11,7 +12,7 @@ import { type Autogroup, parseAutogroup } from '../../../kernel/proc/values.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 
 /** The autogroup of a task; undefined where the kernel has none (CONFIG_SCHED_AUTOGROUP). */
-function autogroupOf(pid: number | 'self'): Autogroup | undefined {
+function autogroupOf(pid: HostPid | 'self'): Autogroup | undefined {
   const text = readProcIfAny(pid, 'autogroup');
   return text && parseAutogroup(text);
 }
@@ -35,8 +36,8 @@ function capture(task: DumpTask): undefined {
  */
 function rebuild(task: RestoreTask): void {
   const { nice } = (task.extra.autogroup ?? {}) as { readonly nice?: number };
-  if (nice === undefined || autogroupOf(task.pid)?.id === autogroupOf('self')?.id) return;
-  const result = trySet(`/proc/${task.pid}/autogroup`, String(nice));
+  if (nice === undefined || autogroupOf(task.tracee.pid)?.id === autogroupOf('self')?.id) return;
+  const result = trySet(`/proc/${task.tracee.pid}/autogroup`, String(nice));
   if (result >= 0) return;
   const reason = `the niceness ${nice} of its session cannot be set: ${describeErrno(result)}`;
   task.context.notice({ task: task.ref, resource: `session ${task.tree.sid}`, reason });

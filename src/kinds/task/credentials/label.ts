@@ -38,7 +38,7 @@ export function rebuildLabel(thread: RestoreThread, creds: CredsEntry): void {
     if (!own) throw refusal(thread, wanted, 'no security module of this machine gives labels');
     write(thread, 'current', own.module === 'apparmor' ? `changeprofile ${wanted}` : wanted);
     // The module may interpret what is written in another way, so the result is read from outside.
-    const is = readLabel(thread.tid)?.text;
+    const is = readLabel(thread.tracee.pid)?.text;
     if (is !== wanted) throw refusal(thread, wanted, `cannot be given: the label is ${is ?? 'unreadable'}`);
   } else if (wanted === undefined && own && !own.unconfined) {
     const reason = `it had no security label, and has that of Stasis now: ${own.text}`;

@@ -1,6 +1,7 @@
 /**
  * Sets saved credentials in a task that starts as root with all capabilities and must not lose one before its last use.
  */
+import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext, RestoreThread } from '../../../contract/contract.ts';
 import { KeyedSlot } from '../../../contract/slots.ts';
@@ -66,10 +67,10 @@ interface SeedState {
 
 /** The sets before any change; all threads of a process have the same. */
 function seedState({ process, context }: RestoreThread): SeedState {
-  return SEED_STATES.of(context, process.pid);
+  return SEED_STATES.of(context, process.tracee.pid);
 }
 
-const SEED_STATES = new KeyedSlot((_: RestoreContext, pid: number): SeedState => {
+const SEED_STATES = new KeyedSlot((_: RestoreContext, pid: HostPid): SeedState => {
   const { capPrm, capBnd, noNewPrivs } = parseStatus(readProc(pid, 'status'));
   return { permitted: capPrm, bounding: capBnd, noNewPrivs };
 });

@@ -1,4 +1,5 @@
 /** Locks on files (flock, POSIX, open file description) and leases. */
+import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
 import type {
@@ -177,7 +178,7 @@ function takeBreakingLease(entry: FileLockEntry, task: RestoreTask): void {
   restoreOwner(local, owner);
 }
 
-function breakLease(local: number, left: number): void {
+function breakLease(local: LocalFd, left: number): void {
   const flags = (left === F_LCK.RDLCK ? O.RDONLY : O.WRONLY) | O.NONBLOCK | O.CLOEXEC;
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${local}`), flags);
   if (fd >= 0) syscall('close', fd);

@@ -1,6 +1,7 @@
 /**
  * Finds the locks of a tree that only a mapping keeps alive: /proc/locks lists them, but no descriptor's fdinfo does.
  */
+import { hostPid } from '../../../base/brands.ts';
 import type { SeenTask, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { type FileLock, parseLocks } from '../../../kernel/proc/locks.ts';
@@ -27,7 +28,7 @@ export function lockedMappings(task: SeenTask): LockedMapping[] {
 const UNSHOWN = new Slot(({ tasks }: SeenTree): readonly FileLock[] => {
   const pids = new Set(tasks.map(({ pid }) => pid));
   const all = parseLocks(readSystem('/proc/locks')).filter(
-    ({ kind, blocked, pid }) => kind === 'FLOCK' && !blocked && (pids.has(pid) || isGone(pid)),
+    ({ kind, blocked, pid }) => kind === 'FLOCK' && !blocked && (pids.has(hostPid(pid)) || isGone(pid)),
   );
   if (all.length === 0) return all;
   const inodes = new Set(all.map(({ ino }) => Number(ino)));

@@ -1,4 +1,5 @@
 /** Attributes of tasks: comm, personality, OOM score, core dump filter, prctl switches, loginuid. */
+import type { HostPid } from '../../../base/brands.ts';
 import { encodeText } from '../../../base/text.ts';
 import type {
   BirthTraits,
@@ -86,7 +87,7 @@ function captureFiles(task: DumpTask): Extra {
 }
 
 /** The core dump filter; undefined where the kernel has none. */
-function coredumpFilterOf(pid: number | 'self'): number | undefined {
+function coredumpFilterOf(pid: HostPid | 'self'): number | undefined {
   const text = readProcIfAny(pid, 'coredump_filter');
   return text && parseCoredumpFilter(text);
 }
@@ -141,9 +142,9 @@ function rebuildFirst(task: RestoreTask): void {
 function rebuildLogin(task: RestoreTask): void {
   const login = task.core.tc?.loginuid;
   if (login === undefined || login === NO_LOGIN) return;
-  const has = readProcIfAny(task.pid, 'loginuid');
+  const has = readProcIfAny(task.tracee.pid, 'loginuid');
   if (!has || parseNumber(has, '/proc/PID/loginuid') === login) return;
-  using file = new Fd(syscall('openat', -100, arenaPath(`/proc/${task.pid}/loginuid`), O.WRONLY | O.CLOEXEC));
+  using file = new Fd(syscall('openat', -100, arenaPath(`/proc/${task.tracee.pid}/loginuid`), O.WRONLY | O.CLOEXEC));
   task.batch.flush();
   const [fd = 0] = handOver(task.seed, task.batch, [file.number]);
   const digits = encodeText(String(login));
@@ -187,7 +188,7 @@ function rebuildFiles(task: RestoreTask): void {
 }
 
 function writeProc(task: RestoreTask, name: string, text: string): void {
-  const result = trySet(`/proc/${task.pid}/${name}`, text);
+  const result = trySet(`/proc/${task.tracee.pid}/${name}`, text);
   if (result >= 0) return;
   task.context.notice({ task: task.ref, resource: name, reason: `cannot be set to ${text}: ${describeErrno(result)}` });
 }

@@ -4,6 +4,7 @@
  * access processes outside of it (hook_ptrace_access_check()), which makes it detectable: the thread calls kcmp(2),
  * which checks that right and changes nothing.
  */
+import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
 import type { DumpContext, DumpTask, DumpThread, TaskKind } from '../../../contract/contract.ts';
@@ -30,7 +31,7 @@ type Sights = Map<string, Seed>;
 /** Whether this kernel has Landlock. */
 const SUPPORTED = new Slot((_: DumpContext) => trySyscall('landlock_create_ruleset', 0, 0, VERSION) > 0);
 
-const USER_NAMESPACES = new KeyedSlot((_: DumpContext, pid: number | 'self') => readProcLink(pid, 'ns/user'));
+const USER_NAMESPACES = new KeyedSlot((_: DumpContext, pid: HostPid | 'self') => readProcLink(pid, 'ns/user'));
 
 function capture(thread: DumpThread, program: Program): (() => void) | undefined {
   const { context, tid } = thread;

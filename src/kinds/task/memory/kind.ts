@@ -1,4 +1,6 @@
 /** The address space of a task: its mappings, the pages to store, and its layout. */
+
+import type { HostPid } from '../../../base/brands.ts';
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
@@ -117,7 +119,7 @@ interface ToStore {
  * page would not be shared any more. The vdso is stored completely although its pages are the kernel's: if the kernel
  * has changed at the restore, the old image is needed.
  */
-function toStore(pid: number, own: readonly PageRange[], vmas: readonly ProcVma[]): ToStore {
+function toStore(pid: HostPid, own: readonly PageRange[], vmas: readonly ProcVma[]): ToStore {
   const readable: PageRange[] = [];
   const doubtful: PageRange[] = [];
   const hidden: PageRange[] = [];
@@ -173,7 +175,7 @@ function extraOf(vmas: readonly ProcVma[]): Record<string, Json> {
  * The auxiliary vector for the image. CRIU refuses more words than its own AT_VECTOR_SIZE. Newer kernels give more, but
  * the rest is zeros.
  */
-function savedAuxv(pid: number): bigint[] {
+function savedAuxv(pid: HostPid): bigint[] {
   const words = auxvWords(readProc(pid, 'auxv'));
   const isRest = (word: bigint, i: number): boolean => i >= CRIU_AUXV_WORDS && word === 0n;
   return words.filter((word, i) => !isRest(word, i));

@@ -4,6 +4,7 @@
  * makes the call, with the remaining time, and is interrupted at once. Calls whose timeout is absolute, or that have
  * none, are simply made again (kinds/task/registers).
  */
+import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { Departure, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { type TimedCall, timedCall, UNSEEN } from '../../../kernel/timed-calls.ts';
@@ -56,7 +57,7 @@ function timeoutOf(thread: DumpThread, call: TimedCall): bigint | undefined {
 }
 
 /** Reads a timespec as nanoseconds; undefined if it is not readable (the task may have unmapped it). */
-function readTimespec(pid: number, pointer: bigint): bigint | undefined {
+function readTimespec(pid: HostPid, pointer: bigint): bigint | undefined {
   const bytes = new Uint8Array(16);
   if (tryReadMemory(pid, Number(pointer), bytes) !== bytes.length) return undefined;
   const view = new DataView(bytes.buffer);

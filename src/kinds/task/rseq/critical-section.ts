@@ -1,4 +1,5 @@
 /** Threads that were stopped inside a restartable sequence. */
+import type { HostPid } from '../../../base/brands.ts';
 import { Rseq, RseqCs } from '../../../kernel/layouts/tasks.ts';
 import { tryReadMemory, writeMemory } from '../../../tracee/memory.ts';
 import { getRseq } from '../../../tracee/ptrace.ts';
@@ -27,7 +28,7 @@ export function leaveCriticalSection(tracee: Tracee): void {
 }
 
 function readStruct<T>(
-  pid: number,
+  pid: HostPid,
   address: bigint,
   layout: { readonly size: number; decode(bytes: Uint8Array): T },
 ): T | undefined {

@@ -151,7 +151,7 @@ const INSTALLATIONS = new KeyedSlot((_: RestoreContext, { threads }: RestoreTask
 function rebuildShared(task: RestoreTask): void {
   const { threads, context } = task;
   if (threads.every(({ core }) => savedMode(core) === SECCOMP_MODE.DISABLED)) return;
-  for (const { tid } of threads) suspendSeccomp(tid, PTRACE_O.EXITKILL);
+  for (const { tracee } of threads) suspendSeccomp(tracee.pid, PTRACE_O.EXITKILL);
   OWN_FILTERS.of(context);
   for (const filter of INSTALLATIONS.of(task.context, task).shared) install(task, filter, TSYNC);
 }

@@ -27,15 +27,15 @@ export function restoreQuietly(thread: RestoreThread): void {
   const { quiet } = pendingOf(thread);
   if (action?.sigaction !== SIG_HANDLER.IGN && quiet.length === 0) return;
   thread.batch.flush();
-  setSignalMask(thread.tid, EVERYTHING);
+  setSignalMask(thread.tracee.pid, EVERYTHING);
   const data = thread.remote.area + AREA.code + AREA.entries;
   if (action) {
-    writeMemory(thread.tid, data, actionBytes(action));
+    writeMemory(thread.tracee.pid, data, actionBytes(action));
     quietCall(thread, 'rt_sigaction', [SIG.TRAP, data, 0, MASK_SIZE]);
   }
   for (const { siginfo, signal, shared } of quiet) {
     const process = quietCall(thread, 'getpid', []);
-    writeMemory(thread.tid, data, siginfo);
+    writeMemory(thread.tracee.pid, data, siginfo);
     if (shared) quietCall(thread, 'rt_sigqueueinfo', [process, signal, data]);
     else quietCall(thread, 'rt_tgsigqueueinfo', [process, quietCall(thread, 'gettid', []), signal, data]);
   }
@@ -54,6 +54,6 @@ function quietCall(thread: RestoreThread, name: SyscallName, args: readonly numb
 /** The offset of a `syscall` instruction in the code page of the work area. */
 function syscallOffset(thread: RestoreThread): number {
   const { tracee, remote } = thread;
-  const code = readMemory(thread.tid, remote.area, new Uint8Array(512));
+  const code = readMemory(tracee.pid, remote.area, new Uint8Array(512));
   return Buffer.from(code).indexOf(tracee.arch.syscallInstruction);
 }

@@ -110,7 +110,7 @@ class SavedCgroups {
   move(thread: RestoreThread, id: number): void {
     if (this.image.sets.length === 0) return;
     const wanted = this.#placesOf(id);
-    const now = membersOf(parseCgroup(readProc(thread.process.pid, `task/${thread.tid}/cgroup`)));
+    const now = membersOf(parseCgroup(readProc(thread.process.tracee.pid, `task/${thread.tracee.pid}/cgroup`)));
     for (const { name } of [...this.#own, ...wanted.filter((member) => !this.#own.some(isAt(member.name)))]) {
       const path = pathOf(wanted.find(isAt(name))?.path ?? this.#ownPath(name));
       if (path !== (now.find(isAt(name))?.path ?? '/')) this.#enter(thread, name, path);

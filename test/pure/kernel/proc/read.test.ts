@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { hostPid } from '../../../../src/base/brands.ts';
 import { StasisError } from '../../../../src/base/errors.ts';
 import { parseFdInfo } from '../../../../src/kernel/proc/fdinfo.ts';
 import { readProc, readProcIfAny, readProcLink, readSystem } from '../../../../src/kernel/proc/read.ts';
@@ -24,7 +25,7 @@ const NOBODY = 5_000_000;
 describe('reading /proc', () => {
   test('this process', () => {
     expect(parseStat(readProc('self', 'stat')).pid).toBe(process.pid);
-    expect(parseStatus(readProc(process.pid, 'status')).ppid).toBe(process.ppid);
+    expect(parseStatus(readProc(hostPid(process.pid), 'status')).ppid).toBe(process.ppid);
     expect(parseFdInfo(readProc('self', 'fdinfo/1')).flags).toBeGreaterThanOrEqual(0);
     expect(parseUptime(readSystem('/proc/uptime'))).toBeGreaterThan(0);
   });
@@ -37,12 +38,12 @@ describe('reading /proc', () => {
   });
 
   test('what is missing', () => {
-    expect(kindOf(() => readProc(NOBODY, 'stat'))).toBe('gone');
-    expect(kindOf(() => readProcIfAny(NOBODY, 'stat'))).toBe('gone');
+    expect(kindOf(() => readProc(hostPid(NOBODY), 'stat'))).toBe('gone');
+    expect(kindOf(() => readProcIfAny(hostPid(NOBODY), 'stat'))).toBe('gone');
     expect(kindOf(() => readProc('self', 'no-such-file'))).toBe('unsupported');
-    expect(readProcIfAny(process.pid, 'no-such-file')).toBeUndefined();
-    expect(kindOf(() => readProcLink(process.pid, 'fd/99999'))).toBe('unsupported');
-    expect(kindOf(() => readProcLink(NOBODY, 'exe'))).toBe('gone');
+    expect(readProcIfAny(hostPid(process.pid), 'no-such-file')).toBeUndefined();
+    expect(kindOf(() => readProcLink(hostPid(process.pid), 'fd/99999'))).toBe('unsupported');
+    expect(kindOf(() => readProcLink(hostPid(NOBODY), 'exe'))).toBe('gone');
     expect(readProcLink('self', 'cwd')).toBe(process.cwd());
   });
 
@@ -54,10 +55,10 @@ describe('reading /proc', () => {
     try {
       const [text] = (await once(parent.stdout, 'data')) as [Buffer];
       const zombie = Number(text.toString());
-      for (let i = 0; i < 200 && parseStat(readProc(zombie, 'stat')).state !== 'Z'; i++) await Bun.sleep(5);
-      expect(parseStat(readProc(zombie, 'stat'))).toMatchObject({ state: 'Z', exitCode: 3 << 8 });
-      expect(readProcIfAny(zombie, 'auxv')).toBeUndefined();
-      expect(parseSmaps(readProc(zombie, 'smaps'))).toEqual([]);
+      for (let i = 0; i < 200 && parseStat(readProc(hostPid(zombie), 'stat')).state !== 'Z'; i++) await Bun.sleep(5);
+      expect(parseStat(readProc(hostPid(zombie), 'stat'))).toMatchObject({ state: 'Z', exitCode: 3 << 8 });
+      expect(readProcIfAny(hostPid(zombie), 'auxv')).toBeUndefined();
+      expect(parseSmaps(readProc(hostPid(zombie), 'smaps'))).toEqual([]);
     } finally {
       parent.kill('SIGKILL');
       await once(parent, 'exit');
