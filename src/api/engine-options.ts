@@ -1,5 +1,6 @@
 /** From settings to what the engine and the kinds are told. */
 
+import { hostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { CarryOptions } from '../contract/contract.ts';
 import type { DumpOptions } from '../engine/dump/dump.ts';
@@ -41,7 +42,7 @@ export function dumpOptions(settings: Settings, { imagesDir, workDir }: Director
     throw new StasisError({ kind: 'usage', reason: 'no process was named', remedy: 'name it with -t PID' });
   }
   return {
-    pid: settings.tree,
+    pid: hostPid(settings.tree),
     imagesDir,
     workDir,
     finalState: settings.finalState,

@@ -4,6 +4,7 @@
  * is done, and the tasks of a restore become its children.
  */
 
+import { hostPid } from '../base/brands.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import { type LogLevel, setLogLevel, setLogSink } from '../base/log.ts';
 import type { Notice } from '../base/notice.ts';
@@ -129,7 +130,7 @@ export function check(options: CheckOptions = {}, hooks: Pick<Hooks, 'log'> = {}
   requirePrivileges(settings.unprivileged);
   using _ = new Logging(hooks, settings.verbosity);
   if (settings.tree === undefined) return checkKernel(settings);
-  const report = examineTask(settings.tree, carryOptions(settings));
+  const report = examineTask(hostPid(settings.tree), carryOptions(settings));
   return { ...report, dumpable: report.obstacles.length === 0 };
 }
 

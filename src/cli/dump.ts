@@ -4,7 +4,6 @@ import { dumpOptions, hooksOf } from '../api/engine-options.ts';
 import { requirePrivileges } from '../api/privileges.ts';
 import { dump } from '../engine/dump/dump.ts';
 import { dumpObject, printDumpFigures } from './figures.ts';
-import { hostPid } from '../base/brands.ts';
 import type { Invocation } from './invocation.ts';
 import { printOut } from './print.ts';
 import { terminalProgress } from './progress.ts';

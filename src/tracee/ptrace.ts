@@ -79,7 +79,7 @@ export function pollStop(pid: HostPid): Stop | 'none' | 'lost' {
  * Kills a process, by any of its threads. Without CAP_KILL that of another user may not be sent a signal, but its
  * tracer may end it all the same. Harmless if it is dead.
  */
-export function killTracee(pid: number): void {
+export function killTracee(pid: HostPid): void {
   if (trySyscall('kill', pid, SIGKILL) === -ERRNO.EPERM) tryPtrace(PTRACE.KILL, pid);
 }
 

@@ -1,8 +1,8 @@
 /** Running programs in a stopped task that has a work area. */
 
 import type { Registers } from '../arch/arch.ts';
-import { SIG } from '../kernel/constants/signals.ts';
 import type { Milliseconds } from '../base/brands.ts';
+import { SIG } from '../kernel/constants/signals.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { AREA, Program, Ref } from './program.ts';

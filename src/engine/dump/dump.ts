@@ -1,6 +1,7 @@
 /** A dump from beginning to end. */
-import { ObstacleError, type StasisError } from '../../base/errors.ts';
+
 import type { HostPid } from '../../base/brands.ts';
+import { ObstacleError, type StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
 import { Notices } from '../../base/notice.ts';
 import { UndoStack } from '../../base/undo.ts';

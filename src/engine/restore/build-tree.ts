@@ -201,8 +201,9 @@ export class TreeBuilder {
 
   /** Ends a helper. Only its parent can reap it, so the parent does. */
   #end(pid: number, reaper: number): void {
-    killTracee(pid);
-    this.#at(pid).seed.tracee.awaitEnd();
+    const { tracee } = this.#at(pid).seed;
+    killTracee(tracee.pid);
+    tracee.awaitEnd();
     this.#members.delete(pid);
     this.#toldOfEnds.add(reaper);
     this.#call(reaper, (batch) => batch.call('wait4', pid, 0, WALL, 0));

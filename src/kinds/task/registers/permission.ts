@@ -51,9 +51,9 @@ export function makeRoom(thread: RestoreThread, state: Uint8Array): void {
   const stateAt = remote.area + AREA.code + AREA.entries;
   const code = permission.load(stateAt);
   const codeAt = remote.area + AREA.code - code.length;
-  using mem = openMemory(thread.tid);
+  using mem = openMemory(thread.tracee.pid);
   forceWrite(mem, codeAt, code);
-  writeMemory(thread.tid, stateAt, state);
+  writeMemory(thread.tracee.pid, stateAt, state);
   tracee.setRegisters(tracee.arch.jump(tracee.getRegisters(), codeAt));
   tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIG.TRAP);
 }
