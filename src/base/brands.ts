@@ -1,6 +1,6 @@
 /**
- * Numbers that must not be taken for one another. A brand is a type only: at run time it is the plain number, so that it
- * costs nothing, and wherever any number will do (an argument of a system call, a message) a branded one is one.
+ * Numbers that must not be taken for one another. A brand is a type only: at run time it is the plain number, so that
+ * it costs nothing, and wherever any number will do (an argument of a system call, a message) a branded one is one.
  */
 
 declare const BRAND: unique symbol;
@@ -10,8 +10,8 @@ type Branded<Base, Name extends string> = Base & { readonly [BRAND]: Name };
 type NotBrandedOtherwise<Name extends string> = number & { readonly [BRAND]?: Name };
 
 /**
- * The ID of a process or thread in the PID namespace that Stasis is in: what kill(2), ptrace(2) and /proc take. A process
- * has one in each PID namespace from its own up to the initial one.
+ * The ID of a process or thread in the PID namespace that Stasis is in: what kill(2), ptrace(2) and /proc take. A
+ * process has one in each PID namespace from its own up to the initial one.
  */
 export type HostPid = Branded<number, 'HostPid'>;
 

@@ -27,7 +27,9 @@ export function logs(wanted: LogLevel): boolean {
   return wanted <= level;
 }
 
-/** Sends all lines to `next` from now on, beginning with those kept so far; with none they are kept, as at the start. */
+/**
+ * Sends all lines to `next` from now on, beginning with those kept so far; with none they are kept, as at the start.
+ */
 export function setLogSink(next: Sink | undefined): void {
   sink = next;
   if (!next) return;

@@ -1,4 +1,7 @@
-/** The files that Stasis adds to an image set: their names and their forms. They do not end in `.img`, so CRIU's tools do not read them. */
+/**
+ * The files that Stasis adds to an image set: their names and their forms. They do not end in `.img`, so CRIU's tools
+ * do not read them.
+ */
 import {
   base64,
   decimal,

@@ -115,8 +115,8 @@ function linesOf(report: string): [name: string, value: string][] {
 
 /** What is only the kernel's number of something, or an order nobody can rely on. */
 function withoutNumbers(name: string, value: string): string {
-  // `ac`: that memory which cannot be written to was accounted, as it could be once, means nothing but in the sum. `gu`: that there
-  // was a guard page once; where there are some now, the members see.
+  // `ac`: that memory which cannot be written to was accounted, as it could be once, means nothing but in the sum.
+  // `gu`: that there was a guard page once; where there are some now, the members see.
   if (/(^|process \d+ )map /.test(name))
     return value
       .replace(/^(.-.*) ac\b/, '$1')

@@ -15,10 +15,12 @@ import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fow
 import { addedAs, addUnderOtherNumbers, noteAddedAs, planWatches } from './stale.ts';
 import { resolveTargets } from './targets.ts';
 
-/** Calls made in the task at a time. */
+/** Calls in one program. */
 const LOT = 256;
 
-/** What the search for obstacles has found: the comparison takes long when there are many targets. */
+/**
+ * The targets that the obstacle check has resolved, kept for the capture since the comparison is slow for many targets.
+ */
 const RESOLVED = new Slot((_: SeenTree) => new Map<OpenFile, readonly (number | undefined)[]>());
 
 export const epollKind: FileKind = {
@@ -66,7 +68,7 @@ export const epollKind: FileKind = {
     return partOf(entry, 'epfd').tfd.every(({ tfd }) => numbers.has(tfd));
   },
 
-  // Targets are numbers of the task's, and are remembered as such: the task adds them itself.
+  // An epoll instance records the descriptor numbers of its targets, so the task itself adds them.
   finish(entry, fd, task) {
     const { tfd } = partOf(entry, 'epfd');
     const watches = planWatches(tfd, addedAs(task.context, entry.id));
@@ -90,7 +92,7 @@ function targetsOf(file: OpenFile): readonly EpollTarget[] {
   return detailIfAny(file, 'epoll')?.targets ?? [];
 }
 
-/** The task's descriptors for the targets of an instance it has; undefined for those it has none for. */
+/** The task's descriptors for the targets of an instance; undefined for targets for which it has none. */
 function foundIn(file: OpenFile, task: SeenTask): readonly (number | undefined)[] {
   const resolved = RESOLVED.of(task.tree);
   let found = resolved.get(file);
@@ -101,7 +103,7 @@ function foundIn(file: OpenFile, task: SeenTask): readonly (number | undefined)[
   return found;
 }
 
-/** The first task that has an instance and all of its targets; others may have closed some. */
+/** The first task that has the instance and all of its targets. Other tasks may have closed some. */
 function knowing(
   file: OpenFile,
   tree: SeenTree,

@@ -1,8 +1,8 @@
 /**
- * Watches under numbers that are not, or not any more, those of the files watched. An epoll instance remembers a file
- * and the number it was added under, and keeps both when that number is closed or used again while the file is open
+ * Watches whose recorded number is not the current descriptor of the watched file. An epoll instance records a file and
+ * the number under which it was added, and keeps both when that number is closed or reused while the file is open
  * elsewhere (`struct epoll_filefd` in fs/eventpoll.c). So one file can be watched more than once, and EPOLL_CTL_MOD and
- * DEL go by that pair. Such a watch is added again under its old number, which stands for the file for a moment.
+ * DEL use that pair. Such a watch is added again under its old number, which refers to the file for that moment.
  */
 
 import type { DumpContext, RestoreContext, RestoreTask } from '../../../contract/contract.ts';
@@ -14,36 +14,36 @@ import type { Ref } from '../../../tracee/program.ts';
 
 const NOTE = 'epoll-added-as';
 
-/** A watch as it is in an image. */
+/** A watch in an image. */
 interface SavedWatch {
   readonly tfd: number;
   readonly events: number;
   readonly data: bigint;
 }
 
-/** A watch that is to be made again. */
+/** A watch to be added. */
 export interface Watch {
   /** The task's descriptor for the file. */
   readonly fd: number;
   readonly event: { readonly events: number; readonly data: bigint };
-  /** The number it is watched under: the descriptor's own, another one, or any that is not taken yet. */
+  /** The number under which it is added: the descriptor's own, a certain other one, or any unused one. */
   readonly number: 'own' | 'any' | number;
 }
 
-/** Notes under which numbers targets were added; undefined for those that have that number still. */
+/** Records the numbers under which targets were added; undefined for targets that still have that number. */
 export function noteAddedAs(context: DumpContext, id: number, numbers: readonly (number | undefined)[]): void {
   const others = numbers.flatMap((number, i) => (number === undefined ? [] : [[i, number]]));
   if (others.length > 0) noteFile(context, NOTE, id, others);
 }
 
-/** What {@link noteAddedAs} noted: numbers by the targets' places. @throws ImageError */
+/** What {@link noteAddedAs} recorded: numbers by the index of the target. @throws ImageError */
 export function addedAs(context: RestoreContext, id: number): ReadonlyMap<number, number> {
   return new Map(notedFile(context, NOTE, id, pairs) ?? []);
 }
 
 const pairs = list(tuple(whole, whole));
 
-/** Under which number each target is to be watched. CRIU's images do not tell: they can have a number twice. */
+/** Decides under which number each target is added. CRIU's images do not record that, and can have a number twice. */
 export function planWatches(targets: readonly SavedWatch[], numbers: ReadonlyMap<number, number>): Watch[] {
   const own = new Set<number>();
   return targets.map(({ tfd, events, data }, i) => {
@@ -54,7 +54,10 @@ export function planWatches(targets: readonly SavedWatch[], numbers: ReadonlyMap
   });
 }
 
-/** Adds watches under numbers that are not those of the files. Whoever has such a number gets it back. */
+/**
+ * Adds watches under numbers that are not those of their files. A descriptor that has such a number is put back
+ * afterwards.
+ */
 export function addUnderOtherNumbers(epoll: number, watches: readonly Watch[], task: RestoreTask): void {
   for (const { fd, event, number } of watches) {
     if (typeof number === 'number') addAs(number, epoll, fd, event, task);
@@ -62,7 +65,7 @@ export function addUnderOtherNumbers(epoll: number, watches: readonly Watch[], t
   const free = watches.filter(({ number }) => number === 'any');
   if (free.length === 0) return;
   const program = task.batch.reserve(free.length * 3, free.length * EpollEvent.size);
-  // They are closed when all have been added: a number given back would come again.
+  // The duplicates are closed after all have been added, since a closed number would be assigned again.
   const numbers = free.map(({ fd, event }): Ref => {
     const number = program.call('fcntl', fd, F.DUPFD_CLOEXEC, 0);
     program.call('epoll_ctl', epoll, EPOLL_CTL.ADD, number, program.data(EpollEvent.encode(event)));
@@ -77,7 +80,7 @@ function addAs(number: number, epoll: number, fd: number, event: Watch['event'],
   const isTaken = owner !== undefined || number === task.seed.socketTarget;
   const kept = isTaken ? program.call('fcntl', number, F.DUPFD_CLOEXEC, 0) : undefined;
   program.call('dup3', fd, number, O.CLOEXEC);
-  // The number may be the instance's own by now.
+  // The number may be that of the instance itself.
   const instance = kept && number === epoll ? kept : epoll;
   program.call('epoll_ctl', instance, EPOLL_CTL.ADD, number, program.data(EpollEvent.encode(event)));
   if (kept) {

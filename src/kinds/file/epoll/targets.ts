@@ -1,6 +1,6 @@
 /**
- * Which descriptor of the task each target of an epoll instance is. The kernel remembers the number a target was added
- * under, and keeps it when that number was closed or reused while a duplicate lives on.
+ * Finds the task's descriptor for each target of an epoll instance. The kernel records the number under which a target
+ * was added, and keeps it when that number is closed or reused while a duplicate exists.
  */
 
 import type { FileFacts } from '../../../contract/contract.ts';
@@ -8,16 +8,16 @@ import { KCMP, S_IF } from '../../../kernel/constants/files.ts';
 import type { EpollTarget } from '../../../kernel/proc/fddetail.ts';
 import { arenaAddress, arenaView, trySyscall } from '../../../kernel/syscall.ts';
 
-/** A descriptor of the task, as far as it matters here. */
+/** A descriptor of the task. */
 export interface Candidate {
   readonly fd: number;
-  /** Without it the kernel is asked. */
+  /** If it is missing, the kernel is asked (kcmp(2)). */
   readonly stat?: FileFacts;
 }
 
 /**
- * The task's descriptor for each target, in their order; undefined where it has none any more: the file is open for
- * others, and nobody could say which it is.
+ * The task's descriptor for each target, in their order; undefined if the task has none any more. The file is then open
+ * elsewhere, and it cannot be found out which one it is.
  */
 export function resolveTargets(
   pid: number,
@@ -25,7 +25,7 @@ export function resolveTargets(
   targets: readonly EpollTarget[],
   candidates: readonly Candidate[],
 ): (number | undefined)[] {
-  if (targets.length === 0) return []; // there may be as many instances as descriptors
+  if (targets.length === 0) return []; // a fast way, since there may be many empty instances
   const byFd = new Map(candidates.map((candidate) => [candidate.fd, candidate]));
   const orders = ordersOf(targets);
   return targets.map((target, i) => {
@@ -38,7 +38,7 @@ export function resolveTargets(
   });
 }
 
-/** How many targets before each were added under the same number. */
+/** For each target, the number of targets before it that were added under the same number. */
 export function ordersOf(targets: readonly EpollTarget[]): number[] {
   const seen = new Map<number, number>();
   return targets.map(({ tfd }) => {
@@ -49,7 +49,8 @@ export function ordersOf(targets: readonly EpollTarget[]): number[] {
 }
 
 /**
- * A socket is open once only, so its inode tells enough. The kernel's comparison walks through all targets each time.
+ * Whether a candidate is the same socket. A socket has one open file description, so comparing inodes is enough, and
+ * faster than kcmp(2), which walks through all targets for each call.
  */
 function isSameSocket({ stat }: Candidate, target: EpollTarget): boolean {
   return (

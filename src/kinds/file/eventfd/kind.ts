@@ -9,10 +9,10 @@ import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
-/** eventfd2() takes an unsigned int; larger counts are written. */
+/** The largest initial count: eventfd2(2) takes an unsigned int. Larger counts are written. */
 const MAX_INITIAL = 0xffff_ffffn;
 
-/** Counter, flags, owner; and, beside the images, whether reads take one at a time, which CRIU forgets. */
+/** Carries counter, flags and owner, and in the file notes EFD_SEMAPHORE, which CRIU loses. */
 export const eventfdKind: FileKind = {
   name: 'eventfd',
   type: FdTypes.EVENTFD,

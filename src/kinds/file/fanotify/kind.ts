@@ -23,7 +23,7 @@ import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../s
 /** Flags of fanotify_mark(2) (include/uapi/linux/fanotify.h). */
 const FAN = { MARK_ADD: 1, MARK_MOUNT: 0x10, MARK_IGNORED_MASK: 0x20 } as const;
 
-/** Marks on inodes and on mounts; those on whole file systems or namespaces have no place in CRIU's images. */
+/** Carries marks on inodes and on mounts. CRIU's images have no place for marks on file systems and namespaces. */
 export const fanotifyKind: FileKind = {
   name: 'fanotify',
   type: FdTypes.FANOTIFY,
@@ -58,14 +58,15 @@ export const fanotifyKind: FileKind = {
 
   rebuild(entry) {
     const { flags, fown, faflags, evflags } = partOf(entry, 'ffy');
-    // Exactly as it was asked for: the instance remembers, and shows it.
+    // Exactly the original flags, since the instance keeps and shows them.
     using fd = new Fd(syscall('fanotify_init', faflags, evflags));
     syscall('fcntl', fd.number, F.SETFD, FD_CLOEXEC);
     setFlagsAndOwner(fd.number, flags, fown);
     return fd.release();
   },
 
-  // Only now, so that nothing we open ourselves is noticed, or asks for a permission nobody gives.
+  // Marks are added last, so that files opened by Stasis cause no events and no permission requests that nobody
+  // answers.
   finish(entry, fd, task) {
     const { flags, mark } = partOf(entry, 'ffy');
     const local = task.context.open(entry.id);
@@ -114,7 +115,7 @@ function addMark(mark: FanotifyMarkEntry, local: LocalFd, context: RestoreContex
 
 function openMarked(mark: FanotifyMarkEntry, context: RestoreContext): Fd {
   if (mark.type === MarkType.MOUNT && mark.me) {
-    // CRIU leaves out the first slash in some versions.
+    // Some versions of CRIU leave out the first slash.
     const path = mark.me.path ?? '';
     return openWatchedPath(path.startsWith('/') ? path : `/${path}`);
   }

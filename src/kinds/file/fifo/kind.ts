@@ -18,13 +18,13 @@ export const fifoKind: FileKind = {
   name: 'fifo',
   type: FdTypes.FIFO,
 
-  // Opened with O_PATH it is a name and nothing else: a regular file's business.
+  // A FIFO opened with O_PATH is only a name, which the kind of regular files handles.
   recognises: (file) =>
     (file.stat.mode & S_IF.MT) === S_IF.IFO && !file.link.startsWith('pipe:[') && !(file.flags & O.PATH),
 
   obstacle: (file, task) => regularObstacle(file, task.options),
 
-  /** By its name both halves meet again. One without a name is made anew, for the tree alone. */
+  /** A FIFO with a name connects again with processes outside. One without a name is made again for the tree alone. */
   notice(file, task) {
     if (file.stat.nlink > 0 || !isHalf(file, task.tree)) return undefined;
     return { task: file.task, resource: file.link, ...halfNotice(canWrite(file.flags), undefined) };
@@ -40,7 +40,7 @@ export const fifoKind: FileKind = {
     const fifo = partOf(entry, 'fifo');
     const reg = nameEntry(fifo.regf_id ?? fifo.id, context);
     using name = new Fd(openRegular(reg, context, O.PATH));
-    // Opening one end waits for the other; with both ends open here nothing waits.
+    // Opening one end blocks until the other end is open, so both ends are opened here first.
     const kept = isHeld(name.number);
     using both = new Fd(reopen(name.number, O.RDWR));
     using end = new Fd(reopen(name.number, reg.flags));
@@ -56,9 +56,8 @@ export const fifoKind: FileKind = {
 };
 
 /**
- * Whether a FIFO has a writer, and so has kept what was in it: somebody outside of the tree who has held it all the
- * time. tee(2) looks and takes nothing: of an empty pipe it says that there may be more to come, or that there is no
- * writer.
+ * Whether a FIFO has a writer outside of the tree, which has kept the unread bytes. tee(2) finds that out without
+ * reading: for an empty pipe it answers EAGAIN if there is a writer, and 0 if there is none.
  */
 function isHeld(name: LocalFd): boolean {
   using reader = new Fd(reopen(name, O.RDONLY | O.NONBLOCK));

@@ -11,7 +11,7 @@ import { describeWatched, hasEvents, MOUNTS, type Mounts, openWatched, unreachab
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
-/** What inotify_add_watch(2) may be asked for again: IN_ALL_EVENTS, IN_EXCL_UNLINK, IN_ONESHOT. */
+/** The flags that inotify_add_watch(2) accepts: IN_ALL_EVENTS, IN_EXCL_UNLINK, IN_ONESHOT. */
 const SETTABLE = 0xfff | 0x0400_0000 | 0x8000_0000;
 
 export const inotifyKind: FileKind = {
@@ -50,7 +50,7 @@ export const inotifyKind: FileKind = {
     return fd.release();
   },
 
-  // Only now, since putting back deleted files would be noticed.
+  // Watches are added last, since making deleted files again would cause events.
   finish(entry, fd, task) {
     const inotify = partOf(entry, 'ify');
     addWatches(inotify, task.context.open(entry.id), task.context);
@@ -78,7 +78,9 @@ function addWatches(inotify: InotifyFileEntry, local: LocalFd, context: RestoreC
   for (const watch of ascending) addWatch(watch, local, context);
 }
 
-/** Adds a watch under the number it had. The link in /proc stands for the file itself, whatever its name. */
+/**
+ * Adds a watch under its saved number. The file is given by its link in /proc/self/fd, which works whatever its name.
+ */
 function addWatch(watch: InotifyWdEntry, local: LocalFd, context: RestoreContext): void {
   using target = openWatched(watch.f_handle, watch.s_dev, watch.i_ino, context);
   syscall('ioctl', local, INOTIFY_IOC_SETNEXTWD, watch.wd);

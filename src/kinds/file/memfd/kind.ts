@@ -1,6 +1,6 @@
 /**
- * Files of memory alone: memfds, and what shared anonymous mappings map. Images hold the inode (`memfd.img`), its
- * content (a pagemap of its own) and each open file of it.
+ * Memfds, and the files behind shared anonymous mappings. Images hold the inode (`memfd.img`), its content (in a
+ * pagemap of its own) and each open file description of it.
  */
 
 import { type LocalFd, localFd } from '../../../base/brands.ts';
@@ -27,7 +27,7 @@ import { reopen } from '../../../paths/ghost/capture.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 const PREFIX = '/memfd:';
-/** The kernel's name for what a shared anonymous mapping maps (shmem_zero_setup() in mm/shmem.c). */
+/** The kernel's name for the file behind a shared anonymous mapping (shmem_zero_setup() in mm/shmem.c). */
 const ANONYMOUS = '/dev/zero';
 const NOBODY = { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 } as const;
 
@@ -45,10 +45,10 @@ function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
   };
 }
 
-/** The ids of the inodes saved so far, by device and inode number. */
+/** The IDs of the inodes saved so far, by device and inode number. */
 const SAVED = new Slot((_: DumpContext) => new Map<string, number>());
 
-/** Saves the inode behind a descriptor once, and answers its id. */
+/** Saves the inode behind a descriptor, once. Returns its ID. */
 function captureInode(file: OpenFile, context: DumpContext): number {
   const known = SAVED.of(context);
   const key = `${file.stat.dev}:${file.stat.ino}`;
@@ -56,7 +56,7 @@ function captureInode(file: OpenFile, context: DumpContext): number {
   if (before !== undefined) return before;
   const id = known.size + 1;
   known.set(key, id);
-  // The task's descriptor may be write-only, and its position is not ours to move.
+  // Opened again, since the task's descriptor may be write-only, and its position must not change.
   using own = reopen(file.local, O.RDONLY);
   context.append(Images.memfdInode, describeInode(file, own.number, id));
   captureSegment(own.number, file.stat.ino, file.stat.size, context);
@@ -84,7 +84,7 @@ function nameOf(link: string): string {
   return path.startsWith(PREFIX) ? path.slice(PREFIX.length) : path;
 }
 
-/** Files of huge pages had no seals before Linux 4.16. */
+/** The seals of a file. Files with huge pages have none before Linux 4.16. */
 function sealsOf(local: LocalFd): number {
   const seals = trySyscall('fcntl', local, F.GET_SEALS);
   if (seals === -ERRNO.EINVAL) return F_SEAL.SEAL;
@@ -92,18 +92,18 @@ function sealsOf(local: LocalFd): number {
   return seals;
 }
 
-/** An inode made anew. */
+/** A restored inode. */
 interface Inode {
   readonly entry: MemfdInodeEntry;
-  /** The open file that made it, ours as long as the restore goes on. */
+  /** The descriptor that memfd_create(2) returned; it is open until the end of the restore. */
   readonly local: LocalFd;
-  /** Whether a task has it already. */
+  /** Whether a task has been given this open file description. */
   given: boolean;
-  /** Whether it has the seals it is to have. */
+  /** Whether its final seals are set. */
   sealed: boolean;
 }
 
-/** The inodes made so far, by id. */
+/** The inodes made so far, by ID. */
 const MADE = new Slot((_: RestoreContext) => new Map<number, Inode>());
 
 const ENTRIES = new Slot((context: RestoreContext) => context.images.read(Images.memfdInode));
@@ -122,7 +122,7 @@ function inodeOf(id: number, context: RestoreContext): Inode {
 
 function makeInode(entry: MemfdInodeEntry, context: RestoreContext): LocalFd {
   const sealed = entry.seals === F_SEAL.SEAL;
-  // Only what mmap(MAP_SHARED | MAP_ANONYMOUS) made has this name and no seals to speak of.
+  // Only files made by mmap(MAP_SHARED | MAP_ANONYMOUS) have this name and only F_SEAL_SEAL.
   const anonymous = entry.name === ANONYMOUS && sealed && !entry.hugetlb_flag;
   const flags = (sealed ? 0 : MFD.ALLOW_SEALING) | (entry.hugetlb_flag ?? 0);
   const local = makeSegment(anonymous ? undefined : entry.name, flags, entry.shmid, Number(entry.size), context);
@@ -131,7 +131,7 @@ function makeInode(entry: MemfdInodeEntry, context: RestoreContext): LocalFd {
   return local;
 }
 
-/** As FileKind.rebuild; with `flags` it is opened in another way, to be mapped. */
+/** As FileKind.rebuild; with `flags` it is opened with these flags, to be mapped. */
 function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): LocalFd {
   const memfd = entry.memfd;
   if (!memfd) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no memfd_file_entry` });
@@ -148,8 +148,8 @@ function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): Loc
 }
 
 /**
- * The open file memfd_create() made is the only one that can be executed while it is writable, so one task gets that
- * very one: 64-bit programs have it with O_LARGEFILE. Everybody else gets another open file.
+ * The open file description that memfd_create(2) makes is the only writable one that can be executed, so one task gets
+ * it if it had O_LARGEFILE, which 64-bit programs have. All others get new open file descriptions.
  */
 function openInode(inode: Inode, flags: number): LocalFd {
   const readWrite = (flags & O.ACCMODE) === O.RDWR && (flags & O.PATH) === 0;
@@ -167,7 +167,10 @@ function finish(entry: FileEntry, fd: number, task: RestoreTask): void {
   if (entry.memfd) armAsync(fd, entry.memfd.flags, task);
 }
 
-/** Seals them all, when all tasks have mapped them: F_SEAL_FUTURE_WRITE would forbid the mappings made before it. */
+/**
+ * Sets the final seals, after all tasks have mapped the files: F_SEAL_FUTURE_WRITE would forbid mappings that existed
+ * before it.
+ */
 function addSeals({ context }: RestoreTask): void {
   for (const inode of MADE.of(context).values()) {
     const { entry, local, sealed } = inode;
@@ -189,7 +192,7 @@ export const memfd = {
 } satisfies FileKind;
 
 /**
- * The last word on memfds, spoken when all tasks have mapped them.
- * Some seals would forbid the mappings.
+ * Sets the final seals of memfds. The kind runs after all tasks have mapped them, since some seals would forbid the
+ * mappings.
  */
 export const memfdSeals: TaskKind = { name: 'memfd-seals', after: ['memory'], rebuild: { last: addSeals } };

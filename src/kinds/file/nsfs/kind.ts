@@ -1,4 +1,7 @@
-/** Descriptors of namespaces (/proc/PID/ns/*): those Stasis is in itself, which are there again at the restore. */
+/**
+ * Descriptors of namespaces (/proc/PID/ns/*). Only namespaces that Stasis itself is in are carried, since they exist
+ * again at the restore.
+ */
 import { localFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { FileKind, OpenFile } from '../../../contract/contract.ts';
@@ -13,7 +16,7 @@ import { arenaPath, syscall } from '../../../kernel/syscall.ts';
 import { fileObstacle } from '../../../support/fdinfo.ts';
 import { imageFlags } from '../../../support/fown.ts';
 
-/** Each type's name in /proc, its number in images, its CLONE_NEW flag. */
+/** For each type its name in /proc, its ID in images and its CLONE_NEW* flag. */
 const TYPES = [
   { name: 'pid', id: NAMESPACE_IDS.pid_ns_id, flag: CLONE.NEWPID },
   { name: 'net', id: NAMESPACE_IDS.net_ns_id, flag: CLONE.NEWNET },

@@ -1,4 +1,4 @@
-/** Descriptors of processes that are gone: a process has to live for a moment, and die. */
+/** Pidfds of dead processes. For each one a short-lived process is made, opened and killed. */
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
 import { KeyedSlot } from '../../../contract/slots.ts';
@@ -13,20 +13,20 @@ const AREA_AT = 0x1000_0000;
 /** How many PIDs are tried for the short-lived process. */
 const TRIES = 1000;
 
-/** A descriptor for `entry`'s dead process. All that were of one process are of one process again. */
+/** A descriptor for the dead process of `entry`. Pidfds that referred to one process refer to one process again. */
 export function takeDead(entry: PidfdEntry, context: RestoreContext): number {
   const made = DEAD.of(context, entry.ino);
-  const fd = made.get(entry.id) as number; // the context gives each file once
+  const fd = made.get(entry.id) as number; // the context asks for each file once
   made.delete(entry.id);
   return fd;
 }
 
-/** Flags for pidfd_open(2) from those of the open file. A main thread will do for one that is dead. */
+/** The flags for pidfd_open(2) from those of the file. */
 export function openFlags(flags: number): number {
   return flags & (PIDFD.NONBLOCK | PIDFD.THREAD);
 }
 
-/** The descriptors made for each dead process, by its inode number, that are still to be given to their files. */
+/** The descriptors made for each dead process, by its inode number, that have not been handed out yet. */
 const DEAD = new KeyedSlot((context: RestoreContext, ino: number) => {
   const opened = new Map<number, number>();
   context.atEnd(() => {
@@ -40,7 +40,7 @@ const DEAD = new KeyedSlot((context: RestoreContext, ino: number) => {
   return opened;
 });
 
-/** A process under some PID that is free. */
+/** Makes a process with any free PID. */
 function createSomewhere(): Seed {
   for (let tries = 1; ; tries++) {
     try {

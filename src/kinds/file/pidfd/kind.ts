@@ -11,7 +11,10 @@ import { detailOf, fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { openFlags, takeDead } from './dead.ts';
 
-/** Of a process of the tree, or of one that is gone; of those outside there will be none, or another. */
+/**
+ * Carries pidfds of processes of the tree and of dead processes. Processes outside of the tree may not exist at the
+ * restore, or their PIDs may be those of others.
+ */
 export const pidfdKind: FileKind = {
   name: 'pidfd',
   type: FdTypes.PIDFD,
@@ -23,7 +26,7 @@ export const pidfdKind: FileKind = {
     if (pid === -1 || task.tree.tasks.some((other) => isOf(pid, other)) || isZombieIn(pid, task.tree.tasks))
       return undefined;
     const what = file.flags & PIDFD.THREAD ? 'thread' : 'process';
-    // fdinfo has 0 for one that has no number in our PID namespace.
+    // fdinfo shows 0 for a process that is not visible in our PID namespace.
     const whose = pid === 0 ? `a ${what} of another PID namespace` : `${what} ${pid}`;
     const reason = `a pidfd of ${whose}, which is not part of the tree, cannot be carried`;
     return fileObstacle(file, 'PIDFD_OUTSIDE', reason, 'dump the processes together, or have the program close it');
@@ -34,7 +37,7 @@ export const pidfdKind: FileKind = {
     return {
       pidfd: {
         id,
-        // The low half, as CRIU has it; it tells pidfds of dead processes apart.
+        // The low 32 bits, as in CRIU; they distinguish pidfds of dead processes.
         ino: file.stat.ino % 2 ** 32,
         flags: imageFlags(file.flags) & ~O.RDWR,
         nspid: nsPid.at(-1) ?? -1,
@@ -52,14 +55,14 @@ export const pidfdKind: FileKind = {
   },
 };
 
-/** Whether it is a process, or one of its threads. */
+/** Whether a TID belongs to a process. */
 function isOf(tid: number, task: SeenTask): boolean {
   return task.threads.some((thread) => thread.tid === tid);
 }
 
-/** Whether a process that is dead, and not seen as a task of the tree, is a child of one. */
+/** Whether a process that is not a task of the tree is a zombie child of one. */
 function isZombieIn(pid: number, tree: readonly SeenTask[]): boolean {
-  // Whoever it is may end just now.
+  // The process may end at any moment.
   const bytes = unlessGone(() => readProcIfAny(hostPid(pid), 'stat'));
   const parent = bytes && parseStat(bytes).ppid;
   return tree.some((task) => task.pid === parent);

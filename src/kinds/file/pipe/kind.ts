@@ -1,4 +1,7 @@
-/** pipe(2). Each end that was opened is a file of its own; ends of one pipe have one pipe_id, its inode number. */
+/**
+ * pipe(2). Each open file description of a pipe is a file of its own. Those of one pipe have the same pipe_id, its
+ * inode number.
+ */
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type { FileKind, RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
@@ -52,7 +55,7 @@ export const pipeKind: FileKind = {
   },
 };
 
-/** A pipe being rebuilt: its two ends as pipe(2) gave them, and which of its files are still to come. */
+/** A pipe being rebuilt: its two ends as pipe(2) returned them, and the files still to be made. */
 class PipeInMaking implements Disposable {
   readonly entries: PipeEntry[] = [];
   #ends: { read: Fd | undefined; write: Fd | undefined } | undefined;
@@ -63,7 +66,7 @@ class PipeInMaking implements Disposable {
     this.#left++;
   }
 
-  /** One more file of this pipe, with the flags of `entry`. */
+  /** Makes a file of this pipe, with the flags of `entry`. */
   take(entry: PipeEntry, context: RestoreContext): LocalFd {
     this.#ends ??= this.#make(entry.pipe_id, context);
     const fd = this.#end(entry);
@@ -81,7 +84,10 @@ class PipeInMaking implements Disposable {
     return ends;
   }
 
-  /** An end that pipe(2) made for the first file without O_LARGEFILE; those with it were opened by name in /proc. */
+  /**
+   * An open file description of the pipe: the one from pipe(2) for the first file without O_LARGEFILE. Files with
+   * O_LARGEFILE had been opened through /proc, and are opened so again.
+   */
   #end(entry: PipeEntry): LocalFd {
     const side = canWrite(entry.flags) ? 'write' : 'read';
     const original = (e: PipeEntry): boolean => !(e.flags & O.LARGEFILE) && canWrite(e.flags) === canWrite(entry.flags);
@@ -96,14 +102,14 @@ class PipeInMaking implements Disposable {
   }
 }
 
-/** The end `entry` describes, of a pipe that is made when the first of its ends is asked for. */
+/** The file that `entry` describes. The pipe is made when its first file is needed. */
 function takeEnd(entry: PipeEntry, context: RestoreContext): LocalFd {
   const pipe = PIPES.of(context).get(entry.pipe_id) as PipeInMaking; // entry is one of context.files
   noticeHalf(entry, pipe.entries, context);
   return pipe.take(entry, context);
 }
 
-/** The pipes of a restore, by their ids. */
+/** The pipes of a restore, by ID. */
 const PIPES = new Slot((context: RestoreContext) => {
   const pipes = new Map<number, PipeInMaking>();
   for (const { pipe } of context.files.values()) {
@@ -118,7 +124,10 @@ const PIPES = new Slot((context: RestoreContext) => {
   return pipes;
 });
 
-/** Half a pipe whose other half was open outside of the tree is as if that had been closed. */
+/**
+ * Gives a notice for a pipe whose other end was open outside of the tree; it is restored as if that end had been
+ * closed.
+ */
 function noticeHalf(entry: PipeEntry, all: readonly PipeEntry[], context: RestoreContext): void {
   const other = canWrite(entry.flags) ? canRead : canWrite;
   if (all.some((e) => other(e.flags)) || notedFile(context, 'pipe', entry.id, text) !== 'partner') return;

@@ -1,4 +1,4 @@
-/** Regular files, directories, symbolic links, and the devices that are nothing but their name (/dev/null). */
+/** Regular files, directories, symbolic links, and devices without state (/dev/null). */
 import type { LocalFd, TaskFd } from '../../../base/brands.ts';
 import type { StasisError } from '../../../base/errors.ts';
 import type {
@@ -24,7 +24,7 @@ import { openInTask, PLACEHOLDER } from '../../../support/open-in-task.ts';
 /** Null, zero, full, random, mem, kmsg …: devices without state of their own (include/uapi/linux/major.h). */
 const MEM_MAJOR = 1;
 
-/** What has a path and nothing to it but its content. A path alone (O_PATH) may lead to anything. */
+/** Recognises files with a path whose only state is their content. A file opened with O_PATH may be of any type. */
 function recognises(file: OpenFile): boolean {
   if (!file.link.startsWith('/') && file.link !== TOO_DEEP) return false;
   if (segmentFlag(file) !== undefined) return false;
@@ -49,7 +49,7 @@ function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
   return { reg: captureRegular(file, id, context) };
 }
 
-/** As FileKind.rebuild; with `flags` it is opened in another way, to be mapped. */
+/** As FileKind.rebuild; with `flags` it is opened with these flags, to be mapped. */
 function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): LocalFd {
   if (!entry.reg) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no reg_file_entry` });
   if (isAboutDescriptor(entry.reg)) return openPath(PLACEHOLDER, O.RDONLY, entry.reg.name);
@@ -63,7 +63,7 @@ function finish(entry: FileEntry, fd: TaskFd, task: RestoreTask): void {
   armAsync(fd, reg.flags, task);
 }
 
-/** /proc/17/fdinfo/4 is not there before the task has its descriptor 4. */
+/** Whether it is a file such as /proc/17/fdinfo/4, which does not exist before the task has its descriptor 4. */
 function isAboutDescriptor(reg: RegFileEntry): boolean {
   return /^\/proc\/\d+\/(task\/\d+\/)?fdinfo\/\d+$/.test(reg.name);
 }

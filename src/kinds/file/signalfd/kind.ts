@@ -7,10 +7,10 @@ import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
-/** Bytes of the kernel's sigset_t. */
+/** Size of the kernel's sigset_t in bytes. */
 const SIGSET = 8;
 
-/** The mask of signals; whose signals they are is decided by who reads. */
+/** Carries the signal mask. The signals read are those of the reading process, so there is no other state. */
 export const signalfdKind: FileKind = {
   name: 'signalfd',
   type: FdTypes.SIGNALFD,

@@ -9,7 +9,9 @@ import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { type Setting, settingOf, timespecOf } from './setting.ts';
 
-/** Clock, ticks not read yet, time left and interval. The clock's offset of a time namespace is not this kind's. */
+/**
+ * Carries clock, unread ticks, remaining time and interval. The `clocks` kind handles clock offsets of time namespaces.
+ */
 export const timerfdKind: FileKind = {
   name: 'timerfd',
   type: FdTypes.TIMERFD,
@@ -56,7 +58,7 @@ const READ_AS: Readonly<Record<number, number>> = {
   [CLOCK.BOOTTIME_ALARM]: CLOCK.BOOTTIME,
 };
 
-/** A clock's reading in nanoseconds. */
+/** The current value of a clock in nanoseconds. */
 function clock(id: number): bigint {
   syscall('clock_gettime', READ_AS[id] ?? id, arenaAddress);
   return arenaView.getBigInt64(0, true) * 1_000_000_000n + arenaView.getBigInt64(8, true);

@@ -1,4 +1,4 @@
-/** Which setting brings a timerfd back to where it was: pure. */
+/** Computes the setting that restores a timerfd. Pure. */
 import type { TimerfdEntry } from '../../../images/schema/events.ts';
 import { TFD } from '../../../kernel/constants/files.ts';
 
@@ -12,11 +12,11 @@ export interface Setting {
 }
 
 /**
- * fdinfo, and so the image, tells the time left, also of timers set to an absolute time: `now`, the timer's clock in
- * nanoseconds, is added for those.
+ * fdinfo, and so the image, holds the remaining time even for timers set to an absolute time. For those `now` is added,
+ * the timer's clock in nanoseconds.
  *
- * A periodic timer that expired and was not read yet stands still in the kernel, with no time left and ticks to be
- * read. Set so, it would be disarmed for good; it is made to expire at once instead.
+ * A periodic timer that has expired and was not read yet is not running in the kernel: it has no time left and unread
+ * ticks. A setting with no time left would disarm it, so it is made to expire at once.
  */
 export function settingOf(entry: TimerfdEntry, now: () => bigint): Setting {
   const interval = entry.isec * SECOND + entry.insec;

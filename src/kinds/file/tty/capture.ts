@@ -1,4 +1,4 @@
-/** What is written about a terminal that is open. */
+/** Captures open terminals. */
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import type { StasisError } from '../../../base/errors.ts';
 import type { CarryOptions, DumpContext, FileDraft, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
@@ -22,7 +22,7 @@ export interface Control {
   readonly pgrp: number;
 }
 
-/** The role of an open terminal; `external` where the user brings it along. */
+/** The role of an open terminal; `external` if the user provides it (`--external tty[…]`). */
 export function roleOfFile(file: OpenFile, options: CarryOptions): Role | undefined {
   const role = roleOf(userDev(file.stat.rdev));
   return role && options.external.includes(keyOf(file)) ? 'external' : role;
@@ -30,19 +30,19 @@ export function roleOfFile(file: OpenFile, options: CarryOptions): Role | undefi
 
 const keyOf = (file: OpenFile): string => externalKey(userDev(file.stat.rdev), userDev(file.stat.dev));
 
-/** The number of a pty, from either side. */
+/** The number of a pty, from a file of either side. */
 export function ptyIndex(file: OpenFile, role: 'master' | 'slave'): number {
   return role === 'slave' ? file.stat.rdev & 0xfffff : tryGetInt(file.local, 'TIOCGPTN');
 }
 
-/** Whether the terminal is gone under the file, as a slave's when its master was closed: nothing can be asked. */
+/** Whether the terminal is hung up, like a slave whose master was closed. No ioctl works on it then. */
 export function isHung(file: OpenFile): boolean {
   return tryGetInt(file.local, 'TIOCGEXCL') === -ERRNO.EIO;
 }
 
 /**
- * Whom a terminal controls. A slave tells this only to processes it controls itself, so it is asked of the tasks'
- * `stat`: TIOCGDEV says which terminal the file really is.
+ * The session a terminal controls. A slave tells this only to processes of that session, so it is taken from the `stat`
+ * of the tasks. TIOCGDEV gives the real terminal behind a file.
  */
 export function controlOf(file: OpenFile, role: Role, tasks: readonly SeenTask[]): Control {
   if (role === 'master') {
@@ -55,12 +55,12 @@ export function controlOf(file: OpenFile, role: Role, tasks: readonly SeenTask[]
 }
 
 /**
- * The terminals whose settings are saved: a file of each by the id of its settings, and how many external ones there
- * are.
+ * The terminals whose settings have been saved: one file of each, by the ID of its settings; and the number of external
+ * terminals.
  */
 const SAVED = new Slot((_: DumpContext) => ({ infos: new Map<number, OpenFile>(), external: 0 }));
 
-/** Describes a terminal and, once for each, its settings. */
+/** Captures an open file of a terminal and, once for each terminal, its settings. */
 export function captureTerminal(file: OpenFile, id: number, context: DumpContext): FileDraft {
   const role = roleOfFile(file, context.options) as Role; // recognised before
   const known = SAVED.of(context);
@@ -113,7 +113,9 @@ function captureInfo(file: OpenFile, role: Role, index: number, id: number, cont
   });
 }
 
-/** When both sides of a pty have come: what waits in it. One side alone could not put back what it takes. */
+/**
+ * Captures the unread bytes of a pty when both sides are known. With one side alone the bytes could not be put back.
+ */
 function captureQueues(index: number, seen: ReadonlyMap<number, OpenFile>, context: DumpContext): void {
   const master = seen.get(infoId('master', index));
   const slave = seen.get(infoId('slave', index));
@@ -125,7 +127,7 @@ function captureQueues(index: number, seen: ReadonlyMap<number, OpenFile>, conte
 
 type Refuse = (code: ErrorCode, reason: string, remedy?: string) => StasisError;
 
-/** Why a terminal cannot be carried, if so. */
+/** Why a terminal cannot be carried; undefined if it can. */
 export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | undefined {
   const role = roleOfFile(file, task.options) as Role; // recognised before
   const refuse: Refuse = (code, reason, remedy) => fileObstacle(file, code, reason, remedy);
@@ -154,11 +156,11 @@ export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | 
   );
 }
 
-/** What is looked for once in a tree: it is asked about for each descriptor of a terminal. */
+/** Findings about the terminals of a tree, computed once since they are needed for each descriptor of a terminal. */
 interface Held {
-  /** Numbers of the ptys whose master a task has. */
+  /** Numbers of the ptys whose master is open in a task. */
   readonly masters: ReadonlySet<number>;
-  /** The first slave whose master is somebody's outside, and that is not hung up. */
+  /** The first slave that is not hung up and whose master is open outside of the tree. */
   readonly foreign: OpenFile | undefined;
 }
 
@@ -172,7 +174,10 @@ const HELD = new Slot(({ tasks, options }: SeenTree): Held => {
   return { masters, foreign };
 });
 
-/** A shell job has one terminal, which the restore replaces by its own: a second one would become the same. */
+/**
+ * An obstacle for a second terminal of a shell job: the restore replaces the terminal by its own, so both would become
+ * the same.
+ */
 function shellJobObstacle(file: OpenFile, role: Role, task: SeenTask, refuse: Refuse): StasisError | undefined {
   if (role !== 'slave' || isHung(file)) return undefined;
   const { masters, foreign } = HELD.of(task.tree);

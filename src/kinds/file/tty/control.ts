@@ -1,4 +1,4 @@
-/** Terminals and sessions: which terminal controls the task, and which process group is in its foreground. */
+/** Controlling terminals of sessions, and their foreground process groups. */
 
 import { STDIN } from '../../../base/brands.ts';
 import { logInfo } from '../../../base/log.ts';
@@ -16,7 +16,7 @@ import { fillQueues, MAX_QUEUE } from './queues.ts';
 import { isInBackground, isOrphan, registered, terminalsOf } from './rebuild.ts';
 import { infoId } from './terminal.ts';
 
-/** The second step for an open file of a terminal, when the task has all its descriptors. */
+/** The second step for an open file of a terminal. */
 export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void {
   if (isOrphan(terminal, task.context)) {
     takeForeground(terminal, task);
@@ -24,20 +24,20 @@ export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void 
   }
   if (terminal.role === 'master' || terminal.role === 'slave') refill(terminal, task.context);
   if (terminal.role === 'current') {
-    // Now that there is a terminal that controls it.
+    // Opened now, since the session has its controlling terminal by this time.
     openInTask(task, terminal.id, registered(terminal, task.context).name, terminal.file.flags);
   } else if (terminal.info.exclusive) {
     setInt(task.context.open(terminal.id), 'TIOCEXCL', 0);
   }
 }
 
-/** What waited in the terminals of the images, by the ids of their settings. */
+/** The unread bytes of the terminals, by the IDs of their settings. */
 const QUEUES = new Slot((context: RestoreContext) => {
   const entries = context.images.read(Images.ttyData);
   return new Map(entries.map(({ tty_id: id, data: bytes }) => [id, bytes.subarray(0, MAX_QUEUE)]));
 });
 
-/** What waited in a pty, once for both sides. */
+/** Restores the unread bytes of a pty, once for both sides. */
 function refill(terminal: TerminalFile, context: RestoreContext): void {
   const number = ptyNumber(terminal);
   const data = QUEUES.of(context);
@@ -55,14 +55,17 @@ function refill(terminal: TerminalFile, context: RestoreContext): void {
 }
 
 /**
- * Phase `terminal`: a session leader takes its terminal back, before there are others in the session, for these have it
- * from their parents.
+ * Phase `terminal`: a session leader acquires its controlling terminal, before the session has other members, since
+ * these inherit it.
  */
 export function takeControl(task: RestoreTask): void {
   withTerminal(task, (slave) => task.batch.call('ioctl', slave, TTY_IOCTL.TIOCSCTTY, 0));
 }
 
-/** Phase `files`: names the terminal's foreground group, now that all groups are there. Its processes may be gone. */
+/**
+ * Phase `files`: sets the foreground process group of the terminal, since all groups exist by now. The group may have
+ * no processes any more.
+ */
 export function nameForeground(task: RestoreTask): void {
   withTerminal(task, (slave, { info }) => {
     if (info.pgrp <= 0) return;
@@ -72,7 +75,7 @@ export function nameForeground(task: RestoreTask): void {
   });
 }
 
-/** Does something with the terminal of the session that the task leads, while the task has a descriptor for it. */
+/** Calls `work` while the task, a session leader, has a descriptor for the controlling terminal of its session. */
 function withTerminal(task: RestoreTask, work: (slave: number, terminal: TerminalFile) => void): void {
   const { tree, context, batch, seed } = task;
   const terminal = tree.sid === tree.pid ? controlling(tree.sid, context) : undefined;
@@ -84,7 +87,7 @@ function withTerminal(task: RestoreTask, work: (slave: number, terminal: Termina
   batch.flush();
 }
 
-/** The other side of a master, which may be locked. */
+/** Opens the slave of a master, which may be locked. */
 function openPeer(master: TerminalFile, context: RestoreContext): Fd {
   const local = context.open(master.id);
   if (master.info.locked) setInt(local, 'TIOCSPTLCK', 0);
@@ -93,7 +96,7 @@ function openPeer(master: TerminalFile, context: RestoreContext): Fd {
   return peer;
 }
 
-/** The open file of the terminal that controls a session: rather the slave's than the master's. */
+/** An open file of the terminal that controls a session; the slave's is preferred to the master's. */
 function controlling(sid: number, context: RestoreContext): TerminalFile | undefined {
   let found: TerminalFile | undefined;
   for (const terminal of terminalsOf(context).byId.values()) {
@@ -106,9 +109,9 @@ function controlling(sid: number, context: RestoreContext): TerminalFile | undef
 }
 
 /**
- * The terminal of a shell job is ours now. Which group was in its foreground is in front again, for it is the one that
- * keys go to: that of a program a shell in the tree has started, say. If it was none of the tree's, the job itself
- * comes to the front, as by the shell's `fg`.
+ * Sets the foreground group of our terminal, which a shell job uses now. The group that was in the foreground (for
+ * example that of a program started by a shell in the tree) gets it again. If that group is not part of the tree, the
+ * job itself gets it, as with the shell's `fg`.
  */
 function takeForeground(terminal: TerminalFile, { tree, context }: RestoreTask): void {
   if (tree.sid === tree.pid && terminal.info.sid === tree.sid) {
@@ -119,16 +122,16 @@ function takeForeground(terminal: TerminalFile, { tree, context }: RestoreTask):
   const named = FOREGROUND.of(context);
   if (named.done) return;
   named.done = true;
-  // Whoever restores a job in the background goes on typing.
+  // A restore in the background must not take the terminal from the shell.
   if (!isInBackground(context)) bringToFront(terminal.info.pgrp, context);
 }
 
-/** Whether the foreground has been named: a job has one terminal, and perhaps many open files of it. */
+/** Whether the foreground group has been set. A job has one terminal, but may have several open files of it. */
 const FOREGROUND = new Slot((_: RestoreContext) => ({ done: false }));
 
 function bringToFront(saved: number, context: RestoreContext): void {
   const member = context.images.read(Images.pstree).find(({ pgid }) => pgid === saved);
-  // A group of the shell's has another number now, that of our own.
+  // A group that belonged to the shell is replaced by our own group, which has another number.
   const group = trySyscall('getpgid', member?.pid ?? context.root);
   const before = tryGetInt(STDIN, 'TIOCGPGRP');
   if (before === group) return;

@@ -1,4 +1,4 @@
-/** Terminal ioctls on our own descriptors. */
+/** Terminal ioctls on Stasis' own descriptors. */
 import type { LocalFd } from '../../../base/brands.ts';
 import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import type { Struct } from '../../../kernel/layouts/struct.ts';
@@ -12,7 +12,7 @@ const SIG_BLOCK = 0;
 const SIG_SETMASK = 2;
 const SIGSET = 8;
 
-/** Asks for an int; -errno (always below 0) when the kernel refuses. Ints of terminals are never negative. */
+/** Reads an int; -errno if the kernel refuses. The ints of terminals are never negative. */
 export function tryGetInt(local: LocalFd, request: TtyRequest): number {
   arenaView.setInt32(0, 0, true);
   const result = trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
@@ -25,13 +25,13 @@ export function setInt(local: LocalFd, request: TtyRequest, value: number): void
   if (result < 0) throw new SyscallError('ioctl', -result, { resource: `${request} on a terminal` });
 }
 
-/** Passes an int by address; answers 0 or -errno. */
+/** Passes an int by address. Returns 0 or -errno. */
 export function trySetInt(local: LocalFd, request: TtyRequest, value: number): number {
   arenaView.setInt32(0, value, true);
   return trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
 }
 
-/** Asks for a struct. @throws SyscallError */
+/** Reads a struct. @throws SyscallError */
 export function getStruct<T>(local: LocalFd, request: TtyRequest, layout: Struct<T>): T {
   arena.fill(0, 0, layout.size);
   const result = trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
@@ -39,7 +39,7 @@ export function getStruct<T>(local: LocalFd, request: TtyRequest, layout: Struct
   return layout.decode(arena);
 }
 
-/** Passes a struct; answers 0 or -errno. */
+/** Passes a struct. Returns 0 or -errno. */
 export function trySetStruct<T>(local: LocalFd, request: TtyRequest, layout: Struct<T>, value: T): number {
   layout.encodeInto(arena, 0, value);
   return trySyscall('ioctl', local, TTY_IOCTL[request], arenaAddress);
@@ -52,7 +52,8 @@ export function setStruct<T>(local: LocalFd, request: TtyRequest, layout: Struct
 }
 
 /**
- * Works while SIGTTOU, which stops a background job that changes its terminal, cannot reach us (`tty_check_change()`).
+ * Calls `work` with SIGTTOU blocked, which would stop a background job that changes its terminal
+ * (`tty_check_change()`).
  */
 export function inBackground<T>(work: () => T): T {
   const old = maskSignals(SIG_BLOCK, SIGTTOU_MASK);

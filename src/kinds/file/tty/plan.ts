@@ -1,4 +1,4 @@
-/** The terminals of a set of images: which files are sides of which pty, and who waits for whom. Pure. */
+/** The terminals of an image set: which files belong to which pty. Pure. */
 import { ImageError } from '../../../images/error.ts';
 import type { FileEntry } from '../../../images/schema/files.ts';
 import { type TtyFileEntry, type TtyInfoEntry, TtyType } from '../../../images/schema/tty.ts';
@@ -6,14 +6,14 @@ import { type Role, roleOf } from './terminal.ts';
 
 /** One open file of a terminal. */
 export interface TerminalFile {
-  /** Its id in files.img. */
+  /** Its ID in files.img. */
   readonly id: number;
   readonly file: TtyFileEntry;
   readonly info: TtyInfoEntry;
   readonly role: Role;
 }
 
-/** All of them, looked up in three ways. */
+/** All terminals, indexed in three ways. */
 export interface Terminals {
   readonly byId: ReadonlyMap<number, TerminalFile>;
   /** The file of each pty's master, by its number. */
@@ -22,7 +22,7 @@ export interface Terminals {
   readonly slaves: ReadonlyMap<number, readonly TerminalFile[]>;
 }
 
-/** Puts the entries of files.img and tty-info.img together. @throws ImageError when they do not fit each other */
+/** Combines the entries of files.img and tty-info.img. @throws ImageError when they do not fit each other */
 export function planTerminals(files: Iterable<FileEntry>, infos: readonly TtyInfoEntry[]): Terminals {
   const infoById = new Map(infos.map((info) => [info.id, info]));
   const byId = new Map<number, TerminalFile>();
@@ -52,10 +52,10 @@ function describe(id: number, file: TtyFileEntry, info: TtyInfoEntry | undefined
 
 /** The number of a pty. */
 export function ptyNumber(terminal: TerminalFile): number {
-  return terminal.info.pty?.index ?? -1; // planTerminals() made sure it is there
+  return terminal.info.pty?.index ?? -1; // planTerminals() has checked that it exists
 }
 
-/** Whether the terminal was gone under the file when it was dumped. */
+/** Whether the terminal was hung up at the dump. */
 export function wasHung(terminal: TerminalFile): boolean {
   return terminal.info.termios === undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * Bytes that wait in a pseudoterminal, on their way to either side. The kernel lets nobody look at them: they are read,
- * and put back at once, while the task that has both sides stands still.
+ * The unread bytes of a pseudoterminal, in both directions. The kernel has no way to peek, so they are read and written
+ * back at once, while the task that has both sides is frozen.
  */
 import type { LocalFd } from '../../../base/brands.ts';
 import { O } from '../../../kernel/constants/files.ts';
@@ -10,19 +10,19 @@ import { arenaAddress, arenaView, Fd, trySyscall } from '../../../kernel/syscall
 import { reopen } from '../../../paths/special-file.ts';
 import { getStruct, setInt, setStruct, tryGetInt } from './ioctl.ts';
 
-/** What can be read from the slave, and what from the master. */
+/** The bytes readable from the slave (`input`) and from the master (`output`). */
 export interface Queues {
   readonly input: Uint8Array;
   readonly output: Uint8Array;
 }
 
-/** More than fits into a pty (drivers/tty/tty_buffer.c); an image that says so is not believed. */
+/** In bytes, more than a pty can hold (drivers/tty/tty_buffer.c). An image with more is refused. */
 export const MAX_QUEUE = 128 * 1024;
 
 /** Index of VMIN in the control characters. */
 const VMIN = 6;
 
-/** Copies of both queues. They are as before when this returns. */
+/** Copies both queues, and leaves them as they were. */
 export function copyQueues(master: LocalFd, slave: LocalFd): Queues {
   using own = openBeside(master, slave);
   const output = readAll(master);
@@ -32,7 +32,7 @@ export function copyQueues(master: LocalFd, slave: LocalFd): Queues {
   return queues;
 }
 
-/** Another open file of the slave, which does not block; the task's own stays as it is. */
+/** Opens the slave again without blocking; the task's own open file description is not changed. */
 function openBeside(master: LocalFd, slave: LocalFd): Fd {
   const locked = tryGetInt(master, 'TIOCGPTLCK') > 0;
   if (locked) setInt(master, 'TIOCSPTLCK', 0);
@@ -43,7 +43,10 @@ function openBeside(master: LocalFd, slave: LocalFd): Fd {
   }
 }
 
-/** Whole lines, then, in canonical mode, the beginning of one, which is out of reach until the mode is left. */
+/**
+ * Reads all input. In canonical mode only complete lines can be read; the beginning of the last line needs the mode
+ * switched off.
+ */
 function readInput(slave: LocalFd): Uint8Array {
   const lines = readAll(slave);
   const before = getStruct(slave, 'TCGETS', Termios);
@@ -57,7 +60,7 @@ function readInput(slave: LocalFd): Uint8Array {
   }
 }
 
-/** As much as FIONREAD announces, so that it never blocks. */
+/** Reads as much as FIONREAD reports, so that it never blocks. */
 function readAll(fd: LocalFd): Uint8Array {
   const pieces: Uint8Array[] = [];
   for (let waiting = tryGetInt(fd, 'FIONREAD'); waiting > 0; waiting = tryGetInt(fd, 'FIONREAD')) {
@@ -70,13 +73,13 @@ function readAll(fd: LocalFd): Uint8Array {
 }
 
 /**
- * Puts bytes into both queues. They were processed when they were written first: now nothing may be echoed, mapped, or
- * taken for an interrupt. Terminals never promised to deliver: what does not fit is lost.
+ * Writes bytes into both queues. The terminal processed them when they were first written, so echo, mapping and signal
+ * characters are switched off. Bytes that do not fit are lost.
  */
 export function fillQueues(master: LocalFd, slave: LocalFd, { input, output }: Queues): void {
   using own = openBeside(master, slave);
   const before = getStruct(slave, 'TCGETS', Termios);
-  // Control character 0 is none at all. Canonical mode stays, for the ends of lines.
+  // A control character of 0 is disabled. Canonical mode stays on, so that ends of lines are recorded.
   const cc = Array.from({ length: NCCS }, (_, i) => (i === VMIN ? 1 : 0));
   const canonical = before.lflag & TERMIOS.ICANON;
   setStruct(slave, 'TCSETS', Termios, { ...before, iflag: 0, oflag: 0, lflag: canonical, cc });
@@ -96,7 +99,7 @@ function write(fd: LocalFd, bytes: Uint8Array): void {
   if (bytes.length > 0) trySyscall('write', fd, bytes, bytes.length);
 }
 
-/** A worker of the kernel carries bytes over: waits until they have arrived, but not for long. */
+/** Waits a short time until bytes have arrived, since a kernel worker transfers them. */
 function awaitBytes(fd: LocalFd, bytes: number): void {
   for (let tries = 0; tries < 100 && tryGetInt(fd, 'FIONREAD') < bytes; tries++) nap(100_000);
 }

@@ -1,4 +1,4 @@
-/** Opening terminals again, each as a local descriptor. What needs the task's session comes later: control.ts. */
+/** Opens terminals again, as local descriptors. Steps that need the task's session come later: control.ts. */
 import { type LocalFd, STDIN } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
@@ -16,7 +16,7 @@ import { planTerminals, ptyNumber, type TerminalFile, type Terminals, wasHung } 
 import { adoptSettings, applyOwner, applySettings } from './settings.ts';
 import { externalKey } from './terminal.ts';
 
-/** How far beyond the lowest free pty we look: those in between are opened for a moment. */
+/** How many ptys are opened at most to reach the wanted number. */
 const REACH = 32;
 
 /** The terminals of the images, read once. */
@@ -35,7 +35,7 @@ export function terminalOf(entry: FileEntry, context: RestoreContext): TerminalF
   throw new ImageError({ file: 'files.img', reason: `file ${entry.id} is of type TTY and has no field tty` });
 }
 
-/** Whether a slave's other side is held by somebody who is not in the images. */
+/** Whether the master of a slave is open outside of the tree. */
 export function isOrphan(terminal: TerminalFile, context: RestoreContext): boolean {
   return terminal.role === 'slave' && !wasHung(terminal) && !terminalsOf(context).masters.has(ptyNumber(terminal));
 }
@@ -58,7 +58,7 @@ function openByRole(terminal: TerminalFile, context: RestoreContext): LocalFd {
       if (wasHung(terminal)) return takeHung(terminal, context);
       return isOrphan(terminal, context) ? openOwn(terminal, context) : openSlave(terminal, context);
     case 'current':
-      // Only the task itself can open the terminal that controls it; this keeps the place until it does.
+      // Only the task itself can open its controlling terminal; a placeholder takes the number until it does.
       return openAs(PLACEHOLDER, O.RDWR);
     default: {
       using fd = new Fd(openAs(registered(terminal, context).name, file.flags));
@@ -68,7 +68,7 @@ function openByRole(terminal: TerminalFile, context: RestoreContext): LocalFd {
   }
 }
 
-/** Name, flags and mode, which images hold beside the terminal. */
+/** The regular-file entry of a terminal, with its name, flags and mode. */
 export function registered(terminal: TerminalFile, context: RestoreContext): RegFileEntry {
   return nameEntry(terminal.file.regf_id ?? terminal.id, context);
 }
@@ -90,7 +90,7 @@ function openExternal({ info }: TerminalFile, context: RestoreContext): LocalFd 
   return fd.release();
 }
 
-/** A new pty, with the number it had. */
+/** Makes a pty with its saved number. */
 function openMaster(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const { info, file } = terminal;
   using fd = new Fd(openPtmx(registered(terminal, context).name, file.flags, ptyNumber(terminal)));
@@ -101,7 +101,7 @@ function openMaster(terminal: TerminalFile, context: RestoreContext): LocalFd {
   return fd.release();
 }
 
-/** The kernel gives out the lowest free number; those below the wanted one are held until it comes. */
+/** The kernel assigns the lowest free number, so ptys are opened and held until the wanted number comes. */
 function openPtmx(path: string, flags: number, wanted: number): LocalFd {
   const held: LocalFd[] = [];
   try {
@@ -119,7 +119,7 @@ function openPtmx(path: string, flags: number, wanted: number): LocalFd {
   throw new StasisError({ kind: 'conflict', code: 'TERMINAL_TAKEN', resource: `/dev/pts/${wanted}`, reason });
 }
 
-/** A slave of a master that is in the images too. */
+/** Opens a slave whose master is in the images too. */
 function openSlave(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const { file, info } = terminal;
   const master = terminalsOf(context).masters.get(ptyNumber(terminal)) as TerminalFile; // it is no orphan
@@ -134,8 +134,8 @@ function openSlave(terminal: TerminalFile, context: RestoreContext): LocalFd {
 }
 
 /**
- * All open files of a slave whose master was closed: the master is made for a moment, and its end hangs them up. They
- * are opened together and wait for their turn.
+ * Opens all files of a slave whose master was closed. A master is made for that moment, and closing it hangs them up.
+ * They are opened together and handed out one by one.
  */
 function takeHung(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const number = ptyNumber(terminal);
@@ -169,9 +169,9 @@ function multiplexerOf(slave: string): string {
 }
 
 /**
- * Whether we were started in the background of our terminal (`restore --shell-job … &`): it is the shell's, which goes
- * on reading from it, so the job gets neither its foreground nor a say in its settings. What is in the foreground of a
- * terminal that does not control us cannot be known.
+ * Whether Stasis was started in the background of its terminal (`restore --shell-job … &`). The shell then goes on
+ * reading from the terminal, so the job gets neither the foreground nor its settings. The foreground of a terminal that
+ * does not control us cannot be found out.
  */
 export function isInBackground(context: RestoreContext): boolean {
   return IN_BACKGROUND.of(context);
@@ -182,10 +182,10 @@ const IN_BACKGROUND = new Slot((_: RestoreContext) => {
   return foreground > 0 && foreground !== syscall('getpgid', 0);
 });
 
-/** Whether our terminal has the settings of the job's. */
+/** Whether our terminal has been given the settings of the job. */
 const ADOPTED = new Slot((_: RestoreContext) => ({ done: false }));
 
-/** A shell job's terminal: ours takes its place, with the job's settings but its own size. */
+/** Opens our own terminal in place of a shell job's, with the job's settings but its own size. */
 function openOwn(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const name = registered(terminal, context).name;
   const remedy = 'restore it with --shell-job, from a terminal';

@@ -1,4 +1,4 @@
-/** Giving a terminal the settings it had. */
+/** Restores the settings of terminals. */
 import type { LocalFd } from '../../../base/brands.ts';
 import type { TtyInfoEntry } from '../../../images/schema/tty.ts';
 import { Termios, Winsize } from '../../../kernel/layouts/tty.ts';
@@ -6,7 +6,7 @@ import { ERRNO, SyscallError, syscall } from '../../../kernel/syscall.ts';
 import { getStruct, inBackground, setStruct, trySetStruct } from './ioctl.ts';
 import { termiosOf, winsizeOf } from './termios.ts';
 
-/** Locks, then settings, which locks would keep from changing, then the size. @throws SyscallError */
+/** Sets locked settings, then all settings, then the size. @throws SyscallError */
 export function applySettings(local: LocalFd, info: TtyInfoEntry): void {
   inBackground(() => {
     if (info.termios_locked) lockSettings(local, termiosOf(info.termios_locked));
@@ -15,7 +15,10 @@ export function applySettings(local: LocalFd, info: TtyInfoEntry): void {
   });
 }
 
-/** Settings only: the terminal is another one now, and has its own size. Answers how to put the old ones back. */
+/**
+ * Applies saved settings to another terminal, which keeps its own size. Returns a function that restores the previous
+ * settings.
+ */
 export function adoptSettings(local: LocalFd, info: TtyInfoEntry): () => void {
   const { termios } = info;
   if (!termios) return () => {};
@@ -26,7 +29,10 @@ export function adoptSettings(local: LocalFd, info: TtyInfoEntry): () => void {
   };
 }
 
-/** Locking takes CAP_SYS_ADMIN in the first user namespace; without it that is fine if nothing is to change. */
+/**
+ * Sets the locks. This needs CAP_SYS_ADMIN in the initial user namespace; a refusal is no error if nothing has to
+ * change.
+ */
 function lockSettings(local: LocalFd, wanted: Termios): void {
   const result = trySetStruct(local, 'TIOCSLCKTRMIOS', Termios, wanted);
   if (result === 0) return;
@@ -34,7 +40,7 @@ function lockSettings(local: LocalFd, wanted: Termios): void {
   if (result !== -ERRNO.EPERM || !same) throw new SyscallError('ioctl', -result, { resource: 'TIOCSLCKTRMIOS' });
 }
 
-/** Owner and permissions of a slave's node, which the kernel made anew with the terminal. */
+/** Sets owner and permissions of a slave's device node, which the kernel has made together with the pty. */
 export function applyOwner(local: LocalFd, info: TtyInfoEntry, mode: number | undefined): void {
   if (info.uid !== undefined && info.gid !== undefined) syscall('fchown', local, info.uid, info.gid);
   if (mode !== undefined) syscall('fchmod', local, mode & 0o7777);

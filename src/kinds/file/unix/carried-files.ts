@@ -1,6 +1,6 @@
 /**
- * Open files that messages carry. One that no task has open is rebuilt without the help of a task: what needs a second
- * step there (kinds/contract.ts) cannot be.
+ * Open files in messages (SCM_RIGHTS). A file that no task has open is rebuilt without a task, so kinds that need a
+ * second step in a task cannot be carried.
  */
 
 import type { OpenFile, SeenTask } from '../../../contract/contract.ts';
@@ -13,7 +13,7 @@ const SIMPLE = ['socket:[', 'pipe:[', 'anon_inode:[eventfd]', 'anon_inode:[timer
 /** Major number of the memory devices. */
 const MEMORY = 1;
 
-/** Whether a file can be carried in a message between tasks of this tree. */
+/** Whether a file in a message between tasks of this tree can be carried. */
 export function canTravel(file: OpenFile, tree: readonly SeenTask[]): boolean {
   const type = file.stat.mode & S_IF.MT;
   const isMemory = type === S_IF.CHR && file.stat.rdev >> 20 === MEMORY; // /dev/null and its like

@@ -1,12 +1,12 @@
-/** What CRIU's images have no place for, of a unix socket. */
+/** State of a unix socket that CRIU's images have no place for. */
 import type { RestoreContext } from '../../../contract/contract.ts';
 import { dictionary, type FormType, flag, list, object, optional, signed, tuple, whole } from '../../../images/form.ts';
 import { notedFile } from '../../../support/file-notes.ts';
 
 const note = object({
-  /** Who made the pair, as SO_PEERCRED tells: PID, effective user and group. */
+  /** The process that made the pair, from SO_PEERCRED: PID, effective user and group. */
   maker: optional(tuple(whole, whole, whole)),
-  /** The peer closed with something unread: the next call fails with ECONNRESET. */
+  /** The peer was closed with unread data, so the next call fails with ECONNRESET. */
   reset: optional(flag),
   /** Senders of messages that wait: place in the queue, PID, user, group. */
   senders: optional(list(tuple(whole, whole, whole, whole))),
@@ -19,7 +19,7 @@ export type SocketNote = FormType<typeof note>;
 
 export const KIND = 'unix';
 
-/** What was noted for a socket; nothing if CRIU made the images. @throws ImageError */
+/** The note of a socket; empty if there is none, or if CRIU made the images. @throws ImageError */
 export function noteOf(context: RestoreContext, id: number): SocketNote {
   return notedFile(context, KIND, id, note) ?? {};
 }

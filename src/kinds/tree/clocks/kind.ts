@@ -1,8 +1,7 @@
 /**
- * CLOCK_MONOTONIC and CLOCK_BOOTTIME, which must neither go back nor leap because a task was away, or is on another
- * machine now. A restored tree is put into a time namespace of its own, as CRIU does, whose offsets have both go on
- * from where they were at the dump. What is set to a time relative to them is not shifted twice: timers are saved by
- * the time they have left.
+ * CLOCK_MONOTONIC and CLOCK_BOOTTIME, which must neither go back nor jump because a task did not exist for a while or
+ * is on another machine now. As in CRIU, a restored tree gets a time namespace whose offsets make both clocks continue
+ * from their values at the dump. Timers are saved by their remaining time, so they are not shifted twice.
  */
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
@@ -46,7 +45,7 @@ function capture({ tree, images }: DumpContext): void {
 
 const SAVED = new Slot(readClocks);
 
-/** What the clocks were at the dump; undefined if the images do not tell, as those of an old CRIU. */
+/** The clocks at the dump; undefined if the images do not hold them, like those of an old CRIU. */
 function readClocks({ images, root }: RestoreContext): Clocks | undefined {
   const ours = images.inventory().root_ids?.time_ns_id ?? NAMESPACE_IDS.time_ns_id;
   const theirs = images.readOne(Images.ids, root).time_ns_id ?? ours;
@@ -58,7 +57,7 @@ function readClocks({ images, root }: RestoreContext): Clocks | undefined {
 /** Whether the tree is one process: that need not move before its memory is filled, in which time would pass for it. */
 const ALONE = new Slot(({ images }: RestoreContext) => images.read(Images.pstree).length === 1);
 
-/** The root of others has no children yet. */
+/** In a tree with several processes the root enters the namespace before it has children. */
 function enterEarly(task: RestoreTask): void {
   if (task.tree.ppid === 0 && !ALONE.of(task.context)) enter(task);
 }
@@ -77,7 +76,7 @@ function enter(task: RestoreTask): void {
   if (stall !== undefined) task.context.notice({ reason: `the clocks leap to those of this machine: ${stall}` });
 }
 
-/** Why there can be no such namespace, if so. */
+/** Makes the namespace. Returns the reason if that is impossible. */
 function makeNamespace(task: RestoreTask, saved: Clocks): string | undefined {
   const unshared = unshare(task);
   if (unshared < 0) return `no time namespace can be made (${describeErrno(unshared)})`;
@@ -89,7 +88,7 @@ function makeNamespace(task: RestoreTask, saved: Clocks): string | undefined {
   return undefined;
 }
 
-/** Answers 0 or -errno. */
+/** Has the task unshare its time namespace. Returns 0 or -errno. */
 function unshare({ batch }: RestoreTask): number {
   let result = 0;
   const asked = batch.reserve(1).attempt('unshare', CLONE.NEWTIME);
@@ -117,7 +116,7 @@ function join(task: RestoreTask, which: 'time' | 'time_for_children'): void {
   task.batch.flush();
 }
 
-/** The two clocks. */
+/** The clocks of a tree. */
 export const clocks: TaskKind = {
   name: 'clocks',
   obstacles,

@@ -1,7 +1,7 @@
 /**
- * System V objects of the host's IPC namespace. They are not the tasks', who have attached segments of shared memory
- * all the same: those are saved with their content, found again at the restore, or made again. Semaphores and message
- * queues are reached by their IDs alone and stay as they are.
+ * System V objects of the host's IPC namespace. They do not belong to the tasks, but shared memory segments that tasks
+ * have attached are saved with their content, and are found again or made again at the restore. Semaphores and message
+ * queues are only used by ID and stay as they are.
  */
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, DumpTask, SeenTask, SeenTree, TaskKind } from '../../../contract/contract.ts';
@@ -45,7 +45,7 @@ function obstacles(task: SeenTask): StasisError[] {
   return vmas.flatMap(({ start, name, ino }) => {
     if (known.has(Number(ino))) return [];
     const resource = `mapping ${start.toString(16)} ${name}`;
-    // As long as somebody has it attached it is listed in its namespace, even if it is to be destroyed.
+    // An attached segment is listed in its namespace even if it is marked for destruction.
     const reason = `segment ${ino} belongs to another IPC namespace than that of Stasis; such segments are not carried yet`;
     const remedy = 'have the task detach it (shmdt) before the dump';
     const facts = { kind: 'unsupported', code: 'SYSV_SEGMENT_FOREIGN', task: task.ref, resource } as const;
@@ -67,7 +67,7 @@ function capture(context: DumpContext): void {
   images.writeEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id, [...saved.values()]);
 }
 
-/** By way of a task's mapping, so that nobody sees us attach it. */
+/** Saves a segment through a task's mapping, so that the attach count does not change. */
 function save(context: DumpContext, pid: number, vma: ProcVma, segment: SysvSegment): SegmentEntry {
   const { id, key, mode, uid, gid, cuid, cgid, size } = segment;
   const path = mapFile(pid, vma);
@@ -81,10 +81,13 @@ function save(context: DumpContext, pid: number, vma: ProcVma, segment: SysvSegm
   return { message: { desc: { key, uid, gid, cuid, cgid, mode, id }, size, in_pagemaps: true, ...huge } };
 }
 
-/** Who has changed which semaphores. */
+/** The processes that last changed semaphores. */
 const CHANGES = new Slot((_: DumpContext) => lastChanges());
 
-/** What is undone when a task ends is undone at the dump, and the restored task does not know. */
+/**
+ * Warns about SEM_UNDO: its adjustments are applied when the dumped task ends, and the restored task does not know
+ * that.
+ */
 function warnOfDebts(task: DumpTask): void {
   if (task.options.leaveRunning) return;
   const arrays = CHANGES.of(task.context).get(task.pid);

@@ -1,4 +1,4 @@
-/** System V segments at a restore: those that are still there are used, the others are made again. */
+/** System V segments at a restore: existing ones are used, the others are made again. */
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug, logInfo } from '../../../base/log.ts';
 import { encodeText } from '../../../base/text.ts';
@@ -16,18 +16,19 @@ import { pagesOf } from './pages.ts';
 
 const PERMISSIONS = 0o777;
 
-/** Sees to it that all segments of the images are there, and stay until their tasks have them attached. */
+/** Makes sure that all segments of the images exist, and keeps them until the tasks have attached them. */
 export function provideSegments(context: RestoreContext): void {
   const saved = [...savedSegments(context).values()];
   if (saved.length === 0) return;
   const present = parseSysvShm(readSystem('/proc/sysvipc/shm'));
-  // All that is in the way is told before anything is made.
+  // All conflicts are reported before anything is made.
   for (const segment of saved) requireRoom(segment, present);
   for (const segment of saved) {
     const found = present.find(({ id }) => id === segment.desc.id);
     if (!found) make(segment, context);
     const at = hold(segment, context);
-    // Who has it attached now may have gone on with it. If nobody has, it is the tasks' alone, as it was at the dump.
+    // A process that has the segment attached may have changed it, so its content is left. If none has, the saved
+    // content is restored.
     if (!found) fillMapping(at, pagesOf(segment.desc.id), lengthOf(segment), context);
     else if (found.attached === 0) putBack(segment, at, context);
     else logInfo(`shared memory segment ${found.id} is in use: it is left as it is`);
@@ -53,7 +54,7 @@ function nameOf({ id, key }: IpcShmEntry['desc']): string {
   return `shared memory segment ${id} (key 0x${key.toString(16)})`;
 }
 
-/** Makes a segment, empty; it is removed again if the restore fails. */
+/** Makes an empty segment, which is removed if the restore fails. */
 function make(segment: IpcShmEntry, context: RestoreContext): void {
   const { desc, size } = segment;
   chooseId(desc.id);
@@ -70,7 +71,7 @@ function make(segment: IpcShmEntry, context: RestoreContext): void {
   logDebug(`${nameOf(desc)} is made`);
 }
 
-/** struct shmid64_ds, of which IPC_SET takes owner and permissions. The creator is for ever who made it: us. */
+/** Sets owner and permissions (IPC_SET with struct shmid64_ds). The creator cannot be set: it is Stasis. */
 function setOwner({ id, uid, gid, mode }: IpcShmEntry['desc']): void {
   const words = new Uint32Array(28);
   words[1] = uid;
@@ -79,7 +80,7 @@ function setOwner({ id, uid, gid, mode }: IpcShmEntry['desc']): void {
   syscall('shmctl', id, IPC.SET, words);
 }
 
-/** The next segment is to have this ID (3.8, CONFIG_CHECKPOINT_RESTORE). */
+/** Sets the ID of the next segment (since 3.8, CONFIG_CHECKPOINT_RESTORE). */
 function chooseId(id: number): void {
   const path = '/proc/sys/kernel/shm_next_id';
   const opened = trySyscall('openat', AT.FDCWD, arenaPath(path), O.WRONLY | O.CLOEXEC);
@@ -90,7 +91,10 @@ function chooseId(id: number): void {
   if (written < 0) throw new SyscallError('write', -written, { resource: path });
 }
 
-/** Attaches it to ourselves until the tasks have it: a segment nobody has may vanish (kernel.shm_rmid_forced). */
+/**
+ * Attaches a segment to Stasis until the tasks have it, since an unattached segment may be removed
+ * (kernel.shm_rmid_forced).
+ */
 function hold({ desc }: IpcShmEntry, context: RestoreContext): number {
   const at = attachHere(desc);
   context.atEnd(() => trySyscall('shmdt', at));
@@ -103,7 +107,7 @@ function attachHere(desc: IpcShmEntry['desc']): number {
   return at;
 }
 
-/** A segment as the images have it, in place of what is in it now; that comes back if the restore fails. */
+/** Replaces the content of a segment by the saved one. The previous content is restored if the restore fails. */
 function putBack({ desc, ...segment }: IpcShmEntry, at: number, context: RestoreContext): void {
   const length = lengthOf(segment);
   const copy = new Fd(syscall('memfd_create', arenaPath('stasis-segment'), MFD.CLOEXEC));
@@ -118,7 +122,7 @@ function putBack({ desc, ...segment }: IpcShmEntry, at: number, context: Restore
   fillMapping(at, pagesOf(desc.id), length, context);
 }
 
-/** Between a file of ours and memory of ours; all of it. */
+/** Reads or writes exactly `length` bytes between a file and our memory. */
 function transfer(call: 'pread64' | 'pwrite64', file: Fd, at: number, length: number): void {
   for (let done = 0; done < length; ) {
     const moved = trySyscall(call, file.number, at + done, length - done, done);
@@ -128,7 +132,7 @@ function transfer(call: 'pread64' | 'pwrite64', file: Fd, at: number, length: nu
   }
 }
 
-/** Those that were to be destroyed are so again, when all tasks have them attached. */
+/** Marks segments for destruction again that had been marked, when all tasks have attached them. */
 export function markDestroyed(context: RestoreContext): void {
   for (const { desc } of savedSegments(context).values()) {
     if (desc.mode & SHM_MODE.DEST) syscall('shmctl', desc.id, IPC.RMID, 0);

@@ -1,4 +1,4 @@
-/** Semaphores a task may owe something (SEM_UNDO in semop(2)): the kernel keeps the account, and tells nobody. */
+/** Semaphores for which a task may have SEM_UNDO adjustments (semop(2)), which the kernel does not show. */
 import { SEM_CTL } from '../../../kernel/constants/ipc.ts';
 import { readSystem } from '../../../kernel/proc/read.ts';
 import { parseSysvSem } from '../../../kernel/proc/sysvipc.ts';
