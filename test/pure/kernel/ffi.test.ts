@@ -24,7 +24,7 @@ function churn(): void {
 }
 
 test('no address of a buffer is to be had but from an owner', () => {
-  expect(Object.keys(ffi).sort()).toEqual(['PinnedBuffer', 'Pins', 'rawSyscall']);
+  expect(Object.keys(ffi).sort()).toEqual(['PinnedBuffer', 'Pins', 'functionAt', 'rawSyscall']);
 });
 
 test('buffers of which only the address is left survive the garbage collector, however many', () => {
