@@ -408,7 +408,9 @@ describe.each(HIERARCHIES)('freezer cgroup %s', (_version, root, control, thawed
 });
 
 test('a tree that has us in it is refused', () => {
-  expect(() => FrozenTree.freeze(ownPid(), { timeout: 5, freezeCgroup: undefined })).toThrow(/Stasis itself .* is in this tree/);
+  expect(() => FrozenTree.freeze(ownPid(), { timeout: 5, freezeCgroup: undefined })).toThrow(
+    /Stasis itself .* is in this tree/,
+  );
 });
 
 test('what is no cgroup, or has us in it, is refused', async () => {
