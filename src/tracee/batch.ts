@@ -1,4 +1,4 @@
-/** A program that runs by itself when it is full: for the long sequences of a restore. */
+/** Collects calls in a program that runs automatically when it is full, for the long sequences of a restore. */
 import type { SyscallName } from '../arch/syscall-numbers.ts';
 import type { Argument, Program } from './program.ts';
 import type { Remote } from './remote.ts';
@@ -10,7 +10,7 @@ export class Batch {
   readonly #remote: Remote;
   #program: Program;
   #afterwards: Afterwards[] = [];
-  /** What was set going and has not been waited for. */
+  /** The program that was started and has not been waited for. */
   #running: { readonly program: Program; readonly afterwards: readonly Afterwards[] } | undefined;
 
   constructor(remote: Remote) {
@@ -19,33 +19,33 @@ export class Batch {
   }
 
   /**
-   * A program with room for so many more calls and bytes of data. What is added to it before the next `reserve` runs
-   * together, so a call may use the result of another.
+   * A program with room for this many more calls and bytes of data. Calls added to it before the next `reserve` run
+   * together, so one may use the result of another.
    */
   reserve(calls: number, bytes = 0): Program {
     if (!this.#program.fits(calls, bytes)) this.flush();
     return this.#program;
   }
 
-  /** One call that needs nothing else; a failure fails the restore. */
+  /** Adds one call. If it fails, the restore fails. */
   call(name: SyscallName, ...args: readonly Argument[]): void {
     this.reserve(1).call(name, ...args);
   }
 
-  /** Has `work` called with the program's results once the calls added so far have run. */
+  /** Registers `work`, which is called with the results of the program when the calls added so far have run. */
   after(work: Afterwards): void {
     this.#afterwards.push(work);
   }
 
-  /** Runs what has been collected, to its end. @throws RemoteCallError */
+  /** Runs the collected calls and waits for their end. @throws RemoteCallError */
   flush(): void {
     this.begin();
     this.#finish();
   }
 
   /**
-   * Sets going what has been collected, and returns at once: many tasks work at the same time so. Until the next
-   * {@link flush} nothing may be done with the task but by this batch, nor with another one that has its memory.
+   * Starts the collected calls and returns at once, so that many tasks work at the same time. Until the next {@link
+   * flush} the task, and every other task that shares its memory, may only be used through this batch.
    */
   begin(): void {
     this.#finish();

@@ -1,6 +1,9 @@
-/** Classic BPF as far as seccomp knows it (Documentation/userspace-api/seccomp_filter.rst, kernel/seccomp.c). Pure. */
+/**
+ * An interpreter of classic BPF, as seccomp uses it (Documentation/userspace-api/seccomp_filter.rst, kernel/seccomp.c).
+ * Pure.
+ */
 
-/** `struct seccomp_data`: what a filter is told of a system call. 64 bytes. */
+/** `struct seccomp_data`, the input of a filter: 64 bytes that describe a system call. */
 export function seccompData(nr: number, arch: number, ip: number, args: readonly number[]): DataView {
   const data = new DataView(new ArrayBuffer(64));
   data.setInt32(0, nr, true);
@@ -16,8 +19,8 @@ export function seccompData(nr: number, arch: number, ip: number, args: readonly
 const KILL = 0;
 
 /**
- * What a filter answers: SECCOMP_RET_*. `code`: 8 bytes an instruction. What no filter of the kernel's can be (it is
- * checked when it is installed) answers as if it killed.
+ * Runs a filter and returns its result, SECCOMP_RET_*. `code` has 8 bytes for each instruction. For code that the
+ * kernel would refuse to install, the result is SECCOMP_RET_KILL_THREAD.
  */
 export function runFilter(code: Uint8Array, data: DataView): number {
   const view = new DataView(code.buffer, code.byteOffset, code.byteLength);

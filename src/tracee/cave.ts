@@ -1,4 +1,4 @@
-/** Where in somebody's memory the ways in and out can lie. */
+/** Finds room in the memory of a task for the code that enters and leaves it. */
 
 import type { Arch, LeftCave } from '../arch/arch.ts';
 import type { HostPid } from '../base/brands.ts';
@@ -6,7 +6,7 @@ import { StasisError } from '../base/errors.ts';
 import type { Fd } from '../kernel/syscall.ts';
 import { forceRead } from './memory.ts';
 
-/** What must be known of a mapping to find a place for the cave and a gap for the area. */
+/** The properties of a mapping that are needed to find a place for the cave and a gap for the work area. */
 export interface Mapping {
   readonly start: number;
   readonly end: number;
@@ -16,19 +16,19 @@ export interface Mapping {
   readonly name: string;
 }
 
-/** Room for the leader's ways, and below them for a visited thread's way out. */
+/** Sizes in bytes of the leader's cave, and of a visited thread's exit code, which lies below it. */
 export const CAVE_SIZE = 896;
 export const WAY_OUT_SIZE = 256;
 
-/** Where a cave can be, and what a Stasis that was killed has left there. */
+/** A place for a cave, and the code that a killed Stasis has left there, if any. */
 export interface Place {
   readonly at: number;
   readonly left: LeftCave | undefined;
 }
 
 /**
- * The zero tail of the vdso or, failing that, of another private executable mapping. A cave that a tracer of ours died
- * in is there still, and serves again, when no thread is in it.
+ * The zero tail of the vdso or, failing that, of another private executable mapping. A cave that a killed Stasis left
+ * behind is used again if no thread is in it.
  */
 export function findCave(tgid: HostPid, arch: Arch, mem: Fd, maps: readonly Mapping[]): Place {
   const executable = maps.filter((m) => (m.prot & 4) !== 0 && !m.shared && m.name !== '[vsyscall]');

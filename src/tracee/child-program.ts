@@ -1,7 +1,7 @@
 /**
- * A program run by a child of ours that has our memory and our descriptors: no JavaScript runs in it, only the
- * interpreter of programs. All signals are blocked in it, and it leaves our session, so that what is sent to all of our
- * group is not for it.
+ * Runs a program in a child that shares the memory and descriptors of Stasis. The child executes only the interpreter
+ * of programs, no JavaScript. All its signals are blocked, and it has a session of its own, so signals sent to our
+ * process group do not reach it.
  */
 
 import { thisArch } from '../arch/index.ts';
@@ -12,7 +12,7 @@ import { AREA, Program } from './program.ts';
 
 /** CLONE_VM | CLONE_FILES. */
 const SHARED = 0x100 | 0x400;
-/** We wait until the child has ended. */
+/** CLONE_VFORK: the parent waits until the child has ended. */
 export const CLONE_VFORK = 0x4000;
 /** struct clone_args up to stack_size. */
 const CLONE_ARGS = 64;
@@ -24,8 +24,8 @@ export class ChildProgram implements Disposable {
   readonly #area = syscall('mmap', 0, AREA.length + STACK, 3, 0x22, -1, 0);
 
   /**
-   * An empty program, but for its first call. A failed call that is no attempt ends the child at once, with exit code
-   * 1.
+   * A new program, which only has its first call. A failed call that was not added by `attempt` ends the child at once,
+   * with exit code 1.
    */
   program(): Program {
     const program = new Program(this.#area);
@@ -34,7 +34,7 @@ export class ChildProgram implements Disposable {
   }
 
   /**
-   * Has a child begin with a program; answers its PID. Nobody is told by a signal when it ends. @throws SyscallError
+   * Starts a child that runs a program. Returns its PID. Its end causes no signal. @throws SyscallError
    */
   start(program: Program, flags = 0): number {
     program.attempt('exit_group', 0);
@@ -43,27 +43,27 @@ export class ChildProgram implements Disposable {
     writeMemory(ownPid(), this.#area, thisArch().detachedCode(program.start));
     writeMemory(ownPid(), program.start, program.usedEntries());
     if (heap.length > 0) writeMemory(ownPid(), program.start + AREA.entries, heap);
-    // libc's syscall() returns in the child, to the address on top of its stack.
+    // In the child, libc's syscall() returns to the address on top of the child's stack.
     const top = this.#area + AREA.length + STACK - 64;
     writeMemory(ownPid(), top, new Uint8Array(new BigUint64Array([BigInt(this.#area)]).buffer));
     syscall('mprotect', this.#area, AREA.code, 5);
     return clone(top, SHARED | flags);
   }
 
-  /** Fetches the results of a program whose child has ended. */
+  /** Reads the results of a program whose child has ended. */
   fetch(program: Program): void {
     const heap = program.usedHeap();
     readMemory(ownPid(), program.start, program.usedEntries());
     if (heap.length > 0) readMemory(ownPid(), program.start + AREA.entries, heap);
   }
 
-  /** The child must have ended. */
+  /** Unmaps the memory of the child, which must have ended. */
   [Symbol.dispose](): void {
     trySyscall('munmap', this.#area, AREA.length + STACK);
   }
 }
 
-/** All signals are blocked, so that no handler of ours runs in the child. */
+/** Makes the child with all signals blocked, so that no signal handler of Stasis runs in it. */
 function clone(stackTop: number, flags: number): number {
   const args = new BigUint64Array(CLONE_ARGS / 8);
   args[0] = BigInt(flags);

@@ -1,9 +1,9 @@
 /**
- * Programs run detached: by a child of ours that shares our memory and our descriptors, but neither our session nor our
+ * Runs programs detached: in a child that shares the memory and descriptors of Stasis, but neither its session nor its
  * signals.
  *
- * For what must not be left half done. We may be killed at any instant; the child, in a session of its own, still comes
- * to the end of its program, and so undoes what it began with.
+ * Used for work that must not be left half done. If Stasis is killed, the child still comes to the end of its program,
+ * which undoes what it began with.
  */
 
 import { StasisError } from '../base/errors.ts';
@@ -15,12 +15,14 @@ import type { Program } from './program.ts';
 export class DetachedProcess implements Disposable {
   readonly #child = new ChildProgram();
 
-  /** An empty program. All of its calls are attempts: a failed one that is not tolerated would end it half done. */
+  /**
+   * A new program. All its calls must be attempts, since a failed call that is not tolerated would end it half done.
+   */
   program(): Program {
     return this.#child.program();
   }
 
-  /** Runs a program to its end; its results can then be read. @throws StasisError */
+  /** Runs a program to its end and reads its results. @throws StasisError */
   run(program: Program): Program {
     syscall('wait4', this.#child.start(program, CLONE_VFORK), arenaAddress, W.ALL, 0);
     const status = arenaView.getInt32(0, true);

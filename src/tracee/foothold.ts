@@ -1,12 +1,13 @@
 /**
  * The foothold in a task that is not ours, and the dead man's switch.
  *
- * Nothing of the task is used: not its stack, not its code, not its floating-point state. A few hundred bytes of
- * straight-line code go into the *cave*, the zero bytes after the end of the vdso's image, written through
- * /proc/PID/mem (the page is private, so it is copied). That code maps the work area, and below it puts everything
- * back: signal mask, signal action, mapping, registers, and jumps to where the task was. A finished program rings the
- * *bell*, a signal the task ignores for the time being and whose delivery stops it for its tracer. Without a tracer an
- * ignored signal is nothing, and the task runs on into the cave's second half: whenever we die, it walks out alone.
+ * Nothing of the task is used: neither its stack, nor its code, nor its floating-point state. A few hundred bytes of
+ * straight-line code are written into the *cave*, the zero bytes after the end of the vdso's image, through
+ * /proc/PID/mem (the page is private, so the kernel copies it). This code maps the work area. Its second half restores
+ * everything, signal mask, signal action, mapping and registers, and jumps to where the task was. A finished program
+ * sends the *bell*, a signal that the task ignores meanwhile and whose delivery stops it for its tracer. Without a
+ * tracer the ignored signal has no effect, and the task runs on into the second half of the cave. So whenever Stasis
+ * dies, the task leaves by itself.
  */
 
 import type { Cave, LiftedLimit, Registers } from '../arch/arch.ts';
@@ -29,22 +30,24 @@ import { rescueStranded } from './stranded.ts';
 import type { Tracee } from './tracee.ts';
 import { type Ground, Visit } from './visit.ts';
 
-/** What else is to be known of the task. All who are there are stopped. */
+/** Further facts about the task. All tasks listed are stopped. */
 export interface Company {
-  /** All other tasks with the same memory: the other threads of the process above all. */
+  /** All other tasks with the same memory, mainly the other threads of the process. */
   readonly others?: readonly Tracee[];
-  /** Of all these those that seccomp would not let out: see {@link threadsWithoutExit}. */
+  /** The threads, this one included, that seccomp would not let leave by themselves: see {@link threadsWithoutExit}. */
   readonly exitless?: ReadonlySet<Tracee>;
-  /** Limits of the process that have to be lifted for the work area: {@link limitsToLift}. */
+  /** Limits of the process that have to be raised for the work area: {@link limitsToLift}. */
   readonly lift?: readonly LiftedLimit[];
 }
 
-/** Signals that serve as a bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
+/** Signals that may be the bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
 const BELLS = [16, 30, 23, 28, 24] as const;
 
 export class Foothold implements Disposable {
   readonly remote: Remote;
-  /** The action of the bell signal, as it was: the 32 bytes of struct sigaction are at this address of the area. */
+  /**
+   * The bell signal, and the address in the area of the task's own action for it (the 32 bytes of struct sigaction).
+   */
   readonly bellSignal: number;
   readonly bellActionAt: number;
   readonly #tracee: Tracee;
@@ -55,7 +58,7 @@ export class Foothold implements Disposable {
   readonly #mask: bigint;
   readonly #ground: Ground;
   readonly #exitForbidden: boolean;
-  /** Limits that are lifted meanwhile, and where the calls for that lie. */
+  /** The limits that are raised meanwhile, and the address of the code for that. */
   readonly #lift: readonly LiftedLimit[];
   readonly #limitsAt: number;
   #open = false;
@@ -88,7 +91,7 @@ export class Foothold implements Disposable {
       bell: this.bellSignal,
       oldAction: this.bellActionAt,
       done,
-      // From there it goes home.
+      // From the code that restores the limits the task returns to where it was.
       registers: lift.length > 0 ? tracee.arch.jump(this.#registers, this.#limitsAt) : this.#registers,
       mask: this.#mask,
     });
@@ -104,9 +107,9 @@ export class Foothold implements Disposable {
   }
 
   /**
-   * Gets a foothold in a stopped task: a thread of process `tgid`, best one that is not exitless.
+   * Gains a foothold in a stopped task: a thread of process `tgid`, preferably one that is not exitless.
    * @throws StasisError if there is no place for the cave, or the task may map no more memory; it is unharmed then
-   * @throws StrandedError to be tried again, with what is known of the threads looked up anew
+   * @throws StrandedError if the caller has to examine the threads again and retry
    */
   static gain(tracee: Tracee, tgid: HostPid, maps: readonly Mapping[], company: Company = {}): Foothold {
     requireInjectable(tracee);
@@ -137,11 +140,11 @@ export class Foothold implements Disposable {
     }
   }
 
-  /** Runs the first half of the cave, call by call, then installs the interpreter. */
+  /** Runs the first half of the cave, call by call, then writes the interpreter into the area. */
   #makeArea(): void {
     const { arch } = this.#tracee;
     forceWrite(this.#mem, this.#caveAt, this.#cave.code);
-    // If anything fails here, the task is let go where it is: from every point of the cave it walks out by itself.
+    // If anything fails here, the task is released where it is: from every instruction of the cave it leaves by itself.
     this.#goTo(this.#lift.length > 0 ? this.#layOutLimits() : this.#cave.enter);
     for (const _ of this.#lift) this.#step('prlimit64');
     for (const call of ['rt_sigprocmask', 'mmap', 'mprotect', 'rt_sigaction', 'rt_sigaction']) this.#step(call);
@@ -149,7 +152,7 @@ export class Foothold implements Disposable {
     this.#open = true;
   }
 
-  /** Writes what lifts limits before the cave and puts them back behind it; answers where it is entered. */
+  /** Writes the code that raises limits before the cave and restores them after it. Returns its entry. */
   #layOutLimits(): number {
     const { code, enter } = this.#tracee.arch.limitsCode({
       address: this.#limitsAt,
@@ -163,7 +166,10 @@ export class Foothold implements Disposable {
     return enter;
   }
 
-  /** First the registers, then the mask: were we to die between the two, the cave would put both back. */
+  /**
+   * Sends the task to an address of the cave. The registers are set before the mask, so that the cave restores both if
+   * Stasis dies between the two.
+   */
   #goTo(way: number): void {
     this.#tracee.setRegisters(this.#tracee.arch.jump(this.#registers, way));
     setSignalMask(this.#tracee.pid, ~(1n << BigInt(this.bellSignal - 1)));
@@ -178,15 +184,14 @@ export class Foothold implements Disposable {
     this.beginVisit(thread, program).end(patience);
   }
 
-  /** The first half of {@link visit}: sets the program going. Several processes can have one visit each at a time. */
+  /** The first half of {@link visit}: starts the program. Several processes can have one visit each at a time. */
   beginVisit(thread: Tracee, program: Program): Visit {
     return Visit.begin(this.#ground, thread, program);
   }
 
   /**
-   * As {@link Remote.run}, for a call that may sleep as long as it likes: should we be killed meanwhile, a process of
-   * ours that waits for that leads the task out of it. So does our end if the call can neither go on nor be
-   * interrupted.
+   * As {@link Remote.run}, for a call that may sleep for any time. If Stasis dies meanwhile, a guard process leads the
+   * task out of the call. The same happens if Stasis ends and the call can neither continue nor be interrupted.
    */
   runGuarded(program: Program, patience: number): Program {
     const guard = new Guard((plan) => this.#leadOut(plan));
@@ -198,8 +203,7 @@ export class Foothold implements Disposable {
   }
 
   /**
-   * What the guard does: it leads the task out, as we do, if it is in the call still. Each call that fails ends the
-   * plan.
+   * Adds the calls of the guard, which make the task leave if it is still in the call. A call that fails ends the plan.
    */
   #leadOut(plan: Program): void {
     const { pid, arch } = this.#tracee;
@@ -215,7 +219,7 @@ export class Foothold implements Disposable {
     const setRegisters = (registers: Registers): Ref =>
       trace(PTRACE.SETREGSET, NT.PRSTATUS, iovec(plan.data(bytes(registers)), byteLength));
     const awaitStop = (): Ref => plan.call('wait4', pid, found, W.ALL, 0);
-    // The area is unmapped just before a task that walks out by itself is where it was: it is not to be touched.
+    // A task that leaves by itself unmaps the area last. If the area is gone, the task must not be touched.
     plan.call('process_vm_readv', pid, iovec(found, 8), 1, iovec(area, 8), 1, 0);
     trace(PTRACE.SEIZE, 0, PTRACE_O.TRACESYSGOOD);
     trace(PTRACE.INTERRUPT);
@@ -234,12 +238,12 @@ export class Foothold implements Disposable {
       awaitStop();
     }
     trace(PTRACE.SETSIGMASK, 8, plan.data(bytes(BigUint64Array.of(this.#mask))));
-    // By way of the code that puts lifted limits back, which it finds its way home from.
+    // Through the code that restores raised limits, which then returns to where the task was.
     setRegisters(this.#lift.length > 0 ? arch.jump(this.#registers, this.#limitsAt) : this.#registers);
     trace(PTRACE.DETACH);
   }
 
-  /** One system call of the cave: to its entry, to its exit. */
+  /** Runs one system call of the cave, from its entry to its exit. */
   #step(name: string): void {
     const result = this.#tracee.passSyscall();
     if (result >= 0) return;
@@ -252,7 +256,7 @@ export class Foothold implements Disposable {
     });
   }
 
-  /** Leaves the task as it was found, stopped still. The foothold is gone afterwards. */
+  /** Restores the task, which stays stopped, and ends the foothold. */
   [Symbol.dispose](): void {
     if (!this.#open) return;
     this.#open = false;
@@ -270,8 +274,8 @@ export class Foothold implements Disposable {
   }
 
   /**
-   * Work that gives the task back. If that fails halfway (it was killed meanwhile, say), the rest is the task's: let
-   * go, it walks out through the cave. What went wrong before must not be hidden by this.
+   * Does work that restores the task. If that fails halfway (for example because the task was killed), the task is
+   * released and leaves through the cave. Errors are not thrown, so that they do not hide an earlier error.
    */
   #quietly(work: () => void): void {
     try {
@@ -289,8 +293,8 @@ export class Foothold implements Disposable {
 }
 
 /**
- * Between its programs a exitless leader is where it was found: if we die then, what we leave behind harms less than
- * it.
+ * Runs programs in an exitless leader, which is put back to where it was found after each program. If Stasis dies
+ * between two programs, only the area is left behind, which harms less than a killed leader.
  */
 class HomeRemote extends Remote {
   readonly #ground: Ground;
@@ -311,7 +315,10 @@ class HomeRemote extends Remote {
   }
 }
 
-/** A bell must have no instance pending in any thread: ignoring a signal drops those (do_sigaction). */
+/**
+ * Chooses the bell: a signal that is pending in no thread, since the kernel drops pending instances of a signal that
+ * becomes ignored (do_sigaction()).
+ */
 function chooseBell(tgid: HostPid, tracees: readonly Tracee[]): number {
   const pending = new Set<number>();
   const note = (infos: readonly Uint8Array[]): void => {

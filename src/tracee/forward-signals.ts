@@ -1,4 +1,4 @@
-/** Signals that we get, passed on to another process as they come. */
+/** Forwards signals that Stasis gets to another process. */
 
 import { thisArch } from '../arch/index.ts';
 import { SA, SIG } from '../kernel/constants/signals.ts';
@@ -6,7 +6,7 @@ import { Fd, syscall, trySyscall } from '../kernel/syscall.ts';
 import { endWatch, notedSignal, watchedSignals } from './interruption.ts';
 import { actionOf, SignalHandler } from './signal-handler.ts';
 
-/** Those that a shell's job is sent, besides the ones that are watched for: see interruption.ts. */
+/** Signals that a shell sends to a job, in addition to the watched ones: see interruption.ts. */
 const OTHERS = [SIG.QUIT, SIG.USR1, SIG.USR2, SIG.WINCH, SIG.TSTP, SIG.CONT] as const;
 
 /**
@@ -18,7 +18,7 @@ export class SignalForwarding implements Disposable {
   readonly #handler: SignalHandler;
   readonly #pidfd: Fd | undefined;
 
-  /** `pid` is a child of ours that has not been waited for. */
+  /** `pid` must be a child that has not been waited for. */
   constructor(pid: number) {
     const watched = watchedSignals();
     const pidfd = trySyscall('pidfd_open', pid, 0);
@@ -27,7 +27,7 @@ export class SignalForwarding implements Disposable {
     this.#handler = new SignalHandler(thisArch().forwardCode({ pidfd, sameGroup }));
     for (const signal of watched) this.#handler.handle(signal, SA.RESTART);
     for (const signal of OTHERS) if (actionOf(signal) === 'default') this.#handler.handle(signal, SA.RESTART);
-    // It came when the tasks were about to run, or ran already.
+    // The signal came when the tasks were about to run, or ran already.
     const late = notedSignal();
     if (late !== undefined) trySyscall('pidfd_send_signal', pidfd, late, 0, 0);
   }

@@ -1,8 +1,9 @@
 /**
- * A process of ours that waits for our death, however that comes, to do what we cannot do any more then.
+ * A process that waits for the death of Stasis, whatever the cause, and then does what Stasis cannot do any more.
  *
- * It sleeps in poll(2) on a pidfd of ours, which is readable when all our threads are dead. By then the kernel has let
- * our tracees go (exit_ptrace() comes before do_notify_pidfd() in exit_notify()), so that they can be seized again.
+ * It sleeps in poll(2) on a pidfd of Stasis, which becomes readable when all threads of Stasis are dead. By then the
+ * kernel has released our tracees (exit_ptrace() comes before do_notify_pidfd() in exit_notify()), so the guard can
+ * seize them.
  */
 import { Fd, syscall, trySyscall } from '../kernel/syscall.ts';
 import { ChildProgram } from './child-program.ts';
@@ -17,7 +18,7 @@ export class Guard implements Disposable {
   readonly #ourselves: Fd;
   readonly #pid: number;
 
-  /** `plan` adds the calls that are to be made if we die before the guard is disposed of. @throws SyscallError */
+  /** `plan` adds the calls that the guard makes if Stasis dies before the guard is disposed of. @throws SyscallError */
   constructor(plan: (program: Program) => void) {
     this.#ourselves = new Fd(syscall('pidfd_open', process.pid, 0));
     const program = this.#child.program();
@@ -34,7 +35,7 @@ export class Guard implements Disposable {
     }
   }
 
-  /** Ends the guard: what it was for has not to be done any more. */
+  /** Ends the guard, when its work is not needed any more. */
   [Symbol.dispose](): void {
     trySyscall('kill', this.#pid, SIGKILL);
     trySyscall('wait4', this.#pid, 0, WALL, 0);

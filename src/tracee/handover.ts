@@ -1,4 +1,4 @@
-/** Handing descriptors over to a task through the socket it shares with us (SCM_RIGHTS). */
+/** Hands descriptors over to a task through the socket it shares with Stasis (SCM_RIGHTS). */
 import type { LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { MSG } from '../kernel/constants/sockets.ts';
@@ -9,13 +9,13 @@ import type { Batch } from './batch.ts';
 import type { Seed } from './seed.ts';
 
 /**
- * Gives the task the open files behind our `locals`; answers the numbers the kernel gave them there, in the same order.
- * What is in the batch has run then.
+ * Gives the task the open files behind our descriptors `locals`. Returns the numbers the kernel assigned in the task,
+ * in the same order. All calls in the batch have run afterwards.
  * @throws StasisError kind 'permission' if the task cannot take all of them
  */
 export function handOver(seed: Seed, batch: Batch, locals: readonly LocalFd[]): number[] {
   const arrived: number[] = [];
-  // The tasks of a tree all read from one socket: who is to have a lot must take it before another is sent.
+  // All tasks of a tree read from one socket, so a task must receive its lot before the next one is sent.
   for (let at = 0; at < locals.length; at += SCM_MAX_FD) {
     const lot = locals.slice(at, at + SCM_MAX_FD);
     send(seed, lot);
@@ -24,13 +24,13 @@ export function handOver(seed: Seed, batch: Batch, locals: readonly LocalFd[]): 
   return arrived;
 }
 
-/** A message needs a byte, so that the receiver's end is not taken for the end of the stream. */
+/** Sends a lot. The message needs a byte of data, or the receiver would see the end of the stream. */
 function send(seed: Seed, lot: readonly number[]): void {
   const sent = trySendMessage(seed.socket.number, new Uint8Array(1), encodeControl(lot), MSG.NOSIGNAL);
   if (sent < 0) throw new SyscallError('sendmsg', -sent, { task: { pid: seed.tracee.pid } });
 }
 
-/** Has the task take the next lot. */
+/** Has the task receive the next lot. */
 function receive(seed: Seed, batch: Batch, count: number): readonly number[] {
   const room = rightsSpace(count);
   const program = batch.reserve(1, Msghdr.size + 16 + 8 + room);
@@ -45,7 +45,8 @@ function receive(seed: Seed, batch: Batch, count: number): readonly number[] {
   const { flags, controlLength } = Msghdr.decode(program.bytes(header, Msghdr.size));
   const { rights } = decodeControl(program.bytes(control, Number(controlLength)));
   if (program.result(received) === 1 && (flags & MSG.CTRUNC) === 0 && rights.length === count) return rights;
-  // scm_detach_fds() in net/core/scm.c stops at the first it has no number for; the others are closed.
+  // scm_detach_fds() in net/core/scm.c stops at the first descriptor for which there is no number; the others are
+  // closed.
   throw new StasisError({
     kind: 'permission',
     task: { pid: seed.tracee.pid },
@@ -55,7 +56,7 @@ function receive(seed: Seed, batch: Batch, count: number): readonly number[] {
   });
 }
 
-/** Closes every descriptor of the task but its socket. */
+/** Closes all descriptors of the task except its socket. */
 export function closeAll(seed: Seed, batch: Batch): void {
   batch.call('close_range', 0, seed.socketTarget - 1, 0);
   batch.call('close_range', seed.socketTarget + 1, 0xffff_ffff, 0);

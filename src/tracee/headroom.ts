@@ -1,7 +1,7 @@
 /**
- * Limits that a task has reached, and that leave no room for the work area: they are lifted for as long as that is
- * there, by the task itself, as only it may do that without CAP_SYS_RESOURCE. The calls lie in memory like the cave's,
- * and so does what puts the limits back: should we die, the task comes past that on its way out.
+ * Resource limits that a task has reached, so that the work area cannot be mapped. They are raised while the area
+ * exists, by the task itself, since others would need CAP_SYS_RESOURCE. The code for that lies in memory like the cave,
+ * and so does the code that restores the limits: if Stasis dies, the task runs it when it leaves.
  */
 import { LIMITS_MARK, type LiftedLimit } from '../arch/arch.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
@@ -16,10 +16,10 @@ import type { Tracee } from './tracee.ts';
 
 const RLIMIT = { DATA: 2, MEMLOCK: 8, AS: 9 } as const;
 
-/** Room for the calls, below that for the cave. */
+/** Size in bytes of the code, which lies below the cave. */
 export const LIMITS_SIZE = 512;
 
-/** What is known of a process's memory and limits. */
+/** The memory use and limits of a process. */
 export interface Allowance {
   readonly ref: TaskRef;
   readonly status: Pick<ProcStatus, 'vmSize' | 'vmData' | 'vmLocked' | 'capEff' | 'seccomp'>;
@@ -29,14 +29,14 @@ export interface Allowance {
 /** A limit that the work area would exceed. */
 interface Reached {
   readonly resource: number;
-  /** Bytes that have to be allowed. */
+  /** The limit that is needed, in bytes. */
   readonly needed: bigint;
   readonly limit: Rlimit;
 }
 
 function reached({ status, limits }: Allowance): Reached[] {
   const { vmSize = 0, vmData = 0, vmLocked = 0, capEff } = status;
-  // Whether what is mapped is locked at once (MCL_FUTURE) cannot be seen; some of it is, if so.
+  // Whether new mappings are locked (MCL_FUTURE) cannot be seen. If so, some memory is locked already.
   const locks = vmLocked > 0 && (capEff & capBit('IPC_LOCK')) === 0n;
   const uses: readonly (readonly [resource: number, bytes: number])[] = [
     [RLIMIT.AS, vmSize + AREA.length],
@@ -50,14 +50,14 @@ function reached({ status, limits }: Allowance): Reached[] {
   });
 }
 
-/** The limits that have to be lifted to their hard limits for the work area, and put back. Pure. */
+/** The limits that have to be raised to their hard limits for the work area. Pure. */
 export function limitsToLift(allowance: Allowance): LiftedLimit[] {
   return reached(allowance)
     .filter(({ needed, limit }) => limit.max >= needed)
     .map(({ resource, limit }) => ({ resource, own: limit, lifted: { cur: limit.max, max: limit.max } }));
 }
 
-/** Why there is no room for the work area, if so; what may or may not be in the way is not told. Pure. */
+/** The obstacles if the work area cannot be mapped even with raised limits. Uncertain ones are not reported. Pure. */
 export function headroomObstacles(allowance: Allowance): StasisError[] {
   const { ref, status } = allowance;
   return reached(allowance).flatMap(({ resource, needed, limit }) => {
@@ -76,9 +76,8 @@ export function headroomObstacles(allowance: Allowance): StasisError[] {
 }
 
 /**
- * Where the calls can lie: below the room for a cave, in the zero tail of an executable mapping. Those that a Stasis
- * left behind that was killed can be replaced, unless one of `tracees` is in them, or in a signal handler that will
- * return there.
+ * Finds room for the code: below the cave, in the zero tail of an executable mapping. Code that a killed Stasis left
+ * there can be replaced, unless one of `tracees` is in it, or in a signal handler that will return to it.
  * @throws StasisError
  */
 export function findLimitsRoom(ref: TaskRef, tracees: readonly Tracee[], mem: Fd, maps: readonly Mapping[]): number {
@@ -97,7 +96,7 @@ export function findLimitsRoom(ref: TaskRef, tracees: readonly Tracee[], mem: Fd
   throw new StasisError({ kind: 'unsupported', code: 'NO_ROOM_FOR_CODE', task: ref, reason });
 }
 
-/** Of a stack, where a handler's frame is looked for. */
+/** Bytes of a stack that are searched for signal frames. */
 const LOOKED_AT = 256 * 1024;
 
 function isInside(tracee: Tracee, at: number, mem: Fd, maps: readonly Mapping[]): boolean {

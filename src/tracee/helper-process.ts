@@ -1,6 +1,6 @@
 /**
- * A helper process for bulk work. Two processors copy memory faster than one: the helper runs remote programs while we
- * copy other parts with system calls of our own.
+ * A helper process for bulk work. Two processors copy memory faster than one: the helper runs remote programs while
+ * Stasis copies other parts with its own system calls.
  */
 import { thisArch } from '../arch/index.ts';
 import type { LocalFd } from '../base/brands.ts';
@@ -14,21 +14,24 @@ import { AREA, type Program, type Ref } from './program.ts';
 import type { Remote } from './remote.ts';
 import { Seed } from './seed.ts';
 
-/** Bytes from which on a helper process is worth what it costs to start. */
+/** The amount of work in bytes from which on starting a helper process pays off. */
 export const WORTH_A_HELPER = 32 << 20;
 
-/** Adds what a lot needs to a program, unless it has no room for that; answers what to do with the results. */
+/**
+ * Adds the calls for a lot to a program and returns a function that handles their results; undefined if the program has
+ * no room.
+ */
 export type RemoteWork<Lot> = (program: Program, lot: Lot) => ((results: Program) => void) | undefined;
 
 /** Room for machine code. */
 const CODE = 4096;
 
-/** Most lots the other process gets at once. */
+/** Most lots given to the other process at once. */
 const MOST_LOTS = 32;
 
 /**
- * Does work in lots, some here (`locally`), some in a task that runs beside us. Whoever is free takes the next ones;
- * the other task gets several at once, since we look after it only between two lots of our own.
+ * Does work in lots, some in Stasis (`locally`), some in a task that runs at the same time. Whichever is free takes the
+ * next lots. The other task gets several at once, since Stasis checks on it only between two lots of its own.
  */
 export function shareOut<Lot>(
   lots: readonly Lot[],
@@ -43,7 +46,7 @@ export function shareOut<Lot>(
       continue;
     }
     collect?.();
-    // Towards the end less and less, so that both are done at the same time.
+    // The shares become smaller towards the end, so that both finish at the same time.
     const share = lots.slice(next, next + Math.min(MOST_LOTS, Math.ceil((lots.length - next) / 4)));
     const program = remote.program();
     const readers: ((results: Program) => void)[] = [];
@@ -62,14 +65,14 @@ export function shareOut<Lot>(
   collect?.();
 }
 
-/** A helper process of our own: a seed that never becomes anybody. It dies with us. */
+/** A helper process: a seed that never becomes a task. It dies with Stasis. */
 export class Helper implements Disposable {
   readonly remote: Remote;
-  /** Address of a buffer it has. */
+  /** Address of a buffer in the helper. */
   readonly buffer: number;
   /** Address of the machine code of checksums in it, for {@link Program.run}. */
   readonly sums: number;
-  /** Its numbers for the descriptors it was given. */
+  /** The helper's numbers for the descriptors it was given. */
   readonly descriptors: readonly number[];
   readonly #seed: Seed;
 
@@ -92,7 +95,8 @@ export class Helper implements Disposable {
   }
 
   /**
-   * Makes one, with a buffer and copies of some of our descriptors; undefined where that cannot be: work alone then.
+   * Makes a helper with a buffer and with copies of some of our descriptors. Undefined if that fails; the caller then
+   * works alone.
    */
   static hire(bufferLength: number, locals: readonly LocalFd[]): Helper | undefined {
     let seed: Seed | undefined;

@@ -1,4 +1,4 @@
-/** Whether a stopped task can execute code of ours at all. Looked at before anything of it is touched. */
+/** Checks whether a stopped task can execute injected code at all, before anything in it is changed. */
 import { StasisError } from '../base/errors.ts';
 import { getSyscallDispatch } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
@@ -8,7 +8,8 @@ import type { Tracee } from './tracee.ts';
  * @throws StasisError kind 'unsupported'
  */
 export function requireInjectable(tracee: Tracee): void {
-  // Our system calls, from addresses the program has not allowed, would be signals to it (SIGSYS, forced: deadly).
+  // System calls from addresses that the program has not allowed would become SIGSYS, which is forced and kills the
+  // program.
   if (!getSyscallDispatch(tracee.pid)) return;
   throw new StasisError({
     kind: 'unsupported',

@@ -1,10 +1,10 @@
 /**
- * Signals that ask Stasis to end: SIGINT, SIGTERM, SIGHUP. They are noted, and looked for where the work can be given
- * up; giving it up undoes it. The engine is synchronous, so that no handler of the runtime would ever be called, and
- * other threads of the runtime may get the signal: the handler is machine code.
+ * Signals that ask Stasis to end: SIGINT, SIGTERM, SIGHUP. They are recorded, and checked at points where the work can
+ * be given up, which undoes it. The engine is synchronous, so a handler of the runtime would never be called, and
+ * another thread of the runtime may get the signal. So the handler is machine code.
  *
- * While they are watched for, system calls that sleep end with EINTR (no SA_RESTART), so that nothing waits on after
- * one.
+ * While they are watched for, sleeping system calls end with EINTR (no SA_RESTART), so that no wait goes on after a
+ * signal.
  */
 
 import { thisArch } from '../arch/index.ts';
@@ -15,18 +15,19 @@ import { ERRNO, SyscallError } from '../kernel/syscall.ts';
 import { actionOf, SignalHandler } from './signal-handler.ts';
 
 const ENDING = [SIG.HUP, SIG.INT, SIG.TERM] as const;
-/** Those that are noted: what we were started to ignore, as by nohup(1), stays so. */
+/** The recorded signals. Signals that Stasis was started to ignore, as by nohup(1), stay ignored. */
 let watched: readonly number[] = [];
 
-/** The handler writes the signal's number here. It may still run when all else is over, so that this stays. */
+/** The handler writes the signal number here. It may still run at the very end, so this buffer is never freed. */
 let noted: PinnedBuffer<Int32Array> | undefined;
 let handler: SignalHandler | undefined;
 /**
- * Whether a signal still ends the work: not before it is watched for, nor when it has been told, nor at the very end.
+ * Whether a signal ends the work: not before signals are watched for, not after one was reported, and not at the very
+ * end.
  */
 let counts = false;
 
-/** Notes such signals from now on. They do not end us any more by themselves. */
+/** Starts to record these signals, which do not end Stasis directly any more. */
 export function watchForInterruption(): void {
   noted ??= new PinnedBuffer(new Int32Array(1));
   handler = new SignalHandler(thisArch().noteCode(noted.address));
@@ -35,18 +36,18 @@ export function watchForInterruption(): void {
   counts = true;
 }
 
-/** The signal that has come, if one has, whether it still counts or not. */
+/** The signal that has come, whether it still counts or not; undefined if none has. */
 export function notedSignal(): number | undefined {
   return (noted && Atomics.load(noted.view, 0)) || undefined;
 }
 
-/** Whether a signal has come that {@link requireUninterrupted} will tell. */
+/** Whether a signal has come that {@link requireUninterrupted} will report. */
 export function isInterrupted(): boolean {
   return counts && notedSignal() !== undefined;
 }
 
 /**
- * To be called where the work can be given up. Tells of a signal once: what is undone afterwards is not interrupted.
+ * Called where the work can be given up. It reports a signal once, so that the cleanup after it is not interrupted.
  * @throws InterruptedError
  */
 export function requireUninterrupted(): void {
@@ -57,19 +58,19 @@ export function requireUninterrupted(): void {
 }
 
 /**
- * The moment that decides: a signal that came before is told, one that comes later changes nothing any more.
+ * The deciding moment: a signal that came before is reported, and one that comes later has no effect.
  * @throws InterruptedError
  */
 export function pointOfNoReturn(): void {
-  // In this order: once the signals disturb nothing any more, whatever had disturbed has been noted.
+  // The order matters: after the first call no signal interrupts a call any more, and all that did have been recorded.
   restartCalls();
   requireUninterrupted();
   stopWatching();
 }
 
 /**
- * The error that work ended with, as an interruption if it is one: then it says what has become of the tasks, unless it
- * does so already.
+ * The error that ended the work. If it is an interruption, it gets the text that says what has become of the tasks,
+ * unless it has one.
  */
 export function withOutcome(error: unknown, outcome: string): unknown {
   if (error instanceof InterruptedError) return error.reason ? error : new InterruptedError(error.signal, outcome);
@@ -78,12 +79,12 @@ export function withOutcome(error: unknown, outcome: string): unknown {
   return wasInterrupted ? new InterruptedError(signal, outcome) : error;
 }
 
-/** The signals that are noted. */
+/** The recorded signals. */
 export function watchedSignals(): readonly number[] {
   return watched;
 }
 
-/** Gives the signals back their actions. */
+/** Restores the actions of the signals. */
 export function endWatch(): void {
   counts = false;
   handler?.[Symbol.dispose]();

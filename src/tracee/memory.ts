@@ -1,4 +1,6 @@
-/** Another task's memory, in bulk: process_vm_readv/writev, and /proc/PID/mem where those may not go. */
+/**
+ * Reads and writes another task's memory: by process_vm_readv/writev(2), and through /proc/PID/mem where these may not.
+ */
 import type { HostPid, TaskAddress } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { Pins } from '../kernel/ffi.ts';
@@ -10,21 +12,24 @@ function oneIovec(offset: number, address: number, length: number): number {
   return arenaAddress + offset;
 }
 
-/** Bytes really copied, or -errno. Pages the task itself may not read stop it (EFAULT). */
+/**
+ * Reads memory. Returns the number of bytes read, or -errno. It stops at pages that the task itself may not read
+ * (EFAULT).
+ */
 export function tryReadMemory(pid: HostPid, address: TaskAddress, into: Uint8Array, length = into.byteLength): number {
   using pins = new Pins();
   const local = oneIovec(0, pins.address(into), length);
   return trySyscall('process_vm_readv', pid, local, 1, oneIovec(16, address, length), 1, 0);
 }
 
-/** Fills `into` from the task. @throws StasisError when not all of it can be read */
+/** Fills `into` from the task. @throws StasisError unless all of it can be read */
 export function readMemory(pid: HostPid, address: TaskAddress, into: Uint8Array): Uint8Array {
   const got = tryReadMemory(pid, address, into);
   if (got !== into.byteLength) throw memoryError(pid, address, 'read', got);
   return into;
 }
 
-/** Writes to pages the task itself may write. @throws StasisError */
+/** Writes to pages that the task itself may write. @throws StasisError */
 export function writeMemory(pid: HostPid, address: TaskAddress, from: Uint8Array): void {
   using pins = new Pins();
   const local = oneIovec(0, pins.address(from), from.byteLength);
@@ -54,7 +59,7 @@ export function forceWrite(mem: Fd, address: TaskAddress, from: Uint8Array): voi
   }
 }
 
-/** Reads through /proc/PID/mem; answers bytes read or -errno. */
+/** Reads through /proc/PID/mem. Returns the number of bytes read, or -errno. */
 export function forceRead(mem: Fd, address: TaskAddress, into: Uint8Array, length = into.byteLength): number {
   return trySyscall('pread64', mem.number, into, length, address);
 }

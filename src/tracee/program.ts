@@ -20,7 +20,10 @@ export class Ref {
   }
 }
 
-/** An argument read from the task's memory when the call is made: a descriptor received a moment ago, say. */
+/**
+ * An argument that is read from the task's memory when the call is made, for example a descriptor that was just
+ * received.
+ */
 export class Indirect {
   readonly address: number;
 
@@ -33,8 +36,8 @@ export class Indirect {
 export type Argument = TaskNumber | bigint | Ref | Indirect;
 
 /**
- * Sizes of the work area: a page of code, then entries, then the heap. What is left of it at the end no program
- * touches: a foothold keeps there what its way out needs.
+ * Sizes of the work area: a page of code, then entries, then the heap. No program touches the rest at the end, where a
+ * foothold keeps values for its exit code.
  */
 export const AREA = {
   code: PAGE_SIZE,
@@ -46,16 +49,16 @@ export const AREA = {
 const ENTRY = 64;
 const MAX_CALLS = AREA.entries / ENTRY - 1;
 const FLAG_TOLERATE = 0x40;
-/** No system call: the number says what else (arch/). */
+/** The entry is no system call; its number says what it is (arch/). */
 const FLAG_SPECIAL = 0x80;
 const SPECIAL = { cpuid: 0, expect: 1 } as const;
 const FLAG_CALL = 0x100;
 const END = 0xffff_ffff;
-/** Bytes a program begins with: enough for most, since there is one for each thread of a task. */
+/** Initial sizes in bytes; small, since there is a program for each thread of a task. */
 const FIRST = { entries: 2048, heap: 1024 } as const;
 
 export class Program {
-  /** Where the area lies in the task. */
+  /** Address of the work area in the task. */
   readonly area: number;
   #entries = new Uint8Array(FIRST.entries);
   #view = new DataView(this.#entries.buffer);
@@ -84,7 +87,7 @@ export class Program {
     return this.area + AREA.code + AREA.entries;
   }
 
-  /** Whether so many more calls and heap bytes fit. */
+  /** Whether this many more calls and heap bytes fit. */
   fits(calls: number, bytes = 0): boolean {
     return this.#calls + calls <= MAX_CALLS && this.#used + bytes + 16 * calls <= AREA.heap;
   }
@@ -94,7 +97,7 @@ export class Program {
     return this.#add(NR[name], args, 0);
   }
 
-  /** Adds a call that may fail: its result is -errno then, and the program goes on. */
+  /** Adds a call that may fail; its result is then -errno, and the program continues. */
   attempt(name: SyscallName, ...args: readonly Argument[]): Ref {
     return this.#add(NR[name], args, FLAG_TOLERATE);
   }
@@ -104,7 +107,7 @@ export class Program {
     return this.#add(nr, args, FLAG_TOLERATE);
   }
 
-  /** Adds cpuid(leaf, subleaf), skipped where `allowed` is 0; answers the address of eax, ebx, ecx, edx. */
+  /** Adds cpuid(leaf, subleaf), which is skipped if `allowed` is 0. Returns the address of eax, ebx, ecx, edx. */
   cpuid(leaf: number, subleaf: number, allowed: Argument): number {
     const out = this.space(16);
     this.#add(SPECIAL.cpuid, [leaf, subleaf, out, allowed], FLAG_SPECIAL);
@@ -116,7 +119,7 @@ export class Program {
     this.#add(SPECIAL.expect, [actual, expected], FLAG_SPECIAL);
   }
 
-  /** Adds a call of machine code, with up to five arguments. Only in processes of our own: it needs a stack. */
+  /** Adds a call of machine code with up to three arguments. For seeds only, since it needs a stack. */
   run(code: number, a: Argument, b: Argument, c: Argument): Ref {
     return this.#add(0, [a, b, c, 0, 0, code], FLAG_CALL | FLAG_TOLERATE);
   }
@@ -147,14 +150,14 @@ export class Program {
     return new Ref(this.#calls - 1);
   }
 
-  /** Puts bytes on the heap; answers their address in the task. */
+  /** Puts bytes on the heap. Returns their address in the task. */
   data(bytes: Uint8Array): number {
     const address = this.space(bytes.byteLength);
     this.#heap.set(bytes, address - this.#heapStart);
     return address;
   }
 
-  /** Reserves zeroed heap bytes, 8-aligned; answers their address. */
+  /** Reserves zeroed heap bytes, 8-aligned. Returns their address. */
   space(size: number): number {
     const at = this.#used;
     const next = (at + size + 7) & ~7;
@@ -174,7 +177,7 @@ export class Program {
     return this.#heap.subarray(0, this.#used);
   }
 
-  /** After the run: a call's result; of one that was allowed to fail perhaps -errno. */
+  /** After the run: the result of a call, which may be -errno for a call that was allowed to fail. */
   result(ref: Ref): number {
     return Number(this.#view.getBigInt64(ref.index * ENTRY + 56, true));
   }
@@ -207,7 +210,7 @@ function grown(bytes: Uint8Array<ArrayBuffer>, needed: number): Uint8Array<Array
   return larger;
 }
 
-/** Most are numbers, and to make a bigint of each would take longer than the rest. */
+/** Stores a word. Most words are numbers, and converting each to a bigint would take longer than everything else. */
 function setWord(view: DataView, at: number, value: Word): void {
   if (typeof value === 'bigint') {
     view.setBigInt64(at, value, true);

@@ -1,4 +1,4 @@
-/** ptrace(2) and wait4(2), as far as they are used: one function a request, plain numbers in and out. */
+/** The requests of ptrace(2) and wait4(2) that are used: one function for each, with plain numbers. */
 import type { HostPid, Milliseconds, Nanoseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { PTRACE, PTRACE_O } from '../kernel/constants/ptrace.ts';
@@ -13,7 +13,7 @@ const SIGTRAP = 5;
 const SIGKILL = 9;
 const WALL = 0x4000_0000;
 
-/** Why a tracee stopped, or that it is no more. */
+/** Why a tracee stopped, or how it ended. */
 export type Stop =
   /** PTRACE_EVENT_STOP: our interrupt (signal 5), or a group stop (the stopping signal). */
   | { readonly kind: 'event'; readonly signal: number }
@@ -27,7 +27,7 @@ export function ptrace(request: number, pid: HostPid, address: Word = 0, data: W
   return syscall('ptrace', request, pid, address, data);
 }
 
-/** One ptrace request; answers -errno instead of throwing. */
+/** One ptrace request; returns -errno instead of throwing. */
 export function tryPtrace(request: number, pid: HostPid, address: Word = 0, data: Word = 0): number {
   return trySyscall('ptrace', request, pid, address, data);
 }
@@ -45,7 +45,9 @@ const WNOHANG = 1;
 
 /** Waits for the next stop (or the end) of a tracee. */
 export function waitStop(pid: number): Stop;
-/** Waits so many milliseconds at most; undefined if nothing has happened by then, or a signal asks Stasis to end. */
+/**
+ * Waits at most `patience` milliseconds; undefined if nothing has happened by then, or if a signal asks Stasis to end.
+ */
 export function waitStop(pid: number, patience: Milliseconds): Stop | undefined;
 export function waitStop(pid: number, patience?: number): Stop | undefined {
   const limit = patience ?? Number.POSITIVE_INFINITY;
@@ -62,8 +64,8 @@ export function waitStop(pid: number, patience?: number): Stop | undefined {
 }
 
 /**
- * The next stop (or the end) of a tracee, if it is there already; 'none' if not; 'lost' for what is no tracee of ours
- * any more: a thread whose process executed a program, or that has been buried (death-watch.ts).
+ * The next stop (or the end) of a tracee if it has happened already; 'none' if not. 'lost' if it is not our tracee any
+ * more: a thread whose process executed a program, or one that has been reaped (death-watch.ts).
  */
 export function pollStop(pid: HostPid): Stop | 'none' | 'lost' {
   for (;;) {
@@ -94,14 +96,14 @@ export function awaitEnd(pid: number): void {
   }
 }
 
-/** Sleeps so many nanoseconds, below a second. */
+/** Sleeps for less than a second. */
 export function nap(nanoseconds: Nanoseconds): void {
   arenaView.setBigUint64(0, 0n, true);
   arenaView.setBigUint64(8, BigInt(nanoseconds), true);
   trySyscall('nanosleep', arenaAddress, 0);
 }
 
-/** PTRACE_GETREGSET into `into`; answers how many bytes the kernel had. */
+/** PTRACE_GETREGSET into `into`. Returns the number of bytes that the kernel wrote. */
 export function getRegset(pid: HostPid, note: number, into: Uint8Array): number {
   using pins = new Pins();
   setIovec(pins.address(into), into.byteLength);
@@ -127,7 +129,7 @@ export function getSiginfo(pid: HostPid): Uint8Array {
   return arena.slice(0, 128);
 }
 
-/** Pending signals with their siginfo, oldest first, without taking them off the queue. */
+/** The siginfo of pending signals, oldest first, without removing them from the queue. */
 export function peekSignals(pid: HostPid, shared: boolean): Uint8Array[] {
   const found: Uint8Array[] = [];
   const batch = 32;
@@ -154,7 +156,7 @@ export function setSignalMask(pid: HostPid, mask: bigint): void {
   ptrace(PTRACE.SETSIGMASK, pid, 8, arenaAddress);
 }
 
-/** What rseq(2) was called with; pointer 0 if it was not. Undefined where the kernel cannot say (before 5.13). */
+/** The arguments of rseq(2); pointer 0 if it was not called. Undefined before Linux 5.13, which does not tell. */
 export function getRseq(pid: HostPid): { pointer: bigint; size: number; signature: number; flags: number } | undefined {
   const size = 24;
   const got = tryPtrace(PTRACE.GET_RSEQ_CONFIGURATION, pid, size, arenaAddress);
@@ -167,13 +169,16 @@ export function getRseq(pid: HostPid): { pointer: bigint; size: number; signatur
   };
 }
 
-/** Whether the task catches its own system calls (prctl(PR_SET_SYSCALL_USER_DISPATCH)); not told before 6.4. */
+/**
+ * Whether the task catches its own system calls (prctl(PR_SET_SYSCALL_USER_DISPATCH)); false before Linux 6.4, which
+ * does not tell.
+ */
 export function getSyscallDispatch(pid: HostPid): boolean {
   const got = tryPtrace(PTRACE.GET_SYSCALL_USER_DISPATCH_CONFIG, pid, 32, arenaAddress);
   return got >= 0 && arenaView.getBigUint64(0, true) !== 0n; // struct ptrace_sud_config: mode, selector, offset, len
 }
 
-/** The error for a task that ended while we worked on it. */
+/** The error for a task that ended while Stasis worked on it. */
 export function endedError(pid: HostPid, stop: Stop): StasisError {
   const how = stop.kind === 'killed' ? `was killed by signal ${stop.signal}` : 'exited';
   return new StasisError({ kind: 'gone', task: { pid }, reason: `the task ${how} while Stasis worked on it` });

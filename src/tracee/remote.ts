@@ -1,4 +1,4 @@
-/** Running programs in a stopped task that has a work area. */
+/** Runs programs in a stopped task that has a work area. */
 
 import type { Registers } from '../arch/arch.ts';
 import type { Milliseconds } from '../base/brands.ts';
@@ -12,26 +12,29 @@ import type { Tracee } from './tracee.ts';
 /** Sent by tgkill(2), as the code at the end of a program does. */
 const SI_TKILL = -6;
 
-/** Where RLIMIT_SIGPENDING leaves no room for it, the siginfo is lost: then all of it is 0, the sender as well. */
+/**
+ * Whether a signal may be the one that ends a program. If RLIMIT_SIGPENDING is reached, the kernel drops the siginfo,
+ * and all of it is 0, the sender too.
+ */
 function mayBeOurs(info: Uint8Array): boolean {
   const view = new DataView(info.buffer, info.byteOffset);
   const code = view.getInt32(8, true);
   return code === SI_TKILL || (code === 0 && view.getInt32(16, true) === 0);
 }
 
-/** A task that executes programs for us. */
+/** A task that executes programs. */
 export class Remote {
   readonly tracee: Tracee;
   /** Address of the work area. */
   readonly area: number;
   readonly #base: Registers;
-  /** The signal a finished program stops with: SIGTRAP of a seed, the bell of a task that is not ours. */
+  /** The signal that stops the task after a program: SIGTRAP in a seed, the bell in a task that is not ours. */
   readonly #endSignal: number;
-  /** The end of the running program has been seen, its results not fetched. */
+  /** Whether the end of the running program has been seen while its results have not been read. */
   #over = false;
   readonly #isEnd = (stop: Stop): boolean => {
     if (stop.kind !== 'signal' || stop.signal !== this.#endSignal) return false;
-    // Others may send the task the bell's signal: theirs is held back like any other.
+    // Other processes may send the bell signal, too; it is then held back like any other signal.
     return stop.signal === SIG.TRAP || mayBeOurs(getSiginfo(this.tracee.pid));
   };
 
@@ -56,7 +59,7 @@ export class Remote {
     return this.finish(program, patience);
   }
 
-  /** Builds and runs a program in one go. */
+  /** Builds and runs a program. */
   do<T>(build: (program: Program) => T): { program: Program; built: T } {
     const program = this.program();
     const built = build(program);
@@ -64,7 +67,7 @@ export class Remote {
     return { program, built };
   }
 
-  /** Sets a program going and returns at once. */
+  /** Starts a program and returns at once. */
   start(program: Program): void {
     this.#load(program);
     this.resume();
@@ -81,13 +84,13 @@ export class Remote {
     if (result < 0) throw new SyscallError('ptrace', -result, { task: { pid: this.tracee.pid } });
   }
 
-  /** Whether a program that was started has ended by now; {@link finish} is still to be called. */
+  /** Whether a started program has ended. {@link finish} still has to be called. */
   ended(): boolean {
     this.#over ||= this.tracee.hasStopped(PTRACE.CONT, this.#isEnd);
     return this.#over;
   }
 
-  /** Waits for the end of a program that was started, and fetches its results. */
+  /** Waits for the end of a started program and reads its results. */
   finish(program: Program, patience: Milliseconds = Number.POSITIVE_INFINITY): Program {
     const { tracee } = this;
     if (!this.#over) tracee.waitUntil(PTRACE.CONT, this.#isEnd, patience);
@@ -102,25 +105,25 @@ export class Remote {
   }
 
   /**
-   * Runs a program whose last call sleeps, and interrupts it in there. Answers the call's result: one of the kernel's
-   * restart codes if it was still asleep.
+   * Runs a program whose last call sleeps, and interrupts that call. Returns its result, which is one of the kernel's
+   * restart codes if the call was still asleep.
    */
   runInterrupted(program: Program): number {
     const { tracee } = this;
     this.#startUntilLastCall(program);
-    // The interrupt cannot come before the call, which sees it as soon as it would sleep, nor long after.
+    // The interrupt comes at the entry of the call, which notices it as soon as it would sleep.
     ptrace(PTRACE.INTERRUPT, tracee.pid);
     tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
     return tracee.arch.result(tracee.getRegisters());
   }
 
-  /** Runs up to the entry of the last call, however slowly the task gets there. */
+  /** Runs up to the entry of the last call. */
   #startUntilLastCall(program: Program): void {
     this.#load(program);
     for (let stops = 2 * (program.calls - 1); stops >= 0; stops--) this.tracee.passSyscallStop();
   }
 
-  /** Copies entries and heap there (writev) or back (readv), in one system call. */
+  /** Copies entries and heap into the task (writev) or back (readv), in one system call. */
   #transfer(call: 'process_vm_writev' | 'process_vm_readv', program: Program): void {
     const entries = program.usedEntries();
     const heap = program.usedHeap();

@@ -1,7 +1,7 @@
 /**
- * Threads that would not find their way out if we died: our death ends the suspension of seccomp
- * (PTRACE_O_SUSPEND_SECCOMP), and then the calls they make on that way are theirs to answer for. Strict mode kills for
- * any; what filters say is tried.
+ * Finds threads that could not leave by themselves if Stasis died. Its death ends the suspension of seccomp
+ * (PTRACE_O_SUSPEND_SECCOMP), so the calls that a thread makes to leave are filtered. Strict mode kills for any of
+ * them; filters are run to find out.
  */
 
 import type { Arch } from '../arch/arch.ts';
@@ -13,19 +13,24 @@ import { AREA } from './program.ts';
 import { seccompFilter } from './seccomp.ts';
 import type { Tracee } from './tracee.ts';
 
-/** SECCOMP_RET_*: what leaves a thread alive. The lower a value, as a signed number, the more it counts. */
+/**
+ * SECCOMP_RET_* values that leave a thread alive. The lowest value, as a signed number, of all filters takes effect.
+ */
 const ACTION = 0xffff_0000;
 const ERRNO = 0x0005_0000;
-/** To a tracer that is not there: ENOSYS. */
+/** Without a tracer the call fails with ENOSYS. */
 const TRACE = 0x7ff0_0000;
 const LOG = 0x7ffc_0000;
 const ALLOW = 0x7fff_0000;
 
-/** Like the addresses that will be used; filters that look at pointers cannot mean much by it. */
+/** Addresses similar to those that will be used; filters hardly ever check pointers. */
 const IN_VDSO = 0x7fff_f7fc_1e00;
 const IN_AREA = 0x10_0000;
 
-/** Calls of ways in, programs and ways out. Not every one has to work for the thread to live on. */
+/**
+ * Calls made when entering, in programs and when leaving. Those that are not `needed` may fail without harm to the
+ * thread.
+ */
 const CALLS: readonly (readonly [SyscallName, readonly number[], needed?: 'needed'])[] = [
   ['rt_sigprocmask', [2, IN_VDSO, 0, 8], 'needed'],
   ['mmap', [IN_AREA, AREA.length, 5, 0x100022, -1, 0]],
@@ -38,19 +43,19 @@ const CALLS: readonly (readonly [SyscallName, readonly number[], needed?: 'neede
   ['munmap', [IN_AREA, AREA.length]],
 ];
 
-/** A stopped thread, and `Seccomp:` of its status. */
+/** A stopped thread, and the value of `Seccomp:` in its status. */
 export interface Guarded {
   readonly tracee: Tracee;
   readonly seccomp: number | undefined;
 }
 
 /**
- * Those of some threads that seccomp would not let out.
+ * The threads that seccomp would not let leave.
  * @throws StasisError where the kernel does not let us read filters
  */
 export function threadsWithoutExit(threads: readonly Guarded[]): Set<Tracee> {
   const exitless = new Set<Tracee>();
-  /** Threads mostly have the same filters. */
+  /** Results by filters, since threads mostly have the same ones. */
   const known = new Map<string, boolean>();
   for (const { tracee, seccomp } of threads) {
     if (seccomp === SECCOMP_MODE.STRICT) exitless.add(tracee);
@@ -75,7 +80,7 @@ function filtersOf(tid: HostPid): Uint8Array[] {
   }
 }
 
-/** Whether filters would end a thread, or leave it deaf, on its way out. Pure. */
+/** Whether filters would kill a thread when it leaves, or keep it from restoring its signal mask. Pure. */
 export function forbidsExit(filters: readonly Uint8Array[], arch: Pick<Arch, 'auditArch'>): boolean {
   return CALLS.some(([name, args, needed]) => {
     const data = seccompData(NR[name], arch.auditArch, IN_VDSO, args);

@@ -1,6 +1,6 @@
 /**
- * Seccomp of a stopped tracee: read, and suspended. Both need CAP_SYS_ADMIN in the initial user namespace, and a tracer
- * that is not restricted by seccomp itself (seccomp_get_filter(), check_ptrace_options()).
+ * Reads and suspends the seccomp filters of a stopped tracee. Both need CAP_SYS_ADMIN in the initial user namespace,
+ * and a tracer that is not restricted by seccomp itself (seccomp_get_filter(), check_ptrace_options()).
  */
 import type { HostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
@@ -12,8 +12,8 @@ import { PTRACE, PTRACE_O, tryPtrace } from './ptrace.ts';
 export const INSTRUCTION_SIZE = 8;
 
 /**
- * Lifts seccomp from a tracee for as long as it is traced: what it executes for us is not filtered, what it does when
- * it is let go is. `options` are its other PTRACE_O_*, all of which are set anew.
+ * Suspends seccomp of a tracee while it is traced: calls it executes for Stasis are not filtered, calls after its
+ * release are. `options` are its other PTRACE_O_*, since all options are set together.
  * @throws StasisError kind 'permission'
  */
 export function suspendSeccomp(tid: HostPid, options = 0): void {
@@ -23,7 +23,7 @@ export function suspendSeccomp(tid: HostPid, options = 0): void {
 }
 
 /**
- * The program of one of a thread's filters, counted from the one installed first; undefined behind the last.
+ * The code of a thread's filter; index 0 is the one installed first. Undefined after the last filter.
  * @throws StasisError
  */
 export function seccompFilter(tid: HostPid, index: number): Uint8Array | undefined {
@@ -33,7 +33,7 @@ export function seccompFilter(tid: HostPid, index: number): Uint8Array | undefin
   return arena.slice(0, length * INSTRUCTION_SIZE);
 }
 
-/** SECCOMP_FILTER_FLAG_* of that filter, as far as the kernel tells: 0 before 4.16, and only LOG since. */
+/** SECCOMP_FILTER_FLAG_* of a filter. The kernel shows none before 4.16, and only LOG since then. */
 export function seccompFlags(tid: HostPid, index: number): number {
   SeccompMetadata.encodeInto(arena, 0, { filterOffset: BigInt(index) });
   const result = tryPtrace(PTRACE.SECCOMP_GET_METADATA, tid, SeccompMetadata.size, arenaAddress);

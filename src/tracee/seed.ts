@@ -1,9 +1,9 @@
 /**
- * The seed: a process with next to nothing in it, from which a restored task is grown.
+ * The seed: an almost empty process that is turned into a restored task.
  *
- * Its executable is one page in a memfd. It is born by clone3 with CLONE_VM|CLONE_VFORK and a stack of its own whose
- * top holds the address of a few bytes of code: libc's syscall() returns there in the child, which executes the memfd.
- * So no JavaScript ever runs in the child, and it can be given any PID from the start (set_tid).
+ * Its executable is one page in a memfd. It is made by clone3 with CLONE_VM|CLONE_VFORK and a stack of its own, whose
+ * top holds the address of a few bytes of code. libc's syscall() returns to them in the child, and they execute the
+ * memfd. So no JavaScript runs in the child, and it can have any PID (set_tid).
  */
 
 import type { SpawnPlan } from '../arch/arch.ts';
@@ -40,29 +40,29 @@ const CLONE_ARGS = 88;
 const RLIMIT_NOFILE = 7;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
-/** What a seed is to become. */
+/** Options of a new seed. */
 export interface SeedOptions {
   /** The PID it must have, in the PID namespace it is born in; any, if undefined. */
   readonly pid: number | undefined;
   /** Make it a child of our parent instead of ours (`--restore-sibling`). */
   readonly sibling: boolean;
-  /** Numbers of descriptors the task is to have, or tasks forked from it: its socket has none of them. */
+  /** Descriptor numbers of the task and of tasks forked from it. The socket of the seed gets another number. */
   readonly taken: ReadonlySet<number>;
 }
 
-/** What a seed made by another seed is to be. */
+/** A seed to be cloned by another seed. */
 export interface CloneRequest {
   /** The PID it must have, in the PID namespace it is born in. */
   readonly pid: number;
   /** Make it a child of the maker's parent. */
   readonly sibling: boolean;
-  /** By which signal its parent is told of its end. */
+  /** The signal its parent gets when it ends. */
   readonly exitSignal: number;
-  /** What it is to have in common with its maker. */
+  /** The resources it shares with its maker. */
   readonly share: { readonly vm: boolean; readonly files: boolean; readonly fs: boolean; readonly sighand: boolean };
 }
 
-/** One clone3 to be made in a seed. */
+/** A clone3(2) call to be made in a seed. */
 interface ClonePlan {
   readonly pid: number;
   readonly flags: number;
@@ -72,7 +72,7 @@ interface ClonePlan {
 export class Seed implements Disposable {
   readonly tracee: Tracee;
   readonly remote: Remote;
-  /** Our end of the socket descriptors are handed over through. */
+  /** Our end of the socket through which descriptors are handed over. */
   readonly socket: Fd;
   /** The task's end of it. */
   readonly socketTarget: number;
@@ -84,7 +84,7 @@ export class Seed implements Disposable {
   }
 
   /**
-   * Makes a seed, traced and stopped, with its work area at `area`. From its birth on it dies with us.
+   * Makes a seed, traced and stopped, with its work area at `area`. It is killed if Stasis dies.
    * @throws StasisError kind 'conflict' when the PID is in use
    */
   static create(options: SeedOptions, area: number): Seed {
