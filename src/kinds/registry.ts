@@ -1,4 +1,4 @@
-/** Every kind there is. A new kernel object is a new folder and one line here. */
+/** The list of all kinds. A new kernel object needs a new folder and one line here. */
 
 import type { FileKind, TaskKind, ThreadDoors, TreeDoors } from '../contract/contract.ts';
 import { epollKind } from './file/epoll/kind.ts';
@@ -42,8 +42,8 @@ import { clocks } from './tree/clocks/kind.ts';
 import { sysv } from './tree/sysv/kind.ts';
 
 /**
- * Kinds of state, in the order they are captured and, within a phase, rebuilt. Where the order matters the kinds say so
- * (`after`), and a test compares.
+ * Kinds of state, in the order they are captured and, within a phase, rebuilt. Kinds declare where the order matters
+ * (`after`), and a test checks it.
  */
 export const taskKinds: readonly TaskKind[] = [
   cgroups,
@@ -78,7 +78,7 @@ export const taskKinds: readonly TaskKind[] = [
   deadline,
 ];
 
-/** Kinds of open files; the first that recognises a descriptor has it. */
+/** Kinds of open files. The first one that recognises a descriptor handles it. */
 export const fileKinds: readonly FileKind[] = [
   regular,
   memfd,
@@ -96,8 +96,8 @@ export const fileKinds: readonly FileKind[] = [
   unixSocketKind,
 ];
 
-/** The doors of the tree that kinds have, in the order of the kinds. */
+/** The tree doors of all kinds, in the order of the kinds. */
 export const treeDoors: readonly TreeDoors[] = [...taskKinds, ...fileKinds].flatMap(({ tree }) => tree ?? []);
 
-/** The doors of threads. */
+/** The thread doors of all kinds. */
 export const threadDoors: readonly ThreadDoors[] = taskKinds.flatMap(({ thread }) => thread ?? []);

@@ -1,7 +1,7 @@
 /**
- * Pairs are made in the task that had made them: the kernel notes the process and its effective user then, for good
- * (SO_PEERCRED), and nothing else can tell it. One that has ended is there again for as long as it takes, if its PID is
- * free.
+ * Makes socket pairs in the task that had made them, since the kernel records the process and its effective user at
+ * that moment (SO_PEERCRED), and they cannot be set otherwise. A maker that has ended is replaced by a short-lived
+ * process with its PID, if that is free.
  */
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreTask } from '../../../contract/contract.ts';
@@ -14,10 +14,12 @@ import type { PairRequest, Sockets } from './rebuild.ts';
 
 /** Pairs made by one program. */
 const LOT = 100;
-/** An id that setresuid(2) leaves as it is. */
+/** An ID of -1, which setresuid(2) leaves unchanged. */
 const SAME = -1;
 
-/** Makes the pairs `task` is to see to. It has no descriptors but its socket yet. @throws StasisError */
+/**
+ * Makes the pairs that `task` is responsible for. The task has no descriptor but its socket yet. @throws StasisError
+ */
 export function makePairs(task: RestoreTask, sockets: Sockets): void {
   const byMaker = new Map<number, PairRequest[]>();
   for (const request of sockets.requestsOf(task)) {
@@ -34,7 +36,7 @@ export function makePairs(task: RestoreTask, sockets: Sockets): void {
   }
 }
 
-/** A process with the PID of a maker that is no more; undefined if the PID is in use. */
+/** Makes a process with the PID of a maker that has ended; undefined if the PID is in use. */
 function revive(pid: number, task: RestoreTask): Seed | undefined {
   try {
     return Seed.create({ pid, sibling: false, taken: new Set() }, task.remote.area);
@@ -63,12 +65,16 @@ function make(remote: Remote, pid: number, requests: readonly PairRequest[]): vo
   });
 }
 
-/** Adds the making of a pair, as the user and group that had made it; answers where its numbers will stand. */
+/**
+ * Adds the calls that make a pair as the user and group that had made it. Returns the address of its descriptor
+ * numbers.
+ */
 function addPair(program: Program, { type, maker }: PairRequest): number {
   const ends = program.space(8);
   const [, uid, gid] = maker ?? [];
   const [user = 0, group = 0] = [process.geteuid?.(), process.getegid?.()];
-  // Real and saved ids stay, so that there is a way back. Where we may not change, it is made all the same.
+  // Real and saved IDs stay, so that the effective ID can be changed back. If the change is refused, the pair is made
+  // anyway.
   if (gid !== undefined && gid !== group) program.attempt('setresgid', SAME, gid, SAME);
   if (uid !== undefined && uid !== user) program.attempt('setresuid', SAME, uid, SAME);
   program.call('socketpair', AF.UNIX, type | SOCK.CLOEXEC, 0, ends);

@@ -1,4 +1,4 @@
-/** Buffers that recvmsg(2) fills with messages that stay where they are. */
+/** Buffers for recvmsg(2) with MSG_PEEK, which leaves the messages in the queue. */
 
 import { ownPid } from '../../../base/brands.ts';
 import type { StasisError } from '../../../base/errors.ts';
@@ -12,22 +12,22 @@ import type { DetachedProcess } from '../../../tracee/detached.ts';
 import { readMemory } from '../../../tracee/memory.ts';
 import type { Ref } from '../../../tracee/program.ts';
 
-/** A message, or of a stream as much as was read at once. */
+/** A message, or the part of a stream that was read at once. */
 export interface Packet {
   readonly bytes: Uint8Array;
   /** Our descriptors for the open files it carries. */
   readonly rights: readonly number[];
-  /** Who sent it, if the receiver is told (SO_PASSCRED). */
+  /** The sender, if the receiver has SO_PASSCRED. */
   readonly sender: Ucred | undefined;
 }
 
 const FLAGS = MSG.PEEK | MSG.DONTWAIT | MSG.CMSG_CLOEXEC;
-/** Room for the control data of a message: descriptors, credentials, and what is refused. */
+/** Bytes for the control data of a message: descriptors, credentials, and types that are refused. */
 const CONTROL = rightsSpace(SCM_MAX_FD) + 512;
 /** A struct msghdr and one iovec. */
 const HEADER = 72;
 
-/** Buffers for a number of messages, mapped: of most only the first page is ever touched. */
+/** Buffers for a number of messages. They are mapped, since only the first page of most is ever touched. */
 export class PeekBuffers implements Disposable {
   readonly #count: number;
   readonly #stride: number;
@@ -57,14 +57,14 @@ export class PeekBuffers implements Disposable {
     }
   }
 
-  /** Looks at the first message as the socket is; answers its length, or -errno. */
+  /** Peeks at the first message without changing the socket. Returns its length, or -errno. */
   first(file: OpenFile): number {
     return trySyscall('recvmsg', file.local, this.#address(0), FLAGS);
   }
 
   /**
-   * Looks at one message after another, from byte `from` on. Answers their lengths, or -errno. `offset` is the socket's
-   * own SO_PEEK_OFF.
+   * Peeks at one message after another, from byte `from` on. Returns their lengths, or -errno. `offset` is the socket's
+   * own SO_PEEK_OFF, which is restored.
    */
   run(detached: DetachedProcess, file: OpenFile, from: number, offset: number): number[] {
     const program = detached.program();
@@ -103,14 +103,14 @@ export class PeekBuffers implements Disposable {
     return { bytes: this.#read(buffer, length), rights, sender };
   }
 
-  /** Closes the open files message `i` brought. */
+  /** Closes the descriptors that came with message `i`. */
   discard(i: number): void {
     const buffer = this.#base + i * this.#stride;
     const control = this.#read(buffer + this.#stride - CONTROL, Number(this.#header(i).controlLength));
     for (const local of decodeControl(control).rights) trySyscall('close', local);
   }
 
-  /** Where the struct msghdr of message `i` is. */
+  /** Address of the struct msghdr of message `i`. */
   #address(i: number): number {
     return this.#headers.address + i * HEADER;
   }
@@ -129,7 +129,7 @@ export class PeekBuffers implements Disposable {
   }
 }
 
-/** Why a queue cannot be carried. */
+/** The error for a queue that cannot be carried. */
 export function problem(file: OpenFile, reason: string): StasisError {
   return fileObstacle(file, 'SOCKET_QUEUE', reason);
 }

@@ -1,9 +1,9 @@
 /**
- * What waits in a socket's receive queue, looked at without taking it out.
+ * Reads the receive queue of a socket without consuming it.
  *
- * MSG_PEEK sees the beginning only, unless SO_PEEK_OFF is set, and that is the socket's state: left behind, it would
- * change what the task sees. So the whole look, from setting it to putting it back, is one program run detached
- * (tracee/detached.ts), which comes to its end even if we do not.
+ * MSG_PEEK sees only the beginning of a queue unless SO_PEEK_OFF is set, which is state of the socket: left set, it
+ * would change what the task reads. So everything from setting it to restoring it is one program that runs detached
+ * (tracee/detached.ts), and completes even if Stasis is killed.
  */
 
 import type { OpenFile } from '../../../contract/contract.ts';
@@ -14,25 +14,25 @@ import { describeFile } from '../../../support/fdinfo.ts';
 import { DetachedProcess } from '../../../tracee/detached.ts';
 import { type Packet, PeekBuffers, problem } from './peek-buffers.ts';
 
-/** What has to be known of the socket. */
+/** The facts about a socket that are needed. */
 export interface QueueFacts {
   readonly type: number;
-  /** Bytes that wait; of a SOCK_DGRAM those of the first message. */
+  /** Unread bytes; for SOCK_DGRAM, those of the first message. */
   readonly receiveQueue: number;
   /** Directions that are shut down: 1 receiving. */
   readonly shutdown: number;
 }
 
-/** Messages looked at by one program. */
+/** Messages peeked at by one program. */
 const LOT = 64;
-/** Largest messages that are tried first; there is no limit but the sender's buffer. */
+/** Size of message buffers tried first, in bytes. Only the sender's buffer limits the size of a message. */
 const USUAL = 256 * 1024;
 /** INT_MAX: no message is larger. */
 const LIMIT = 0x7fff_ffff;
 
 /**
- * Everything that waits, in order. The task must stand still. Of a stream, the kernel does not tell apart bytes that
- * were sent with open files from those in front of them: they are one packet, as in CRIU's images.
+ * All unread messages, in order. The task must be frozen. In a stream the kernel does not separate bytes that were sent
+ * with descriptors from those before them, so they are one packet, as in CRIU's images.
  * @throws StasisError
  */
 export function peekQueue(file: OpenFile, facts: QueueFacts): Packet[] {
@@ -42,7 +42,7 @@ export function peekQueue(file: OpenFile, facts: QueueFacts): Packet[] {
   const first = offset < 0 ? peekFirst(file, facts) : undefined;
   if (first === 'nothing') return [];
   if (first && isStream && first.rights.length === 0 && first.bytes.length === facts.receiveQueue) return [first];
-  // An empty message is passed over from now on, since it has been looked at; others are seen again.
+  // The kernel skips an empty message once it has been peeked at; others are seen again.
   const passed = !isStream && first?.bytes.length === 0 ? [first] : [];
   if (passed.length === 0) for (const local of first?.rights ?? []) trySyscall('close', local);
   const found = [...passed, ...peekAll(file, facts, offset)];
@@ -53,7 +53,7 @@ export function peekQueue(file: OpenFile, facts: QueueFacts): Packet[] {
   return found;
 }
 
-/** The first message, all of a stream without control data. */
+/** Peeks at the first message; of a stream without control data at everything. */
 function peekFirst(file: OpenFile, facts: QueueFacts): Packet | 'nothing' {
   using buffers = new PeekBuffers(1, Math.max(facts.receiveQueue, 1));
   const got = buffers.first(file);
@@ -63,7 +63,10 @@ function peekFirst(file: OpenFile, facts: QueueFacts): Packet | 'nothing' {
   return buffers.packet(0, got, file);
 }
 
-/** Of a SOCK_SEQPACKET nothing tells an empty message from the end, but that bytes follow. */
+/**
+ * Whether a length of 0 means the end. For SOCK_SEQPACKET an empty message differs from the end only in that bytes
+ * follow.
+ */
 function isEnd({ type, shutdown, receiveQueue }: QueueFacts, seen: number): boolean {
   if (type === SOCK.STREAM) return true;
   return type === SOCK.SEQPACKET && (shutdown & 1) !== 0 && seen >= receiveQueue;
@@ -81,7 +84,7 @@ function peekAll(file: OpenFile, facts: QueueFacts, offset: number): Packet[] {
       if (got === -ERRNO.EAGAIN || (got === 0 && isEnd(facts, seen))) return found;
       if (got < 0) throw new SyscallError('recvmsg', -got, { task: file.task, resource: describeFile(file) });
       if (buffers.isCut(i) && size < LIMIT) {
-        // Once more from here, with more room.
+        // Reads again from this message on, with more room.
         for (let at = i; at < LOT && (results[at] ?? -1) >= 0; at++) buffers.discard(at);
         size = Math.min(4 * size, LIMIT);
         break;

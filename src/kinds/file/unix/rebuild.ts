@@ -1,4 +1,4 @@
-/** Making unix sockets again: pairs, what waits in them, their options, and ends that are closed. */
+/** Makes unix sockets again: pairs, their unread messages, their options, and sockets whose peer is closed. */
 
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type { ErrorCode } from '../../../base/error-codes.ts';
@@ -25,14 +25,14 @@ interface Queued {
   readonly bytes: Uint8Array;
 }
 
-/** A pair that a task is to make. */
+/** A pair to be made by a task. */
 export interface PairRequest {
   readonly type: number;
   readonly maker: SocketNote['maker'];
   readonly deliver: (pair: readonly [Fd, Fd]) => void;
 }
 
-/** The directions of an image, as shutdown(2) names them. */
+/** The arguments of shutdown(2) for the directions in an image. */
 const HOW: readonly (number | undefined)[] = [undefined, SHUT.RD, SHUT.WR, SHUT.RDWR];
 
 /** The unix sockets of a restore. */
@@ -40,14 +40,14 @@ export class Sockets {
   readonly #context: RestoreContext;
   readonly #byIno: ReadonlyMap<number, UnixSkEntry>;
   readonly #queues = new Map<number, Queued[]>();
-  /** Descriptors of what is made, by file id; those of files somebody asked for belong to the context. */
+  /** Descriptors of the sockets made, by file ID. Those that have been handed out belong to the context. */
   readonly #made = new Map<number, LocalFd>();
   readonly #given = new Set<number>();
-  /** Sockets whose pairs no task was asked to make yet. */
+  /** Sockets whose pairs have not been requested from a task yet. */
   readonly #wanting: Set<UnixSkEntry>;
-  /** Makers that were asked for: whether they are in the images, alive. */
+  /** Whether makers are in the images as living processes, for those looked up so far. */
   readonly #living = new Map<number, boolean>();
-  /** Pairs made in a task, by the id of one end; the first is that one. */
+  /** Pairs made in a task, by the ID of one end, which is the first of the two. */
   readonly #delivered = new Map<number, readonly [Fd, Fd]>();
 
   private constructor(context: RestoreContext) {
@@ -60,7 +60,7 @@ export class Sockets {
       queue.push({ message, bytes: extra ?? new Uint8Array() });
       this.#queues.set(message.id_for, queue);
     }
-    // Of a pair the end with the lower id; of what was never connected there is none to make.
+    // For each pair the end with the lower ID; sockets that were never connected need no pair.
     this.#wanting = new Set(
       entries.filter(({ id, peer, state }) => {
         const other = this.#byIno.get(peer);
@@ -72,14 +72,14 @@ export class Sockets {
 
   static readonly #slot = new Slot((context: RestoreContext) => new Sockets(context));
 
-  /** Those of this restore. @throws StasisError (image, unsupported) for entries that cannot be brought back */
+  /** The sockets of this restore. @throws StasisError (image, unsupported) for entries that cannot be restored */
   static of(context: RestoreContext): Sockets {
     return Sockets.#slot.of(context);
   }
 
   /**
-   * The pairs a task is to see to: those it had made, and those it is the first to have whose makers have ended or are
-   * not known. Each is told of once.
+   * The pairs that a task has to make: those it had made, and those whose makers have ended or are unknown if it is the
+   * first task that has them. Each pair is returned once.
    */
   requestsOf(task: RestoreTask): PairRequest[] {
     if (this.#wanting.size === 0) return [];
@@ -96,7 +96,7 @@ export class Sockets {
     return requests;
   }
 
-  /** Whether a process is in the images, alive. */
+  /** Whether a process is in the images as a living one. */
   #lives(pid: number): boolean {
     let is = this.#living.get(pid);
     if (is === undefined) {
@@ -108,7 +108,7 @@ export class Sockets {
     return is;
   }
 
-  /** A socket, made with its peer when the first of both is asked for. The caller owns the descriptor. */
+  /** A socket. It is made together with its peer when the first of both is needed. The caller owns the descriptor. */
   take(entry: UnixSkEntry): LocalFd {
     const local = this.#ensure(entry);
     this.#given.add(entry.id);
@@ -122,12 +122,12 @@ export class Sockets {
     if (peer) this.#makePair(entry, peer);
     else if (entry.state === SK_STATE.ESTABLISHED) this.#makeWidow(entry);
     else this.#makeSingle(entry);
-    return this.#made.get(entry.id) as LocalFd; // made by all three
+    return this.#made.get(entry.id) as LocalFd; // all three branches make it
   }
 
   #makePair(a: UnixSkEntry, b: UnixSkEntry): void {
     const [one, other] = this.#pairFor(a, b);
-    // Known before they are filled: what waits in them may be themselves.
+    // Recorded before the queues are filled, since messages may carry these sockets themselves.
     this.#made.set(a.id, one.release());
     this.#made.set(b.id, other.release());
     const [at, to] = [this.#local(a), this.#local(b)];
@@ -136,7 +136,7 @@ export class Sockets {
     for (const [entry, local] of [[a, at] as const, [b, to] as const]) this.#finish(entry, local);
   }
 
-  /** Two ends, made in a task if one was asked to. */
+  /** A pair, from a task if one has made it. */
   #pairFor(a: UnixSkEntry, b?: UnixSkEntry): readonly [Fd, Fd] {
     const pair = this.#delivered.get(a.id);
     const turned = b && this.#delivered.get(b.id);
@@ -146,7 +146,8 @@ export class Sockets {
   }
 
   /**
-   * The other end is closed when it has sent what was never read, and perhaps with something it has not read itself.
+   * Makes a socket whose peer is closed: the peer first sends the unread messages, and is closed with unread data if
+   * the saved one was.
    */
   #makeWidow(entry: UnixSkEntry): void {
     const [one, peer] = this.#pairFor(entry);
@@ -167,10 +168,10 @@ export class Sockets {
   }
 
   #local(entry: UnixSkEntry): LocalFd {
-    return this.#made.get(entry.id) as LocalFd; // asked for those just made
+    return this.#made.get(entry.id) as LocalFd; // just made
   }
 
-  /** Sends what waits in `entry`'s queue again, through the other end. */
+  /** Fills the queue of `entry` again, by sending through the other end. */
   #fill(entry: UnixSkEntry, from: LocalFd): void {
     const queue = this.#queues.get(entry.id);
     if (!queue) return;
@@ -187,7 +188,10 @@ export class Sockets {
     });
   }
 
-  /** A file on its way. Sockets may refer to one another in circles, so they are asked for here. */
+  /**
+   * A descriptor for a file in a message. Sockets may contain each other in cycles, so they are looked up here and not
+   * through the context.
+   */
   #carried(id: number, holder: UnixSkEntry): LocalFd {
     const entry = this.#context.files.get(id);
     if (!entry) throw imageError(holder, `a message carries file ${id}, which is in no image`);
@@ -209,10 +213,10 @@ export class Sockets {
   }
 }
 
-/** Sends a message with its descriptors, and as whoever sent it if that is still possible. */
+/** Sends a message with its descriptors, and with the credentials of its sender if that is still possible. */
 function sendMessage(from: LocalFd, bytes: Uint8Array, rights: readonly number[], sender: Ucred | undefined): void {
   if (sender && trySend(from, bytes, encodeControl(rights, sender)) === bytes.length) return;
-  // ESRCH: the process has ended.
+  // The kernel answers ESRCH if the process has ended.
   if (sender)
     logWarn('unix', `process ${sender.pid} is not there: a message it had sent comes without its credentials`);
   send(from, bytes, encodeControl(rights));
@@ -227,7 +231,7 @@ function trySend(from: LocalFd, bytes: Uint8Array, control: Uint8Array): number 
   return trySendMessage(from, bytes, control, MSG.DONTWAIT | MSG.NOSIGNAL);
 }
 
-/** What is not built yet is refused, and what cannot be. */
+/** Refuses sockets that are not supported, or that cannot be restored. */
 function requireKnown(entry: UnixSkEntry, peer: UnixSkEntry | undefined): void {
   const refuse = (code: ErrorCode, what: string): StasisError =>
     new StasisError({

@@ -4,7 +4,7 @@ import { SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 
-/** Why not, and what lifts it. */
+/** The reason and the remedy. */
 export interface Refusal {
   readonly code: ErrorCode;
   readonly reason: string;
@@ -14,9 +14,9 @@ export interface Refusal {
 const CLOSE = 'have the program close it before the dump';
 const SERVER = 'no option lifts this; criu carries them, and its images are of the same format';
 
-/** What a socket is. */
+/** How a socket is connected. */
 export type Standing =
-  /** Never connected, or no more. */
+  /** Not connected. */
   | 'single'
   /** One of a pair. */
   | 'paired'
@@ -27,7 +27,8 @@ export type Standing =
 const BOTH = 3;
 
 /**
- * What a socket is, or why it cannot be carried; `find` answers another one, `isOurs` whether it belongs to the tree.
+ * How a socket is connected, or why it cannot be carried. `find` looks up another socket, `isOurs` says whether one
+ * belongs to the tree.
  */
 export function standingOf(
   socket: UnixSocket | undefined,

@@ -1,6 +1,6 @@
 /**
- * The unix sockets of a tree, seen together: who is connected with whom, and, when the tree stands still, what waits in
- * their queues. Messages may carry sockets that no task has open; these belong to the tree as well.
+ * The unix sockets of a tree: their connections and, when the tree is frozen, their unread messages. Messages may carry
+ * sockets that no task has open; these belong to the tree as well.
  */
 import { type LocalFd, localFd, NO_FD } from '../../../base/brands.ts';
 import type { OpenFile, SeenRef, SeenTree } from '../../../contract/contract.ts';
@@ -20,16 +20,16 @@ export function isUnixSocket(file: OpenFile): boolean {
   return file.socketDomain() === AF.UNIX;
 }
 
-/** A message that waits, with the open files it carries. */
+/** An unread message with the open files it carries. */
 export interface Message extends Omit<Packet, 'rights'> {
   readonly files: readonly OpenFile[];
 }
 
 export class Survey {
   readonly #tree: SeenTree;
-  /** All unix sockets of the machine, by inode. */
+  /** All unix sockets of our network namespace, by inode. */
   readonly #sockets = unixSockets();
-  /** Those of the tree. */
+  /** The sockets of the tree, by inode. */
   readonly #own = new Map<number, OpenFile>();
   readonly #queues = new Map<number, readonly Message[]>();
   #isComplete = false;
@@ -41,24 +41,24 @@ export class Survey {
 
   static readonly #slot = new Slot((tree: SeenTree) => new Survey(tree));
 
-  /** What one look at a tree tells; the next look at it is another one. @throws StasisError */
+  /** The survey of a snapshot of a tree. @throws StasisError */
   static of(tree: SeenTree): Survey {
     return Survey.#slot.of(tree);
   }
 
-  /** The same if anybody has asked for it. */
+  /** The survey if it was made. */
   static ifMade(tree: SeenTree): Survey | undefined {
     return Survey.#slot.ifMade(tree);
   }
 
-  /** What the kernel tells of a socket; undefined if it is of another network namespace. */
+  /** The kernel's information about a socket; undefined if it is in another network namespace. */
   socket(ino: number): UnixSocket | undefined {
     return this.#sockets.get(ino);
   }
 
   /**
-   * Whether a socket belongs to the tree. Of a tree that runs, one that waits in a queue is not known: then it may, if
-   * there are any messages.
+   * Whether a socket belongs to the tree. In a running tree sockets inside of messages are unknown, so any socket may
+   * belong to it if there are unread messages.
    */
   mayHave(ino: number): boolean {
     this.#complete();
@@ -72,25 +72,25 @@ export class Survey {
     return [...this.#own.values()].filter(({ fd }) => fd < 0);
   }
 
-  /** What waits to be received; nothing of a tree that runs. @throws StasisError */
+  /** The unread messages of a socket; none for a running tree. @throws StasisError */
   queue(ino: number): readonly Message[] {
     this.#complete();
     return this.#queues.get(ino) ?? [];
   }
 
-  /** Our descriptors for the open files messages carry are given back. */
+  /** Closes our descriptors for the files in messages. */
   close(): void {
     for (const { files } of [...this.#queues.values()].flat())
       for (const { local } of files) trySyscall('close', local);
     this.#queues.clear();
   }
 
-  /** Looks into the queues, and those of the sockets found there. */
+  /** Reads all queues, and those of the sockets found in them. */
   #complete(): void {
     if (this.#isComplete || !this.#tree.frozen) return;
     this.#isComplete = true;
     for (const [ino, file] of this.#own) {
-      // grows meanwhile
+      // the map grows during the iteration
       const facts = this.#sockets.get(ino);
       if (!facts || !receives(facts)) continue;
       const messages = peekQueue(file, facts).map(({ bytes, rights, sender }) => {
@@ -104,12 +104,12 @@ export class Survey {
   }
 }
 
-/** Whether there can be messages. A listener's queue are connections. */
+/** Whether a socket can have messages. The queue of a listening socket holds connections. */
 function receives({ type, state }: UnixSocket): boolean {
   return state === SK_STATE.ESTABLISHED || (type === SOCK.DGRAM && state !== SK_STATE.LISTEN);
 }
 
-/** An open file that came with a message, as if it were a descriptor of the task whose queue it is in. */
+/** An OpenFile for a file in a message, attributed to the task whose queue the message is in. */
 function received(task: SeenRef, local: LocalFd): OpenFile {
   const info = readProc('self', `fdinfo/${local}`).slice();
   const { pos, flags } = parseFdHead(info);

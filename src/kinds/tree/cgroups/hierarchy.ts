@@ -1,6 +1,6 @@
 /**
- * Cgroup hierarchies, reached through mounts of our own that no mount table shows: a hierarchy may be mounted nowhere,
- * or where we cannot see it. Such a mount lasts as long as its descriptor.
+ * Cgroup hierarchies, accessed through detached mounts of our own, since a hierarchy may not be mounted anywhere, or
+ * not where we can see it. Such a mount exists as long as its descriptor.
  */
 import { StasisError } from '../../../base/errors.ts';
 import { decodeText } from '../../../base/text.ts';
@@ -10,12 +10,12 @@ import { type FileStatus, followedStatus } from '../../../kernel/statx.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { namesOf } from './sets.ts';
 
-/** fsopen(2) and its companions (linux/mount.h). */
+/** Flags of fsopen(2), fsconfig(2) and fsmount(2) (linux/mount.h). */
 const CLOEXEC = 1;
 const SET_FLAG = 0;
 const SET_STRING = 1;
 const CMD_CREATE = 6;
-/** The second string of a call, behind the first one. */
+/** Offset in the arena of a call's second string. */
 const SECOND = 16 * 1024;
 
 /**
@@ -64,10 +64,10 @@ function openMounted(hierarchy: string, yard: string): Fd | undefined {
   throw new StasisError({ kind: 'usage', resource: path, reason, remedy: 'mount it, or leave out --cgroup-yard' });
 }
 
-/** What helps against everything that goes wrong with cgroups. */
+/** The remedy for all errors with cgroups. */
 export const LEAVE_ALONE = '--manage-cgroups=ignore leaves cgroups alone';
 
-/** A cgroup as people are told of it. */
+/** The name of a cgroup in texts for users. */
 export function label(hierarchy: string, path: string): string {
   return `cgroup ${hierarchy === '' ? 'v2' : hierarchy}${path === '' ? '' : `:${path}`}`;
 }
@@ -92,7 +92,7 @@ class Hierarchy implements Disposable {
     return followedStatus(this.at(path, file));
   }
 
-  /** What is in a cgroup; nothing if it has just been removed: others may do that at any time. */
+  /** The names in a cgroup; none if it was just removed, which other processes may do at any time. */
   names(path: string): string[] {
     try {
       return namesIn(this.at(path));
@@ -123,7 +123,7 @@ class Hierarchy implements Disposable {
     }
   }
 
-  /** Writes to a control file; 0, or -errno. */
+  /** Writes to a control file. Returns 0 or -errno. */
   write(path: string, file: string, text: string): number {
     return trySet(this.at(path, file), text);
   }
@@ -154,12 +154,12 @@ class Hierarchy implements Disposable {
 
 export type { Hierarchy };
 
-/** The cgroup has been removed, or the control file means nothing in this kernel. */
+/** Whether an error means that the cgroup was removed, or that the kernel does not support the control file. */
 function isGone(errno: number): boolean {
   return errno === ERRNO.ENOENT || errno === ERRNO.ENODEV || errno === ERRNO.EOPNOTSUPP;
 }
 
-/** Something the kernel does not do to a cgroup. */
+/** The error for an operation on a cgroup that the kernel refuses. */
 export function refused(hierarchy: string, path: string, what: string, errno: number): StasisError {
   return new StasisError({
     kind: 'conflict',
@@ -171,7 +171,7 @@ export function refused(hierarchy: string, path: string, what: string, errno: nu
 }
 
 /**
- * Hierarchies in use, each mounted when first asked for; those that are mounted in a yard (`--cgroup-yard`) are used
+ * The hierarchies in use, each mounted when first needed; those that are mounted in a yard (`--cgroup-yard`) are used
  * there.
  */
 export class Hierarchies implements Disposable {

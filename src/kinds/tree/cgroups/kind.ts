@@ -4,9 +4,10 @@ import { enter, enterThread, limit, prepare } from './restore.ts';
 import { capture } from './save.ts';
 
 /**
- * Cgroups. They are made before there is any process, so that a restore that fails removes them when all are dead.
- * First in phase `birth`, so that memory is charged to the right ones; threads go to theirs before anything depends on
- * it (CPU sets). Limits are set in `creds`, when all are in their places and nothing large is made any more.
+ * Cgroups. They are made before any process, so that a failed restore removes them after all processes are dead. The
+ * kind is the first in phase `birth`, so that memory is charged to the right cgroup; threads are moved before anything
+ * depends on it (CPU sets). Limits are set in `creds`, when all tasks are in place and nothing large is allocated any
+ * more.
  */
 export const cgroups: TaskKind = {
   name: 'cgroups',

@@ -1,4 +1,4 @@
-/** Which control files of a cgroup are carried, and what has to be written to bring one back. Pure. */
+/** The control files of a cgroup that are carried, and what to write to restore them. Pure. */
 
 const GLOBAL_V1 = ['cgroup.clone_children', 'notify_on_release', 'cgroup.procs', 'tasks'];
 const GLOBAL_V2 = [
@@ -9,7 +9,10 @@ const GLOBAL_V2 = [
   'cgroup.type',
 ];
 
-/** The control files of a controller, in the order they have to be written: memsw never goes below the limit, say. */
+/**
+ * The control files of a controller, in the order in which they have to be written: for example, memsw must never be
+ * below the limit.
+ */
 function ofController(name: string): readonly string[] {
   switch (name) {
     case 'cpu':
@@ -64,10 +67,10 @@ export function isTaskList(name: string): boolean {
   return name === 'cgroup.procs' || name === 'tasks';
 }
 
-/** How v1 says that there is no limit; it is set by -1. */
+/** The value v1 shows for no limit, which is set by writing -1. */
 const UNLIMITED = '9223372036854775807';
 
-/** What a control file said, as it goes into the image: something that can be written to it again. */
+/** The value of a control file for the image, in a form that can be written to it again. */
 export function savedValue(name: string, content: string): string {
   const value = content.endsWith('\n') ? content.slice(0, -1) : content;
   if (value === UNLIMITED) return '-1';
@@ -99,20 +102,20 @@ export function isFirst(name: string): boolean {
   return EARLY.has(name) || FOR_ENTERING.has(name);
 }
 
-/** One write(2): the kernel takes a value, a line, or a list of changes at once. */
+/** One write(2). The kernel takes one value, one line, or one list of changes at a time. */
 export interface Write {
   readonly file: string;
   readonly text: string;
-  /** What it is about may be missing on this machine (a network device). */
+  /** Whether a failure is accepted, since the object (a network device) may not exist on this machine. */
   readonly optional?: boolean;
 }
 
-/** What to write so that a control file says `wanted` instead of `current`. */
+/** The writes that change a control file from `current` to `wanted`. */
 export function writesFor(name: string, wanted: string, current: string): Write[] {
   if (wanted === current || isTaskList(name)) return [];
   switch (name) {
     case 'devices.list':
-      // It cannot be written itself. Everything is taken away, then what was allowed is allowed line by line.
+      // devices.list itself cannot be written. Everything is denied first, then each saved line is allowed.
       return [{ file: 'devices.deny', text: 'a' }, ...linesOf(wanted).map((text) => ({ file: 'devices.allow', text }))];
     case 'net_prio.ifpriomap':
       return linesOf(wanted)
@@ -133,7 +136,7 @@ function linesOf(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
 }
 
-/** `-` what is on and should not be, `+` what should be and is not. */
+/** `-` for each word to switch off, `+` for each to switch on. */
 function changes(wanted: string, current: string): string {
   const words = (text: string): string[] => text.split(' ').filter((word) => word !== '');
   const [on, off] = [words(wanted), words(current)];

@@ -1,5 +1,5 @@
 /**
- * Bringing cgroups back: the directories as the mode asks, tasks and threads into their places, and then the limits.
+ * Restores cgroups: makes the directories as the mode requires, moves tasks and threads, then sets the limits.
  */
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug, logInfo, logWarn } from '../../../base/log.ts';
@@ -27,29 +27,31 @@ export function prepare(context: RestoreContext): void {
   if (context.options.manageCgroups !== 'ignore') CGROUPS.of(context);
 }
 
-/** Puts a process where it was, before it has memory to be charged for. Until then it is where its maker is. */
+/**
+ * Moves a process to its cgroups, before it has memory that is charged. Until then it is in the cgroups of its maker.
+ */
 export function enter(task: RestoreTask): void {
   if (task.context.options.manageCgroups === 'ignore') return;
   CGROUPS.of(task.context).move(task, setOf(task));
 }
 
-/** Puts a thread where it was, if that is not where its process is. */
+/** Moves a thread to its cgroups, if they differ from those of its process. */
 export function enterThread(thread: RestoreThread): void {
   if (thread.context.options.manageCgroups === 'ignore' || setOf(thread) === setOf(thread.process)) return;
   CGROUPS.of(thread.context).move(thread, setOf(thread));
 }
 
-/** The id of a thread's set; images of old have one for the process only. */
+/** The ID of a thread's cgroup set. Old images have one for the process only. */
 function setOf({ core, process }: RestoreThread): number {
   return core.thread_core?.cg_set || (process.core.thread_core?.cg_set ?? 0);
 }
 
-/** Sets what limits the tasks, when the work that must not be limited is done, and all are in their places. */
+/** Sets the limits, when all tasks are in place and the work that must not be limited is done. */
 export function limit(context: RestoreContext): void {
   if (context.options.manageCgroups !== 'ignore') CGROUPS.of(context).setLimits();
 }
 
-/** The cgroups of the images; those that are missing are made. */
+/** The cgroups of the images. Missing ones are made. */
 const CGROUPS = new Slot((context: RestoreContext) => {
   const { root_cg_set } = context.images.inventory();
   const [image] = context.images.read(Images.cgroup);
@@ -70,21 +72,21 @@ interface Pending {
   readonly hierarchy: string;
   readonly path: string;
   readonly properties: readonly CgroupPropEntry[];
-  /** The cgroup was there before: what it had is to be put back if the restore fails. */
+  /** Whether the cgroup existed before; its previous values are then put back if the restore fails. */
   readonly existed: boolean;
 }
 
-/** The cgroups of an image, on their way back. */
+/** The cgroups of an image while they are restored. */
 class SavedCgroups {
   readonly image: CgroupEntry;
-  /** The id of the set of whoever dumped; it is not in the image. */
+  /** The ID of the cgroup set of the process that dumped, which is not in the image. */
   readonly dumper: number;
   readonly #context: RestoreContext;
   readonly #hierarchies: Hierarchies;
   readonly #pending: Pending[] = [];
-  /** Places known not to be frozen. */
+  /** Cgroups known not to be frozen. */
   readonly #thawed = new Set<string>();
-  /** Where we are, and so the first task we make. */
+  /** Our own cgroups, in which the first task starts. */
   readonly #own: readonly Member[];
 
   constructor(context: RestoreContext, dumper: number, image: CgroupEntry) {
@@ -96,17 +98,18 @@ class SavedCgroups {
     context.atEnd(() => this.#hierarchies[Symbol.dispose]());
   }
 
-  /** Makes what is missing. @throws StasisError when the mode does not allow that, or the kernel does not */
+  /** Makes missing directories. @throws StasisError when the mode does not allow that, or the kernel does not */
   makeDirectories(): void {
     for (const controller of this.image.controllers) {
-      // Most hierarchies have nothing to be made, and are not needed: mounting one that is not there would make it.
+      // Hierarchies in which nothing has to be made are skipped, since mounting one that does not exist would create
+      // it.
       if (controller.dirs.every((dir) => pathOf(dir.dir_name) === '/' && dir.children.length === 0)) continue;
       const hierarchy = this.#mounted(controller);
       for (const dir of hierarchy ? controller.dirs : []) this.#directory(hierarchy as Hierarchy, '/', dir);
     }
   }
 
-  /** Moves a process with all of its threads, or one of these, to the places of a set. */
+  /** Moves a process with all its threads, or one thread, to the cgroups of a set. */
   move(thread: RestoreThread, id: number): void {
     if (this.image.sets.length === 0) return;
     const wanted = this.#placesOf(id);
@@ -117,7 +120,7 @@ class SavedCgroups {
     }
   }
 
-  /** A task that was where whoever dumped it was is to be where we are. */
+  /** The cgroups of a set. Tasks that were in the cgroups of the process that dumped them go to ours. */
   #placesOf(id: number): readonly Member[] {
     if (id === 0 || id === this.dumper) return this.#own;
     const set = this.image.sets.find((candidate) => candidate.id === id);
@@ -136,7 +139,7 @@ class SavedCgroups {
     logDebug(`${alone ? 'thread' : 'task'} ${thread.tid} is in ${label(name, path)}`);
   }
 
-  /** In a frozen cgroup a task would do nothing more, not even what we ask it for. */
+  /** Refuses a frozen cgroup, in which a task could execute nothing, not even our calls. */
   #requireThawed(hierarchy: Hierarchy, path: string): void {
     const key = `${hierarchy.name} ${path}`;
     if (this.#thawed.has(key)) return;
@@ -152,14 +155,14 @@ class SavedCgroups {
     });
   }
 
-  /** Sets what could not be set before the tasks were there. */
+  /** Sets the control files that could not be set before the tasks were in place. */
   setLimits(): void {
     for (const { hierarchy, path, properties, existed } of this.#pending) {
       for (const property of properties) this.#set(this.#hierarchies.get(hierarchy), path, property, existed);
     }
   }
 
-  /** Works on a hierarchy when the ones in use may have been let go: to undo something. */
+  /** Calls `work` with a hierarchy that is mounted again; for undoing, when the mounts in use may be closed. */
   #again(hierarchy: string, work: (hierarchy: Hierarchy) => void): void {
     using hierarchies = new Hierarchies(this.#context.options.cgroupYard);
     work(hierarchies.get(hierarchy));
@@ -169,7 +172,7 @@ class SavedCgroups {
     return this.#own.find(({ name }) => name === hierarchy)?.path ?? '/';
   }
 
-  /** Where every task is to be where we are, a hierarchy that cannot be had is no loss. */
+  /** The hierarchy of a controller; undefined if it cannot be mounted but all tasks stay in our cgroup. */
   #mounted(controller: CgControllerEntry): Hierarchy | undefined {
     try {
       return this.#hierarchies.get(controller.cnames.join(','));
@@ -184,7 +187,7 @@ class SavedCgroups {
   #directory(hierarchy: Hierarchy, parent: string, dir: CgroupDirEntry): void {
     const path = pathOf(parent, dir.dir_name);
     const status = hierarchy.status(path);
-    // The root of a hierarchy is always there, and nobody's to change.
+    // The root of a hierarchy always exists and must not be changed.
     if (path !== '/') {
       if (status) this.#adopt(hierarchy, path, dir, status);
       else this.#create(hierarchy, path, dir);
@@ -215,21 +218,21 @@ class SavedCgroups {
     this.#pending.push({ hierarchy: hierarchy.name, path, properties, existed: false });
   }
 
-  /** Makes a cgroup and those above it. */
+  /** Makes a cgroup and its missing parents. */
   #make(hierarchy: Hierarchy, path: string): void {
     const above = path.slice(0, path.lastIndexOf('/'));
     if (above !== '' && !hierarchy.status(above)) this.#make(hierarchy, above);
     hierarchy.make(path);
     this.#context.undo(() => this.#again(hierarchy.name, (again) => again.remove(path)));
     logInfo(`${label(hierarchy.name, path)} is made`);
-    // A new v1 cpuset has nothing, and no task can enter it, nor can one below it have more.
+    // A new v1 cpuset has no CPUs and no memory nodes, so that no task can enter it and none below it can have any.
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
       if (!hierarchy.name.split(',').includes('cpuset') || hierarchy.read(path, file)?.trim() !== '') continue;
       hierarchy.write(path, file, hierarchy.read(above === '' ? '/' : above, file) ?? '');
     }
   }
 
-  /** Sets one control file to what it said, if it says something else. */
+  /** Sets one control file to its saved value, unless it has it. */
   #set(hierarchy: Hierarchy, path: string, property: CgroupPropEntry, existed: boolean): void {
     const { name, value, perms } = property;
     if (name === '' || name.includes('/')) {
@@ -265,7 +268,7 @@ class SavedCgroups {
     }
   }
 
-  /** Owner and mode of a cgroup, or of a control file in it, if they differ. */
+  /** Sets owner and mode of a cgroup, or of a control file in it, if they differ. */
   #permit(
     hierarchy: Hierarchy,
     path: string,
@@ -282,7 +285,7 @@ class SavedCgroups {
   }
 }
 
-/** They stop tasks. */
+/** Control files that freeze tasks. */
 const FREEZERS = new Set(['cgroup.freeze', 'freezer.state']);
 
 function unwanted(hierarchy: string, path: string, reason: string): StasisError {

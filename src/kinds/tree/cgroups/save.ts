@@ -1,4 +1,4 @@
-/** Describing cgroups: the sets of the tasks, and the directories below their places. */
+/** Captures cgroups: the sets of the tasks, and the directories of these cgroups. */
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import { decodeText, encodeText } from '../../../base/text.ts';
@@ -14,8 +14,8 @@ import { isTaskList, propertyNames, savedValue } from './properties.ts';
 import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMembers } from './sets.ts';
 
 /**
- * Set 1, in all images, is the one of whoever dumped. It is not described: a restore leaves tasks of it where it is
- * itself.
+ * The ID of the set of the process that dumps, 1 in all images. It is not described: a restore leaves tasks of it in
+ * its own cgroups.
  */
 const DUMPER = 1;
 const FIRST_ID = 2;
@@ -23,12 +23,12 @@ const FIRST_ID = 2;
 /** Sets by the text of /proc/PID/cgroup; ours is the first. */
 const SETS = new Slot((_: DumpContext) => new Map([[decodeText(readProc('self', 'cgroup')), DUMPER]]));
 
-/** Gives a thread its set; nothing is written as long as all are where we are. */
+/** Captures the set of a thread. No image is written as long as all threads are in our own cgroups. */
 export function capture(thread: DumpThread): undefined {
   const { context, process, tid } = thread;
   const known = SETS.of(context);
   const text = decodeText(readProc(process.pid, `task/${tid}/cgroup`));
-  // Most are where another one is: the text tells.
+  // Most threads have the same text, and so the same set, as another.
   const id = known.get(text) ?? newSet(context, encodeText(text));
   known.set(text, id);
   thread.core.thread_core.cg_set = id;
@@ -39,7 +39,7 @@ function newSet(context: DumpContext, bytes: Uint8Array): number {
   return CGROUPS.of(context).setOf(members);
 }
 
-/** A task can be above the root of our cgroup namespace; there is no way to it. */
+/** Whether a cgroup is inside of our cgroup namespace; others cannot be accessed. */
 function isReachable({ name, path }: Member): boolean {
   const reachable = path !== '/..' && !path.startsWith('/../');
   if (!reachable)
@@ -47,7 +47,7 @@ function isReachable({ name, path }: Member): boolean {
   return reachable;
 }
 
-/** cgroup.img in the making. */
+/** Builds cgroup.img. */
 class SavedCgroups {
   readonly #options: CarryOptions;
   readonly #sets: CgSetEntry[] = [];
@@ -56,14 +56,14 @@ class SavedCgroups {
   constructor(context: DumpContext) {
     this.#options = context.options;
     const own = parseCgroup(readProc('self', 'cgroup'));
-    // As CRIU has them: controllers in the kernel's order; named hierarchies come when one is met.
+    // As in CRIU: controllers in the kernel's order; named hierarchies are added when first seen.
     this.#controllers = own
       .filter(({ controllers, name }) => controllers.length > 0 || name === undefined)
       .map(({ controllers }) => newController(controllers.join(',')));
     context.append(Images.cgroup, { sets: this.#sets, controllers: this.#controllers });
   }
 
-  /** The id of a set; directories are described when it is met first. */
+  /** The ID of a set. Its directories are described when it is first seen. */
   setOf(members: readonly Member[]): number {
     const known = this.#sets.find(({ ctls }) => sameMembers(ctls, members));
     if (known) return known.id;
@@ -125,7 +125,7 @@ function missing(hierarchy: string, path: string): StasisError {
   });
 }
 
-/** A cgroup with all below it; undefined if it is gone. */
+/** A cgroup with all its descendants; undefined if it does not exist any more. */
 function describe(
   hierarchy: Hierarchy,
   names: readonly string[],
@@ -137,7 +137,7 @@ function describe(
   const properties = propertyNames(names).flatMap((file) => property(hierarchy, path, file) ?? []);
   let threaded = properties.some((p) => p.name === 'tasks' || (p.name === 'cgroup.type' && p.value === 'threaded'));
   const children: CgroupDirEntry[] = [];
-  // The links of a directory tell how many are in it, and most cgroups have none.
+  // The link count of a directory shows the number of its subdirectories, of which most cgroups have none.
   for (const child of status.nlink > 2 ? hierarchy.names(path) : []) {
     const below = path === '/' ? `/${child}` : `${path}/${child}`;
     if (((hierarchy.status(below)?.mode ?? 0) & S_IF.MT) !== S_IF.DIR) continue;
