@@ -115,8 +115,9 @@ export class Seed implements Disposable {
   }
 
   /**
-   * Has this seed fork others: copies of it, its work area and its end of the socket included. They are traced and
-   * stopped, and die with us. What is to be copied must have been done: {@link Batch.flush}.
+   * Makes this seed fork others: copies of it, with its work area and its end of the socket. They are traced and
+   * stopped, and are killed if Stasis dies. All calls whose effect is to be inherited must have run before: {@link
+   * Batch.flush}.
    * @throws StasisError kind 'conflict' when a PID is in use
    */
   fork(requests: readonly CloneRequest[]): Seed[] {
@@ -129,14 +130,14 @@ export class Seed implements Disposable {
         (share.files ? CLONE.FILES : 0) |
         (share.fs ? CLONE.FS : 0) |
         (share.sighand ? CLONE.SIGHAND : 0),
-      // A sibling ends with its maker's signal, and must not name one.
+      // With CLONE_PARENT the exit signal is that of the maker, and clone3(2) refuses another one.
       exitSignal: sibling ? 0 : exitSignal,
     }));
     const { socket, socketTarget } = this;
     return this.#clone(plans).map((tracee) => new Seed(tracee, socket, socketTarget, this.remote.area));
   }
 
-  /** Has this seed make threads of its process with these ids; they are traced and stopped. @throws StasisError */
+  /** Makes threads of this seed's process with these TIDs. They are traced and stopped. @throws StasisError */
   threads(tids: readonly number[]): Remote[] {
     const flags = CLONE.PTRACE | CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.THREAD | CLONE.SYSVSEM;
     const { area } = this.remote;
@@ -176,14 +177,14 @@ export class Seed implements Disposable {
     });
   }
 
-  /** Has the process end by itself; its tracer is told. */
+  /** Makes the process exit by itself. */
   exit(code: number): void {
     const program = this.remote.program();
     program.call('exit_group', code);
     this.remote.start(program);
   }
 
-  /** Kills and buries the task. Harmless when it is gone already. */
+  /** Kills and reaps the task. No error if it is gone already. */
   [Symbol.dispose](): void {
     this.socket[Symbol.dispose]();
     bury(this.tracee.pid);
@@ -191,7 +192,7 @@ export class Seed implements Disposable {
   }
 }
 
-/** How many clones one program makes: its heap has room for them. */
+/** How many clones one program makes; its heap has room for that many. */
 const CLONES_AT_ONCE = 256;
 
 /** Maps the work area with calls from the seed's own page, which has a syscall instruction followed by a trap. */
@@ -212,8 +213,8 @@ function mapArea(tracee: Tracee, callAt: number, area: number): void {
 }
 
 /**
- * Kills a seed, or the process of a thread, and takes its PID out of use. Its threads are traced, so they are ours to
- * bury as well; before that there is no end of the process to wait for (`delay_group_leader()` in kernel/exit.c).
+ * Kills a seed, or the process of a thread, and frees its PID. Its threads are traced, so Stasis has to reap them
+ * first: before that the kernel does not report the end of the process (`delay_group_leader()` in kernel/exit.c).
  */
 function bury(pid: HostPid): void {
   killTracee(pid);
@@ -222,7 +223,10 @@ function bury(pid: HostPid): void {
   awaitEnd(leader);
 }
 
-/** The seed has our limit: its descriptors must fit. @throws StasisError kind 'permission' if it cannot be raised */
+/**
+ * Raises our limit on descriptors, which the seed inherits, to hold its descriptors. @throws StasisError kind
+ * 'permission' if it cannot be raised
+ */
 function requireDescriptors(count: number): void {
   syscall('prlimit64', 0, RLIMIT_NOFILE, 0, arenaAddress);
   const [soft, hard] = [arenaView.getBigUint64(0, true), arenaView.getBigUint64(8, true)];
@@ -241,8 +245,7 @@ function requireDescriptors(count: number): void {
 }
 
 /**
- * The first number from `from` on that is not taken: a task may have a descriptor at the very top of what it is
- * allowed.
+ * The first number from `from` on that is not taken; a task may have descriptors up to its limit.
  */
 function freeNumber(from: number, taken: ReadonlySet<number>): number {
   let number = from;
@@ -255,7 +258,10 @@ function socketPair(): [Fd, Fd] {
   return [new Fd(arenaView.getInt32(0, true)), new Fd(arenaView.getInt32(4, true))];
 }
 
-/** clone3 into a stack whose top is the address of the spawn code; answers its PID when it has executed the seed. */
+/**
+ * Makes a process by clone3 with a stack whose top is the address of the spawn code. Returns its PID after it has
+ * executed the seed.
+ */
 function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'>): HostPid {
   const arch = thisArch();
   using pins = new Pins();
@@ -276,7 +282,10 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
   }
 }
 
-/** struct clone_args, then the PID wanted; all signals are blocked meanwhile, so that no handler runs in the child. */
+/**
+ * Calls clone3 with struct clone_args and the wanted PID. All signals are blocked meanwhile, so that no handler runs in
+ * the child.
+ */
 function clone3(options: SeedOptions, stack: number, stackSize: number): number {
   using pins = new Pins();
   const args = new BigUint64Array(11);

@@ -1,4 +1,4 @@
-/** Signal handlers in machine code: what has to be done at once, whatever our JavaScript is in the middle of. */
+/** Signal handlers in machine code, for work that must be done at once, whatever the JavaScript code is doing. */
 
 import type { HandlerCode } from '../arch/arch.ts';
 import { ownPid } from '../base/brands.ts';
@@ -10,11 +10,11 @@ import { writeMemory } from './memory.ts';
 const PAGE = 4096;
 const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
-/** One handler for some signals, until its scope ends: then their actions are what they were. */
+/** A handler for some signals. At the end of the scope their previous actions are restored. */
 export class SignalHandler implements Disposable {
   readonly #page: number;
   readonly #restorer: number;
-  /** The actions there were, by signal: struct sigaction. */
+  /** The previous actions, by signal: struct sigaction. */
   readonly #before = new Map<number, Uint8Array>();
 
   constructor({ code, restorer }: HandlerCode) {
@@ -24,7 +24,7 @@ export class SignalHandler implements Disposable {
     syscall('mprotect', this.#page, PAGE, 5);
   }
 
-  /** Has a signal handled from now on, with SA_* flags; again for one that is: its flags change. */
+  /** Installs the handler for a signal, with SA_* flags. A second call for a signal changes its flags. */
   handle(signal: number, flags: bigint): void {
     const action = new Uint8Array(Sigaction.size);
     Sigaction.encodeInto(action, 0, {
@@ -45,7 +45,7 @@ export class SignalHandler implements Disposable {
   }
 }
 
-/** What becomes of a signal that we get. */
+/** What happens to a signal that Stasis gets. */
 export function actionOf(signal: number): 'default' | 'ignored' | 'handled' {
   syscall('rt_sigaction', signal, 0, arenaAddress, 8);
   const { handler } = Sigaction.decode(arena);

@@ -1,7 +1,7 @@
 /**
- * Threads that are still in the cave or the area of a Stasis that was killed: one that was stopped as soon as nobody
- * traced it any more, or sleeps in a call that it was given. Such threads are put back where they were found, with what
- * the cave has of theirs.
+ * Threads that are still in the cave or the work area of a Stasis that was killed: they were in a group stop as soon as
+ * nobody traced them any more, or sleep in a call they were given. Such threads are put back where they were found,
+ * with the registers and the mask that the cave holds.
  */
 
 import { type LeftCave, LIMITS_MARK, type SavedState } from '../arch/arch.ts';
@@ -16,15 +16,19 @@ import { nap, PTRACE, ptrace } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
 
 /**
- * A thread was, or is, in code of a Stasis that was killed: what has been seen of it is not its own. To be tried again.
+ * A thread was, or is, in code of a Stasis that was killed, so the state that was read is not its own. The caller has
+ * to retry.
  */
 export class StrandedError extends StasisError {}
 
-/** How often {@link retryWhileStranded} tries, and the nanoseconds between two tries: a second in all. */
+/** How often {@link retryWhileStranded} tries, and the nanoseconds between two tries; a second in total. */
 const TRIES = 40;
 const PAUSE = 25_000_000;
 
-/** Does work that begins with stopping tasks, and again if threads of them were stranded. @throws what `work` throws */
+/**
+ * Does work that begins with stopping tasks, and repeats it while threads of these were stranded. @throws what `work`
+ * throws
+ */
 export function retryWhileStranded<T>(work: () => T): T {
   for (let tries = 1; ; tries++) {
     try {
@@ -37,14 +41,14 @@ export function retryWhileStranded<T>(work: () => T): T {
   }
 }
 
-/** A cave that a Stasis has left behind, and where. */
+/** A cave that a killed Stasis has left behind, and its address. */
 export interface FoundCave {
   readonly at: number;
   readonly left: LeftCave;
 }
 
 /**
- * Puts back all stranded threads among those that have a memory in common; `tracees` are all of them, stopped.
+ * Puts back all stranded threads. `tracees` are all threads that share the memory; all are stopped.
  * @throws StrandedError if there were any, or one will come back to the cave
  */
 export function rescueStranded(cave: FoundCave, tracees: readonly Tracee[], mem: Fd, maps: readonly Mapping[]): void {
@@ -78,7 +82,7 @@ function isInside(tracee: Tracee, { at, left }: FoundCave): boolean {
 }
 
 /**
- * Whether a thread is in the code that puts lifted limits back: see headroom.ts. It is out of it soon, if it may run.
+ * Whether a thread is in the code that restores raised limits: see headroom.ts. It leaves this code soon if it runs.
  */
 function isAtLimits(tracee: Tracee, mem: Fd, maps: readonly Mapping[]): boolean {
   const pc = pcOf(tracee);
@@ -89,12 +93,12 @@ function isAtLimits(tracee: Tracee, mem: Fd, maps: readonly Mapping[]): boolean 
   return LIMITS_MARK.every((byte, i) => mark[i] === byte);
 }
 
-/** Of a stack, where a handler's frame is looked for. */
+/** Bytes of a stack that are searched for signal frames. */
 const LOOKED_AT = 256 * 1024;
 
 /**
- * Whether a thread will be back in the cave when a signal handler returns: signals that were pending come when the
- * thread has its mask again, on its last steps.
+ * Whether a thread will return into the cave from a signal handler: pending signals are delivered when the thread gets
+ * its own mask back, during its last steps in the cave.
  */
 function willReturn(tracee: Tracee, cave: number, mem: Fd, maps: readonly Mapping[]): boolean {
   const { arch } = tracee;
@@ -115,7 +119,7 @@ function isReturning(pid: number): StrandedError {
   });
 }
 
-/** Visited threads first: the area is the leader's to unmap. */
+/** Leads threads out, visited threads first, since the leader unmaps the area. */
 function leadOut({ at, left }: FoundCave, inside: readonly Tracee[], mem: Fd): void {
   const leaders = inside.filter((tracee) => isLeader(tracee, left));
   for (const tracee of inside) if (!leaders.includes(tracee)) putBack(tracee, left.guest);
@@ -127,18 +131,18 @@ function leadOut({ at, left }: FoundCave, inside: readonly Tracee[], mem: Fd): v
   forceWrite(mem, at, new Uint8Array(CAVE_SIZE));
 }
 
-/** In the area, the interpreter knows whose way out it is to take. */
+/** Whether a thread is the leader. Inside of the area the exit address that the interpreter holds tells. */
 function isLeader(tracee: Tracee, left: LeftCave): boolean {
   const pc = pcOf(tracee);
   if (isIn(pc, left.area, AREA.code)) return tracee.arch.wayOutOf(tracee.getRegisters()) === left.leave;
   return pc < left.guest.enter;
 }
 
-/** Has the leader undo what its program and the way in have done, up to the call that gives it its own mask. */
+/** Runs the leader through the exit code, up to the call that restores its own mask. */
 function takeToLastCall(tracee: Tracee, left: LeftCave): void {
   const pc = pcOf(tracee);
   if (pc >= left.maskSet && pc < left.guest.enter) return;
-  // On the way in it goes on from where it is, and comes by the way out.
+  // A leader that was still entering continues where it is, and reaches the exit code by itself.
   if (isIn(pc, left.area, AREA.code)) tracee.setRegisters(tracee.arch.jump(tracee.getRegisters(), left.leave));
   for (;;) {
     tracee.passSyscallStop();

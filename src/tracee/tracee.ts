@@ -1,4 +1,4 @@
-/** A seized task: stopped, readable, resumable, and let go when its scope ends. */
+/** A seized task. It can be stopped, read and resumed, and is released at the end of the scope. */
 
 import type { Arch, Registers } from '../arch/arch.ts';
 import { thisArch } from '../arch/index.ts';
@@ -13,24 +13,26 @@ import * as pt from './ptrace.ts';
 const NT_PRSTATUS = 1;
 /** Sent by tgkill(2). */
 const SI_TKILL = -6;
-/** More than the state of any processor so far (11 KiB); grown if the kernel has more to say. */
+/**
+ * Initial buffer size in bytes, more than the state of today's processors (11 KiB). It grows if the kernel has more.
+ */
 const XSTATE_GUESS = 16 * 1024;
 
-/** How often attaching is tried to a task that does not look as if it could not be attached to. */
+/** How often attaching is tried if nothing explains why it fails. */
 const MOST_TRIES = 50;
 
-/** Milliseconds an interrupted call may still take. Those of a task that only waits for a processor are over sooner. */
+/** Milliseconds that an interrupted call may still take. A task that only waits for a CPU needs less. */
 const LAST_PATIENCE = 2000;
 
-/** How a stopped task is set going. */
+/** The ptrace requests that resume a stopped task. */
 export type Resume = typeof pt.PTRACE.CONT | typeof pt.PTRACE.SYSCALL;
 
 export class Tracee implements Disposable {
   readonly pid: HostPid;
   readonly arch: Arch;
-  /** siginfo of signals that arrived while the task was ours, and were kept from it until it is let go. */
+  /** siginfo of signals that arrived while the task was traced. They are held back until the task is released. */
   readonly held: Uint8Array[] = [];
-  /** The signal of the group stop the task was found in, if it was. */
+  /** The signal of the group stop the task was in when it was stopped; undefined if it was in none. */
   groupStop: number | undefined;
   #attached = true;
 
@@ -41,7 +43,7 @@ export class Tracee implements Disposable {
 
   /**
    * Attaches to a running task without stopping it (PTRACE_SEIZE).
-   * @throws StasisError kind 'gone', 'permission' or 'conflict' (somebody else traces it)
+   * @throws StasisError kind 'gone', 'permission' or 'conflict' (another process traces it)
    */
   static attach(pid: HostPid, options: number): Tracee {
     const result = pt.tryPtrace(pt.PTRACE.SEIZE, pid, 0, options | pt.PTRACE_O.TRACESYSGOOD);
@@ -50,8 +52,8 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * As {@link attach}, for a task that comes and goes: undefined if it is dead or gone. One that is traced by us
-   * already is taken over: a thread that executes a program goes on, tracer and all, under its process's id.
+   * As {@link attach}, for a task that may end: undefined if it is dead or gone. A task that is our tracee already is
+   * taken over: a thread that executes a program gets the TID of the main thread and keeps its tracer.
    * @throws StasisError kind 'permission' or 'conflict', as attach
    */
   static attachIfAlive(pid: HostPid): Tracee | undefined {
@@ -61,15 +63,15 @@ export class Tracee implements Disposable {
       if (!status || status.state === 'Z' || status.state === 'X') return undefined;
       if (status.tracerPid === process.pid) return new Tracee(pid);
       if (status.tracerPid !== 0) break;
-      // It may be dying between the two looks. Or another thread of it, executing a program, has just taken over its
-      // id: that is waited for inside the kernel, and refused then for the one that had it before.
+      // The task may be dying between the two checks. Or another thread of the process executes a program and takes
+      // over this TID: the kernel waits for that, and then refuses the thread that had the TID before.
     }
-    return Tracee.attach(pid, 0); // says what is wrong
+    return Tracee.attach(pid, 0); // throws the reason
   }
 
   /**
-   * A task that a tracee of ours has just made with CLONE_PTRACE: the kernel has attached it to us, with the options of
-   * its maker (ptrace_init_task()). Waits for the stop it is born in.
+   * A task that one of our tracees has just made with CLONE_PTRACE: the kernel has attached it to us, with the options
+   * of its maker (ptrace_init_task()). Waits for its initial stop.
    * @throws StasisError if it is dead already
    */
   static born(pid: HostPid): Tracee {
@@ -80,8 +82,8 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * Stops the task (PTRACE_INTERRUPT). A signal on its way is delivered first, so that nothing is out of order.
-   * @throws StasisError if that takes longer than `patience` milliseconds: it sleeps where nothing wakes it
+   * Stops the task (PTRACE_INTERRUPT). A signal that is being delivered is delivered first, so that the order is kept.
+   * @throws StasisError if that takes longer than `patience` milliseconds, because the task sleeps uninterruptibly
    * @throws InterruptedError
    */
   stop(patience: Milliseconds = Number.POSITIVE_INFINITY): void {
@@ -97,33 +99,33 @@ export class Tracee implements Disposable {
     }
   }
 
-  /** Asks the task to stop, soon. False if it is no tracee of ours, or no more. */
+  /** Requests a stop. Returns false if the task is not (or no longer) our tracee. */
   interrupt(): boolean {
     return pt.tryPtrace(pt.PTRACE.INTERRUPT, this.pid) !== -ERRNO.ESRCH;
   }
 
-  /** Whether a stop is the one that was asked for. If not, the task goes on to it, with its signal. */
+  /** Whether a stop is the requested one. If not, the task is resumed, with the signal of the stop. */
   standsStill(stop: pt.Stop): boolean {
     if (stop.kind === 'event') {
       if (stop.signal !== 5) this.groupStop = stop.signal;
       return true;
     }
-    // Any stop takes an interrupt with it that comes while it is being made (ptrace_stop()), so it is asked again.
+    // A stop consumes an interrupt that arrives meanwhile (ptrace_stop()), so the interrupt is requested again.
     this.interrupt();
     pt.tryPtrace(pt.PTRACE.CONT, this.pid, 0, stop.kind === 'signal' ? stop.signal : 0);
     return false;
   }
 
-  /** Sets the task going and waits until `wanted` says this is the stop; other signals are held back meanwhile. */
+  /** Resumes the task and waits for a stop that `wanted` accepts. Signals that arrive meanwhile are held back. */
   resumeUntil(how: Resume, wanted: (stop: pt.Stop) => boolean): void {
     pt.ptrace(how, this.pid);
     this.waitUntil(how, wanted);
   }
 
   /**
-   * The waiting half of {@link resumeUntil}, for several tasks set going together.
-   * With a `patience`, which may be infinite, the wait can be given up.
-   * @throws StasisError after `patience` milliseconds; the task is stopped then, or not ours any more
+   * The waiting half of {@link resumeUntil}, for several tasks that were resumed together. With a `patience`, which may
+   * be infinite, the wait can be given up.
+   * @throws StasisError after `patience` milliseconds; the task is then stopped, or not our tracee any more
    * @throws InterruptedError likewise, when a signal asks Stasis to end
    */
   waitUntil(how: Resume, wanted: (stop: pt.Stop) => boolean, patience?: number): void {
@@ -153,8 +155,8 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * Not detached: only a stopped task can be. The kernel does that when we end, and what we have begun in it ends by
-   * itself.
+   * Gives up a task that does not stop. Only a stopped task can be detached; the kernel does that when Stasis ends, and
+   * the code started in the task ends by itself.
    */
   #unstoppable(reason: StasisError): StasisError {
     this.#attached = false;
@@ -170,7 +172,7 @@ export class Tracee implements Disposable {
     });
   }
 
-  /** As {@link waitUntil}, without waiting: whether the stop wanted has come. */
+  /** As {@link waitUntil}, without waiting. Returns whether the wanted stop has come. */
   hasStopped(how: Resume, wanted: (stop: pt.Stop) => boolean): boolean {
     for (;;) {
       const stop = pt.waitStop(this.pid, -1);
@@ -181,8 +183,8 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * Sorts a stop: the wanted one, or one after which the task is to go on.
-   * @throws StasisError when it has ended, or cannot go on: code of ours has faulted, and would forever
+   * Whether a stop is the wanted one. If not, the task is resumed.
+   * @throws StasisError if the task has ended, or if injected code has faulted, which it would do again
    */
   #isWanted(stop: pt.Stop, wanted: (stop: pt.Stop) => boolean): boolean {
     if (stop.kind === 'exited' || stop.kind === 'killed') throw this.#ended(stop);
@@ -213,7 +215,7 @@ export class Tracee implements Disposable {
   }
 
   #stuck(patience: Milliseconds): StasisError {
-    // Not detached: only a stopped task can be, and it is set free when we end.
+    // Only a stopped task can be detached; the kernel detaches it when Stasis ends.
     this.#attached = false;
     return new StasisError({
       kind: 'conflict',
@@ -224,7 +226,7 @@ export class Tracee implements Disposable {
     });
   }
 
-  /** Waits until a task that was killed is gone. */
+  /** Waits until a killed task is gone. */
   awaitEnd(): void {
     pt.awaitEnd(this.pid);
     this.#attached = false;
@@ -236,7 +238,8 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * General registers. @throws StasisError for a task that runs 32-bit code: the kernel gives fewer and narrower ones
+   * The general registers. @throws StasisError for a task that runs 32-bit code, for which the kernel gives other
+   * registers
    */
   getRegisters(): Registers {
     const registers = new BigUint64Array(this.arch.registerCount);
@@ -255,7 +258,7 @@ export class Tracee implements Disposable {
     pt.setRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer, registers.byteOffset, registers.byteLength));
   }
 
-  /** The extended state in the layout and size the kernel says. */
+  /** The extended state, in the layout and size that the kernel gives. */
   getExtendedState(): Uint8Array {
     for (let size = XSTATE_GUESS; ; size *= 2) {
       const buffer = new Uint8Array(size);
@@ -270,19 +273,19 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * Lets the task go on from where its registers say, and sends it the signals that were kept from it. All that are
-   * ever held are a bell and SIGSTOP, for everything else is blocked meanwhile. False if it does not stand: it is
-   * dying.
+   * Detaches the task, which continues as its registers say, and sends it the signals that were held back. Only the
+   * bell and SIGSTOP are ever held back, since all others are blocked meanwhile. Returns false if the task is not
+   * stopped because it is dying.
    */
   detach(): boolean {
     if (!this.#attached) return true;
     this.#attached = false;
     this.#release();
-    // ESRCH: killed meanwhile by somebody else; there is nothing left to let go.
+    // ESRCH means that the task was killed meanwhile, so there is nothing to detach.
     return pt.tryPtrace(pt.PTRACE.DETACH, this.pid) === 0;
   }
 
-  /** As {@link detach}, where it is the success of the whole. @throws StasisError; the task is still ours then */
+  /** As {@link detach}, but a failure is an error. @throws StasisError; the task is then still attached */
   setFree(): void {
     this.#release();
     pt.ptrace(pt.PTRACE.DETACH, this.pid);
@@ -292,17 +295,17 @@ export class Tracee implements Disposable {
   #release(): void {
     for (const info of this.held.splice(0)) {
       const view = new DataView(info.buffer, info.byteOffset);
-      // What was sent to one thread is this thread's again.
+      // A signal that was sent to one thread is sent to this thread again.
       trySyscall(view.getInt32(8, true) === SI_TKILL ? 'tkill' : 'kill', this.pid, view.getInt32(0, true));
     }
   }
 
-  /** Sets the task going to the next entry of a system call, or to the exit of the one it is in. */
+  /** Resumes the task up to the entry of its next system call, or to the exit of the current one. */
   passSyscallStop(): void {
     this.resumeUntil(pt.PTRACE.SYSCALL, (stop) => stop.kind === 'syscall');
   }
 
-  /** Has the task make its next system call, watched from entry to exit; answers its result, perhaps -errno. */
+  /** Runs the task through its next system call. Returns the result, which may be -errno. */
   passSyscall(): number {
     this.passSyscallStop();
     this.passSyscallStop();
@@ -310,8 +313,8 @@ export class Tracee implements Disposable {
   }
 
   /**
-   * Gives the task registers and mask in the one kind of stop from which the kernel still restarts an interrupted
-   * system call (get_signal() runs after it): an interrupt's. It stands there then.
+   * Sets registers and mask in a stop by PTRACE_INTERRUPT, the only kind of stop after which the kernel restarts an
+   * interrupted system call (get_signal() runs after it). The task stays in that stop.
    */
   putBack(registers: Registers, mask: bigint): void {
     pt.ptrace(pt.PTRACE.INTERRUPT, this.pid);
@@ -320,22 +323,22 @@ export class Tracee implements Disposable {
     this.setRegisters(registers);
   }
 
-  /** From now on the task is killed when we end, however that is; if it is alive. */
+  /** Sets PTRACE_O_EXITKILL: the task is killed when Stasis ends for whatever reason. Does nothing for a dead task. */
   dieWithUs(): void {
     pt.tryPtrace(pt.PTRACE.SETOPTIONS, this.pid, 0, pt.PTRACE_O.TRACESYSGOOD | pt.PTRACE_O.EXITKILL);
   }
 
-  /** From now on the task goes on when we end. @throws SyscallError */
+  /** Removes PTRACE_O_EXITKILL: the task continues when Stasis ends. @throws SyscallError */
   outliveUs(): void {
     pt.ptrace(pt.PTRACE.SETOPTIONS, this.pid, 0, pt.PTRACE_O.TRACESYSGOOD);
   }
 
-  /** Whether the task is still ours to let go. */
+  /** Whether the task is still attached. */
   get attached(): boolean {
     return this.#attached;
   }
 
-  /** Gives up the task without a word to the kernel: it is dead, or dies with us. */
+  /** Forgets the task without detaching it, since it is dead or dies with Stasis. */
   forget(): void {
     this.#attached = false;
   }
@@ -345,10 +348,10 @@ export class Tracee implements Disposable {
   }
 }
 
-/** SIGILL, SIGBUS, SIGFPE, SIGSEGV: what an instruction may cause. */
+/** Signals that an instruction may cause: SIGILL, SIGBUS, SIGFPE, SIGSEGV. */
 const FAULTS: readonly number[] = [4, 7, 8, 11];
 
-/** Whether a signal comes from the instruction just tried: a positive si_code is the kernel's own word. */
+/** Whether an instruction of the task caused the signal: only the kernel sends a positive si_code. */
 function isFault(info: Uint8Array): boolean {
   const view = new DataView(info.buffer, info.byteOffset);
   return FAULTS.includes(view.getInt32(0, true)) && view.getInt32(8, true) > 0;

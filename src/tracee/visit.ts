@@ -1,16 +1,16 @@
 /**
- * A program run in one more thread of a process that has a foothold. The thread is left in the stop that the bell
- * caused: from there the kernel restarts an interrupted call as from an interrupt's stop, and once a stop has been
- * waited for, our death does not bring its signal back (wait_task_stopped() has taken the code that would).
+ * Runs a program in another thread of a process that has a foothold. Afterwards the thread is left in the stop that the
+ * bell caused. From there the kernel restarts an interrupted call as from a stop by PTRACE_INTERRUPT. And once a stop
+ * has been waited for, the signal is not delivered if Stasis dies (wait_task_stopped() has cleared the exit code that
+ * would deliver it).
  *
- * If we die, all threads walk out by themselves, and at the same time. The area belongs to the leader, whose way out
- * unmaps it; a visited thread must not be in it then. So before that gets there the *claim* is laid, a word in the
- * cave: from that instant, with one write, both ways out are others. The leader's waits until the thread says that it
- * is done, and the thread's says so. Without the claim the leader's does not wait, and the thread's does not touch the
- * area.
+ * If Stasis dies, all threads leave by themselves, at the same time. The exit code of the leader unmaps the area, and a
+ * visited thread must not be in it then. So before the thread enters the area, the *claim* is set, a word in the cave,
+ * which changes both exit codes with one write. With the claim, the leader waits until the thread says that it has left
+ * the area, and the thread says so. Without it, the leader does not wait, and the thread does not touch the area.
  *
- * A thread that is exitless (seccomp-exit.ts) may be killed by seccomp when our death leaves it on its way. Nobody
- * waits for it: the claim says that the area is to stay.
+ * An exitless thread (seccomp-exit.ts) may be killed by seccomp while it leaves. Nobody waits for such a thread: the
+ * claim then says that the area stays mapped.
  */
 
 import { CLAIM, type Registers, type WayOut } from '../arch/arch.ts';
@@ -25,23 +25,23 @@ import { getSignalMask, PTRACE, ptrace, setSignalMask } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import type { Tracee } from './tracee.ts';
 
-/** What a foothold lends to the visits of its threads. */
+/** The parts of a foothold that its visits use. */
 export interface Ground {
   /** /proc/PID/mem of the process. */
   readonly mem: Fd;
   readonly area: number;
   readonly bell: number;
-  /** The way out of a visited thread, written anew for each, and where it lies. */
+  /** The exit code of a visited thread, which is written for each visit, and its address. */
   readonly wayOut: WayOut;
   readonly wayOutAt: number;
   readonly claim: number;
-  /** Threads that would not be let out. */
+  /** Threads that seccomp would not let leave. */
   readonly exitless: ReadonlySet<Tracee>;
-  /** The thread that is in the area; one whose visit went wrong stays. */
+  /** The thread that is in the area. A thread whose visit failed stays recorded here. */
   guest: Tracee | undefined;
 }
 
-/** A program that runs in a thread of somebody's process. */
+/** A program running in a thread of a process that is not ours. */
 export class Visit {
   readonly #ground: Ground;
   readonly #thread: Tracee;
@@ -61,9 +61,9 @@ export class Visit {
   }
 
   /**
-   * Sets a program going in a stopped thread and returns at once. Until {@link end} no other thread of the process may
-   * run anything.
-   * @throws StasisError if the thread cannot run it: it is where it was
+   * Starts a program in a stopped thread and returns at once. Until {@link end} no other thread of the process may run
+   * a program.
+   * @throws StasisError if the thread cannot run it; the thread is then unchanged
    */
   static begin(ground: Ground, thread: Tracee, program: Program): Visit {
     if (ground.guest) throw occupied(thread, ground.guest);
@@ -80,7 +80,7 @@ export class Visit {
   }
 
   /**
-   * Waits for the end of the program, fetches its results, and puts the thread, stopped, back where it was. A call that
+   * Waits for the end of the program, reads its results, and puts the thread, stopped, back where it was. A call that
    * sleeps longer than `patience` milliseconds is interrupted.
    * @throws RemoteCallError at the first failure that is not tolerated
    */
@@ -92,7 +92,7 @@ export class Visit {
     }
   }
 
-  /** After each line we may be dead. */
+  /** Sends the thread into the area. The order matters, since Stasis may be killed after each line. */
   #enter(): void {
     const { mem, wayOut, wayOutAt, bell, exitless } = this.#ground;
     wayOut.set(this.#registers, this.#mask);
@@ -103,7 +103,9 @@ export class Visit {
     this.#remote.start(this.#program);
   }
 
-  /** As {@link enter}, backwards. Where that fails the thread is dead, or finds its way out when it is let go. */
+  /**
+   * Undoes {@link enter} in reverse order. If that fails, the thread is dead, or leaves by itself when it is released.
+   */
   #giveBack(): void {
     try {
       this.#faceTheWayOut();
