@@ -1,17 +1,17 @@
-/** One obstacle for each thing that is in the way: a socket that ten tasks have open is one, not ten. */
+/** Merges obstacles: a socket that ten tasks have open is one obstacle, not ten. */
 import type { StasisError, TaskRef } from '../../base/errors.ts';
 import type { OpenFile } from '../../contract/contract.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { lookAtSockets, nameOf, objectOf } from './open-object.ts';
 
-/** An obstacle as a look at one task found it, and the descriptor it was found at. */
+/** An obstacle as found in one task, and the open file it was found at. */
 export interface Obstacle {
   readonly error: StasisError;
   readonly file?: OpenFile;
 }
 
-/** One thing in the way. */
+/** An obstacle with all tasks it concerns. */
 interface Group {
   readonly error: StasisError;
   /** The open file it is, if it is one. */
@@ -20,7 +20,7 @@ interface Group {
   readonly holders: Map<number, { readonly task: TaskRef; readonly fds: number[] }>;
 }
 
-/** Brings obstacles together that are about the same object and say the same of it; each then tells all who have it. */
+/** Merges obstacles with the same reason for the same object. Each result names all tasks that have the object. */
 export function oneForEachObject(obstacles: readonly Obstacle[]): StasisError[] {
   const groups = grouped(obstacles);
   const sockets = lookAtSockets(groups.flatMap(({ file }) => file ?? []));
@@ -38,7 +38,7 @@ function grouped(obstacles: readonly Obstacle[]): Group[] {
   const groups = new Map<string, Group[]>();
   const all: Group[] = [];
   for (const { error, file: found } of obstacles) {
-    // A kind may name another file than the one it was asked about, such as one in a message.
+    // A kind may name another file than the one it was asked about, for example one in a message.
     const file = found && error.fd === found.fd ? found : undefined;
     const key = [error.code, error.reason, file ? identityOf(file) : error.resource].join('\n');
     const alike = groups.get(key) ?? [];

@@ -1,15 +1,15 @@
-/** Whether the process IDs a restore is to give out are free. */
+/** Checks that the PIDs a restore needs are free. */
 import { pidInUse } from '../../kernel/pid-in-use.ts';
 import { isZombies } from '../../kernel/proc/holders.ts';
 import { nap } from '../../tracee/ptrace.ts';
 import type { Claim } from '../tree-plan/claims.ts';
 
-/** For how long a zombie is waited for, in milliseconds, and how often it is looked at. */
+/** How long to wait for a zombie to be reaped, and the time between two checks; in milliseconds. */
 const REAPING = { limit: 500, pause: 5 } as const;
 
 /**
- * Whether a number is free, or is in a moment: whoever ended the tree may have left zombies to a process that is about
- * to wait for them, as the init of a container does when it comes to that.
+ * Whether a number is free, or becomes free soon: whoever killed the tree may have left zombies to a process that is
+ * about to reap them, like the init process of a container.
  */
 function becomesUnused(number: number, isUnused: (pid: number) => boolean): boolean {
   if (isUnused(number)) return true;

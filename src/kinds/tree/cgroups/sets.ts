@@ -1,16 +1,21 @@
-/** Where tasks are in the cgroup hierarchies, and how an image is moved to other roots. Pure. */
+/**
+ * The cgroups of tasks in each hierarchy, and moving the cgroups of an image to other roots (`--cgroup-root`). Pure.
+ */
 import { StasisError } from '../../../base/errors.ts';
 import { ImageError } from '../../../images/error.ts';
 import type { CgControllerEntry, CgMemberEntry, CgroupEntry, CgSetEntry } from '../../../images/schema/cgroup.ts';
 import type { CgroupMembership } from '../../../kernel/proc/cgroup.ts';
 
-/** A place in a hierarchy; `name` is its controllers and name as /proc/PID/cgroup lists them, empty for cgroup v2. */
+/**
+ * A cgroup in a hierarchy. `name` holds the hierarchy's controllers and name as /proc/PID/cgroup lists them; empty for
+ * cgroup v2.
+ */
 export interface Member {
   readonly name: string;
   readonly path: string;
 }
 
-/** The places of a task, sorted as CRIU keeps them: by name. */
+/** The cgroups of a task, sorted by the name of the hierarchy, as CRIU keeps them. */
 export function membersOf(memberships: readonly CgroupMembership[]): Member[] {
   return memberships
     .map(({ controllers, name, path }) => ({
@@ -20,12 +25,12 @@ export function membersOf(memberships: readonly CgroupMembership[]): Member[] {
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
 
-/** Whether two sets are the same places. */
+/** Whether two sets are equal. */
 export function sameMembers(a: readonly Member[], b: readonly Member[]): boolean {
   return a.length === b.length && a.every(({ name, path }, at) => b[at]?.name === name && b[at]?.path === path);
 }
 
-/** The names of a hierarchy: `cpu,cpuacct` has two. A v1 hierarchy with controllers goes by these alone. */
+/** The names of a hierarchy: `cpu,cpuacct` has two. A v1 hierarchy with controllers is identified by these alone. */
 export function namesOf(hierarchy: string): string[] {
   const names = hierarchy.split(',');
   const controllers = names.filter((name) => !name.startsWith('name='));
@@ -39,16 +44,16 @@ export interface Root {
 }
 
 /**
- * The root asked for a hierarchy with these names, as a plain path; undefined if none was.
+ * The root given for a hierarchy with these names, as a normalised path; undefined if none was given.
  *
- * @throws StasisError (usage) when its names were given different ones
+ * @throws StasisError (usage) if different roots were given for its names
  */
 export function rootFor(names: readonly string[], roots: readonly Root[]): string | undefined {
   const own = roots.filter(({ key }) => key?.split(',').some((name) => names.includes(name)));
   const asked = new Set(
     (own.length > 0 ? own : roots.filter(({ key }) => key === undefined)).map(({ value }) => value),
   );
-  // Of several for all hierarchies the last one counts, as with every option given twice.
+  // Of several roots for all hierarchies the last one counts, as with every repeated option.
   if (own.length > 0 && asked.size > 1) {
     const reason = `${names.join(',')} is one hierarchy and cannot have the roots ${[...asked].join(' and ')}`;
     throw new StasisError({ kind: 'usage', resource: '--cgroup-root', reason });
@@ -60,7 +65,7 @@ export function rootFor(names: readonly string[], roots: readonly Root[]): strin
 /**
  * A path in a hierarchy: absolute, without empty parts.
  *
- * @throws ImageError when it leads upward
+ * @throws ImageError if it contains `..`
  */
 export function pathOf(...parts: readonly string[]): string {
   const words = parts.flatMap((part) => part.split('/')).filter((word) => word !== '' && word !== '.');
@@ -74,14 +79,14 @@ export function pathOf(...parts: readonly string[]): string {
   return `/${words.join('/')}`;
 }
 
-/** What of `path` lies below `top`; undefined if it is elsewhere. */
+/** The part of `path` below `top`; undefined if it is not below. */
 export function below(path: string, top: string): string | undefined {
   if (top === '/') return path;
   if (path !== top && !path.startsWith(`${top}/`)) return undefined;
   return path.slice(top.length);
 }
 
-/** The sets and directories of an image as they are to be here, with `--cgroup-root` in place of the saved tops. */
+/** The image with the roots of `--cgroup-root` in place of the saved topmost directories. */
 export function rebased(image: CgroupEntry, roots: readonly Root[]): CgroupEntry {
   if (roots.length === 0) return image;
   const sets: CgSetEntry[] = image.sets.map((set) => ({ ...set, ctls: [...set.ctls] }));
@@ -92,7 +97,7 @@ export function rebased(image: CgroupEntry, roots: readonly Root[]): CgroupEntry
   return { ...image, sets, controllers };
 }
 
-/** One hierarchy under another root; members found below its tops are moved along. */
+/** Moves one hierarchy to another root. Members below its topmost directories are moved as well. */
 function moved(controller: CgControllerEntry, root: string, sets: readonly CgSetEntry[]): CgControllerEntry {
   const done = new Set<CgMemberEntry>();
   const dirs = controller.dirs.map((dir) => {
@@ -102,7 +107,7 @@ function moved(controller: CgControllerEntry, root: string, sets: readonly CgSet
       for (const [at, member] of ctls.entries()) {
         const rest = below(pathOf(member.path), top);
         if (done.has(member) || rest === undefined || !isOf(controller, member.name)) continue;
-        // Within a cgroup namespace only the part above its root is replaced.
+        // In a cgroup namespace only the part above the root of the namespace is replaced.
         const prefix = member.cgns_prefix ?? 0;
         name ??= pathOf(root, prefix > 0 ? top.slice(prefix) : '');
         const path = pathOf(root, prefix > 0 ? member.path.slice(prefix) : rest);
@@ -116,7 +121,7 @@ function moved(controller: CgControllerEntry, root: string, sets: readonly CgSet
   return { ...controller, dirs };
 }
 
-/** Whether a member's place is in this hierarchy. */
+/** Whether a hierarchy is that of the controller. */
 export function isOf(controller: Pick<CgControllerEntry, 'cnames'>, hierarchy: string): boolean {
   const names = namesOf(hierarchy);
   return controller.cnames.length > 0 && controller.cnames.every((name) => names.includes(name));
