@@ -50,11 +50,11 @@ export interface FileTable {
 export interface DumpContext extends HasSlots {
   readonly options: CarryOptions;
   readonly images: ImageSetWriter;
-  readonly files: FileTable;
+  readonly openFiles: FileTable;
   /** The snapshot of the frozen tree. Its slots hold what the obstacle checks have found out. */
   readonly tree: SeenTree;
   /** PIDs of the tasks that were in a group stop before the freeze. */
-  readonly stopped: ReadonlySet<number>;
+  readonly groupStopped: ReadonlySet<number>;
   /** A new ID for an entry of files.img. */
   newFileId(): number;
   /** Adds an entry to files.img that belongs to no descriptor of a task (for example a link remap). */

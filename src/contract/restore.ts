@@ -23,11 +23,11 @@ export interface RestoreContext extends HasSlots {
   readonly options: CarryOptions;
   readonly images: ImageSet;
   /** The entries of files.img by ID. */
-  readonly files: ReadonlyMap<number, FileEntry>;
+  readonly fileEntries: ReadonlyMap<number, FileEntry>;
   /** PID of the first task of the tree. */
   readonly root: number;
   /** The tasks that were in a group stop. Each is stopped again before its parent enters phase `last`. */
-  readonly stopped: readonly PstreeEntry[];
+  readonly groupStopped: readonly PstreeEntry[];
   /**
    * A local descriptor for an entry of files.img, rebuilt when first asked for and owned by the context. With `flags`
    * it is another open file description of the same file, opened with these flags, to be mapped.
@@ -69,7 +69,8 @@ export interface RestoreThread {
 export interface RestoreTask extends RestoreThread {
   readonly pid: SavedPid;
   readonly extra: ProcessExtra;
-  readonly tree: PstreeEntry;
+  /** Its entry in pstree.img. */
+  readonly pstree: PstreeEntry;
   readonly mm: MmEntry;
   readonly fs: FsEntry | undefined;
   readonly fds: readonly FdinfoEntry[];

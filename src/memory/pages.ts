@@ -240,7 +240,7 @@ function storeWithHelper(
   store: (lot: Lot) => void,
   stepped: ((bytes: number) => void) | undefined,
 ): void {
-  using helper = Helper.hire(CHUNK, [out.number, mem.number]);
+  using helper = Helper.start(CHUNK, [out.number, mem.number]);
   const isOurs = ({ way, pieces }: Lot): boolean =>
     !helper || way === 'copied' || (way === 'hidden' && pieces.length > FEW_PIECES);
   for (const lot of lots) if (isOurs(lot)) store(lot);

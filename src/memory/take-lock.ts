@@ -32,7 +32,7 @@ export function takeMappedLock(task: RestoreTask, id: number, fd: number): void 
     throw new StasisError({
       kind: held ? 'conflict' : 'kernel',
       task: task.ref,
-      resource: `lock on ${task.context.files.get(id)?.reg?.name ?? `file ${id}`}`,
+      resource: `lock on ${task.context.fileEntries.get(id)?.reg?.name ?? `file ${id}`}`,
       reason: held
         ? 'another process holds a conflicting lock on the file'
         : `it cannot be taken: ${describeErrno(errno)}`,

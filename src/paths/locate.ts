@@ -14,7 +14,7 @@ import { statusAt } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
 
 /** What the name by which a file was opened leads to now. */
-export type Whereabouts =
+export type Location =
   /** The name still leads to the file. */
   | { readonly kind: 'visible'; readonly name: string }
   /** The file has no name any more, so its content has to be saved. */
@@ -35,7 +35,7 @@ const OVERLAYFS_SUPER_MAGIC = 0x794c7630;
 const SECRETMEM_MAGIC = 0x5345434d;
 const MQUEUE_MAGIC = 0x19800202;
 
-const TOO_LONG: Whereabouts = {
+const TOO_LONG: Location = {
   kind: 'lost',
   code: 'FILE_PATH_TOO_LONG',
   reason: 'it lies too deep to be opened by its path again (PATH_MAX)',
@@ -43,7 +43,7 @@ const TOO_LONG: Whereabouts = {
 };
 
 /** Kernel objects that look like regular files, by the magic of their file system, and why they cannot be carried. */
-const SPECIAL: Readonly<Record<number, Whereabouts>> = {
+const SPECIAL: Readonly<Record<number, Location>> = {
   [SECRETMEM_MAGIC]: {
     kind: 'lost',
     code: 'FILE_SECRET_MEMORY',
@@ -59,7 +59,7 @@ const SPECIAL: Readonly<Record<number, Whereabouts>> = {
 };
 
 /** Looks for the file under its name. Changes nothing. */
-export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts {
+export function location(file: OpenFile, options: CarryOptions): Location {
   const external = externalKey(file, options);
   if (external) return { kind: 'external', name: external };
   if (file.link === TOO_DEEP) return TOO_LONG;
@@ -92,7 +92,7 @@ export function whereabouts(file: OpenFile, options: CarryOptions): Whereabouts 
 }
 
 /** The name is gone but the link count is not 0: the file has other hard links, unless it is a directory. */
-function otherNames(file: OpenFile, name: string, options: CarryOptions): Whereabouts {
+function otherNames(file: OpenFile, name: string, options: CarryOptions): Location {
   if ((file.stat.mode & S_IF.MT) === S_IF.DIR) return { kind: 'ghost', name };
   if (options.linkRemap) return { kind: 'linked', name };
   return {
@@ -107,7 +107,7 @@ function otherNames(file: OpenFile, name: string, options: CarryOptions): Wherea
  * A file of /proc. Its inodes are made on demand, so comparing them says nothing. `/proc/17` of a dead task is marked
  * as deleted, `/proc/17/stat` is not.
  */
-function inProc(link: string): Whereabouts {
+function inProc(link: string): Location {
   const name = splitDeleted(link).path;
   const pid = Number(/^\/proc\/(\d+)(?:\/|$)/.exec(name)?.[1]);
   const dead = pid > 0 && (name !== link || statusAt(`/proc/${pid}`) === undefined);

@@ -17,7 +17,7 @@ import { fileObstacle } from '../support/fdinfo.ts';
 import { captureOwner, imageFlags } from '../support/fown.ts';
 import { buildIdWords, type ReadAt } from './build-id.ts';
 import { captureGhost, ghostObstacle, reopen } from './ghost/capture.ts';
-import { isOverlay, linkOpenFile, whereabouts } from './locate.ts';
+import { isOverlay, linkOpenFile, location } from './locate.ts';
 
 /** A reg_file_entry to be written. */
 export type RegFileDraft = InputOf<typeof regFileEntry>;
@@ -29,7 +29,7 @@ export type RegFileDraft = InputOf<typeof regFileEntry>;
  */
 export function captureRegular(file: OpenFile, id: number, context: DumpContext): RegFileDraft {
   const flags = imageFlags(file.flags);
-  const where = whereabouts(file, context.options);
+  const where = location(file, context.options);
   const draft = {
     id,
     flags,
@@ -60,7 +60,7 @@ export function captureRegular(file: OpenFile, id: number, context: DumpContext)
 
 /** Why a file cannot be carried; undefined if it can. Changes nothing. */
 export function regularObstacle(file: OpenFile, options: CarryOptions): StasisError | undefined {
-  const where = whereabouts(file, options);
+  const where = location(file, options);
   if (where.kind === 'lost') return fileObstacle(file, where.code, where.reason, where.remedy);
   return where.kind === 'ghost' ? ghostObstacle(file, options.ghostLimit) : undefined;
 }

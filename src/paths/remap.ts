@@ -15,7 +15,7 @@ import { Seed } from '../tracee/seed.ts';
 import { openGhost } from './ghost/restore.ts';
 import { linkOpenFile } from './locate.ts';
 import { openPath } from './open-path.ts';
-import { linkFile, underName, unlinkFile } from './temporary-name.ts';
+import { linkFile, unlinkFile, withTemporaryName } from './temporary-name.ts';
 
 /** Images of CRIU before 1.6 have no types; this bit in the ID means a ghost. */
 const OLD_GHOST_BIT = 0x8000_0000;
@@ -90,7 +90,7 @@ const HELPER_AREA = 0x1000_0000;
 function peersOf(ghostId: number, context: RestoreContext): RegFileEntry[] {
   return [...remapsOf(context).values()]
     .filter((remap) => remap.remap_type === RemapType.GHOST && remap.remap_id === ghostId)
-    .flatMap((remap) => context.files.get(remap.orig_id)?.reg ?? []);
+    .flatMap((remap) => context.fileEntries.get(remap.orig_id)?.reg ?? []);
 }
 
 /**
@@ -98,7 +98,7 @@ function peersOf(ghostId: number, context: RestoreContext): RegFileEntry[] {
  * name for the open file.
  */
 function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext, flags: number): LocalFd {
-  const link = context.files.get(linkId)?.reg;
+  const link = context.fileEntries.get(linkId)?.reg;
   if (!link) {
     throw new ImageError({
       file: 'remap-fpath.img',
@@ -106,7 +106,7 @@ function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext
     });
   }
   REMOVED_AT_END.of(context, link.name);
-  return underName(
+  return withTemporaryName(
     entry.name,
     (path) => linkFile(link.name, path),
     unlinkFile,

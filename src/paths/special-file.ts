@@ -22,7 +22,7 @@ export function captureName(file: OpenFile, context: DumpContext): number {
 
 /** The regular-file entry that belongs to a special file. @throws StasisError (image) if there is none */
 export function nameEntry(regularId: number, context: RestoreContext): RegFileEntry {
-  const reg = context.files.get(regularId)?.reg;
+  const reg = context.fileEntries.get(regularId)?.reg;
   if (reg) return reg;
   const reason = `there is no regular file ${regularId}, which another file refers to for its name`;
   throw new StasisError({ kind: 'image', resource: 'files.img', reason });

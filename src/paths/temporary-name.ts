@@ -6,7 +6,7 @@ import { arenaPath, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts
  * Calls `work` while a file is at `path`, or next to it if that name is taken. `make` puts the file there and returns 0
  * or -errno, `remove` removes it. Missing directories are made for that time.
  */
-export function underName<T>(
+export function withTemporaryName<T>(
   path: string,
   make: (path: string) => number,
   remove: (path: string) => void,

@@ -149,7 +149,7 @@ const OWN_MOUNTS = new Slot((_: RestoreContext) => mountsOf('self'));
 const GHOSTS = new Slot((context: RestoreContext) => {
   const ghosts = new Map<string, number>();
   for (const [id, { remap_type: type, remap_id: ghost }] of remapsOf(context)) {
-    if (type !== RemapType.GHOST || !context.files.has(id)) continue;
+    if (type !== RemapType.GHOST || !context.fileEntries.has(id)) continue;
     using image = new GhostImage(context.images.path(Images.ghostFile, ghost), imageName(Images.ghostFile, ghost));
     ghosts.set(`${image.head.dev}:${image.head.ino}`, id);
   }

@@ -98,7 +98,7 @@ export class Helper implements Disposable {
    * Makes a helper with a buffer and with copies of some of our descriptors. Undefined if that fails; the caller then
    * works alone.
    */
-  static hire(bufferLength: number, locals: readonly LocalFd[]): Helper | undefined {
+  static start(bufferLength: number, locals: readonly LocalFd[]): Helper | undefined {
     let seed: Seed | undefined;
     try {
       seed = Seed.create({ pid: undefined, sibling: false, taken: new Set() }, findGap([], AREA.length));

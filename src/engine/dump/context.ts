@@ -32,7 +32,7 @@ export class SharedImages {
 /** Makes the context of a dump. */
 export function makeContext(
   tree: SeenTree,
-  stopped: DumpContext['stopped'],
+  groupStopped: DumpContext['groupStopped'],
   images: ImageSetWriter,
   files: OpenFileTable,
   pages: Pages,
@@ -44,9 +44,9 @@ export function makeContext(
     slots: new SlotStore(),
     options: tree.options,
     tree,
-    stopped,
+    groupStopped,
     images,
-    files,
+    openFiles: files,
     pages,
     newFileId: () => files.newId(),
     addFile: (entry) => void files.entries.push(entry),

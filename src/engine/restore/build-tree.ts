@@ -324,7 +324,18 @@ function makeTask(
   const { tree, mm, fs, fds } = plan;
   const { tracee, remote } = seed;
   const part = threadPart(plan, context, remote, batch);
-  const task = { ...part, pid: tree.pid, tree, mm, fs, fds, seed, tracee, origin, shares } as MutableRestoreTask;
+  const task = {
+    ...part,
+    pid: tree.pid,
+    pstree: tree,
+    mm,
+    fs,
+    fds,
+    seed,
+    tracee,
+    origin,
+    shares,
+  } as MutableRestoreTask;
   task.process = task; // a process is also its main thread
   task.threads = [task];
   return task;

@@ -69,7 +69,7 @@ export function finishDescriptors(
   const left = new Map<number, string>();
   for (const task of tasks) {
     for (const { id, fd } of firstOfEach(inOrder(task)).values()) {
-      const entry = task.context.files.get(id);
+      const entry = task.context.fileEntries.get(id);
       const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
       if (!entry || !kind?.finish || finished.has(id)) continue;
       if (kind.suits && !sharers(task).some((sharer) => kind.suits?.(entry, sharer))) {

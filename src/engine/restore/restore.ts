@@ -163,7 +163,7 @@ function memorySharers(tasks: readonly RestoreTask[], plan: Plan): ReadonlySet<R
  */
 function finish(tasks: readonly RestoreTask[], sharing: ReadonlySet<RestoreTask>): ReadonlySet<RestoreTask> {
   const early = tasks.filter((task) => stopSignalOf(task) && !sharing.has(task));
-  const parents = new Set(early.map(({ tree }) => tree.ppid));
+  const parents = new Set(early.map(({ pstree: tree }) => tree.ppid));
   const forget = (task: RestoreTask): void => {
     if (parents.has(task.pid)) forgetChildSignal(task.batch);
   };
@@ -246,8 +246,8 @@ class Context implements RestoreContext {
   readonly options: CarryOptions;
   readonly images: ImageSet;
   readonly root: number;
-  readonly files: Plan['files'];
-  readonly stopped: RestoreContext['stopped'];
+  readonly fileEntries: Plan['files'];
+  readonly groupStopped: RestoreContext['groupStopped'];
   readonly notices = new Notices();
   readonly filled: RestoreContext['filled'];
   /** Descriptors made so far, by file ID and, for files to be mapped, flags. */
@@ -266,8 +266,8 @@ class Context implements RestoreContext {
     this.options = options;
     this.images = images;
     this.root = plan.root;
-    this.files = plan.files;
-    this.stopped = [...plan.tasks.values()]
+    this.fileEntries = plan.files;
+    this.groupStopped = [...plan.tasks.values()]
       .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
       .map(({ tree }) => tree);
     if (progress) this.filled = filledCounter(progress, plan.pages * PAGE_SIZE);
@@ -282,7 +282,7 @@ class Context implements RestoreContext {
     const key = flags === undefined ? `${fileId}` : `${fileId}/${flags}`;
     const known = this.#open.get(key);
     if (known !== undefined) return known;
-    const entry = this.files.get(fileId);
+    const entry = this.fileEntries.get(fileId);
     const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
     if (!entry || !kind) throw new StasisError({ kind: 'internal', reason: `file ${fileId} was not planned for` });
     const local = kind.rebuild(entry, this, flags);

@@ -21,7 +21,7 @@ import {
   trySyscall,
 } from '../../kernel/syscall.ts';
 import { openPath } from '../open-path.ts';
-import { linkFile, underName, unlinkFile, withDirectory } from '../temporary-name.ts';
+import { linkFile, unlinkFile, withDirectory, withTemporaryName } from '../temporary-name.ts';
 import { GhostImage } from './image.ts';
 
 /**
@@ -73,7 +73,7 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
   using image = new GhostImage(context.images.path(Images.ghostFile, id), imageName(Images.ghostFile, id));
   if (isUnnamed(first, image.head) && restoreUnnamed(ghost, peers, first, image)) return ghost;
   const directory = (image.head.mode & S_IF.MT) === S_IF.DIR;
-  underName(
+  withTemporaryName(
     first.name,
     (path) => make(path, image),
     directory ? removeDirectory : unlinkFile,
@@ -81,7 +81,7 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
       for (const peer of peers) {
         if (peer.name === first.name || directory) anchor(ghost, peer, path);
         else
-          underName(
+          withTemporaryName(
             peer.name,
             (other) => linkFile(path, other),
             unlinkFile,

@@ -55,7 +55,7 @@ function context(options: Partial<RestoreContext['options']> = {}, files: FileEn
       ...options,
     } as RestoreContext['options'],
     images: new ImageSet(images),
-    files: new Map(files.map((file) => [file.id, file])),
+    fileEntries: new Map(files.map((file) => [file.id, file])),
     slots: new SlotStore(),
     undo: () => undefined,
     atEnd: (work) => ends.push(work),

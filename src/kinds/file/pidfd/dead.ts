@@ -33,7 +33,7 @@ const DEAD = new KeyedSlot((context: RestoreContext, ino: number) => {
     for (const fd of opened.values()) trySyscall('close', fd);
   });
   using seed = createSomewhere();
-  for (const { pidfd } of context.files.values()) {
+  for (const { pidfd } of context.fileEntries.values()) {
     if (pidfd === undefined || pidfd.nspid > 0 || pidfd.ino !== ino) continue;
     opened.set(pidfd.id, syscall('pidfd_open', seed.tracee.pid, openFlags(pidfd.flags)));
   }

@@ -112,7 +112,7 @@ function takeEnd(entry: PipeEntry, context: RestoreContext): LocalFd {
 /** The pipes of a restore, by ID. */
 const PIPES = new Slot((context: RestoreContext) => {
   const pipes = new Map<number, PipeInMaking>();
-  for (const { pipe } of context.files.values()) {
+  for (const { pipe } of context.fileEntries.values()) {
     if (!pipe) continue;
     let made = pipes.get(pipe.pipe_id);
     if (!made) {

@@ -77,7 +77,7 @@ export function nameForeground(task: RestoreTask): void {
 
 /** Calls `work` while the task, a session leader, has a descriptor for the controlling terminal of its session. */
 function withTerminal(task: RestoreTask, work: (slave: number, terminal: TerminalFile) => void): void {
-  const { tree, context, batch, seed } = task;
+  const { pstree: tree, context, batch, seed } = task;
   const terminal = tree.sid === tree.pid ? controlling(tree.sid, context) : undefined;
   if (!terminal) return;
   using peer = terminal.role === 'master' ? openPeer(terminal, context) : undefined;
@@ -113,7 +113,7 @@ function controlling(sid: number, context: RestoreContext): TerminalFile | undef
  * example that of a program started by a shell in the tree) gets it again. If that group is not part of the tree, the
  * job itself gets it, as with the shell's `fg`.
  */
-function takeForeground(terminal: TerminalFile, { tree, context }: RestoreTask): void {
+function takeForeground(terminal: TerminalFile, { pstree: tree, context }: RestoreTask): void {
   if (tree.sid === tree.pid && terminal.info.sid === tree.sid) {
     const reason = "its session's terminal is not in the images; it has none now";
     context.notice({ task: { pid: tree.pid }, reason });

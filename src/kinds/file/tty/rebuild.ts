@@ -25,7 +25,7 @@ export function terminalsOf(context: RestoreContext): Terminals {
 }
 
 const TERMINALS = new Slot((context: RestoreContext) =>
-  planTerminals(context.files.values(), context.images.read(Images.ttyInfo)),
+  planTerminals(context.fileEntries.values(), context.images.read(Images.ttyInfo)),
 );
 
 /** The terminal behind an entry of files.img. */

@@ -113,10 +113,10 @@ function obstacleOf(file: OpenFile, tree: SeenTree): StasisError | undefined {
   if (standing === 'single' && survey.queue(file.stat.ino).length > 0) {
     return refusal(file, 'SOCKET_QUEUE', 'messages wait in a socket that is connected with none', RECEIVE);
   }
-  return optionsObstacle(file) ?? cargoObstacle(file, survey.queue(file.stat.ino), tree);
+  return optionsObstacle(file) ?? carriedFilesObstacle(file, survey.queue(file.stat.ino), tree);
 }
 
-function cargoObstacle(file: OpenFile, messages: readonly Message[], tree: SeenTree): StasisError | undefined {
+function carriedFilesObstacle(file: OpenFile, messages: readonly Message[], tree: SeenTree): StasisError | undefined {
   const found = messages.flatMap(({ files }) => files).find((carried) => !canTravel(carried, tree.tasks));
   if (!found) return undefined;
   const reason = `a message that waits carries ${found.link}, which no task of the tree has open`;
@@ -159,7 +159,7 @@ function storeQueue(
 ): void {
   for (const { bytes, files } of messages) {
     const known = (file: OpenFile): number | undefined => (isUnixSocket(file) ? ids.get(file.stat.ino) : undefined);
-    const rights = files.map((file) => known(file) ?? context.files.idOf(file));
+    const rights = files.map((file) => known(file) ?? context.openFiles.idOf(file));
     const scm = rights.length > 0 ? [{ type: SCM.RIGHTS, rights }] : [];
     context.append(Images.skQueues, { id_for: id, length: bytes.length, scm }, bytes);
   }

@@ -29,7 +29,7 @@ export function makePairs(task: RestoreTask, sockets: Sockets): void {
     else byMaker.set(pid, [request]);
   }
   for (const [pid, requests] of byMaker) {
-    using ghost = pid === task.pid ? undefined : revive(pid, task);
+    using ghost = pid === task.pid ? undefined : recreateMaker(pid, task);
     if (!ghost) task.batch.flush();
     const { remote, tracee } = ghost ?? task;
     for (let at = 0; at < requests.length; at += LOT) make(remote, tracee.pid, requests.slice(at, at + LOT));
@@ -37,7 +37,7 @@ export function makePairs(task: RestoreTask, sockets: Sockets): void {
 }
 
 /** Makes a process with the PID of a maker that has ended; undefined if the PID is in use. */
-function revive(pid: number, task: RestoreTask): Seed | undefined {
+function recreateMaker(pid: number, task: RestoreTask): Seed | undefined {
   try {
     return Seed.create({ pid, sibling: false, taken: new Set() }, task.remote.area);
   } catch (error) {

@@ -52,7 +52,7 @@ export class Sockets {
 
   private constructor(context: RestoreContext) {
     this.#context = context;
-    const entries = [...context.files.values()].flatMap(({ usk }) => (usk ? [usk] : []));
+    const entries = [...context.fileEntries.values()].flatMap(({ usk }) => (usk ? [usk] : []));
     this.#byIno = new Map(entries.map((entry) => [entry.ino, entry]));
     for (const entry of entries) requireKnown(entry, this.#byIno.get(entry.peer));
     for (const { message, extra } of entries.length > 0 ? context.images.readEntries(Images.skQueues) : []) {
@@ -120,7 +120,7 @@ export class Sockets {
     if (made !== undefined) return made;
     const peer = this.#byIno.get(entry.peer);
     if (peer) this.#makePair(entry, peer);
-    else if (entry.state === SK_STATE.ESTABLISHED) this.#makeWidow(entry);
+    else if (entry.state === SK_STATE.ESTABLISHED) this.#makeOrphan(entry);
     else this.#makeSingle(entry);
     return this.#made.get(entry.id) as LocalFd; // all three branches make it
   }
@@ -149,7 +149,7 @@ export class Sockets {
    * Makes a socket whose peer is closed: the peer first sends the unread messages, and is closed with unread data if
    * the saved one was.
    */
-  #makeWidow(entry: UnixSkEntry): void {
+  #makeOrphan(entry: UnixSkEntry): void {
     const [one, peer] = this.#pairFor(entry);
     using other = peer;
     const local = one.release();
@@ -193,7 +193,7 @@ export class Sockets {
    * through the context.
    */
   #carried(id: number, holder: UnixSkEntry): LocalFd {
-    const entry = this.#context.files.get(id);
+    const entry = this.#context.fileEntries.get(id);
     if (!entry) throw imageError(holder, `a message carries file ${id}, which is in no image`);
     return entry.usk ? this.#ensure(entry.usk) : this.#context.open(id);
   }

@@ -40,7 +40,7 @@ function rebuild(task: RestoreTask): void {
   const result = trySet(`/proc/${task.tracee.pid}/autogroup`, String(nice));
   if (result >= 0) return;
   const reason = `the niceness ${nice} of its session cannot be set: ${describeErrno(result)}`;
-  task.context.notice({ task: task.ref, resource: `session ${task.tree.sid}`, reason });
+  task.context.notice({ task: task.ref, resource: `session ${task.pstree.sid}`, reason });
 }
 
 /** The nice values of sessions. */

@@ -12,7 +12,7 @@ const ROOT_ONLY = 2;
 export function rebuildDeathSignal(thread: RestoreThread): void {
   const signal = thread.core.thread_core?.pdeath_sig;
   if (!signal) return;
-  if (thread.process.tree.ppid === 0) {
+  if (thread.process.pstree.ppid === 0) {
     const reason = `its parent is now Stasis or whoever started it, whose end sends it signal ${signal}`;
     thread.context.notice({ task: thread.ref, reason });
   }

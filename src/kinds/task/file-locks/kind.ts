@@ -59,7 +59,7 @@ function notices(task: SeenTask): NoticeFacts[] {
 function captureMapped(task: DumpTask): void {
   if (!task.options.fileLocks) return;
   for (const { lock, vma } of lockedMappings(task)) {
-    const id = task.context.files.idOfPath(task.ref, mapFile(task.pid, vma), openFlags(vma));
+    const id = task.context.openFiles.idOfPath(task.ref, mapFile(task.pid, vma), openFlags(vma));
     noteMappedLock(task.context, id, { exclusive: lock.type === 'WRITE' });
   }
 }
@@ -78,7 +78,7 @@ function capture(task: DumpTask): undefined {
   for (const file of task.fds) {
     const locks = locksOf(file);
     if (locks.length === 0) continue;
-    const id = task.context.files.idOf(file);
+    const id = task.context.openFiles.idOf(file);
     for (const lock of locks) {
       const posix = lock.kind === 'POSIX';
       const entry = lockEntry(lock, posix ? takerOf(lock, task) : task.pid, file.fd);

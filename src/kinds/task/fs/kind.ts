@@ -7,7 +7,7 @@ import { closeAll, handOver } from '../../../tracee/handover.ts';
 
 function capture(task: DumpTask): () => void {
   return () => {
-    const { files, images } = task.context;
+    const { openFiles: files, images } = task.context;
     const entry = {
       cwd_id: files.idOfPath(task.ref, `/proc/${task.pid}/cwd`, O.RDONLY),
       root_id: files.idOfPath(task.ref, `/proc/${task.pid}/root`, O.RDONLY),

@@ -89,7 +89,7 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
     if (isAioRing(vma)) return aioEntry(vma);
     const flags = openFlags(vma);
     if (isSysv(vma)) return sysvEntry(vma, flags);
-    const { files } = task.context;
+    const { openFiles: files } = task.context;
     const id = files.idOfPath(task.ref, mapFile(task.pid, vma), flags);
     return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);
   });
@@ -197,7 +197,7 @@ function capture(task: DumpTask, program: Program): () => void {
     mm_arg_end: stat.argEnd,
     mm_env_start: stat.envStart,
     mm_env_end: stat.envEnd,
-    exe_file_id: task.context.files.idOfPath(task.ref, `/proc/${task.pid}/exe`, O.RDONLY),
+    exe_file_id: task.context.openFiles.idOfPath(task.ref, `/proc/${task.pid}/exe`, O.RDONLY),
     mm_saved_auxv: savedAuxv(task.pid),
   });
   return () => {

@@ -13,7 +13,7 @@ const SIGINFO = 32;
 const SI_PID = 16;
 
 function capture(task: DumpTask, program: Program): (() => void) | undefined {
-  const { stopped } = task.context;
+  const { groupStopped: stopped } = task.context;
   if (stopped.size === 0) return undefined;
   const children = task.tree.tasks.filter(({ pid, stat }) => stat.ppid === task.pid && stopped.has(pid));
   const asked = children.map(({ pid }): [number, number, Ref] => {
@@ -36,7 +36,7 @@ function capture(task: DumpTask, program: Program): (() => void) | undefined {
 function rebuild(task: RestoreTask): void {
   const untold = task.extra.stops;
   if (!Array.isArray(untold)) return; // images of criu do not record this
-  const told = task.context.stopped.filter(({ pid, ppid }) => ppid === task.pid && !untold.includes(pid));
+  const told = task.context.groupStopped.filter(({ pid, ppid }) => ppid === task.pid && !untold.includes(pid));
   for (const { pid } of told) {
     const program = task.batch.reserve(1, SIGINFO);
     program.attempt('waitid', P_PID, pid, program.space(SIGINFO), WSTOPPED | WNOHANG, 0);

@@ -59,7 +59,7 @@ const ALONE = new Slot(({ images }: RestoreContext) => images.read(Images.pstree
 
 /** In a tree with several processes the root enters the namespace before it has children. */
 function enterEarly(task: RestoreTask): void {
-  if (task.tree.ppid === 0 && !ALONE.of(task.context)) enter(task);
+  if (task.pstree.ppid === 0 && !ALONE.of(task.context)) enter(task);
 }
 
 function enterLate(task: RestoreTask): void {

@@ -30,7 +30,7 @@ function contextWith(entry: FileEntry): { context: RestoreContext; end: () => vo
   const context = {
     slots: new SlotStore(),
     options: { inheritFd: new Map() },
-    files: new Map([[1, entry]]),
+    fileEntries: new Map([[1, entry]]),
     images: { own: () => undefined, readEntries: () => [] },
     notice: () => undefined,
     undo: () => undefined,
