@@ -61,6 +61,7 @@ export function restoreOptions(settings: Settings, { imagesDir, workDir }: Direc
     workDir,
     pidfile: pidfile === undefined || pidfile.startsWith('/') ? pidfile : `${workDir}/${pidfile}`,
     sibling: settings.restoreSibling,
+    detached: settings.detached,
     verify: settings.verify,
     leaveStopped: settings.finalState === 'stopped',
     carry: carryOptions(settings),

@@ -26,6 +26,8 @@ export interface RestoreContext extends HasSlots {
   readonly fileEntries: ReadonlyMap<number, FileEntry>;
   /** PID of the first task of the tree. */
   readonly root: number;
+  /** Whether the root's parent is Stasis, and ends when the restore is done. */
+  readonly parentEnds: boolean;
   /** The tasks that were in a group stop. Each is stopped again before its parent enters phase `last`. */
   readonly groupStopped: readonly PstreeEntry[];
   /**

@@ -28,11 +28,11 @@ export function openRegular(entry: RegFileEntry, context: RestoreContext, flags?
   check(entry, fd.number, context);
   if ((wanted & O.PATH) !== 0) return fd.release();
   if (flags !== undefined) {
-    setFlagsAndOwner(fd.number, flags, NOBODY);
+    setFlagsAndOwner(fd.number, flags, NOBODY, context);
     return fd.release();
   }
   if (entry.pos !== 0n && entry.pos !== NOWHERE) seek(entry, fd.number);
-  setFlagsAndOwner(fd.number, wanted, entry.fown);
+  setFlagsAndOwner(fd.number, wanted, entry.fown, context);
   return fd.release();
 }
 

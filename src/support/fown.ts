@@ -4,11 +4,13 @@
  */
 
 import type { LocalFd } from '../base/brands.ts';
-import type { RestoreTask } from '../contract/contract.ts';
+import type { RestoreContext, RestoreTask } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
 import type { FownEntry } from '../images/schema/common.ts';
-import { F, O } from '../kernel/constants/files.ts';
+import { F, F_OWNER, O } from '../kernel/constants/files.ts';
 import { PR } from '../kernel/constants/prctl.ts';
-import { arenaAddress, arenaView, syscall, trySyscall } from '../kernel/syscall.ts';
+import { tryReadLink } from '../kernel/files.ts';
+import { arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
 /** The flags fcntl(F_SETFL) can change (`SETFL_MASK` in fs/fcntl.c), without O_ASYNC, see {@link armAsync}. */
 const SETTABLE = O.APPEND | O.NONBLOCK | O.DIRECT | O.NOATIME;
@@ -32,38 +34,64 @@ export function captureOwner(local: LocalFd, flags: number): FownEntry {
   return { uid: arenaView.getUint32(0, true), euid: arenaView.getUint32(4, true), signum, pid_type: type, pid };
 }
 
-/** Sets the status flags and the owner of a restored file. The owner must exist already. @throws SyscallError */
-export function setFlagsAndOwner(local: LocalFd, flags: number, owner: FownEntry): void {
+/** Sets the status flags of a restored file, and notes its owner for {@link settleOwners}. @throws SyscallError */
+export function setFlagsAndOwner(local: LocalFd, flags: number, owner: FownEntry, context: RestoreContext): void {
   const now = syscall('fcntl', local, F.GETFL);
   const wanted = (now & ~SETTABLE) | (flags & SETTABLE);
   if (wanted !== now) syscall('fcntl', local, F.SETFL, wanted);
-  restoreOwner(local, owner);
-}
-
-/** Sets owner and signal of an open file description. @throws SyscallError */
-export function restoreOwner(local: LocalFd, owner: FownEntry): void {
   if (owner.signum !== 0) syscall('fcntl', local, F.SETSIG, owner.signum);
   if (owner.pid === 0) return;
-  const own = (): void => {
+  // A descriptor of its own, for the kind may close the other one before.
+  const fd = new Fd(syscall('fcntl', local, F.DUPFD_CLOEXEC, 0));
+  context.atEnd(() => fd[Symbol.dispose]());
+  UNSETTLED.of(context).push({ fd, owner });
+}
+
+/** Files whose owners are still to be set. */
+const UNSETTLED = new Slot((_: RestoreContext): { readonly fd: Fd; readonly owner: FownEntry }[] => []);
+
+/**
+ * Sets the owners of all files restored so far. Threads, processes and groups must be there by now: files may be opened
+ * before all tasks are made (the terminal of a session), and the kernel takes no owner that is not there. One outside of
+ * the tree may have ended since the dump.
+ * @throws SyscallError
+ */
+export function settleOwners(context: RestoreContext): void {
+  for (const { fd, owner } of UNSETTLED.of(context).splice(0)) {
+    if (restoreOwner(fd.number, owner) === -ERRNO.ESRCH) {
+      const whose = `${owner.pid_type === F_OWNER.PGRP ? 'process group' : 'task'} ${owner.pid}`;
+      const reason = `the signals of an open file went to ${whose}, which is not there; nobody gets them now`;
+      const name = tryReadLink(`/proc/self/fd/${fd.number}`);
+      context.notice({ resource: typeof name === 'string' ? name : undefined, reason });
+    }
+    fd[Symbol.dispose]();
+  }
+}
+
+/** Sets the owner of an open file description. Answers 0, or -ESRCH if it is not there. @throws SyscallError */
+export function restoreOwner(local: LocalFd, owner: FownEntry): number {
+  if (owner.pid === 0) return 0;
+  const own = (): number => {
     arenaView.setInt32(0, owner.pid_type, true);
     arenaView.setInt32(4, owner.pid, true);
-    syscall('fcntl', local, F.SETOWN_EX, arenaAddress);
+    return trySyscall('fcntl', local, F.SETOWN_EX, arenaAddress);
   };
-  if (owner.uid === 0 && owner.euid === 0) own();
-  else asUser(owner.uid, owner.euid, own);
+  const result = owner.uid === 0 && owner.euid === 0 ? own() : asUser(owner.uid, owner.euid, own);
+  if (result < 0 && result !== -ERRNO.ESRCH) throw new SyscallError('fcntl', -result);
+  return result;
 }
 
 /**
  * Calls `work` with other real and effective user IDs. The saved ID stays, so that they can be changed back. Only this
  * thread changes its IDs, but the kernel then clears `dumpable` of the whole process, so that is set again.
  */
-function asUser(uid: number, euid: number, work: () => void): void {
+function asUser<T>(uid: number, euid: number, work: () => T): T {
   syscall('getresuid', arenaAddress, arenaAddress + 4, arenaAddress + 8);
   const before = [0, 4, 8].map((at) => arenaView.getUint32(at, true)) as [number, number, number];
   const dumpable = syscall('prctl', PR.GET_DUMPABLE);
   syscall('setresuid', uid, euid, -1);
   try {
-    work();
+    return work();
   } finally {
     syscall('setresuid', ...before);
     if (dumpable === 1) trySyscall('prctl', PR.SET_DUMPABLE, 1);

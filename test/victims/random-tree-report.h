@@ -180,7 +180,9 @@ static void report_self(void) {
   struct sched_param parameter = {0};
   sched_getparam(0, &parameter);
   tell("policy: %d %d\n", sched_getscheduler(0), parameter.sched_priority);
+  /* That of the root is cleared as Stasis, its parent, ends. */
   prctl(PR_GET_PDEATHSIG, &value);
+  if (me == 0) value = 0;
   tell("prctl: death %d dumpable %d keepcaps %d slack %d thp %d nnp %d securebits %x", value, prctl(PR_GET_DUMPABLE),
        prctl(PR_GET_KEEPCAPS), prctl(PR_GET_TIMERSLACK), prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0),
        prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), prctl(PR_GET_SECUREBITS));

@@ -27,6 +27,7 @@ import { isUnused } from '../../kernel/proc/holders.ts';
 import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { verifyPages } from '../../memory/verify-pages.ts';
+import { settleOwners } from '../../support/fown.ts';
 import { pointOfNoReturn, requireUninterrupted, withOutcome } from '../../tracee/interruption.ts';
 import { fire, type Hooks } from '../hooks.ts';
 import type { RestoreOutcome } from '../outcome.ts';
@@ -45,6 +46,8 @@ export interface RestoreOptions {
   readonly pidfile: string | undefined;
   /** Make the root a child of our parent (`--restore-sibling`). */
   readonly sibling: boolean;
+  /** The process that Stasis runs in ends when the restore is done, and leaves the tree to itself (`-d`). */
+  readonly detached: boolean;
   /** Compare page contents with their checksums first (`--verify`). */
   readonly verify: boolean;
   readonly leaveStopped: boolean;
@@ -86,7 +89,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   );
   using undo = new UndoStack();
   using ending = new UndoStack();
-  const context = new Context(options.carry, images, plan, undo, ending, hooks);
+  const context = new Context(options, images, plan, undo, ending, hooks);
   if (unverified) context.notice({ resource: '--verify', reason: `${unverified}, so page contents are not verified` });
   life.begin(context);
   for (const doors of treeDoors) doors.prepare?.(context);
@@ -136,6 +139,7 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: RestoreCont
   const sharers = new Map<number | undefined, RestoreTask[]>();
   for (const task of tasks) addTo(sharers, filesId(task), task);
   finishDescriptors(tables, (task) => sharers.get(filesId(task)) ?? []);
+  settleOwners(context);
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
   sideBySide(tasks, 'state', sharing);
   for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
@@ -246,6 +250,7 @@ class Context implements RestoreContext {
   readonly options: CarryOptions;
   readonly images: ImageSet;
   readonly root: number;
+  readonly parentEnds: boolean;
   readonly fileEntries: Plan['files'];
   readonly groupStopped: RestoreContext['groupStopped'];
   readonly notices = new Notices();
@@ -256,14 +261,15 @@ class Context implements RestoreContext {
   readonly #ending: UndoStack;
 
   constructor(
-    options: CarryOptions,
+    { carry, detached, sibling }: RestoreOptions,
     images: ImageSet,
     plan: Plan,
     undo: UndoStack,
     ending: UndoStack,
     { progress }: Hooks,
   ) {
-    this.options = options;
+    this.options = carry;
+    this.parentEnds = detached && !sibling;
     this.images = images;
     this.root = plan.root;
     this.fileEntries = plan.files;

@@ -54,10 +54,10 @@ export const epollKind: FileKind = {
     return { epfd: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), tfd } };
   },
 
-  rebuild(entry) {
+  rebuild(entry, context) {
     const { flags, fown } = partOf(entry, 'epfd');
     using fd = new Fd(syscall('epoll_create1', O.CLOEXEC));
-    setFlagsAndOwner(fd.number, flags, fown);
+    setFlagsAndOwner(fd.number, flags, fown, context);
     return fd.release();
   },
 

@@ -35,7 +35,7 @@ export const eventfdKind: FileKind = {
       arenaView.setBigUint64(0, counter, true);
       syscall('write', fd.number, arenaAddress, 8);
     }
-    setFlagsAndOwner(fd.number, flags, fown);
+    setFlagsAndOwner(fd.number, flags, fown, context);
     return fd.release();
   },
 };

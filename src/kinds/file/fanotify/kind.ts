@@ -56,12 +56,12 @@ export const fanotifyKind: FileKind = {
     return { ffy: { id, flags: imageFlags(file.flags), fown, faflags, evflags, mark } };
   },
 
-  rebuild(entry) {
+  rebuild(entry, context) {
     const { flags, fown, faflags, evflags } = partOf(entry, 'ffy');
     // Exactly the original flags, since the instance keeps and shows them.
     using fd = new Fd(syscall('fanotify_init', faflags, evflags));
     syscall('fcntl', fd.number, F.SETFD, FD_CLOEXEC);
-    setFlagsAndOwner(fd.number, flags, fown);
+    setFlagsAndOwner(fd.number, flags, fown, context);
     return fd.release();
   },
 

@@ -45,7 +45,7 @@ export const fifoKind: FileKind = {
     using both = new Fd(reopen(name.number, O.RDWR));
     using end = new Fd(reopen(name.number, reg.flags));
     if (!kept) restoreContent(Images.fifoData, fifo.pipe_id, both.number, context);
-    setFlagsAndOwner(end.number, reg.flags, reg.fown);
+    setFlagsAndOwner(end.number, reg.flags, reg.fown, context);
     return end.release();
   },
 

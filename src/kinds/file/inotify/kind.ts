@@ -43,10 +43,10 @@ export const inotifyKind: FileKind = {
     return { ify: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), wd } };
   },
 
-  rebuild(entry) {
+  rebuild(entry, context) {
     const { flags, fown } = partOf(entry, 'ify');
     using fd = new Fd(syscall('inotify_init1', (flags & O.NONBLOCK) | O.CLOEXEC));
-    setFlagsAndOwner(fd.number, flags, fown);
+    setFlagsAndOwner(fd.number, flags, fown, context);
     return fd.release();
   },
 

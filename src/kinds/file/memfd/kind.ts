@@ -142,7 +142,7 @@ function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): Loc
   const local = openInode(inode, wanted);
   if ((wanted & O.PATH) === 0) {
     if (memfd.pos !== 0n) syscall('lseek', local, memfd.pos, SEEK.SET);
-    setFlagsAndOwner(local, wanted, memfd.fown);
+    setFlagsAndOwner(local, wanted, memfd.fown, context);
   }
   return local;
 }

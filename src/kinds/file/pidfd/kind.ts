@@ -50,7 +50,7 @@ export const pidfdKind: FileKind = {
     const pidfd = partOf(entry, 'pidfd');
     const { nspid, flags, fown } = pidfd;
     using fd = new Fd(nspid > 0 ? syscall('pidfd_open', nspid, openFlags(flags)) : takeDead(pidfd, context));
-    setFlagsAndOwner(fd.number, flags, fown);
+    setFlagsAndOwner(fd.number, flags, fown, context);
     return fd.release();
   },
 };

@@ -46,7 +46,7 @@ export const pipeKind: FileKind = {
     const pipe = partOf(entry, 'pipe');
     const inherited = context.options.inheritFd.get(`pipe:[${pipe.pipe_id}]`);
     using end = new Fd(inherited === undefined ? takeEnd(pipe, context) : reopen(localFd(inherited), pipe.flags));
-    setFlagsAndOwner(end.number, pipe.flags, pipe.fown);
+    setFlagsAndOwner(end.number, pipe.flags, pipe.fown, context);
     return end.release();
   },
 

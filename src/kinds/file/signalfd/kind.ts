@@ -22,11 +22,11 @@ export const signalfdKind: FileKind = {
     return { sgfd: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), sigmask } };
   },
 
-  rebuild(entry) {
+  rebuild(entry, context) {
     const { sigmask, flags, fown } = partOf(entry, 'sgfd');
     arenaView.setBigUint64(0, sigmask, true);
     using fd = new Fd(syscall('signalfd4', -1, arenaAddress, SIGSET, O.CLOEXEC));
-    setFlagsAndOwner(fd.number, flags, fown);
+    setFlagsAndOwner(fd.number, flags, fown, context);
     return fd.release();
   },
 };

@@ -36,10 +36,10 @@ export const timerfdKind: FileKind = {
     };
   },
 
-  rebuild(entry) {
+  rebuild(entry, context) {
     const timer = partOf(entry, 'tfd');
     using fd = new Fd(syscall('timerfd_create', timer.clockid, TFD.CLOEXEC));
-    setFlagsAndOwner(fd.number, timer.flags, timer.fown);
+    setFlagsAndOwner(fd.number, timer.flags, timer.fown, context);
     setTime(
       fd.number,
       settingOf(timer, () => clock(timer.clockid)),

@@ -43,7 +43,7 @@ export function isOrphan(terminal: TerminalFile, context: RestoreContext): boole
 /** A local descriptor for a terminal, with its flags and settings. */
 export function openTerminal(terminal: TerminalFile, context: RestoreContext): LocalFd {
   using fd = new Fd(openByRole(terminal, context));
-  if (terminal.role !== 'current') setFlagsAndOwner(fd.number, terminal.file.flags, terminal.file.fown);
+  if (terminal.role !== 'current') setFlagsAndOwner(fd.number, terminal.file.flags, terminal.file.fown, context);
   return fd.release();
 }
 

@@ -204,7 +204,7 @@ export class Sockets {
     const how = HOW[entry.shutdown ?? 0];
     if (how !== undefined) syscall('shutdown', local, how);
     restoreForgotten(local, noteOf(this.#context, entry.id).options);
-    setFlagsAndOwner(local, entry.flags, entry.fown);
+    setFlagsAndOwner(local, entry.flags, entry.fown, this.#context);
   }
 
   #close(): void {

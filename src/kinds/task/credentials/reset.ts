@@ -13,8 +13,13 @@ export function rebuildDeathSignal(thread: RestoreThread): void {
   const signal = thread.core.thread_core?.pdeath_sig;
   if (!signal) return;
   if (thread.process.pstree.ppid === 0) {
-    const reason = `its parent is now Stasis or whoever started it, whose end sends it signal ${signal}`;
+    // Stasis is about to end, which would send the signal (reparent_leader() in kernel/exit.c). Nobody has ended for
+    // the program: it goes on with another parent, of whose end it is not told.
+    const reason = thread.context.parentEnds
+      ? `its parent is another one now, whose end sends it no signal (parent death signal ${signal} is cleared)`
+      : `its parent is now Stasis or whoever started it, whose end sends it signal ${signal}`;
     thread.context.notice({ task: thread.ref, reason });
+    if (thread.context.parentEnds) return;
   }
   thread.batch.call('prctl', PR.SET_PDEATHSIG, signal, 0, 0, 0);
 }
