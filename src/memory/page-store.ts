@@ -4,6 +4,7 @@
  */
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
+import { firstIndex } from '../base/search.ts';
 import { ImageError } from '../images/error.ts';
 import { type ImageId, ImageSet } from '../images/image-set.ts';
 import { imageName } from '../images/kind.ts';
@@ -137,12 +138,6 @@ function join(pieces: StoredPiece[], piece: StoredPiece): void {
 
 /** The index of the last piece that starts at or before an address; -1 if there is none. */
 function lastAtOrBefore(pieces: readonly StoredPiece[], address: number): number {
-  let low = 0;
-  let high = pieces.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((pieces[middle] as StoredPiece).start <= address) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
+  // The index is below the length.
+  return firstIndex(pieces.length, (index) => (pieces[index] as StoredPiece).start <= address) - 1;
 }

@@ -5,6 +5,7 @@
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { HostPid, LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
+import { firstIndex } from '../base/search.ts';
 import type { PageRange, PageStore, SamePages } from '../contract/contract.ts';
 import type { ImageSetWriter } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
@@ -198,13 +199,9 @@ class StoredTask {
    * The offset of a page in the file, and how many bytes from there on are contiguous both in the file and in memory.
    */
   #find(address: number): { offset: number; length: number } | undefined {
-    let low = 0;
-    for (let high = this.#starts.length; low < high; ) {
-      const middle = (low + high) >> 1;
-      if ((this.#starts[middle] as number) <= address) low = middle + 1;
-      else high = middle;
-    }
-    const [start, offset, next] = [this.#starts[low - 1], this.#offsets[low - 1], this.#offsets[low]];
+    // The index is below the length.
+    const behind = firstIndex(this.#starts.length, (index) => (this.#starts[index] as number) <= address);
+    const [start, offset, next] = [this.#starts[behind - 1], this.#offsets[behind - 1], this.#offsets[behind]];
     if (start === undefined || offset === undefined || next === undefined) return undefined;
     const length = next - offset - (address - start);
     return length > 0 ? { offset: offset + address - start, length } : undefined;

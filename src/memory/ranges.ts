@@ -1,6 +1,7 @@
 /**
  * Sets of pages as lists of ranges, ascending and without overlap. Every function goes through its lists once. Pure.
  */
+import { firstIndex } from '../base/search.ts';
 import type { PageRange } from '../contract/contract.ts';
 
 /** The first address after a range; 0 for undefined. */
@@ -20,13 +21,7 @@ export function addRange(ranges: PageRange[], start: number, length: number): vo
 
 /** The index of the first range that ends after an address; the ranges must be ascending. */
 export function firstBehind(ranges: readonly PageRange[], address: number): number {
-  let low = 0;
-  for (let high = ranges.length; low < high; ) {
-    const middle = (low + high) >> 1;
-    if (endOf(ranges[middle]) <= address) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return firstIndex(ranges.length, (index) => endOf(ranges[index]) <= address);
 }
 
 /** Whether one of the ranges overlaps `[start, end)`. */

@@ -1,4 +1,5 @@
 /** Finds out which of several timers belonged to a sleeping task. Pure. */
+import { firstIndex } from '../../../base/search.ts';
 
 /** Longest time in nanoseconds between setting a timer and leaving the CPU, on a machine that is not too busy. */
 const SOON = 2_000_000n;
@@ -11,23 +12,9 @@ const SOON = 2_000_000n;
  */
 export function ownTimer(gone: readonly bigint[], expected: bigint | undefined): bigint | undefined {
   if (expected === undefined) return gone.length === 1 ? gone[0] : undefined;
-  const first = firstFrom(gone, expected - SOON);
+  // A binary search, since each of a thousand threads may search a thousand timers. The index is below the length.
+  const first = firstIndex(gone.length, (index) => (gone[index] as bigint) < expected - SOON);
   const [near, next] = [gone[first], gone[first + 1]];
   const isNear = (left: bigint | undefined): boolean => left !== undefined && left <= expected + SOON;
   return isNear(near) && !isNear(next) ? near : undefined;
-}
-
-/**
- * Index of the first of ascending numbers that is not below `least`. A binary search, since each of a thousand threads
- * may search a thousand timers.
- */
-function firstFrom(ascending: readonly bigint[], least: bigint): number {
-  let [low, high] = [0, ascending.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((ascending[middle] as bigint) < least)
-      low = middle + 1; // middle < length
-    else high = middle;
-  }
-  return low;
 }
