@@ -41,6 +41,12 @@ export function tryWrite(fd: number, bytes: Uint8Array): number {
   return 0;
 }
 
+/** As {@link tryWrite}. @throws SyscallError */
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  const result = tryWrite(fd, bytes);
+  if (result < 0) throw new SyscallError('write', -result);
+}
+
 /** Writes a text to an existing file, as files of /proc and /sys are set. Returns 0 or -errno. */
 export function trySet(path: string, text: string): number {
   const fd = tryOpen(path, O.WRONLY);

@@ -7,6 +7,7 @@ import type { ImageKind } from '../images/kind.ts';
 import type { PipeDataEntry, pipeDataEntry } from '../images/schema/files.ts';
 import { AT, F, O, SPLICE_F } from '../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../kernel/constants/tty.ts';
+import { writeAll } from '../kernel/files.ts';
 import { arenaAddress, arenaPath, arenaView, Fd, syscall } from '../kernel/syscall.ts';
 import { describeFile } from './fdinfo.ts';
 import { canRead, type Ends, endsInTree, hasPartner } from './pipe-ends.ts';
@@ -101,7 +102,5 @@ function fill(write: number, { pipe_id: pipeId, size }: PipeDataEntry, bytes: Ui
     const reason = `${bytes.length} bytes do not fit a buffer of ${room}`;
     throw new StasisError({ kind: 'image', resource: `pipe:[${pipeId}]`, reason });
   }
-  for (let done = 0; done < bytes.length; ) {
-    done += syscall('write', write, bytes.subarray(done), bytes.length - done);
-  }
+  writeAll(write, bytes);
 }

@@ -14,6 +14,7 @@ import type { InputOf } from '../../images/message.ts';
 import { ghostChunkEntry, type ghostFileEntry } from '../../images/schema/files.ts';
 import { AT, O, S_IF, SEEK } from '../../kernel/constants/files.ts';
 import { userDev } from '../../kernel/devnum.ts';
+import { writeAll } from '../../kernel/files.ts';
 import { type FileTime, statusOf, timesOf } from '../../kernel/statx.ts';
 import {
   arenaAddress,
@@ -73,15 +74,15 @@ function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
   const chunked = status.size >= CHUNKED_FROM;
   const message = { ...headOf(file.local), ...(chunked ? { chunks: true, size: status.size } : {}) };
   using image = new Fd(context.images.create(name));
-  write(image.number, writeHeaded(Images.ghostFile, { message }, [], name));
+  writeAll(image.number, writeHeaded(Images.ghostFile, { message }, [], name));
   if (!chunked) {
     copyRange(source.number, 0, status.size, image.number);
     return;
   }
   for (const { start, end } of dataRanges(source.number, status.size)) {
     const chunk = encodeMessage(ghostChunkEntry, { len: end - start, off: start });
-    write(image.number, new Uint8Array(new Uint32Array([chunk.length]).buffer));
-    write(image.number, chunk);
+    writeAll(image.number, new Uint8Array(new Uint32Array([chunk.length]).buffer));
+    writeAll(image.number, chunk);
     copyRange(source.number, start, end - start, image.number);
   }
 }
@@ -131,7 +132,7 @@ function arenaBytes(offset: number, length: number): Uint8Array {
 export function* dataRanges(local: LocalFd, size: number): Generator<{ start: number; end: number }> {
   for (let at = 0; at < size; ) {
     const start = trySyscall('lseek', local, at, SEEK.DATA);
-    if (start === -ENXIO) return;
+    if (start === -ERRNO.ENXIO) return;
     if (start < 0) {
       if (at > 0) throw new SyscallError('lseek', -start);
       yield { start: 0, end: size };
@@ -143,8 +144,6 @@ export function* dataRanges(local: LocalFd, size: number): Generator<{ start: nu
   }
 }
 
-const ENXIO = 6;
-
 /** Appends a piece of a file to `to`. The copy is done inside the kernel. */
 function copyRange(from: number, offset: number, length: number, to: number): void {
   for (let done = 0; done < length; ) {
@@ -153,11 +152,5 @@ function copyRange(from: number, offset: number, length: number, to: number): vo
     if (sent < 0 && sent !== -ERRNO.EINTR) throw new SyscallError('sendfile', -sent, { resource: 'a deleted file' });
     if (sent === 0) throw new StasisError({ kind: 'io', reason: 'a deleted file became shorter while it was saved' });
     if (sent > 0) done += sent;
-  }
-}
-
-function write(fd: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length; ) {
-    done += syscall('write', fd, bytes.subarray(done), bytes.length - done);
   }
 }
