@@ -17,7 +17,7 @@ import { NSIG, SIG } from '../../kernel/constants/signals.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { parentOf, storedPieces } from '../../memory/page-store.ts';
 import { claimsOf } from '../tree-plan/claims.ts';
-import { planTree, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
+import { findSparePid, planTree, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { requireUnused } from './free-pids.ts';
 
 /** A thread, read from its images. */
@@ -96,20 +96,13 @@ export function readPlan(
   const { joins, bornPgid, isUnused } = origin;
   const treeTasks = trees.map((tree) => treeTask(tree, tasks.get(tree.pid)));
   const isTaken = (number: number): boolean => !isUnused(number);
-  const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePid: sparePid(trees, isUnused) });
+  const numbers = trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]);
+  const sparePid = findSparePid(numbers, isUnused);
+  const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePid });
   const tids = [...tasks.values()].flatMap(({ others }) => others.map(({ tid }) => tid));
   requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
   return { root: root.pid, tasks, zombies, parents, steps, files, pages };
-}
-
-/**
- * The highest unused PID below the usual limit, for helpers; it must be used neither on this machine nor in the tree.
- */
-function sparePid(trees: readonly PstreeEntry[], isUnused: (pid: number) => boolean): number | undefined {
-  const taken = new Set(trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]));
-  for (let pid = 32_767; pid > 300; pid--) if (!taken.has(pid) && isUnused(pid)) return pid;
-  return undefined;
 }
 
 /** Checks that each PID or TID occurs once. Images do not hold the TIDs of zombies. @throws ImageError */

@@ -31,6 +31,7 @@ export type { Planting, TreeStep, TreeTask } from './types.ts';
 
 /** The highest PID on every machine: pid_max is 32768 on small machines. */
 const HIGH_PID = 32_767;
+const RESERVED_PIDS = 300;
 
 /**
  * Plans how the tree is made, in time proportional to the number of tasks.
@@ -42,7 +43,8 @@ export function planTree(tasks: readonly TreeTask[], planting: Planting): readon
   const tree = linkTree(tasks, planting);
   const leaders = decideBirths(tree);
   chooseHosts(tree, leaders);
-  const sparePid = planting.sparePid ?? unusedPid(tasks);
+  const numbers = tasks.flatMap(({ pid, pgid, sid }) => [pid, pgid, sid]);
+  const sparePid = planting.sparePid ?? findSparePid(numbers, () => true) ?? HIGH_PID;
   return [...steps()];
 
   function* steps(): Generator<TreeStep> {
@@ -53,9 +55,12 @@ export function planTree(tasks: readonly TreeTask[], planting: Planting): readon
   }
 }
 
-function unusedPid(tasks: readonly TreeTask[]): number {
-  const used = new Set(tasks.flatMap(({ pid, pgid, sid }) => [pid, pgid, sid]));
-  let pid = HIGH_PID;
-  while (used.has(pid)) pid--;
-  return pid;
+/**
+ * A PID for helpers ({@link Planting.sparePid}): the highest that every machine has, is none of `taken`, and is unused;
+ * undefined if there is none above those that the kernel keeps for its own (RESERVED_PIDS in kernel/pid.c).
+ */
+export function findSparePid(taken: readonly number[], isUnused: (pid: number) => boolean): number | undefined {
+  const numbers = new Set(taken);
+  for (let pid = HIGH_PID; pid > RESERVED_PIDS; pid--) if (!numbers.has(pid) && isUnused(pid)) return pid;
+  return undefined;
 }
