@@ -5,6 +5,7 @@ import type { Rlimit } from '../kernel/proc/limits.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import type { ProcStat } from '../kernel/proc/stat.ts';
 import type { ProcStatus } from '../kernel/proc/status.ts';
+import type { FileStatus } from '../kernel/statx.ts';
 import type { CarryOptions } from './carry-options.ts';
 import type { HasSlots } from './slots.ts';
 
@@ -53,16 +54,8 @@ export interface SeenTask extends SeenThread {
   readonly fds: readonly OpenFile[];
 }
 
-/** Facts of statx(2) on a borrowed descriptor. Device numbers are in the kernel's form: major << 20 | minor. */
-export interface FileFacts {
-  readonly dev: number;
-  readonly ino: number;
-  /** Type and permission bits. */
-  readonly mode: number;
-  readonly nlink: number;
-  readonly rdev: number;
-  readonly size: number;
-}
+/** What is known of the file behind a borrowed descriptor. */
+export type FileFacts = Pick<FileStatus, 'dev' | 'ino' | 'mode' | 'nlink' | 'rdev' | 'size'>;
 
 /** A borrowed descriptor of a task: `local` is our own descriptor for the same open file description. */
 export interface OpenFile {

@@ -1,9 +1,8 @@
 /** Files that only the task itself can open, or only after it has all its other descriptors. */
-import { type HostPid, type LocalFd, localFd, type TaskFd, taskFd } from '../base/brands.ts';
 import { cstring } from '../base/text.ts';
 import type { RestoreTask } from '../contract/contract.ts';
 import { AT, FD_CLOEXEC, O, SEEK } from '../kernel/constants/files.ts';
-import { Fd, syscall } from '../kernel/syscall.ts';
+import { borrow, openPidfd } from '../kernel/pidfd.ts';
 
 /** The file that occupies descriptor numbers until {@link openInTask} opens the right one. */
 export const PLACEHOLDER = '/dev/null';
@@ -24,10 +23,7 @@ export function openInTask(task: RestoreTask, id: number, path: string, flags: n
   program.call('close', opened);
   task.batch.flush();
   const [place] = places;
-  if (place) task.context.adopt(id, borrow(task.tracee.pid, taskFd(place.fd)));
-}
-
-function borrow(pid: HostPid, fd: TaskFd): LocalFd {
-  using pidfd = new Fd(syscall('pidfd_open', pid, 0));
-  return localFd(syscall('pidfd_getfd', pidfd.number, fd, 0));
+  if (!place) return;
+  using pidfd = openPidfd(task.tracee.pid);
+  task.context.adopt(id, borrow(pidfd, place.fd));
 }

@@ -101,7 +101,7 @@ export class Helper implements Disposable {
   static start(bufferLength: number, locals: readonly LocalFd[]): Helper | undefined {
     let seed: Seed | undefined;
     try {
-      seed = Seed.create({ pid: undefined, sibling: false, taken: new Set() }, findGap([], AREA.length));
+      seed = Seed.anywhere(findGap([], AREA.length));
       return new Helper(seed, bufferLength, locals);
     } catch (error) {
       logDebug(`no helper: ${error instanceof Error ? error.message : String(error)}`);

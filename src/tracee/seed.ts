@@ -114,6 +114,11 @@ export class Seed implements Disposable {
     }
   }
 
+  /** Makes a seed, as {@link create}, whose PID does not matter: the kernel chooses it. @throws StasisError */
+  static anywhere(area: number): Seed {
+    return Seed.create({ pid: undefined, sibling: false, taken: new Set() }, area);
+  }
+
   /**
    * Makes this seed fork others: copies of it, with its work area and its end of the socket. They are traced and
    * stopped, and are killed if Stasis dies. All calls whose effect is to be inherited must have run before: {@link

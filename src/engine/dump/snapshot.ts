@@ -1,7 +1,6 @@
 /** Snapshots of tasks from outside, with borrowed descriptors. The tasks are not touched. */
 import { type HostPid, type LocalFd, localFd, NO_FD, ownPid, type TaskFd, taskFd } from '../../base/brands.ts';
 import { StasisError, type TaskRef } from '../../base/errors.ts';
-import { decodeText } from '../../base/text.ts';
 import type {
   CarryOptions,
   FileFacts,
@@ -12,9 +11,10 @@ import type {
   SeenTree,
 } from '../../contract/contract.ts';
 import { SlotStore } from '../../contract/slots.ts';
-import { KCMP } from '../../kernel/constants/files.ts';
+import { AT, KCMP, O } from '../../kernel/constants/files.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
-import { namesIn } from '../../kernel/files.ts';
+import { namesIn, tryReadLink } from '../../kernel/files.ts';
+import { openPidfd, tryBorrow } from '../../kernel/pidfd.ts';
 import { parseFdHead } from '../../kernel/proc/fdinfo.ts';
 import { parseLimits, type Rlimit } from '../../kernel/proc/limits.ts';
 import { readProc, readProcIfAny, TOO_DEEP } from '../../kernel/proc/read.ts';
@@ -23,22 +23,8 @@ import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
 import { hasEnded, membersOf, tellsOfNothing, threadsOf } from '../../kernel/proc/tree.ts';
 import { domainOf } from '../../kernel/sockets.ts';
-import {
-  arena,
-  arenaAddress,
-  arenaPath,
-  arenaView,
-  ERRNO,
-  Fd,
-  SyscallError,
-  syscall,
-  trySyscall,
-} from '../../kernel/syscall.ts';
-
-const AT_EMPTY_PATH = 0x1000;
-/** STATX_BASIC_STATS | STATX_MNT_ID. */
-const STATX_WANTED = 0x7ff | 0x1000;
-const O_CLOEXEC = 0o2000000;
+import { statusOf } from '../../kernel/statx.ts';
+import { arenaPath, ERRNO, type Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 
 /** The snapshot of a task. Its borrowed descriptors are closed when the scope ends. */
 export class TaskSnapshot implements SeenTask, Disposable {
@@ -86,12 +72,12 @@ export class TaskSnapshot implements SeenTask, Disposable {
 
   /** Borrows every descriptor with pidfd_getfd(2). A descriptor that is closed meanwhile is left out. */
   #borrowAll(inherited: readonly OpenFile[]): OpenFile[] {
-    using pidfd = new Fd(syscall('pidfd_open', this.pid, 0));
+    using pidfd = openPidfd(this.pid);
     const numbers = namesIn(`/proc/${this.pid}/fd`).map((name) => taskFd(Number(name)));
     const known = new Map(inherited.map((file) => [file.fd, file]));
     growTable(numbers.length - known.size);
     try {
-      return numbers.sort((a, b) => a - b).flatMap((fd) => this.#borrow(pidfd.number, fd, known.get(fd)) ?? []);
+      return numbers.sort((a, b) => a - b).flatMap((fd) => this.#borrow(pidfd, fd, known.get(fd)) ?? []);
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -99,22 +85,22 @@ export class TaskSnapshot implements SeenTask, Disposable {
   }
 
   /** `namesake` is the parent's file under the same number, which usually is the same open file description. */
-  #borrow(pidfd: LocalFd, fd: TaskFd, namesake: OpenFile | undefined): OpenFile | undefined {
+  #borrow(pidfd: Fd, fd: TaskFd, namesake: OpenFile | undefined): OpenFile | undefined {
     const info = readProcIfAny(this.pid, `fdinfo/${fd}`)?.slice();
     if (!info) return undefined;
     const { pos, flags } = parseFdHead(info);
     const own = {
       task: this.ref,
       fd,
-      cloexec: (flags & O_CLOEXEC) !== 0,
-      flags: flags & ~O_CLOEXEC,
+      cloexec: (flags & O.CLOEXEC) !== 0,
+      flags: flags & ~O.CLOEXEC,
       pos,
       fdinfo: () => info,
     };
     if (namesake && trySyscall('kcmp', this.pid, process.pid, KCMP.FILE, fd, namesake.local) === 0) {
       return { ...namesake, ...own };
     }
-    const got = trySyscall('pidfd_getfd', pidfd, fd, 0);
+    const got = tryBorrow(pidfd, fd);
     if (got === -ERRNO.EBADF) return undefined;
     if (got < 0) throw borrowError(this.ref, fd, -got);
     const local = localFd(got);
@@ -263,32 +249,16 @@ class OtherThread implements SeenThread {
   }
 }
 
-/** The status of an open file by statx(2); device numbers are in the kernel's form. */
 function factsOf(local: LocalFd): { stat: FileFacts; mntId: number } {
-  const at = arenaPath('') + 8;
-  const got = trySyscall('statx', local, arenaAddress, AT_EMPTY_PATH, STATX_WANTED, at);
-  if (got < 0) throw new SyscallError('statx', -got);
-  const u32 = (offset: number): number => arenaView.getUint32(8 + offset, true);
-  const u64 = (offset: number): number => Number(arenaView.getBigUint64(8 + offset, true));
-  const device = (offset: number): number => u32(offset) * (1 << 20) + u32(offset + 4);
-  return {
-    stat: {
-      nlink: u32(16),
-      mode: arenaView.getUint16(8 + 28, true),
-      ino: u64(32),
-      size: u64(40),
-      rdev: device(128),
-      dev: device(136),
-    },
-    mntId: u64(144),
-  };
+  const stat = statusOf(local);
+  return { stat, mntId: stat.mntId };
 }
 
 /** A file that is reached by a path such as /proc/PID/exe instead of a descriptor; `fd` is -1. */
 export function openPath(task: SeenRef, via: string, flags: number): OpenFile {
   // The link is opened with O_PATH, so that no device is activated and no FIFO blocks; this works for directories as
   // well.
-  const local = localFd(syscall('openat', -100, arenaPath(via), 0o10000000 | O_CLOEXEC));
+  const local = localFd(syscall('openat', AT.FDCWD, arenaPath(via), O.PATH | O.CLOEXEC));
   return {
     task,
     fd: NO_FD,
@@ -308,8 +278,8 @@ export function openPath(task: SeenRef, via: string, flags: number): OpenFile {
  * fs/proc/base.c uses one page).
  */
 function linkOf(local: LocalFd): string {
-  const length = trySyscall('readlinkat', -100, arenaPath(`/proc/self/fd/${local}`), arenaAddress + 4096, 8192);
-  if (length === -ERRNO.ENAMETOOLONG) return TOO_DEEP;
-  if (length < 0) throw new SyscallError('readlinkat', -length);
-  return decodeText(arena.slice(4096, 4096 + length));
+  const link = tryReadLink(`/proc/self/fd/${local}`);
+  if (typeof link === 'string') return link;
+  if (link === -ERRNO.ENAMETOOLONG) return TOO_DEEP;
+  throw new SyscallError('readlinkat', -link);
 }

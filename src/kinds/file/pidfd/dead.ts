@@ -1,5 +1,4 @@
 /** Pidfds of dead processes. For each one a short-lived process is made, opened and killed. */
-import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
 import { KeyedSlot } from '../../../contract/slots.ts';
 import type { PidfdEntry } from '../../../images/schema/files.ts';
@@ -9,9 +8,6 @@ import { Seed } from '../../../tracee/seed.ts';
 
 /** Where the short-lived process has its work area; its address space is empty but for one page and a stack. */
 const AREA_AT = 0x1000_0000;
-
-/** How many PIDs are tried for the short-lived process. */
-const TRIES = 1000;
 
 /** A descriptor for the dead process of `entry`. Pidfds that referred to one process refer to one process again. */
 export function takeDead(entry: PidfdEntry, context: RestoreContext): number {
@@ -32,22 +28,10 @@ const DEAD = new KeyedSlot((context: RestoreContext, ino: number) => {
   context.atEnd(() => {
     for (const fd of opened.values()) trySyscall('close', fd);
   });
-  using seed = createSomewhere();
+  using seed = Seed.anywhere(AREA_AT);
   for (const { pidfd } of context.fileEntries.values()) {
     if (pidfd === undefined || pidfd.nspid > 0 || pidfd.ino !== ino) continue;
     opened.set(pidfd.id, syscall('pidfd_open', seed.tracee.pid, openFlags(pidfd.flags)));
   }
   return opened;
 });
-
-/** Makes a process with any free PID. */
-function createSomewhere(): Seed {
-  for (let tries = 1; ; tries++) {
-    try {
-      return Seed.create({ pid: process.pid + tries, sibling: false, taken: new Set() }, AREA_AT);
-    } catch (error) {
-      if (tries < TRIES && error instanceof StasisError && error.kind === 'conflict') continue;
-      throw error;
-    }
-  }
-}

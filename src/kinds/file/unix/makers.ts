@@ -6,7 +6,8 @@
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreTask } from '../../../contract/contract.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
-import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { borrow, openPidfd } from '../../../kernel/pidfd.ts';
+import { Fd } from '../../../kernel/syscall.ts';
 import type { Program } from '../../../tracee/program.ts';
 import type { Remote } from '../../../tracee/remote.ts';
 import { Seed } from '../../../tracee/seed.ts';
@@ -50,15 +51,14 @@ function recreateMaker(pid: number, task: RestoreTask): Seed | undefined {
 
 function make(remote: Remote, pid: number, requests: readonly PairRequest[]): void {
   const { program, built } = remote.do((program) => requests.map((request) => addPair(program, request)));
-  using pidfd = new Fd(syscall('pidfd_open', pid, 0));
-  const borrow = (number: number): Fd => new Fd(syscall('pidfd_getfd', pidfd.number, number, 0));
+  using pidfd = openPidfd(pid);
   const numbers = built.map((at) => {
     const ends = program.view(at, 8);
     return [ends.getInt32(0, true), ends.getInt32(4, true)] as const;
   });
   requests.forEach(({ deliver }, i) => {
     const [one, other] = numbers[i] ?? [-1, -1];
-    deliver([borrow(one), borrow(other)]);
+    deliver([new Fd(borrow(pidfd, one)), new Fd(borrow(pidfd, other))]);
   });
   remote.do((closing) => {
     for (const number of numbers.flat()) closing.call('close', number);

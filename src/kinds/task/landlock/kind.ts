@@ -71,7 +71,7 @@ function sightFor({ status, context }: DumpThread): Seed {
   const sights = SIGHTS.of(context);
   const known = sights.get(`${uid}:${gid}`);
   if (known) return known;
-  const seed = Seed.create({ pid: undefined, sibling: false, taken: new Set() }, findGap([], AREA.length));
+  const seed = Seed.anywhere(findGap([], AREA.length));
   sights.set(`${uid}:${gid}`, seed);
   seed.remote.do((program) => {
     const header = CapHeader.encode({ version: CAPABILITY_VERSION_3, pid: 0 });
