@@ -10,6 +10,7 @@ victimSuite('descriptors', [
   { victim: 'unread', args: ['running'], ways: ['running'] },
   { victim: 'unread', args: ['signalled'], ways: ['restore'] },
   { victim: 'terminal' },
+  { victim: 'closedpty' },
 ]);
 
 // Without the look from outside: timers never stand still, and lists of targets have no order.

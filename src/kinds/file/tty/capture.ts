@@ -10,10 +10,11 @@ import { statusOf } from '../../../kernel/statx.ts';
 import { ERRNO } from '../../../kernel/syscall.ts';
 import { captureName } from '../../../paths/special-file.ts';
 import { fileObstacle } from '../../../support/fdinfo.ts';
+import { noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags } from '../../../support/fown.ts';
 import { getStruct, tryGetInt } from './ioctl.ts';
-import { copyQueues } from './queues.ts';
-import { externalKey, infoId, MAX_EXTERNAL, MAX_PTY, type Role, roleOf, typeOf } from './terminal.ts';
+import { copyQueues, isSlaveClosed, openPeer, type Queues } from './queues.ts';
+import { externalKey, infoId, MAX_EXTERNAL, MAX_PTY, type Role, roleOf, SLAVE_CLOSED, typeOf } from './terminal.ts';
 import { termiosMessage, winsizeMessage } from './termios.ts';
 
 /** The session a terminal controls and its foreground process group; 0 where there is none. */
@@ -70,7 +71,8 @@ export function captureTerminal(file: OpenFile, id: number, context: DumpContext
   if (!known.infos.has(info)) {
     known.infos.set(info, file);
     captureInfo(file, role, index, info, context);
-    if (role === 'master' || role === 'slave') captureQueues(index, known.infos, context);
+    if (role === 'master' && isSlaveClosed(file.local)) captureClosed(file, index, id, context);
+    else if (role === 'master' || role === 'slave') captureQueues(index, known.infos, context);
   }
   return {
     tty: {
@@ -120,7 +122,17 @@ function captureQueues(index: number, seen: ReadonlyMap<number, OpenFile>, conte
   const master = seen.get(infoId('master', index));
   const slave = seen.get(infoId('slave', index));
   if (!master || !slave || isHung(slave)) return;
-  const { input, output } = copyQueues(master.local, slave.local);
+  saveQueues(index, copyQueues(master.local, slave.local), context);
+}
+
+/** The unread bytes of a pty whose slave everybody has closed: it is opened for that, and closed again. */
+function captureClosed(master: OpenFile, index: number, id: number, context: DumpContext): void {
+  noteFile(context, 'tty', id, SLAVE_CLOSED);
+  using peer = openPeer(master.local);
+  saveQueues(index, copyQueues(master.local, peer.number), context);
+}
+
+function saveQueues(index: number, { input, output }: Queues, context: DumpContext): void {
   if (input.length > 0) context.append(Images.ttyData, { tty_id: infoId('slave', index), data: input });
   if (output.length > 0) context.append(Images.ttyData, { tty_id: infoId('master', index), data: output });
 }

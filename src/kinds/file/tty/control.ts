@@ -4,17 +4,18 @@ import { STDIN } from '../../../base/brands.ts';
 import { logInfo } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
+import { text } from '../../../images/form.ts';
 import { Images } from '../../../images/kinds.ts';
-import { O } from '../../../kernel/constants/files.ts';
 import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
-import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { trySyscall } from '../../../kernel/syscall.ts';
+import { notedFile } from '../../../support/file-notes.ts';
 import { openInTask } from '../../../support/open-in-task.ts';
 import { handOver } from '../../../tracee/handover.ts';
 import { inBackground, setInt, tryGetInt, trySetInt } from './ioctl.ts';
 import { ptyNumber, type TerminalFile, wasHung } from './plan.ts';
-import { fillQueues, MAX_QUEUE } from './queues.ts';
+import { fillQueues, MAX_QUEUE, openPeer } from './queues.ts';
 import { isInBackground, isOrphan, registered, terminalsOf } from './rebuild.ts';
-import { infoId } from './terminal.ts';
+import { infoId, SLAVE_CLOSED } from './terminal.ts';
 
 /** The second step for an open file of a terminal. */
 export function finishTerminal(terminal: TerminalFile, task: RestoreTask): void {
@@ -37,21 +38,26 @@ const QUEUES = new Slot((context: RestoreContext) => {
   return new Map(entries.map(({ tty_id: id, data: bytes }) => [id, bytes.subarray(0, MAX_QUEUE)]));
 });
 
-/** Restores the unread bytes of a pty, once for both sides. */
+/** Restores the unread bytes of a pty, once for both sides, and that its slave is closed. */
 function refill(terminal: TerminalFile, context: RestoreContext): void {
   const number = ptyNumber(terminal);
   const data = QUEUES.of(context);
   const ids = { slave: infoId('slave', number), master: infoId('master', number) };
-  if (!data.has(ids.slave) && !data.has(ids.master)) return;
+  if (terminal.role === 'slave' && !data.has(ids.slave) && !data.has(ids.master)) return;
   const { masters, slaves } = terminalsOf(context);
   const master = masters.get(number);
+  if (!master) return;
   const slave = slaves.get(number)?.find((one) => !wasHung(one));
-  if (!master || !slave) return;
+  // Where everybody has closed the slave it is opened for a moment, and its end hangs the master up again.
+  const isClosed = notedFile(context, 'tty', master.id, text) === SLAVE_CLOSED;
+  using peer = slave === undefined && isClosed ? openPeer(context.open(master.id)) : undefined;
+  const other = peer?.number ?? (slave && context.open(slave.id));
+  if (other === undefined) return;
   const nothing = new Uint8Array();
   const queues = { input: data.get(ids.slave) ?? nothing, output: data.get(ids.master) ?? nothing };
   data.delete(ids.slave);
   data.delete(ids.master);
-  fillQueues(context.open(master.id), context.open(slave.id), queues);
+  if (queues.input.length + queues.output.length > 0) fillQueues(context.open(master.id), other, queues);
 }
 
 /**
@@ -80,20 +86,11 @@ function withTerminal(task: RestoreTask, work: (slave: number, terminal: Termina
   const { pstree: tree, context, batch, seed } = task;
   const terminal = tree.sid === tree.pid ? controlling(tree.sid, context) : undefined;
   if (!terminal) return;
-  using peer = terminal.role === 'master' ? openPeer(terminal, context) : undefined;
+  using peer = terminal.role === 'master' ? openPeer(context.open(terminal.id)) : undefined;
   const [slave = 0] = handOver(seed, batch, [peer?.number ?? context.open(terminal.id)]);
   work(slave, terminal);
   batch.call('close', slave);
   batch.flush();
-}
-
-/** Opens the slave of a master, which may be locked. */
-function openPeer(master: TerminalFile, context: RestoreContext): Fd {
-  const local = context.open(master.id);
-  if (master.info.locked) setInt(local, 'TIOCSPTLCK', 0);
-  const peer = new Fd(syscall('ioctl', local, TTY_IOCTL.TIOCGPTPEER, O.RDWR | O.NOCTTY));
-  if (master.info.locked) setInt(local, 'TIOCSPTLCK', 1);
-  return peer;
 }
 
 /** An open file of the terminal that controls a session; the slave's is preferred to the master's. */

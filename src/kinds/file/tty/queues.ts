@@ -4,9 +4,9 @@
  */
 import type { LocalFd } from '../../../base/brands.ts';
 import { O } from '../../../kernel/constants/files.ts';
-import { TERMIOS } from '../../../kernel/constants/tty.ts';
+import { TERMIOS, TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import { NCCS, Termios } from '../../../kernel/layouts/tty.ts';
-import { arenaAddress, arenaView, Fd, trySyscall } from '../../../kernel/syscall.ts';
+import { arenaAddress, arenaView, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { reopen } from '../../../paths/special-file.ts';
 import { getStruct, setInt, setStruct, tryGetInt } from './ioctl.ts';
 
@@ -30,6 +30,30 @@ export function copyQueues(master: LocalFd, slave: LocalFd): Queues {
   const queues = { input, output };
   if (input.length + output.length > 0) fillQueues(master, slave, queues);
   return queues;
+}
+
+const POLLHUP = 16;
+
+/**
+ * Whether the slave was opened, and closed again by everybody (TTY_OTHER_CLOSED in drivers/tty/pty.c). The master is
+ * then hung up, once it has been read empty, until the slave is opened again.
+ */
+export function isSlaveClosed(master: LocalFd): boolean {
+  arenaView.setInt32(0, master, true);
+  arenaView.setInt32(4, 0, true); // no events requested: POLLHUP is always reported
+  syscall('poll', arenaAddress, 1, 0);
+  return (arenaView.getInt16(6, true) & POLLHUP) !== 0;
+}
+
+/** A new open file of the slave, which may be locked. @throws SyscallError */
+export function openPeer(master: LocalFd): Fd {
+  const locked = tryGetInt(master, 'TIOCGPTLCK') > 0;
+  if (locked) setInt(master, 'TIOCSPTLCK', 0);
+  try {
+    return new Fd(syscall('ioctl', master, TTY_IOCTL.TIOCGPTPEER, O.RDWR | O.NOCTTY));
+  } finally {
+    if (locked) setInt(master, 'TIOCSPTLCK', 1);
+  }
 }
 
 /** Opens the slave again without blocking; the task's own open file description is not changed. */

@@ -65,3 +65,6 @@ export function infoId(role: Role, index: number): number {
 export function externalKey(rdev: number, dev: number): string {
   return `tty[${rdev.toString(16)}:${dev.toString(16)}]`;
 }
+
+/** The note on a master whose slave everybody has closed (stasis-files.jsonl). */
+export const SLAVE_CLOSED = 'slave-closed';
