@@ -123,9 +123,9 @@ function write(fd: LocalFd, bytes: Uint8Array): void {
   if (bytes.length > 0) trySyscall('write', fd, bytes, bytes.length);
 }
 
-/** Waits a short time until bytes have arrived, since a kernel worker transfers them. */
+/** Waits until the bytes have arrived, which a worker of the kernel moves: on a busy machine it may come late. */
 function awaitBytes(fd: LocalFd, bytes: number): void {
-  for (let tries = 0; tries < 100 && tryGetInt(fd, 'FIONREAD') < bytes; tries++) nap(100_000);
+  for (let tries = 0; tries < 3000 && tryGetInt(fd, 'FIONREAD') < bytes; tries++) nap(100_000);
 }
 
 function nap(nanoseconds: number): void {
