@@ -1,4 +1,5 @@
 /** Probes for features of memory: moving the kernel's own mappings, and information about pages in /proc. */
+import { IS_X86_64 } from '../../arch/index.ts';
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
 import { MREMAP, PAGE_IS, PAGEMAP, PAGEMAP_SCAN } from '../../kernel/constants/memory.ts';
@@ -49,7 +50,7 @@ export const moveVdso: Probe = () =>
 
 /** The kernel maps a vdso on request (ARCH_MAP_VDSO_32); it answers EEXIST if the process has one already. */
 export const mapVdso: Probe = () => {
-  if (process.arch !== 'x64') return 'only known for x86-64';
+  if (!IS_X86_64) return 'only known for x86-64';
   return inThrowaway((seed) => {
     const { program, built } = ask(seed, (p) => p.attempt('arch_prctl', ARCH.MAP_VDSO_32, 0));
     const result = program.result(built);

@@ -1,5 +1,6 @@
 /** Probes for features of ptrace and signals, made on a throw-away process. */
 
+import { IS_X86_64 } from '../../arch/index.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { PTRACE_O } from '../../kernel/constants/ptrace.ts';
 import { SIG, TRAP } from '../../kernel/constants/signals.ts';
@@ -76,7 +77,7 @@ const DEBUG_REGISTERS = 848;
 
 /** Sets a hardware breakpoint on the first instruction of a program. */
 export const breakpoints: Probe = () => {
-  if (process.arch !== 'x64') return 'only known for x86-64';
+  if (!IS_X86_64) return 'only known for x86-64';
   return inThrowaway(({ tracee, remote }) => {
     const address = tryPtrace(POKEUSER, tracee.pid, DEBUG_REGISTERS, remote.area);
     const control = tryPtrace(POKEUSER, tracee.pid, DEBUG_REGISTERS + 7 * 8, 1);

@@ -1,4 +1,5 @@
 /** Saves a frozen tree into images. */
+import { thisArch } from '../../arch/index.ts';
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
@@ -20,7 +21,7 @@ import type { ImageSetWriter } from '../../images/image-set.ts';
 import { Images } from '../../images/kinds.ts';
 import type { InputOf } from '../../images/message.ts';
 import { extraName } from '../../images/own-files.ts';
-import { March, TaskState } from '../../images/schema/task.ts';
+import { TaskState } from '../../images/schema/task.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
@@ -290,7 +291,7 @@ function writeExtra(images: ImageSetWriter, { pid, extra, threads }: DumpTask): 
 function writeZombie(pid: HostPid, images: ImageSetWriter): void {
   const { exitCode, comm } = parseStat(readProc(pid, 'stat'));
   const tc = { task_state: TaskState.DEAD, exit_code: exitCode, personality: 0, flags: 0, blk_sigset: 0, comm };
-  images.write(Images.core, pid, [{ mtype: March.X86_64, tc }]);
+  images.write(Images.core, pid, [{ mtype: thisArch().march, tc }]);
 }
 
 function treeEntry({ pid, parent, threads, zombie }: FrozenProcess): InputOf<ReturnType<typeof Images.pstree.message>> {
