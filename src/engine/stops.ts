@@ -2,10 +2,12 @@
  * Puts tasks that were in a group stop at the dump into a group stop again. The kernel tells their parents by SIGCHLD.
  * So that only the saved pending signals reach the parents, tasks are stopped before their parents are finished.
  */
+
 import type { HostPid } from '../base/brands.ts';
 import { logDebug } from '../base/log.ts';
 import type { RestoreTask } from '../contract/contract.ts';
 import { TaskState } from '../images/schema/task.ts';
+import { ALL_SIGNALS, SIG, signalBit } from '../kernel/constants/signals.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStat } from '../kernel/proc/stat.ts';
 import { unlessGone } from '../kernel/proc/tree.ts';
@@ -19,12 +21,9 @@ export function onStopped(tracee: Tracee): void {
   for (const doors of threadDoors) doors.stopped?.(tracee);
 }
 
-const SIGSTOP = 19;
-const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
-
 /** The signal that stopped a task; undefined for a task that runs. */
 export function stopSignalOf({ core }: RestoreTask): number | undefined {
-  return core.tc?.task_state === TaskState.STOPPED ? (core.tc.stop_signo ?? SIGSTOP) : undefined;
+  return core.tc?.task_state === TaskState.STOPPED ? (core.tc.stop_signo ?? SIG.STOP) : undefined;
 }
 
 /**
@@ -37,7 +36,7 @@ export function stopGroup(task: RestoreTask, signal: number): void {
   if (!stopBy(main.tracee, signal)) {
     // The kernel stops an orphaned process group by SIGSTOP only.
     logDebug(`task ${task.pid} cannot be stopped by signal ${signal}; by SIGSTOP it can`);
-    stopBy(main.tracee, SIGSTOP);
+    stopBy(main.tracee, SIG.STOP);
   }
   for (const { tracee } of others) {
     ptrace(PTRACE.CONT, tracee.pid);
@@ -48,11 +47,11 @@ export function stopGroup(task: RestoreTask, signal: number): void {
 /** Makes the main thread take a stop signal as if it had been sent. Returns whether the process stopped. */
 function stopBy(main: Tracee, signal: number): boolean {
   const { pid } = main;
-  setSignalMask(pid, ALL_SIGNALS & ~(1n << BigInt(signal - 1)));
+  setSignalMask(pid, ALL_SIGNALS & ~signalBit(signal));
   // SIGSTOP always arrives; the tracer then replaces it by the other signal.
-  syscall('tgkill', pid, pid, SIGSTOP);
+  syscall('tgkill', pid, pid, SIG.STOP);
   ptrace(PTRACE.CONT, pid);
-  awaitStop(main, (stop) => stop.kind === 'signal' && stop.signal === SIGSTOP);
+  awaitStop(main, (stop) => stop.kind === 'signal' && stop.signal === SIG.STOP);
   // If the kernel discards the signal, the interrupt keeps the task from running.
   ptrace(PTRACE.INTERRUPT, pid);
   ptrace(PTRACE.CONT, pid, 0, signal);

@@ -1,9 +1,9 @@
 /** The size of Stasis' own descriptor table. */
+import { F } from './constants/files.ts';
 import { trySyscall } from './syscall.ts';
 
 /** With fewer descriptors than this, letting the table grow on its own is fast enough. */
 const MANY = 200;
-const F_DUPFD = 0;
 
 /**
  * Enlarges the table for `count` descriptors at once. Each time the table of a process with threads (the runtime has
@@ -11,6 +11,6 @@ const F_DUPFD = 0;
  */
 export function growTable(count: number): void {
   if (count < MANY) return;
-  const high = trySyscall('fcntl', 0, F_DUPFD, count + 100);
+  const high = trySyscall('fcntl', 0, F.DUPFD, count + 100);
   if (high >= 0) trySyscall('close', high);
 }

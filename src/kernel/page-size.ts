@@ -1,18 +1,16 @@
 /** Whether the kernel's pages have the size this program is built for. */
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
+import { AUX } from './constants/tasks.ts';
 import { auxValue, parseAuxv } from './proc/auxv.ts';
 import { readProc } from './proc/read.ts';
-
-/** Type of the entry of the auxiliary vector that tells the size of a page. */
-const AT_PAGESZ = 6;
 
 /**
  * Asked once, before any task is touched. `auxv` is what the kernel has told this process.
  * @throws StasisError kind 'unsupported'
  */
 export function requirePageSize(auxv: Uint8Array = readProc('self', 'auxv')): void {
-  const size = Number(auxValue(parseAuxv(auxv), AT_PAGESZ) ?? PAGE_SIZE);
+  const size = Number(auxValue(parseAuxv(auxv), AUX.PAGESZ) ?? PAGE_SIZE);
   if (size === PAGE_SIZE) return;
   throw new StasisError({
     kind: 'unsupported',

@@ -1,7 +1,9 @@
 /** Finds page frames that tasks share, through /proc/PID/pagemap. */
+
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { StasisError } from '../base/errors.ts';
 import type { PageRange } from '../contract/contract.ts';
+import { AT, O } from '../kernel/constants/files.ts';
 import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { addRange, endOf } from './ranges.ts';
 
@@ -72,7 +74,7 @@ function same(words: Words, page: number, low: number, high: number): boolean {
 }
 
 function openPagemap(pid: number): Fd {
-  return new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/pagemap`), 0x80000)); // O_RDONLY|O_CLOEXEC
+  return new Fd(syscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/pagemap`), O.RDONLY | O.CLOEXEC));
 }
 
 /** Ranges close to each other, read in one call. */

@@ -2,6 +2,7 @@
  * The page store of a dump. Page contents never become JavaScript objects: they pass through one reused buffer that is
  * small enough to stay in the processor's cache between the read from the task and the write to the image.
  */
+
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { HostPid, LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
@@ -11,8 +12,10 @@ import type { ImageSetWriter } from '../images/image-set.ts';
 import { Images } from '../images/kinds.ts';
 import type { Block } from '../images/manifest.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
+import { O } from '../kernel/constants/files.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
-import { arenaAddress, arenaPath, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
+import { tryOpen } from '../kernel/files.ts';
+import { arenaAddress, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
 import { Helper, type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
 import { requireUninterrupted } from '../tracee/interruption.ts';
 import { forceRead, openMemory } from '../tracee/memory.ts';
@@ -168,7 +171,7 @@ class StoredTask {
 
   /** Opens its pages file for reading; undefined if that fails. The pages are then read from the task instead. */
   open(): Fd | undefined {
-    const opened = trySyscall('openat', -100, arenaPath(this.#path), 0x80000); // O_RDONLY|O_CLOEXEC
+    const opened = tryOpen(this.#path, O.RDONLY);
     return opened < 0 ? undefined : new Fd(opened);
   }
 

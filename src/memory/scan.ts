@@ -5,6 +5,7 @@
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
+import { AT, O } from '../kernel/constants/files.ts';
 import { PAGE_IS, PAGEMAP_SCAN } from '../kernel/constants/memory.ts';
 import { Pins } from '../kernel/ffi.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
@@ -19,7 +20,7 @@ export interface OwnPages {
 
 /** Scans the whole address space of a task. Zero pages, unchanged pages of files and untouched pages are left out. */
 export function scanOwnPages(pid: number, vmas: readonly ProcVma[]): OwnPages {
-  using pagemap = new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/pagemap`), 0x80000));
+  using pagemap = new Fd(syscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/pagemap`), O.RDONLY | O.CLOEXEC));
   const unwanted = PAGE_IS.FILE | PAGE_IS.PFNZERO;
   const end = endOfMappings(vmas);
   const ranges = scan(pagemap, end, { inverted: unwanted, all: unwanted, any: PAGE_IS.PRESENT | PAGE_IS.SWAPPED });

@@ -6,22 +6,19 @@
 
 import { thisArch } from '../arch/index.ts';
 import { ownPid } from '../base/brands.ts';
-import { arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { MAP, PROT } from '../kernel/constants/memory.ts';
+import { CLONE, CLONE_ARGS_SIZE } from '../kernel/constants/tasks.ts';
+import { SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { readMemory, writeMemory } from './memory.ts';
 import { AREA, Program } from './program.ts';
+import { withSignalsBlocked } from './signal-mask.ts';
 
-/** CLONE_VM | CLONE_FILES. */
-const SHARED = 0x100 | 0x400;
-/** CLONE_VFORK: the parent waits until the child has ended. */
-export const CLONE_VFORK = 0x4000;
-/** struct clone_args up to stack_size. */
-const CLONE_ARGS = 64;
-const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
-const SIG_SETMASK = 2;
+const SHARED = CLONE.VM | CLONE.FILES;
+const DATA = PROT.READ | PROT.WRITE;
 const STACK = 4096;
 
 export class ChildProgram implements Disposable {
-  readonly #area = syscall('mmap', 0, AREA.length + STACK, 3, 0x22, -1, 0);
+  readonly #area = syscall('mmap', 0, AREA.length + STACK, DATA, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
 
   /**
    * A new program, which only has its first call. A failed call that was not added by `attempt` ends the child at once,
@@ -36,17 +33,17 @@ export class ChildProgram implements Disposable {
   /**
    * Starts a child that runs a program. Returns its PID. Its end causes no signal. @throws SyscallError
    */
-  start(program: Program, flags = 0): number {
+  start(program: Program, flags = 0n): number {
     program.attempt('exit_group', 0);
     const heap = program.usedHeap();
-    syscall('mprotect', this.#area, AREA.code, 3);
+    syscall('mprotect', this.#area, AREA.code, DATA);
     writeMemory(ownPid(), this.#area, thisArch().detachedCode(program.start));
     writeMemory(ownPid(), program.start, program.usedEntries());
     if (heap.length > 0) writeMemory(ownPid(), program.start + AREA.entries, heap);
     // In the child, libc's syscall() returns to the address on top of the child's stack.
     const top = this.#area + AREA.length + STACK - 64;
     writeMemory(ownPid(), top, new Uint8Array(new BigUint64Array([BigInt(this.#area)]).buffer));
-    syscall('mprotect', this.#area, AREA.code, 5);
+    syscall('mprotect', this.#area, AREA.code, PROT.READ | PROT.EXEC);
     return clone(top, SHARED | flags);
   }
 
@@ -64,15 +61,12 @@ export class ChildProgram implements Disposable {
 }
 
 /** Makes the child with all signals blocked, so that no signal handler of Stasis runs in it. */
-function clone(stackTop: number, flags: number): number {
-  const args = new BigUint64Array(CLONE_ARGS / 8);
-  args[0] = BigInt(flags);
+function clone(stackTop: number, flags: bigint): number {
+  const args = new BigUint64Array(CLONE_ARGS_SIZE.STACK / 8);
+  args[0] = flags;
   args[5] = BigInt(stackTop - 64);
   args[6] = 64n;
-  arenaView.setBigUint64(0, ALL_SIGNALS, true);
-  syscall('rt_sigprocmask', SIG_SETMASK, arenaAddress, arenaAddress + 8, 8);
-  const pid = trySyscall('clone3', args, CLONE_ARGS);
-  syscall('rt_sigprocmask', SIG_SETMASK, arenaAddress + 8, 0, 8);
+  const pid = withSignalsBlocked(() => trySyscall('clone3', args, CLONE_ARGS_SIZE.STACK));
   if (pid < 0) throw new SyscallError('clone3', -pid);
   return pid;
 }

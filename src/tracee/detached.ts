@@ -8,8 +8,9 @@
 
 import { StasisError } from '../base/errors.ts';
 import { W } from '../kernel/constants/ptrace.ts';
+import { CLONE } from '../kernel/constants/tasks.ts';
 import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
-import { ChildProgram, CLONE_VFORK } from './child-program.ts';
+import { ChildProgram } from './child-program.ts';
 import type { Program } from './program.ts';
 
 export class DetachedProcess implements Disposable {
@@ -24,7 +25,7 @@ export class DetachedProcess implements Disposable {
 
   /** Runs a program to its end and reads its results. @throws StasisError */
   run(program: Program): Program {
-    syscall('wait4', this.#child.start(program, CLONE_VFORK), arenaAddress, W.ALL, 0);
+    syscall('wait4', this.#child.start(program, CLONE.VFORK), arenaAddress, W.ALL, 0);
     const status = arenaView.getInt32(0, true);
     if (status !== 0) throw new StasisError({ kind: 'internal', reason: `a detached program ended with ${status}` });
     this.#child.fetch(program);

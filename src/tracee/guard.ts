@@ -5,13 +5,12 @@
  * kernel has released our tracees (exit_ptrace() comes before do_notify_pidfd() in exit_notify()), so the guard can
  * seize them.
  */
+import { POLL } from '../kernel/constants/files.ts';
+import { W } from '../kernel/constants/ptrace.ts';
+import { SIG } from '../kernel/constants/signals.ts';
 import { Fd, syscall, trySyscall } from '../kernel/syscall.ts';
 import { ChildProgram } from './child-program.ts';
 import type { Program } from './program.ts';
-
-const WALL = 0x4000_0000;
-const SIGKILL = 9;
-const POLLIN = 1;
 
 export class Guard implements Disposable {
   readonly #child = new ChildProgram();
@@ -23,7 +22,7 @@ export class Guard implements Disposable {
     this.#ourselves = new Fd(syscall('pidfd_open', process.pid, 0));
     const program = this.#child.program();
     // struct pollfd { int fd; short events, revents; }
-    const watched = new Uint8Array(new Int32Array([this.#ourselves.number, POLLIN]).buffer);
+    const watched = new Uint8Array(new Int32Array([this.#ourselves.number, POLL.IN]).buffer);
     program.call('poll', program.data(watched), 1, -1);
     plan(program);
     try {
@@ -37,8 +36,8 @@ export class Guard implements Disposable {
 
   /** Ends the guard, when its work is not needed any more. */
   [Symbol.dispose](): void {
-    trySyscall('kill', this.#pid, SIGKILL);
-    trySyscall('wait4', this.#pid, 0, WALL, 0);
+    trySyscall('kill', this.#pid, SIG.KILL);
+    trySyscall('wait4', this.#pid, 0, W.ALL, 0);
     this.#ourselves[Symbol.dispose]();
     this.#child[Symbol.dispose]();
   }

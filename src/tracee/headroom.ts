@@ -5,7 +5,7 @@
  */
 import { LIMITS_MARK, type LiftedLimit } from '../arch/arch.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
-import { capBit, RLIMIT_NAMES } from '../kernel/constants/tasks.ts';
+import { capBit, RLIMIT, RLIMIT_NAMES } from '../kernel/constants/tasks.ts';
 import type { Rlimit } from '../kernel/proc/limits.ts';
 import type { ProcStatus } from '../kernel/proc/status.ts';
 import type { Fd } from '../kernel/syscall.ts';
@@ -13,8 +13,6 @@ import { CAVE_SIZE, type Mapping } from './cave.ts';
 import { forceRead } from './memory.ts';
 import { AREA } from './program.ts';
 import type { Tracee } from './tracee.ts';
-
-const RLIMIT = { DATA: 2, MEMLOCK: 8, AS: 9 } as const;
 
 /** Size in bytes of the code, which lies below the cave. */
 export const LIMITS_SIZE = 512;

@@ -1,8 +1,10 @@
 /**
  * Reads and writes another task's memory: by process_vm_readv/writev(2), and through /proc/PID/mem where these may not.
  */
+
 import type { HostPid, TaskAddress } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
+import { AT, O } from '../kernel/constants/files.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../kernel/syscall.ts';
 
@@ -48,7 +50,7 @@ function memoryError(pid: HostPid, address: TaskAddress, what: string, got: numb
 
 /** Opens /proc/PID/mem: reads and writes whatever the protection (FOLL_FORCE), for those who may trace the task. */
 export function openMemory(pid: HostPid): Fd {
-  return new Fd(syscall('openat', -100, arenaPath(`/proc/${pid}/mem`), 0x80002)); // O_RDWR|O_CLOEXEC
+  return new Fd(syscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/mem`), O.RDWR | O.CLOEXEC));
 }
 
 /** Writes through /proc/PID/mem; a private page is copied first, so that no file and no other task sees it. */

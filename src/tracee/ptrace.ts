@@ -1,17 +1,13 @@
 /** The requests of ptrace(2) and wait4(2) that are used: one function for each, with plain numbers. */
 import type { HostPid, Milliseconds, Nanoseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
-import { PTRACE, PTRACE_O } from '../kernel/constants/ptrace.ts';
+import { PTRACE, PTRACE_EVENT, PTRACE_O, W } from '../kernel/constants/ptrace.ts';
+import { SIG } from '../kernel/constants/signals.ts';
 import { Pins, type Word } from '../kernel/ffi.ts';
 import { arena, arenaAddress, arenaView, ERRNO, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { isInterrupted } from './interruption.ts';
 
 export { PTRACE, PTRACE_O };
-
-const PTRACE_EVENT_STOP = 128;
-const SIGTRAP = 5;
-const SIGKILL = 9;
-const WALL = 0x4000_0000;
 
 /** Why a tracee stopped, or how it ended. */
 export type Stop =
@@ -37,11 +33,9 @@ export function decodeStop(status: number): Stop {
   if ((status & 0x7f) === 0) return { kind: 'exited', code: (status >> 8) & 0xff };
   if ((status & 0xff) !== 0x7f) return { kind: 'killed', signal: status & 0x7f };
   const signal = (status >> 8) & 0xff;
-  if (status >> 16 === PTRACE_EVENT_STOP) return { kind: 'event', signal };
-  return signal === (SIGTRAP | 0x80) ? { kind: 'syscall' } : { kind: 'signal', signal };
+  if (status >> 16 === PTRACE_EVENT.STOP) return { kind: 'event', signal };
+  return signal === (SIG.TRAP | 0x80) ? { kind: 'syscall' } : { kind: 'signal', signal };
 }
-
-const WNOHANG = 1;
 
 /** Waits for the next stop (or the end) of a tracee. */
 export function waitStop(pid: number): Stop;
@@ -52,7 +46,7 @@ export function waitStop(pid: number, patience: Milliseconds): Stop | undefined;
 export function waitStop(pid: number, patience?: number): Stop | undefined {
   const limit = patience ?? Number.POSITIVE_INFINITY;
   const deadline = performance.now() + limit;
-  const options = limit === Number.POSITIVE_INFINITY ? WALL : WALL | WNOHANG;
+  const options = limit === Number.POSITIVE_INFINITY ? W.ALL : W.ALL | W.NOHANG;
   for (let pause = 5_000; ; pause = Math.min(2 * pause, 1_000_000)) {
     const got = trySyscall('wait4', pid, arenaAddress, options, 0);
     if (got === pid) return decodeStop(arenaView.getInt32(0, true));
@@ -69,7 +63,7 @@ export function waitStop(pid: number, patience?: number): Stop | undefined {
  */
 export function pollStop(pid: HostPid): Stop | 'none' | 'lost' {
   for (;;) {
-    const got = trySyscall('wait4', pid, arenaAddress, WALL | WNOHANG, 0);
+    const got = trySyscall('wait4', pid, arenaAddress, W.ALL | W.NOHANG, 0);
     if (got === pid) return decodeStop(arenaView.getInt32(0, true));
     if (got === 0) return 'none';
     if (got === -ERRNO.ECHILD) return 'lost';
@@ -82,13 +76,13 @@ export function pollStop(pid: HostPid): Stop | 'none' | 'lost' {
  * tracer may end it all the same. Harmless if it is dead.
  */
 export function killTracee(pid: HostPid): void {
-  if (trySyscall('kill', pid, SIGKILL) === -ERRNO.EPERM) tryPtrace(PTRACE.KILL, pid);
+  if (trySyscall('kill', pid, SIG.KILL) === -ERRNO.EPERM) tryPtrace(PTRACE.KILL, pid);
 }
 
 /** Waits for the end of a task that has been killed, if it is ours to wait for: called where nothing may throw. */
 export function awaitEnd(pid: number): void {
   for (;;) {
-    const got = trySyscall('wait4', pid, arenaAddress, WALL, 0);
+    const got = trySyscall('wait4', pid, arenaAddress, W.ALL, 0);
     if (got === -ERRNO.ECHILD) return;
     if (got !== pid) continue; // interrupted
     const { kind } = decodeStop(arenaView.getInt32(0, true));

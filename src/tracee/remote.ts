@@ -2,7 +2,7 @@
 
 import type { Registers } from '../arch/arch.ts';
 import type { Milliseconds } from '../base/brands.ts';
-import { SIG } from '../kernel/constants/signals.ts';
+import { SI, SIG } from '../kernel/constants/signals.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { AREA, Program, Ref } from './program.ts';
@@ -10,7 +10,6 @@ import { getSiginfo, PTRACE, ptrace, type Stop } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
 
 /** Sent by tgkill(2), as the code at the end of a program does. */
-const SI_TKILL = -6;
 
 /**
  * Whether a signal may be the one that ends a program. If RLIMIT_SIGPENDING is reached, the kernel drops the siginfo,
@@ -19,7 +18,7 @@ const SI_TKILL = -6;
 function mayBeOurs(info: Uint8Array): boolean {
   const view = new DataView(info.buffer, info.byteOffset);
   const code = view.getInt32(8, true);
-  return code === SI_TKILL || (code === 0 && view.getInt32(16, true) === 0);
+  return code === SI.TKILL || (code === 0 && view.getInt32(16, true) === 0);
 }
 
 /** A task that executes programs. */

@@ -13,7 +13,11 @@ import { NR } from '../arch/syscall-numbers.ts';
 import { type HostPid, hostPid, ownPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
-import { SIG, SIG_HOW } from '../kernel/constants/signals.ts';
+import { MFD } from '../kernel/constants/files.ts';
+import { MAP, PROT } from '../kernel/constants/memory.ts';
+import { SIG } from '../kernel/constants/signals.ts';
+import { AF, SOCK } from '../kernel/constants/sockets.ts';
+import { CLONE, CLONE_ARGS_SIZE, RLIMIT } from '../kernel/constants/tasks.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { pidInUse } from '../kernel/pid-in-use.ts';
 import { threadsOf } from '../kernel/proc/tree.ts';
@@ -22,23 +26,8 @@ import { forceWrite, openMemory, writeMemory } from './memory.ts';
 import { AREA } from './program.ts';
 import { awaitEnd, killTracee, PTRACE, PTRACE_O } from './ptrace.ts';
 import { Remote } from './remote.ts';
+import { withSignalsBlocked } from './signal-mask.ts';
 import { Tracee } from './tracee.ts';
-
-const CLONE = {
-  VM: 0x100,
-  FS: 0x200,
-  FILES: 0x400,
-  SIGHAND: 0x800,
-  PTRACE: 0x2000,
-  VFORK: 0x4000,
-  PARENT: 0x8000,
-  THREAD: 0x1_0000,
-  SYSVSEM: 0x4_0000,
-} as const;
-/** struct clone_args up to set_tid_size. */
-const CLONE_ARGS = 88;
-const RLIMIT_NOFILE = 7;
-const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 /** Options of a new seed. */
 export interface SeedOptions {
@@ -65,7 +54,7 @@ export interface CloneRequest {
 /** A clone3(2) call to be made in a seed. */
 interface ClonePlan {
   readonly pid: number;
-  readonly flags: number;
+  readonly flags: bigint;
   readonly exitSignal: number;
 }
 
@@ -89,7 +78,7 @@ export class Seed implements Disposable {
    */
   static create(options: SeedOptions, area: number): Seed {
     const arch = thisArch();
-    using executable = new Fd(syscall('memfd_create', arenaPath('stasis-seed'), 1)); // MFD_CLOEXEC
+    using executable = new Fd(syscall('memfd_create', arenaPath('stasis-seed'), MFD.CLOEXEC));
     const [ours, theirs] = socketPair();
     // The child moves its end there while it still needs the descriptors it has from us.
     const socketTarget = freeNumber(Math.max(executable.number, ours.number, theirs.number) + 1, options.taken);
@@ -130,11 +119,11 @@ export class Seed implements Disposable {
       pid,
       flags:
         CLONE.PTRACE |
-        (sibling ? CLONE.PARENT : 0) |
-        (share.vm ? CLONE.VM : 0) |
-        (share.files ? CLONE.FILES : 0) |
-        (share.fs ? CLONE.FS : 0) |
-        (share.sighand ? CLONE.SIGHAND : 0),
+        (sibling ? CLONE.PARENT : 0n) |
+        (share.vm ? CLONE.VM : 0n) |
+        (share.files ? CLONE.FILES : 0n) |
+        (share.fs ? CLONE.FS : 0n) |
+        (share.sighand ? CLONE.SIGHAND : 0n),
       // With CLONE_PARENT the exit signal is that of the maker, and clone3(2) refuses another one.
       exitSignal: sibling ? 0 : exitSignal,
     }));
@@ -167,12 +156,12 @@ export class Seed implements Disposable {
     const program = this.remote.program();
     const calls = lot.map(({ pid, flags, exitSignal }) => {
       const wanted = program.data(new Uint8Array(new Int32Array([pid, 0]).buffer));
-      const args = new BigUint64Array(CLONE_ARGS / 8);
-      args[0] = BigInt(flags);
+      const args = new BigUint64Array(CLONE_ARGS_SIZE.SET_TID / 8);
+      args[0] = flags;
       args[4] = BigInt(exitSignal);
       args[8] = BigInt(wanted);
       args[9] = 1n;
-      return program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS);
+      return program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS_SIZE.SET_TID);
     });
     this.remote.run(program);
     const results = calls.map((call) => program.result(call));
@@ -208,10 +197,10 @@ function mapArea(tracee: Tracee, callAt: number, area: number): void {
     tracee.resumeUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIG.TRAP);
     return tracee.arch.result(tracee.getRegisters());
   };
-  // MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE
-  const mapped = call(NR.mmap, [area, AREA.length, 5, 0x100022, -1, 0]);
+  const kind = MAP.PRIVATE | MAP.ANONYMOUS | MAP.FIXED_NOREPLACE;
+  const mapped = call(NR.mmap, [area, AREA.length, PROT.READ | PROT.EXEC, kind, -1, 0]);
   if (mapped !== area) throw new SyscallError('mmap', -mapped, { task: { pid: tracee.pid } });
-  const data = call(NR.mprotect, [area + AREA.code, AREA.length - AREA.code, 3]);
+  const data = call(NR.mprotect, [area + AREA.code, AREA.length - AREA.code, PROT.READ | PROT.WRITE]);
   if (data !== 0) throw new SyscallError('mprotect', -data, { task: { pid: tracee.pid } });
   using mem = openMemory(tracee.pid);
   forceWrite(mem, area, tracee.arch.programCode({ kind: 'trap' }));
@@ -233,13 +222,13 @@ function bury(pid: HostPid): void {
  * 'permission' if it cannot be raised
  */
 function requireDescriptors(count: number): void {
-  syscall('prlimit64', 0, RLIMIT_NOFILE, 0, arenaAddress);
+  syscall('prlimit64', 0, RLIMIT.NOFILE, 0, arenaAddress);
   const [soft, hard] = [arenaView.getBigUint64(0, true), arenaView.getBigUint64(8, true)];
   const wanted = BigInt(count);
   if (soft >= wanted) return;
   arenaView.setBigUint64(0, wanted, true);
   arenaView.setBigUint64(8, hard > wanted ? hard : wanted, true);
-  if (trySyscall('prlimit64', 0, RLIMIT_NOFILE, arenaAddress, 0) === 0) return;
+  if (trySyscall('prlimit64', 0, RLIMIT.NOFILE, arenaAddress, 0) === 0) return;
   throw new StasisError({
     kind: 'permission',
     code: 'DESCRIPTORS_EXHAUSTED',
@@ -259,7 +248,7 @@ function freeNumber(from: number, taken: ReadonlySet<number>): number {
 }
 
 function socketPair(): [Fd, Fd] {
-  syscall('socketpair', 1, 0x80001, 0, arenaAddress); // AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC
+  syscall('socketpair', AF.UNIX, SOCK.STREAM | SOCK.CLOEXEC, 0, arenaAddress);
   return [new Fd(arenaView.getInt32(0, true)), new Fd(arenaView.getInt32(4, true))];
 }
 
@@ -273,12 +262,12 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
   const argv = new BigUint64Array(2);
   argv[0] = BigInt(pins.address(cstring('stasis-seed')));
   const code = arch.spawnCode({ ...fds, emptyString: pins.address(cstring('')), argv: pins.address(argv) });
-  const page = syscall('mmap', 0, 2 * PAGE_SIZE, 3, 0x22, -1, 0);
+  const page = syscall('mmap', 0, 2 * PAGE_SIZE, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
   try {
     const stackTop = page + 2 * PAGE_SIZE - 64;
     writeMemory(ownPid(), page, code);
     writeMemory(ownPid(), stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
-    syscall('mprotect', page, PAGE_SIZE, 5);
+    syscall('mprotect', page, PAGE_SIZE, PROT.READ | PROT.EXEC);
     const outcome = clone3(options, page + PAGE_SIZE, stackTop - (page + PAGE_SIZE));
     if (outcome < 0) throw spawnError(options.pid, -outcome);
     return hostPid(outcome);
@@ -293,9 +282,9 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
  */
 function clone3(options: SeedOptions, stack: number, stackSize: number): number {
   using pins = new Pins();
-  const args = new BigUint64Array(11);
+  const args = new BigUint64Array(CLONE_ARGS_SIZE.SET_TID / 8);
   const pids = new Int32Array([options.pid ?? 0, 0]);
-  args[0] = BigInt(CLONE.VM | CLONE.VFORK | (options.sibling ? CLONE.PARENT : 0));
+  args[0] = CLONE.VM | CLONE.VFORK | (options.sibling ? CLONE.PARENT : 0n);
   args[4] = BigInt(options.sibling ? 0 : SIG.CHLD);
   args[5] = BigInt(stack);
   args[6] = BigInt(stackSize);
@@ -303,11 +292,7 @@ function clone3(options: SeedOptions, stack: number, stackSize: number): number 
     args[8] = BigInt(pins.address(pids));
     args[9] = 1n;
   }
-  arenaView.setBigUint64(0, ALL_SIGNALS, true);
-  syscall('rt_sigprocmask', SIG_HOW.SETMASK, arenaAddress, arenaAddress + 8, 8);
-  const outcome = trySyscall('clone3', args, CLONE_ARGS);
-  syscall('rt_sigprocmask', SIG_HOW.SETMASK, arenaAddress + 8, 0, 8);
-  return outcome;
+  return withSignalsBlocked(() => trySyscall('clone3', args, CLONE_ARGS_SIZE.SET_TID));
 }
 
 function spawnError(pid: number | undefined, errno: number): StasisError {

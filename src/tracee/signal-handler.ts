@@ -2,13 +2,13 @@
 
 import type { HandlerCode } from '../arch/arch.ts';
 import { ownPid } from '../base/brands.ts';
-import { SA, SIG_HANDLER } from '../kernel/constants/signals.ts';
+import { MAP, PROT } from '../kernel/constants/memory.ts';
+import { ALL_SIGNALS, SA, SIG_HANDLER } from '../kernel/constants/signals.ts';
 import { Sigaction } from '../kernel/layouts/signals.ts';
 import { arena, arenaAddress, syscall, trySyscall } from '../kernel/syscall.ts';
 import { writeMemory } from './memory.ts';
 
 const PAGE = 4096;
-const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
 
 /** A handler for some signals. At the end of the scope their previous actions are restored. */
 export class SignalHandler implements Disposable {
@@ -18,7 +18,7 @@ export class SignalHandler implements Disposable {
   readonly #before = new Map<number, Uint8Array>();
 
   constructor({ code, restorer }: HandlerCode) {
-    this.#page = syscall('mmap', 0, PAGE, 3, 0x22, -1, 0);
+    this.#page = syscall('mmap', 0, PAGE, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
     this.#restorer = this.#page + restorer;
     writeMemory(ownPid(), this.#page, code);
     syscall('mprotect', this.#page, PAGE, 5);

@@ -4,15 +4,15 @@ import type { Arch, Registers } from '../arch/arch.ts';
 import { thisArch } from '../arch/index.ts';
 import type { HostPid, Milliseconds } from '../base/brands.ts';
 import { InterruptedError, StasisError } from '../base/errors.ts';
+import { NT } from '../kernel/constants/ptrace.ts';
+import { SI } from '../kernel/constants/signals.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
 import { ERRNO, trySyscall } from '../kernel/syscall.ts';
 import { requireUninterrupted } from './interruption.ts';
 import * as pt from './ptrace.ts';
 
-const NT_PRSTATUS = 1;
 /** Sent by tgkill(2). */
-const SI_TKILL = -6;
 /**
  * Initial buffer size in bytes, more than the state of today's processors (11 KiB). It grows if the kernel has more.
  */
@@ -243,7 +243,7 @@ export class Tracee implements Disposable {
    */
   getRegisters(): Registers {
     const registers = new BigUint64Array(this.arch.registerCount);
-    const length = pt.getRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer));
+    const length = pt.getRegset(this.pid, NT.PRSTATUS, new Uint8Array(registers.buffer));
     if (length === registers.byteLength) return registers;
     throw new StasisError({
       kind: 'unsupported',
@@ -255,7 +255,7 @@ export class Tracee implements Disposable {
 
   /** Replaces the general registers. */
   setRegisters(registers: Registers): void {
-    pt.setRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer, registers.byteOffset, registers.byteLength));
+    pt.setRegset(this.pid, NT.PRSTATUS, new Uint8Array(registers.buffer, registers.byteOffset, registers.byteLength));
   }
 
   /** The extended state, in the layout and size that the kernel gives. */
@@ -296,7 +296,7 @@ export class Tracee implements Disposable {
     for (const info of this.held.splice(0)) {
       const view = new DataView(info.buffer, info.byteOffset);
       // A signal that was sent to one thread is sent to this thread again.
-      trySyscall(view.getInt32(8, true) === SI_TKILL ? 'tkill' : 'kill', this.pid, view.getInt32(0, true));
+      trySyscall(view.getInt32(8, true) === SI.TKILL ? 'tkill' : 'kill', this.pid, view.getInt32(0, true));
     }
   }
 

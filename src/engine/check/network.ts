@@ -1,6 +1,8 @@
 /** Probes for features of the network, through netlink. Probes that change something run in namespaces of their own. */
+
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { AT, O } from '../../kernel/constants/files.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, syscall } from '../../kernel/syscall.ts';
 import type { Seed } from '../../tracee/seed.ts';
@@ -74,8 +76,6 @@ export const networkId: Probe = () => {
   return refused(converse(fd.number, request), 'RTM_GETNSID');
 };
 
-const ERANGE = 34;
-
 /**
  * A kernel that knows the attribute refuses a negative number (ERANGE) before it looks for the interface, which does
  * not exist (ENODEV).
@@ -85,7 +85,7 @@ export const newInterfaceIndex: Probe = () => {
   const index = attribute(IFLA.NEW_IFINDEX, u32(0xffff_ffff));
   const name = attribute(IFLA.IFNAME, text('stasis-none'));
   const { errno } = converse(fd.number, message(RTM.SETLINK, NLM_F.ACK, noInterface(), index, name));
-  return errno === ERANGE ? undefined : `RTM_SETLINK: ${describeErrno(errno)}`;
+  return errno === ERRNO.ERANGE ? undefined : `RTM_SETLINK: ${describeErrno(errno)}`;
 };
 
 /** Makes a network namespace in a throw-away process, and a netlink socket in it. */
@@ -101,7 +101,9 @@ function isolatedSocket(seed: Seed, protocol: number): Fd {
 export const linkNetworkId: Probe = () =>
   inThrowaway((seed) => {
     ask(seed, (p) => p.call('unshare', CLONE.NEWNET));
-    using other = new Fd(syscall('openat', -100, arenaPath(`/proc/${seed.tracee.pid}/ns/net`), 0o2000000));
+    using other = new Fd(
+      syscall('openat', AT.FDCWD, arenaPath(`/proc/${seed.tracee.pid}/ns/net`), O.RDONLY | O.CLOEXEC),
+    );
     using fd = isolatedSocket(seed, NETLINK.ROUTE);
     const peer = attribute(VETH_INFO_PEER, noInterface(), attribute(IFLA.NET_NS_FD, u32(other.number)));
     const info = attribute(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text('veth')), attribute(IFLA_INFO.DATA, peer));

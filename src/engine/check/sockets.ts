@@ -1,5 +1,5 @@
 /** Probes for features of sockets: state that can be read and restored. */
-import { O } from '../../kernel/constants/files.ts';
+import { AT, O } from '../../kernel/constants/files.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { arena, arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { type Probe, refusal } from './feature.ts';
@@ -128,7 +128,7 @@ export const unixSocketFile: Probe = () => {
 };
 
 function tunDevice(): number {
-  return trySyscall('openat', -100, arenaPath('/dev/net/tun'), O.RDWR | O.CLOEXEC);
+  return trySyscall('openat', AT.FDCWD, arenaPath('/dev/net/tun'), O.RDWR | O.CLOEXEC);
 }
 
 /** Whether there is the device /dev/net/tun. */

@@ -7,6 +7,7 @@ import { Notices } from '../../base/notice.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type { CarryOptions, DumpContext, DumpEnd, SeenTree } from '../../contract/contract.ts';
 import { ImageSetWriter } from '../../images/image-set.ts';
+import { SIG } from '../../kernel/constants/signals.ts';
 import { disk } from '../../kernel/disk.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
@@ -143,7 +144,7 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
     return;
   }
   undo[Symbol.dispose]();
-  const running = finalState === 'stopped' ? pids.filter((pid) => isRefused(trySyscall('kill', pid, 19))) : [];
+  const running = finalState === 'stopped' ? pids.filter((pid) => isRefused(trySyscall('kill', pid, SIG.STOP))) : [];
   for (const pid of running) {
     notices.add({ task: { pid }, reason: 'it runs on: Stasis may not stop it', remedy: 'run Stasis with CAP_KILL' });
   }

@@ -1,4 +1,5 @@
 /** Builds a tree: carries out the steps of the planner until every process exists and has its memory. */
+
 import { type HostPid, savedPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logWarn } from '../../base/log.ts';
@@ -14,6 +15,9 @@ import type {
 } from '../../contract/contract.ts';
 import type { CoreEntry } from '../../images/schema/task.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
+import { W } from '../../kernel/constants/ptrace.ts';
+import { SIG, signalBit } from '../../kernel/constants/signals.ts';
+import { RLIMIT } from '../../kernel/constants/tasks.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds } from '../../kinds/registry.ts';
 import { Batch } from '../../tracee/batch.ts';
@@ -26,11 +30,6 @@ import type { Remote } from '../../tracee/remote.ts';
 import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
 import type { Plan, TaskPlan, ThreadPlan } from './plan.ts';
-
-const SIGKILL = 9;
-const SIGCHLD = 17;
-const WALL = 0x4000_0000;
-const RLIMIT_CORE = 4;
 
 /** A process that exists: a task being rebuilt, a helper, or a process that is to become a zombie. */
 interface Member {
@@ -206,7 +205,7 @@ export class TreeBuilder {
     tracee.awaitEnd();
     this.#members.delete(pid);
     this.#toldOfEnds.add(reaper);
-    this.#call(reaper, (batch) => batch.call('wait4', pid, 0, WALL, 0));
+    this.#call(reaper, (batch) => batch.call('wait4', pid, 0, W.ALL, 0));
   }
 
   /** Makes a zombie: the process ends in the way the saved one had ended. */
@@ -216,7 +215,7 @@ export class TreeBuilder {
     const program = batch.reserve(4, 160);
     program.call('prctl', PR.SET_NAME, program.data(cstring(comm)), 0, 0, 0);
     // No core file must be written a second time. With a limit of 1 none is written, not even to a pipe (core(5)).
-    program.attempt('setrlimit', RLIMIT_CORE, program.data(new Uint8Array(new BigUint64Array([1n, 1n]).buffer)));
+    program.attempt('setrlimit', RLIMIT.CORE, program.data(new Uint8Array(new BigUint64Array([1n, 1n]).buffer)));
     if (!sharesMemory) program.call('prctl', PR.SET_DUMPABLE, 0, 0, 0, 0);
     const signal = code & 0x7f;
     // Stasis may ignore this signal, and all processes it has made inherit that.
@@ -247,12 +246,12 @@ export class TreeBuilder {
     const seeds = [...this.#members.values()].map(({ seed }) => seed);
     for (const { tracee } of seeds) killTracee(tracee.pid);
     for (const seed of seeds.reverse()) seed[Symbol.dispose]();
-    for (const { tracee } of seeds) trySyscall('wait4', tracee.pid, 0, WALL, 0);
+    for (const { tracee } of seeds) trySyscall('wait4', tracee.pid, 0, W.ALL, 0);
   }
 }
 
 /** The usual properties of a new process. */
-const PLAIN_TRAITS: BirthTraits = { exitSignal: SIGCHLD };
+const PLAIN_TRAITS: BirthTraits = { exitSignal: SIG.CHLD };
 
 function traitsOf(plan: TaskPlan): BirthTraits {
   return Object.assign({ ...PLAIN_TRAITS }, ...taskKinds.map((kind) => kind.born?.(plan)));
@@ -261,7 +260,7 @@ function traitsOf(plan: TaskPlan): BirthTraits {
 /** Removes a SIGCHLD from the queue of a process. */
 export function forgetChildSignal(batch: Batch): void {
   const program = batch.reserve(1, 32);
-  const set = program.data(new Uint8Array(new BigUint64Array([1n << BigInt(SIGCHLD - 1)]).buffer));
+  const set = program.data(new Uint8Array(new BigUint64Array([signalBit(SIG.CHLD)]).buffer));
   program.attempt('rt_sigtimedwait', set, 0, program.space(16), 8);
   batch.flush();
 }
@@ -270,7 +269,7 @@ export function forgetChildSignal(batch: Batch): void {
 function kill(pid: HostPid, signal: number): void {
   setSignalMask(pid, 0n);
   trySyscall('kill', pid, signal);
-  if (signal === SIGKILL) return;
+  if (signal === SIG.KILL) return;
   for (;;) {
     ptrace(PTRACE.CONT, pid);
     const stop = waitStop(pid);

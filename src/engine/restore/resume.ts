@@ -4,6 +4,7 @@ import type { Registers } from '../../arch/arch.ts';
 import { NR } from '../../arch/syscall-numbers.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { Departure, RestoreTask, RestoreThread } from '../../contract/contract.ts';
+import { SIG } from '../../kernel/constants/signals.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseSmaps } from '../../kernel/proc/smaps.ts';
 import { syscall } from '../../kernel/syscall.ts';
@@ -14,8 +15,6 @@ import { PTRACE, ptrace, setSignalMask } from '../../tracee/ptrace.ts';
 import type { Tracee } from '../../tracee/tracee.ts';
 import { awaitStopped, stopGroup, stopSignalOf } from '../stops.ts';
 import { letGo } from '../tracees.ts';
-
-const SIGSTOP = 19;
 
 /** A thread and its final registers. */
 interface FinalState {
@@ -28,7 +27,7 @@ export function stopTask(task: RestoreTask): void {
   const finals = task.threads.map(finalStateOf);
   unmapArea(task);
   setFinalRegisters(finals);
-  stopGroup(task, stopSignalOf(task) ?? SIGSTOP);
+  stopGroup(task, stopSignalOf(task) ?? SIG.STOP);
   for (const { thread } of finals) mask(thread);
 }
 
@@ -94,7 +93,7 @@ function mask({ tracee, core }: RestoreThread): void {
 }
 
 function stopAgain(task: RestoreTask, leaveStopped: boolean): void {
-  const signal = leaveStopped ? SIGSTOP : stopSignalOf(task);
+  const signal = leaveStopped ? SIG.STOP : stopSignalOf(task);
   if (signal !== undefined) syscall('kill', task.tracee.pid, signal);
 }
 

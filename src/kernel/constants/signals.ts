@@ -52,6 +52,11 @@ export function signalBit(signo: number): bigint {
   return 1n << BigInt(signo - 1);
 }
 
+/** The mask of all signals. */
+export const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn;
+/** Bytes of a mask, which the calls with masks are told. */
+export const SIGSET_SIZE = 8;
+
 /** `how` of rt_sigprocmask. */
 export const SIG_HOW = { BLOCK: 0, UNBLOCK: 1, SETMASK: 2 } as const;
 /** Handler values that are not addresses. */

@@ -34,6 +34,9 @@ export const CLONE = {
   INTO_CGROUP: 0x200000000n,
 } as const;
 
+/** Sizes of `struct clone_args` as far as fields are given: up to stack_size, and up to set_tid_size and cgroup. */
+export const CLONE_ARGS_SIZE = { STACK: 64, SET_TID: 88 } as const;
+
 export const SCHED = {
   NORMAL: 0,
   FIFO: 1,
@@ -89,6 +92,8 @@ export const ITIMER = { REAL: 0, VIRTUAL: 1, PROF: 2 } as const;
 /** Flag of timer_settime and clock_nanosleep. */
 export const TIMER_ABSTIME = 1;
 
+/** Those of the resource limits that are used by number. */
+export const RLIMIT = { DATA: 2, CORE: 4, NOFILE: 7, MEMLOCK: 8, AS: 9 } as const;
 /** Names of the resource limits, indexed by number (mips, sparc and alpha order 5 to 9 otherwise). */
 export const RLIMIT_NAMES = [
   'CPU',

@@ -1,7 +1,7 @@
 /** Runs Stasis at high priority while tasks are frozen, or while they run and have to be stopped. */
+import { PRIO } from '../../../kernel/constants/tasks.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 
-const PRIO_PROCESS = 0;
 const HIGHEST = -20;
 
 /**
@@ -13,11 +13,11 @@ export class HighPriority implements Disposable {
 
   constructor() {
     // The kernel returns 20 - nice, which is never negative.
-    const answer = trySyscall('getpriority', PRIO_PROCESS, 0);
-    if (answer > 0 && trySyscall('setpriority', PRIO_PROCESS, 0, HIGHEST) === 0) this.#before = 20 - answer;
+    const answer = trySyscall('getpriority', PRIO.PROCESS, 0);
+    if (answer > 0 && trySyscall('setpriority', PRIO.PROCESS, 0, HIGHEST) === 0) this.#before = 20 - answer;
   }
 
   [Symbol.dispose](): void {
-    if (this.#before !== undefined) trySyscall('setpriority', PRIO_PROCESS, 0, this.#before);
+    if (this.#before !== undefined) trySyscall('setpriority', PRIO.PROCESS, 0, this.#before);
   }
 }

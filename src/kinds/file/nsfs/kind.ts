@@ -8,7 +8,7 @@ import type { FileKind, OpenFile } from '../../../contract/contract.ts';
 import { ImageError } from '../../../images/error.ts';
 import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
-import { O } from '../../../kernel/constants/files.ts';
+import { AT, O } from '../../../kernel/constants/files.ts';
 import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { parseNsLink } from '../../../kernel/proc/namespaces.ts';
 import { readProcLink } from '../../../kernel/proc/read.ts';
@@ -56,6 +56,6 @@ export const nsfs: FileKind = {
   rebuild(entry) {
     const type = TYPES.find(({ flag }) => Number(flag) === entry.nsf?.ns_cflag);
     if (!type) throw new ImageError({ file: 'files.img', reason: `file ${entry.id}: no such type of namespace` });
-    return localFd(syscall('openat', -100, arenaPath(`/proc/self/ns/${type.name}`), O.RDONLY | O.CLOEXEC));
+    return localFd(syscall('openat', AT.FDCWD, arenaPath(`/proc/self/ns/${type.name}`), O.RDONLY | O.CLOEXEC));
   },
 };

@@ -1,16 +1,12 @@
 /** Terminal ioctls on Stasis' own descriptors. */
 import type { LocalFd } from '../../../base/brands.ts';
+import { SIG, SIG_HOW, SIGSET_SIZE, signalBit } from '../../../kernel/constants/signals.ts';
 import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import type { Struct } from '../../../kernel/layouts/struct.ts';
 import { arena, arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 
 /** A terminal ioctl by name. */
 export type TtyRequest = keyof typeof TTY_IOCTL;
-
-const SIGTTOU_MASK = 1n << 21n; // signal 22
-const SIG_BLOCK = 0;
-const SIG_SETMASK = 2;
-const SIGSET = 8;
 
 /** Reads an int; -errno if the kernel refuses. The ints of terminals are never negative. */
 export function tryGetInt(local: LocalFd, request: TtyRequest): number {
@@ -56,16 +52,16 @@ export function setStruct<T>(local: LocalFd, request: TtyRequest, layout: Struct
  * (`tty_check_change()`).
  */
 export function inBackground<T>(work: () => T): T {
-  const old = maskSignals(SIG_BLOCK, SIGTTOU_MASK);
+  const old = maskSignals(SIG_HOW.BLOCK, signalBit(SIG.TTOU));
   try {
     return work();
   } finally {
-    maskSignals(SIG_SETMASK, old);
+    maskSignals(SIG_HOW.SETMASK, old);
   }
 }
 
 function maskSignals(how: number, mask: bigint): bigint {
   arenaView.setBigUint64(0, mask, true);
-  syscall('rt_sigprocmask', how, arenaAddress, arenaAddress + 8, SIGSET);
+  syscall('rt_sigprocmask', how, arenaAddress, arenaAddress + 8, SIGSET_SIZE);
   return arenaView.getBigUint64(8, true);
 }

@@ -3,6 +3,7 @@
 import { ownPid } from '../../../base/brands.ts';
 import type { StasisError } from '../../../base/errors.ts';
 import type { OpenFile } from '../../../contract/contract.ts';
+import { MAP, PROT } from '../../../kernel/constants/memory.ts';
 import { MSG, SO, SOL_SOCKET } from '../../../kernel/constants/sockets.ts';
 import { PinnedBuffer } from '../../../kernel/ffi.ts';
 import { decodeControl, Msghdr, rightsSpace, SCM_MAX_FD, type Ucred } from '../../../kernel/layouts/sockets.ts';
@@ -40,7 +41,8 @@ export class PeekBuffers implements Disposable {
     this.#count = count;
     this.#stride = (size + CONTROL + 7) & ~7;
     this.#length = count * this.#stride;
-    this.#base = syscall('mmap', 0, this.#length, 3, 0x4022, -1, 0); // private, anonymous, MAP_NORESERVE
+    const kind = MAP.PRIVATE | MAP.ANONYMOUS | MAP.NORESERVE;
+    this.#base = syscall('mmap', 0, this.#length, PROT.READ | PROT.WRITE, kind, -1, 0);
     this.#headers = new PinnedBuffer(new Uint8Array(count * HEADER));
     const { view: headers, address: at } = this.#headers;
     const view = new DataView(headers.buffer);

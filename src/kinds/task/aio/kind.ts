@@ -7,7 +7,7 @@ import { cstring } from '../../../base/text.ts';
 import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
 import { ImageError } from '../../../images/error.ts';
 import type { AioRingEntry } from '../../../images/schema/memory.ts';
-import { O } from '../../../kernel/constants/files.ts';
+import { AT, O } from '../../../kernel/constants/files.ts';
 import { MREMAP } from '../../../kernel/constants/memory.ts';
 import { vmaName } from '../../../kernel/proc/vmaname.ts';
 import { readMemory, writeMemory } from '../../../tracee/memory.ts';
@@ -89,7 +89,7 @@ const MOST = 1024;
 
 function openNull(task: RestoreTask): number {
   const program = task.batch.reserve(1, 16);
-  const opened = program.call('openat', -100, program.data(cstring('/dev/null')), O.WRONLY);
+  const opened = program.call('openat', AT.FDCWD, program.data(cstring('/dev/null')), O.WRONLY);
   let fd = -1;
   task.batch.after((done) => {
     fd = done.result(opened);

@@ -12,7 +12,7 @@ import type {
   TaskKind,
 } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { O } from '../../../kernel/constants/files.ts';
+import { AT, O } from '../../../kernel/constants/files.ts';
 import { MEMBARRIER } from '../../../kernel/constants/memory.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
 import { SIG } from '../../../kernel/constants/signals.ts';
@@ -144,7 +144,9 @@ function rebuildLogin(task: RestoreTask): void {
   if (login === undefined || login === NO_LOGIN) return;
   const has = readProcIfAny(task.tracee.pid, 'loginuid');
   if (!has || parseNumber(has, '/proc/PID/loginuid') === login) return;
-  using file = new Fd(syscall('openat', -100, arenaPath(`/proc/${task.tracee.pid}/loginuid`), O.WRONLY | O.CLOEXEC));
+  using file = new Fd(
+    syscall('openat', AT.FDCWD, arenaPath(`/proc/${task.tracee.pid}/loginuid`), O.WRONLY | O.CLOEXEC),
+  );
   task.batch.flush();
   const [fd = 0] = handOver(task.seed, task.batch, [file.number]);
   const digits = encodeText(String(login));

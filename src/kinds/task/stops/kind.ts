@@ -1,12 +1,9 @@
 /** Stops of children that a process has not been told of yet. waitpid(2) with WUNTRACED reports each stop once. */
 
 import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
+import { P, W } from '../../../kernel/constants/ptrace.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
 
-const P_PID = 1;
-const WNOHANG = 1;
-const WSTOPPED = 2;
-const WNOWAIT = 0x0100_0000;
 /** Size in bytes of the part of a siginfo that waitid(2) writes. */
 const SIGINFO = 32;
 /** Offset of si_pid in the siginfo of a child; the value is 0 if there is nothing to report. */
@@ -18,7 +15,7 @@ function capture(task: DumpTask, program: Program): (() => void) | undefined {
   const children = task.tree.tasks.filter(({ pid, stat }) => stat.ppid === task.pid && stopped.has(pid));
   const asked = children.map(({ pid }): [number, number, Ref] => {
     const at = program.space(SIGINFO);
-    return [pid, at, program.attempt('waitid', P_PID, pid, at, WSTOPPED | WNOHANG | WNOWAIT, 0)];
+    return [pid, at, program.attempt('waitid', P.PID, pid, at, W.STOPPED | W.NOHANG | W.NOWAIT, 0)];
   });
   if (asked.length === 0) return undefined;
   return () => {
@@ -39,7 +36,7 @@ function rebuild(task: RestoreTask): void {
   const told = task.context.groupStopped.filter(({ pid, ppid }) => ppid === task.pid && !untold.includes(pid));
   for (const { pid } of told) {
     const program = task.batch.reserve(1, SIGINFO);
-    program.attempt('waitid', P_PID, pid, program.space(SIGINFO), WSTOPPED | WNOHANG, 0);
+    program.attempt('waitid', P.PID, pid, program.space(SIGINFO), W.STOPPED | W.NOHANG, 0);
   }
 }
 
