@@ -5,11 +5,10 @@ import { SlotStore } from '../../../../src/contract/slots.ts';
 import type { FileEntry } from '../../../../src/images/schema/files.ts';
 import { fileKinds } from '../../../../src/kinds/registry.ts';
 
-/** Nobody has this PID: it is the highest number there can be, and one more. */
-const NOBODY = 1 << 22;
-const fown = { uid: 0, euid: 0, signum: 0, pid_type: 1, pid: NOBODY };
+/** There is no such signal: fcntl(F_SETSIG) refuses it. */
+const fown = { uid: 0, euid: 0, signum: 200, pid_type: 0, pid: 0 };
 
-/** An entry of each kind whose last step, giving the file its owner, fails. */
+/** An entry of each kind whose last step, setting the signal of the file, fails. */
 const ENTRIES: readonly [kind: string, entry: Record<string, unknown>][] = [
   ['eventfd', { efd: { id: 1, flags: 0, fown, counter: 3n } }],
   ['epoll', { epfd: { id: 1, flags: 0, fown, tfd: [] } }],
@@ -60,7 +59,7 @@ describe('a file that cannot be completed leaves no descriptor behind', () => {
     const entry = { id: 1, type: kind.type, ...part } as unknown as FileEntry;
     const { context, end } = contextWith(entry);
     const before = openFiles();
-    expect(() => kind.rebuild(entry, context)).toThrow('ESRCH');
+    expect(() => kind.rebuild(entry, context)).toThrow('EINVAL');
     end();
     expect(openFiles()).toEqual(before);
   });
