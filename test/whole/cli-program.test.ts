@@ -139,12 +139,17 @@ test('without privileges there is a clear error before any work', () => {
   }
 });
 
-test('--version takes at most 15 ms with the executable', () => {
+test('--version takes no longer than the runtime needs to start', () => {
   if (!existsSync(built)) return;
-  const times = Array.from({ length: 21 }, () => {
-    const start = performance.now();
-    run(built, ['--version']);
-    return performance.now() - start;
-  }).sort((a, b) => a - b);
-  expect(times[10]).toBeLessThan(15);
+  const median = (command: string, args: string[]): number => {
+    const times = Array.from({ length: 21 }, () => {
+      const start = performance.now();
+      run(command, args);
+      return performance.now() - start;
+    });
+    return times.sort((a, b) => a - b)[10] ?? 0;
+  };
+  // 15 ms are plenty where the empty program takes 8; on a slow machine it takes longer itself.
+  const empty = median(process.execPath, ['-e', '0']);
+  expect(median(built, ['--version'])).toBeLessThan(Math.max(15, 1.3 * empty));
 });
