@@ -34,10 +34,15 @@ export function imageDifferences(before: string, after: string, also: readonly R
   const known = [...EXPLAINED.map(([pattern]) => pattern), ...also];
   const lines: string[] = [];
   for (const path of new Set([...was.keys(), ...is.keys()])) {
-    if (was.get(path) === is.get(path) || known.some((pattern) => pattern.test(path))) continue;
+    if (nameless(was.get(path)) === nameless(is.get(path)) || known.some((pattern) => pattern.test(path))) continue;
     lines.push(`${path}: was ${was.get(path) ?? 'not there'}, is ${is.get(path) ?? 'not there'}`);
   }
   return lines;
+}
+
+/** The kernel names a file that never had a name (O_TMPFILE) by its inode number, and a restored one is a new file. */
+function nameless(value: string | undefined): string | undefined {
+  return value?.replace(/\/#\d+(?="?$)/, '/#');
 }
 
 /**
