@@ -52,8 +52,8 @@ const UNSETTLED = new Slot((_: RestoreContext): { readonly fd: Fd; readonly owne
 
 /**
  * Sets the owners of all files restored so far. Threads, processes and groups must be there by now: files may be opened
- * before all tasks are made (the terminal of a session), and the kernel takes no owner that is not there. One outside of
- * the tree may have ended since the dump.
+ * before all tasks are made (the terminal of a session), and the kernel takes no owner that is not there. One outside
+ * of the tree may have ended since the dump.
  * @throws SyscallError
  */
 export function settleOwners(context: RestoreContext): void {

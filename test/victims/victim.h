@@ -278,8 +278,8 @@ __attribute__((unused)) static int same_vma(const Vma *a, const Vma *b) {
 }
 
 /*
- * Fails, naming the first difference, if the layout is not what it was. One that was dumped while it read looks again: it
- * goes on reading at the position it had, in a text whose lines have other lengths.
+ * Fails, naming the first difference, if the layout is not what it was. One that was dumped while it read looks again:
+ * it goes on reading at the position it had, in a text whose lines have other lengths.
  */
 __attribute__((unused)) static void same_layout(const Layout *was) {
   static Layout is;

@@ -1,4 +1,4 @@
-/** Whom signals about open files go to (F_SETOWN): processes that are made later than the file is opened, or are gone. */
+/** Owners of open files (F_SETOWN): processes that are made later than the file is opened, or that are gone. */
 import { expect, test } from 'bun:test';
 import { spawn } from 'node:child_process';
 import { Victim } from './kit/victim.ts';
