@@ -19,6 +19,7 @@ const LAYERS = [
   'kinds',
   'memory',
   'paths',
+  'network',
   'support',
   'contract',
   'images',

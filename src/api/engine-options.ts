@@ -26,8 +26,20 @@ export function carryOptions(settings: Settings): CarryOptions {
     cgroupYard: settings.cgroupYard,
     external: settings.external,
     inheritFd: new Map(settings.inheritFd.map(({ fd, key }) => [key, fd])),
+    tcpEstablished: settings.tcpEstablished,
+    tcpClose: settings.tcpClose,
+    skipInFlight: settings.skipInFlight,
+    networkLock: settings.networkLock,
+    extUnixSockets: extUnixSockets(settings),
+    unixPeer: settings.unixPeer,
+    inetAddressMap: new Map(settings.inetAddrMap.map(({ key = '', value }) => [key, value])),
     leaveRunning: settings.finalState !== 'dead',
   };
+}
+
+function extUnixSockets({ extUnixSk, extUnixInodes }: Settings): CarryOptions['extUnixSockets'] {
+  if (!extUnixSk) return 'none';
+  return extUnixInodes.length === 0 ? 'all' : new Set(extUnixInodes);
 }
 
 /** The directories a command works in; both absolute. */

@@ -27,6 +27,7 @@ export type OptionValue =
   | { readonly type: 'extMountMap'; readonly key: 'extMountMap' }
   | { readonly type: 'cgroupRoot'; readonly key: 'cgroupRoot' }
   | { readonly type: 'vethPair'; readonly key: 'vethPair' }
+  | { readonly type: 'addressMap'; readonly key: 'inetAddrMap' }
   | { readonly type: 'closeFd'; readonly key: 'closeFds' }
   | { readonly type: 'emptyNs'; readonly key: 'emptyNetNs' }
   | { readonly type: 'removed'; readonly remedy: string }

@@ -74,6 +74,11 @@ function shape({ value }: OptionRow): Shape {
       return { fits: (given) => ['dead', 'running', 'stopped'].some((state) => state === given), form: STATES };
     case 'inheritFd':
       return { fits: everyOne((one) => isText(one.key) && isIndex(one.fd)), form: 'an array of { fd, key }' };
+    case 'addressMap':
+      return {
+        fits: everyOne((one) => isText(one.key) && isText(one.value)),
+        form: 'an array of { key, value }',
+      };
     case 'cgroupRoot':
       return {
         fits: everyOne((one) => isText(one.value) && (one.key === undefined || typeof one.key === 'string')),

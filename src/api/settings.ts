@@ -139,6 +139,10 @@ export interface Settings {
   extUnixSk: boolean;
   /** The inodes of `--ext-unix-sk=ino,…`; empty means any. */
   extUnixInodes: number[];
+  /** What happens to a unix stream whose peer is outside of the tree. */
+  unixPeer: 'reconnect' | 'reset' | 'refuse';
+  /** Addresses that are other ones after the restore. */
+  inetAddrMap: KeyValue[];
   tcpEstablished: boolean;
   tcpClose: boolean;
   skipInFlight: boolean;
@@ -243,6 +247,8 @@ export function defaultSettings(): Settings {
     skipFileRwxCheck: false,
     extUnixSk: false,
     extUnixInodes: [],
+    unixPeer: 'refuse',
+    inetAddrMap: [],
     tcpEstablished: false,
     tcpClose: false,
     skipInFlight: false,

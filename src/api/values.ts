@@ -105,6 +105,9 @@ const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
   vethPair: (draft, _to, given) => {
     draft.vethPair.push(pair(given, '='));
   },
+  addressMap: (draft, _to, given) => {
+    draft.inetAddrMap.push(pair(given, '='));
+  },
   closeFd: (draft, _to, given) => {
     draft.closeFds.push(wholeNumber(given, 0));
   },

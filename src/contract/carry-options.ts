@@ -25,6 +25,16 @@ export interface CarryOptions {
   readonly external: readonly string[];
   /** `--inherit-fd`: key → our own descriptor. */
   readonly inheritFd: ReadonlyMap<string, number>;
+  readonly tcpEstablished: boolean;
+  readonly tcpClose: boolean;
+  readonly skipInFlight: boolean;
+  readonly networkLock: 'nftables' | 'iptables' | 'skip';
+  /** `--ext-unix-sk`: unix sockets may have a peer outside of the tree; any (`all`), or those with these inodes. */
+  readonly extUnixSockets: 'none' | 'all' | ReadonlySet<number>;
+  /** `--unix-peer`: what happens to a stream whose peer is outside of the tree. */
+  readonly unixPeer: 'reconnect' | 'reset' | 'refuse';
+  /** `--inet-addr-map`: addresses, or addresses with a port, and what stands in their place after the restore. */
+  readonly inetAddressMap: ReadonlyMap<string, string>;
   /** Whether the tasks continue to run after the dump. */
   readonly leaveRunning: boolean;
 }

@@ -21,6 +21,8 @@ const ARGUMENTS: Readonly<Record<string, string>> = {
   'ghost-limit': '2M',
   'file-validation': 'filesize',
   'network-lock': 'nftables',
+  'unix-peer': 'reset',
+  'inet-addr-map': '10.0.0.1=10.0.0.2',
   'veth-pair': 'a=b',
   external: 'file[1:2]',
   'inherit-fd': 'fd[1]:key',
@@ -96,6 +98,12 @@ function plain(command: keyof typeof COMMANDS): unknown {
   return request.action === 'run' ? request.invocation.settings : undefined;
 }
 
+/** What is declared for sockets and refused by name until it is built; whoever builds one takes it out. */
+const UNBUILT: readonly string[] = [
+  ...['tcpEstablished', 'tcpClose', 'skipInFlight', 'networkLock'],
+  ...['extUnixSockets', 'unixPeer', 'inetAddressMap'],
+];
+
 describe('what is built is read', () => {
   /** The files in which a command reads its settings. */
   const FILES: Readonly<Record<keyof typeof COMMANDS, readonly string[]>> = {
@@ -116,7 +124,7 @@ describe('what is built is read', () => {
   }
 
   test('what kinds are told has a kind that reads it', () => {
-    const texts = ['engine', 'kinds', 'memory', 'paths', 'support'].flatMap((layer) =>
+    const texts = ['engine', 'kinds', 'memory', 'paths', 'network', 'support'].flatMap((layer) =>
       readdirSync(join(SRC, layer), { recursive: true, encoding: 'utf8' })
         .filter((file) => file.endsWith('.ts'))
         .map((file) => readFileSync(join(SRC, layer, file), 'utf8')),
@@ -124,7 +132,7 @@ describe('what is built is read', () => {
     const unread = Object.keys(carryOptions(defaultSettings())).filter(
       (key) => !texts.some((text) => new RegExp(`\\b${key}\\b`).test(text)),
     );
-    expect(unread).toEqual([]);
+    expect(unread.filter((key) => !UNBUILT.includes(key))).toEqual([]);
   });
 });
 

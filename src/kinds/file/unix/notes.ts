@@ -10,7 +10,7 @@ const note = object({
   reset: optional(flag),
   /** Senders of messages that wait: place in the queue, PID, user, group. */
   senders: optional(list(tuple(whole, whole, whole, whole))),
-  /** See support/socket-options.ts. */
+  /** See network/socket-options.ts. */
   options: optional(dictionary(signed)),
 });
 

@@ -15,8 +15,8 @@ import { encodeControl, type Ucred } from '../../../kernel/layouts/sockets.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 import { setNumber, socketPair, trySendMessage } from '../../../kernel/sockets.ts';
 import { type Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { restoreForgotten, restoreOptions, widen } from '../../../network/socket-options.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
-import { restoreForgotten, restoreOptions, widen } from '../../../support/socket-options.ts';
 import { noteOf, type SocketNote } from './notes.ts';
 
 /** A message of sk-queues.img. */

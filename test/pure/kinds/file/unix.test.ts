@@ -11,7 +11,7 @@ import {
   captureOptions,
   restoreForgotten,
   restoreOptions,
-} from '../../../../src/support/socket-options.ts';
+} from '../../../../src/network/socket-options.ts';
 
 function socket(facts: Partial<UnixSocket>): UnixSocket {
   return {

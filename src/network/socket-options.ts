@@ -19,7 +19,7 @@ import {
   setTime,
 } from '../kernel/sockets.ts';
 import { ERRNO, SyscallError } from '../kernel/syscall.ts';
-import { fileObstacle } from './fdinfo.ts';
+import { fileObstacle } from '../support/fdinfo.ts';
 
 /** Size of the name of a network device, with its NUL. */
 const IFNAMSIZ = 16;
