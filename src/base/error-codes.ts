@@ -95,7 +95,6 @@ export const ERROR_CODES = {
   LOCK_TAKEN: 'Somebody else holds a lock that is to be taken again.',
   LOCK_UNKNOWN: 'A file lock of a kind that is not carried.',
   PIDFD_OUTSIDE: 'A pidfd of a process that is not in the tree.',
-  PIPE_PACKETS: 'Packets wait in a pipe with O_DIRECT.',
   TERMINAL_FOREIGN: 'A terminal whose other side somebody outside the tree has; `--shell-job` carries it.',
   TERMINAL_NUMBER: 'A terminal whose number has no place in the images.',
   TERMINAL_SECOND: 'A second terminal, where `--shell-job` moves one.',

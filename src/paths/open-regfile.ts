@@ -7,6 +7,7 @@ import { F, O, S_IF, SEEK } from '../kernel/constants/files.ts';
 import { type FileStatus, statusOf } from '../kernel/statx.ts';
 import { Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { setFlagsAndOwner } from '../support/fown.ts';
+import { inheritedFd } from '../support/inherited.ts';
 import { buildIdWords } from './build-id.ts';
 import { openPath } from './open-path.ts';
 import { reader } from './regfile.ts';
@@ -39,9 +40,9 @@ export function openRegular(entry: RegFileEntry, context: RestoreContext, flags?
 const NOBODY = { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 } as const;
 
 /** `--inherit-fd`: CRIU's key is the path without its slash, or the name of an external file. */
-function inheritedFile(entry: RegFileEntry, context: RestoreContext): number | undefined {
+function inheritedFile(entry: RegFileEntry, context: RestoreContext): LocalFd | undefined {
   if (context.options.inheritFd.size === 0) return undefined;
-  return context.options.inheritFd.get(entry.ext ? entry.name : entry.name.slice(1));
+  return inheritedFd(context, entry.ext ? entry.name : entry.name.slice(1));
 }
 
 function openEntry(entry: RegFileEntry, context: RestoreContext, flags: number): LocalFd {

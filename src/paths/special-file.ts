@@ -10,8 +10,11 @@ import { AT, O } from '../kernel/constants/files.ts';
 import { arenaPath, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { captureRegular } from './regfile.ts';
 
-/** Flags that must not take effect a second time, and flags that are set later. */
-const NOT_AGAIN = O.CREAT | O.EXCL | O.TRUNC | O.ASYNC;
+/**
+ * Flags that must not take effect a second time, and flags that are set later. A pipe cannot be opened with O_DIRECT
+ * (do_dentry_open() in fs/open.c), but fcntl(2) sets it.
+ */
+const NOT_AGAIN = O.CREAT | O.EXCL | O.TRUNC | O.ASYNC | O.DIRECT;
 
 /** Adds the regular-file entry of a named special file and returns its ID. */
 export function captureName(file: OpenFile, context: DumpContext): number {

@@ -5,21 +5,24 @@ import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract
 import { KeyedSlot } from '../contract/slots.ts';
 import type { ImageKind } from '../images/kind.ts';
 import type { PipeDataEntry, pipeDataEntry } from '../images/schema/files.ts';
-import { AT, F, O, SPLICE_F } from '../kernel/constants/files.ts';
-import { TTY_IOCTL } from '../kernel/constants/tty.ts';
-import { writeAll } from '../kernel/files.ts';
-import { arenaAddress, arenaPath, arenaView, Fd, syscall } from '../kernel/syscall.ts';
+import { AT, F, O } from '../kernel/constants/files.ts';
+import { openFile, writeAll } from '../kernel/files.ts';
+import { statusOf } from '../kernel/statx.ts';
+import { arenaPath, Fd, syscall } from '../kernel/syscall.ts';
 import { describeFile } from './fdinfo.ts';
 import { canRead, type Ends, endsInTree, hasPartner } from './pipe-ends.ts';
+import {
+  notedPieces,
+  notePieces,
+  type Piece,
+  type PipeContent,
+  peekPipe,
+  waitingBytes,
+  writePieces,
+} from './pipe-packets.ts';
 
 /** `Images.pipesData` or `Images.fifoData`. */
 type ContentImage = ImageKind<typeof pipeDataEntry, Uint8Array>;
-
-/** The number of unread bytes (FIONREAD). @throws SyscallError */
-export function waitingBytes(local: LocalFd): number {
-  syscall('ioctl', local, TTY_IOCTL.FIONREAD, arenaAddress);
-  return arenaView.getInt32(0, true);
-}
 
 /** IDs of the pipes whose content has been stored, for each image. */
 const SAVED = new KeyedSlot((_: DumpContext, _image: ContentImage) => new Set<number>());
@@ -38,42 +41,25 @@ export function captureContent(image: ContentImage, pipeId: number, file: OpenFi
   if (ends.reading && !canRead(file.flags)) return;
   done.add(pipeId);
   const size = syscall('fcntl', file.local, F.GETPIPE_SZ);
-  const bytes = contentOf(file, ends, size, context);
+  const { bytes, pieces } = contentOf(file, ends, size, context);
   context.append(image, { pipe_id: pipeId, bytes: bytes.length, size }, bytes);
+  if (pieces) notePieces(context, image.pattern, pipeId, pieces);
 }
 
-function contentOf(file: OpenFile, ends: Ends, size: number, context: DumpContext): Uint8Array {
-  if (canRead(file.flags)) return peek(file.local, size);
+const NOTHING: PipeContent = { bytes: new Uint8Array(), pieces: undefined };
+
+function contentOf(file: OpenFile, ends: Ends, size: number, context: DumpContext): PipeContent {
+  if (canRead(file.flags)) return peekPipe(file.local, size);
   const bytes = waitingBytes(file.local);
-  if (bytes === 0 || hasPartner(file)) return new Uint8Array();
+  if (bytes === 0 || hasPartner(file)) return NOTHING;
   if (ends.signalled) {
     const reason = `${bytes} bytes that nobody is to read are lost: to look at them would send a signal (O_ASYNC)`;
     context.notice({ task: file.task, resource: describeFile(file), reason });
-    return new Uint8Array();
+    return NOTHING;
   }
   const path = arenaPath(`/proc/self/fd/${file.local}`);
   using reader = new Fd(syscall('openat', AT.FDCWD, path, O.RDONLY | O.NONBLOCK | O.CLOEXEC));
-  return peek(reader.number, size);
-}
-
-/** A copy of the unread bytes: tee(2) duplicates them into a pipe of ours and leaves the original unchanged. */
-function peek(local: LocalFd, size: number): Uint8Array {
-  if (waitingBytes(local) === 0) return new Uint8Array();
-  const [read, write] = makePipe();
-  using from = new Fd(read);
-  using into = new Fd(write);
-  syscall('fcntl', into.number, F.SETPIPE_SZ, size);
-  const bytes = new Uint8Array(syscall('tee', local, into.number, size, SPLICE_F.NONBLOCK));
-  for (let got = 0; got < bytes.length; ) {
-    got += syscall('read', from.number, bytes.subarray(got), bytes.length - got);
-  }
-  return bytes;
-}
-
-/** Makes a pipe for Stasis itself: reading end, writing end, both close-on-exec. @throws SyscallError */
-export function makePipe(): readonly [number, number] {
-  syscall('pipe2', arenaAddress, O.CLOEXEC);
-  return [arenaView.getInt32(0, true), arenaView.getInt32(4, true)];
+  return peekPipe(reader.number, size);
 }
 
 /** The contents of an image that have not been restored yet, by the IDs of their pipes. */
@@ -91,16 +77,53 @@ export function restoreContent(image: ContentImage, pipeId: number, write: numbe
   const found = stored.get(pipeId);
   if (!found) return;
   stored.delete(pipeId);
-  fill(write, found.message, found.extra ?? new Uint8Array());
+  const bytes = found.extra ?? new Uint8Array();
+  const pieces = bytes.length > 0 ? notedPieces(context, image.pattern, pipeId, bytes.length) : undefined;
+  fill(write, found.message, bytes, pieces);
 }
 
-function fill(write: number, { pipe_id: pipeId, size }: PipeDataEntry, bytes: Uint8Array): void {
-  if (size !== undefined) syscall('fcntl', write, F.SETPIPE_SZ, size);
-  const room = syscall('fcntl', write, F.GETPIPE_SZ);
+function fill(
+  end: number,
+  { pipe_id: pipeId, size }: PipeDataEntry,
+  bytes: Uint8Array,
+  pieces: readonly Piece[] | undefined,
+): void {
+  if (size !== undefined) syscall('fcntl', end, F.SETPIPE_SZ, size);
+  const room = syscall('fcntl', end, F.GETPIPE_SZ);
   if (bytes.length > room) {
     // The write would block forever.
     const reason = `${bytes.length} bytes do not fit a buffer of ${room}`;
     throw new StasisError({ kind: 'image', resource: `pipe:[${pipeId}]`, reason });
   }
-  writeAll(write, bytes);
+  write(end, bytes, pieces);
+}
+
+/**
+ * Puts the stored bytes of a pipe into the one that the user has given for it, once for each pipe: they were on their
+ * way to the tree. The given pipe may be the very same, which still holds them. Bytes that cannot be put in front of
+ * what waits already are reported.
+ */
+export function bringContent(image: ContentImage, pipeId: number, given: LocalFd, context: RestoreContext): void {
+  const stored = CONTENTS.of(context, image);
+  const bytes = stored.get(pipeId)?.extra ?? new Uint8Array();
+  stored.delete(pipeId);
+  if (bytes.length === 0 || statusOf(given).ino === pipeId) return;
+  if (waitingBytes(given) > 0 || bytes.length > syscall('fcntl', given, F.GETPIPE_SZ)) {
+    const reason = `the pipe that is given has no room for the ${bytes.length} bytes that waited; they are lost`;
+    context.notice({ resource: `pipe:[${pipeId}]`, reason, remedy: 'give one that is empty and as large' });
+    return;
+  }
+  const path = `/proc/self/fd/${given}`;
+  context.undo(() => {
+    using reader = openFile(path, O.RDONLY | O.NONBLOCK);
+    const left = waitingBytes(reader.number);
+    if (left > 0) syscall('read', reader.number, new Uint8Array(left), left);
+  });
+  using both = openFile(path, O.RDWR);
+  write(both.number, bytes, notedPieces(context, image.pattern, pipeId, bytes.length));
+}
+
+function write(end: number, bytes: Uint8Array, pieces: readonly Piece[] | undefined): void {
+  if (pieces) writePieces(end, bytes, pieces);
+  else writeAll(end, bytes);
 }

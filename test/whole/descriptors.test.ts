@@ -6,6 +6,7 @@ import { goOn, Victim } from './kit/victim.ts';
 
 victimSuite('descriptors', [
   { victim: 'pipes' },
+  { victim: 'packets' },
   { victim: 'unread' },
   { victim: 'unread', args: ['running'], ways: ['running'] },
   { victim: 'unread', args: ['signalled'], ways: ['restore'] },

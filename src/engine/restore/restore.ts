@@ -28,6 +28,7 @@ import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/sysca
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { verifyPages } from '../../memory/verify-pages.ts';
 import { settleOwners } from '../../support/fown.ts';
+import { reportUnasked, requireInherited } from '../../support/inherited.ts';
 import { pointOfNoReturn, requireUninterrupted, withOutcome } from '../../tracee/interruption.ts';
 import { fire, type Hooks } from '../hooks.ts';
 import type { RestoreOutcome } from '../outcome.ts';
@@ -75,6 +76,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isUnused };
   const plan = readPlan(images, origin);
   const pid = plan.root;
+  requireInherited(options.carry);
   const unverified = options.verify ? verifyPages(images) : undefined;
   logDebug('images are read and checked');
   fire(hooks, { point: 'pre-restore' });
@@ -101,6 +103,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   hooks.progress?.({ step: 'rebuilding', done: 0, total: tasks.length });
   const stopped = rebuild(tasks, plan, context);
   rebuilt(context, 'last');
+  reportUnasked(context);
   logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
   ending[Symbol.dispose]();
   if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);

@@ -11,8 +11,9 @@ import { regularObstacle } from '../../../paths/regfile.ts';
 import { captureName, nameEntry, reopen } from '../../../paths/special-file.ts';
 import { partOf } from '../../../support/fdinfo.ts';
 import { armAsync, setFlagsAndOwner } from '../../../support/fown.ts';
-import { captureContent, makePipe, restoreContent } from '../../../support/pipe-content.ts';
+import { captureContent, restoreContent } from '../../../support/pipe-content.ts';
 import { canWrite, halfNotice, isHalf } from '../../../support/pipe-ends.ts';
+import { makePipe } from '../../../support/pipe-packets.ts';
 
 export const fifoKind: FileKind = {
   name: 'fifo',

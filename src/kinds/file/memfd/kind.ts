@@ -25,6 +25,7 @@ import { arenaPath, ERRNO, SyscallError, syscall, trySyscall } from '../../../ke
 import { captureSegment, makeSegment, segmentFlag } from '../../../memory/segments.ts';
 import { reopen } from '../../../paths/ghost/capture.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
+import { inheritedFd } from '../../../support/inherited.ts';
 
 const PREFIX = '/memfd:';
 /** The kernel's name for the file behind a shared anonymous mapping (shmem_zero_setup() in mm/shmem.c). */
@@ -136,7 +137,7 @@ function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): Loc
   const memfd = entry.memfd;
   if (!memfd) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no memfd_file_entry` });
   const inode = inodeOf(memfd.inode_id, context);
-  const inherited = context.options.inheritFd.get(`${PREFIX}${inode.entry.name}`);
+  const inherited = inheritedFd(context, `${PREFIX}${inode.entry.name}`);
   if (inherited !== undefined) return localFd(syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3));
   const wanted = flags ?? memfd.flags;
   const local = openInode(inode, wanted);

@@ -11,23 +11,19 @@ import { FdTypes, type PipeEntry } from '../../../images/schema/files.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
 import { reopen } from '../../../paths/special-file.ts';
-import { fileObstacle, partOf } from '../../../support/fdinfo.ts';
+import { partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
-import { captureContent, makePipe, restoreContent, waitingBytes } from '../../../support/pipe-content.ts';
+import { inheritedFd } from '../../../support/inherited.ts';
+import { bringContent, captureContent, restoreContent } from '../../../support/pipe-content.ts';
 import { canRead, canWrite, halfNotice, hasPartner, isHalf } from '../../../support/pipe-ends.ts';
+import { makePipe } from '../../../support/pipe-packets.ts';
 
 export const pipeKind: FileKind = {
   name: 'pipe',
   type: FdTypes.PIPE,
 
   recognises: (file) => file.link.startsWith('pipe:['),
-
-  obstacle(file) {
-    if (!(file.flags & O.DIRECT) || waitingBytes(file.local) === 0) return undefined;
-    const reason = 'packets wait in a pipe with O_DIRECT; their boundaries cannot be read';
-    return fileObstacle(file, 'PIPE_PACKETS', reason, 'have them read before the dump');
-  },
 
   notice(file, task) {
     if (!isHalf(file, task.tree)) return undefined;
@@ -44,8 +40,9 @@ export const pipeKind: FileKind = {
 
   rebuild(entry, context) {
     const pipe = partOf(entry, 'pipe');
-    const inherited = context.options.inheritFd.get(`pipe:[${pipe.pipe_id}]`);
-    using end = new Fd(inherited === undefined ? takeEnd(pipe, context) : reopen(localFd(inherited), pipe.flags));
+    const inherited = inheritedFd(context, `pipe:[${pipe.pipe_id}]`);
+    if (inherited !== undefined) bringContent(Images.pipesData, pipe.pipe_id, inherited, context);
+    using end = new Fd(inherited === undefined ? takeEnd(pipe, context) : reopen(inherited, pipe.flags));
     setFlagsAndOwner(end.number, pipe.flags, pipe.fown, context);
     return end.release();
   },

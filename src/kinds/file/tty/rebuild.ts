@@ -10,6 +10,7 @@ import { F, O } from '../../../kernel/constants/files.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { nameEntry, openAs, reopen } from '../../../paths/special-file.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
+import { inheritedFd } from '../../../support/inherited.ts';
 import { PLACEHOLDER } from '../../../support/open-in-task.ts';
 import { setInt, tryGetInt } from './ioctl.ts';
 import { planTerminals, ptyNumber, type TerminalFile, type Terminals, wasHung } from './plan.ts';
@@ -75,7 +76,7 @@ export function registered(terminal: TerminalFile, context: RestoreContext): Reg
 
 function openExternal({ info }: TerminalFile, context: RestoreContext): LocalFd {
   const key = externalKey(info.rdev, info.dev ?? 0);
-  const inherited = context.options.inheritFd.get(key);
+  const inherited = inheritedFd(context, key);
   if (inherited === undefined) {
     const remedy = `give one with --inherit-fd 'fd[N]:${key}'`;
     throw new StasisError({
