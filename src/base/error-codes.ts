@@ -105,6 +105,8 @@ export const ERROR_CODES = {
   WATCH_WHOLE: 'A fanotify instance watches a whole file system or namespace.',
 
   // Sockets.
+  SOCKET_ADDRESS_MISSING: 'A socket is to be bound to an address that this machine does not have.',
+  SOCKET_DEVICE_MISSING: 'A socket is to be bound to a network device that is not there.',
   SOCKET_ERROR_PENDING: 'An error waits in a socket to be reported.',
   SOCKET_FAMILY: 'A socket of a family that is not carried.',
   SOCKET_FILTER_EBPF: 'A socket with a filter of eBPF.',
@@ -112,6 +114,7 @@ export const ERROR_CODES = {
   SOCKET_OTHER_NAMESPACE: 'A socket of another network namespace.',
   SOCKET_OUT_OF_BAND: 'An out-of-band byte waits in a socket.',
   SOCKET_PACKET: 'A packet socket (AF_PACKET).',
+  SOCKET_PORT_TAKEN: 'The address and port of a socket are in use by somebody else.',
   SOCKET_PROTOCOL: 'A socket of an IP protocol that is not carried.',
   SOCKET_QUEUE: 'Messages that wait in a socket cannot be carried.',
   SOCKET_RAW: 'A raw socket.',

@@ -9,36 +9,57 @@ import { arena, arenaAddress, arenaView, ERRNO, Fd, syscall, trySyscall } from '
 /** Offset of the option's value in the arena; its length is at offset 0. */
 const AT = 16;
 
-/** The value of an option of level SOL_SOCKET, at most `room` bytes. @throws SyscallError */
-export function getOption(local: LocalFd, name: number, room: number): Uint8Array {
+/**
+ * The value of an option, at most `room` bytes. Its level is SOL_SOCKET, or that of a protocol ({@link IPPROTO}).
+ * @throws SyscallError
+ */
+export function getOption(local: LocalFd, name: number, room: number, level: number = SOL_SOCKET): Uint8Array {
   arenaView.setUint32(0, room, true);
-  syscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
+  syscall('getsockopt', local, level, name, arenaAddress + AT, arenaAddress);
   return arena.slice(AT, AT + arenaView.getUint32(0, true));
 }
 
+/** As {@link getOption}; undefined if the kernel refuses. */
+export function getOptionIfAny(
+  local: LocalFd,
+  name: number,
+  room: number,
+  level: number = SOL_SOCKET,
+): Uint8Array | undefined {
+  arenaView.setUint32(0, room, true);
+  const result = trySyscall('getsockopt', local, level, name, arenaAddress + AT, arenaAddress);
+  return result < 0 ? undefined : arena.slice(AT, AT + arenaView.getUint32(0, true));
+}
+
 /** The value of an option that is an int. @throws SyscallError */
-export function getNumber(local: LocalFd, name: number): number {
+export function getNumber(local: LocalFd, name: number, level: number = SOL_SOCKET): number {
   arenaView.setUint32(0, 4, true);
-  syscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
+  syscall('getsockopt', local, level, name, arenaAddress + AT, arenaAddress);
   return arenaView.getInt32(AT, true);
 }
 
 /** As {@link getNumber}; undefined where the kernel, or this family of sockets, has no such option. */
-export function getNumberIfAny(local: LocalFd, name: number): number | undefined {
+export function getNumberIfAny(local: LocalFd, name: number, level: number = SOL_SOCKET): number | undefined {
   arenaView.setUint32(0, 4, true);
-  const result = trySyscall('getsockopt', local, SOL_SOCKET, name, arenaAddress + AT, arenaAddress);
+  const result = trySyscall('getsockopt', local, level, name, arenaAddress + AT, arenaAddress);
   return result < 0 ? undefined : arenaView.getInt32(AT, true);
 }
 
 /** @throws SyscallError */
-export function setOption(local: LocalFd, name: number, value: Uint8Array): void {
-  syscall('setsockopt', local, SOL_SOCKET, name, value, value.length);
+export function setOption(local: LocalFd, name: number, value: Uint8Array, level: number = SOL_SOCKET): void {
+  syscall('setsockopt', local, level, name, value, value.length);
 }
 
 /** @throws SyscallError */
-export function setNumber(local: LocalFd, name: number, value: number): void {
+export function setNumber(local: LocalFd, name: number, value: number, level: number = SOL_SOCKET): void {
   arenaView.setInt32(0, value | 0, true);
-  syscall('setsockopt', local, SOL_SOCKET, name, arenaAddress, 4);
+  syscall('setsockopt', local, level, name, arenaAddress, 4);
+}
+
+/** As {@link setNumber}. Returns 0, or -errno. */
+export function trySetNumber(local: LocalFd, name: number, value: number, level: number = SOL_SOCKET): number {
+  arenaView.setInt32(0, value | 0, true);
+  return trySyscall('setsockopt', local, level, name, arenaAddress, 4);
 }
 
 /** A time limit: {@link SO}.RCVTIMEO or SNDTIMEO; zero for none. */

@@ -38,7 +38,12 @@ export const ERRNO = {
   ERANGE: 34,
   ENAMETOOLONG: 36,
   ENOSYS: 38,
+  ENOPROTOOPT: 92,
   EOPNOTSUPP: 95,
+  EADDRINUSE: 98,
+  EADDRNOTAVAIL: 99,
+  ENOTCONN: 107,
+  EINPROGRESS: 115,
 } as const;
 
 /** A system call that failed; `errno` is positive. */

@@ -5,6 +5,7 @@ import { epollKind } from './file/epoll/kind.ts';
 import { eventfdKind } from './file/eventfd/kind.ts';
 import { fanotifyKind } from './file/fanotify/kind.ts';
 import { fifoKind } from './file/fifo/kind.ts';
+import { inetSocketKind } from './file/inet/kind.ts';
 import { inotifyKind } from './file/inotify/kind.ts';
 import { memfd, memfdSeals } from './file/memfd/kind.ts';
 import { nsfs } from './file/nsfs/kind.ts';
@@ -94,6 +95,7 @@ export const fileKinds: readonly FileKind[] = [
   pidfdKind,
   nsfs,
   unixSocketKind,
+  inetSocketKind,
 ];
 
 /** The tree doors of all kinds, in the order of the kinds. */

@@ -44,6 +44,8 @@ export const SO = {
   BINDTODEVICE: 25,
   /** As an option that is read, SO_GET_FILTER. */
   ATTACH_FILTER: 26,
+  /** As getpeername(2), also of a connection that has ended. */
+  PEERNAME: 28,
   TIMESTAMP: 29,
   ACCEPTCONN: 30,
   SNDBUFFORCE: 32,
@@ -80,10 +82,25 @@ export const SCM = { RIGHTS: 1, CREDENTIALS: 2 } as const;
 export const SK_STATE = { ESTABLISHED: 1, CLOSE: 7, LISTEN: 10 } as const;
 
 /** Protocols of IP (uapi/linux/in.h); also the levels of their options. */
-export const IPPROTO = { TCP: 6, UDP: 17 } as const;
+export const IPPROTO = {
+  IP: 0,
+  ICMP: 1,
+  TCP: 6,
+  UDP: 17,
+  IPV6: 41,
+  ICMPV6: 58,
+  SCTP: 132,
+  UDPLITE: 136,
+  RAW: 255,
+  MPTCP: 262,
+} as const;
 
 /** Option of level IPPROTO_TCP (uapi/linux/tcp.h). */
 export const TCP_INFO = 11;
 
 /** Protocols of netlink (uapi/linux/netlink.h). */
 export const NETLINK = { ROUTE: 0, SOCK_DIAG: 4, NETFILTER: 12 } as const;
+
+/** ioctl(2) of any socket, about network devices (uapi/linux/sockios.h). */
+export const SIOCGIFNAME = 0x8910;
+export const SIOCGIFINDEX = 0x8933;

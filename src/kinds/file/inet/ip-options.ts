@@ -1,0 +1,155 @@
+/** Options of IPv4 and IPv6 that sockets of all their protocols have. */
+import type { LocalFd } from '../../../base/brands.ts';
+import type { InputOf } from '../../../images/message.ts';
+import type { IpOptsEntry, ipOptsEntry } from '../../../images/schema/sockets.ts';
+import { IP, IPV6 } from '../../../kernel/constants/inet.ts';
+import { AF, IPPROTO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { getNumber, getNumberIfAny, setNumber, trySetNumber } from '../../../kernel/sockets.ts';
+
+/** Reads the options CRIU's images have a place for. Those that are zero are left out, as CRIU does. */
+export function captureIpOptions(local: LocalFd, family: number): InputOf<typeof ipOptsEntry> {
+  const found =
+    family === AF.INET6
+      ? {
+          freebind: getNumberIfAny(local, IPV6.FREEBIND, IPPROTO.IPV6) === 1,
+          pktinfo: getNumber(local, IPV6.RECVPKTINFO, IPPROTO.IPV6) !== 0,
+        }
+      : {
+          freebind: getNumber(local, IP.FREEBIND, IPPROTO.IP) !== 0,
+          pktinfo: getNumber(local, IP.PKTINFO, IPPROTO.IP) !== 0,
+          tos: getNumber(local, IP.TOS, IPPROTO.IP),
+          ttl: getNumber(local, IP.TTL, IPPROTO.IP),
+        };
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => Boolean(value)));
+}
+
+/** Sets the options that {@link captureIpOptions} reads. @throws SyscallError */
+export function restoreIpOptions(local: LocalFd, family: number, options: IpOptsEntry): void {
+  const is6 = family === AF.INET6;
+  const level = is6 ? IPPROTO.IPV6 : IPPROTO.IP;
+  if (options.freebind !== undefined) setNumber(local, is6 ? IPV6.FREEBIND : IP.FREEBIND, +options.freebind, level);
+  if (options.pktinfo !== undefined) setNumber(local, is6 ? IPV6.RECVPKTINFO : IP.PKTINFO, +options.pktinfo, level);
+  if (is6) return;
+  if (options.tos !== undefined) setNumber(local, IP.TOS, options.tos, level);
+  if (options.ttl !== undefined) setNumber(local, IP.TTL, options.ttl, level);
+}
+
+/** Name in the notes: number of the option and the value a new socket has. */
+type Forgotten = Readonly<Record<string, readonly [name: number, usual: number]>>;
+
+/** Options of IPv4 that CRIU's images have no place for. Sockets of IPv6 have them too, for mapped addresses. */
+const FORGOTTEN_4: Forgotten = {
+  recvOpts: [IP.RECVOPTS, 0],
+  retOpts: [IP.RETOPTS, 0],
+  mtuDiscover: [IP.MTU_DISCOVER, 1],
+  recvErr: [IP.RECVERR, 0],
+  recvTtl: [IP.RECVTTL, 0],
+  recvTos: [IP.RECVTOS, 0],
+  passSec: [IP.PASSSEC, 0],
+  recvOrigDstAddr: [IP.RECVORIGDSTADDR, 0],
+  minTtl: [IP.MINTTL, 0],
+  checksum: [IP.CHECKSUM, 0],
+  bindAddressNoPort: [IP.BIND_ADDRESS_NO_PORT, 0],
+  recvFragSize: [IP.RECVFRAGSIZE, 0],
+  recvErrRfc4884: [IP.RECVERR_RFC4884, 0],
+  multicastTtl: [IP.MULTICAST_TTL, 1],
+  multicastLoop: [IP.MULTICAST_LOOP, 1],
+  multicastAll: [IP.MULTICAST_ALL, 1],
+  unicastIf: [IP.UNICAST_IF, 0],
+  localPortRange: [IP.LOCAL_PORT_RANGE, 0],
+};
+
+/** The same of sockets of IPv6, and what only entries of family IPv4 have a place for. */
+const MAPPED_4: Forgotten = {
+  ...FORGOTTEN_4,
+  multicastAll: [IP.MULTICAST_ALL, 0],
+  tos: [IP.TOS, 0],
+  ttl: [IP.TTL, 64],
+  pktinfo: [IP.PKTINFO, 0],
+};
+
+/** Options of IPv6 that CRIU's images have no place for. */
+const FORGOTTEN_6: Forgotten = {
+  unicastHops6: [IPV6.UNICAST_HOPS, 64],
+  multicastIf6: [IPV6.MULTICAST_IF, 0],
+  multicastHops6: [IPV6.MULTICAST_HOPS, 1],
+  multicastLoop6: [IPV6.MULTICAST_LOOP, 1],
+  mtuDiscover6: [IPV6.MTU_DISCOVER, 1],
+  recvErr6: [IPV6.RECVERR, 0],
+  multicastAll6: [IPV6.MULTICAST_ALL, 1],
+  recvErrRfc48846: [IPV6.RECVERR_RFC4884, 0],
+  flowInfoSend6: [IPV6.FLOWINFO_SEND, 0],
+  recvHopLimit6: [IPV6.RECVHOPLIMIT, 0],
+  recvHopOpts6: [IPV6.RECVHOPOPTS, 0],
+  recvRtHdr6: [IPV6.RECVRTHDR, 0],
+  recvDstOpts6: [IPV6.RECVDSTOPTS, 0],
+  recvPathMtu6: [IPV6.RECVPATHMTU, 0],
+  dontFrag6: [IPV6.DONTFRAG, 0],
+  recvTclass6: [IPV6.RECVTCLASS, 0],
+  tclass6: [IPV6.TCLASS, 0],
+  autoFlowLabel6: [IPV6.AUTOFLOWLABEL, 1],
+  addrPreferences6: [IPV6.ADDR_PREFERENCES, 0x500],
+  minHopCount6: [IPV6.MINHOPCOUNT, 0],
+  recvOrigDstAddr6: [IPV6.RECVORIGDSTADDR, 0],
+  unicastIf6: [IPV6.UNICAST_IF, 0],
+  recvFragSize6: [IPV6.RECVFRAGSIZE, 0],
+};
+
+/** Transparent sockets may be bound to addresses of others, so this is set before they are bound. */
+const BEFORE_BIND_4: Forgotten = { transparent: [IP.TRANSPARENT, 0] };
+const BEFORE_BIND_6: Forgotten = { transparent6: [IPV6.TRANSPARENT, 0] };
+
+/** The tables that apply to a socket, with their levels. Raw sockets of IPv6 have no options of IPv4. */
+function tablesOf(family: number, type: number, when: 'before bind' | 'later'): [Forgotten, number][] {
+  const isLater = when === 'later';
+  if (family === AF.INET) return [[isLater ? FORGOTTEN_4 : BEFORE_BIND_4, IPPROTO.IP]];
+  if (!isLater) return [[BEFORE_BIND_6, IPPROTO.IPV6]]; // the same flag as that of IPv4
+  if (type === SOCK.RAW) return [[FORGOTTEN_6, IPPROTO.IPV6]];
+  return [
+    [MAPPED_4, IPPROTO.IP],
+    [FORGOTTEN_6, IPPROTO.IPV6],
+  ];
+}
+
+/** The options that differ from those of a new socket, by name; undefined if none does. */
+export function captureForgottenIp(
+  local: LocalFd,
+  family: number,
+  type: number,
+): Readonly<Record<string, number>> | undefined {
+  const found: Record<string, number> = {};
+  for (const when of ['before bind', 'later'] as const) {
+    for (const [table, level] of tablesOf(family, type, when)) {
+      for (const key in table) {
+        const [name, usual] = table[key] as Forgotten[string];
+        const value = getNumberIfAny(local, name, level);
+        if (value !== undefined && value !== usual) found[key] = value;
+      }
+    }
+  }
+  for (const _ in found) return found;
+  return undefined;
+}
+
+/** Sets the noted options, those that bind(2) looks at or all others. @throws SyscallError */
+export function restoreForgottenIp(
+  local: LocalFd,
+  { family, type }: { readonly family: number; readonly type: number },
+  noted: Readonly<Record<string, number>> | undefined,
+  when: 'before bind' | 'later',
+): void {
+  if (!noted) return;
+  for (const [table, level] of tablesOf(family, type, when)) {
+    for (const key in table) {
+      const value = noted[key];
+      if (value !== undefined) setNumber(local, (table[key] as Forgotten[string])[0], value, level);
+    }
+  }
+}
+
+/** Allows a socket to be bound to an address that is not there (yet). Returns 0, or -errno. */
+export function allowFreebind(local: LocalFd, family: number, on: boolean): number {
+  return family === AF.INET6
+    ? trySetNumber(local, IPV6.FREEBIND, +on, IPPROTO.IPV6)
+    : trySetNumber(local, IP.FREEBIND, +on, IPPROTO.IP);
+}

@@ -1,0 +1,116 @@
+/** Sockets of IPv4 and IPv6. What only one protocol has is in a file of its own (protocols.ts lists them). */
+import type { LocalFd } from '../../../base/brands.ts';
+import { StasisError } from '../../../base/errors.ts';
+import type { FileKind, OpenFile } from '../../../contract/contract.ts';
+import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { IPV6 } from '../../../kernel/constants/inet.ts';
+import { AF, IPPROTO, SO } from '../../../kernel/constants/sockets.ts';
+import { rawAddress } from '../../../kernel/socket-facts.ts';
+import { getNumber, getOptionIfAny } from '../../../kernel/sockets.ts';
+import { statusOf } from '../../../kernel/statx.ts';
+import { captureForgotten, captureOptions, optionsObstacle } from '../../../network/socket-options.ts';
+import { partOf } from '../../../support/fdinfo.ts';
+import { noteFile } from '../../../support/file-notes.ts';
+import { armAsync, captureOwner, imageFlags } from '../../../support/fown.ts';
+import { type EndFields, endOf, needsDevice, sockaddrSize } from './address.ts';
+import { captureForgottenIp, captureIpOptions } from './ip-options.ts';
+import { type InetNote, NOTES } from './notes.ts';
+import { type InetProtocol, type InetSocket, inetSocket } from './protocol.ts';
+import { protocolOf, protocols } from './protocols.ts';
+import { InetSockets } from './restore.ts';
+
+export const inetSocketKind: FileKind = {
+  name: 'inet socket',
+  type: FdTypes.INETSK,
+
+  tree: {
+    end(context, how) {
+      if (!context.tree.tasks.some(({ fds }) => fds.some(isInetSocket))) return;
+      for (const protocol of protocols) protocol.end?.(context, how);
+    },
+    prepare: (context) => InetSockets.of(context).prepare(),
+    restoreEnd: (context, how) => InetSockets.ifMade(context)?.end(how),
+  },
+
+  recognises: (file) => isInetSocket(file) && protocolOf(inetSocket(file)) !== undefined,
+
+  obstacle(file, task) {
+    const socket = inetSocket(file);
+    return handlerOf(socket).obstacle?.(socket, task) ?? optionsObstacle(file);
+  },
+
+  notice(file, task) {
+    const socket = inetSocket(file);
+    return handlerOf(socket).notice?.(socket, task);
+  },
+
+  capture(file, id, context) {
+    const socket = inetSocket(file);
+    const { local, family, type, protocol } = socket;
+    const { entry, note } = handlerOf(socket).capture(socket, id, context);
+    const source = endOf(family, rawAddress('getsockname', local));
+    const destination = endOf(family, peerAddress(local, family));
+    const opts = captureOptions(local, family);
+    const noted = noteFor(socket, note);
+    if (Object.keys(noted).length > 0) noteFile(context, NOTES, id, noted);
+    return {
+      isk: {
+        id,
+        ino: file.stat.ino,
+        family,
+        type,
+        proto: protocol,
+        src_port: source.port,
+        dst_port: destination.port,
+        flags: imageFlags(file.flags),
+        backlog: 0,
+        src_addr: [...source.words],
+        dst_addr: [...destination.words],
+        fown: captureOwner(local, file.flags),
+        opts,
+        ip_opts: captureIpOptions(local, family),
+        ns_id: NAMESPACE_IDS.net_ns_id,
+        ...(family === AF.INET6 ? { v6only: getNumber(local, IPV6.V6ONLY, IPPROTO.IPV6) !== 0 } : {}),
+        ...boundDevice(family, source, opts.so_bound_dev),
+        ...entry,
+      },
+    };
+  },
+
+  rebuild: (entry, context) => InetSockets.of(context).take(partOf(entry, 'isk')),
+
+  finish(entry, fd, task) {
+    armAsync(fd, partOf(entry, 'isk').flags, task);
+  },
+};
+
+/** Whether an open file is a socket of IP. */
+function isInetSocket(file: OpenFile): boolean {
+  const family = file.socketDomain();
+  return family === AF.INET || family === AF.INET6;
+}
+
+/** The protocol of a socket that was recognised. */
+function handlerOf(socket: InetSocket): InetProtocol {
+  const protocol = protocolOf(socket);
+  if (protocol) return protocol;
+  throw new StasisError({ kind: 'internal', reason: `${socket.file.link} was not recognised` });
+}
+
+/** The peer's address, which a connection that has ended has as well. */
+function peerAddress(local: LocalFd, family: number): Uint8Array | undefined {
+  return getOptionIfAny(local, SO.PEERNAME, sockaddrSize(family));
+}
+
+/** The device that a link-local address belongs to. */
+function boundDevice(family: number, source: EndFields, device: string | undefined): { ifname?: string } {
+  return device && source.port !== 0 && needsDevice(family, source) ? { ifname: device } : {};
+}
+
+function noteFor({ local, family, type }: InetSocket, own: InetNote | undefined): InetNote {
+  const options = captureForgotten(local);
+  const ip = captureForgottenIp(local, family, type);
+  const { uid } = statusOf(local);
+  return { ...own, ...(options ? { options } : {}), ...(ip ? { ip } : {}), ...(uid === 0 ? {} : { uid }) };
+}

@@ -1,0 +1,27 @@
+/** State of an IP socket that CRIU's images have no place for. */
+import type { RestoreContext } from '../../../contract/contract.ts';
+import { dictionary, type FormType, object, optional, signed, text, whole } from '../../../images/form.ts';
+import { notedFile } from '../../../support/file-notes.ts';
+
+const note = object({
+  /** See network/socket-options.ts. */
+  options: optional(dictionary(signed)),
+  /** See ip-options.ts. */
+  ip: optional(dictionary(signed)),
+  /** Options of the protocol that are numbers; each protocol has names of its own. */
+  protocol: optional(dictionary(signed)),
+  /** The congestion control of a TCP socket, where it is not the one new sockets get. */
+  congestion: optional(text),
+  /** The user the socket belongs to, where it is not 0. */
+  uid: optional(whole),
+});
+
+/** The note on a socket, as the file of notes has it. */
+export type InetNote = FormType<typeof note>;
+
+export const NOTES = 'inet';
+
+/** The note of a socket; empty if there is none, or if CRIU made the images. @throws ImageError */
+export function noteOf(context: RestoreContext, id: number): InetNote {
+  return notedFile(context, NOTES, id, note) ?? {};
+}

@@ -1,0 +1,78 @@
+/** What the protocols of IP have to do for their sockets; kind.ts does what all of them have in common. */
+import type { LocalFd } from '../../../base/brands.ts';
+import type { StasisError } from '../../../base/errors.ts';
+import type { NoticeFacts } from '../../../base/notice.ts';
+import type {
+  DumpContext,
+  DumpEnd,
+  OpenFile,
+  RestoreContext,
+  RestoreEnd,
+  SeenTask,
+} from '../../../contract/contract.ts';
+import type { InputOf } from '../../../images/message.ts';
+import type { InetSkEntry, inetSkEntry } from '../../../images/schema/sockets.ts';
+import { SO } from '../../../kernel/constants/sockets.ts';
+import { getNumber } from '../../../kernel/sockets.ts';
+import type { InetNote } from './notes.ts';
+
+/** A socket of IP that a task has open. */
+export interface InetSocket {
+  readonly file: OpenFile;
+  /** The descriptor borrowed from the task. */
+  readonly local: LocalFd;
+  /** {@link AF}.INET or INET6. */
+  readonly family: number;
+  /** SOCK_STREAM, … */
+  readonly type: number;
+  /** IPPROTO_TCP, …; any number for a raw socket. */
+  readonly protocol: number;
+}
+
+/** Looks at an open file that is a socket of IP. @throws SyscallError */
+export function inetSocket(file: OpenFile): InetSocket {
+  const { local } = file;
+  const family = file.socketDomain() ?? getNumber(local, SO.DOMAIN);
+  return { file, local, family, type: getNumber(local, SO.TYPE), protocol: getNumber(local, SO.PROTOCOL) };
+}
+
+/** What a protocol adds to the entry of a socket, and to its note. */
+export interface Captured {
+  /** `state` and, where there are such, `backlog`, `shutdown` and the options of the protocol. */
+  readonly entry: { readonly state: number } & Partial<InputOf<typeof inetSkEntry>>;
+  readonly note?: InetNote | undefined;
+}
+
+/** A socket that is being made again. */
+export interface MadeSocket {
+  readonly entry: InetSkEntry;
+  readonly note: InetNote;
+  readonly local: LocalFd;
+  readonly context: RestoreContext;
+}
+
+/** A protocol. Functions that are absent have nothing to do. */
+export interface InetProtocol {
+  /** Whether sockets of this type and protocol number are of this protocol. */
+  handles(type: number, protocol: number): boolean;
+  /** Why a socket cannot be carried; undefined if it can. */
+  obstacle?(socket: InetSocket, task: SeenTask): StasisError | undefined;
+  /** What will change although the socket is carried; undefined if nothing. */
+  notice?(socket: InetSocket, task: SeenTask): NoticeFacts | undefined;
+  /** Reads what only sockets of this protocol have; `id` is the file's. The addresses are in the entry already. */
+  capture(socket: InetSocket, id: number, context: DumpContext): Captured;
+  /** Called at the end of the dump, as the tree's door of that name, if the tree has sockets of IP. */
+  end?(context: DumpContext, how: DumpEnd): void;
+
+  /** Whether the socket is bound by {@link connect} and not by kind.ts. */
+  bindsItself?(entry: InetSkEntry): boolean;
+  /**
+   * Called before there is any process, when the socket is bound and all its addresses are its own: connects it.
+   * @throws StasisError
+   */
+  connect?(socket: MadeSocket): void;
+  /** Called when all options have been set, but SO_REUSEADDR and SO_REUSEPORT: makes it listen, fills its queues. */
+  open?(socket: MadeSocket): void;
+  /** Called at the end of the restore, as the tree's door of that name, if the images have sockets of IP. */
+  restoreEnd?(context: RestoreContext, how: RestoreEnd): void;
+}
