@@ -72,7 +72,7 @@ export const ERROR_CODES = {
 
   // Files.
   EPOLL_CLOSED_TARGET: 'An epoll instance watches a file that its process has closed since.',
-  FILE_BPF: 'A program, map or link of eBPF.',
+  FILE_BPF: 'A program or link of eBPF, or a map that is no plain hash or array, or that a program uses.',
   FILE_BUSY: 'A file cannot be opened as it was: it is executed, or somebody has a lease on it.',
   FILE_CHANGED: 'A file is not what it was at the dump.',
   FILE_DEVICE: 'A device whose driver keeps state for whoever has it open.',

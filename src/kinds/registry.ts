@@ -1,6 +1,7 @@
 /** The list of all kinds. A new kernel object needs a new folder and one line here. */
 
 import type { FileKind, TaskKind, ThreadDoors, TreeDoors } from '../contract/contract.ts';
+import { bpfMapKind } from './file/bpf-map/kind.ts';
 import { epollKind } from './file/epoll/kind.ts';
 import { eventfdKind } from './file/eventfd/kind.ts';
 import { fanotifyKind } from './file/fanotify/kind.ts';
@@ -94,6 +95,7 @@ export const fileKinds: readonly FileKind[] = [
   fanotifyKind,
   pidfdKind,
   nsfs,
+  bpfMapKind,
   unixSocketKind,
   inetSocketKind,
 ];

@@ -3,10 +3,12 @@ import type { ErrorCode } from '../base/error-codes.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import type { OpenFile } from '../contract/contract.ts';
 import type { FileEntry } from '../images/schema/files.ts';
-import type { FdDetail } from '../kernel/proc/fddetail.ts';
+import type { FdDetail, KeyedDetail } from '../kernel/proc/fddetail.ts';
 import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
 
-type Named<K extends FdDetail['kind']> = Extract<FdDetail, { readonly kind: K }>;
+type Named<K extends FdDetail['kind']> = K extends KeyedDetail['kind']
+  ? KeyedDetail
+  : Extract<FdDetail, { readonly kind: K }>;
 
 /** The file-specific part of fdinfo, which has to be of kind `kind`. @throws StasisError (kernel) if it is not */
 export function detailOf<K extends FdDetail['kind']>(file: OpenFile, kind: K): Named<K> {

@@ -1,10 +1,12 @@
 /*
  * What cannot be carried, one thing at a time: "secret" memory with a descriptor, "secret-mapped" without, a message
  * "queue" of POSIX, one that is "unlinked-queue", "uring", a working directory that is too "deep", a file in it
- * ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left.
+ * ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left, a map of eBPF of a kind
+ * that is not carried ("bpf-lru"), and one that a program uses ("bpf-used").
  */
 #include "../victims/victim.h"
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <mqueue.h>
 #include <sched.h>
 #include <sys/shm.h>
@@ -58,12 +60,36 @@ static void segment(void) {
   check(!setns(own, CLONE_NEWIPC) && !close(own));
 }
 
+static int bpf_map(int type) {
+  union bpf_attr attr = {.map_type = type, .key_size = 4, .value_size = 8, .max_entries = 4, .map_name = "refused"};
+  int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
+  if (fd < 0) skip("no eBPF here");
+  return fd;
+}
+
+/* r1 = map; r0 = 0; exit */
+static void bpf_used(void) {
+  int map = bpf_map(BPF_MAP_TYPE_ARRAY);
+  struct bpf_insn code[] = {
+      {.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_FD, .imm = map},
+      {0},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
+      {.code = BPF_JMP | BPF_EXIT},
+  };
+  union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insn_cnt = 4, .prog_name = "user"};
+  attr.insns = (uintptr_t)code;
+  attr.license = (uintptr_t) "GPL";
+  check(syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr) >= 0);
+}
+
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (!strncmp(what, "secret", 6)) secret(!strcmp(what, "secret-mapped"));
   else if (strstr(what, "queue")) queue(!strcmp(what, "unlinked-queue"));
   else if (!strcmp(what, "uring")) uring();
   else if (!strncmp(what, "deep", 4)) deep(!strcmp(what, "deep-file"));
+  else if (!strcmp(what, "bpf-lru")) bpf_map(BPF_MAP_TYPE_LRU_HASH);
+  else if (!strcmp(what, "bpf-used")) bpf_used();
   else segment();
   victim_ready();
   for (;;) {

@@ -12,11 +12,14 @@ const CASES: readonly (readonly [what: string, resource: RegExp, reason: string,
   ['uring', /mapping [0-9a-f-]+ anon_inode:\[io_uring\]/, 'it is a ring of io_uring', 'kernel.io_uring_disabled'],
   ['deep', /working directory path of 4096 bytes or more/, 'it lies too deep', 'rename a directory above it'],
   ['deep-file', /fd \d+ \(path of 4096 bytes or more\)/, 'it lies too deep', 'rename a directory above it'],
+  ['bpf-lru', /fd 3 \(anon_inode:bpf-map\)/, 'the eBPF map refused is of type LRU_HASH', 'load it again'],
+  ['bpf-used', /fd 3 \(anon_inode:bpf-map\)/, 'is used by the eBPF program', 'load it again'],
+  ['bpf-used', /fd 4 \(anon_inode:bpf-prog\)/, 'programs, links and iterators of eBPF', 'bpftool'],
   ['segment', /mapping [0-9a-f]+ \/SYSV/, 'belongs to another IPC namespace than that of Stasis', 'shmdt'],
 ];
 
 for (const [what, resource, reason, hint] of CASES) {
-  test(what, async () => {
+  test(`${what}: ${reason}`, async () => {
     using victim = await Victim.run([helperBinary('refused'), what]);
     if (victim.skipped) return;
     const check = await stasis(['check', '-t', String(victim.pid)]);
@@ -24,7 +27,7 @@ for (const [what, resource, reason, hint] of CASES) {
     for (const text of [check.stdout, (await stasis(victim.dumpLine())).stderr]) {
       expect(text).toMatch(resource);
       expect(text).toContain(reason);
-      expect(text).toMatch(new RegExp(`Hint: .*${hint}`));
+      expect(text).toMatch(new RegExp(`^(Hint: | {4}).*${hint}`, 'm'));
     }
     await victim.verdict();
   }, 20_000);

@@ -47,8 +47,16 @@ const BY_LINK: readonly (readonly [prefix: string, refusal: Refusal])[] = [
     'anon_inode:bpf',
     {
       code: 'FILE_BPF',
-      reason: 'eBPF programs, maps and links are not carried yet',
+      reason: 'programs, links and iterators of eBPF cannot be carried: they are parts of the kernel at work',
       remedy: 'pin them (bpftool), and have the program close them and open them again after the restore',
+    },
+  ],
+  [
+    'anon_inode:btf',
+    {
+      code: 'FILE_BPF',
+      reason: 'a description of types of eBPF programs (BTF) cannot be carried without these',
+      remedy: 'have the program close it before the dump, and load it again after the restore',
     },
   ],
   [

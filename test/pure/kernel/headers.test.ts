@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as cBpf from '../../../src/kernel/constants/bpf.ts';
 import * as cFiles from '../../../src/kernel/constants/files.ts';
 import * as cIpc from '../../../src/kernel/constants/ipc.ts';
 import * as cMemory from '../../../src/kernel/constants/memory.ts';
@@ -16,6 +17,7 @@ import * as cSignals from '../../../src/kernel/constants/signals.ts';
 import * as cSockets from '../../../src/kernel/constants/sockets.ts';
 import * as cTasks from '../../../src/kernel/constants/tasks.ts';
 import * as cTty from '../../../src/kernel/constants/tty.ts';
+import * as bpf from '../../../src/kernel/layouts/bpf.ts';
 import * as files from '../../../src/kernel/layouts/files.ts';
 import * as memory from '../../../src/kernel/layouts/memory.ts';
 import * as ptrace from '../../../src/kernel/layouts/ptrace.ts';
@@ -45,6 +47,7 @@ const UAPI = [
 ].map((name) => `linux/${name}.h`);
 const ASM = ['ioctls', 'termbits', 'signal', 'siginfo', 'socket', 'prctl', 'auxvec'].map((name) => `asm/${name}.h`);
 const KERNEL = [...UAPI, ...ASM, 'asm-generic/termios.h'];
+const BPF_HEADERS = ['linux/bpf.h'];
 /** What only the C library declares for programs. */
 const LIBRARY = ['sys/socket.h', 'sys/uio.h', 'netinet/tcp.h', 'unistd.h', 'fcntl.h'];
 
@@ -140,6 +143,27 @@ describe('layouts are those of the headers', () => {
       ...whole(files.FOwnerEx, 'struct f_owner_ex', 'type pid'),
       ...whole(files.Flock, 'struct flock', 'l_type l_whence l_start l_len l_pid'),
       ...whole(files.EpollEvent, 'struct epoll_event', 'events data'),
+    ]);
+  });
+
+  test('bpf', () => {
+    const create =
+      'map_type key_size value_size max_entries map_flags inner_map_fd numa_node map_name map_ifindex btf_fd ' +
+      'btf_key_type_id btf_value_type_id btf_vmlinux_value_type_id map_extra';
+    const batch = 'in_batch out_batch keys values count map_fd elem_flags flags';
+    const map =
+      'type id key_size value_size max_entries map_flags name ifindex btf_vmlinux_value_type_id netns_dev netns_ino ' +
+      'btf_id btf_key_type_id btf_value_type_id - map_extra';
+    const program =
+      'type id tag jited_prog_len xlated_prog_len jited_prog_insns xlated_prog_insns load_time created_by_uid ' +
+      'nr_map_ids map_ids name';
+    check(BPF_HEADERS, [
+      ...layout(bpf.BpfMapCreate, 'union bpf_attr', create),
+      ...layout(bpf.BpfBatch, 'union bpf_attr', batch.replace(/\w+/g, 'batch.$&')),
+      ...layout(bpf.BpfInfo, 'union bpf_attr', 'info.bpf_fd info.info_len info.info'),
+      ...layout(bpf.BpfId, 'union bpf_attr', 'map_id next_id open_flags'),
+      ...layout(bpf.BpfMapInfo, 'struct bpf_map_info', map),
+      ...layout(bpf.BpfProgInfo, 'struct bpf_prog_info', program),
     ]);
   });
 
@@ -308,6 +332,15 @@ describe('constants are those of the headers', () => {
       ...constants('TRAP_', cSignals.TRAP),
       ...constants('', cTty.TTY_IOCTL),
       ...constants('', cTty.TERMIOS),
+    ]);
+  });
+
+  test('bpf', () => {
+    check(BPF_HEADERS, [
+      ...constants('BPF_', cBpf.BPF),
+      ...constants('BPF_F_', cBpf.BPF_F),
+      ...numbered('BPF_MAP_TYPE_', cBpf.BPF_MAP_TYPES),
+      ...constants('BPF_MAP_TYPE_', cBpf.BPF_MAP_TYPE),
     ]);
   });
 

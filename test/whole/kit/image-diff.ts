@@ -64,7 +64,7 @@ class Names {
 const SPACES: Readonly<Record<string, string>> = {
   ...{ cwd_id: 'file', exe_file_id: 'file', orig_id: 'file' },
   ...{ vm_id: 'vm', files_id: 'files', fs_id: 'fs', sighand_id: 'sighand' },
-  ...{ pipe_id: 'pipe', inode_id: 'memfd', remap_id: 'remap', tty_info_id: 'tty', cg_set: 'cgroups' },
+  ...{ pipe_id: 'pipe', inode_id: 'memfd', remap_id: 'remap', tty_info_id: 'tty', map_id: 'bpf', cg_set: 'cgroups' },
 };
 
 /** Everything in a set: path → value, as text. */

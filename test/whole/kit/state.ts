@@ -132,7 +132,7 @@ function readFds(base: string, state: Map<string, string>): void {
     if (link === undefined || IN_PASSING.test(link)) continue;
     const info = readFileSync(`${base}/fdinfo/${fd}`, 'latin1')
       .split('\n')
-      .filter((line) => !/^(mnt_id|ino|eventfd-id):/.test(line))
+      .filter((line) => !/^(mnt_id|ino|eventfd-id|map_id):/.test(line))
       .join(' | ')
       // A running timer counts down while we look.
       .replace(/it_value: \((?!0, 0\)).*?\)/, 'it_value: (some time)');

@@ -1,0 +1,27 @@
+/** eBPF (include/uapi/linux/bpf.h). */
+
+/** Commands of bpf(2) (`enum bpf_cmd`). */
+export const BPF = {
+  MAP_CREATE: 0,
+  PROG_GET_NEXT_ID: 11,
+  PROG_GET_FD_BY_ID: 13,
+  MAP_GET_FD_BY_ID: 14,
+  OBJ_GET_INFO_BY_FD: 15,
+  MAP_FREEZE: 22,
+  MAP_LOOKUP_BATCH: 24,
+  MAP_UPDATE_BATCH: 26,
+} as const;
+
+/** Flags of maps, and of descriptors for them (`BPF_F_*`). */
+export const BPF_F = { RDONLY: 1 << 3, WRONLY: 1 << 4 } as const;
+
+/** The kinds of maps by number (`enum bpf_map_type`). */
+export const BPF_MAP_TYPES = [
+  ...['UNSPEC', 'HASH', 'ARRAY', 'PROG_ARRAY', 'PERF_EVENT_ARRAY', 'PERCPU_HASH', 'PERCPU_ARRAY', 'STACK_TRACE'],
+  ...['CGROUP_ARRAY', 'LRU_HASH', 'LRU_PERCPU_HASH', 'LPM_TRIE', 'ARRAY_OF_MAPS', 'HASH_OF_MAPS', 'DEVMAP', 'SOCKMAP'],
+  ...['CPUMAP', 'XSKMAP', 'SOCKHASH', 'CGROUP_STORAGE_DEPRECATED', 'REUSEPORT_SOCKARRAY'],
+  ...['PERCPU_CGROUP_STORAGE_DEPRECATED', 'QUEUE', 'STACK', 'SK_STORAGE', 'DEVMAP_HASH', 'STRUCT_OPS', 'RINGBUF'],
+  ...['INODE_STORAGE', 'TASK_STORAGE', 'BLOOM_FILTER', 'USER_RINGBUF', 'CGRP_STORAGE', 'ARENA'],
+] as const;
+
+export const BPF_MAP_TYPE = { HASH: 1, ARRAY: 2 } as const;
