@@ -110,6 +110,8 @@ export const ERROR_CODES = {
   SOCKET_ERROR_PENDING: 'An error waits in a socket to be reported.',
   SOCKET_FAMILY: 'A socket of a family that is not carried.',
   SOCKET_FILTER_EBPF: 'A socket with a filter of eBPF.',
+  SOCKET_NAME: 'The name of a unix socket that cannot be made again.',
+  SOCKET_NAME_TAKEN: 'The name of a unix socket is in use, or its directory is missing.',
   SOCKET_NETLINK: 'A netlink socket.',
   SOCKET_OTHER_NAMESPACE: 'A socket of another network namespace.',
   SOCKET_OUT_OF_BAND: 'An out-of-band byte waits in a socket.',
@@ -120,9 +122,6 @@ export const ERROR_CODES = {
   SOCKET_RAW: 'A raw socket.',
   SOCKET_TCP: 'A socket of TCP.',
   SOCKET_UDP: 'A socket of UDP.',
-  SOCKET_UNIX_LISTENING: 'A listening unix socket.',
-  SOCKET_UNIX_NAMED: 'A unix socket with a name, or connected with one.',
-  SOCKET_UNIX_ONE_WAY: 'A unix socket whose peer is not connected with it any more.',
   SOCKET_UNIX_OUTSIDE: 'A unix socket whose peer is outside the tree.',
   SOCKET_UNIX_PENDING: 'A unix connection that has not been accepted yet.',
 

@@ -107,13 +107,20 @@ export function attachFilter(local: LocalFd, code: Uint8Array): void {
 }
 
 /**
- * Sends a message with control data (layouts/sockets.ts, encodeControl()). `flags` are {@link MSG}'s. Returns the
- * number of bytes sent, or -errno.
+ * Sends a message with control data (layouts/sockets.ts, encodeControl()), to `address` if the socket is not connected.
+ * `flags` are {@link MSG}'s. Returns the number of bytes sent, or -errno.
  */
-export function trySendMessage(local: LocalFd, bytes: Uint8Array, control: Uint8Array, flags: number): number {
+export function trySendMessage(
+  local: LocalFd,
+  bytes: Uint8Array,
+  control: Uint8Array,
+  flags: number,
+  address?: Uint8Array,
+): number {
   using pins = new Pins();
   const iov = new BigUint64Array([BigInt(pins.address(bytes)), BigInt(bytes.length)]);
   const header = Msghdr.encode({
+    ...(address ? { name: BigInt(pins.address(address)), nameLength: address.length } : {}),
     iov: BigInt(pins.address(iov)),
     iovLength: 1n,
     control: BigInt(pins.address(control)),

@@ -44,6 +44,7 @@ export const ERRNO = {
   EADDRNOTAVAIL: 99,
   ENOTCONN: 107,
   EINPROGRESS: 115,
+  ECONNREFUSED: 111,
 } as const;
 
 /** A system call that failed; `errno` is positive. */

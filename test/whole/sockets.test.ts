@@ -18,7 +18,11 @@ const INODES = /\.usk\.(ino|peer)$/;
 victimSuite('unix sockets', [
   { victim: 'unixpairs', images: [INODES] },
   { victim: 'unixpairs', args: ['plain'], images: [INODES], ways: ['restore'] },
+  { victim: 'unixnames', images: [INODES] },
+  { victim: 'unixnames', args: ['plain'], images: [INODES], ways: ['restore'] },
   // What waits is never the same.
+  { victim: 'unixdgrams', images: [INODES, /^sk-queues|\.usk\.backlog$/] },
+  { victim: 'unixdgrams', args: ['plain'], images: [INODES], ways: ['restore'] },
   { victim: 'unixring', images: [INODES, /^sk-queues|\.usk\.backlog$/] },
 ]);
 
@@ -85,16 +89,17 @@ describe('refused before anything is touched', () => {
     expect(await refusal(inside)).toMatch(/fd 0 .*the other end, socket:\[\d+\], is held by a process/);
   });
 
-  test('names, listeners, connections that wait', async () => {
-    using bound = named(SOCK.DGRAM, 'bound');
-    expect(await refusal(bound)).toContain(`unix sockets with a name (@stasis-test-${process.pid}-bound)`);
-    using client = connected(SOCK.DGRAM, 'bound');
-    expect(await refusal(client)).toContain(`its peer has a name (@stasis-test-${process.pid}-bound)`);
+  test('connections that wait, of which not everything is known', async () => {
     using listener = named(SOCK.STREAM, 'listener');
     syscall('listen', listener.number, 5);
-    expect(await refusal(listener)).toContain('listening unix sockets');
-    using waiting = connected(SOCK.STREAM, 'listener');
-    expect(await refusal(waiting)).toContain('has not been accepted yet');
+    {
+      using waiting = connected(SOCK.STREAM, 'listener');
+      expect(await refusal(listener)).toContain('a connection waits to be accepted, of socket:[');
+      expect(await refusal(waiting)).toMatch(/the other end, socket:\[\d+\] as @stasis-test-\d+-listener, is held/);
+      syscall('sendto', waiting.number, new Uint8Array(3), 3, 0, 0, 0);
+      expect(await refusal(listener, waiting)).toContain('it has sent data: nobody can look at');
+    }
+    expect(await refusal(listener)).toContain('the client has closed it meanwhile');
   });
 
   test('out-of-band data', async () => {

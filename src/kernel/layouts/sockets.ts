@@ -1,5 +1,5 @@
 /** Messages of sockets, and what they carry besides bytes (include/linux/socket.h, unix(7)). */
-import { SCM, SOL_SOCKET } from '../constants/sockets.ts';
+import { AF, SCM, SOL_SOCKET } from '../constants/sockets.ts';
 import { i32, struct, u32, u64, type ValueOf } from './struct.ts';
 
 /** `struct msghdr`, of sendmsg and recvmsg. */
@@ -88,4 +88,12 @@ export function decodeControl(control: Uint8Array): Control {
 
 function align8(value: number): number {
   return (value + 7) & ~7;
+}
+
+/** `struct sockaddr_un` for a name as the kernel keeps it: a path, or NUL and an abstract name. */
+export function encodeUnixAddress(name: Uint8Array): Uint8Array {
+  const address = new Uint8Array(2 + name.length);
+  new DataView(address.buffer).setUint16(0, AF.UNIX, true);
+  address.set(name, 2);
+  return address;
 }

@@ -32,6 +32,8 @@ export interface UnixSocket {
   readonly state: number;
   /** The name it is bound to: a path, or NUL and an abstract name; undefined if it is not bound. */
   readonly name: Uint8Array | undefined;
+  /** The socket file behind the name; undefined for an abstract name and for none. */
+  readonly file: { readonly ino: number; readonly dev: number } | undefined;
   /**
    * Inode number of the socket it is connected to; 0 if that socket is closed or not accepted yet; undefined if it is
    * not connected.
@@ -74,11 +76,13 @@ export function decodeUnixSocket(payload: Uint8Array): UnixSocket {
   const attributes = decodeAttributes(payload.subarray(Answer.size));
   const words = (type: number): number[] => u32sOf(attributes.get(type) ?? new Uint8Array());
   const [receiveQueue = 0, sendQueue = 0] = words(ATTRIBUTE.RQLEN);
+  const [fileIno, fileDev = 0] = words(ATTRIBUTE.VFS);
   return {
     ino,
     type,
     state,
     name: attributes.get(ATTRIBUTE.NAME),
+    file: fileIno === undefined ? undefined : { ino: fileIno, dev: fileDev },
     peer: words(ATTRIBUTE.PEER)[0],
     pending: words(ATTRIBUTE.ICONS),
     receiveQueue,

@@ -87,6 +87,7 @@ describe('unix sockets, as Linux 6.18 lists them', () => {
       type: 1,
       state: 1,
       name: undefined,
+      file: undefined,
       peer: 12171520,
       pending: [],
       receiveQueue: 0,

@@ -1,84 +1,187 @@
 /**
- * Makes socket pairs in the task that had made them, since the kernel records the process and its effective user at
- * that moment (SO_PEERCRED), and they cannot be set otherwise. A maker that has ended is replaced by a short-lived
- * process with its PID, if that is free.
+ * Has sockets made, connected and put to listening by the process that had done so, since the kernel records that
+ * process and its effective user then (SO_PEERCRED), and they cannot be set otherwise. A process that has ended is
+ * replaced by a short-lived one with its PID, if that is free.
  */
+import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { RestoreTask } from '../../../contract/contract.ts';
+import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { borrow, openPidfd } from '../../../kernel/pidfd.ts';
 import { Fd } from '../../../kernel/syscall.ts';
-import type { Program } from '../../../tracee/program.ts';
-import type { Remote } from '../../../tracee/remote.ts';
+import { Batch } from '../../../tracee/batch.ts';
+import { handOver } from '../../../tracee/handover.ts';
+import type { Program, Ref } from '../../../tracee/program.ts';
 import { Seed } from '../../../tracee/seed.ts';
-import type { PairRequest, Sockets } from './rebuild.ts';
+import type { SavedSocket } from './graph.ts';
+import type { SocketNote } from './notes.ts';
+import { addressThrough } from './staging.ts';
 
-/** Pairs made by one program. */
+type Maker = SocketNote['maker'];
+
+/** A process that acts for us: a task of the tree, or one in place of a process that has ended. */
+interface Actor {
+  readonly seed: Seed;
+  readonly batch: Batch;
+}
+
+/** Sockets handled by one program. */
 const LOT = 100;
 /** An ID of -1, which setresuid(2) leaves unchanged. */
 const SAME = -1;
 
-/**
- * Makes the pairs that `task` is responsible for. The task has no descriptor but its socket yet. @throws StasisError
- */
-export function makePairs(task: RestoreTask, sockets: Sockets): void {
-  const byMaker = new Map<number, PairRequest[]>();
-  for (const request of sockets.requestsOf(task)) {
-    const pid = request.maker?.[0] ?? task.pid;
-    const requests = byMaker.get(pid);
-    if (requests) requests.push(request);
-    else byMaker.set(pid, [request]);
+/** The processes by which sockets are made. They are needed before the tasks change their root directories. */
+export class Makers implements Disposable {
+  readonly #context: RestoreContext;
+  readonly #tasks: ReadonlyMap<number, RestoreTask>;
+  /** The first task that has each open file, by the ID of that. */
+  readonly #holders = new Map<number, RestoreTask>();
+  /** Processes in place of those that have ended; undefined for a PID that is in use. */
+  readonly #ghosts = new Map<number, { readonly seed: Seed; readonly batch: Batch } | undefined>();
+
+  constructor(context: RestoreContext, tasks: readonly RestoreTask[]) {
+    this.#context = context;
+    this.#tasks = new Map(tasks.map((task) => [task.pid, task]));
+    for (const task of tasks) {
+      for (const { id } of task.fds) if (!this.#holders.has(id)) this.#holders.set(id, task);
+    }
   }
-  for (const [pid, requests] of byMaker) {
-    using ghost = pid === task.pid ? undefined : recreateMaker(pid, task);
-    if (!ghost) task.batch.flush();
-    const { remote, tracee } = ghost ?? task;
-    for (let at = 0; at < requests.length; at += LOT) make(remote, tracee.pid, requests.slice(at, at + LOT));
+
+  /** What tells makers apart, where `holder` has the socket if the maker is not known. */
+  key(maker: Maker, holder: SavedSocket): string {
+    return maker ? maker.join(' ') : `first to have it: ${this.#holderOf(holder).pid}`;
+  }
+
+  /** The first task that has a socket, as it will be. */
+  itself(holder: SavedSocket): Maker {
+    const task = this.#holderOf(holder);
+    const creds = task.core.thread_core?.creds;
+    return creds && [task.pid, creds.euid, creds.egid];
+  }
+
+  /** Has pairs made, all by the same maker. `holder` is one of the sockets. Returns both ends of each. */
+  pairs(maker: Maker, holder: SavedSocket, types: readonly number[]): (readonly [Fd, Fd])[] {
+    const actor = this.#actor(maker, holder);
+    const made: (readonly [Fd, Fd])[] = [];
+    for (let at = 0; at < types.length; at += LOT) made.push(...makePairs(actor, maker, types.slice(at, at + LOT)));
+    return made;
+  }
+
+  /** Has listen(2) called. */
+  listen(maker: Maker, holder: SavedSocket, local: LocalFd, backlog: number): void {
+    this.#act(maker, holder, [local], (program, [socket = -1]) => program.call('listen', socket, backlog));
+  }
+
+  /** Has connect(2) called for each of `locals`, which do not block. */
+  connect(maker: Maker, holder: SavedSocket, locals: readonly LocalFd[], to: Target): void {
+    for (let at = 0; at < locals.length; at += LOT) {
+      const lot = locals.slice(at, at + LOT);
+      this.#act(maker, holder, to.file === undefined ? lot : [to.file, ...lot], (program, [first = -1, ...others]) => {
+        const address = to.file === undefined ? to.address : addressThrough(first);
+        const place = program.data(address);
+        for (const socket of to.file === undefined ? [first, ...others] : others) {
+          program.call('connect', socket, place, address.length);
+        }
+      });
+    }
+  }
+
+  /** Gives a process descriptors, has it make calls with their numbers there, and close them. */
+  #act(
+    maker: Maker,
+    holder: SavedSocket,
+    locals: readonly LocalFd[],
+    add: (program: Program, numbers: readonly number[]) => void,
+  ): void {
+    const { seed, batch } = this.#actor(maker, holder);
+    const numbers = handOver(seed, batch, locals);
+    const program = batch.reserve(2 * locals.length + 8, ADDRESS_ROOM);
+    asMaker(program, maker, () => add(program, numbers));
+    for (const number of numbers) program.call('close', number);
+    batch.flush();
+  }
+
+  /** The first task that has a socket; of one that waits in a message, the root of the tree. */
+  #holderOf({ entry }: SavedSocket): RestoreTask {
+    const task = this.#holders.get(entry.id) ?? this.#tasks.get(this.#context.root);
+    if (!task) throw new StasisError({ kind: 'internal', reason: 'sockets without a task to make them' });
+    return task;
+  }
+
+  #actor(maker: Maker, holder: SavedSocket): Actor {
+    const task = this.#holderOf(holder);
+    const pid = maker?.[0] ?? task.pid;
+    return this.#tasks.get(pid) ?? this.#ghost(pid, task) ?? task;
+  }
+
+  /** A process with the PID of a maker that has ended; undefined if the PID is in use. */
+  #ghost(pid: number, task: RestoreTask): Actor | undefined {
+    if (this.#ghosts.has(pid)) return this.#ghosts.get(pid);
+    const seed = this.#recreate(pid, task);
+    const ghost = seed && { seed, batch: new Batch(seed.remote) };
+    this.#ghosts.set(pid, ghost);
+    return ghost;
+  }
+
+  #recreate(pid: number, task: RestoreTask): Seed | undefined {
+    try {
+      return Seed.create({ pid, sibling: false, taken: new Set() }, task.remote.area);
+    } catch (error) {
+      if (!(error instanceof StasisError)) throw error;
+      const reason = 'which had made sockets, is another process now: SO_PEERCRED will tell of';
+      this.#context.notice({ resource: `PID ${pid}`, reason: `${reason} ${task.pid}` });
+      return undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const ghost of this.#ghosts.values()) ghost?.seed[Symbol.dispose]();
   }
 }
 
-/** Makes a process with the PID of a maker that has ended; undefined if the PID is in use. */
-function recreateMaker(pid: number, task: RestoreTask): Seed | undefined {
-  try {
-    return Seed.create({ pid, sibling: false, taken: new Set() }, task.remote.area);
-  } catch (error) {
-    if (!(error instanceof StasisError)) throw error;
-    const reason = 'which had made sockets, is another process now: SO_PEERCRED will tell of';
-    task.context.notice({ resource: `PID ${pid}`, reason: `${reason} ${task.pid}` });
-    return undefined;
-  }
-}
+/** Where sockets are connected to: by an address, or by way of a descriptor (O_PATH) of ours for the file. */
+export type Target =
+  | { readonly address: Uint8Array; readonly file?: undefined }
+  | { readonly file: LocalFd; readonly address?: undefined };
 
-function make(remote: Remote, pid: number, requests: readonly PairRequest[]): void {
-  const { program, built } = remote.do((program) => requests.map((request) => addPair(program, request)));
-  using pidfd = openPidfd(pid);
+/** Bytes for an address in a program. */
+const ADDRESS_ROOM = 128;
+
+function makePairs({ seed, batch }: Actor, maker: Maker, types: readonly number[]): (readonly [Fd, Fd])[] {
+  batch.flush();
+  const { remote } = seed;
+  const { program, built } = remote.do((program) =>
+    asMaker(program, maker, () =>
+      types.map((type) => {
+        const ends = program.space(8);
+        program.call('socketpair', AF.UNIX, type | SOCK.CLOEXEC, 0, ends);
+        return ends;
+      }),
+    ),
+  );
+  using pidfd = openPidfd(seed.tracee.pid);
   const numbers = built.map((at) => {
     const ends = program.view(at, 8);
     return [ends.getInt32(0, true), ends.getInt32(4, true)] as const;
   });
-  requests.forEach(({ deliver }, i) => {
-    const [one, other] = numbers[i] ?? [-1, -1];
-    deliver([new Fd(borrow(pidfd, one)), new Fd(borrow(pidfd, other))]);
-  });
+  const pairs = numbers.map(([one, other]) => [new Fd(borrow(pidfd, one)), new Fd(borrow(pidfd, other))] as const);
   remote.do((closing) => {
     for (const number of numbers.flat()) closing.call('close', number);
   });
+  return pairs;
 }
 
-/**
- * Adds the calls that make a pair as the user and group that had made it. Returns the address of its descriptor
- * numbers.
- */
-function addPair(program: Program, { type, maker }: PairRequest): number {
-  const ends = program.space(8);
+/** Adds calls that are made as the user and group that had made them. */
+function asMaker<T>(program: Program, maker: Maker, add: () => T): T {
   const [, uid, gid] = maker ?? [];
   const [user = 0, group = 0] = [process.geteuid?.(), process.getegid?.()];
-  // Real and saved IDs stay, so that the effective ID can be changed back. If the change is refused, the pair is made
+  const change = (call: 'setresuid' | 'setresgid', id: number): Ref => program.attempt(call, SAME, id, SAME);
+  // Real and saved IDs stay, so that the effective ID can be changed back. If the change is refused, the calls are made
   // anyway.
-  if (gid !== undefined && gid !== group) program.attempt('setresgid', SAME, gid, SAME);
-  if (uid !== undefined && uid !== user) program.attempt('setresuid', SAME, uid, SAME);
-  program.call('socketpair', AF.UNIX, type | SOCK.CLOEXEC, 0, ends);
+  if (gid !== undefined && gid !== group) change('setresgid', gid);
+  if (uid !== undefined && uid !== user) change('setresuid', uid);
+  const added = add();
   if (uid !== undefined && uid !== user) program.call('setresuid', SAME, user, SAME);
   if (gid !== undefined && gid !== group) program.call('setresgid', SAME, group, SAME);
-  return ends;
+  return added;
 }

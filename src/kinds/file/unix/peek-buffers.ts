@@ -20,6 +20,8 @@ export interface Packet {
   readonly rights: readonly number[];
   /** The sender, if the receiver has SO_PASSCRED. */
   readonly sender: Ucred | undefined;
+  /** The name of the socket it came from; empty if that has none. */
+  readonly source: Uint8Array;
 }
 
 const FLAGS = MSG.PEEK | MSG.DONTWAIT | MSG.CMSG_CLOEXEC;
@@ -27,6 +29,9 @@ const FLAGS = MSG.PEEK | MSG.DONTWAIT | MSG.CMSG_CLOEXEC;
 const CONTROL = rightsSpace(SCM_MAX_FD) + 512;
 /** A struct msghdr and one iovec. */
 const HEADER = 72;
+/** Bytes for the address of the sender: `struct sockaddr_un`, and its family apart. */
+const NAME = 112;
+const FAMILY = 2;
 
 /** Buffers for a number of messages. They are mapped, since only the first page of most is ever touched. */
 export class PeekBuffers implements Disposable {
@@ -39,7 +44,7 @@ export class PeekBuffers implements Disposable {
 
   constructor(count: number, size: number) {
     this.#count = count;
-    this.#stride = (size + CONTROL + 7) & ~7;
+    this.#stride = (size + CONTROL + NAME + 7) & ~7;
     this.#length = count * this.#stride;
     const kind = MAP.PRIVATE | MAP.ANONYMOUS | MAP.NORESERVE;
     this.#base = syscall('mmap', 0, this.#length, PROT.READ | PROT.WRITE, kind, -1, 0);
@@ -48,10 +53,13 @@ export class PeekBuffers implements Disposable {
     const view = new DataView(headers.buffer);
     for (let i = 0; i < count; i++) {
       const buffer = this.#base + i * this.#stride;
+      const control = buffer + this.#stride - CONTROL;
       Msghdr.encodeInto(headers, i * HEADER, {
+        name: BigInt(control - NAME),
+        nameLength: NAME,
         iov: BigInt(at + i * HEADER + Msghdr.size),
         iovLength: 1n,
-        control: BigInt(buffer + this.#stride - CONTROL),
+        control: BigInt(control),
         controlLength: BigInt(CONTROL),
       });
       view.setBigUint64(i * HEADER + Msghdr.size, BigInt(buffer), true);
@@ -95,14 +103,16 @@ export class PeekBuffers implements Disposable {
 
   /** Message `i`, of which `length` bytes were read. @throws StasisError for control data that is not known */
   packet(i: number, length: number, file: OpenFile): Packet {
-    const { flags, controlLength } = this.#header(i);
+    const { flags, controlLength, nameLength } = this.#header(i);
     const buffer = this.#base + i * this.#stride;
-    const control = this.#read(buffer + this.#stride - CONTROL, Number(controlLength));
+    const at = buffer + this.#stride - CONTROL;
+    const control = this.#read(at, Number(controlLength));
+    const source = this.#read(at - NAME + FAMILY, Math.min(Math.max(nameLength, FAMILY), NAME) - FAMILY);
     const { rights, sender, unknown } = decodeControl(control);
     if (unknown !== undefined) throw problem(file, `a message that waits has control data of type ${unknown}`);
     if (flags & MSG.CTRUNC)
       throw problem(file, 'the files a message carries could not all be received: raise ulimit -n');
-    return { bytes: this.#read(buffer, length), rights, sender };
+    return { bytes: this.#read(buffer, length), rights, sender, source };
   }
 
   /** Closes the descriptors that came with message `i`. */

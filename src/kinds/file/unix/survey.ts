@@ -3,9 +3,11 @@
  * sockets that no task has open; these belong to the tree as well.
  */
 import { type LocalFd, localFd, NO_FD } from '../../../base/brands.ts';
+import { decodeText } from '../../../base/text.ts';
 import type { OpenFile, SeenRef, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { AF, SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
+import { tryReadLink } from '../../../kernel/files.ts';
 import { type UnixSocket, unixSockets } from '../../../kernel/netlink/unix-diag.ts';
 import { parseFdHead } from '../../../kernel/proc/fdinfo.ts';
 import { readProc, readProcLink } from '../../../kernel/proc/read.ts';
@@ -32,6 +34,10 @@ export class Survey {
   /** The sockets of the tree, by inode. */
   readonly #own = new Map<number, OpenFile>();
   readonly #queues = new Map<number, readonly Message[]>();
+  /** The listening socket that a connection waits in, and its place there, by the inode of its client. */
+  #waiting: Map<number, { readonly listener: UnixSocket; readonly place: number }> | undefined;
+  /** How many sockets have each file, or listen at each abstract name. */
+  #namesakes: Map<string, number> | undefined;
   #isComplete = false;
 
   private constructor(tree: SeenTree) {
@@ -54,6 +60,40 @@ export class Survey {
   /** The kernel's information about a socket; undefined if it is in another network namespace. */
   socket(ino: number): UnixSocket | undefined {
     return this.#sockets.get(ino);
+  }
+
+  /** The listening socket that the connection of a client waits in, and its place there. */
+  waitingIn(ino: number): { readonly listener: UnixSocket; readonly place: number } | undefined {
+    if (!this.#waiting) {
+      this.#waiting = new Map();
+      for (const listener of this.#sockets.values()) {
+        for (const [place, client] of listener.pending.entries()) this.#waiting.set(client, { listener, place });
+      }
+    }
+    return this.#waiting.get(ino);
+  }
+
+  /**
+   * Whether the name of a connected socket is that of the listening socket it was accepted from: another socket has
+   * that too.
+   */
+  isAccepted(socket: UnixSocket): boolean {
+    if (!this.#namesakes) {
+      this.#namesakes = new Map();
+      for (const other of this.#sockets.values()) {
+        const key = nameKey(other);
+        if (key !== undefined) this.#namesakes.set(key, (this.#namesakes.get(key) ?? 0) + 1);
+      }
+    }
+    const key = nameKey(socket);
+    return key !== undefined && (this.#namesakes.get(key) ?? 0) > 1;
+  }
+
+  /** Directories that a relative name may be relative to, of the tasks that have the socket. */
+  directoriesOf(ino: number): string[] {
+    const pids = this.#tree.tasks.filter(({ fds }) => fds.some(({ stat }) => stat.ino === ino)).map(({ pid }) => pid);
+    const links = pids.flatMap((pid) => [`/proc/${pid}/cwd`, `/proc/${pid}/root`]).map(tryReadLink);
+    return [...new Set(links.filter((link) => typeof link === 'string'))];
   }
 
   /**
@@ -93,8 +133,8 @@ export class Survey {
       // the map grows during the iteration
       const facts = this.#sockets.get(ino);
       if (!facts || !receives(facts)) continue;
-      const messages = peekQueue(file, facts).map(({ bytes, rights, sender }) => {
-        return { bytes, sender, files: rights.map((local) => received(file.task, localFd(local))) };
+      const messages = peekQueue(file, facts).map(({ bytes, rights, sender, source }) => {
+        return { bytes, sender, source, files: rights.map((local) => received(file.task, localFd(local))) };
       });
       if (messages.length > 0) this.#queues.set(ino, messages);
       for (const carried of messages.flatMap(({ files }) => files)) {
@@ -102,6 +142,12 @@ export class Survey {
       }
     }
   }
+}
+
+/** What sockets with one name have in common, by which it is known: the file, or the abstract name. */
+function nameKey({ name, file, type }: UnixSocket): string | undefined {
+  if (!name || type === SOCK.DGRAM) return undefined;
+  return file ? `${file.dev}:${file.ino}` : decodeText(name);
 }
 
 /** Whether a socket can have messages. The queue of a listening socket holds connections. */

@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import { carryOptions } from '../../../../src/api/engine-options.ts';
+import { defaultSettings } from '../../../../src/api/settings.ts';
+import type { CarryOptions } from '../../../../src/contract/contract.ts';
 import { decodeMessage, encodeMessage } from '../../../../src/images/codec.ts';
 import { skOptsEntry } from '../../../../src/images/schema/sockets.ts';
 import { AF, SK_STATE, SO, SOCK } from '../../../../src/kernel/constants/sockets.ts';
@@ -15,46 +18,71 @@ import {
 
 function socket(facts: Partial<UnixSocket>): UnixSocket {
   return {
-    ...{ ino: 1, type: SOCK.STREAM, state: SK_STATE.ESTABLISHED, name: undefined, peer: 2, pending: [] },
-    ...{ receiveQueue: 0, sendQueue: 0, shutdown: 0 },
+    ...{ ino: 1, type: SOCK.STREAM, state: SK_STATE.ESTABLISHED, name: undefined, file: undefined, peer: 2 },
+    ...{ pending: [], receiveQueue: 0, sendQueue: 0, shutdown: 0 },
     ...facts,
   };
 }
 
-describe('what can be carried', () => {
+describe('how sockets stand', () => {
   const name = new TextEncoder().encode('\0service');
-  const judge = (facts: Partial<UnixSocket>, peer: Partial<UnixSocket> = {}, ours = true): unknown => {
+  const plain = carryOptions(defaultSettings());
+  const judge = (
+    facts: Partial<UnixSocket>,
+    peer: Partial<UnixSocket> = {},
+    { ours = true, options = {} }: { ours?: boolean; options?: Partial<CarryOptions> } = {},
+  ): unknown => {
     const all = new Map([socket(facts), socket({ ino: 2, peer: 1, ...peer })].map((one) => [one.ino, one]));
-    const standing = standingOf(
-      all.get(1),
-      (ino) => all.get(ino),
-      () => ours,
-    );
-    return typeof standing === 'object' ? standing.reason : standing;
+    const standing = standingOf(all.get(1), {
+      find: (ino) => all.get(ino),
+      isOurs: () => ours,
+      listenerOf: (ino) => [...all.values()].find(({ pending }) => pending.includes(ino)),
+      options: { ...plain, ...options },
+    });
+    return typeof standing === 'object' ? `${standing.reason} -- ${standing.remedy}` : standing;
   };
 
-  test('pairs, widows, single ones', () => {
+  test('pairs, orphans, single ones', () => {
     expect(judge({})).toBe('paired');
+    expect(judge({ name }, { name })).toBe('paired');
     expect(judge({ peer: 0, shutdown: 3 })).toBe('orphaned');
     expect(judge({ peer: 0, type: SOCK.DGRAM })).toBe('orphaned');
     expect(judge({ peer: undefined, state: SK_STATE.CLOSE })).toBe('single');
-    expect(judge({ peer: undefined, state: SK_STATE.CLOSE, type: SOCK.DGRAM })).toBe('single');
+    expect(judge({ peer: undefined, type: SOCK.DGRAM })).toBe('single');
+    expect(judge({ state: SK_STATE.LISTEN, name })).toBe('single');
+    expect(judge({ type: SOCK.DGRAM }, { type: SOCK.DGRAM, peer: 3 })).toBe('oneWay');
   });
 
-  test('nothing else', () => {
-    expect(judge({ name })).toContain('with a name (@service)');
-    expect(judge({ state: SK_STATE.LISTEN, name })).toContain('listening');
-    expect(judge({}, { name })).toContain('its peer has a name (@service)');
-    expect(judge({ peer: 0 })).toContain('not been accepted');
-    expect(judge({}, {}, false)).toContain('socket:[2], is held by a process that is not in the tree');
-    expect(judge({}, { peer: 3 })).toContain('not connected with it any more');
-    expect(
-      standingOf(
-        undefined,
-        () => undefined,
-        () => true,
-      ),
-    ).toHaveProperty('reason');
+  test('connections that wait', () => {
+    const listener = { state: SK_STATE.LISTEN, name, pending: [1] } as const;
+    expect(judge({ peer: 0 }, listener)).toBe('pending');
+    expect(judge({ peer: 0, sendQueue: 9 }, listener)).toContain('it has sent data');
+    expect(judge({ peer: 0 })).toContain('not been accepted yet, by a socket of another network namespace');
+    expect(judge({ state: SK_STATE.LISTEN, name, pending: [0] })).toContain('the client has closed it meanwhile');
+    expect(judge({ state: SK_STATE.LISTEN, name, pending: [7] }, {}, { ours: false })).toContain('socket:[7]');
+  });
+
+  test('peers outside', () => {
+    const outside = (
+      options: Partial<CarryOptions>,
+      type: number = SOCK.STREAM,
+      peer: Partial<UnixSocket> = { name },
+    ) => judge({ type }, { type, ...peer }, { ours: false, options });
+    expect(outside({})).toMatch(/socket:\[2\] as @service, is held by a process .* -- --unix-peer reconnect/);
+    expect(outside({}, SOCK.DGRAM)).toContain(' -- --ext-unix-sk');
+    expect(outside({ extUnixSockets: 'all' })).toContain('is held by');
+    expect(outside({ extUnixSockets: 'all' }, SOCK.DGRAM)).toBe('reconnect');
+    expect(outside({ extUnixSockets: 'all' }, SOCK.DGRAM, {})).toContain('is held by');
+    expect(outside({ extUnixSockets: new Set([1]) }, SOCK.STREAM, {})).toBe('external');
+    expect(outside({ external: ['unix[1]'] }, SOCK.STREAM, {})).toBe('external');
+    expect(outside({ unixPeer: 'reconnect' })).toBe('reconnect');
+    expect(outside({ unixPeer: 'reconnect' }, SOCK.STREAM, {})).toContain('dump both processes together');
+    expect(outside({ unixPeer: 'reset' }, SOCK.STREAM, {})).toBe('reset');
+  });
+
+  test('of another namespace', () => {
+    const nothing = { find: () => undefined, isOurs: () => true, listenerOf: () => undefined, options: plain };
+    expect(standingOf(undefined, nothing)).toHaveProperty('code', 'SOCKET_OTHER_NAMESPACE');
   });
 
   test('names', () => {

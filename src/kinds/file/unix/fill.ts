@@ -1,0 +1,82 @@
+/** Puts the messages that waited back into the queues of sockets. */
+import type { LocalFd } from '../../../base/brands.ts';
+import { logWarn } from '../../../base/log.ts';
+import type { RestoreContext } from '../../../contract/contract.ts';
+import { Images } from '../../../images/kinds.ts';
+import type { SkPacketEntry } from '../../../images/schema/sockets.ts';
+import { MSG, SCM } from '../../../kernel/constants/sockets.ts';
+import { encodeControl, type Ucred } from '../../../kernel/layouts/sockets.ts';
+import { trySendMessage } from '../../../kernel/sockets.ts';
+import { SyscallError } from '../../../kernel/syscall.ts';
+import { widen } from '../../../network/socket-options.ts';
+import { imageError, type SavedSocket } from './graph.ts';
+
+/** A message of sk-queues.img. */
+export interface Queued {
+  readonly message: SkPacketEntry;
+  readonly bytes: Uint8Array;
+}
+
+/** The messages of all queues, by the ID of the socket they wait in. */
+export function readQueues(context: RestoreContext): Map<number, Queued[]> {
+  const queues = new Map<number, Queued[]>();
+  for (const { message, extra } of context.images.readEntries(Images.skQueues)) {
+    const queue = queues.get(message.id_for) ?? [];
+    queue.push({ message, bytes: extra ?? new Uint8Array() });
+    queues.set(message.id_for, queue);
+  }
+  return queues;
+}
+
+/** From where a message is sent: a socket, and where to if that is not connected with the receiver. */
+export interface Origin {
+  readonly from: LocalFd;
+  readonly to?: Uint8Array | undefined;
+}
+
+/**
+ * Sends all messages of a queue. `originOf` tells from where, by the name of the socket a message came from; `fileOf`
+ * gives a descriptor of ours for a file in a message.
+ */
+export function fill(
+  socket: SavedSocket,
+  queue: readonly Queued[],
+  originOf: (source: Uint8Array | undefined) => Origin,
+  fileOf: (id: number) => LocalFd,
+): void {
+  const { entry, note } = socket;
+  const senders = new Map(note.senders?.map(([place, ...who]) => [place, who]));
+  const sources = new Map(note.sources);
+  const widened = new Set<LocalFd>();
+  queue.forEach(({ message, bytes }, place) => {
+    const rights = message.scm.flatMap(({ type, rights }) => {
+      if (type !== SCM.RIGHTS) throw imageError(entry, `a message has control data of type ${type}`);
+      return rights.map(fileOf);
+    });
+    const [pid = 0, uid = 0, gid = 0] = senders.get(place) ?? [];
+    const source = sources.get(place);
+    const origin = originOf(source === undefined ? undefined : new Uint8Array(Buffer.from(source, 'base64')));
+    if (!widened.has(origin.from)) widen(origin.from);
+    widened.add(origin.from);
+    sendMessage(origin, bytes, rights, pid > 0 ? { pid, uid, gid } : undefined);
+  });
+}
+
+/** Sends a message with its descriptors, and with the credentials of its sender if that is still possible. */
+function sendMessage(origin: Origin, bytes: Uint8Array, rights: readonly number[], sender: Ucred | undefined): void {
+  if (sender && trySend(origin, bytes, encodeControl(rights, sender)) === bytes.length) return;
+  // The kernel answers ESRCH if the process has ended.
+  if (sender)
+    logWarn('unix', `process ${sender.pid} is not there: a message it had sent comes without its credentials`);
+  send(origin, bytes, encodeControl(rights));
+}
+
+/** @throws SyscallError if not everything could be sent at once */
+export function send(origin: Origin, bytes: Uint8Array, control: Uint8Array): void {
+  const got = trySend(origin, bytes, control);
+  if (got !== bytes.length) throw new SyscallError('sendmsg', got < 0 ? -got : 11);
+}
+
+function trySend({ from, to }: Origin, bytes: Uint8Array, control: Uint8Array): number {
+  return trySendMessage(from, bytes, control, MSG.DONTWAIT | MSG.NOSIGNAL, to);
+}

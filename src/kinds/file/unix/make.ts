@@ -1,0 +1,242 @@
+/** Carries out the plan of a restore's unix sockets: makes, binds and connects them. */
+import { type LocalFd, localFd } from '../../../base/brands.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { AF, SHUT, SK_STATE, SOCK, SOMAXCONN } from '../../../kernel/constants/sockets.ts';
+import { openFile } from '../../../kernel/files.ts';
+import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
+import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { filePath } from './conflicts.ts';
+import {
+  type AddressPlan,
+  type ConnectionPlan,
+  isOutside,
+  type PairPlan,
+  type SavedSocket,
+  type SocketPlan,
+} from './graph.ts';
+import type { Makers, Target } from './makers.ts';
+import { isPath } from './names.ts';
+import { addressThrough, type Staging } from './staging.ts';
+
+/** All sockets of a restore, made and not yet filled. */
+export interface MadeSockets {
+  /** Our descriptors by file ID. */
+  readonly locals: Map<number, LocalFd>;
+  /** The socket that a connected one is filled through, by the ID of that. */
+  readonly others: Map<number, LocalFd>;
+  /** Other ends that are closed when everything is filled, by the ID of the socket that stays. */
+  readonly mates: Map<number, Fd>;
+  /** IDs of datagram sockets that are connected with whom they are to be. */
+  readonly together: Set<number>;
+  /**
+   * Ends of pairs that give up their connection, by ID, and what is filled through them before. What waits in them is
+   * lost then, so they are filled later.
+   */
+  readonly parting: ReadonlyMap<number, number | undefined>;
+  /** Descriptors (O_PATH) for the files of bound datagram sockets, by file ID. */
+  readonly files: Map<number, Fd>;
+  /** The address to connect to a socket from here; undefined if it has no name. */
+  addressOf(socket: SavedSocket): Uint8Array | undefined;
+}
+
+/** Makes all sockets. `find` looks up a socket of the images by inode. @throws StasisError */
+export function makeAll(
+  plan: SocketPlan,
+  find: (ino: number) => SavedSocket | undefined,
+  makers: Makers,
+  staging: Staging,
+): MadeSockets {
+  const making = new Making(makers, staging);
+  making.pairs(plan.pairs);
+  for (const { entry } of plan.singles) making.locals.set(entry.id, unixSocket(entry.type));
+  for (const { owner, isListening } of plan.addresses) {
+    if (isListening) making.locals.set(owner.entry.id, unixSocket(owner.entry.type));
+  }
+  const [closed, listening] = [
+    plan.addresses.filter((at) => !at.isListening),
+    plan.addresses.filter((at) => at.isListening),
+  ];
+  for (const address of closed) making.acceptAtClosed(address);
+  for (const address of listening) making.acceptAt(address);
+  for (const socket of plan.bound) if (socket.entry.state !== SK_STATE.LISTEN) making.bindFor(socket);
+  for (const socket of plan.singles) {
+    const peer = find(socket.entry.peer);
+    if (peer && isOutside(peer) && socket.entry.type !== SOCK.DGRAM) making.reconnect(socket, peer);
+  }
+  return making;
+}
+
+/** A socket that does not block until its own flags are set. */
+function unixSocket(type: number): LocalFd {
+  return localFd(syscall('socket', AF.UNIX, type | SOCK.CLOEXEC | SOCK.NONBLOCK, 0));
+}
+
+class Making implements MadeSockets {
+  readonly locals = new Map<number, LocalFd>();
+  readonly others = new Map<number, LocalFd>();
+  readonly mates = new Map<number, Fd>();
+  readonly together = new Set<number>();
+  readonly parting = new Map<number, number | undefined>();
+  readonly files = new Map<number, Fd>();
+  readonly #makers: Makers;
+  readonly #staging: Staging;
+
+  constructor(makers: Makers, staging: Staging) {
+    this.#makers = makers;
+    this.#staging = staging;
+  }
+
+  /** Makes pairs, those of one maker together. */
+  pairs(pairs: readonly PairPlan[]): void {
+    for (const lot of alike(pairs, ({ maker, a }) => this.#makers.key(maker, a))) {
+      const [first] = lot;
+      if (!first) continue;
+      const types = lot.map(({ a }) => a.entry.type);
+      const made = this.#makers.pairs(first.maker, first.a, types);
+      lot.forEach((pair, i) => {
+        const [one, other] = made[i] as readonly [Fd, Fd]; // one for each type
+        this.#keepPair(pair, one, other);
+      });
+    }
+  }
+
+  #keepPair({ a, b, apart }: PairPlan, one: Fd, other: Fd): void {
+    if (b) this.#connected(a, b, one.release(), other.release());
+    else this.#withMate(a, one.release(), other);
+    for (const end of [a, b]) if (end && !apart.includes(end)) this.together.add(end.entry.id);
+    for (const { entry } of apart) this.parting.set(entry.id, entry.id === a.entry.id ? undefined : a.entry.id);
+  }
+
+  #connected(a: SavedSocket, b: SavedSocket, one: LocalFd, other: LocalFd): void {
+    this.locals.set(a.entry.id, one).set(b.entry.id, other);
+    this.others.set(a.entry.id, other).set(b.entry.id, one);
+  }
+
+  #withMate({ entry }: SavedSocket, local: LocalFd, mate: Fd): void {
+    this.locals.set(entry.id, local);
+    this.others.set(entry.id, mate.number);
+    this.mates.set(entry.id, mate);
+  }
+
+  /** Makes the connections that were accepted at a name whose listening socket is closed. */
+  acceptAtClosed(address: AddressPlan): void {
+    using socket = new Fd(unixSocket(address.owner.entry.type));
+    this.#accept(address, socket.number);
+  }
+
+  /** Makes the connections of a listening socket. */
+  acceptAt(address: AddressPlan): void {
+    const { entry, note } = address.owner;
+    const local = this.locals.get(entry.id) as LocalFd; // made before
+    this.#accept(address, local);
+    this.#makers.listen(note.maker, address.owner, local, entry.backlog);
+  }
+
+  #accept({ owner, connections }: AddressPlan, local: LocalFd): void {
+    using file = this.#bind(local, owner);
+    const target: Target = file ? { file: file.number } : { address: encodeUnixAddress(owner.entry.name) };
+    let listening: string | undefined;
+    for (const lot of alike(connections, (one) => this.#keyOf(one))) {
+      const [first] = lot;
+      if (!first) continue;
+      const holder = first.client ?? owner;
+      const by = this.#makers.key(first.listenedBy, owner);
+      if (by !== listening) this.#makers.listen(first.listenedBy, owner, local, SOMAXCONN);
+      listening = by;
+      // No more than the kernel lets wait, of which there may be few (net.core.somaxconn).
+      for (let at = 0; at < lot.length; at += LOT) {
+        this.#connectSome(lot.slice(at, at + LOT), first.connectedBy, holder, local, target);
+      }
+    }
+  }
+
+  #keyOf({ client, server, listenedBy, connectedBy }: ConnectionPlan): string {
+    const holder = client ?? server;
+    const by = holder ? this.#makers.key(connectedBy, holder) : '';
+    return `${listenedBy?.join(' ')}, ${by}, ${server !== undefined}`;
+  }
+
+  #connectSome(
+    lot: readonly ConnectionPlan[],
+    maker: ConnectionPlan['connectedBy'],
+    holder: SavedSocket,
+    listener: LocalFd,
+    target: Target,
+  ): void {
+    const clients = lot.map((plan) => clientFor(plan));
+    this.#makers.connect(maker, holder, clients, target);
+    lot.forEach(({ client, server }, i) => {
+      const local = clients[i] as LocalFd; // one for each
+      if (!server) {
+        if (client) this.locals.set(client.entry.id, local);
+        return;
+      }
+      const accepted = localFd(syscall('accept4', listener, 0, 0, SOCK.CLOEXEC));
+      if (client) this.#connected(client, server, local, accepted);
+      else this.#withMate(server, accepted, new Fd(local));
+    });
+  }
+
+  /** Binds a socket to its own name. */
+  bindFor(socket: SavedSocket): void {
+    const local = this.locals.get(socket.entry.id) as LocalFd; // all are made
+    const file = this.#bind(local, socket);
+    if (file) this.files.set(socket.entry.id, file);
+  }
+
+  #bind(local: LocalFd, socket: SavedSocket): Fd | undefined {
+    const { name, deleted, file_perms: permissions } = socket.entry;
+    if (isPath(name))
+      return this.#staging.bind(local, name, filePath(socket), { deleted: deleted === true, permissions });
+    const address = encodeUnixAddress(name);
+    syscall('bind', local, address, address.length);
+    return undefined;
+  }
+
+  /** Connects a socket with a peer outside of the tree. */
+  reconnect(socket: SavedSocket, peer: SavedSocket): void {
+    const local = this.locals.get(socket.entry.id) as LocalFd; // made before
+    const { name } = peer.entry;
+    using file = isPath(name) ? openFile(filePath(peer), O.PATH | O.CLOEXEC) : undefined;
+    const target: Target = file ? { file: file.number } : { address: encodeUnixAddress(name) };
+    this.#makers.connect(this.#makers.itself(socket), socket, [local], target);
+  }
+
+  addressOf(socket: SavedSocket): Uint8Array | undefined {
+    const { id, name } = socket.entry;
+    if (name.length === 0) return undefined;
+    if (!isPath(name)) return encodeUnixAddress(name);
+    if (isOutside(socket)) this.files.set(id, this.files.get(id) ?? openFile(filePath(socket), O.PATH | O.CLOEXEC));
+    const file = this.files.get(id);
+    return file && addressThrough(file.number);
+  }
+}
+
+/** Connections that wait at the same time. */
+const LOT = 100;
+
+/** The socket of a client before it is connected. */
+function clientFor({ client, server }: ConnectionPlan): LocalFd {
+  const local = unixSocket((client ?? server)?.entry.type ?? SOCK.STREAM);
+  // A direction that the other end does not know of was shut down before the connection was made.
+  const mirrored = swapped(server?.entry.shutdown ?? 0);
+  const early = server ? (client?.entry.shutdown ?? 0) & ~mirrored : 0;
+  if (early & 1) syscall('shutdown', local, SHUT.RD);
+  if (early & 2) syscall('shutdown', local, SHUT.WR);
+  return local;
+}
+
+/** What one end has shut down, as the other end sees it. */
+const swapped = (directions: number): number => ((directions & 1) << 1) | ((directions & 2) >> 1);
+
+/** Groups those with the same key, in the order of their first ones. */
+function alike<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group) group.push(item);
+    else groups.set(key, [item]);
+  }
+  return [...groups.values()];
+}
