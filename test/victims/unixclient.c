@@ -1,7 +1,7 @@
 /*
- * A client of a socket outside of the tree: unixclient (stream|seqpacket|dgram) (echo|end|gone|given) NAME, where a name
- * that begins with @ is abstract. Asked for the verdict it sends and has it sent back (echo), finds the end (end) after
- * what had waited, or finds nobody there (gone).
+ * A client of a socket outside of the tree: unixclient (stream|seqpacket|dgram) (echo|end|gone) NAME, where a name that
+ * begins with @ is abstract. Asked for the verdict it sends and has it sent back (echo), finds the end (end) after what
+ * had waited, or finds nobody there (gone).
  */
 #include "victim.h"
 #include <sys/socket.h>

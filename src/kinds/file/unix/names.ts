@@ -90,7 +90,7 @@ export function captureName(local: LocalFd, name: Uint8Array | undefined, here: 
   };
 }
 
-/** The path of a file; of a removed one only its directory is of use, since a restore may have given it another name. */
+/** The path of a file. Of a removed one only its directory is of use: a restore may have given it another name. */
 function pathIn({ path, deleted }: SocketFile, name: string): string {
   return deleted ? path.slice(0, path.lastIndexOf('/') + 1) + name.slice(name.lastIndexOf('/') + 1) : path;
 }

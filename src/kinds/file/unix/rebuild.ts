@@ -12,6 +12,7 @@ import { setNumber } from '../../../kernel/sockets.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { restoreForgotten, restoreOptions } from '../../../network/socket-options.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
+import { inheritedFd } from '../../../support/inherited.ts';
 import { requireNamesFree, requireThere } from './conflicts.ts';
 import { DatagramSenders } from './datagrams.ts';
 import { fill, type Queued, readQueues, send } from './fill.ts';
@@ -117,8 +118,8 @@ export class Sockets {
     if (how === 'failed') this.#staging.rollBack();
   }
 
-  #inherited({ ino }: UnixSkEntry): number | undefined {
-    return this.#context.options.inheritFd.get(`socket:[${ino}]`);
+  #inherited({ ino }: UnixSkEntry): LocalFd | undefined {
+    return inheritedFd(this.#context, `socket:[${ino}]`);
   }
 
   #local(id: number): LocalFd {
