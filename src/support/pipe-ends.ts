@@ -3,7 +3,7 @@ import type { NoticeFacts } from '../base/notice.ts';
 import type { OpenFile, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import { O, POLL, S_IF } from '../kernel/constants/files.ts';
-import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
+import { hangUpsAndErrors } from '../kernel/poll.ts';
 
 /** Whether an open file with these flags can be read. */
 export const canRead = (flags: number): boolean => (flags & O.ACCMODE) !== O.WRONLY;
@@ -44,10 +44,7 @@ const inodeKey = ({ stat }: OpenFile): string => `${stat.dev}:${stat.ino}`;
  * Whether any process, in the tree or outside, has the other end open. If none has, poll(2) reports POLLHUP or POLLERR.
  */
 export function hasPartner(file: OpenFile): boolean {
-  arenaView.setInt32(0, file.local, true);
-  arenaView.setInt32(4, 0, true); // no events requested: POLLHUP and POLLERR are always reported
-  syscall('poll', arenaAddress, 1, 0);
-  return (arenaView.getInt16(6, true) & (POLL.ERR | POLL.HUP)) === 0;
+  return (hangUpsAndErrors(file.local) & (POLL.ERR | POLL.HUP)) === 0;
 }
 
 /** Whether the other end of a pipe is open, but nowhere in the tree. */

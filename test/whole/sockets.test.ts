@@ -20,6 +20,7 @@ victimSuite('unix sockets', [
   { victim: 'unixpairs', args: ['plain'], images: [INODES], ways: ['restore'] },
   { victim: 'unixnames', images: [INODES] },
   { victim: 'unixnames', args: ['plain'], images: [INODES], ways: ['restore'] },
+  { victim: 'unixreset', images: [INODES] },
   // What waits is never the same.
   { victim: 'unixdgrams', images: [INODES, /^sk-queues|\.usk\.backlog$/] },
   { victim: 'unixdgrams', args: ['plain'], images: [INODES], ways: ['restore'] },
@@ -110,6 +111,16 @@ describe('refused before anything is touched', () => {
     syscall('sendto', from.number, byte, 1, MSG.OOB, 0, 0);
     expect(await refusal(from, to)).toContain('an out-of-band byte waits');
     expect(getNumber(to.number, SO.PEEK_OFF)).toBe(-1);
+  });
+
+  test('messages behind an error', async () => {
+    const [one, other] = socketPair(AF.UNIX, SOCK.SEQPACKET);
+    using inside = one;
+    const byte = new Uint8Array(1);
+    for (const fd of [one, other]) syscall('sendto', fd.number, byte, 1, 0, 0, 0);
+    other[Symbol.dispose]();
+    expect(await refusal(inside)).toContain('an error waits to be reported, and messages behind it');
+    expect(() => syscall('recvfrom', inside.number, byte, 1, MSG.DONTWAIT, 0, 0)).toThrow('ECONNRESET');
   });
 
   test('sockets of other families', async () => {

@@ -3,9 +3,10 @@
  * back at once, while the task that has both sides is frozen.
  */
 import type { LocalFd } from '../../../base/brands.ts';
-import { O } from '../../../kernel/constants/files.ts';
+import { O, POLL } from '../../../kernel/constants/files.ts';
 import { TERMIOS, TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import { NCCS, Termios } from '../../../kernel/layouts/tty.ts';
+import { hangUpsAndErrors } from '../../../kernel/poll.ts';
 import { arenaAddress, arenaView, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { reopen } from '../../../paths/special-file.ts';
 import { getStruct, setInt, setStruct, tryGetInt } from './ioctl.ts';
@@ -32,17 +33,12 @@ export function copyQueues(master: LocalFd, slave: LocalFd): Queues {
   return queues;
 }
 
-const POLLHUP = 16;
-
 /**
  * Whether the slave was opened, and closed again by everybody (TTY_OTHER_CLOSED in drivers/tty/pty.c). The master is
  * then hung up, once it has been read empty, until the slave is opened again.
  */
 export function isSlaveClosed(master: LocalFd): boolean {
-  arenaView.setInt32(0, master, true);
-  arenaView.setInt32(4, 0, true); // no events requested: POLLHUP is always reported
-  syscall('poll', arenaAddress, 1, 0);
-  return (arenaView.getInt16(6, true) & POLLHUP) !== 0;
+  return (hangUpsAndErrors(master) & POLL.HUP) !== 0;
 }
 
 /** A new open file of the slave, which may be locked. @throws SyscallError */

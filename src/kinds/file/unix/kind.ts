@@ -84,14 +84,8 @@ function obstacleOf(file: OpenFile, tree: SeenTree): StasisError | undefined {
   const standing = standingIn(file, tree);
   const refused = typeof standing === 'object' ? standing : facts && refusalOfPeer(facts, standing, survey);
   if (refused) return refusal(file, refused.code, refused.reason, refused.remedy);
-  // A stream whose peer is closed may have just one: ECONNRESET.
-  if (facts && (standing !== 'orphaned' || facts.type === SOCK.DGRAM) && hasError(file.local))
-    return refusal(
-      file,
-      'SOCKET_ERROR_PENDING',
-      'an error waits to be reported',
-      'have the program take it (SO_ERROR) before the dump',
-    );
+  const error = facts && errorObstacle(file, facts, standing === 'orphaned');
+  if (error) return error;
   if (facts && hasOutOfBand(file.local, facts.type))
     return refusal(file, 'SOCKET_OUT_OF_BAND', 'an out-of-band byte waits', RECEIVE);
   return (
@@ -130,6 +124,17 @@ function noticeOf(file: OpenFile, tree: SeenTree): NoticeFacts | undefined {
   if (standing === 'reconnect' && facts?.type !== SOCK.DGRAM)
     return { ...about, reason: `${peer}; restored it has a new connection with whoever has that name then` };
   return undefined;
+}
+
+/**
+ * An error that waits. A connection whose peer is closed may have just one, ECONNRESET; then messages cannot be looked
+ * at, since the look would take the error, but what waits in a stream can.
+ */
+function errorObstacle(file: OpenFile, facts: UnixSocket, isOrphaned: boolean): StasisError | undefined {
+  const unseen = facts.type !== SOCK.STREAM && facts.receiveQueue > 0;
+  if ((isOrphaned && facts.type !== SOCK.DGRAM && !unseen) || !hasError(file.local)) return undefined;
+  const reason = `an error waits to be reported${unseen ? ', and messages behind it' : ''}`;
+  return refusal(file, 'SOCKET_ERROR_PENDING', reason, 'have the program take it (SO_ERROR) before the dump');
 }
 
 function carriedFilesObstacle(file: OpenFile, messages: readonly Message[], tree: SeenTree): StasisError | undefined {

@@ -2,14 +2,12 @@
 import type { LocalFd } from '../../../base/brands.ts';
 import { POLL } from '../../../kernel/constants/files.ts';
 import { MSG, SOCK } from '../../../kernel/constants/sockets.ts';
-import { arenaAddress, arenaView, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { hangUpsAndErrors } from '../../../kernel/poll.ts';
+import { arenaAddress, trySyscall } from '../../../kernel/syscall.ts';
 
 /** Whether an error is pending. SO_ERROR would tell which one, but also clear it. */
 export function hasError(local: LocalFd): boolean {
-  arenaView.setInt32(0, local, true);
-  arenaView.setInt32(4, 0, true); // no events requested: errors are always reported
-  syscall('poll', arenaAddress, 1, 0);
-  return (arenaView.getInt16(6, true) & POLL.ERR) !== 0;
+  return (hangUpsAndErrors(local) & POLL.ERR) !== 0;
 }
 
 /** Whether an out-of-band byte is unread (MSG_OOB, for streams since Linux 5.15). */

@@ -13,6 +13,7 @@ import { ERRNO, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile } from '../../../support/fdinfo.ts';
 import { DetachedProcess } from '../../../tracee/detached.ts';
 import { type Packet, PeekBuffers, problem } from './peek-buffers.ts';
+import { hasError } from './probes.ts';
 
 /** The facts about a socket that are needed. */
 export interface QueueFacts {
@@ -23,7 +24,7 @@ export interface QueueFacts {
   readonly shutdown: number;
 }
 
-/** Messages peeked at by one program. */
+/** Messages peeked at by one program, unless an error waits. */
 const LOT = 64;
 /** Size of message buffers tried first, in bytes. Only the sender's buffer limits the size of a message. */
 const USUAL = 256 * 1024;
@@ -38,6 +39,11 @@ const LIMIT = 0x7fff_ffff;
 export function peekQueue(file: OpenFile, facts: QueueFacts): Packet[] {
   const isStream = facts.type === SOCK.STREAM;
   if (isStream && facts.receiveQueue === 0) return [];
+  // A look answers with the error that waits, and takes it: of messages before any of them, of a stream once all bytes
+  // were seen (sock_error() in __skb_try_recv_datagram() and unix_stream_read_generic()). The obstacle checks refuse
+  // messages behind an error.
+  const failed = hasError(file.local);
+  if (failed && !isStream) return [];
   const offset = getNumber(file.local, SO.PEEK_OFF);
   const first = offset < 0 ? peekFirst(file, facts) : undefined;
   if (first === 'nothing') return [];
@@ -45,7 +51,7 @@ export function peekQueue(file: OpenFile, facts: QueueFacts): Packet[] {
   // The kernel skips an empty message once it has been peeked at; others are seen again.
   const passed = !isStream && first?.bytes.length === 0 ? [first] : [];
   if (passed.length === 0) for (const local of first?.rights ?? []) trySyscall('close', local);
-  const found = [...passed, ...peekAll(file, facts, offset)];
+  const found = [...passed, ...peekAll(file, facts, offset, failed ? 1 : LOT)];
   const bytes = found.reduce((sum, packet) => sum + packet.bytes.length, 0);
   if (facts.type !== SOCK.DGRAM && bytes !== facts.receiveQueue) {
     throw problem(file, `${bytes} bytes of ${facts.receiveQueue} that wait could be read`);
@@ -72,20 +78,22 @@ function isEnd({ type, shutdown, receiveQueue }: QueueFacts, seen: number): bool
   return type === SOCK.SEQPACKET && (shutdown & 1) !== 0 && seen >= receiveQueue;
 }
 
-function peekAll(file: OpenFile, facts: QueueFacts, offset: number): Packet[] {
+/** Peeks at everything, `lot` messages at a time. With a lot of 1 there is no look beyond the last byte of a stream. */
+function peekAll(file: OpenFile, facts: QueueFacts, offset: number, lot: number): Packet[] {
   using detached = new DetachedProcess();
   const found: Packet[] = [];
   let size = facts.type === SOCK.DGRAM ? Math.max(USUAL, facts.receiveQueue) : facts.receiveQueue;
   for (let seen = 0; ; ) {
-    using buffers = new PeekBuffers(LOT, size);
+    if (facts.type === SOCK.STREAM && seen >= facts.receiveQueue) return found;
+    using buffers = new PeekBuffers(lot, size);
     const results = buffers.run(detached, file, seen, offset);
-    for (let i = 0; i < LOT; i++) {
+    for (let i = 0; i < lot; i++) {
       const got = results[i] ?? -ERRNO.EAGAIN;
       if (got === -ERRNO.EAGAIN || (got === 0 && isEnd(facts, seen))) return found;
       if (got < 0) throw new SyscallError('recvmsg', -got, { task: file.task, resource: describeFile(file) });
       if (buffers.isCut(i) && size < LIMIT) {
         // Reads again from this message on, with more room.
-        for (let at = i; at < LOT && (results[at] ?? -1) >= 0; at++) buffers.discard(at);
+        for (let at = i; at < lot && (results[at] ?? -1) >= 0; at++) buffers.discard(at);
         size = Math.min(4 * size, LIMIT);
         break;
       }
