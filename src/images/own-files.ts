@@ -10,6 +10,7 @@ import {
   hexadecimal,
   list,
   object,
+  oneOf,
   optional,
   readJson,
   signed,
@@ -77,6 +78,7 @@ const process = {
   xcomp: optional(list(whole)),
   stops: optional(list(whole)),
   autogroup: optional(object({ nice: signed })),
+  terminal: optional(oneOf('none')),
 };
 
 const threadForm = object(thread);

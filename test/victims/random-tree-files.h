@@ -237,8 +237,7 @@ static void do_pty(void) {
   t.c_cc[VINTR] = 1 + roll(20);
   tcsetattr(slave, TCSANOW, &t);
   if (chance(30)) keep(open(name, O_RDWR | O_NOCTTY | cloexec()));
-  /* Not carried yet: a child that was born before its session had a terminal, and so has none. */
-  if (getsid(0) == getpid() && !child_count && chance(60) && !ioctl(slave, TIOCSCTTY, 0) && chance(40)) tcsetpgrp(slave, getpgrp());
+  if (getsid(0) == getpid() && chance(60) && !ioctl(slave, TIOCSCTTY, 0) && chance(40)) tcsetpgrp(slave, getpgrp());
   if (chance(40) && write(slave, "to the master\n", 14) < 0) return;
   if (chance(15)) close(slave);
   else keep(slave);

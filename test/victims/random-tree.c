@@ -91,12 +91,16 @@ static void have_child(int member) {
     waitpid(between, 0, 0);
   } else {
     if (orphan) take_place();
+    pid_t maker = getpid();
     pid_t pid = flags ? syscall(SYS_clone, flags | SIGCHLD, 0l, 0l, 0l, 0l) : fork();
     if (pid < 0) fail("fork: %s", strerrorname_np(errno));
-    if (pid == 0) be(member);
+    if (pid == 0) {
+      /* It is nobody's orphan yet: a parent death signal it sets now would be its end. */
+      while (orphan && getppid() == maker) victim_nap(1);
+      be(member);
+    }
     if (orphan) _exit(0);
   }
-  child_count++;
   while (!control->slot[member].done) victim_nap(1);
 }
 
@@ -106,7 +110,6 @@ static void be(int member) {
   dice_seed = seed * 1000 + member;
   dice_turn = 0;
   timer_count = 0;
-  child_count = 0;
   pending_count = 0;
   Slot *slot = &control->slot[me];
   slot->pid = getpid();

@@ -100,9 +100,6 @@ static void keep_region(void *at, size_t length) {
   regions[region_count++].length = length;
 }
 
-/* Children it has had. */
-static int child_count;
-
 #define MAX_TIMERS 8
 static timer_t timers[MAX_TIMERS];
 static int timer_count;

@@ -14,6 +14,8 @@ victimSuite('shapes', [
 
 victimSuite('sessions and groups', [{ victim: 'sessions' }]);
 
+victimSuite('processes without the terminal of their session', [{ victim: 'noterminal' }]);
+
 victimSuite('zombies', [
   { victim: 'zombies', args: ['codes'], ways: ['restore', 'running'] },
   { victim: 'zombies', args: ['leaders'] },

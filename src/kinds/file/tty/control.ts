@@ -83,14 +83,27 @@ export function nameForeground(task: RestoreTask): void {
 
 /** Calls `work` while the task, a session leader, has a descriptor for the controlling terminal of its session. */
 function withTerminal(task: RestoreTask, work: (slave: number, terminal: TerminalFile) => void): void {
-  const { pstree: tree, context, batch, seed } = task;
-  const terminal = tree.sid === tree.pid ? controlling(tree.sid, context) : undefined;
-  if (!terminal) return;
+  const { sid, pid } = task.pstree;
+  if (sid === pid) withSlaveOf(sid, task, work);
+}
+
+/**
+ * Calls `work` while the task has a descriptor for the terminal that controls a session; false if the images have none.
+ */
+export function withSlaveOf(
+  sid: number,
+  task: RestoreTask,
+  work: (slave: number, terminal: TerminalFile) => void,
+): boolean {
+  const { context, batch, seed } = task;
+  const terminal = controlling(sid, context);
+  if (!terminal) return false;
   using peer = terminal.role === 'master' ? openPeer(context.open(terminal.id)) : undefined;
   const [slave = 0] = handOver(seed, batch, [peer?.number ?? context.open(terminal.id)]);
   work(slave, terminal);
   batch.call('close', slave);
   batch.flush();
+  return true;
 }
 
 /** An open file of the terminal that controls a session; the slave's is preferred to the master's. */

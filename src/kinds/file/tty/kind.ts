@@ -1,12 +1,13 @@
 /** Terminals: pseudoterminals, consoles, serial lines, and the one that controls a session. */
 
-import type { FileKind, TaskKind } from '../../../contract/contract.ts';
+import type { FileKind, RestoreTask, TaskKind } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { O, S_IF } from '../../../kernel/constants/files.ts';
 import { userDev } from '../../../kernel/devnum.ts';
 import { armAsync } from '../../../support/fown.ts';
 import { captureTerminal, terminalObstacle } from './capture.ts';
 import { finishTerminal, nameForeground, takeControl } from './control.ts';
+import { captureLack, giveUp, giveUpLate } from './lack.ts';
 import { openTerminal, terminalOf } from './rebuild.ts';
 import { roleOf } from './terminal.ts';
 
@@ -28,8 +29,14 @@ export const ttyKind: FileKind = {
   },
 };
 
+function finishControl(task: RestoreTask): void {
+  nameForeground(task);
+  giveUp(task);
+}
+
 /** The terminals that control sessions. */
 export const sessionTerminal: TaskKind = {
   name: 'session-terminal',
-  rebuild: { terminal: takeControl, files: nameForeground },
+  capture: captureLack,
+  rebuild: { terminal: takeControl, files: finishControl, state: giveUpLate },
 };

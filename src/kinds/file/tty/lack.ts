@@ -1,0 +1,54 @@
+/**
+ * Processes without the terminal that their session has. Each process has its own reference to the terminal
+ * (`signal->tty`): children get it by fork, so a process that was born before the leader got the terminal has none, nor
+ * has one that gave it up (TIOCNOTTY).
+ */
+import { STDIN } from '../../../base/brands.ts';
+import type { DumpContext, DumpTask, RestoreTask } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
+import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
+import { handOver } from '../../../tracee/handover.ts';
+import { withSlaveOf } from './control.ts';
+import { terminalsOf } from './rebuild.ts';
+
+/** Sessions of which some process of the tree has a terminal. */
+const WITH_TERMINAL = new Slot(({ tree: { tasks } }: DumpContext) => {
+  return new Set(tasks.flatMap(({ stat }) => (stat.ttyNr === 0 ? [] : [stat.session])));
+});
+
+/** Notes a process that has no terminal where others of its session have one. */
+export function captureLack({ stat, context, extra }: DumpTask): undefined {
+  if (stat.ttyNr === 0 && WITH_TERMINAL.of(context).has(stat.session)) extra.terminal = 'none';
+}
+
+/** The number of a descriptor of /dev/tty, which stands for the process's terminal. */
+function ownDescriptor({ fds, context }: RestoreTask): number | undefined {
+  return fds.find(({ id }) => terminalsOf(context).byId.get(id)?.role === 'current')?.fd;
+}
+
+/**
+ * Phase `files`: the process, whose children are all born, gives up the terminal it was born with, unless it may have
+ * to open /dev/tty once more. Of one that leads no session TIOCNOTTY changes nothing else (`no_tty()` in
+ * drivers/tty/tty_jobctrl.c).
+ */
+export function giveUp(task: RestoreTask): void {
+  if (task.extra.terminal !== 'none' || ownDescriptor(task) !== undefined) return;
+  const { batch, seed, context, pstree } = task;
+  if (withSlaveOf(pstree.sid, task, (slave) => drop(task, slave))) return;
+  // A job in the session of a shell has the terminal that Stasis was started on, if any.
+  if (!context.options.shellJob) return;
+  const [own = 0] = handOver(seed, batch, [STDIN]);
+  drop(task, own);
+  batch.call('close', own);
+  batch.flush();
+}
+
+/** Phase `state`: a process that has /dev/tty open gives its terminal up now, when that has been opened. */
+export function giveUpLate(task: RestoreTask): void {
+  const fd = task.extra.terminal === 'none' ? ownDescriptor(task) : undefined;
+  if (fd !== undefined) drop(task, fd);
+}
+
+function drop({ batch }: RestoreTask, fd: number): void {
+  batch.reserve(1).attempt('ioctl', fd, TTY_IOCTL.TIOCNOTTY, 0);
+}
