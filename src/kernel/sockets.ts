@@ -4,7 +4,7 @@ import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
 import { Pins } from './ffi.ts';
 import { Msghdr, Ucred } from './layouts/sockets.ts';
 import { Timeval } from './layouts/time.ts';
-import { arena, arenaAddress, arenaView, ERRNO, Fd, syscall, trySyscall } from './syscall.ts';
+import { arena, arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from './syscall.ts';
 
 /** Offset of the option's value in the arena; its length is at offset 0. */
 const AT = 16;
@@ -47,19 +47,22 @@ export function getNumberIfAny(local: LocalFd, name: number, level: number = SOL
 
 /** @throws SyscallError */
 export function setOption(local: LocalFd, name: number, value: Uint8Array, level: number = SOL_SOCKET): void {
-  syscall('setsockopt', local, level, name, value, value.length);
+  orThrow(trySyscall('setsockopt', local, level, name, value, value.length), name, level);
 }
 
 /** @throws SyscallError */
 export function setNumber(local: LocalFd, name: number, value: number, level: number = SOL_SOCKET): void {
-  arenaView.setInt32(0, value | 0, true);
-  syscall('setsockopt', local, level, name, arenaAddress, 4);
+  orThrow(trySetNumber(local, name, value, level), name, level);
 }
 
 /** As {@link setNumber}. Returns 0, or -errno. */
 export function trySetNumber(local: LocalFd, name: number, value: number, level: number = SOL_SOCKET): number {
   arenaView.setInt32(0, value | 0, true);
   return trySyscall('setsockopt', local, level, name, arenaAddress, 4);
+}
+
+function orThrow(result: number, name: number, level: number): void {
+  if (result < 0) throw new SyscallError('setsockopt', -result, { resource: `option ${name} of level ${level}` });
 }
 
 /** A time limit: {@link SO}.RCVTIMEO or SNDTIMEO; zero for none. */

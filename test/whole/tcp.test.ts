@@ -4,4 +4,15 @@ import { victimSuite } from './kit/suite.ts';
 /** Inode numbers are new ones. */
 const INODES = /\.isk\.ino$/;
 
-victimSuite('tcp', [{ victim: 'tcpidle', images: [INODES] }]);
+const ESTABLISHED = { dump: ['--tcp-established'], restore: ['--tcp-established'] } as const;
+
+victimSuite('tcp', [
+  { victim: 'tcpidle', images: [INODES] },
+  // A connection's image is named after its inode, and its windows move.
+  ...['4', '6', 'mapped'].map((family) => ({
+    victim: 'tcpstates',
+    args: [family],
+    images: [INODES, /^tcp-stream/, /\.so_rcvbuf$/], // which grow with what comes in
+    ...ESTABLISHED,
+  })),
+]);

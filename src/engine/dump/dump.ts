@@ -80,11 +80,15 @@ function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   saveTree(tree.processes, snapshot.tasks, making, hooks);
   clock.counted(making.pages);
   pointOfNoReturn();
-  commit(images);
+  commit(images, options.carry);
   // Written after the images, so that the statistics do not take the last space on the disk from them.
   clock.write(options.workDir, notices);
   const exitCode = fire(hooks, { point: 'post-dump', pid });
   const finalState = exitCode === 0 ? options.finalState : 'running';
+  // The tasks are killed all or none: from here on the kernel kills them if Stasis is killed before it has killed all
+  // (PTRACE_O_EXITKILL). Setting this option wakes no task, so the loop takes very little time. It comes before the
+  // kinds end, since connections of tasks that are about to be killed must not be left in repair mode by us.
+  if (finalState === 'dead') for (const { threads } of tree.processes) threads[0]?.tracee.dieWithUs();
   life.end(finalState);
   snapshot[Symbol.dispose]();
   finish(tree, finalState, undo, notices);
@@ -133,9 +137,6 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
   const pids = tree.processes.map(({ pid }) => pid);
   if (finalState === 'dead') {
     undo.keep();
-    // The tasks are killed all or none: from here on the kernel kills them if Stasis is killed before it has killed all
-    // (PTRACE_O_EXITKILL). Setting this option wakes no task, so the loop takes very little time.
-    for (const { threads } of tree.processes) threads[0]?.tracee.dieWithUs();
     for (const pid of pids) killTracee(pid);
     // The tracer can reap the main thread of a process only after the other threads are gone.
     const threads = tree.processes.flatMap((process) => process.threads.toReversed());

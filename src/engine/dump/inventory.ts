@@ -1,4 +1,5 @@
 /** The images that describe a dump as a whole. */
+import type { CarryOptions } from '../../contract/contract.ts';
 import type { ImageSetWriter } from '../../images/image-set.ts';
 import { IMAGE_VERSION } from '../../images/magic.ts';
 import { Lsmtype } from '../../images/schema/tree.ts';
@@ -19,7 +20,7 @@ function labelGiver(): number {
 }
 
 /** Completes the image set by writing manifest and inventory. */
-export function commit(images: ImageSetWriter): void {
+export function commit(images: ImageSetWriter, { tcpClose }: CarryOptions): void {
   images.commit({
     img_version: IMAGE_VERSION,
     fdinfo_per_id: true,
@@ -27,6 +28,7 @@ export function commit(images: ImageSetWriter): void {
     ns_per_id: true,
     root_cg_set: ROOT_CG_SET,
     lsmtype: labelGiver(),
+    ...(tcpClose ? { tcp_close: true } : {}),
     network_lock_method: 0,
     plugins_entry: { plugins: [] },
     dump_criu_run_id: Buffer.from(readSystem('/proc/sys/kernel/random/uuid')).toString('latin1').trim(),

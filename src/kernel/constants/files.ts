@@ -100,7 +100,7 @@ export const EFD = { SEMAPHORE: 1, NONBLOCK: O.NONBLOCK, CLOEXEC: O.CLOEXEC } as
 export const TFD = { NONBLOCK: O.NONBLOCK, CLOEXEC: O.CLOEXEC, TIMER_ABSTIME: 1, TIMER_CANCEL_ON_SET: 2 } as const;
 export const EPOLL_CTL = { ADD: 1, DEL: 2, MOD: 3 } as const;
 /** Events of poll(2). */
-export const POLL = { IN: 1, OUT: 4, ERR: 8, HUP: 16 } as const;
+export const POLL = { IN: 1, PRI: 2, OUT: 4, ERR: 8, HUP: 16, RDHUP: 0x2000 } as const;
 export const SPLICE_F = { MOVE: 1, NONBLOCK: 2, MORE: 4, GIFT: 8 } as const;
 
 /** `_IOW('T', 0, u64)`: sets the tick count of a timerfd. */

@@ -115,3 +115,20 @@ export const TCP_STATE = {
   LISTEN: 10,
   CLOSING: 11,
 } as const;
+
+/** Values of {@link TCP}.REPAIR. */
+export const REPAIR = {
+  OFF: 0,
+  ON: 1,
+  /** Off, and no window probe is sent. */
+  OFF_SILENT: -1,
+} as const;
+
+/** Values of {@link TCP}.REPAIR_QUEUE. */
+export const REPAIR_QUEUE = { NONE: 0, RECEIVE: 1, SEND: 2 } as const;
+
+/** Options both ends of a connection agreed on, as `struct tcp_info` and CRIU's images have them (`TCPI_OPT_*`). */
+export const TCPI_OPT = { TIMESTAMPS: 1, SACK: 2, WSCALE: 4, ECN: 8 } as const;
+
+/** Options in segments (include/net/tcp.h), as {@link TCP}.REPAIR_OPTIONS takes them. */
+export const TCPOPT = { MSS: 2, WINDOW: 3, SACK_PERM: 4, TIMESTAMP: 8 } as const;

@@ -113,3 +113,11 @@ export const NETLINK = { ROUTE: 0, SOCK_DIAG: 4, NETFILTER: 12 } as const;
 /** ioctl(2) of any socket, about network devices (uapi/linux/sockios.h). */
 export const SIOCGIFNAME = 0x8910;
 export const SIOCGIFINDEX = 0x8933;
+
+/** ioctl(2) of a stream: unread bytes; bytes that are not acknowledged; those of them that have not been sent. */
+export const SIOCINQ = 0x541b;
+export const SIOCOUTQ = 0x5411;
+export const SIOCOUTQNSD = 0x894b;
+
+/** The mark of packets that pass the network lock, which is CRIU's. */
+export const LOCK_MARK = 0xc114;

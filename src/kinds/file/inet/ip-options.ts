@@ -52,9 +52,6 @@ const FORGOTTEN_4: Forgotten = {
   bindAddressNoPort: [IP.BIND_ADDRESS_NO_PORT, 0],
   recvFragSize: [IP.RECVFRAGSIZE, 0],
   recvErrRfc4884: [IP.RECVERR_RFC4884, 0],
-  multicastTtl: [IP.MULTICAST_TTL, 1],
-  multicastLoop: [IP.MULTICAST_LOOP, 1],
-  multicastAll: [IP.MULTICAST_ALL, 1],
   unicastIf: [IP.UNICAST_IF, 0],
   localPortRange: [IP.LOCAL_PORT_RANGE, 0],
 };
@@ -62,7 +59,6 @@ const FORGOTTEN_4: Forgotten = {
 /** The same of sockets of IPv6, and what only entries of family IPv4 have a place for. */
 const MAPPED_4: Forgotten = {
   ...FORGOTTEN_4,
-  multicastAll: [IP.MULTICAST_ALL, 0],
   tos: [IP.TOS, 0],
   ttl: [IP.TTL, 64],
   pktinfo: [IP.PKTINFO, 0],
@@ -71,12 +67,8 @@ const MAPPED_4: Forgotten = {
 /** Options of IPv6 that CRIU's images have no place for. */
 const FORGOTTEN_6: Forgotten = {
   unicastHops6: [IPV6.UNICAST_HOPS, 64],
-  multicastIf6: [IPV6.MULTICAST_IF, 0],
-  multicastHops6: [IPV6.MULTICAST_HOPS, 1],
-  multicastLoop6: [IPV6.MULTICAST_LOOP, 1],
   mtuDiscover6: [IPV6.MTU_DISCOVER, 1],
   recvErr6: [IPV6.RECVERR, 0],
-  multicastAll6: [IPV6.MULTICAST_ALL, 1],
   recvErrRfc48846: [IPV6.RECVERR_RFC4884, 0],
   flowInfoSend6: [IPV6.FLOWINFO_SEND, 0],
   recvHopLimit6: [IPV6.RECVHOPLIMIT, 0],
@@ -95,19 +87,40 @@ const FORGOTTEN_6: Forgotten = {
   recvFragSize6: [IPV6.RECVFRAGSIZE, 0],
 };
 
+/** Options of multicast. Streams have none: the kernel uses their places for something else, and nobody may set them. */
+const MULTICAST_4: Forgotten = {
+  multicastTtl: [IP.MULTICAST_TTL, 1],
+  multicastLoop: [IP.MULTICAST_LOOP, 1],
+};
+const MULTICAST_ALL_4: Forgotten = { multicastAll: [IP.MULTICAST_ALL, 1] };
+/** Of sockets of IPv6 this is off. */
+const MULTICAST_ALL_MAPPED: Forgotten = { multicastAll: [IP.MULTICAST_ALL, 0] };
+const MULTICAST_6: Forgotten = {
+  multicastIf6: [IPV6.MULTICAST_IF, 0],
+  multicastHops6: [IPV6.MULTICAST_HOPS, 1],
+  multicastLoop6: [IPV6.MULTICAST_LOOP, 1],
+  multicastAll6: [IPV6.MULTICAST_ALL, 1],
+};
+
 /** Transparent sockets may be bound to addresses of others, so this is set before they are bound. */
 const BEFORE_BIND_4: Forgotten = { transparent: [IP.TRANSPARENT, 0] };
 const BEFORE_BIND_6: Forgotten = { transparent6: [IPV6.TRANSPARENT, 0] };
 
 /** The tables that apply to a socket, with their levels. Raw sockets of IPv6 have no options of IPv4. */
 function tablesOf(family: number, type: number, when: 'before bind' | 'later'): [Forgotten, number][] {
-  const isLater = when === 'later';
-  if (family === AF.INET) return [[isLater ? FORGOTTEN_4 : BEFORE_BIND_4, IPPROTO.IP]];
-  if (!isLater) return [[BEFORE_BIND_6, IPPROTO.IPV6]]; // the same flag as that of IPv4
-  if (type === SOCK.RAW) return [[FORGOTTEN_6, IPPROTO.IPV6]];
+  const is6 = family === AF.INET6;
+  // IP_TRANSPARENT and IPV6_TRANSPARENT are the same flag.
+  if (when === 'before bind') return is6 ? [[BEFORE_BIND_6, IPPROTO.IPV6]] : [[BEFORE_BIND_4, IPPROTO.IP]];
+  const isStream = type === SOCK.STREAM;
+  const four: Forgotten[] = is6 ? [MAPPED_4] : [FORGOTTEN_4];
+  const six: Forgotten[] = [FORGOTTEN_6];
+  if (!isStream) {
+    four.push(MULTICAST_4, is6 ? MULTICAST_ALL_MAPPED : MULTICAST_ALL_4);
+    six.push(MULTICAST_6);
+  }
   return [
-    [MAPPED_4, IPPROTO.IP],
-    [FORGOTTEN_6, IPPROTO.IPV6],
+    ...(is6 && type === SOCK.RAW ? [] : four.map((table): [Forgotten, number] => [table, IPPROTO.IP])),
+    ...(is6 ? six.map((table): [Forgotten, number] => [table, IPPROTO.IPV6]) : []),
   ];
 }
 

@@ -1,6 +1,6 @@
 /** State of an IP socket that CRIU's images have no place for. */
 import type { RestoreContext } from '../../../contract/contract.ts';
-import { dictionary, type FormType, object, optional, signed, text, whole } from '../../../images/form.ts';
+import { dictionary, type FormType, flag, object, optional, signed, text, whole } from '../../../images/form.ts';
 import { notedFile } from '../../../support/file-notes.ts';
 
 const note = object({
@@ -12,6 +12,8 @@ const note = object({
   protocol: optional(dictionary(signed)),
   /** The congestion control of a TCP socket, where it is not the one new sockets get. */
   congestion: optional(text),
+  /** An error waits to be reported. */
+  error: optional(flag),
   /** The user the socket belongs to, where it is not 0. */
   uid: optional(whole),
 });

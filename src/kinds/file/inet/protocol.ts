@@ -71,7 +71,9 @@ export interface InetProtocol {
    * @throws StasisError
    */
   connect?(socket: MadeSocket): void;
-  /** Called when all options have been set, but SO_REUSEADDR and SO_REUSEPORT: makes it listen, fills its queues. */
+  /** Called before the options of the socket are set: fills its queues. */
+  fill?(socket: MadeSocket): void;
+  /** Called when all options have been set, but SO_REUSEADDR and SO_REUSEPORT: makes it listen. */
   open?(socket: MadeSocket): void;
   /** Called at the end of the restore, as the tree's door of that name, if the images have sockets of IP. */
   restoreEnd?(context: RestoreContext, how: RestoreEnd): void;

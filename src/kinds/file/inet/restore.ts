@@ -102,7 +102,10 @@ export class InetSockets {
   #open(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;
-    for (const socket of this.#made.values()) setOptions(socket);
+    for (const socket of this.#made.values()) {
+      socket.protocol.fill?.(socket);
+      setOptions(socket);
+    }
     for (const socket of this.#made.values()) socket.protocol.open?.(socket);
     for (const { local, entry } of this.#made.values()) {
       setNumber(local, SO.REUSEADDR, +(entry.opts.reuseaddr ?? false));

@@ -1,10 +1,22 @@
 /** Options of TCP sockets: those CRIU's images have a place for, and those they lose. */
 import type { LocalFd } from '../../../base/brands.ts';
+import { decodeText, encodeText } from '../../../base/text.ts';
+import type { DumpContext, RestoreContext } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { TcpOptsEntry, tcpOptsEntry } from '../../../images/schema/sockets.ts';
 import { TCP } from '../../../kernel/constants/inet.ts';
-import { IPPROTO } from '../../../kernel/constants/sockets.ts';
-import { getNumber, setNumber } from '../../../kernel/sockets.ts';
+import { AF, IPPROTO, SOCK } from '../../../kernel/constants/sockets.ts';
+import {
+  getNumber,
+  getNumberIfAny,
+  getOptionIfAny,
+  setNumber,
+  setOption,
+  trySetNumber,
+} from '../../../kernel/sockets.ts';
+import { ERRNO, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
+import type { InetNote } from './notes.ts';
 
 const KEPT = [
   ['cork', TCP.CORK],
@@ -31,3 +43,90 @@ export function restoreTcpOptions(local: LocalFd, options: TcpOptsEntry): void {
     if (value !== undefined) setNumber(local, name, +value, IPPROTO.TCP);
   }
 }
+
+/** Options that CRIU's images have no place for: name in the notes, number, and the value a new socket has. */
+const FORGOTTEN = {
+  synCount: [TCP.SYNCNT, 6],
+  linger2: [TCP.LINGER2, 60],
+  deferAccept: [TCP.DEFER_ACCEPT, 0],
+  windowClamp: [TCP.WINDOW_CLAMP, 0],
+  quickAck: [TCP.QUICKACK, 1],
+  thinLinearTimeouts: [TCP.THIN_LINEAR_TIMEOUTS, 0],
+  userTimeout: [TCP.USER_TIMEOUT, 0],
+  fastOpen: [TCP.FASTOPEN, 0],
+  notSentLowAt: [TCP.NOTSENT_LOWAT, 0],
+  saveSyn: [TCP.SAVE_SYN, 0],
+  fastOpenConnect: [TCP.FASTOPEN_CONNECT, 0],
+  fastOpenNoCookie: [TCP.FASTOPEN_NO_COOKIE, 0],
+  inq: [TCP.INQ, 0],
+  txDelay: [TCP.TX_DELAY, 0],
+  rtoMax: [TCP.RTO_MAX_MS, 120_000],
+  rtoMin: [TCP.RTO_MIN_US, 200_000],
+  delayedAckMax: [TCP.DELACK_MAX_US, 200_000],
+} as const;
+
+/** What a new socket sends at most in one segment before it knows better; of no use to a connection. */
+const USUAL_MSS = 536;
+
+/** The options of {@link FORGOTTEN} and others that differ from those of a new socket; for the note. */
+export function captureForgottenTcp(local: LocalFd, wasConnected: boolean, context: DumpContext): InetNote {
+  const found: Record<string, number> = {};
+  for (const key in FORGOTTEN) {
+    const [name, usual] = FORGOTTEN[key as keyof typeof FORGOTTEN];
+    const value = getNumberIfAny(local, name, IPPROTO.TCP);
+    if (value !== undefined && value !== usual) found[key] = value;
+  }
+  // Of a connection the kernel tells what it has found out, not what was asked for.
+  if (!wasConnected) {
+    const mss = getNumberIfAny(local, TCP.MAXSEG, IPPROTO.TCP);
+    if (mss !== undefined && mss !== USUAL_MSS) found.maxSegment = mss;
+  }
+  const congestion = congestionOf(local);
+  return {
+    ...(Object.keys(found).length > 0 ? { protocol: found } : {}),
+    ...(congestion === USUAL_CONGESTION.of(context) ? {} : { congestion }),
+  };
+}
+
+/** Sets the noted options. What this kernel does not know or allow is told. @throws SyscallError for other reasons */
+export function restoreForgottenTcp(local: LocalFd, note: InetNote, context: RestoreContext, resource: string): void {
+  const { maxSegment, ...others } = note.protocol ?? {};
+  if (maxSegment !== undefined) setNumber(local, TCP.MAXSEG, maxSegment, IPPROTO.TCP);
+  for (const key in others) {
+    const [name] = FORGOTTEN[key as keyof typeof FORGOTTEN] ?? [];
+    const value = others[key];
+    if (name === undefined || value === undefined) continue;
+    const result = trySetNumber(local, name, value, IPPROTO.TCP);
+    if (result >= 0) continue;
+    if (result !== -ERRNO.ENOPROTOOPT && result !== -ERRNO.EOPNOTSUPP && result !== -ERRNO.EINVAL) {
+      throw new SyscallError('setsockopt', -result, { resource: `${resource}, ${key}` });
+    }
+    context.notice({ resource, reason: `this kernel does not allow its option ${key} = ${value}` });
+  }
+  if (note.congestion !== undefined) restoreCongestion(local, note.congestion, context, resource);
+}
+
+function restoreCongestion(local: LocalFd, name: string, context: RestoreContext, resource: string): void {
+  try {
+    setOption(local, TCP.CONGESTION, encodeText(name), IPPROTO.TCP);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    const reason = `its congestion control ${name} is not there, so it has the usual one of this machine`;
+    context.notice({ resource, reason, remedy: `load the module tcp_${name}` });
+  }
+}
+
+/** Size of the name of a congestion control (`TCP_CA_NAME_MAX`). */
+const NAME = 16;
+
+function congestionOf(local: LocalFd): string {
+  const name = getOptionIfAny(local, TCP.CONGESTION, NAME, IPPROTO.TCP) ?? new Uint8Array();
+  const end = name.indexOf(0);
+  return decodeText(end < 0 ? name : name.subarray(0, end));
+}
+
+/** The congestion control of new sockets. */
+const USUAL_CONGESTION = new Slot((_: DumpContext) => {
+  using fd = new Fd(syscall('socket', AF.INET, SOCK.STREAM | SOCK.CLOEXEC, 0));
+  return congestionOf(fd.number);
+});
