@@ -87,7 +87,7 @@ const FORGOTTEN_6: Forgotten = {
   recvFragSize6: [IPV6.RECVFRAGSIZE, 0],
 };
 
-/** Options of multicast. Streams have none: the kernel uses their places for something else, and nobody may set them. */
+/** Options of multicast. Streams have none: the kernel uses their places for something else, and they cannot be set. */
 const MULTICAST_4: Forgotten = {
   multicastTtl: [IP.MULTICAST_TTL, 1],
   multicastLoop: [IP.MULTICAST_LOOP, 1],

@@ -1,7 +1,7 @@
 /** Sockets of IPv4 and IPv6. What only one protocol has is in a file of its own (protocols.ts lists them). */
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { FileKind, OpenFile } from '../../../contract/contract.ts';
+import type { DumpContext, FileKind, OpenFile } from '../../../contract/contract.ts';
 import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { IPV6 } from '../../../kernel/constants/inet.ts';
@@ -25,9 +25,11 @@ export const inetSocketKind: FileKind = {
   type: FdTypes.INETSK,
 
   tree: {
+    capture(context) {
+      if (hasSockets(context)) for (const protocol of protocols) protocol.captured?.(context);
+    },
     end(context, how) {
-      if (!context.tree.tasks.some(({ fds }) => fds.some(isInetSocket))) return;
-      for (const protocol of protocols) protocol.end?.(context, how);
+      if (hasSockets(context)) for (const protocol of protocols) protocol.end?.(context, how);
     },
     prepare: (context) => InetSockets.of(context).prepare(),
     restoreEnd: (context, how) => InetSockets.ifMade(context)?.end(how),
@@ -89,6 +91,10 @@ export const inetSocketKind: FileKind = {
 function isInetSocket(file: OpenFile): boolean {
   const family = file.socketDomain();
   return family === AF.INET || family === AF.INET6;
+}
+
+function hasSockets({ tree }: DumpContext): boolean {
+  return tree.tasks.some(({ fds }) => fds.some(isInetSocket));
 }
 
 /** The protocol of a socket that was recognised. */

@@ -61,6 +61,8 @@ export interface InetProtocol {
   notice?(socket: InetSocket, task: SeenTask): NoticeFacts | undefined;
   /** Reads what only sockets of this protocol have; `id` is the file's. The addresses are in the entry already. */
   capture(socket: InetSocket, id: number, context: DumpContext): Captured;
+  /** Called when all sockets are captured, if the tree has sockets of IP. */
+  captured?(context: DumpContext): void;
   /** Called at the end of the dump, as the tree's door of that name, if the tree has sockets of IP. */
   end?(context: DumpContext, how: DumpEnd): void;
 

@@ -30,7 +30,7 @@ export class RepairDesk {
   readonly #idle: Fd = idle();
   readonly #guard: Guard;
   /** Sockets that are to vanish with the tree. */
-  readonly #read: { readonly local: LocalFd; readonly reuseAddress: boolean }[] = [];
+  readonly #read = new Set<LocalFd>();
 
   private constructor() {
     this.#guard = new Guard((program) => {
@@ -64,7 +64,7 @@ export class RepairDesk {
         return read();
       } finally {
         endRepair(local, reuseAddress);
-        this.#read.push({ local, reuseAddress });
+        this.#read.add(local);
       }
     } finally {
       syscall('dup3', this.#idle.number, seat, O.CLOEXEC);
@@ -76,7 +76,7 @@ export class RepairDesk {
    * be about to be killed, by us or by the kernel if Stasis is killed.
    */
   silence(): void {
-    for (const { local } of this.#read) trySetNumber(local, TCP.REPAIR, REPAIR.ON, IPPROTO.TCP);
+    for (const local of this.#read) trySetNumber(local, TCP.REPAIR, REPAIR.ON, IPPROTO.TCP);
   }
 
   /** Ends the guard. */

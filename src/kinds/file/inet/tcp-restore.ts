@@ -28,6 +28,10 @@ import { isClosedHere, isClosedThere, tcpInfo } from './tcp-state.ts';
 /** Bytes put into a queue at a time. */
 const CHUNK = 64 * 1024;
 
+/** The largest value of TCP_MAXSEG (`MAX_TCP_WINDOW`), and the smallest (`TCP_MIN_MSS`). */
+const LARGEST_MSS = 32767;
+const SMALLEST_MSS = 88;
+
 /** A connection that is being made again. */
 export class Connection implements Disposable {
   readonly #socket: MadeSocket;
@@ -96,7 +100,16 @@ export class Connection implements Disposable {
       this.#ask();
       return;
     }
+    // The kernel works out the size of segments as it connects, from this option, and does not when it is told what the
+    // ends had agreed on (`tcp_connect_init()`, `tcp_repair_options_est()`): they would have 536 bytes for ever.
+    setNumber(
+      this.#local,
+      TCP.MAXSEG,
+      Math.max(Math.min(this.#stream.mss_clamp, LARGEST_MSS), SMALLEST_MSS),
+      IPPROTO.TCP,
+    );
     this.#connectTo();
+    setNumber(this.#local, TCP.MAXSEG, 0, IPPROTO.TCP);
     this.#negotiate();
     this.#window = this.#savedWindow();
   }

@@ -35,8 +35,13 @@ export function readStream(file: OpenFile): Stream {
     const found = readOnce(file.local);
     if (found) return found;
   }
+  throw isChanging(file);
+}
+
+/** The error for a connection that does not hold still. */
+export function isChanging(file: OpenFile): StasisError {
   const reason = 'the connection changes while it is read';
-  throw new StasisError({ kind: 'kernel', ...aboutFile(file), reason, remedy: 'lock the network (--network-lock)' });
+  return new StasisError({ kind: 'kernel', ...aboutFile(file), reason, remedy: 'lock the network (--network-lock)' });
 }
 
 /** The numbers that change with every segment. */
@@ -49,6 +54,19 @@ interface Numbers {
   readonly inLength: number;
   readonly outLength: number;
   readonly unsent: number;
+}
+
+/** Whether a connection that is in repair mode is still as it was read. @throws SyscallError */
+export function isUnchanged(local: LocalFd, { state, entry }: Stream): boolean {
+  const now = numbersOf(local, tcpInfo(local).state);
+  return (
+    now.state === state &&
+    now.inSequence === entry.inq_seq &&
+    now.outSequence === entry.outq_seq &&
+    now.inLength === entry.inq_len &&
+    now.outLength === entry.outq_len &&
+    now.unsent === entry.unsq_len
+  );
 }
 
 function readOnce(local: LocalFd): Stream | undefined {

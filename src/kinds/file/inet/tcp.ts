@@ -1,7 +1,7 @@
 /** TCP. */
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { RestoreContext } from '../../../contract/contract.ts';
+import type { DumpContext, OpenFile, RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { InetSkEntry } from '../../../images/schema/sockets.ts';
@@ -16,7 +16,7 @@ import { tcpNotice, tcpObstacle } from './tcp-obstacles.ts';
 import { captureForgottenTcp, captureTcpOptions, restoreForgottenTcp, restoreTcpOptions } from './tcp-options.ts';
 import { Connection } from './tcp-restore.ts';
 import { eventsOf, isClosedHere, isConnected, tcpInfo } from './tcp-state.ts';
-import { readStream } from './tcp-stream.ts';
+import { isChanging, isUnchanged, readStream, type Stream } from './tcp-stream.ts';
 
 export const tcp: InetProtocol = {
   handles: (type, protocol) => type === SOCK.STREAM && protocol === IPPROTO.TCP,
@@ -38,9 +38,27 @@ export const tcp: InetProtocol = {
     };
     if (!wasConnected || context.options.tcpClose) return { entry, note };
     const stream = RepairDesk.of(context).inRepair(local, () => readStream(file));
-    const { inq, outq } = stream;
-    context.images.writeEntries(Images.tcpStream, file.stat.ino, [{ message: stream.entry, extra: { inq, outq } }]);
+    save(file, stream, context);
     return { entry: { ...entry, state: stream.state }, note: error ? { ...note, error } : note };
+  },
+
+  /**
+   * A segment that was on its way between two sockets of the tree may have come in after one of them was read: then it
+   * would be in both images, or in none. So all are looked at again until none has changed.
+   */
+  captured(context) {
+    const saved = SAVED.of(context);
+    for (let turn = 0; [...saved.values()].some(isMoving); turn++) {
+      const changed = [...saved].filter(([file, stream]) => {
+        return !RepairDesk.of(context).inRepair(file.local, () => isUnchanged(file.local, stream));
+      });
+      if (changed.length === 0) return;
+      for (const [file, stream] of changed) {
+        const now = RepairDesk.of(context).inRepair(file.local, () => readStream(file));
+        if (turn === PATIENCE || now.state !== stream.state) throw isChanging(file);
+        save(file, now, context);
+      }
+    }
   },
 
   end(context, how) {
@@ -82,6 +100,26 @@ export const tcp: InetProtocol = {
     }
   },
 };
+
+/** The connections that were saved. */
+const SAVED = new Slot((_: DumpContext) => new Map<OpenFile, Stream>());
+
+/** How often connections that change are saved again. */
+const PATIENCE = 10;
+
+function save(file: OpenFile, stream: Stream, context: DumpContext): void {
+  const { entry, inq, outq } = stream;
+  context.images.writeEntries(Images.tcpStream, file.stat.ino, [{ message: entry, extra: { inq, outq } }]);
+  // Only the numbers are needed again, and queues may be large.
+  SAVED.of(context).set(file, { ...stream, inq: NOTHING, outq: NOTHING });
+}
+
+const NOTHING = new Uint8Array();
+
+/** Whether the kernel may send something for a connection although its task is frozen. */
+function isMoving({ state, entry }: Stream): boolean {
+  return (entry.outq_len ?? 0) > 0 || isClosedHere(state) || state === TCP_STATE.SYN_SENT;
+}
 
 /** The connections of a restore, by file ID. */
 const CONNECTIONS = new Slot((_: RestoreContext) => new Map<number, Connection>());
