@@ -1,14 +1,16 @@
-/** poll(2) with nothing asked for: what the kernel reports of a file in any case. */
+/** poll(2) without waiting. Nothing is taken by asking, where SO_ERROR, for one, would clear the error it tells. */
 import type { LocalFd } from '../base/brands.ts';
 import { arenaAddress, arenaView, syscall } from './syscall.ts';
 
-/**
- * Whether a file is hung up (POLL.HUP) or has an error (POLL.ERR): the bits of both. Nothing is taken by asking, where
- * SO_ERROR, for one, would clear the error it tells.
- */
+/** Whether a file is hung up (POLL.HUP) or has an error (POLL.ERR), which is reported in any case: the bits of both. */
 export function hangUpsAndErrors(local: LocalFd): number {
+  return eventsOf(local, 0);
+}
+
+/** Which of the `events` are there now, and {@link hangUpsAndErrors}: bits of {@link POLL}. @throws SyscallError */
+export function eventsOf(local: LocalFd, events: number): number {
   arenaView.setInt32(0, local, true);
-  arenaView.setInt32(4, 0, true);
+  arenaView.setInt32(4, events, true);
   syscall('poll', arenaAddress, 1, 0);
   return arenaView.getInt16(6, true);
 }

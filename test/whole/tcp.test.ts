@@ -12,7 +12,8 @@ victimSuite('tcp', [
   ...['4', '6', 'mapped'].map((family) => ({
     victim: 'tcpstates',
     args: [family],
-    images: [INODES, /^tcp-stream/, /\.so_rcvbuf$/], // which grow with what comes in
+    // Receive buffers grow with what comes in. Whatever is bound to an address of IPv6 is IPV6_V6ONLY.
+    images: [INODES, /^tcp-stream/, /\.(so_rcvbuf|v6only)$/],
     ...ESTABLISHED,
   })),
 ]);

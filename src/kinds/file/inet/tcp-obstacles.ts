@@ -9,7 +9,7 @@ import { getNumberIfAny, getOptionIfAny } from '../../../kernel/sockets.ts';
 import { describeFile, fileObstacle } from '../../../support/fdinfo.ts';
 import { sockaddrSize } from './address.ts';
 import type { InetSocket } from './protocol.ts';
-import { eventsOf, isConnected, tcpInfo } from './tcp-state.ts';
+import { isConnected, tcpEvents, tcpInfo } from './tcp-state.ts';
 
 /** Why a socket of TCP cannot be carried; undefined if it can. */
 export function tcpObstacle(socket: InetSocket, { options }: SeenTask): StasisError | undefined {
@@ -37,7 +37,7 @@ export function tcpObstacle(socket: InetSocket, { options }: SeenTask): StasisEr
 
 /** State of a connection that cannot be made again. */
 function stateObstacle({ file, local }: InetSocket, isAlive: boolean): StasisError | undefined {
-  const { error, urgent } = eventsOf(local);
+  const { error, urgent } = tcpEvents(local);
   if (error && isAlive) {
     const remedy = 'have the program take it (SO_ERROR, or MSG_ERRQUEUE) before the dump';
     return fileObstacle(file, 'SOCKET_ERROR_PENDING', 'an error waits to be reported', remedy);
@@ -75,7 +75,7 @@ export function tcpNotice({ file, local, family }: InetSocket, { options }: Seen
     return { task: file.task, resource, reason: 'its connection goes on without ECN, which cannot be set' };
   }
   const wasConnected = state === TCP_STATE.CLOSE && getOptionIfAny(local, SO.PEERNAME, sockaddrSize(family));
-  if (wasConnected && eventsOf(local).error) {
+  if (wasConnected && tcpEvents(local).error) {
     const reason = 'the error that waits to be reported is told as ECONNRESET or ECONNREFUSED, whatever it was';
     return { task: file.task, resource, reason };
   }

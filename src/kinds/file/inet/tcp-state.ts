@@ -4,8 +4,8 @@ import { POLL } from '../../../kernel/constants/files.ts';
 import { TCP, TCP_STATE } from '../../../kernel/constants/inet.ts';
 import { IPPROTO } from '../../../kernel/constants/sockets.ts';
 import { TcpInfo } from '../../../kernel/layouts/inet.ts';
+import { eventsOf } from '../../../kernel/poll.ts';
 import { getOption } from '../../../kernel/sockets.ts';
-import { arenaAddress, arenaView, syscall } from '../../../kernel/syscall.ts';
 
 /** What the kernel tells of a TCP socket. @throws SyscallError */
 export function tcpInfo(local: LocalFd): TcpInfo {
@@ -37,9 +37,9 @@ export function isConnected(state: number): boolean {
   return CONNECTED.includes(state);
 }
 
-/** What poll(2) tells of a socket, which changes nothing. */
+/** What poll(2) tells of a socket. */
 export interface Events {
-  /** An error waits to be reported. SO_ERROR would tell which one, but also clear it. */
+  /** An error waits to be reported. */
   readonly error: boolean;
   /** Nothing more is received: the other end has sent a FIN, or the socket was shut down for reading. */
   readonly ended: boolean;
@@ -48,11 +48,8 @@ export interface Events {
 }
 
 /** @throws SyscallError */
-export function eventsOf(local: LocalFd): Events {
-  arenaView.setInt32(0, local, true);
-  arenaView.setInt32(4, POLL.PRI | POLL.RDHUP, true);
-  syscall('poll', arenaAddress, 1, 0);
-  const events = arenaView.getInt16(6, true);
+export function tcpEvents(local: LocalFd): Events {
+  const events = eventsOf(local, POLL.PRI | POLL.RDHUP);
   return {
     error: (events & POLL.ERR) !== 0,
     ended: (events & POLL.RDHUP) !== 0,

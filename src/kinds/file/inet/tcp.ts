@@ -15,7 +15,7 @@ import { RepairDesk } from './repair-desk.ts';
 import { tcpNotice, tcpObstacle } from './tcp-obstacles.ts';
 import { captureForgottenTcp, captureTcpOptions, restoreForgottenTcp, restoreTcpOptions } from './tcp-options.ts';
 import { Connection } from './tcp-restore.ts';
-import { eventsOf, isClosedHere, isConnected, tcpInfo } from './tcp-state.ts';
+import { isClosedHere, isConnected, tcpEvents, tcpInfo } from './tcp-state.ts';
 import { isChanging, isUnchanged, readStream, type Stream } from './tcp-stream.ts';
 
 export const tcp: InetProtocol = {
@@ -26,7 +26,7 @@ export const tcp: InetProtocol = {
   capture(socket, _id, context): Captured {
     const { file, local, family } = socket;
     const { state, sacked } = tcpInfo(local);
-    const { ended, error } = eventsOf(local);
+    const { ended, error } = tcpEvents(local);
     const wasConnected = state !== TCP_STATE.LISTEN && hasPeer(local, family);
     const note = captureForgottenTcp(local, wasConnected, context);
     const shutdown = (ended ? 1 : 0) | (isClosedHere(state) ? 2 : 0);
