@@ -26,6 +26,7 @@ export function getOptionIfAny(
   room: number,
   level: number = SOL_SOCKET,
 ): Uint8Array | undefined {
+  arena.fill(0, AT, AT + room); // some options read before they answer
   arenaView.setUint32(0, room, true);
   const result = trySyscall('getsockopt', local, level, name, arenaAddress + AT, arenaAddress);
   return result < 0 ? undefined : arena.slice(AT, AT + arenaView.getUint32(0, true));

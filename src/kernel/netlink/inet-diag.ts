@@ -1,6 +1,7 @@
 /** Finding sockets of TCP and UDP by their addresses (include/uapi/linux/inet_diag.h, net/ipv4/inet_diag.c). */
-import { AF, NETLINK } from '../constants/sockets.ts';
+import { AF, IPPROTO, NETLINK } from '../constants/sockets.ts';
 import { array, bytes, struct, u8, u32 } from '../layouts/struct.ts';
+import { decodeAttributes } from './attributes.ts';
 import { NetlinkError, NetlinkSocket } from './socket.ts';
 import { SOCK_DIAG_BY_FAMILY } from './unix-diag.ts';
 
@@ -64,4 +65,28 @@ export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEn
     if (error instanceof NetlinkError) return undefined;
     throw error;
   }
+}
+
+/** Attribute of an answer: the keys a socket signs its segments with (TCP_MD5SIG). For CAP_NET_ADMIN only. */
+const INET_DIAG_MD5SIG = 18;
+
+/**
+ * The inodes of the TCP sockets of our network namespace that sign their segments by MD5 (RFC 2385). No option tells
+ * that. Empty if the kernel cannot tell (no inet_diag).
+ */
+export function signingSockets(): Set<number> {
+  const found = new Set<number>();
+  for (const family of [AF.INET, AF.INET6]) {
+    const request = Request.encode({ family, protocol: IPPROTO.TCP, states: 0xffff_ffff });
+    try {
+      using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP');
+      for (const { payload } of netlink.list(SOCK_DIAG_BY_FAMILY, request)) {
+        if (!decodeAttributes(payload.subarray(Answer.size)).has(INET_DIAG_MD5SIG)) continue;
+        found.add(Answer.decode(payload).inode);
+      }
+    } catch (error) {
+      if (!(error instanceof NetlinkError)) throw error;
+    }
+  }
+  return found;
 }

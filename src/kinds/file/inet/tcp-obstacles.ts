@@ -2,18 +2,25 @@
 import type { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
 import { decodeText } from '../../../base/text.ts';
-import type { SeenTask } from '../../../contract/contract.ts';
+import type { OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { TCP, TCP_STATE, TCPI_OPT } from '../../../kernel/constants/inet.ts';
-import { IPPROTO, SO } from '../../../kernel/constants/sockets.ts';
-import { getNumberIfAny, getOptionIfAny } from '../../../kernel/sockets.ts';
+import { AF, IPPROTO, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { signingSockets } from '../../../kernel/netlink/inet-diag.ts';
+import { getNumberIfAny, getOptionIfAny, trySetNumber } from '../../../kernel/sockets.ts';
+import { ERRNO, Fd, syscall } from '../../../kernel/syscall.ts';
 import { describeFile, fileObstacle } from '../../../support/fdinfo.ts';
 import { sockaddrSize } from './address.ts';
 import type { InetSocket } from './protocol.ts';
 import { isConnected, tcpEvents, tcpInfo } from './tcp-state.ts';
 
 /** Why a socket of TCP cannot be carried; undefined if it can. */
-export function tcpObstacle(socket: InetSocket, { options }: SeenTask): StasisError | undefined {
+export function tcpObstacle(socket: InetSocket, { options, tree }: SeenTask): StasisError | undefined {
   const { file, local } = socket;
+  if (isSigned(file, tree)) {
+    const reason = 'its segments are signed (TCP_MD5SIG, TCP_AO), and the kernel does not tell the keys';
+    return fileObstacle(file, 'SOCKET_TCP_SIGNED', reason, 'have the program do without it, or close it');
+  }
   const info = tcpInfo(local);
   const { state } = info;
   if (state === TCP_STATE.LISTEN) {
@@ -81,6 +88,23 @@ export function tcpNotice({ file, local, family }: InetSocket, { options }: Seen
   }
   return undefined;
 }
+
+/** Whether a socket has keys to sign its segments with. */
+function isSigned({ local, stat }: OpenFile, tree: SeenTree): boolean {
+  if (getOptionIfAny(local, TCP.AO_INFO, AO_INFO, IPPROTO.TCP) !== undefined) return true;
+  return SIGNING.of(tree).has(stat.ino);
+}
+
+/** Size of `struct tcp_ao_info_opt`. */
+const AO_INFO = 56;
+
+/** The sockets that sign by MD5; of a kernel that cannot do that, nothing is asked. */
+const SIGNING = new Slot((_: SeenTree) => {
+  using fd = new Fd(syscall('socket', AF.INET, SOCK.STREAM | SOCK.CLOEXEC, 0));
+  // A value of this size is refused (EINVAL), and the option itself where the kernel does not have it.
+  const isKnown = trySetNumber(fd.number, TCP.MD5SIG, 0, IPPROTO.TCP) !== -ERRNO.ENOPROTOOPT;
+  return isKnown ? signingSockets() : new Set<number>();
+});
 
 /** The protocol above TCP in the kernel, as `tls`; empty for none. */
 function upperProtocol(local: Parameters<typeof getOptionIfAny>[0]): string {
