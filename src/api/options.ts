@@ -197,7 +197,7 @@ const TABLE = [
     help: 'unix sockets whose peer is outside the tree: reconnect by name, reset or refuse (refuse)' },
   { group: 'Sockets and network', long: 'inet-addr-map', arg: 'OLD=NEW', own: true,
     value: { type: 'addressMap', key: 'inetAddrMap' },
-    built: NONE, later: RESTORE,
+    built: RESTORE,
     help: 'restore sockets of address OLD with address NEW; both with a port, ADDRESS:PORT, or both without' },
   { group: 'Sockets and network', long: 'network-lock', arg: 'HOW',
     value: { type: 'choice', key: 'networkLock',

@@ -4,6 +4,7 @@
  */
 
 import { StasisError } from '../base/errors.ts';
+import { parseInetEnd } from '../network/address-map.ts';
 import type { OptionValue } from './options.ts';
 import type { Asked } from './refusals.ts';
 import type { CpuCap, KeyValue, Settings } from './settings.ts';
@@ -106,7 +107,7 @@ const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
     draft.vethPair.push(pair(given, '='));
   },
   addressMap: (draft, _to, given) => {
-    draft.inetAddrMap.push(pair(given, '='));
+    draft.inetAddrMap.push(addressPair(given, draft.inetAddrMap));
   },
   closeFd: (draft, _to, given) => {
     draft.closeFds.push(wholeNumber(given, 0));
@@ -201,6 +202,21 @@ function pair(given: Given, separator: string): KeyValue {
   const at = whole.indexOf(separator);
   if (at < 1) throw wrong(given, `has the form ${given.option.arg}`);
   return { key: whole.slice(0, at), value: whole.slice(at + 1) };
+}
+
+/** A pair of addresses, both with a port or both without, both of IPv4 or both of IPv6. */
+function addressPair(given: Given, before: readonly KeyValue[]): KeyValue {
+  const found = pair(given, '=');
+  const [old, now] = [parseInetEnd(found.key ?? ''), parseInetEnd(found.value)];
+  const isPair = old && now && (old.port === undefined) === (now.port === undefined);
+  if (!isPair) throw wrong(given, 'is two addresses, as 192.0.2.1=192.0.2.2, or [2001:db8::1]:80=[2001:db8::2]:80');
+  if (old.address.length !== now.address.length) throw wrong(given, 'is two addresses of IPv4, or two of IPv6');
+  const isKnown = before.some(({ key }) => {
+    const other = parseInetEnd(key ?? '');
+    return other?.port === old.port && other?.address.join() === old.address.join();
+  });
+  if (isKnown) throw usage(given, `${found.key} has another address already`, 'give each address once');
+  return found;
 }
 
 function wrong(given: Given, form: string): StasisError {

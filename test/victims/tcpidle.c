@@ -152,6 +152,7 @@ static void verify(void) {
   check(get(idle, SOL_SOCKET, SO_REUSEADDR) == 1 && get(idle6, SOL_SOCKET, SO_REUSEADDR) == 0);
   check(get(plain, SOL_SOCKET, SO_REUSEADDR) == 1 && get(alone, SOL_SOCKET, SO_REUSEADDR) == 0);
   check(get(alone, SOL_SOCKET, SO_REUSEPORT) == 0 && get(group[1], SOL_SOCKET, SO_REUSEPORT) == 1);
+  check(get(group[2], SOL_SOCKET, SO_REUSEPORT) == 0);
   check(get(only6, IPPROTO_IPV6, IPV6_V6ONLY) == 1 && get(dual, IPPROTO_IPV6, IPV6_V6ONLY) == 0);
   check(get(far, IPPROTO_IP, IP_FREEBIND) == 1 && get(far, IPPROTO_IP, IP_TRANSPARENT) == 1);
   check(get(far6, IPPROTO_IPV6, 78) == 1 && get(plain, IPPROTO_IP, IP_FREEBIND) == 0);
@@ -178,6 +179,7 @@ int main(void) {
   group[0] = listening("127.0.0.1", 0, 10, shared_port);
   group[1] = listening("127.0.0.1", port_of(group[0]), 11, shared_port);
   group[2] = listening("127.0.0.1", port_of(group[0]), 12, shared_port);
+  set(group[2], SOL_SOCKET, SO_REUSEPORT, 0); /* it has shared the port, and is not to share it any more */
   idle = bound("127.0.0.1", 0, reused);
   idle6 = bound("::1", 0, NULL);
   made = socket(AF_INET, SOCK_STREAM, 0);

@@ -12,16 +12,17 @@ import { allowFreebind, restoreForgottenIp } from './ip-options.ts';
 import type { MadeSocket } from './protocol.ts';
 
 /**
- * Binds a socket to its address, if it has one, sharing the port with whoever allows it.
+ * Binds a socket to its address, if it has one, sharing the port with whoever allows it. `sharesPort`: sockets of the
+ * images listen at this port together, perhaps since they were allowed to (SO_REUSEPORT) and are not any more.
  * @throws StasisError (conflict) if the port is taken, or the address or the device is not there
  */
-export function bindSocket(socket: MadeSocket): void {
+export function bindSocket(socket: MadeSocket, sharesPort: boolean): void {
   const { entry, local } = socket;
   const device = prepareToBind(socket);
   const source = fieldsOf(entry, 'source');
   if (source.port === 0 && isAny(source)) return;
   setNumber(local, SO.REUSEADDR, 1);
-  if (entry.opts.so_reuseport) setNumber(local, SO.REUSEPORT, 1);
+  if (sharesPort) setNumber(local, SO.REUSEPORT, 1);
   const address = sockaddrOf(entry.family, source, device);
   let result = trySyscall('bind', local, address, address.length);
   // An address of IPv6 that was added just now is tentative: only IPV6_FREEBIND allows to use it.

@@ -16,6 +16,7 @@ import { IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO, SOCK } from '../../../kernel/constants/sockets.ts';
 import { setNumber } from '../../../kernel/sockets.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { AddressMap } from '../../../network/address-map.ts';
 import { restoreForgotten, restoreOptions } from '../../../network/socket-options.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { bindSocket } from './bind.ts';
@@ -39,7 +40,8 @@ export class InetSockets {
 
   private constructor(context: RestoreContext) {
     this.#context = context;
-    this.#entries = [...context.fileEntries.values()].flatMap(({ isk }) => (isk ? [isk] : []));
+    const map = new AddressMap(context.options.inetAddressMap);
+    this.#entries = [...context.fileEntries.values()].flatMap(({ isk }) => (isk ? [map.apply(isk)] : []));
     if (this.#entries.length > 0) context.atEnd(() => this.#close());
   }
 
@@ -57,8 +59,9 @@ export class InetSockets {
   /** Makes, binds and connects all sockets. @throws StasisError */
   prepare(): void {
     for (const entry of this.#entries) this.#made.set(entry.id, this.#make(entry));
+    const shared = new Set(this.#entries.filter(({ opts }) => opts.so_reuseport).map(portOf));
     for (const socket of this.#made.values()) {
-      if (!socket.protocol.bindsItself?.(socket.entry)) bindSocket(socket);
+      if (!socket.protocol.bindsItself?.(socket.entry)) bindSocket(socket, shared.has(portOf(socket.entry)));
     }
     for (const socket of this.#made.values()) socket.protocol.connect?.(socket);
   }
@@ -117,6 +120,10 @@ export class InetSockets {
     for (const [id, { local }] of this.#made) if (!this.#given.has(id)) trySyscall('close', local);
     this.#made.clear();
   }
+}
+
+function portOf({ proto, src_port }: InetSkEntry): string {
+  return `${proto} ${src_port}`;
 }
 
 /** Sets all options but those bind.ts has set or needs. */

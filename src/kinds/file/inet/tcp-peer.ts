@@ -5,6 +5,7 @@ import type { InetSkEntry } from '../../../images/schema/sockets.ts';
 import { AF, IPPROTO, LOCK_MARK, SO, SOCK } from '../../../kernel/constants/sockets.ts';
 import { setNumber } from '../../../kernel/sockets.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { mappedOf } from '../../../network/inet-address.ts';
 import { packetOf, type Segment } from '../../../network/tcp-segment.ts';
 import { type EndFields, fieldsOf, showEnd, sockaddrOf } from './address.ts';
 import { tcpInfo } from './tcp-state.ts';
@@ -24,7 +25,7 @@ export type Play = Pick<Segment, 'sequence' | 'acknowledged' | 'flags'>;
 export function playPeer(local: LocalFd, entry: InetSkEntry, device: number, play: Play): void {
   const source = fieldsOf(entry, 'source');
   const destination = fieldsOf(entry, 'destination');
-  const [from, to] = [addressOf(destination), addressOf(source)];
+  const [from, to] = [addressOf(entry.family, destination), addressOf(entry.family, source)];
   const packet = packetOf({ ...play, from, fromPort: destination.port, to, toPort: source.port });
   const family = to.length === 4 ? AF.INET : AF.INET6;
   const fields = { port: 0, words: [...new Uint32Array(to.slice().buffer)] };
@@ -48,11 +49,7 @@ export function playPeer(local: LocalFd, entry: InetSkEntry, device: number, pla
 }
 
 /** The bytes of an address; 4 for one of IPv4, also if it is mapped into IPv6. */
-function addressOf({ words }: EndFields): Uint8Array {
-  const isMapped = words.length === 4 && words[0] === 0 && words[1] === 0 && words[2] === MAPPED;
-  const used = isMapped ? words.slice(3) : words.slice(0, words.length === 4 ? 4 : 1);
-  return new Uint8Array(new Uint32Array(used).buffer);
+function addressOf(family: number, { words }: EndFields): Uint8Array {
+  const bytes = new Uint8Array(new Uint32Array(words.slice(0, family === AF.INET ? 1 : 4)).buffer);
+  return mappedOf(bytes) ?? bytes;
 }
-
-/** The third word of a mapped address, ::ffff:0:0, as it lies in memory. */
-const MAPPED = 0xffff_0000;
