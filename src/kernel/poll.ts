@@ -1,6 +1,6 @@
 /** poll(2) without waiting. Nothing is taken by asking, where SO_ERROR, for one, would clear the error it tells. */
 import type { LocalFd } from '../base/brands.ts';
-import { arenaAddress, arenaView, syscall } from './syscall.ts';
+import { arenaAddress, arenaView, ERRNO, SyscallError, trySyscall } from './syscall.ts';
 
 /** Whether a file is hung up (POLL.HUP) or has an error (POLL.ERR), which is reported in any case: the bits of both. */
 export function hangUpsAndErrors(local: LocalFd): number {
@@ -9,8 +9,12 @@ export function hangUpsAndErrors(local: LocalFd): number {
 
 /** Which of the `events` are there now, and {@link hangUpsAndErrors}: bits of {@link POLL}. @throws SyscallError */
 export function eventsOf(local: LocalFd, events: number): number {
-  arenaView.setInt32(0, local, true);
-  arenaView.setInt32(4, events, true);
-  syscall('poll', arenaAddress, 1, 0);
-  return arenaView.getInt16(6, true);
+  for (;;) {
+    arenaView.setInt32(0, local, true);
+    arenaView.setInt32(4, events, true);
+    const result = trySyscall('poll', arenaAddress, 1, 0);
+    if (result >= 0) return arenaView.getInt16(6, true);
+    // A signal that comes meanwhile interrupts even a call that waits for nothing.
+    if (result !== -ERRNO.EINTR) throw new SyscallError('poll', -result);
+  }
 }

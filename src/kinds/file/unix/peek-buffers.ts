@@ -33,27 +33,35 @@ const HEADER = 72;
 const NAME = 112;
 const FAMILY = 2;
 
+/** What a program peeks at: `count` messages of a socket from byte `from` on. */
+export interface PeekRun {
+  readonly file: OpenFile;
+  readonly from: number;
+  /** The socket's own SO_PEEK_OFF, which is restored. */
+  readonly offset: number;
+  readonly count: number;
+}
+
 /** Buffers for a number of messages. They are mapped, since only the first page of most is ever touched. */
 export class PeekBuffers implements Disposable {
-  readonly #count: number;
-  readonly #stride: number;
-  readonly #length: number;
+  /** Where the buffer of each message begins, and where the last one ends, in bytes. */
+  readonly #places: readonly number[];
   readonly #base: number;
   /** A struct msghdr and its iovec for each message. */
   readonly #headers: PinnedBuffer;
 
-  constructor(count: number, size: number) {
-    this.#count = count;
-    this.#stride = (size + CONTROL + NAME + 7) & ~7;
-    this.#length = count * this.#stride;
+  /** `sizes` are the most bytes of each message. */
+  constructor(sizes: readonly number[]) {
+    const places = [0];
+    for (const size of sizes) places.push((places.at(-1) ?? 0) + ((size + CONTROL + NAME + 7) & ~7));
+    this.#places = places;
     const kind = MAP.PRIVATE | MAP.ANONYMOUS | MAP.NORESERVE;
     this.#base = syscall('mmap', 0, this.#length, PROT.READ | PROT.WRITE, kind, -1, 0);
-    this.#headers = new PinnedBuffer(new Uint8Array(count * HEADER));
+    this.#headers = new PinnedBuffer(new Uint8Array(sizes.length * HEADER));
     const { view: headers, address: at } = this.#headers;
     const view = new DataView(headers.buffer);
-    for (let i = 0; i < count; i++) {
-      const buffer = this.#base + i * this.#stride;
-      const control = buffer + this.#stride - CONTROL;
+    for (const [i, size] of sizes.entries()) {
+      const control = this.#controlAt(i);
       Msghdr.encodeInto(headers, i * HEADER, {
         name: BigInt(control - NAME),
         nameLength: NAME,
@@ -62,9 +70,22 @@ export class PeekBuffers implements Disposable {
         control: BigInt(control),
         controlLength: BigInt(CONTROL),
       });
-      view.setBigUint64(i * HEADER + Msghdr.size, BigInt(buffer), true);
+      view.setBigUint64(i * HEADER + Msghdr.size, BigInt(this.#bufferAt(i)), true);
       view.setBigUint64(i * HEADER + Msghdr.size + 8, BigInt(size), true);
     }
+  }
+
+  get #length(): number {
+    return Math.max(this.#places.at(-1) ?? 0, 1);
+  }
+
+  #bufferAt(i: number): number {
+    return this.#base + (this.#places[i] ?? 0);
+  }
+
+  /** Where the control data of message `i` is; the name of its sender is before that. */
+  #controlAt(i: number): number {
+    return this.#base + (this.#places[i + 1] ?? 0) - CONTROL;
   }
 
   /** Peeks at the first message without changing the socket. Returns its length, or -errno. */
@@ -72,26 +93,26 @@ export class PeekBuffers implements Disposable {
     return trySyscall('recvmsg', file.local, this.#address(0), FLAGS);
   }
 
-  /**
-   * Peeks at one message after another, from byte `from` on. Returns their lengths, or -errno. `offset` is the socket's
-   * own SO_PEEK_OFF, which is restored.
-   */
-  run(detached: DetachedProcess, file: OpenFile, from: number, offset: number): number[] {
+  /** Peeks at the messages of several sockets, one after another, into one buffer each. Returns lengths, or -errno. */
+  run(detached: DetachedProcess, runs: readonly PeekRun[]): number[] {
     const program = detached.program();
-    const socket: number = file.local; // a detached process has our descriptors
-    const setOffset = (value: number): Ref => {
+    const setOffset = (file: OpenFile, value: number): Ref => {
       const at = program.data(new Uint8Array(new Int32Array([value]).buffer));
+      const socket: number = file.local; // a detached process has our descriptors
       return program.attempt('setsockopt', socket, SOL_SOCKET, SO.PEEK_OFF, at, 4);
     };
-    const set = setOffset(from);
-    const calls = Array.from({ length: this.#count }, (_, i) =>
-      program.attempt('recvmsg', socket, this.#address(i), FLAGS),
-    );
-    const reset = setOffset(offset);
+    const calls: Ref[] = [];
+    const settings = runs.map(({ file, from, offset, count }) => {
+      const set = setOffset(file, from);
+      for (let i = 0; i < count; i++) {
+        calls.push(program.attempt('recvmsg', file.local as number, this.#address(calls.length), FLAGS));
+      }
+      return { file, changes: [set, setOffset(file, offset)] };
+    });
     detached.run(program);
-    for (const call of [set, reset]) {
-      const result = program.result(call);
-      if (result < 0) throw new SyscallError('setsockopt', -result, { resource: describeFile(file) });
+    for (const { file, changes } of settings) {
+      const failed = changes.map((call) => program.result(call)).find((result) => result < 0);
+      if (failed !== undefined) throw new SyscallError('setsockopt', -failed, { resource: describeFile(file) });
     }
     return calls.map((call) => program.result(call));
   }
@@ -104,21 +125,19 @@ export class PeekBuffers implements Disposable {
   /** Message `i`, of which `length` bytes were read. @throws StasisError for control data that is not known */
   packet(i: number, length: number, file: OpenFile): Packet {
     const { flags, controlLength, nameLength } = this.#header(i);
-    const buffer = this.#base + i * this.#stride;
-    const at = buffer + this.#stride - CONTROL;
+    const at = this.#controlAt(i);
     const control = this.#read(at, Number(controlLength));
     const source = this.#read(at - NAME + FAMILY, Math.min(Math.max(nameLength, FAMILY), NAME) - FAMILY);
     const { rights, sender, unknown } = decodeControl(control);
     if (unknown !== undefined) throw problem(file, `a message that waits has control data of type ${unknown}`);
     if (flags & MSG.CTRUNC)
       throw problem(file, 'the files a message carries could not all be received: raise ulimit -n');
-    return { bytes: this.#read(buffer, length), rights, sender, source };
+    return { bytes: this.#read(this.#bufferAt(i), length), rights, sender, source };
   }
 
   /** Closes the descriptors that came with message `i`. */
   discard(i: number): void {
-    const buffer = this.#base + i * this.#stride;
-    const control = this.#read(buffer + this.#stride - CONTROL, Number(this.#header(i).controlLength));
+    const control = this.#read(this.#controlAt(i), Number(this.#header(i).controlLength));
     for (const local of decodeControl(control).rights) trySyscall('close', local);
   }
 

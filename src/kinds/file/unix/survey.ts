@@ -15,7 +15,7 @@ import { domainOf } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 import type { Packet } from './peek-buffers.ts';
-import { peekQueue } from './queue.ts';
+import { peekQueues } from './queue.ts';
 
 /** Whether an open file is a unix socket. */
 export function isUnixSocket(file: OpenFile): boolean {
@@ -129,18 +129,29 @@ export class Survey {
   #complete(): void {
     if (this.#isComplete || !this.#tree.frozen) return;
     this.#isComplete = true;
-    for (const [ino, file] of this.#own) {
-      // the map grows during the iteration
-      const facts = this.#sockets.get(ino);
-      if (!facts || !receives(facts)) continue;
-      const messages = peekQueue(file, facts).map(({ bytes, rights, sender, source }) => {
+    for (let files = [...this.#own.values()]; files.length > 0; ) files = this.#read(files);
+  }
+
+  /** Reads the queues of some sockets. Returns the sockets in them that were not known. */
+  #read(files: readonly OpenFile[]): OpenFile[] {
+    const sockets = files.flatMap((file) => {
+      const facts = this.#sockets.get(file.stat.ino);
+      return facts && receives(facts) ? [{ file, facts }] : [];
+    });
+    const found: OpenFile[] = [];
+    for (const [{ file, facts }, packets] of peekQueues(sockets)) {
+      if (packets.length === 0) continue;
+      const messages = packets.map(({ bytes, rights, sender, source }) => {
         return { bytes, sender, source, files: rights.map((local) => received(file.task, localFd(local))) };
       });
-      if (messages.length > 0) this.#queues.set(ino, messages);
+      this.#queues.set(facts.ino, messages);
       for (const carried of messages.flatMap(({ files }) => files)) {
-        if (isUnixSocket(carried) && !this.#own.has(carried.stat.ino)) this.#own.set(carried.stat.ino, carried);
+        if (!isUnixSocket(carried) || this.#own.has(carried.stat.ino)) continue;
+        this.#own.set(carried.stat.ino, carried);
+        found.push(carried);
       }
     }
+    return found;
   }
 }
 
