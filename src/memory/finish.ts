@@ -36,7 +36,10 @@ export function lock(task: RestoreTask, mapping: StandingMapping): StandingMappi
   const { start, length, entry } = mapping;
   if ((entry.flags & MAP.LOCKED) === 0) return mapping;
   const flags = extraOf(task).lockedOnFault.includes(start.toString(16)) ? MLOCK_ONFAULT : 0;
-  task.batch.call('mlock2', start, length, flags);
+  // On fault first: that marks the mapping, and fails if it must not be locked. The second call changes the mark and
+  // faults the pages in, which fails where nothing may be read (PROT_NONE, guard pages), as it had failed at first.
+  task.batch.call('mlock2', start, length, MLOCK_ONFAULT);
+  if (flags === 0) task.batch.reserve(1).attempt('mlock2', start, length, 0);
   return { ...mapping, locked: true };
 }
 

@@ -123,6 +123,9 @@ int main(int argc, char **argv) {
   /* Locked; the limit may be small. */
   p = block("locked", 2, 3, rw, anon, -1, 0);
   check(!mlock(p, 2 * PAGE));
+  p = block("locked, and not accessible", 3, 5, rw, anon, -1, 0);
+  check(!mlock(p, 3 * PAGE) && !mprotect(p, 3 * PAGE, PROT_NONE));
+  block_count--; /* nobody can read it */
   p = block("locked on fault", 3, 2, rw, anon, -1, 0);
   check(!mlock2(p, 3 * PAGE, MLOCK_ONFAULT));
 
