@@ -74,6 +74,7 @@ const process = {
       pages: optional(whole),
     }),
   ),
+  futureLocks: optional(oneOf('atOnce', 'onFault')),
   numaMappings: optional(list(object({ start: whole, ...policy }))),
   xcomp: optional(list(whole)),
   stops: optional(list(whole)),

@@ -28,6 +28,7 @@ import { itimers } from './task/itimers/kind.ts';
 import { keyrings } from './task/keyrings/kind.ts';
 import { landlock } from './task/landlock/kind.ts';
 import { limits } from './task/limits/kind.ts';
+import { futureLocks } from './task/memory/future-locks.ts';
 import { memory } from './task/memory/kind.ts';
 import { numa } from './task/numa/kind.ts';
 import { posixTimers } from './task/posix-timers/kind.ts';
@@ -56,6 +57,7 @@ export const taskKinds: readonly TaskKind[] = [
   registers,
   fs,
   memory,
+  futureLocks,
   numa,
   aio,
   fileLocks,

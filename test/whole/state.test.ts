@@ -1,6 +1,12 @@
 /** The state of one process, item 4 of the first issue: memory, registers, files, calls, attributes. */
 import { victimSuite } from './kit/suite.ts';
 
+victimSuite('locks of later memory', [
+  { victim: 'futurelocks' },
+  { victim: 'futurelocks', args: ['onfault'] },
+  { victim: 'futurelocks', args: ['none'], ways: ['restore'] },
+]);
+
 victimSuite('memory', [{ victim: 'memory' }, { victim: 'memory', args: ['shared'] }, { victim: 'heap' }]);
 
 victimSuite('processor', [

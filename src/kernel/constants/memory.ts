@@ -35,6 +35,7 @@ export const MAP = {
 
 export const MREMAP = { MAYMOVE: 1, FIXED: 2, DONTUNMAP: 4 } as const;
 export const MLOCK_ONFAULT = 1;
+export const MS = { ASYNC: 1, INVALIDATE: 2, SYNC: 4 } as const;
 export const MCL = { CURRENT: 1, FUTURE: 2, ONFAULT: 4 } as const;
 
 export const MADV = {
