@@ -60,7 +60,7 @@ export const ERROR_CODES = {
 
   // Memory.
   MEMORY_DEVICE: 'A mapping of device memory.',
-  MEMORY_IO_URING: 'A ring of io_uring.',
+  MEMORY_IO_URING: 'A mapped ring of io_uring whose descriptor is closed.',
   MEMORY_MAPPING: 'A mapping of a kind that is not carried.',
   MEMORY_PROTECTION_KEY: 'A mapping with a protection key (pkey_mprotect).',
   MEMORY_SHADOW_STACK: 'A shadow stack (CET).',
@@ -78,7 +78,7 @@ export const ERROR_CODES = {
   FILE_DEVICE: 'A device whose driver keeps state for whoever has it open.',
   FILE_EXTERNAL: 'A file was left to the user at the dump (`--external`), who has to give one.',
   FILE_GHOST_LIMIT: 'A deleted file that is still open is larger than `--ghost-limit`.',
-  FILE_IO_URING: 'An io_uring instance.',
+  FILE_IO_URING: 'A ring of io_uring with requests in flight, or with something that is not carried.',
   FILE_KVM: 'A virtual machine of KVM.',
   FILE_LOCKS: 'The task holds a lock or a lease on a file; `--file-locks` carries them.',
   FILE_MESSAGE_QUEUE: 'A POSIX message queue.',

@@ -6,6 +6,7 @@
 
 import { NR } from '../arch/syscall-numbers.ts';
 import { CLOCK, TIMER_ABSTIME } from './constants/tasks.ts';
+import { IORING_ENTER } from './constants/uring.ts';
 
 /** Stands for the number of a call that the kernel does not show. */
 export const UNSEEN = -1;
@@ -95,14 +96,23 @@ const LIMITS = new Map<number, { readonly argument: number; readonly form: 'time
 
 /**
  * Whether a call waits without a timeout and ends with EINTR where others are restarted, even if the task was only
- * stopped and continued (signal(7); fs/eventpoll.c, ipc/sem.c, kernel/signal.c, fs/aio.c). Making such a call again
- * continues it.
+ * stopped and continued (signal(7); fs/eventpoll.c, ipc/sem.c, kernel/signal.c, fs/aio.c, io_uring/wait.c). Making such
+ * a call again continues it.
  */
 export function isEndless(nr: number, args: readonly bigint[]): boolean {
+  if (nr === NR.io_uring_enter) return waitsOnly(args);
   const limit = LIMITS.get(nr);
   if (!limit) return false;
   const value = args[limit.argument] ?? 0n;
   return limit.form === 'none' || (limit.form === 'timespec' ? value === 0n : int(value) < 0);
+}
+
+/**
+ * Whether a call of io_uring_enter(2) submits nothing and waits without a timeout. (Of one that submits, the result is
+ * how many requests were taken; a timeout is behind IORING_ENTER_EXT_ARG.)
+ */
+function waitsOnly([, submitted = 0n, , flags = 0n]: readonly bigint[]): boolean {
+  return int(submitted) === 0 && (int(flags) & IORING_ENTER.EXT_ARG) === 0;
 }
 
 /** Whether the remaining time of a call can only be found in /proc/timer_list. */

@@ -16,6 +16,7 @@ import { AREA } from '../tracee/program.ts';
 import { equalPages } from './compare.ts';
 import { fill } from './fill.ts';
 import { lock } from './finish.ts';
+import { isPlacedByKernel, placeMappings } from './fixed-place.ts';
 import { type Inheritance, inherit, type Kept, type Standing } from './inherit.ts';
 import { PagesFiles } from './pages-files.ts';
 import { addRange, anyBetween, common, totalOf, without } from './ranges.ts';
@@ -66,6 +67,12 @@ export function rebuildMemory(task: RestoreTask): void {
     return kept ? keep(task, mapping, kept, writing) : map(task, mapping, descriptors.mapped, writing);
   });
   attachSegments(task);
+  const rings = mappings.filter(({ entry }, i) => !heritage.kept.has(i) && isPlacedByKernel(entry, task));
+  const fdOf = ({ entry }: Mapping): number => descriptors.mapped.get(fileKey(entry)) ?? -1;
+  placeMappings(
+    task,
+    rings.map((mapping) => ({ mapping, fd: fdOf(mapping) })),
+  );
   for (const { start, length } of contents.dropped) task.batch.call('madvise', start, length, MADV.DONTNEED);
   fill(task, written, files, descriptors.pages);
   // Children do not inherit locks. A mapping that is writable only for the moment is not locked yet, since mlock would
@@ -175,7 +182,8 @@ function handOverFiles(
 }
 
 /**
- * Makes a mapping, writable if contents are to be written to it. System V segments are left to {@link attachSegments}.
+ * Makes a mapping, writable if contents are to be written to it. System V segments are left to {@link attachSegments},
+ * rings of io_uring to {@link placeMappings}.
  */
 function map(
   task: RestoreTask,
@@ -184,7 +192,7 @@ function map(
   writing: boolean,
 ): StandingMapping {
   const { start, length, entry } = mapping;
-  if (isAttached(entry)) return { ...mapping, prot: entry.prot, locked: false };
+  if (isAttached(entry) || isPlacedByKernel(entry, task)) return { ...mapping, prot: entry.prot, locked: false };
   const fd = isFile(entry) ? descriptors.get(fileKey(entry)) : -1;
   if (fd === undefined || (fd < 0 && (entry.flags & MAP.ANONYMOUS) === 0)) {
     throw new StasisError({

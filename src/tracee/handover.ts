@@ -1,8 +1,10 @@
 /** Hands descriptors over to a task through the socket it shares with Stasis (SCM_RIGHTS). */
 import type { LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
+import { F } from '../kernel/constants/files.ts';
 import { MSG } from '../kernel/constants/sockets.ts';
 import { decodeControl, encodeControl, Msghdr, rightsSpace, SCM_MAX_FD } from '../kernel/layouts/sockets.ts';
+import { openPidfd } from '../kernel/pidfd.ts';
 import { trySendMessage } from '../kernel/sockets.ts';
 import { SyscallError } from '../kernel/syscall.ts';
 import type { Batch } from './batch.ts';
@@ -14,6 +16,48 @@ import type { Seed } from './seed.ts';
  * @throws StasisError kind 'permission' if the task cannot take all of them
  */
 export function handOver(seed: Seed, batch: Batch, locals: readonly LocalFd[]): number[] {
+  if (unsendable.size === 0) return handOverAll(seed, batch, locals);
+  const arrived: number[] = [];
+  let sendable: LocalFd[] = [];
+  for (const local of locals) {
+    if (!unsendable.has(local)) {
+      sendable.push(local);
+      continue;
+    }
+    arrived.push(...handOverAll(seed, batch, sendable), fetch(seed, batch, local));
+    sendable = [];
+  }
+  return [...arrived, ...handOverAll(seed, batch, sendable)];
+}
+
+/** Descriptors of ours that the kernel does not let through a socket. */
+const unsendable = new Set<LocalFd>();
+
+/**
+ * Says that the kernel refuses to send a descriptor, as those of rings of io_uring (since 6.7, __scm_fp_copy() in
+ * net/core/scm.c). {@link handOver} has the task take it from us.
+ */
+export function markUnsendable(local: LocalFd): void {
+  unsendable.add(local);
+}
+
+/**
+ * Has the task duplicate a descriptor of ours. The pidfd of ours that it needs for that moves to a higher number first,
+ * so that the duplicate gets the lowest free one, as all that are handed over.
+ */
+function fetch(seed: Seed, batch: Batch, local: LocalFd): number {
+  using own = openPidfd(process.pid);
+  const [number = 0] = handOverAll(seed, batch, [own.number]);
+  const program = batch.reserve(4);
+  const moved = program.call('fcntl', number, F.DUPFD_CLOEXEC, number);
+  program.call('close', number);
+  const got = program.call('pidfd_getfd', moved, Number(local), 0);
+  program.call('close', moved);
+  batch.flush();
+  return program.result(got);
+}
+
+function handOverAll(seed: Seed, batch: Batch, locals: readonly LocalFd[]): number[] {
   const arrived: number[] = [];
   // All tasks of a tree read from one socket, so a task must receive its lot before the next one is sent.
   for (let at = 0; at < locals.length; at += SCM_MAX_FD) {

@@ -1,18 +1,18 @@
 /*
  * What cannot be carried, one thing at a time: "secret" memory with a descriptor, "secret-mapped" without, a message
- * "queue" of POSIX, one that is "unlinked-queue", "uring", a working directory that is too "deep", a file in it
- * ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left, a map of eBPF of a kind
- * that is not carried ("bpf-lru"), and one that a program uses ("bpf-used").
+ * "queue" of POSIX, one that is "unlinked-queue", rings of io_uring ("uring…"), a working directory that is too "deep",
+ * a file in it ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left, a map of eBPF
+ * of a kind that is not carried ("bpf-lru"), and one that a program uses ("bpf-used").
  */
-#include "../victims/victim.h"
+#include "../victims/uring.h"
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <mqueue.h>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/shm.h>
 
 #define MEMFD_SECRET 447
-#define IO_URING_SETUP 425
 
 static void secret(bool mapped_only) {
   int fd = syscall(MEMFD_SECRET, 0);
@@ -32,12 +32,38 @@ static void queue(bool unlinked) {
   if (unlinked) check(!mq_unlink(name));
 }
 
-static void uring(void) {
-  uint32_t params[30] = {0};
-  int fd = syscall(IO_URING_SETUP, 4, params);
-  if (fd < 0) skip("no io_uring here");
-  void *ring = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-  check(ring != MAP_FAILED && !close(fd));
+/* Rings of io_uring: a mapping whose descriptor is closed, requests that wait, and what is registered. */
+static void uring(const char *how) {
+  static Ring ring;
+  int p[2];
+  ring_open(&ring, 4, 8, 0);
+  if (!*how) check(!close(ring.fd));
+  else if (!strcmp(how, "-eventfd")) {
+    int fd = eventfd(0, EFD_CLOEXEC);
+    check(fd >= 0 && !syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_EVENTFD, &fd, 1));
+  } else if (!strcmp(how, "-credentials")) {
+    check(syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_PERSONALITY, 0, 0) > 0);
+  } else if (!strcmp(how, "-number")) {
+    struct io_uring_rsrc_update place = {.offset = -1u, .data = ring.fd};
+    check(syscall(SYS_io_uring_register, ring.fd, 20 /* IORING_REGISTER_RING_FDS */, &place, 1) == 1);
+  } else if (!strcmp(how, "-file")) {
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    check(fd >= 0 && !syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_FILES, &fd, 1) && !close(fd));
+  } else {
+    static struct __kernel_timespec hour = {3600, 0};
+    struct io_uring_sqe *sqe = ring_sqe(&ring);
+    check(!pipe2(p, O_CLOEXEC));
+    sqe->opcode = !strcmp(how, "-timeout") ? IORING_OP_TIMEOUT : IORING_OP_POLL_ADD;
+    if (sqe->opcode == IORING_OP_TIMEOUT) {
+      sqe->addr = (uintptr_t)&hour;
+      sqe->len = 1;
+    } else {
+      sqe->fd = p[0];
+      sqe->poll_events = 1;
+    }
+    ring_push(&ring);
+    check(ring_enter(&ring, 1, 0) == 1);
+  }
 }
 
 static void deep(bool file_only) {
@@ -86,7 +112,7 @@ int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   if (!strncmp(what, "secret", 6)) secret(!strcmp(what, "secret-mapped"));
   else if (strstr(what, "queue")) queue(!strcmp(what, "unlinked-queue"));
-  else if (!strcmp(what, "uring")) uring();
+  else if (!strncmp(what, "uring", 5)) uring(what + 5);
   else if (!strncmp(what, "deep", 4)) deep(!strcmp(what, "deep-file"));
   else if (!strcmp(what, "bpf-lru")) bpf_map(BPF_MAP_TYPE_LRU_HASH);
   else if (!strcmp(what, "bpf-used")) bpf_used();

@@ -21,7 +21,7 @@ import { readProc, readProcIfAny, TOO_DEEP } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
-import { hasEnded, membersOf, tellsOfNothing, threadsOf } from '../../kernel/proc/tree.ts';
+import { hasEnded, isWorker, membersOf, tellsOfNothing, threadsOf, unlessGone } from '../../kernel/proc/tree.ts';
 import { domainOf } from '../../kernel/sockets.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, ERRNO, type Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
@@ -59,7 +59,8 @@ export class TaskSnapshot implements SeenTask, Disposable {
       throw new StasisError({ kind: 'usage', task: this.ref, reason, remedy: `name the process: -t ${tgid}` });
     }
     const others = threadsOf(pid);
-    this.threads = [this, ...others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options))];
+    const threads = others.filter((tid) => tid !== pid).map((tid) => new OtherThread(pid, tid, options));
+    this.threads = [this, ...threads.filter((thread) => !thread.isWorker())];
     // prlimit(2) is not used, since it needs CAP_SYS_RESOURCE for tasks of other users.
     this.limits = parseLimits(readProc(pid, 'limits'));
     this.vmas = parseSmaps(readProc(pid, 'smaps'));
@@ -240,6 +241,11 @@ class OtherThread implements SeenThread {
   get status(): ProcStatus {
     this.#status ??= parseStatus(this.#read('status'));
     return this.#status;
+  }
+
+  /** Whether it is a thread of the kernel (io_uring). One that has ended meanwhile is taken for one of the program. */
+  isWorker(): boolean {
+    return unlessGone(() => isWorker(this.stat)) ?? false;
   }
 
   #read(name: string): Uint8Array {

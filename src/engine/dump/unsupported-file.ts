@@ -19,15 +19,6 @@ const CRIU = 'criu carries them, and its images are of the same format';
 /** Files by how their link in /proc begins. */
 const BY_LINK: readonly (readonly [prefix: string, refusal: Refusal])[] = [
   [
-    'anon_inode:[io_uring]',
-    {
-      code: 'FILE_IO_URING',
-      reason: 'an io_uring instance cannot be carried',
-      remedy:
-        'start the program without io_uring (Node.js: UV_USE_IO_URING=0), or turn it off: sysctl kernel.io_uring_disabled=2',
-    },
-  ],
-  [
     'anon_inode:[perf_event]',
     {
       code: 'FILE_PERF_EVENT',

@@ -3,6 +3,7 @@
 /** Commands of bpf(2) (`enum bpf_cmd`). */
 export const BPF = {
   MAP_CREATE: 0,
+  PROG_LOAD: 5,
   PROG_GET_NEXT_ID: 11,
   PROG_GET_FD_BY_ID: 13,
   MAP_GET_FD_BY_ID: 14,
@@ -10,6 +11,8 @@ export const BPF = {
   MAP_FREEZE: 22,
   MAP_LOOKUP_BATCH: 24,
   MAP_UPDATE_BATCH: 26,
+  LINK_CREATE: 28,
+  ITER_CREATE: 33,
 } as const;
 
 /** Flags of maps, and of descriptors for them (`BPF_F_*`). */
@@ -25,3 +28,10 @@ export const BPF_MAP_TYPES = [
 ] as const;
 
 export const BPF_MAP_TYPE = { HASH: 1, ARRAY: 2 } as const;
+
+/** Kinds of programs, and what they are attached to (`enum bpf_prog_type`, `enum bpf_attach_type`). */
+export const BPF_PROG_TYPE = { TRACING: 26 } as const;
+export const BPF_TRACE_ITER = 28;
+
+/** Functions that programs may call (`enum bpf_func_id`). */
+export const BPF_FUNC = { probe_read_kernel: 113, seq_write: 127 } as const;

@@ -225,9 +225,12 @@ export const KEY_SPEC = { THREAD: -1, PROCESS: -2, SESSION: -3, USER: -4, USER_S
 /** `PF_*` bits in the flags field of `/proc/PID/stat`. */
 export const PF = {
   EXITING: 0x00000004,
+  /** A thread of the kernel in a process; older kernels have IO_WORKER, newer ones both. */
+  IO_WORKER: 0x00000010,
   FORKNOEXEC: 0x00000040,
   SUPERPRIV: 0x00000100,
   DUMPCORE: 0x00000200,
   SIGNALED: 0x00000400,
+  USER_WORKER: 0x00004000,
   KTHREAD: 0x00200000,
 } as const;

@@ -1,6 +1,6 @@
 /** eBPF (include/uapi/linux/bpf.h): the used members of `union bpf_attr`, and what the kernel tells of maps. */
 
-import { array, bytes, struct, u32, u64 } from './struct.ts';
+import { array, bytes, i16, i32, struct, u8, u32, u64 } from './struct.ts';
 
 /** For BPF_MAP_CREATE, up to `map_extra`. */
 export const BpfMapCreate = struct({
@@ -73,3 +73,47 @@ export const BpfProgInfo = struct({
   mapIds: u64,
   name: bytes(16),
 });
+
+/** For BPF_PROG_LOAD, up to `attach_prog_fd`. */
+export const BpfProgLoad = struct({
+  type: u32,
+  insnCount: u32,
+  insns: u64,
+  license: u64,
+  logLevel: u32,
+  logSize: u32,
+  logBuffer: u64,
+  kernelVersion: u32,
+  flags: u32,
+  name: bytes(16),
+  ifindex: u32,
+  expectedAttachType: u32,
+  btfFd: u32,
+  funcInfoRecordSize: u32,
+  funcInfo: u64,
+  funcInfoCount: u32,
+  lineInfoRecordSize: u32,
+  lineInfo: u64,
+  lineInfoCount: u32,
+  attachBtfId: u32,
+  attachProgFd: u32,
+});
+
+/** For BPF_LINK_CREATE of an iterator. */
+export const BpfLinkCreate = struct({
+  progFd: u32,
+  targetFd: u32,
+  attachType: u32,
+  flags: u32,
+  iterInfo: u64,
+  iterInfoLength: u32,
+});
+
+/** For BPF_ITER_CREATE. */
+export const BpfIterCreate = struct({ linkFd: u32, flags: u32 });
+
+/** `union bpf_iter_link_info` for tasks (since 6.1). */
+export const BpfIterTask = struct({ tid: u32, pid: u32, pidFd: u32 });
+
+/** `struct bpf_insn`; `registers` holds the target in its low four bits, and the source. */
+export const BpfInstruction = struct({ code: u8, registers: u8, offset: i16, immediate: i32 });

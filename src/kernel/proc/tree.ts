@@ -1,6 +1,7 @@
 /** Threads and children of running processes. Both change at any time; a process that has ended has none. */
 import { type HostPid, hostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
+import { PF } from '../constants/tasks.ts';
 import { namesIn } from '../files.ts';
 import { ERRNO, SyscallError } from '../syscall.ts';
 import { readProc, readProcIfAny } from './read.ts';
@@ -10,6 +11,20 @@ import { parseChildren } from './values.ts';
 /** The thread ids of a process, in the kernel's order: the main thread first. None if it is gone. */
 export function threadsOf(pid: HostPid): HostPid[] {
   return (unlessGone(() => namesIn(`/proc/${pid}/task`)) ?? []).map((name) => hostPid(Number(name)));
+}
+
+/**
+ * Whether a thread is one of the kernel inside a process (PF_USER_WORKER in include/linux/sched.h): io_uring makes such
+ * threads, /proc lists them, and nobody may trace them (ptrace_attach() in kernel/ptrace.c).
+ */
+export function isUserWorker(tid: HostPid): boolean {
+  const bytes = unlessGone(() => readProcIfAny(tid, 'stat'));
+  return bytes !== undefined && isWorker(parseStat(bytes));
+}
+
+/** The same, of a thread whose stat is known. */
+export function isWorker({ flags }: Pick<ProcStat, 'flags'>): boolean {
+  return (flags & (PF.USER_WORKER | PF.IO_WORKER)) !== 0;
 }
 
 /**

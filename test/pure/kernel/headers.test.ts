@@ -17,6 +17,7 @@ import * as cSignals from '../../../src/kernel/constants/signals.ts';
 import * as cSockets from '../../../src/kernel/constants/sockets.ts';
 import * as cTasks from '../../../src/kernel/constants/tasks.ts';
 import * as cTty from '../../../src/kernel/constants/tty.ts';
+import * as cUring from '../../../src/kernel/constants/uring.ts';
 import * as bpf from '../../../src/kernel/layouts/bpf.ts';
 import * as files from '../../../src/kernel/layouts/files.ts';
 import * as memory from '../../../src/kernel/layouts/memory.ts';
@@ -26,6 +27,7 @@ import * as sockets from '../../../src/kernel/layouts/sockets.ts';
 import * as tasks from '../../../src/kernel/layouts/tasks.ts';
 import * as time from '../../../src/kernel/layouts/time.ts';
 import * as tty from '../../../src/kernel/layouts/tty.ts';
+import * as uring from '../../../src/kernel/layouts/uring.ts';
 
 interface Layout {
   readonly size: number;
@@ -48,6 +50,7 @@ const UAPI = [
 const ASM = ['ioctls', 'termbits', 'signal', 'siginfo', 'socket', 'prctl', 'auxvec'].map((name) => `asm/${name}.h`);
 const KERNEL = [...UAPI, ...ASM, 'asm-generic/termios.h'];
 const BPF_HEADERS = ['linux/bpf.h'];
+const URING_HEADERS = ['linux/io_uring.h'];
 /** What only the C library declares for programs. */
 const LIBRARY = ['sys/socket.h', 'sys/uio.h', 'netinet/tcp.h', 'unistd.h', 'fcntl.h'];
 
@@ -157,6 +160,11 @@ describe('layouts are those of the headers', () => {
     const program =
       'type id tag jited_prog_len xlated_prog_len jited_prog_insns xlated_prog_insns load_time created_by_uid ' +
       'nr_map_ids map_ids name';
+    const load =
+      'prog_type insn_cnt insns license log_level log_size log_buf kern_version prog_flags prog_name prog_ifindex ' +
+      'expected_attach_type prog_btf_fd func_info_rec_size func_info func_info_cnt line_info_rec_size line_info ' +
+      'line_info_cnt attach_btf_id attach_prog_fd';
+    const link = 'prog_fd target_fd attach_type flags iter_info iter_info_len';
     check(BPF_HEADERS, [
       ...layout(bpf.BpfMapCreate, 'union bpf_attr', create),
       ...layout(bpf.BpfBatch, 'union bpf_attr', batch.replace(/\w+/g, 'batch.$&')),
@@ -164,6 +172,22 @@ describe('layouts are those of the headers', () => {
       ...layout(bpf.BpfId, 'union bpf_attr', 'map_id next_id open_flags'),
       ...layout(bpf.BpfMapInfo, 'struct bpf_map_info', map),
       ...layout(bpf.BpfProgInfo, 'struct bpf_prog_info', program),
+      ...layout(bpf.BpfProgLoad, 'union bpf_attr', load),
+      ...layout(bpf.BpfLinkCreate, 'union bpf_attr', link.replace(/\w+/g, 'link_create.$&')),
+      ...layout(bpf.BpfIterCreate, 'union bpf_attr', 'iter_create.link_fd iter_create.flags'),
+      ...layout(bpf.BpfIterTask, 'union bpf_iter_link_info', 'task.tid task.pid task.pid_fd'),
+      { c: 'sizeof(struct bpf_insn)', value: BigInt(bpf.BpfInstruction.size) },
+    ]);
+  });
+
+  test('io_uring', () => {
+    const params = 'sq_entries cq_entries flags sq_thread_cpu sq_thread_idle features wq_fd resv sq_off cq_off';
+    const sqe = 'opcode flags ioprio fd off addr len rw_flags user_data -';
+    check(URING_HEADERS, [
+      ...whole(uring.UringParams, 'struct io_uring_params', params),
+      ...whole(uring.SqOffsets, 'struct io_sqring_offsets', 'head tail ring_mask ring_entries flags dropped array - -'),
+      ...whole(uring.CqOffsets, 'struct io_cqring_offsets', 'head tail ring_mask ring_entries overflow cqes flags - -'),
+      ...whole(uring.Sqe, 'struct io_uring_sqe', sqe),
     ]);
   });
 
@@ -341,6 +365,20 @@ describe('constants are those of the headers', () => {
       ...constants('BPF_F_', cBpf.BPF_F),
       ...numbered('BPF_MAP_TYPE_', cBpf.BPF_MAP_TYPES),
       ...constants('BPF_MAP_TYPE_', cBpf.BPF_MAP_TYPE),
+      ...constants('BPF_PROG_TYPE_', cBpf.BPF_PROG_TYPE),
+      ...constants('BPF_FUNC_', cBpf.BPF_FUNC),
+      { c: 'BPF_TRACE_ITER', value: BigInt(cBpf.BPF_TRACE_ITER) },
+    ]);
+  });
+
+  test('io_uring', () => {
+    check(URING_HEADERS, [
+      ...constants('IORING_SETUP_', cUring.IORING_SETUP),
+      ...constants('IORING_OFF_', cUring.IORING_OFF),
+      ...constants('IORING_ENTER_', cUring.IORING_ENTER),
+      ...constants('IORING_REGISTER_', cUring.IORING_REGISTER),
+      ...constants('IORING_OP_', cUring.IORING_OP),
+      { c: 'IOSQE_CQE_SKIP_SUCCESS', value: BigInt(cUring.IOSQE_CQE_SKIP_SUCCESS) },
     ]);
   });
 

@@ -25,6 +25,10 @@ describe('calls', () => {
     expect(isEndless(NR.semtimedop, words(1n, STACK, 1n))).toBe(true);
     expect(isEndless(NR.semtimedop, words(1n, STACK, 1n, HEAP))).toBe(false);
     expect(isEndless(NR.rt_sigtimedwait, words(STACK, 0n, 0n, 8n))).toBe(true);
+    expect(isEndless(NR.io_uring_enter, words(3n, 0n, 1n, 1n))).toBe(true);
+    // It submits something, or has a timeout.
+    expect(isEndless(NR.io_uring_enter, words(3n, 1n, 1n, 1n))).toBe(false);
+    expect(isEndless(NR.io_uring_enter, words(3n, 0n, 1n, 9n, STACK, 24n))).toBe(false);
     expect(isEndless(NR.read, words(0n, STACK, 8n))).toBe(false);
   });
 

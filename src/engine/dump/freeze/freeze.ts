@@ -79,6 +79,7 @@ function stopAll(root: HostPid, seizure: Seizure, cgroup: FreezerCgroup | undefi
   seizure.stopAll(() => {
     const members = membersOf(root);
     seen = new Sleeps(members.flatMap(({ tids }) => tids));
+    seizure.leaveAlone(seen.workers);
     if (cgroup) seizeFrozen(seizure, cgroup);
     return members;
   });

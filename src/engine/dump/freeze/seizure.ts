@@ -12,7 +12,7 @@
 import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
-import { childrenOf, type Member, NOBODY, threadsOf, unlessGone } from '../../../kernel/proc/tree.ts';
+import { childrenOf, isUserWorker, type Member, NOBODY, threadsOf, unlessGone } from '../../../kernel/proc/tree.ts';
 import { DeathWatch } from '../../../tracee/death-watch.ts';
 import { requireUninterrupted } from '../../../tracee/interruption.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../../../tracee/ptrace.ts';
@@ -67,6 +67,11 @@ export class Seizure implements Disposable {
   readonly #moving = new Set<SeizedThread>();
   /** Children of vfork, which have to run: they are not seized until all others have stopped. */
   readonly #excused = new Set<number>();
+  /**
+   * Threads of the kernel inside processes (io_uring), which run no code of the program. They are not stopped: what
+   * they do for requests would end with EINTR (kiocb_done() in io_uring/rw.c).
+   */
+  readonly #workers = new Set<HostPid>();
   #watch: DeathWatch | undefined;
   #highPriority: HighPriority | undefined;
 
@@ -81,6 +86,11 @@ export class Seizure implements Disposable {
   /** The processes of the stopped tree, parents before children. */
   get processes(): readonly SeizedProcess[] {
     return this.#tree;
+  }
+
+  /** Names threads of the kernel, which are left alone. */
+  leaveAlone(workers: Iterable<HostPid>): void {
+    for (const tid of workers) this.#workers.add(tid);
   }
 
   /** Seizes processes that may or may not belong to the tree; {@link stopAll} stops them with it. */
@@ -191,9 +201,16 @@ export class Seizure implements Disposable {
       const process = this.#processOf(pid);
       process.parent = parent;
       if (tids.length > 1) this.#watch ??= new DeathWatch();
-      for (const tid of tids) if (!process.threads.has(tid)) this.#seizeThread(tid, process);
+      for (const tid of tids) {
+        if (!process.threads.has(tid) && !this.#isLeftAlone(tid)) this.#seizeThread(tid, process);
+      }
       return process;
     });
+  }
+
+  /** Whether it is one of the kernel's threads. One may have ended, and a thread of the program may have its number. */
+  #isLeftAlone(tid: HostPid): boolean {
+    return this.#workers.has(tid) && isUserWorker(tid);
   }
 
   /** Walks over the tree and seizes what is new. Returns whether anything has changed since the last walk. */
@@ -233,10 +250,13 @@ export class Seizure implements Disposable {
   #refresh(process: SeizedProcess): { tids: HostPid[]; news: boolean } {
     for (let news = false; ; news = true) {
       this.#requireTime();
-      const tids = threadsOf(process.pid);
+      const tids = threadsOf(process.pid).filter((tid) => !this.#isLeftAlone(tid));
       if (tids.length > 1) this.#watch ??= new DeathWatch();
       const strange = tids.filter((tid) => !process.threads.has(tid));
-      for (const tid of strange) this.#seizeThread(tid, process);
+      for (const tid of strange) {
+        if (tid !== process.pid && isUserWorker(tid)) this.#workers.add(tid);
+        else this.#seizeThread(tid, process);
+      }
       // A thread that clones and exits is chased immediately. Also, the kernel's list ends early at a thread that has
       // ended meanwhile (next_tid() in fs/proc/base.c), so there may be more threads.
       if (strange.length > 0 && (strange.length > 1 || strange[0] !== process.pid)) continue;

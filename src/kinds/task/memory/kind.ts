@@ -33,6 +33,7 @@ import {
   type VmaDraft,
   VmaStatus,
 } from '../../../memory/vma.ts';
+import { mapsRing, ringOf } from '../../../support/ring-notes.ts';
 import type { Program } from '../../../tracee/program.ts';
 
 interface Why {
@@ -54,7 +55,6 @@ function whyNot(vma: ProcVma): Why | undefined {
     case 'uprobes':
       return { code: 'MEMORY_UPROBES', reason: 'it belongs to uprobes' };
     case 'anonInode':
-      if (name.label === '[io_uring]') return IO_URING;
       return { code: 'MEMORY_MAPPING', reason: `no kind of Stasis carries a mapping of ${vma.name}` };
     case 'pseudo':
       return { code: 'MEMORY_MAPPING', reason: `no kind of Stasis carries a mapping of ${vma.name}` };
@@ -67,14 +67,19 @@ function whyNot(vma: ProcVma): Why | undefined {
 
 const IO_URING: Why = {
   code: 'MEMORY_IO_URING',
-  reason: 'it is a ring of io_uring, which is not carried yet',
+  reason: 'it is a ring of io_uring for which no process has a descriptor any more, so that it cannot be examined',
   remedy:
     'start the program without it (as with UV_USE_IO_URING=0 for Node), or set kernel.io_uring_disabled to 2 before',
 };
 
+/** A ring that a process has open is the matter of its kind. */
+function ringWhyNot(vma: ProcVma, task: SeenTask): Why | undefined {
+  return ringOf(vma, task.tree) ? undefined : IO_URING;
+}
+
 function obstacles(task: SeenTask): StasisError[] {
   return task.vmas.flatMap((vma) => {
-    const why = whyNot(vma);
+    const why = mapsRing(vma) ? ringWhyNot(vma, task) : whyNot(vma);
     if (!why) return [];
     const resource = `mapping ${hex(vma.start)}-${hex(vma.end)} ${vma.name}`.trim();
     return [new StasisError({ kind: 'unsupported', task: task.ref, resource, ...why })];
@@ -88,6 +93,8 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
     if (isAnonymous(vma)) return anonymousEntry(vma);
     if (isAioRing(vma)) return aioEntry(vma);
     const flags = openFlags(vma);
+    const ring = mapsRing(vma) ? ringOf(vma, task.tree) : undefined;
+    if (ring) return fileEntryOf(vma, task.context.openFiles.idOf(ring), flags, false);
     if (isSysv(vma)) return sysvEntry(vma, flags);
     const { openFiles: files } = task.context;
     const id = files.idOfPath(task.ref, mapFile(task.pid, vma), flags);

@@ -1,0 +1,180 @@
+/**
+ * io_uring(7). A ring is carried when none of its requests is in flight: its sizes and flags, its counters, both queues
+ * with what waits in them, registered buffers and files. What the kernel keeps of it is read from the kernel's memory
+ * (state.ts), since nothing shows it.
+ */
+import type { StasisError } from '../../../base/errors.ts';
+import type {
+  DumpContext,
+  DumpThread,
+  FileKind,
+  OpenFile,
+  SeenTask,
+  SeenTree,
+  TaskKind,
+} from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
+import { IORING_ENTER, IORING_SETUP } from '../../../kernel/constants/uring.ts';
+import { fileAddresses } from '../../../kernel/kernel-memory.ts';
+import { MappedRing, pagesOf } from '../../../kernel/uring.ts';
+import { fileObstacle } from '../../../support/fdinfo.ts';
+import { captureOwner, imageFlags } from '../../../support/fown.ts';
+import { isRing, noteRing } from '../../../support/ring-notes.ts';
+import type { Program } from '../../../tracee/program.ts';
+import { nap } from '../../../tracee/ptrace.ts';
+import { finishRing, openRing, suitsRing } from './rebuild.ts';
+import { type RingState, ringState } from './state.ts';
+
+const WITHOUT = 'start the program without io_uring (Node.js: UV_USE_IO_URING=0)';
+const NO_URING = `${WITHOUT}, or turn it off: sysctl kernel.io_uring_disabled=2`;
+
+export const ioUringKind: FileKind = {
+  name: 'io-uring',
+  type: FdTypes.EXT,
+  tree: { frozen: awaitRequests },
+
+  recognises: isRing,
+
+  obstacle(file, task) {
+    const state = STATES.of(task.tree).of(file);
+    if (!state) {
+      const reason = 'the kernel does not tell what Stasis has to know of this ring of io_uring';
+      return refuse(file, reason, `a kernel since 6.17 with eBPF and BTF tells it; or ${NO_URING}`);
+    }
+    return obstacleOf(file, state, task.tree);
+  },
+
+  capture(file, id, context) {
+    capture(file, id, context);
+    return { ext: { id, fown: captureOwner(file.local, file.flags) } };
+  },
+
+  rebuild: openRing,
+  suits: suitsRing,
+  finish: finishRing,
+};
+
+/** The states of rings as the obstacle check has found them, by inode: each ring has one of its own. */
+class States {
+  readonly #known = new Map<number, RingState | undefined>();
+
+  of(file: OpenFile): RingState | undefined {
+    if (!this.#known.has(file.stat.ino)) this.#known.set(file.stat.ino, ringState(file));
+    return this.#known.get(file.stat.ino);
+  }
+
+  get all(): readonly (RingState | undefined)[] {
+    return [...this.#known.values()];
+  }
+}
+
+const STATES = new Slot((_: SeenTree) => new States());
+
+function refuse(file: OpenFile, reason: string, remedy = NO_URING): StasisError {
+  return fileObstacle(file, 'FILE_IO_URING', reason, remedy);
+}
+
+const FLAGS: readonly (readonly [flag: number, what: string])[] = [
+  [IORING_SETUP.SQPOLL, 'a thread of the kernel that takes its requests (IORING_SETUP_SQPOLL)'],
+  [IORING_SETUP.NO_MMAP, 'queues in memory that the program has given (IORING_SETUP_NO_MMAP)'],
+];
+
+/** Of flags that newer kernels may have, nothing is known. */
+const KNOWN = Object.values(IORING_SETUP).reduce((bits, flag) => bits | flag, 0);
+
+function obstacleOf(file: OpenFile, state: RingState, tree: SeenTree): StasisError | undefined {
+  const { flags, waiting, foreign } = state;
+  const has = [...FLAGS.filter(([flag]) => flags & flag).map(([, what]) => what), ...foreign];
+  if (flags & ~KNOWN) has.push(`flags that Stasis does not know (0x${(flags & ~KNOWN).toString(16)})`);
+  if (has.length > 0) return refuse(file, `the ring of io_uring has ${has.join(', and ')}`);
+  if (waiting.length > 0) {
+    const reason = `requests of io_uring are in flight that wait for something to happen (${waiting.join(', ')})`;
+    return refuse(file, reason, `have the program cancel them before the dump, or ${WITHOUT}`);
+  }
+  const owner = ownerOf(file, state, tree);
+  if (!owner) return refuse(file, 'the only thread that may use this ring of io_uring has ended or is not in the tree');
+  if (numbersOf(state, owner) === undefined) {
+    return refuse(
+      file,
+      'files are registered with the ring of io_uring for which its process has no descriptor any more',
+    );
+  }
+  return undefined;
+}
+
+/** The process to which what is registered with a ring belongs; undefined if its only thread is not in the tree. */
+function ownerOf(file: OpenFile, { submitter }: RingState, tree: SeenTree): SeenTask | undefined {
+  const holders = tree.tasks.filter(({ fds }) =>
+    fds.some(({ stat, link }) => isRing({ link }) && stat.ino === file.stat.ino),
+  );
+  if (submitter === undefined) return holders[0];
+  return holders.find(({ threads }) => threads.some(({ tid }) => tid === submitter));
+}
+
+/** The numbers of registered files in their process, -1 for empty places; undefined if one is not among them. */
+function numbersOf({ files }: RingState, owner: SeenTask): number[] | undefined {
+  if (files.every((address) => address === 0n)) return files.map(() => -1);
+  const open = fileAddresses(owner.pid, owner.fds.length + 64) ?? new Map<number, bigint>();
+  const own = new Set<number>(owner.fds.map(({ fd }) => fd));
+  const numbers = new Map([...open].filter(([fd]) => own.has(fd)).map(([fd, address]) => [address, fd]));
+  const found = files.map((address) => (address === 0n ? -1 : numbers.get(address)));
+  return found.includes(undefined) ? undefined : (found as number[]); // just checked
+}
+
+/** A moment for what disks have begun: it is completed when the tasks run a program of ours. Nanoseconds. */
+const MOMENT = 10_000_000;
+
+function awaitRequests({ tree }: DumpContext): void {
+  if (STATES.ifMade(tree)?.all.some((state) => state && state.inFlight > 0)) nap(MOMENT);
+}
+
+/** Records the ring, which no task uses any more. @throws StasisError if requests are still in flight */
+function capture(file: OpenFile, id: number, context: DumpContext): void {
+  const state = ringState(file);
+  const owner = state && ownerOf(file, state, context.tree);
+  const files = state && owner && numbersOf(state, owner);
+  if (!state || !files) throw refuse(file, 'the ring of io_uring has changed while the tasks stood still');
+  if (state.inFlight > 0) {
+    const reason = `${state.inFlight} requests of io_uring are in flight and do not come to an end`;
+    throw refuse(file, reason, `dump it again when they have ended, or ${WITHOUT}`);
+  }
+  const { flags, sqEntries, cqEntries, sqHead, cqTail, array, cqes, submitter, buffers } = state;
+  const layout = { flags, sqEntries, cqEntries, sqOffsets: { array: array ?? 0 }, cqOffsets: { cqes } };
+  using ring = new MappedRing(file.local, pagesOf(layout));
+  noteRing(context, id, {
+    ...{ status: imageFlags(file.flags), flags, sqEntries, cqEntries, sqHead, cqTail, cqes },
+    ...(array === undefined ? {} : { array }),
+    ...(submitter === undefined ? {} : { submitter }),
+    ring: packed(ring.readRing()),
+    sqes: packed(ring.readSqes()),
+    owner: owner.pid,
+    buffers: buffers.map(({ address, length }) => [String(address), length] as const),
+    files,
+  });
+}
+
+/** Bytes without the zeros at their end, in Base64. */
+function packed(bytes: Uint8Array): string {
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return Buffer.from(bytes.subarray(0, end)).toString('base64');
+}
+
+/**
+ * Requests that disks have completed become completions when the thread that has submitted them runs. A ring with
+ * DEFER_TASKRUN wants that thread to ask for them.
+ */
+function collect(thread: DumpThread, program: Program): undefined {
+  const states = STATES.ifMade(thread.context.tree);
+  if (!states) return;
+  for (const file of thread.process.fds) {
+    if (!isRing(file)) continue;
+    const state = states.of(file);
+    if (!state || state.inFlight === 0 || state.submitter !== thread.tid) continue;
+    program.attempt('io_uring_enter', file.fd, 0, 0, IORING_ENTER.GETEVENTS, 0, 0);
+  }
+}
+
+/** Completions of rings that only one thread can collect. */
+export const ioUringCompletions: TaskKind = { name: 'io-uring-completions', thread: { capture: collect } };

@@ -1,0 +1,252 @@
+/** What the kernel keeps of a ring. /proc shows only a part of it, so most of it is read from the kernel's memory. */
+import type { OpenFile } from '../../../contract/contract.ts';
+import type { Btf } from '../../../kernel/btf.ts';
+import { IORING_SETUP } from '../../../kernel/constants/uring.ts';
+import {
+  fileAddresses,
+  kernelBytes,
+  kernelTypes,
+  listLength,
+  privateData,
+  taskAddress,
+} from '../../../kernel/kernel-memory.ts';
+import { linesOf } from '../../../kernel/proc/common.ts';
+
+/** A buffer of a task that is registered with a ring; both 0 for an empty place. */
+export interface RegisteredBuffer {
+  readonly address: bigint;
+  readonly length: number;
+}
+
+export interface RingState {
+  /** IORING_SETUP_*. */
+  readonly flags: number;
+  readonly sqEntries: number;
+  readonly cqEntries: number;
+  /** The kernel's own counters: requests taken, and completions given. */
+  readonly sqHead: number;
+  readonly cqTail: number;
+  /** Offsets in the mapping of the ring; of the indices undefined if the ring has none. */
+  readonly array: number | undefined;
+  readonly cqes: number;
+  /** How long the thread of the kernel waits for requests before it sleeps, in ticks of the kernel (SQPOLL). */
+  readonly idleTicks: number;
+  /** The TID of the only thread that may use the ring (SINGLE_ISSUER); 0 if that has ended. */
+  readonly submitter: number | undefined;
+  /** Requests that are not completed. */
+  readonly inFlight: number;
+  /** What requests wait for without an end: `poll`, `timeout`, … */
+  readonly waiting: readonly string[];
+  /** State that is not carried, in words for people. */
+  readonly foreign: readonly string[];
+  readonly buffers: readonly RegisteredBuffer[];
+  /** The addresses of the registered files in the kernel; 0n for an empty place. */
+  readonly files: readonly bigint[];
+}
+
+/** What a ring is, as far as the kernel tells; undefined if that is not enough. */
+export function ringState(file: OpenFile): RingState | undefined {
+  const types = kernelTypes();
+  const address = types && privateData(file.local);
+  const size = types?.sizeOf('io_ring_ctx');
+  const bytes = address === undefined || size === undefined ? undefined : kernelBytes(file.local, address, size);
+  if (!types || address === undefined || !bytes) return undefined;
+  try {
+    return new Reader(types, address, bytes, file).state();
+  } catch (error) {
+    if (error instanceof Unknown) return undefined;
+    throw error;
+  }
+}
+
+/** The kernel has no such member. */
+class Unknown extends Error {}
+
+/** Members that are pointers or heads of lists, NULL in a ring that does not have such a thing. */
+const FOREIGN: readonly (readonly [struct: string, member: string, inner: string | undefined, what: string])[] = [
+  ['io_ring_ctx', 'io_ev_fd', undefined, 'an eventfd that is told of completions (IORING_REGISTER_EVENTFD)'],
+  ['io_ring_ctx', 'personalities', 'xa_head', 'registered credentials (IORING_REGISTER_PERSONALITY)'],
+  ['io_ring_ctx', 'io_bl_xa', 'xa_head', 'buffers provided to the kernel (IORING_REGISTER_PBUF_RING)'],
+  ['io_ring_ctx', 'zcrx_ctxs', 'xa_head', 'queues of a network device (IORING_REGISTER_ZCRX_IFQ)'],
+];
+
+/** Lists of requests that wait until something happens. */
+const WAITING: readonly (readonly [member: string, what: string])[] = [
+  ['waitid_list', 'waitid'],
+  ['futex_list', 'futex'],
+  ['cancelable_uring_cmd', 'command'],
+];
+
+class Reader {
+  readonly #types: Btf;
+  readonly #address: bigint;
+  readonly #view: DataView;
+  readonly #file: OpenFile;
+  readonly #lines: readonly string[];
+
+  constructor(types: Btf, address: bigint, bytes: Uint8Array, file: OpenFile) {
+    this.#types = types;
+    this.#address = address;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#file = file;
+    this.#lines = linesOf(file.fdinfo());
+  }
+
+  state(): RingState {
+    const flags = this.#word('flags');
+    const rings = this.#long('rings');
+    const array = this.#long('sq_array');
+    return {
+      flags,
+      sqEntries: this.#word('sq_entries'),
+      cqEntries: this.#word('cq_entries'),
+      sqHead: this.#word('cached_sq_head'),
+      cqTail: this.#word('cached_cq_tail'),
+      array: array === 0n ? undefined : Number(array - rings),
+      cqes: this.#sizeOf('io_rings'),
+      idleTicks: this.#word('sq_thread_idle'),
+      submitter: flags & IORING_SETUP.SINGLE_ISSUER ? this.#submitter() : undefined,
+      inFlight: this.#inFlight(),
+      waiting: this.#waiting(),
+      foreign: this.#foreign(),
+      buffers: this.#buffers(),
+      files: this.#files(),
+    };
+  }
+
+  #offset(member: string, inner?: readonly [struct: string, member: string]): number {
+    const at = this.#types.offsetOf('io_ring_ctx', member);
+    const more = inner ? this.#types.offsetOf(...inner) : 0;
+    if (at === undefined || more === undefined) throw new Unknown();
+    return at + more;
+  }
+
+  #sizeOf(struct: string): number {
+    const size = this.#types.sizeOf(struct);
+    if (size === undefined) throw new Unknown();
+    return size;
+  }
+
+  #word(member: string, inner?: readonly [string, string]): number {
+    return this.#view.getUint32(this.#offset(member, inner), true);
+  }
+
+  #long(member: string, inner?: readonly [string, string]): bigint {
+    return this.#view.getBigUint64(this.#offset(member, inner), true);
+  }
+
+  /** Memory of the kernel as 64-bit words. */
+  #words(address: bigint, count: number): BigUint64Array {
+    const bytes = kernelBytes(this.#file.local, address, 8 * count);
+    if (!bytes) throw new Unknown();
+    return new BigUint64Array(bytes.slice().buffer);
+  }
+
+  #submitter(): number {
+    const task = this.#long('submitter_task');
+    const at = this.#types.offsetOf('task_struct', 'pid');
+    if (at === undefined) throw new Unknown();
+    const bytes = task === 0n ? undefined : kernelBytes(this.#file.local, task + BigInt(at), 4);
+    return bytes ? new DataView(bytes.buffer).getUint32(0, true) : 0;
+  }
+
+  /**
+   * Requests that are allocated and not free: since 6.17 a ring counts the former (io_alloc_req() in
+   * io_uring/io_uring.c), and keeps the latter in a list.
+   */
+  #inFlight(): number {
+    const allocated = this.#word('nr_req_allocated');
+    if (allocated === 0) return 0;
+    const list = BigInt(this.#offset('submit_state', ['io_submit_state', 'free_list']));
+    const free = listLength(this.#file.local, this.#address + list);
+    if (free === undefined) throw new Unknown();
+    return allocated - free;
+  }
+
+  #waiting(): string[] {
+    const found = WAITING.filter(([member]) => this.#long(member) !== 0n).map(([, what]) => what);
+    if (this.#lines.some((line) => /^ {2}op=/.test(line))) found.push('poll');
+    if (!this.#isEmpty('timeout_list')) found.push('timeout');
+    return found;
+  }
+
+  /** A list_head that is empty refers to itself. */
+  #isEmpty(list: string): boolean {
+    return this.#long(list) === this.#address + BigInt(this.#offset(list));
+  }
+
+  #foreign(): string[] {
+    const found = FOREIGN.filter(
+      ([, member, inner]) => this.#long(member, inner ? ['xarray', inner] : undefined) !== 0n,
+    );
+    const what = found.map(([, , , words]) => words);
+    if (this.#view.getUint8(this.#offset('restrictions', ['io_restriction', 'registered'])) !== 0) {
+      what.push('restrictions of what may be done with it (IORING_REGISTER_RESTRICTIONS)');
+    }
+    if (this.#word('param_region', ['io_mapped_region', 'nr_pages']) !== 0) {
+      what.push('memory for the arguments of waits (IORING_REGISTER_MEM_REGION)');
+    }
+    if (!this.#isEmpty('cq_overflow_list')) what.push('completions that did not fit its queue');
+    if ([...this.#nodes('buf_table'), ...this.#nodes('file_table')].some((node) => this.#tag(node) !== 0n)) {
+      what.push('tags of registered buffers or files');
+    }
+    if (this.#lines.some((line) => /^NAPI:\s*enabled/.test(line))) what.push('busy polling (IORING_REGISTER_NAPI)');
+    if (this.#hasRegisteredNumber()) what.push('a number of its own in a thread (IORING_REGISTER_RING_FDS)');
+    return what;
+  }
+
+  /** Whether the task that has the ring has registered any ring with its number (`registered_rings`). */
+  #hasRegisteredNumber(): boolean {
+    const { task, fd } = this.#file;
+    const at = this.#types.offsetOf('task_struct', 'io_uring');
+    const rings = this.#types.offsetOf('io_uring_task', 'registered_rings');
+    if (at === undefined || rings === undefined) throw new Unknown();
+    const address = taskAddress(task.pid, fd);
+    if (address === undefined) throw new Unknown();
+    const [own = 0n] = this.#words(address + BigInt(at), 1);
+    return own !== 0n && this.#words(own + BigInt(rings), REGISTERED_RINGS).some((file) => file !== 0n);
+  }
+
+  /** The kernel shows them as `    0: 0x7f0012340000/4096`; an empty place as 0/0 or `<none>`. */
+  #buffers(): RegisteredBuffer[] {
+    const from = this.#lines.findIndex((line) => line.startsWith('UserBufs:'));
+    const count = Number(this.#lines[from]?.split('\t')[1] ?? 0);
+    return this.#lines.slice(from + 1, from + 1 + count).map((line) => {
+      const shown = /^\s*\d+: 0x([0-9a-f]+)\/(\d+)$/.exec(line);
+      return shown ? { address: BigInt(`0x${shown[1]}`), length: Number(shown[2]) } : { address: 0n, length: 0 };
+    });
+  }
+
+  #files(): bigint[] {
+    // The low bits are flags (FFS_MASK in io_uring/filetable.h).
+    return this.#nodes('file_table').map((node) => this.#inNode(node, 'file_ptr') & ~7n);
+  }
+
+  #tag(node: bigint): bigint {
+    return this.#inNode(node, 'tag');
+  }
+
+  #inNode(node: bigint, member: string): bigint {
+    const at = this.#types.offsetOf('io_rsrc_node', member);
+    if (at === undefined) throw new Unknown();
+    const [word = 0n] = node === 0n ? [] : this.#words(node + BigInt(at), 1);
+    return word;
+  }
+
+  /** The addresses of what is registered in a table; 0n for an empty place. */
+  #nodes(table: 'file_table' | 'buf_table'): bigint[] {
+    const at = this.#offset(table, table === 'file_table' ? ['io_file_table', 'data'] : undefined);
+    const [nr, nodes] = ['nr', 'nodes'].map((member) => this.#types.offsetOf('io_rsrc_data', member));
+    if (nr === undefined || nodes === undefined) throw new Unknown();
+    const count = this.#view.getUint32(at + nr, true);
+    return count === 0 ? [] : [...this.#words(this.#view.getBigUint64(at + nodes, true), count)];
+  }
+}
+
+/** IO_RINGFD_REG_MAX. */
+const REGISTERED_RINGS = 16;
+
+/** The addresses of the open files of a task by number, to find registered files among them. */
+export function openFilesOf(file: OpenFile, most: number): ReadonlyMap<number, bigint> | undefined {
+  return fileAddresses(file.task.pid, most);
+}

@@ -1,0 +1,69 @@
+/**
+ * Rings of io_uring in the file notes, since CRIU's images have no place for them. In files.img they are files of type
+ * EXT, which CRIU does not restore without a plugin.
+ */
+import type { DumpContext, Json, OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
+import { Slot } from '../contract/slots.ts';
+import { base64, decimal, type FormType, list, object, optional, signed, tuple, whole } from '../images/form.ts';
+import type { ProcVma } from '../kernel/proc/smaps.ts';
+import { vmaName } from '../kernel/proc/vmaname.ts';
+import { notedFile, noteFile } from './file-notes.ts';
+
+const KIND = 'io-uring';
+
+const form = object({
+  /** Status flags of the descriptor. */
+  status: whole,
+  /** IORING_SETUP_*. */
+  flags: whole,
+  sqEntries: whole,
+  cqEntries: whole,
+  /** Counters of the kernel: requests taken, completions given; 32 bits each. */
+  sqHead: whole,
+  cqTail: whole,
+  /** Offsets in the mapping of the ring. */
+  array: optional(whole),
+  cqes: whole,
+  /** The contents of both mappings, without the zeros at their ends. */
+  ring: base64,
+  sqes: base64,
+  /** The process to which buffers and files belong, and its thread that alone may use the ring. */
+  owner: whole,
+  submitter: optional(whole),
+  /** Addresses and lengths of registered buffers, and the numbers of registered files; 0 and -1 for empty places. */
+  buffers: list(tuple(decimal, whole)),
+  files: list(signed),
+});
+
+export type RingNote = FormType<typeof form>;
+
+/** Whether an open file is a ring. */
+export function isRing({ link }: Pick<OpenFile, 'link'>): boolean {
+  return link === 'anon_inode:[io_uring]';
+}
+
+/** Records a ring, by its ID in files.img. @throws StasisError (io) */
+export function noteRing(context: DumpContext, id: number, ring: RingNote): void {
+  noteFile(context, KIND, id, ring as Json);
+}
+
+/** The recorded ring; undefined if the file is none. @throws ImageError */
+export function notedRing(context: RestoreContext, id: number): RingNote | undefined {
+  return notedFile(context, KIND, id, form);
+}
+
+/** A descriptor for each ring that a tree has open, by inode: each ring has an inode of its own. */
+const RINGS = new Slot(
+  ({ tasks }: SeenTree) => new Map(tasks.flatMap(({ fds }) => fds.filter(isRing).map((file) => [file.stat.ino, file]))),
+);
+
+/** Whether a mapping is one of a ring of io_uring. */
+export function mapsRing(vma: Pick<ProcVma, 'name'>): boolean {
+  const name = vmaName(vma.name);
+  return name.kind === 'anonInode' && name.label === '[io_uring]';
+}
+
+/** A descriptor, of any task of the tree, for the ring that a mapping belongs to; undefined if there is none. */
+export function ringOf(vma: Pick<ProcVma, 'ino'>, tree: SeenTree): OpenFile | undefined {
+  return RINGS.of(tree).get(Number(vma.ino));
+}
