@@ -1,10 +1,18 @@
 /** TCP. */
+import { describe, expect, test } from 'bun:test';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { free, HARM, moments, stasisKilled } from './kit/harm.ts';
+import { stasis, stasisOk } from './kit/stasis.ts';
 import { victimSuite } from './kit/suite.ts';
+import { Victim } from './kit/victim.ts';
 
 /** Inode numbers are new ones. */
 const INODES = /\.isk\.ino$/;
 
-const ESTABLISHED = { dump: ['--tcp-established'], restore: ['--tcp-established'] } as const;
+const CARRY = ['--tcp-established'] as const;
 
 victimSuite('tcp', [
   { victim: 'tcpidle', images: [INODES] },
@@ -14,6 +22,241 @@ victimSuite('tcp', [
     args: [family],
     // Receive buffers grow with what comes in. Whatever is bound to an address of IPv6 is IPV6_V6ONLY.
     images: [INODES, /^tcp-stream/, /\.(so_rcvbuf|v6only)$/],
-    ...ESTABLISHED,
+    dump: CARRY,
+    restore: CARRY,
   })),
 ]);
+
+test(
+  'connections that are being read when Stasis is killed',
+  async () => {
+    using victim = await Victim.start('tcpstates', ['4']);
+    const line = (): string[] => victim.dumpLine(['--leave-running', ...CARRY]);
+    const began = performance.now();
+    await stasisOk(line());
+    const span = performance.now() - began;
+    for (const moment of moments(Math.ceil(HARM / 2), span)) {
+      await stasisKilled(line(), moment);
+      // The guard may still have to end repair mode, and the victim looks at it all the time.
+      await free(victim.pid);
+      expect(victim.output()).not.toContain('FAIL');
+    }
+    await victim.verdict();
+  },
+  60_000 + HARM * 1000,
+);
+
+test(
+  'a dump that is killed at its end has killed nobody, or has saved all',
+  async () => {
+    using victim = await Victim.start('tcpstates', ['4']);
+    const began = performance.now();
+    await victim.dump(CARRY);
+    const span = performance.now() - began;
+    await victim.restore(CARRY);
+    for (const moment of moments(Math.ceil(HARM / 4), span / 2).map((at) => at + span / 2)) {
+      await stasisKilled(victim.dumpLine(CARRY), moment);
+      if (victim.alive()) await free(victim.pid);
+      else {
+        await victim.waitGone();
+        await victim.restore(CARRY);
+      }
+      expect(victim.output()).not.toContain('FAIL');
+    }
+    await victim.verdict();
+  },
+  60_000 + HARM * 1000,
+);
+
+test(
+  'a restore that is killed leaves no connection, and can be done again',
+  async () => {
+    using victim = await Victim.start('tcpstates', ['4']);
+    await victim.dump(CARRY);
+    const began = performance.now();
+    // As long as a restore takes; it fails at its end, for there is no such directory.
+    expect((await stasis([...victim.restoreLine(CARRY), '--pidfile', '/nowhere/pid'])).status).toBe(1);
+    const span = performance.now() - began;
+    for (const moment of moments(Math.ceil(HARM / 8), span * 0.9)) {
+      await stasisKilled([...victim.restoreLine(CARRY), '--pidfile', '/nowhere/pid'], moment);
+      await victim.waitGone();
+    }
+    await victim.restore(CARRY);
+    await victim.verdict();
+  },
+  60_000 + HARM * 1000,
+);
+
+/** A program that listens on a port of its own and is READY with it; `more` is done before that, `asked` when it is asked. */
+function listener(more = '', { address = '127.0.0.1', asked = '' } = {}): string[] {
+  const program = [
+    'import socket, sys, time',
+    `s = socket.socket(); s.bind(('${address}', 0)); s.listen(5)`,
+    'port = s.getsockname()[1]',
+    more,
+    "print('READY', port, flush=True)",
+    'while not sys.stdin.read(): time.sleep(.01)',
+    asked,
+  ];
+  return ['python3', '-c', program.join('\n')];
+}
+
+const portOf = (victim: Victim): number => Number(/READY (\d+)/.exec(victim.output())?.[1]);
+
+/** Listens on a port of this machine until it is disposed of. */
+async function occupied(port: number): Promise<AsyncDisposable> {
+  const server: Server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return { [Symbol.asyncDispose]: () => new Promise<void>((resolve) => void server.close(() => resolve())) };
+}
+
+describe('what is in the way is told before there is a process', () => {
+  test('a port that somebody else has', async () => {
+    using victim = await Victim.run(listener());
+    const port = portOf(victim);
+    await victim.dump();
+    {
+      await using _ = await occupied(port);
+      const { status, stderr } = await stasis([...victim.restoreLine(), '--json']);
+      expect(status).toBe(1);
+      const error = JSON.parse(stderr);
+      expect(error).toMatchObject({ code: 'SOCKET_PORT_TAKEN', kind: 'conflict' });
+      expect(error.reason).toContain(`127.0.0.1:${port}`);
+      expect(error.remedy).toContain(`--inet-addr-map 127.0.0.1:${port}=`);
+      // The option helps.
+      await victim.restore(['--inet-addr-map', `127.0.0.1:${port}=127.0.0.9:${port}`]);
+    }
+    const { stdout } = spawnSync('ss', ['-tlnH', `sport = :${port}`], { encoding: 'utf8' });
+    expect(stdout).toContain(`127.0.0.9:${port}`);
+  }, 30_000);
+
+  test('an address that this machine does not have', async () => {
+    using device = new Device('192.0.2.77/32');
+    using victim = await Victim.run(listener('', { address: '192.0.2.77' }));
+    await victim.dump();
+    device[Symbol.dispose]();
+    const { status, stderr } = await stasis([...victim.restoreLine(), '--json']);
+    expect(status).toBe(1);
+    expect(JSON.parse(stderr)).toMatchObject({ code: 'SOCKET_ADDRESS_MISSING', kind: 'conflict' });
+    await victim.restore(['--inet-addr-map', '192.0.2.77=127.0.0.1']);
+  }, 30_000);
+
+  test('a device that is gone', async () => {
+    using device = new Device('192.0.2.78/32');
+    const bind = `s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'${device.name}')`;
+    using victim = await Victim.run(listener(bind));
+    await victim.dump();
+    device[Symbol.dispose]();
+    const { status, stderr } = await stasis([...victim.restoreLine(), '--json']);
+    expect(status).toBe(1);
+    expect(JSON.parse(stderr)).toMatchObject({ code: 'SOCKET_DEVICE_MISSING', kind: 'conflict' });
+  }, 30_000);
+
+  test('a connection that there is already', async () => {
+    using victim = await Victim.run(listener(`${ENDS}; s.close()`, { asked: EXCHANGE }));
+    await victim.dump(['--leave-running', ...CARRY]);
+    // In a PID namespace of its own the same PIDs are free, but the network is the same.
+    const wrapper = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'];
+    const { status, stderr } = await stasis(victim.restoreLine(CARRY), { wrapper });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/there is a connection between 127\.0\.0\.1:\d+ and 127\.0\.0\.1:\d+ on this machine/);
+    await victim.verdict();
+  }, 30_000);
+});
+
+/** A network device with an address, until it is disposed of. */
+class Device implements Disposable {
+  static #count = 0;
+  readonly name = `st${process.pid}x${Device.#count++}`.slice(-14);
+
+  constructor(address: string) {
+    this.#ip('link', 'add', this.name, 'type', 'veth', 'peer', 'name', `${this.name}p`);
+    this.#ip('address', 'add', address, 'dev', this.name);
+    this.#ip('link', 'set', this.name, 'up');
+  }
+
+  #ip(...args: readonly string[]): void {
+    const { status, stderr } = spawnSync('ip', args, { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`ip ${args.join(' ')}: ${stderr}`);
+  }
+
+  [Symbol.dispose](): void {
+    spawnSync('ip', ['link', 'delete', this.name]);
+  }
+}
+
+/** Both ends of a connection, with bytes on the way. */
+const ENDS = "c = socket.create_connection(s.getsockname()); a, _ = s.accept(); a.sendall(b'unread')";
+
+/** Both ends exchange bytes, or it is told why not. */
+const EXCHANGE = [
+  'try:',
+  "  c.sendall(b'ping'); assert a.recv(4) == b'ping'; a.sendall(b'pong'); got = c.recv(10)",
+  '  while len(got) < 10: got += c.recv(10)',
+  "  print('PASS' if got == b'unreadpong' else 'FAIL: %r' % got, flush=True)",
+  '  print(c.getsockname(), a.getsockname(), flush=True)',
+  'except OSError as error:',
+  "  print('FAIL:', type(error).__name__, len(c.recv(10)), flush=True)",
+].join('\n');
+
+describe('connections', () => {
+  test('are refused without an option, naming both ends and the options', async () => {
+    using victim = await Victim.run(listener(ENDS, { asked: EXCHANGE }));
+    const port = portOf(victim);
+    const { status, stderr } = await stasis(victim.dumpLine());
+    expect(status).toBe(1);
+    expect(stderr).toMatch(new RegExp(`127\\.0\\.0\\.1:\\d+ connected to 127\\.0\\.0\\.1:${port}, established`));
+    expect(stderr).toContain('--tcp-established carries the connection, --tcp-close lets it go');
+    await victim.dump(CARRY);
+    const refused = await stasis(victim.restoreLine());
+    expect(refused.status).toBe(1);
+    expect(refused.stderr).toMatch(/it is a connection of TCP between 127\.0\.0\.1:\d+ and 127\.0\.0\.1:\d+/);
+    await victim.restore(CARRY);
+    await victim.verdict();
+  }, 30_000);
+
+  test('get other addresses', async () => {
+    using victim = await Victim.run(listener(ENDS, { asked: EXCHANGE }));
+    const port = portOf(victim);
+    await victim.dump(CARRY);
+    const map = ['--inet-addr-map', '127.0.0.1=127.0.0.7', '--inet-addr-map', `127.0.0.1:${port}=127.0.0.8:${port}`];
+    await victim.restore([...CARRY, ...map]);
+    await victim.verdict();
+    await victim.waitFor(new RegExp(`^\\('127\\.0\\.0\\.7', \\d+\\) \\('127\\.0\\.0\\.8', ${port}\\)`, 'm'), 1000);
+  }, 30_000);
+
+  test('are let go: both ends see the end of the stream', async () => {
+    using victim = await Victim.run(listener(ENDS, { asked: EXCHANGE }));
+    const { stderr } = await victim.dump(['--tcp-close']);
+    expect(stderr).toContain('its connection is let go (--tcp-close)');
+    expect(readdirSync(victim.images).filter((name) => name.startsWith('tcp-stream'))).toEqual([]);
+    const { status, stderr: refusal } = await stasis(victim.restoreLine(CARRY));
+    expect(status).toBe(1);
+    expect(refusal).toContain('--tcp-close');
+    await victim.restore(['--tcp-close']);
+    await expect(victim.verdict()).rejects.toThrow('FAIL: BrokenPipeError 0');
+  }, 30_000);
+
+  test('that nobody has accepted are refused, or lost', async () => {
+    using victim = await Victim.run(listener('c = socket.create_connection(s.getsockname())'));
+    const { status, stderr } = await stasis(victim.dumpLine(CARRY));
+    expect(status).toBe(1);
+    expect(stderr).toContain('1 connection waits to be accepted');
+    expect(stderr).toContain('--skip-in-flight');
+    await victim.cycle({ dump: [...CARRY, '--skip-in-flight'], restore: CARRY });
+  }, 30_000);
+
+  test('whose image is missing or damaged', async () => {
+    using victim = await Victim.run(listener(ENDS, { asked: EXCHANGE }));
+    await victim.dump(CARRY);
+    const [image = ''] = readdirSync(victim.images).filter((name) => name.startsWith('tcp-stream'));
+    rmSync(join(victim.images, image));
+    rmSync(join(victim.images, 'stasis-manifest.json'));
+    const { status, stderr } = await stasis(victim.restoreLine(CARRY));
+    expect(status).toBe(1);
+    expect(stderr).toContain(image);
+  }, 30_000);
+});

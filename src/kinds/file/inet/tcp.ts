@@ -74,6 +74,7 @@ export const tcp: InetProtocol = {
     if (!isConnection(entry)) return;
     const { tcpEstablished, tcpClose } = context.options;
     if (tcpClose) return;
+    if (context.images.inventory().tcp_close) throw letGoBefore(entry);
     if (!tcpEstablished && isConnected(entry.state)) throw notAllowed(entry);
     const connection = new Connection(socket);
     connection.connect();
@@ -137,6 +138,16 @@ function isConnection(entry: InetSkEntry): boolean {
 /** `--tcp-close`: nothing can be received or sent any more; the kernel notes that and yet answers ENOTCONN. */
 function letGo({ local }: MadeSocket): void {
   trySyscall('shutdown', local, SHUT.RDWR);
+}
+
+function letGoBefore(entry: InetSkEntry): StasisError {
+  return new StasisError({
+    kind: 'unsupported',
+    code: 'SOCKET_TCP',
+    resource: `socket:[${entry.ino}]`,
+    reason: 'its connection was let go by the dump (--tcp-close)',
+    remedy: 'restore with --tcp-close as well',
+  });
 }
 
 function notAllowed(entry: InetSkEntry): StasisError {
