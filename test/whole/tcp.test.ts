@@ -87,7 +87,7 @@ test(
   60_000 + HARM * 1000,
 );
 
-/** A program that listens on a port of its own and is READY with it; `more` is done before that, `asked` when it is asked. */
+/** A program that listens on a port and is READY with it. It does `more` before that, and `asked` when it is asked. */
 function listener(more = '', { address = '127.0.0.1', asked = '' } = {}): string[] {
   const program = [
     'import socket, sys, time',
