@@ -81,9 +81,6 @@ export const SCM = { RIGHTS: 1, CREDENTIALS: 2 } as const;
 /** ioctl of unix sockets: a descriptor (O_PATH) for the file a socket is bound to (uapi/linux/un.h, since 4.10). */
 export const SIOCUNIXFILE = 0x89e0;
 
-/** Most bytes of a unix socket's name (`UNIX_PATH_MAX`). */
-export const UNIX_PATH_MAX = 108;
-
 /** Most connections that may wait in a listening socket (`net.core.somaxconn`, by default). */
 export const SOMAXCONN = 4096;
 

@@ -17,6 +17,7 @@ import { saveOutsidePeer } from './outside.ts';
 import { hasError } from './probes.ts';
 import type { Standing } from './support.ts';
 import { isUnixSocket, type Message, type Survey } from './survey.ts';
+import { saveLater } from './waiting.ts';
 
 /** Saves one socket, which the obstacle checks have found to stand like this. Returns its entry. */
 export function captureSocket(
@@ -33,7 +34,10 @@ export function captureSocket(
   const name = captureName(file.local, facts.name, () => survey.directoriesOf(facts.ino));
   const isOutside = standing === 'reconnect' || standing === 'external';
   for (const peer of isOutside ? outsidePeer(facts, survey) : []) saveOutsidePeer(peer, context);
+  const isWaitedFor = facts.state === SK_STATE.LISTEN && !context.options.leaveRunning && survey.hasUnseen(facts);
+  if (isWaitedFor) saveLater({ file, facts, id }, context);
   const note: SocketNote = {
+    ...(isWaitedFor ? { waiting: true } : {}),
     ...noteOfState(file, facts, messages, isFirstOfPair(facts, context)),
     ...(name.path === undefined ? {} : { path: name.path }),
     ...(name.address === undefined ? {} : { address: name.address }),

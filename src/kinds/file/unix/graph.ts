@@ -7,6 +7,7 @@ import type { UnixSkEntry } from '../../../images/schema/sockets.ts';
 import { SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
 import type { SocketNote } from './notes.ts';
 import { USK_EXTERN } from './outside.ts';
+import type { WaitingConnection } from './waiting.ts';
 
 /** A socket of the images with its note. */
 export interface SavedSocket {
@@ -34,6 +35,8 @@ export interface ConnectionPlan {
   readonly listenedBy: SocketNote['maker'];
   /** Who calls connect(2). */
   readonly connectedBy: SocketNote['maker'];
+  /** What the client has sent, of a connection that stays in the queue. */
+  readonly messages: readonly Uint8Array[];
 }
 
 /** A name at which connections are accepted. */
@@ -54,15 +57,19 @@ export interface SocketPlan {
   readonly bound: readonly SavedSocket[];
 }
 
-/**
- * Plans the sockets. `sockets` are those to be made; `find` looks up any of the images by inode; `waits` says whether
- * messages wait in one.
- */
-export function planSockets(
-  sockets: readonly SavedSocket[],
-  find: (ino: number) => SavedSocket | undefined,
-  waits: (socket: SavedSocket) => boolean,
-): SocketPlan {
+/** What is to be known of the images beside the sockets that are made. */
+export interface Surroundings {
+  /** Looks up any socket of the images by inode. */
+  find(ino: number): SavedSocket | undefined;
+  /** Whether messages wait in a socket. */
+  waits(socket: SavedSocket): boolean;
+  /** The connections that wait in a listening socket, where more is known than the images have. */
+  waitingIn(listener: SavedSocket): readonly WaitingConnection[];
+}
+
+/** Plans how sockets are made. */
+export function planSockets(sockets: readonly SavedSocket[], around: Surroundings): SocketPlan {
+  const { find, waits } = around;
   const ours = new Set(sockets);
   const inside = ({ entry }: SavedSocket): SavedSocket | undefined => {
     const peer = find(entry.peer);
@@ -74,7 +81,8 @@ export function planSockets(
   const addresses = new Addresses();
   const { pairs, singles } = datagrams;
   const connected = sockets.filter((socket) => !isDatagram(socket));
-  for (const socket of connected) if (socket.entry.state === SK_STATE.LISTEN) addresses.listening(socket);
+  const listening = connected.filter(({ entry }) => entry.state === SK_STATE.LISTEN);
+  for (const socket of listening) addresses.listening(socket);
   const done = new Set<SavedSocket>();
   for (const socket of connected) {
     if (done.has(socket) || socket.entry.state === SK_STATE.LISTEN) continue;
@@ -94,6 +102,7 @@ export function planSockets(
       pairs.push({ a: socket, b: undefined, maker: socket.note.maker, apart: [] });
     }
   }
+  for (const socket of listening) addUnseen(addresses.of(socket), around.waitingIn(socket));
   const bound = sockets.filter((socket) => socket.entry.name.length > 0 && !accepted.has(socket));
   return { pairs, singles, addresses: addresses.inOrder(), bound };
 }
@@ -110,7 +119,20 @@ function connection(
     // Of two that tell the same, the note is with one only.
     listenedBy: of ?? (client ? by : undefined) ?? listener?.note.maker,
     connectedBy: by ?? (server ? of : undefined),
+    messages: [],
   };
+}
+
+/** Adds what is known of the connections in a queue: who had connected, what was sent, and clients that are closed. */
+function addUnseen({ owner, connections }: AddressPlan, waiting: readonly WaitingConnection[]): void {
+  if (waiting.length === 0) return;
+  const clients = new Map(connections.map((plan) => [plan.server ? -1 : plan.client?.note.place, plan]));
+  const queue = waiting.map(({ place, maker, messages }) => {
+    const known = clients.get(place) ?? connection(undefined, undefined, owner);
+    return { ...known, connectedBy: maker, messages };
+  });
+  const accepted = connections.filter(({ server }) => server);
+  connections.splice(0, connections.length, ...accepted, ...queue);
 }
 
 /** Which datagram sockets are made in pairs: those that could not be reached, or filled, otherwise. */
@@ -197,7 +219,8 @@ class Addresses {
    */
   inOrder(): AddressPlan[] {
     const all = [...new Set([...this.#byKey.values(), ...this.#byListener.values()])];
-    for (const { connections } of all) {
+    for (const { owner, connections } of all) {
+      if (owner.note.waiting) continue; // in order
       const place = ({ client, server }: ConnectionPlan): number =>
         server ? -1 : (client?.note.place ?? client?.entry.ino ?? 0);
       connections.sort((one, other) => place(one) - place(other));

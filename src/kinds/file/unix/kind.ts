@@ -21,6 +21,7 @@ import { hasError, hasOutOfBand } from './probes.ts';
 import { Sockets } from './rebuild.ts';
 import { type Refusal, type Standing, standingOf } from './support.ts';
 import { isUnixSocket, type Message, Survey } from './survey.ts';
+import { endWaiting, saveWaiting, setRoomAside } from './waiting.ts';
 
 export const unixSocketKind: FileKind = {
   name: 'unix socket',
@@ -32,7 +33,12 @@ export const unixSocketKind: FileKind = {
       if (!tree.tasks.some(({ fds }) => fds.some(isUnixSocket))) return [];
       return Survey.of(tree).underWay.flatMap((file) => obstacleOf(file, tree) ?? []);
     },
-    end: ({ tree }) => Survey.ifMade(tree)?.close(),
+    capture: setRoomAside,
+    end(context, how) {
+      if (how === 'dead') saveWaiting(context);
+      endWaiting(context);
+      Survey.ifMade(context.tree)?.close();
+    },
   },
 
   recognises: isUnixSocket,
@@ -115,7 +121,7 @@ function noticeOf(file: OpenFile, tree: SeenTree): NoticeFacts | undefined {
   const facts = survey.socket(file.stat.ino);
   const standing = standingIn(file, tree);
   const about = { task: file.task, resource: describeFile(file) };
-  if (facts?.state === SK_STATE.LISTEN && facts.pending.some((ino) => !survey.mayHave(ino))) {
+  if (facts?.state === SK_STATE.LISTEN && facts.pending.some((ino) => ino !== 0 && !survey.mayHave(ino))) {
     return { ...about, reason: 'connections from outside of the tree wait to be accepted; they are not carried' };
   }
   const name = survey.socket(facts?.peer ?? 0)?.name;

@@ -5,7 +5,9 @@ import { AF, SHUT, SK_STATE, SOCK, SOMAXCONN } from '../../../kernel/constants/s
 import { openFile } from '../../../kernel/files.ts';
 import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { widen } from '../../../network/socket-options.ts';
 import { filePath } from './conflicts.ts';
+import { send } from './fill.ts';
 import {
   type AddressPlan,
   type ConnectionPlan,
@@ -136,7 +138,10 @@ class Making implements MadeSockets {
     using file = this.#bind(local, owner);
     const target: Target = file ? { file: file.number } : { address: encodeUnixAddress(owner.entry.name) };
     let listening: string | undefined;
-    for (const lot of alike(connections, (one) => this.#keyOf(one))) {
+    const accepted = connections.filter(({ server }) => server);
+    const waiting = connections.filter(({ server }) => !server);
+    const keyOf = (one: ConnectionPlan): string => this.#keyOf(one, owner);
+    for (const lot of [...alike(accepted, keyOf), ...runs(waiting, keyOf)]) {
       const [first] = lot;
       if (!first) continue;
       const holder = first.client ?? owner;
@@ -150,10 +155,8 @@ class Making implements MadeSockets {
     }
   }
 
-  #keyOf({ client, server, listenedBy, connectedBy }: ConnectionPlan): string {
-    const holder = client ?? server;
-    const by = holder ? this.#makers.key(connectedBy, holder) : '';
-    return `${listenedBy?.join(' ')}, ${by}, ${server !== undefined}`;
+  #keyOf({ client, listenedBy, connectedBy }: ConnectionPlan, owner: SavedSocket): string {
+    return `${listenedBy?.join(' ')}, ${this.#makers.key(connectedBy, client ?? owner)}`;
   }
 
   #connectSome(
@@ -163,12 +166,15 @@ class Making implements MadeSockets {
     listener: LocalFd,
     target: Target,
   ): void {
-    const clients = lot.map((plan) => clientFor(plan));
+    const clients = lot.map((plan) => clientFor(plan, holder.entry.type));
     this.#makers.connect(maker, holder, clients, target);
-    lot.forEach(({ client, server }, i) => {
+    lot.forEach(({ client, server, messages }, i) => {
       const local = clients[i] as LocalFd; // one for each
       if (!server) {
+        if (messages.length > 0) widen(local);
+        for (const bytes of messages) send({ from: local }, bytes, new Uint8Array());
         if (client) this.locals.set(client.entry.id, local);
+        else syscall('close', local);
         return;
       }
       const accepted = localFd(syscall('accept4', listener, 0, 0, SOCK.CLOEXEC));
@@ -216,8 +222,8 @@ class Making implements MadeSockets {
 const LOT = 100;
 
 /** The socket of a client before it is connected. */
-function clientFor({ client, server }: ConnectionPlan): LocalFd {
-  const local = unixSocket((client ?? server)?.entry.type ?? SOCK.STREAM);
+function clientFor({ client, server }: ConnectionPlan, type: number): LocalFd {
+  const local = unixSocket(type);
   // A direction that the other end does not know of was shut down before the connection was made.
   const mirrored = swapped(server?.entry.shutdown ?? 0);
   const early = server ? (client?.entry.shutdown ?? 0) & ~mirrored : 0;
@@ -239,4 +245,17 @@ function alike<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
     else groups.set(key, [item]);
   }
   return [...groups.values()];
+}
+
+/** Groups neighbours with the same key. */
+function runs<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
+  const groups: T[][] = [];
+  let last: string | undefined;
+  for (const item of items) {
+    const key = keyOf(item);
+    if (key === last) groups.at(-1)?.push(item);
+    else groups.push([item]);
+    last = key;
+  }
+  return groups;
 }

@@ -37,6 +37,8 @@ const note = object({
   accepted: optional(flag),
   /** Of a connection that waits to be accepted: its place in the queue. */
   place: optional(whole),
+  /** Of a listening socket: what waits in it is in a file of its own (waiting.ts). */
+  waiting: optional(flag),
   /** A datagram socket whose peer is closed. */
   widowed: optional(flag),
 });

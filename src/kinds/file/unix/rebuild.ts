@@ -22,6 +22,7 @@ import { Makers } from './makers.ts';
 import { noteOf } from './notes.ts';
 import { requireAllowed, resetIfAsked } from './peers.ts';
 import { Staging } from './staging.ts';
+import { readWaiting } from './waiting.ts';
 
 /** The arguments of shutdown(2) for the directions in an image. */
 const HOW: readonly (number | undefined)[] = [undefined, SHUT.RD, SHUT.WR, SHUT.RDWR];
@@ -74,6 +75,7 @@ export class Sockets {
       requireAllowed(socket, peer, this.#queues.has(socket.entry.id), options);
       requireThere(peer);
     }
+    for (const { entry, note } of this.#sockets) if (note.waiting) readWaiting(this.#context, entry.id);
     requireNamesFree(this.#sockets);
   }
 
@@ -88,11 +90,11 @@ export class Sockets {
   make(): void {
     if (this.#sockets.length === 0) return;
     using makers = new Makers(this.#context, this.#tasks);
-    const plan = planSockets(
-      this.#sockets,
-      (ino) => this.#byIno.get(ino),
-      ({ entry }) => this.#queues.has(entry.id),
-    );
+    const plan = planSockets(this.#sockets, {
+      find: (ino) => this.#byIno.get(ino),
+      waits: ({ entry }) => this.#queues.has(entry.id),
+      waitingIn: ({ entry, note }) => (note.waiting ? readWaiting(this.#context, entry.id) : []),
+    });
     this.#made = makeAll(plan, (ino) => this.#byIno.get(ino), makers, this.#staging);
     this.#staging.publish();
   }

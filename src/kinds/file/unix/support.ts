@@ -67,7 +67,7 @@ function withoutPeer(socket: UnixSocket, around: Around): Standing | Refusal {
   const listener = around.listenerOf(socket.ino);
   if (listener) {
     if (!around.isOurs(listener.ino)) return outside(socket, listener.ino, around);
-    return socket.sendQueue > 0 ? pendingData('it has sent data') : 'pending';
+    return socket.sendQueue > 0 && around.options.leaveRunning ? unseenData('it has sent data') : 'pending';
   }
   if (socket.type === SOCK.DGRAM || socket.shutdown === BOTH) return 'orphaned';
   const reason = 'the connection has not been accepted yet, by a socket of another network namespace';
@@ -76,8 +76,8 @@ function withoutPeer(socket: UnixSocket, around: Around): Standing | Refusal {
 
 /** What waits in a listening socket and cannot be carried. */
 function refusalOfQueue({ pending }: UnixSocket, around: Around): Refusal | undefined {
-  if (pending.includes(0)) return pendingData('the client has closed it meanwhile');
-  const stranger = pending.find((ino) => !around.isOurs(ino));
+  if (pending.includes(0) && around.options.leaveRunning) return unseenData('the client has closed it meanwhile');
+  const stranger = pending.find((ino) => ino !== 0 && !around.isOurs(ino));
   if (stranger === undefined || around.options.unixPeer === 'reset') return undefined;
   return {
     code: 'SOCKET_UNIX_OUTSIDE',
@@ -86,11 +86,12 @@ function refusalOfQueue({ pending }: UnixSocket, around: Around): Refusal | unde
   };
 }
 
-function pendingData(why: string): Refusal {
+/** What a client has sent can be read only from an accepted connection, and that cannot be put back. */
+function unseenData(why: string): Refusal {
   return {
     code: 'SOCKET_UNIX_PENDING',
-    reason: `a connection waits to be accepted, and ${why}: nobody can look at what was sent before that`,
-    remedy: 'dump it when the server has accepted the connection',
+    reason: `a connection waits to be accepted, and ${why}: that can be saved only if the tasks do not go on`,
+    remedy: 'dump it when the server has accepted the connection, or without --leave-running and --leave-stopped',
   };
 }
 

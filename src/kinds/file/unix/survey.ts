@@ -89,6 +89,11 @@ export class Survey {
     return key !== undefined && (this.#namesakes.get(key) ?? 0) > 1;
   }
 
+  /** Whether a connection waits in a listening socket whose client has sent something, or is closed. */
+  hasUnseen({ pending }: UnixSocket): boolean {
+    return pending.some((ino) => ino === 0 || (this.#own.has(ino) && (this.#sockets.get(ino)?.sendQueue ?? 0) > 0));
+  }
+
   /** Directories that a relative name may be relative to, of the tasks that have the socket. */
   directoriesOf(ino: number): string[] {
     const pids = this.#tree.tasks.filter(({ fds }) => fds.some(({ stat }) => stat.ino === ino)).map(({ pid }) => pid);

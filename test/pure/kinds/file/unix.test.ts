@@ -56,9 +56,12 @@ describe('how sockets stand', () => {
   test('connections that wait', () => {
     const listener = { state: SK_STATE.LISTEN, name, pending: [1] } as const;
     expect(judge({ peer: 0 }, listener)).toBe('pending');
-    expect(judge({ peer: 0, sendQueue: 9 }, listener)).toContain('it has sent data');
+    expect(judge({ peer: 0, sendQueue: 9 }, listener)).toBe('pending');
+    const running = { options: { leaveRunning: true } };
+    expect(judge({ peer: 0, sendQueue: 9 }, listener, running)).toContain('it has sent data');
     expect(judge({ peer: 0 })).toContain('not been accepted yet, by a socket of another network namespace');
-    expect(judge({ state: SK_STATE.LISTEN, name, pending: [0] })).toContain('the client has closed it meanwhile');
+    expect(judge({ state: SK_STATE.LISTEN, name, pending: [0] })).toBe('single');
+    expect(judge({ state: SK_STATE.LISTEN, name, pending: [0] }, {}, running)).toContain('the client has closed it');
     expect(judge({ state: SK_STATE.LISTEN, name, pending: [7] }, {}, { ours: false })).toContain('socket:[7]');
   });
 
