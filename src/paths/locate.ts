@@ -42,6 +42,14 @@ const TOO_LONG: Location = {
   remedy: 'rename a directory above it, so that the path gets shorter',
 };
 
+/** The kernel shows `/` for a file that is not connected to its directory. */
+const BY_HANDLE: Location = {
+  kind: 'lost',
+  code: 'FILE_NOT_AT_PATH',
+  reason: 'it was opened by its handle (open_by_handle_at), and the kernel knows no path of it',
+  remedy: 'have the program open it by its path, or close it before the dump',
+};
+
 /** Kernel objects that look like regular files, by the magic of their file system, and why they cannot be carried. */
 const SPECIAL: Readonly<Record<number, Location>> = {
   [SECRETMEM_MAGIC]: {
@@ -83,6 +91,7 @@ export function location(file: OpenFile, options: CarryOptions): Location {
     return { kind: 'visible', name: file.link };
   }
   if (deleted) return otherNames(file, path, options);
+  if (file.link === '/' && (file.stat.mode & S_IF.MT) !== S_IF.DIR) return BY_HANDLE;
   const what = there ? 'another file is at its path' : 'its path leads nowhere';
   return {
     kind: 'lost',

@@ -2,7 +2,7 @@
  * What cannot be carried, one thing at a time: "secret" memory with a descriptor, "secret-mapped" without, a message
  * "queue" of POSIX, one that is "unlinked-queue", rings of io_uring ("uring…"), a working directory that is too "deep",
  * a file in it ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left, a map of eBPF
- * of a kind that is not carried ("bpf-lru"), and one that a program uses ("bpf-used").
+ * of a kind that is not carried ("bpf-lru"), one that a program uses ("bpf-used"), and a pipe by O_PATH ("bare-name").
  */
 #include "../victims/uring.h"
 #include <fcntl.h>
@@ -86,6 +86,15 @@ static void segment(void) {
   check(!setns(own, CLONE_NEWIPC) && !close(own));
 }
 
+/* A pipe by O_PATH: it is no file that has a path. */
+static void bare_name(void) {
+  int p[2];
+  char path[64];
+  check(!pipe2(p, O_CLOEXEC));
+  snprintf(path, sizeof path, "/proc/self/fd/%d", p[0]);
+  check(open(path, O_PATH | O_CLOEXEC) >= 0);
+}
+
 static int bpf_map(int type) {
   union bpf_attr attr = {.map_type = type, .key_size = 4, .value_size = 8, .max_entries = 4, .map_name = "refused"};
   int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
@@ -114,6 +123,7 @@ int main(int argc, char **argv) {
   else if (strstr(what, "queue")) queue(!strcmp(what, "unlinked-queue"));
   else if (!strncmp(what, "uring", 5)) uring(what + 5);
   else if (!strncmp(what, "deep", 4)) deep(!strcmp(what, "deep-file"));
+  else if (!strcmp(what, "bare-name")) bare_name();
   else if (!strcmp(what, "bpf-lru")) bpf_map(BPF_MAP_TYPE_LRU_HASH);
   else if (!strcmp(what, "bpf-used")) bpf_used();
   else segment();

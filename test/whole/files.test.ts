@@ -7,6 +7,7 @@ const ghosts = [/^map 10000000-/, /^fd 50$/];
 victimSuite('files without a name', [
   // The kernel calls them by their inode numbers.
   { victim: 'unnamed', ignore: [/^fd [345]$/, /^map 10000000-/], images: [/^files\..*\.name$/] },
+  { victim: 'opaths' },
   { victim: 'ghosts', ignore: ghosts, images: [/^files\..*\.name$/] },
   { victim: 'ghosts', args: ['nowhere'] },
   { victim: 'ghosts', args: ['linked'], dump: ['--link-remap'] },

@@ -166,9 +166,10 @@ test('each key of --inherit-fd gives the program another descriptor', async () =
   expect(done.stderr).toMatch(/^Warning: --inherit-fd fd\[3\]:pipe:\[1\]: no file of the images asks for this key/m);
   expect(done.stderr).not.toContain('lost');
   const first = given[0] as Source;
+  // The pipe comes first, and a read of it waits; files do not wait.
+  for (const [i, { bring }] of given.slice(1).entries()) bring(`half${i + 1}\n`);
   writeFileSync(join(program.dir, 'ask'), 'half\n', { flag: 'a' });
   first.bring('ed\n');
-  for (const [i, { bring }] of given.slice(1).entries()) bring(`half${i + 1}\n`);
   await until(
     () => (readFileSync(join(program.dir, 'out'), 'utf8').includes('half 7 half4') ? true : undefined),
     5000,

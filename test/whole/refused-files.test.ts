@@ -31,6 +31,7 @@ const CASES: readonly (readonly [what: string, resource: RegExp, reason: string,
   ['bpf-lru', /fd 3 \(anon_inode:bpf-map\)/, 'the eBPF map refused is of type LRU_HASH', 'load it again'],
   ['bpf-used', /fd 3 \(anon_inode:bpf-map\)/, 'is used by the eBPF program', 'load it again'],
   ['bpf-used', /fd 4 \(anon_inode:bpf-prog\)/, 'programs, links and iterators of eBPF', 'bpftool'],
+  ['bare-name', /fd 5 \(pipe:\[\d+\]\)/, 'it is opened with O_PATH and has no path', 'have the program close it'],
   ['segment', /mapping [0-9a-f]+ \/SYSV/, 'belongs to another IPC namespace than that of Stasis', 'shmdt'],
 ];
 

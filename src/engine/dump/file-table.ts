@@ -8,10 +8,11 @@ import { findInOrder } from '../../kernel/kcmp.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { openPath } from './snapshot.ts';
-import { unsupportedFile } from './unsupported-file.ts';
+import { isBareName, unsupportedFile } from './unsupported-file.ts';
 
 /** The kind of a descriptor; undefined if no kind carries it. */
 export function kindOf(file: OpenFile): FileKind | undefined {
+  if (isBareName(file)) return undefined;
   return fileKinds.find((kind) => kind.recognises(file));
 }
 

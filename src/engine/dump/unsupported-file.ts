@@ -3,7 +3,8 @@
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { OpenFile } from '../../contract/contract.ts';
-import { S_IF } from '../../kernel/constants/files.ts';
+import { O, S_IF } from '../../kernel/constants/files.ts';
+import { TOO_DEEP } from '../../kernel/proc/read.ts';
 import { showSocketAddress } from '../../kernel/socket-address.ts';
 import { type SocketFacts, socketFacts } from '../../kernel/socket-facts.ts';
 import { aboutFile } from '../../support/fdinfo.ts';
@@ -128,12 +129,28 @@ function refuseDevice(link: string): Refusal {
   return { code: 'FILE_DEVICE', reason: 'what its driver keeps for whoever has it open cannot be read', remedy };
 }
 
+/**
+ * Whether a descriptor refers to a pipe, a socket or another file without a path by O_PATH, that is by way of
+ * /proc/PID/fd: it cannot be used for anything but to open the file again there.
+ */
+export function isBareName({ flags, link }: OpenFile): boolean {
+  return (flags & O.PATH) !== 0 && !link.startsWith('/') && link !== TOO_DEEP;
+}
+
+const BARE_NAME: Refusal = {
+  code: 'FILE_NAMELESS',
+  reason: 'it is opened with O_PATH and has no path by which it could be opened again',
+  remedy: 'have the program close it before the dump',
+};
+
 /** The obstacle of a descriptor no kind carries. */
 export function unsupportedFile(file: OpenFile): StasisError {
   return new StasisError({ kind: 'unsupported', ...aboutFile(file), ...refusalOf(file) });
 }
 
-function refusalOf({ link, local, stat }: OpenFile): Refusal {
+function refusalOf(file: OpenFile): Refusal {
+  const { link, local, stat } = file;
+  if (isBareName(file)) return BARE_NAME;
   const type = stat.mode & S_IF.MT;
   if (type === S_IF.CHR || type === S_IF.BLK) return refuseDevice(link);
   if (link.startsWith('socket:[')) return refuseSocket(socketFacts(local));

@@ -162,6 +162,7 @@ function makeNode(path: string, image: GhostImage): number {
     case S_IF.DIR:
       return trySyscall('mkdirat', AT.FDCWD, at, 0o700);
     case S_IF.IFO:
+    case S_IF.SOCK:
     case S_IF.CHR:
     case S_IF.BLK:
       return trySyscall('mknodat', AT.FDCWD, at, mode, rdev ?? 0);
