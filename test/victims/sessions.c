@@ -174,13 +174,48 @@ static void daemon_inside(int m) {
 }
 static void daemon_scene(int m) { passing(daemon_inside, m); }
 
+/* Members of one session below two that never were in it: the one was below the other when its leader lived. */
+/* The numbers count from that of the lower one. */
+static void apart_orphan(int m) { bear(m + 2); }
+static void apart_leader(int m) {
+  check(setsid() == getpid());
+  pid_t pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0l, 0l, 0l, 0l);
+  check(pid >= 0);
+  if (pid == 0) live(m + 1);
+  family_await(m + 1, BORN);
+  passing(apart_orphan, m);
+}
+static void apart_low(int m) { passing(apart_leader, m); }
+static void apart_between(int m) {
+  staying(apart_low, m);
+  tell(&family->word[0], 1);
+  await(&family->word[0], 2);
+  _exit(0);
+}
+static void apart_high(int m) {
+  become_reaper();
+  pid_t pid = fork();
+  check(pid >= 0);
+  if (pid == 0) {
+    reaper = false;
+    apart_between(m + 1);
+  }
+  await(&family->word[0], 1);
+  check(!prctl(PR_SET_CHILD_SUBREAPER, 0));
+  reaper = false;
+  tell(&family->word[0], 2);
+  check(waitpid(pid, 0, 0) == pid);
+}
+static void apart(int m) { staying(apart_high, m); }
+
 static const struct {
   const char *name;
   void (*play)(int member);
   int members;
 } scenes[] = {{"leaderless", leaderless, 2}, {"groupless", groupless, 2}, {"moved", moved, 3},
               {"older", older, 3},           {"oldest", oldest, 3},       {"crossed", crossed, 3},
-              {"nested", nested, 3},         {"daemon", daemon_scene, 2}};
+              {"nested", nested, 3},         {"daemon", daemon_scene, 2},
+              {"apart", apart, 4}};
 
 static bool chosen(int argc, char **argv, const char *name) {
   for (int i = 1; i < argc; i++)

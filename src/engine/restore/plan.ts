@@ -17,7 +17,7 @@ import { NSIG, SIG } from '../../kernel/constants/signals.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { parentOf, storedPieces } from '../../memory/page-store.ts';
 import { claimsOf } from '../tree-plan/claims.ts';
-import { findSparePid, planTree, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
+import { planTree, sparePids, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { requireUnused } from './free-pids.ts';
 
 /** A thread, read from its images. */
@@ -97,8 +97,7 @@ export function readPlan(
   const treeTasks = trees.map((tree) => treeTask(tree, tasks.get(tree.pid)));
   const isTaken = (number: number): boolean => !isUnused(number);
   const numbers = trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]);
-  const sparePid = findSparePid(numbers, isUnused);
-  const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePid });
+  const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePids: sparePids(numbers, isUnused) });
   const tids = [...tasks.values()].flatMap(({ others }) => others.map(({ tid }) => tid));
   requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));

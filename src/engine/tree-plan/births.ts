@@ -149,6 +149,7 @@ class Placement {
       }
       const down = lowestOfChain(fixed);
       if (!down) {
+        if (this.#placeBelowOther(session, between, fixed)) return true;
         const [one, two] = fixed as [TreeNode, TreeNode]; // at least two: a single node would be a chain
         const reason = `tasks of the session are below it and below task ${two.pid}, and neither can have been born there`;
         throw unbuildable(one.pid, `session ${session.sid}`, reason);
@@ -175,6 +176,34 @@ class Placement {
     }
     for (let at = lowest; at !== home && at.parent; at = at.parent) this.#bear(at, sid);
     this.#homes.set(sid, home);
+  }
+
+  /**
+   * Places a session whose members' parents lie on two paths: a task of the one was below a task of the other when the
+   * session began, and came to where it is when a process between them ended. So it is made there again, and the
+   * helper below it, whose ancestors are then those of both. Returns false if no task can be made so.
+   */
+  #placeBelowOther(session: GoneSession, between: readonly TreeNode[], fixed: readonly TreeNode[]): boolean {
+    for (const node of fixed) {
+      const above = fixed.find((other) => {
+        return this.#mayComeFrom(node, other) && fixed.every((one) => one.contains(node) || one.contains(other));
+      });
+      if (!above) continue;
+      node.former = above;
+      for (const one of between) if (!one.contains(node) && !one.contains(above)) this.#bear(one, session.sid);
+      this.#placeSession(session, node);
+      return true;
+    }
+    return false;
+  }
+
+  /** Whether a task can be made below another one that is not above it, and get its parent when one between ends. */
+  #mayComeFrom(node: TreeNode, above: TreeNode): boolean {
+    const { birth, parent } = node;
+    if (!parent || birth === undefined || node.former || above.former) return false;
+    if (parent === above || !parent.contains(above) || above.contains(node) || node.contains(above)) return false;
+    const home = this.#homes.get(birth);
+    return above.sid === birth || above.birth === birth || (home !== undefined && above.contains(home));
   }
 
   #placeOnTop(session: GoneSession): void {

@@ -5,11 +5,20 @@ import type { Leaders } from './births.ts';
 import type { Tree, TreeNode } from './node.ts';
 import { type Sharable, type TreeStep, unbuildable } from './types.ts';
 
+/** PIDs of helpers that may have any. */
+export interface SparePids {
+  /** For those of which there is one at a time. */
+  readonly first: number;
+  /** One that nobody else has had. */
+  another(): number;
+}
+
 /**
  * The steps that make all tasks. Helpers that stand in for session leaders still exist after these steps.
  * @throws StasisError kind 'unsupported' if tasks would have to fork each other
  */
-export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePid: number): Generator<TreeStep> {
+export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePids: SparePids): Generator<TreeStep> {
+  const ends: TreeStep[] = [];
   // The nodes that each task forks before and after its setsid, in the given order, which becomes the order of its
   // children.
   const early = new Map<TreeNode, TreeNode[]>();
@@ -19,11 +28,11 @@ export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePid: number):
   const there = new Set([tree.root]);
   // Iterating over a Set also visits elements that are added meanwhile, in the order of insertion.
   for (const node of there) {
-    yield* forkAll(node, early.get(node), sparePid);
+    yield* forkAll(node, early.get(node), sparePids, ends);
     if (node.leads) yield { do: 'setsid', pid: node.pid };
     // A session whose leader has died has no terminal any more.
     if (node.leads && node.task?.terminal && !node.task.zombie) yield { do: 'terminal', pid: node.pid };
-    yield* forkAll(node, late.get(node), sparePid);
+    yield* forkAll(node, late.get(node), sparePids, ends);
     for (const guest of early.get(node) ?? []) there.add(guest);
     for (const guest of late.get(node) ?? []) there.add(guest);
   }
@@ -32,17 +41,31 @@ export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePid: number):
     const reason = 'each of several tasks, of which it is one, could only be started by another one of them';
     throw unbuildable(missing.pid, `session ${missing.sid}`, reason);
   }
+  yield* ends;
 }
 
-/** Forks children and siblings first, then the nodes whose parent is a more distant ancestor. */
-function* forkAll(host: TreeNode, guests: readonly TreeNode[] = [], sparePid: number): Generator<TreeStep> {
+/**
+ * Forks children and siblings first, then the nodes whose parent is a more distant ancestor. To `ends` are added the
+ * ends of processes that stay until all tasks exist.
+ */
+function* forkAll(
+  host: TreeNode,
+  guests: readonly TreeNode[] = [],
+  sparePids: SparePids,
+  ends: TreeStep[],
+): Generator<TreeStep> {
   const orphans = new Map<TreeNode, TreeNode[]>();
   for (const guest of guests) {
     const { parent } = guest;
-    if (parent === host || parent === host.parent) yield fork(host, guest, parent !== host);
+    if (guest.former && parent) {
+      const between = sparePids.another();
+      yield { ...fork(host, guest, false), pid: between, helper: true };
+      yield { ...fork(host, guest, false), by: between };
+      ends.push(...endBetween(between, host, parent));
+    } else if (parent === host || parent === host.parent) yield fork(host, guest, parent !== host);
     else if (parent) addTo(orphans, parent, guest);
   }
-  for (const [parent, children] of orphans) yield* orphan(host, parent, children, sparePid);
+  for (const [parent, children] of orphans) yield* orphan(host, parent, children, sparePids.first);
 }
 
 /**
@@ -59,9 +82,16 @@ function* orphan(
   const share = sharing((kind) => children.some((child) => shares(host, child, kind)));
   yield { do: 'fork', by: host.pid, pid: sparePid, sibling: false, share, helper: true };
   for (const child of children) yield { ...fork(host, child, false), by: sparePid };
-  yield { do: 'subreaper', pid: reaper.pid, on: true };
-  yield { do: 'end', pid: sparePid, reaper: host.pid };
-  yield { do: 'subreaper', pid: reaper.pid, on: false };
+  yield* endBetween(sparePid, host, reaper);
+}
+
+/** Ends a helper, whose children become those of `reaper`. */
+function endBetween(pid: number, { pid: parent }: TreeNode, { pid: reaper }: TreeNode): TreeStep[] {
+  return [
+    { do: 'subreaper', pid: reaper, on: true },
+    { do: 'end', pid, reaper: parent },
+    { do: 'subreaper', pid: reaper, on: false },
+  ];
 }
 
 function fork(host: TreeNode, guest: TreeNode, sibling: boolean) {

@@ -40,15 +40,21 @@ export function chooseHosts({ nodes }: Tree, { bySession, helpers }: Leaders): v
 function unwantedBirths(nodes: readonly TreeNode[]): Set<TreeNode> {
   const free = new Set(nodes.filter((node) => node.leads && node.birth === node.parent?.sid));
   for (const { parent, birth } of nodes) if (parent && birth !== parent.sid) free.delete(parent);
+  for (const node of nodes) {
+    if (!node.former) continue;
+    free.delete(node);
+    free.delete(node.former);
+  }
   return free;
 }
 
 /**
- * Makes the parent the host, if it is in the session the task is born in at that time; else the leader of that session,
- * which is below the parent.
+ * Makes the parent (the former one, if there is one) the host, if it is in the session the task is born in at that
+ * time; else the leader of that session, which is below the parent.
  */
 function hostBySession(node: TreeNode, leaders: ReadonlyMap<number, TreeNode>): void {
-  const { parent, birth } = node;
+  const { birth } = node;
+  const parent = node.former ?? node.parent;
   if (!parent || birth === undefined) return;
   if (parent.sid === birth || parent.birth === birth) {
     node.host = parent;
@@ -129,7 +135,7 @@ function spreadFrom(
  * included.
  */
 function mayFork(host: TreeNode, node: TreeNode, kind: Sharable, free: ReadonlySet<TreeNode>): boolean {
-  if (!node.parent?.contains(host) || node.contains(host)) return false;
+  if (!(node.former ?? node.parent)?.contains(host) || node.contains(host)) return false;
   if (host.shared[kind] !== node.shared[kind]) return false;
   if (!free.has(node) && host.sid !== node.birth && host.birth !== node.birth) return false;
   return SHARABLES.every((each) => {

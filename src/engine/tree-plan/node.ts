@@ -18,6 +18,11 @@ export class TreeNode {
   birth: number | undefined;
   /** The task that forks it; undefined for the root. */
   host: TreeNode | undefined;
+  /**
+   * The task below which it is made, by a parent that ends when all tasks exist; it gets its own parent then. Undefined
+   * for nearly all.
+   */
+  former: TreeNode | undefined;
   /** Whether it is forked before its host calls setsid. */
   early = false;
   depth = 0;

@@ -44,23 +44,24 @@ export function planTree(tasks: readonly TreeTask[], planting: Planting): readon
   const leaders = decideBirths(tree);
   chooseHosts(tree, leaders);
   const numbers = tasks.flatMap(({ pid, pgid, sid }) => [pid, pgid, sid]);
-  const sparePid = planting.sparePid ?? findSparePid(numbers, () => true) ?? HIGH_PID;
+  const spares = (planting.sparePids ?? sparePids(numbers, () => true))[Symbol.iterator]();
+  const another = (): number => spares.next().value ?? HIGH_PID;
+  const first = another();
   return [...steps()];
 
   function* steps(): Generator<TreeStep> {
-    yield* planGrowth(tree, leaders, sparePid);
-    yield* planGroups(tree, planting, sparePid);
+    yield* planGrowth(tree, leaders, { first, another });
+    yield* planGroups(tree, planting, first);
     for (const { pid, parent, host } of leaders.helpers) yield { do: 'end', pid, reaper: (parent ?? host)?.pid ?? 0 };
     for (const { pid, zombie, subreaper } of tasks) if (subreaper && !zombie) yield { do: 'subreaper', pid, on: true };
   }
 }
 
 /**
- * A PID for helpers ({@link Planting.sparePid}): the highest that every machine has, is none of `taken`, and is unused;
- * undefined if there is none above those that the kernel keeps for its own (RESERVED_PIDS in kernel/pid.c).
+ * PIDs for helpers ({@link Planting.sparePids}): the highest that every machine has, are none of `taken`, and are
+ * unused; none of those that the kernel keeps for its own (RESERVED_PIDS in kernel/pid.c).
  */
-export function findSparePid(taken: readonly number[], isUnused: (pid: number) => boolean): number | undefined {
+export function* sparePids(taken: readonly number[], isUnused: (pid: number) => boolean): Generator<number, undefined> {
   const numbers = new Set(taken);
-  for (let pid = HIGH_PID; pid > RESERVED_PIDS; pid--) if (!numbers.has(pid) && isUnused(pid)) return pid;
-  return undefined;
+  for (let pid = HIGH_PID; pid > RESERVED_PIDS; pid--) if (!numbers.has(pid) && isUnused(pid)) yield pid;
 }

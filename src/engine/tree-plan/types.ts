@@ -29,10 +29,10 @@ export interface Planting {
   /** The number of the group the root is born in, for a task that has to leave it temporarily and to return. */
   readonly bornPgid?: number | undefined;
   /**
-   * A PID for helpers whose PID does not matter, used by one at a time. It must be free on this machine and in the
-   * tree.
+   * PIDs for helpers whose PID does not matter, nearly always of one at a time. They must be free on this machine and
+   * in the tree.
    */
-  readonly sparePid?: number | undefined;
+  readonly sparePids?: Iterable<number, undefined> | undefined;
   /**
    * Whether a number is the session or group of a process outside of the tree, so that no task can get it as its PID.
    * With `joins`, tasks of one such session are born in the session of the process that makes the root, although the

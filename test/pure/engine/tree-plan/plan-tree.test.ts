@@ -5,6 +5,7 @@ import { type Planting, planTree, type TreeStep, type TreeTask } from '../../../
 import { comparable, generator, JOB, randomTree, simulate } from './tree-model.ts';
 
 const ALONE: Planting = { joins: false };
+const SPARES = new Set([99, 98]) as Iterable<number, undefined>;
 const JOINS: Planting = { joins: true, bornPgid: JOB };
 
 /** A task with nothing special; in the session and the group of task 10, the root of most trees here. */
@@ -118,7 +119,7 @@ describe('sessions', () => {
 
   test('orphans of a task deep below', () => {
     const tasks = [leader(10, 0), task(11, 10), leader(12, 11), task(13, 10, { pgid: 12, sid: 12 })];
-    expect(plan(tasks, { joins: false, sparePid: 99 })).toEqual([
+    expect(plan(tasks, { joins: false, sparePids: SPARES })).toEqual([
       '10 setsid',
       '10 fork 11',
       '11 fork 12',
@@ -144,6 +145,34 @@ describe('sessions', () => {
       '13 fork 14',
       '13 setsid',
       '10 reaps 20',
+    ]);
+  });
+
+  test('a leader that was below another one, by a parent that has ended', () => {
+    const tasks = [
+      leader(10, 0),
+      leader(11, 10),
+      task(13, 11, { sid: 7, pgid: 7 }),
+      task(14, 11, { sid: 8, pgid: 8 }),
+      leader(12, 10),
+      task(15, 12, { sid: 7, pgid: 7 }),
+      task(16, 12, { sid: 8, pgid: 8 }),
+    ];
+    expect(plan(tasks, { joins: false, sparePids: SPARES })).toEqual([
+      ...['10 setsid', '10 fork 7?', '7 setsid', '7 sibling 12'],
+      // 98 stays until all that 11 has below it has come to where it is, with 12 above it.
+      ...['12 fork 98?', '98 fork 11', '12 fork 15', '12 setsid', '11 fork 13', '11 setsid', '11 fork 8?'],
+      ...['8 setsid', '8 sibling 14', '8 fork 99?', '99 fork 16', '12 subreaper on', '8 reaps 99', '12 subreaper off'],
+      ...['10 subreaper on', '12 reaps 98', '10 subreaper off', '10 reaps 7', '11 reaps 8'],
+    ]);
+  });
+
+  test('a session that has gone, below two tasks that never were in it', () => {
+    const members = [11, 12].flatMap((pid) => [task(pid, 10), task(pid + 2, pid, { sid: 20, pgid: 20 })]);
+    expect(plan([leader(10, 0), ...members], { joins: false, sparePids: SPARES })).toEqual([
+      ...['10 setsid', '10 fork 12', '12 fork 98?', '98 fork 11', '11 fork 20?', '20 setsid', '20 sibling 13'],
+      ...['20 fork 99?', '99 fork 14', '12 subreaper on', '20 reaps 99', '12 subreaper off'],
+      ...['10 subreaper on', '12 reaps 98', '10 subreaper off', '11 reaps 20'],
     ]);
   });
 
@@ -190,7 +219,7 @@ describe('groups', () => {
 
   test('two leaders, each in the other one’s group', () => {
     const tasks = [leader(10, 0), task(11, 10, { pgid: 12 }), task(12, 10, { pgid: 11 })];
-    expect(plan(tasks, { joins: false, sparePid: 99 }).slice(3)).toEqual([
+    expect(plan(tasks, { joins: false, sparePids: SPARES }).slice(3)).toEqual([
       '12 setpgid 12',
       '11 setpgid 11',
       '12 fork 99?',
@@ -231,7 +260,7 @@ describe('what clone shares', () => {
 
   test('an orphan with a task that is below its foster parent', () => {
     const tasks = [leader(10, 0), task(11, 10), task(12, 11, sharing(2, 2, 2, 2)), task(13, 10, sharing(2, 2, 3, 3))];
-    expect(plan(tasks, { joins: false, sparePid: 99 }).slice(1)).toEqual([
+    expect(plan(tasks, { joins: false, sparePids: SPARES }).slice(1)).toEqual([
       '10 fork 11',
       '11 fork 12',
       '12 fork 99? vm sighand',
@@ -331,8 +360,8 @@ describe('refused', () => {
       /below task 12, which was born in session 10/,
     ],
     [
-      'a session that has gone, below two tasks that never were in it',
-      [leader(10, 0), ...[11, 12].flatMap((pid) => [task(pid, 10), task(pid + 2, pid, { sid: 20, pgid: 20 })])],
+      'a session that has gone, below three tasks that never were in it',
+      [leader(10, 0), ...[11, 12, 13].flatMap((pid) => [task(pid, 10), task(pid + 3, pid, { sid: 20, pgid: 20 })])],
       11,
       /below task 12/,
     ],
