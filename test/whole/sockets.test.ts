@@ -1,7 +1,7 @@
 /** Sockets. */
 import { describe, expect, test } from 'bun:test';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AF, MSG, SO, SOCK } from '../../src/kernel/constants/sockets.ts';
@@ -21,6 +21,7 @@ victimSuite('unix sockets', [
   { victim: 'unixnames', images: [INODES] },
   { victim: 'unixnames', args: ['plain'], images: [INODES], ways: ['restore'] },
   { victim: 'unixreset', images: [INODES] },
+  { victim: 'unixfamily', images: [/./] },
   { victim: 'unixwaiting', images: [INODES, /\.usk\.backlog$/], ways: ['restore', 'cycles'] },
   // What waits is never the same.
   { victim: 'unixdgrams', images: [/./] }, // nor are the sockets it sends from
@@ -28,10 +29,10 @@ victimSuite('unix sockets', [
   { victim: 'unixring', images: [INODES, /^sk-queues|\.usk\.backlog$/] },
 ]);
 
-test(
-  'queues that are being looked at when Stasis is killed',
-  async () => {
-    using victim = await Victim.start('unixpairs');
+test.each(['unixpairs', 'unixdgrams', 'unixnames'])(
+  'queues that are being looked at when Stasis is killed: %s',
+  async (name) => {
+    using victim = await Victim.start(name);
     const began = performance.now();
     await stasisOk(victim.dumpLine(['--leave-running']));
     const span = performance.now() - began;
@@ -44,6 +45,43 @@ test(
   },
   60_000 + HARM * 1000,
 );
+
+test(
+  'restores that are killed leave neither processes nor names that are in the way',
+  async () => {
+    using victim = await Victim.start('unixfamily');
+    await victim.dump();
+    const began = performance.now();
+    await victim.restore();
+    const span = performance.now() - began;
+    await victim.dump();
+    for (const moment of moments(Math.ceil(HARM / 4), 0.9 * span)) {
+      const { status } = await stasisKilled(victim.restoreLine(), moment);
+      if (status === 0) await victim.dump();
+      else await victim.waitGone();
+    }
+    await victim.restore();
+    await victim.verdict();
+    const left = ['', 'jail'].flatMap((dir) => readdirSync(join(victim.cwd, dir)));
+    expect(left.filter((name) => name.startsWith('.'))).toEqual([]);
+  },
+  60_000 + HARM * 1000,
+);
+
+test('a restore that fails leaves the names as they were', async () => {
+  using victim = await Victim.start('unixnames');
+  await victim.dump();
+  const before = readdirSync(victim.cwd);
+  // The pidfile is written when everything is made.
+  const { status } = await stasis(victim.restoreLine(['--pidfile', '/nowhere/pid']));
+  expect(status).toBe(1);
+  expect(readdirSync(victim.cwd)).toEqual(before);
+  rmSync(join(victim.cwd, 'absolute'));
+  await stasis(victim.restoreLine(['--pidfile', '/nowhere/pid']));
+  expect(readdirSync(victim.cwd)).toEqual(before.filter((name) => name !== 'absolute'));
+  await victim.restore();
+  await victim.verdict();
+});
 
 test('what was sent on a connection that waits is refused where the tasks go on', async () => {
   using victim = await Victim.start('unixwaiting');

@@ -9,7 +9,7 @@ import { decodeText } from '../../../base/text.ts';
 import { AT, O, RENAME } from '../../../kernel/constants/files.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { CLONE } from '../../../kernel/constants/tasks.ts';
-import { openFile } from '../../../kernel/files.ts';
+import { namesIn, openFile } from '../../../kernel/files.ts';
 import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
 import { statusAt } from '../../../kernel/statx.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
@@ -97,7 +97,9 @@ export class Staging implements Disposable {
     const parent = existingDirectory(path, (at) => statusAt(at) !== undefined);
     const known = this.#directories.get(parent);
     if (known !== undefined) return known;
-    const directory = `${parent === '/' ? '' : parent}/.stasis-unix-${process.pid}`;
+    const above = parent === '/' ? '' : parent;
+    removeStale(above);
+    const directory = `${above}/${PREFIX}${process.pid}`;
     makeDirectory(directory);
     this.#directories.set(parent, directory);
     return directory;
@@ -113,6 +115,25 @@ export class Staging implements Disposable {
 }
 
 const SLASH = 0x2f;
+const PREFIX = '.stasis-unix-';
+
+/** Removes what restores that were killed have left in a directory. */
+function removeStale(above: string): void {
+  for (const name of namesIn(above || '/').filter((name) => name.startsWith(PREFIX))) {
+    if (trySyscall('kill', Number(/\d+/.exec(name)), 0) === 0) continue;
+    if (name.endsWith('.removed')) trySyscall('unlinkat', AT.FDCWD, arenaPath(`${above}/${name}`), 0);
+    else removeTree(`${above}/${name}`);
+  }
+}
+
+/** Removes a staging directory with its directories and sockets. */
+function removeTree(path: string): void {
+  for (const name of namesIn(path)) {
+    const inside = `${path}/${name}`;
+    if (trySyscall('unlinkat', AT.FDCWD, arenaPath(inside), 0) === -ERRNO.EISDIR) removeTree(inside);
+  }
+  removeDirectory(path);
+}
 
 /**
  * Removes a file, from where it was before if that is free: the kernel goes on telling the last path of a removed file.
