@@ -1,6 +1,6 @@
 /*
  * A family that talks over unix sockets: a server and its clients, which are of other users, have another root, or have
- * ended since; each end knows who is at the other (SO_PEERCRED). The listening socket itself is on its way in a message.
+ * ended since; each end knows who is at the other (SO_PEERCRED). The listening socket is on its way in a message.
  */
 #include "family.h"
 #include <grp.h>
