@@ -15,6 +15,7 @@ const INODES = /\.isk\.ino$/;
 const CARRY = ['--tcp-established'] as const;
 
 victimSuite('tcp', [
+  { victim: 'tcpmany', args: ['300'], dump: CARRY, restore: CARRY, ways: ['restore', 'again'] },
   { victim: 'tcpidle', images: [INODES] },
   // A connection's image is named after its inode, and its windows move.
   ...['4', '6', 'mapped'].map((family) => ({
@@ -247,6 +248,16 @@ describe('connections', () => {
     expect(stderr).toContain('1 connection waits to be accepted');
     expect(stderr).toContain('--skip-in-flight');
     await victim.cycle({ dump: [...CARRY, '--skip-in-flight'], restore: CARRY });
+  }, 30_000);
+
+  test('whose segments are signed are refused', async () => {
+    // struct tcp_md5sig: an address, flags, and a key of three bytes for whoever connects from there.
+    const sign =
+      "s.setsockopt(6, 14, struct.pack('=HH4s120xBBHi80s', 2, 0, bytes([127, 0, 0, 1]), 0, 0, 3, 0, b'key'))";
+    using victim = await Victim.run(listener(`import struct\n${sign}`));
+    const { status, stderr } = await stasis([...victim.dumpLine(CARRY), '--json']);
+    expect(status).toBe(1);
+    expect(JSON.parse(stderr).obstacles).toEqual([expect.objectContaining({ code: 'SOCKET_TCP_SIGNED' })]);
   }, 30_000);
 
   test('whose image is missing or damaged', async () => {

@@ -33,6 +33,18 @@ export function decodeAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
   return new Map(listAttributes(bytes));
 }
 
+/** Whether there is an attribute of a type in what follows at `start`. For long lists, of which few have it. */
+export function hasAttribute(bytes: Uint8Array, start: number, type: number): boolean {
+  const word = (at: number): number => (bytes[at] as number) | ((bytes[at + 1] as number) << 8); // at + 1 < length
+  for (let at = start; at + HEADER <= bytes.length; ) {
+    if ((word(at + 2) & TYPE_MASK) === type) return true;
+    const length = word(at);
+    if (length < HEADER) return false;
+    at += align4(length);
+  }
+  return false;
+}
+
 /** All attributes in their order, for lists in which a type occurs more than once. */
 export function listAttributes(bytes: Uint8Array): [type: number, value: Uint8Array][] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

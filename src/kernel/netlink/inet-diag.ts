@@ -1,7 +1,7 @@
 /** Finding sockets of TCP and UDP by their addresses (include/uapi/linux/inet_diag.h, net/ipv4/inet_diag.c). */
 import { AF, IPPROTO, NETLINK } from '../constants/sockets.ts';
 import { array, bytes, struct, u8, u32 } from '../layouts/struct.ts';
-import { decodeAttributes } from './attributes.ts';
+import { hasAttribute } from './attributes.ts';
 import { NetlinkError, NetlinkSocket } from './socket.ts';
 import { SOCK_DIAG_BY_FAMILY } from './unix-diag.ts';
 
@@ -70,6 +70,12 @@ export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEn
 /** Attribute of an answer: the keys a socket signs its segments with (TCP_MD5SIG). For CAP_NET_ADMIN only. */
 const INET_DIAG_MD5SIG = 18;
 
+/** Asks for struct tcp_info as well, without which no keys are told. */
+const WITH_INFO = 1 << 1;
+
+/** All states of TCP but SYN_RECV (3), TIME_WAIT (6) and NEW_SYN_RECV (12), of which there may be very many. */
+const WITH_DESCRIPTORS = 0xffff_ffff & ~((1 << 3) | (1 << 6) | (1 << 12));
+
 /**
  * The inodes of the TCP sockets of our network namespace that sign their segments by MD5 (RFC 2385). No option tells
  * that. Empty if the kernel cannot tell (no inet_diag).
@@ -77,12 +83,11 @@ const INET_DIAG_MD5SIG = 18;
 export function signingSockets(): Set<number> {
   const found = new Set<number>();
   for (const family of [AF.INET, AF.INET6]) {
-    const request = Request.encode({ family, protocol: IPPROTO.TCP, states: 0xffff_ffff });
+    const request = Request.encode({ family, protocol: IPPROTO.TCP, extensions: WITH_INFO, states: WITH_DESCRIPTORS });
     try {
       using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP');
       for (const { payload } of netlink.list(SOCK_DIAG_BY_FAMILY, request)) {
-        if (!decodeAttributes(payload.subarray(Answer.size)).has(INET_DIAG_MD5SIG)) continue;
-        found.add(Answer.decode(payload).inode);
+        if (hasAttribute(payload, Answer.size, INET_DIAG_MD5SIG)) found.add(Answer.decode(payload).inode);
       }
     } catch (error) {
       if (!(error instanceof NetlinkError)) throw error;

@@ -106,8 +106,29 @@ const MULTICAST_6: Forgotten = {
 const BEFORE_BIND_4: Forgotten = { transparent: [IP.TRANSPARENT, 0] };
 const BEFORE_BIND_6: Forgotten = { transparent6: [IPV6.TRANSPARENT, 0] };
 
-/** The tables that apply to a socket, with their levels. Raw sockets of IPv6 have no options of IPv4. */
-function tablesOf(family: number, type: number, when: 'before bind' | 'later'): [Forgotten, number][] {
+/** An option that applies to a socket: its name in the notes, level and number, and the value a new socket has. */
+type Applying = readonly [key: string, level: number, name: number, usual: number];
+
+/** When an option is set: before bind(2), which looks at it, or later. */
+type When = 'before bind' | 'later';
+
+const TABLES = new Map<string, readonly Applying[]>();
+
+/** The options that apply to sockets of a family and a type. */
+function tableOf(family: number, type: number, when: When): readonly Applying[] {
+  const key = `${family} ${type} ${when}`;
+  let table = TABLES.get(key);
+  if (!table) {
+    table = levelsOf(family, type, when).flatMap(([options, level]) =>
+      Object.entries(options).map(([key, [name, usual]]): Applying => [key, level, name, usual]),
+    );
+    TABLES.set(key, table);
+  }
+  return table;
+}
+
+/** The options that apply, by their levels. Raw sockets of IPv6 have no options of IPv4. */
+function levelsOf(family: number, type: number, when: When): [Forgotten, number][] {
   const is6 = family === AF.INET6;
   // IP_TRANSPARENT and IPV6_TRANSPARENT are the same flag.
   if (when === 'before bind') return is6 ? [[BEFORE_BIND_6, IPPROTO.IPV6]] : [[BEFORE_BIND_4, IPPROTO.IP]];
@@ -130,18 +151,16 @@ export function captureForgottenIp(
   family: number,
   type: number,
 ): Readonly<Record<string, number>> | undefined {
-  const found: Record<string, number> = {};
+  let found: Record<string, number> | undefined;
   for (const when of ['before bind', 'later'] as const) {
-    for (const [table, level] of tablesOf(family, type, when)) {
-      for (const key in table) {
-        const [name, usual] = table[key] as Forgotten[string];
-        const value = getNumberIfAny(local, name, level);
-        if (value !== undefined && value !== usual) found[key] = value;
-      }
+    for (const [key, level, name, usual] of tableOf(family, type, when)) {
+      const value = getNumberIfAny(local, name, level);
+      if (value === undefined || value === usual) continue;
+      found ??= {};
+      found[key] = value;
     }
   }
-  for (const _ in found) return found;
-  return undefined;
+  return found;
 }
 
 /** Sets the noted options, those that bind(2) looks at or all others. @throws SyscallError */
@@ -149,14 +168,12 @@ export function restoreForgottenIp(
   local: LocalFd,
   { family, type }: { readonly family: number; readonly type: number },
   noted: Readonly<Record<string, number>> | undefined,
-  when: 'before bind' | 'later',
+  when: When,
 ): void {
   if (!noted) return;
-  for (const [table, level] of tablesOf(family, type, when)) {
-    for (const key in table) {
-      const value = noted[key];
-      if (value !== undefined) setNumber(local, (table[key] as Forgotten[string])[0], value, level);
-    }
+  for (const [key, level, name] of tableOf(family, type, when)) {
+    const value = noted[key];
+    if (value !== undefined) setNumber(local, name, value, level);
   }
 }
 

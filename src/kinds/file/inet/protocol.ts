@@ -29,11 +29,18 @@ export interface InetSocket {
   readonly protocol: number;
 }
 
+/** What was found out once: every door of the kind asks. */
+const KNOWN = new WeakMap<OpenFile, InetSocket>();
+
 /** Looks at an open file that is a socket of IP. @throws SyscallError */
 export function inetSocket(file: OpenFile): InetSocket {
+  const known = KNOWN.get(file);
+  if (known) return known;
   const { local } = file;
   const family = file.socketDomain() ?? getNumber(local, SO.DOMAIN);
-  return { file, local, family, type: getNumber(local, SO.TYPE), protocol: getNumber(local, SO.PROTOCOL) };
+  const found = { file, local, family, type: getNumber(local, SO.TYPE), protocol: getNumber(local, SO.PROTOCOL) };
+  KNOWN.set(file, found);
+  return found;
 }
 
 /** What a protocol adds to the entry of a socket, and to its note. */
