@@ -1,7 +1,7 @@
 /** The promises for trees with threads: a dump harms none of them, a restore brings back all of them or none. */
 import { describe, expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   allFree,
@@ -221,6 +221,17 @@ describe('any system call of Stasis may fail', () => {
 function told({ call, when, of }: { call: string; when: number; of: number }, outcome: Outcome): string {
   return `${call} number ${when} of ${of} fails; ${outcome.stderr.slice(-300)}`;
 }
+
+test('a restore that fails late leaves no zombies of the tree', async () => {
+  using victim = await Victim.start('zombies', ['leaders']);
+  const members = victim.members();
+  await victim.dump();
+  rmSync(join(victim.dir, 'out'));
+  const outcome = await stasis(victim.restoreLine(), { cwd: victim.dir });
+  expect(outcome.stderr).toContain('/out');
+  expect(outcome.status).toBe(1);
+  expect(members.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+});
 
 test('a full disk is told, and the tree lives on', async () => {
   using victim = await tree();

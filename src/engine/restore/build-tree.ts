@@ -49,6 +49,8 @@ export class TreeBuilder {
   readonly #plan: Plan;
   readonly #context: RestoreContext;
   readonly #members = new Map<number, Member>();
+  /** Those that have ended as zombies of the tree. */
+  readonly #zombies: number[] = [];
   /** Kernel objects of the tasks made so far. */
   readonly #objects = new Set<string>();
   /** Parents that got SIGCHLD for the end of helpers or zombies. */
@@ -226,6 +228,7 @@ export class TreeBuilder {
     else kill(seed.tracee.pid, signal);
     seed.tracee.awaitEnd();
     this.#members.delete(pid);
+    this.#zombies.push(pid);
     const parent = this.#plan.parents.get(pid);
     if (parent !== undefined) this.#toldOfEnds.add(parent);
   }
@@ -246,7 +249,10 @@ export class TreeBuilder {
     const seeds = [...this.#members.values()].map(({ seed }) => seed);
     for (const { tracee } of seeds) killTracee(tracee.pid);
     for (const seed of seeds.reverse()) seed[Symbol.dispose]();
-    for (const { tracee } of seeds) trySyscall('wait4', tracee.pid, 0, W.ALL, 0);
+    // A zombie is ours to reap as soon as its parent is dead.
+    for (const pid of [...seeds.map(({ tracee }) => tracee.pid), ...this.#zombies]) {
+      trySyscall('wait4', pid, 0, W.ALL, 0);
+    }
   }
 }
 

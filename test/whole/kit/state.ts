@@ -98,6 +98,11 @@ function readMaps(base: string, state: Map<string, string>): void {
   }
 }
 
+/** Without `gu`, which stays with a VMA when its guard pages are gone. */
+function flagsOf({ vmFlags }: ProcVma): string {
+  return [...(vmFlags ?? [])].filter((flag) => flag !== 'gu').join();
+}
+
 function continues(a: ProcVma, b: ProcVma): boolean {
   return (
     a.end === b.start &&
@@ -107,7 +112,7 @@ function continues(a: ProcVma, b: ProcVma): boolean {
     a.ino === b.ino &&
     (a.ino === 0n || a.offset + (a.end - a.start) === b.offset) &&
     a.kernelPageSize === b.kernelPageSize &&
-    [...(a.vmFlags ?? [])].join() === [...(b.vmFlags ?? [])].join()
+    flagsOf(a) === flagsOf(b)
   );
 }
 
