@@ -5,7 +5,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AF, MSG, SO, SOCK } from '../../src/kernel/constants/sockets.ts';
-import { getNumber, socketPair } from '../../src/kernel/sockets.ts';
+import { encodeControl } from '../../src/kernel/layouts/sockets.ts';
+import { getNumber, socketPair, trySendMessage } from '../../src/kernel/sockets.ts';
 import { Fd, syscall } from '../../src/kernel/syscall.ts';
 import { free, HARM, moments, stasisKilled } from './kit/harm.ts';
 import { stasis, stasisOk } from './kit/stasis.ts';
@@ -109,13 +110,19 @@ test('the images are not whole without what was sent on connections that wait', 
 describe('refused before anything is touched', () => {
   /** A process with some of our sockets for standard input and output: what a dump of it says. */
   async function refusal(...sockets: readonly Fd[]): Promise<string> {
+    return withChild(sockets, async (pid, images) => {
+      const { status, stderr } = await stasis(['dump', '-t', String(pid), '-D', images]);
+      expect(status).toBe(1);
+      return stderr;
+    });
+  }
+
+  async function withChild<T>(sockets: readonly Fd[], work: (pid: number, images: string) => Promise<T>): Promise<T> {
     const images = mkdtempSync(join(tmpdir(), 'stasis-test-'));
     const [input = 'ignore', output = 'ignore'] = sockets.map((socket) => socket.number);
     const child = spawn('sleep', ['1000'], { stdio: [input, output, 'ignore'], detached: true });
     try {
-      const { status, stderr } = await stasis(['dump', '-t', String(child.pid), '-D', images]);
-      expect(status).toBe(1);
-      return stderr;
+      return await work(child.pid ?? 0, images);
     } finally {
       child.kill('SIGKILL');
       rmSync(images, { recursive: true, force: true });
@@ -170,6 +177,29 @@ describe('refused before anything is touched', () => {
     syscall('sendto', from.number, byte, 1, MSG.OOB, 0, 0);
     expect(await refusal(from, to)).toContain('an out-of-band byte waits');
     expect(getNumber(to.number, SO.PEEK_OFF)).toBe(-1);
+  });
+
+  test('the other end is outside of the tree, and something waits: known while all still runs', async () => {
+    const [one, other] = socketPair(AF.UNIX, SOCK.STREAM);
+    using inside = one;
+    using outside = other;
+    syscall('sendto', outside.number, new Uint8Array(1), 1, 0, 0, 0);
+    await withChild([inside], async (pid) => {
+      const { status, stdout } = await stasis(['check', '-t', String(pid)]);
+      expect(stdout).toMatch(/the other end, socket:\[\d+\], is held by a process/);
+      expect(status).toBe(1);
+    });
+  });
+
+  test('a socket that waits in its own queue, and that nobody has, is closed', async () => {
+    const [one, other] = socketPair(AF.UNIX, SOCK.DGRAM);
+    using inside = one;
+    syscall('sendto', other.number, new Uint8Array(1), 1, 0, 0, 0);
+    expect(trySendMessage(one.number, new Uint8Array(1), encodeControl([other.number]), 0)).toBe(1);
+    other[Symbol.dispose]();
+    await withChild([inside], async (pid, images) => {
+      await stasisOk(['dump', '-t', String(pid), '-D', images, '--leave-running']);
+    });
   });
 
   test('messages behind an error', async () => {

@@ -6,8 +6,9 @@ import type { LocalFd } from '../../../base/brands.ts';
 import { O, POLL } from '../../../kernel/constants/files.ts';
 import { TERMIOS, TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import { NCCS, Termios } from '../../../kernel/layouts/tty.ts';
+import { nap } from '../../../kernel/nap.ts';
 import { hangUpsAndErrors } from '../../../kernel/poll.ts';
-import { arenaAddress, arenaView, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { reopen } from '../../../paths/special-file.ts';
 import { getStruct, setInt, setStruct, tryGetInt } from './ioctl.ts';
 
@@ -122,10 +123,4 @@ function write(fd: LocalFd, bytes: Uint8Array): void {
 /** Waits until the bytes have arrived, which a worker of the kernel moves: on a busy machine it may come late. */
 function awaitBytes(fd: LocalFd, bytes: number): void {
   for (let tries = 0; tries < 3000 && tryGetInt(fd, 'FIONREAD') < bytes; tries++) nap(100_000);
-}
-
-function nap(nanoseconds: number): void {
-  arenaView.setBigInt64(0, 0n, true);
-  arenaView.setBigInt64(8, BigInt(nanoseconds), true);
-  trySyscall('nanosleep', arenaAddress, 0);
 }

@@ -11,9 +11,11 @@ import { tryReadLink } from '../../../kernel/files.ts';
 import { type UnixSocket, unixSockets } from '../../../kernel/netlink/unix-diag.ts';
 import { parseFdHead } from '../../../kernel/proc/fdinfo.ts';
 import { readProc, readProcLink } from '../../../kernel/proc/read.ts';
+import { socketHolders } from '../../../kernel/socket-peers.ts';
 import { domainOf } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
+import { collectGarbage } from './garbage.ts';
 import type { Packet } from './peek-buffers.ts';
 import { peekQueues } from './queue.ts';
 
@@ -38,6 +40,8 @@ export class Survey {
   #waiting: Map<number, { readonly listener: UnixSocket; readonly place: number }> | undefined;
   /** How many sockets have each file, or listen at each abstract name. */
   #namesakes: Map<string, number> | undefined;
+  /** Whether sockets that no task has open may be in messages, for those asked about in a running tree. */
+  readonly #strangers = new Map<number, boolean>();
   #isComplete = false;
 
   private constructor(tree: SeenTree) {
@@ -102,13 +106,25 @@ export class Survey {
   }
 
   /**
-   * Whether a socket belongs to the tree. In a running tree sockets inside of messages are unknown, so any socket may
-   * belong to it if there are unread messages.
+   * Whether a socket belongs to the tree. In a running tree sockets inside of messages are unknown, so a socket that no
+   * process has open may belong to it if there are unread messages.
    */
   mayHave(ino: number): boolean {
     this.#complete();
     if (this.#own.has(ino)) return true;
-    return !this.#tree.frozen && [...this.#own.keys()].some((own) => (this.#sockets.get(own)?.receiveQueue ?? 0) > 0);
+    return !this.#tree.frozen && this.#mayBeUnderWay(ino);
+  }
+
+  #mayBeUnderWay(ino: number): boolean {
+    let may = this.#strangers.get(ino);
+    if (may === undefined) {
+      const isUnread = [...this.#own.keys()].some((own) => (this.#sockets.get(own)?.receiveQueue ?? 0) > 0);
+      may = isUnread && !socketHolders(new Set([ino])).has(ino);
+      this.#strangers.set(ino, may);
+      // When the tree is frozen, it must be in a message, or not be there.
+      if (may) collectGarbage(ino);
+    }
+    return may;
   }
 
   /** Sockets of the tree that no task has open. */
