@@ -12,7 +12,7 @@
 
 static int stream[2], datagram[2], sequence[2]; /* messages wait */
 static int half[2], widow, spurned, orphan, single[3]; /* ends */
-static int tuned[2], told[2]; /* options, credentials */
+static int tuned[2], told[2], stamped[2]; /* options, credentials */
 static int carrier[2], far_end, circle[2]; /* files on their way */
 static char block[LARGE];
 static bool plain;
@@ -149,6 +149,33 @@ static void on_the_way(void) {
   close(fds[0]);
 }
 
+/* The message tells when it came, and by whom. */
+static void stamps(void) {
+  char text[8];
+  union {
+    struct cmsghdr head;
+    char room[200];
+  } control;
+  struct iovec iov = {text, sizeof text};
+  struct msghdr message = {0, 0, &iov, 1, &control, sizeof control, 0};
+  check(recvmsg(stamped[0], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) == 5 && !memcmp(text, "stamp", 5));
+  int seen = 0, pidfd = -1;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_type == SCM_TIMESTAMP) seen++;
+    if (c->cmsg_type == 4) memcpy(&pidfd, CMSG_DATA(c), sizeof pidfd);
+  }
+  check(seen == 1);
+  if (pidfd >= 0) {
+    char path[40], info[400], want[20];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    snprintf(want, sizeof want, "Pid:\t%d\n", getpid());
+    slurp(path, info, sizeof info);
+    check(strstr(info, want), "(%s)", info);
+    close(pidfd);
+  }
+  check(send(stamped[1], "stamp", 5, 0) == 5);
+}
+
 /* One that carries itself. */
 static void in_circles(void) {
   int fds[2];
@@ -166,6 +193,7 @@ static void verify(void) {
   on_the_way();
   if (plain) return;
   more_options();
+  stamps();
   in_circles();
 }
 
@@ -216,6 +244,11 @@ static void tune(void) {
 
 static void tune_more(void) {
   set(tuned[0], SO_PEEK_OFF, 2), set(tuned[0], SO_TIMESTAMP, 1);
+  pair(SOCK_DGRAM, stamped);
+  set(stamped[0], SO_TIMESTAMP, 1);
+  int yes = 1;
+  (void)!setsockopt(stamped[0], SOL_SOCKET, 76, &yes, sizeof yes); /* SO_PASSPIDFD, since 6.5 */
+  check(send(stamped[1], "stamp", 5, 0) == 5);
   pair(SOCK_DGRAM, told);
   set(told[0], SO_PASSCRED, 1);
   struct ucred sender = {getpid(), 77, 88};

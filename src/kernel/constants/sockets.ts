@@ -76,7 +76,10 @@ export const MSG = {
 } as const;
 
 /** Control messages of level SOL_SOCKET. */
-export const SCM = { RIGHTS: 1, CREDENTIALS: 2 } as const;
+export const SCM = { RIGHTS: 1, CREDENTIALS: 2, PIDFD: 4 } as const;
+
+/** Control messages that tell when a message came: SO_TIMESTAMP and SO_TIMESTAMPNS, old and new, SO_TIMESTAMPING. */
+export const SCM_TIMES: readonly number[] = [29, 35, 37, 63, 64, 65];
 
 /** ioctl of unix sockets: a descriptor (O_PATH) for the file a socket is bound to (uapi/linux/un.h, since 4.10). */
 export const SIOCUNIXFILE = 0x89e0;

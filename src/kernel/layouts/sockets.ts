@@ -1,5 +1,5 @@
 /** Messages of sockets, and what they carry besides bytes (include/linux/socket.h, unix(7)). */
-import { AF, SCM, SOL_SOCKET } from '../constants/sockets.ts';
+import { AF, SCM, SCM_TIMES, SOL_SOCKET } from '../constants/sockets.ts';
 import { i32, struct, u32, u64, type ValueOf } from './struct.ts';
 
 /** `struct msghdr`, of sendmsg and recvmsg. */
@@ -34,7 +34,9 @@ export interface Control {
   readonly rights: number[];
   /** Of an SCM_CREDENTIALS message. */
   readonly sender: Ucred | undefined;
-  /** The type of a message that is something else. */
+  /** Of an SCM_PIDFD message: a descriptor for the sender. */
+  readonly pidfd: number | undefined;
+  /** The type of a message that is something else, and not the time at which it came. */
   readonly unknown: number | undefined;
 }
 
@@ -69,6 +71,7 @@ export function decodeControl(control: Uint8Array): Control {
   const rights: number[] = [];
   let sender: Ucred | undefined;
   let unknown: number | undefined;
+  let pidfd: number | undefined;
   for (let at = 0; at + Cmsghdr.size <= control.length; ) {
     const { length, level, type } = Cmsghdr.decode(control, at);
     const data = at + Cmsghdr.size;
@@ -78,12 +81,14 @@ export function decodeControl(control: Uint8Array): Control {
       for (let fd = data; fd + 4 <= end; fd += 4) rights.push(view.getInt32(fd, true));
     } else if (level === SOL_SOCKET && type === SCM.CREDENTIALS && end >= data + Ucred.size) {
       sender = Ucred.decode(control, data);
-    } else {
+    } else if (level === SOL_SOCKET && type === SCM.PIDFD && end >= data + 4) {
+      pidfd = view.getInt32(data, true);
+    } else if (level !== SOL_SOCKET || !SCM_TIMES.includes(type)) {
       unknown = type;
     }
     at = align8(end);
   }
-  return { rights, sender, unknown };
+  return { rights, sender, pidfd, unknown };
 }
 
 function align8(value: number): number {

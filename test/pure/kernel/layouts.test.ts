@@ -175,14 +175,15 @@ describe('control data', () => {
   test('a sender besides; torn messages end the list, others are told', () => {
     const sender = { pid: 17, uid: 1000, gid: 0xffff_fffe };
     const both = sockets.encodeControl([5, 6, 7], sender);
-    expect(sockets.decodeControl(both)).toEqual({ rights: [5, 6, 7], sender, unknown: undefined });
-    expect(sockets.decodeControl(both.subarray(0, both.length - 8))).toEqual({
-      rights: [],
-      sender,
-      unknown: undefined,
-    });
+    const none = { pidfd: undefined, unknown: undefined };
+    expect(sockets.decodeControl(both)).toEqual({ rights: [5, 6, 7], sender, ...none });
+    expect(sockets.decodeControl(both.subarray(0, both.length - 8))).toEqual({ rights: [], sender, ...none });
     expect(sockets.decodeControl(new Uint8Array(64)).rights).toEqual([]);
     both[12] = 29; // SCM_TIMESTAMP
-    expect(sockets.decodeControl(both)).toEqual({ rights: [5, 6, 7], sender: undefined, unknown: 29 });
+    expect(sockets.decodeControl(both)).toEqual({ rights: [5, 6, 7], sender: undefined, ...none });
+    both[12] = 4; // SCM_PIDFD
+    expect(sockets.decodeControl(both)).toMatchObject({ pidfd: 17 });
+    both[12] = 3; // SCM_SECURITY
+    expect(sockets.decodeControl(both)).toMatchObject({ sender: undefined, unknown: 3 });
   });
 });

@@ -2,12 +2,15 @@
 
 import { ownPid } from '../../../base/brands.ts';
 import type { StasisError } from '../../../base/errors.ts';
+import { decodeText } from '../../../base/text.ts';
 import type { OpenFile } from '../../../contract/contract.ts';
 import { MAP, PROT } from '../../../kernel/constants/memory.ts';
 import { MSG, SO, SOL_SOCKET } from '../../../kernel/constants/sockets.ts';
 import { PinnedBuffer } from '../../../kernel/ffi.ts';
 import { decodeControl, Msghdr, rightsSpace, SCM_MAX_FD, type Ucred } from '../../../kernel/layouts/sockets.ts';
-import { SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { readProc } from '../../../kernel/proc/read.ts';
+import { followedStatus } from '../../../kernel/statx.ts';
+import { Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile, fileObstacle } from '../../../support/fdinfo.ts';
 import type { DetachedProcess } from '../../../tracee/detached.ts';
 import { readMemory } from '../../../tracee/memory.ts';
@@ -128,17 +131,19 @@ export class PeekBuffers implements Disposable {
     const at = this.#controlAt(i);
     const control = this.#read(at, Number(controlLength));
     const source = this.#read(at - NAME + FAMILY, Math.min(Math.max(nameLength, FAMILY), NAME) - FAMILY);
-    const { rights, sender, unknown } = decodeControl(control);
+    const { rights, sender, pidfd, unknown } = decodeControl(control);
+    const known = pidfd === undefined ? undefined : senderBehind(pidfd);
     if (unknown !== undefined) throw problem(file, `a message that waits has control data of type ${unknown}`);
     if (flags & MSG.CTRUNC)
       throw problem(file, 'the files a message carries could not all be received: raise ulimit -n');
-    return { bytes: this.#read(this.#bufferAt(i), length), rights, sender, source };
+    return { bytes: this.#read(this.#bufferAt(i), length), rights, sender: sender ?? known, source };
   }
 
   /** Closes the descriptors that came with message `i`. */
   discard(i: number): void {
     const control = this.#read(this.#controlAt(i), Number(this.#header(i).controlLength));
-    for (const local of decodeControl(control).rights) trySyscall('close', local);
+    const { rights, pidfd } = decodeControl(control);
+    for (const local of pidfd === undefined ? rights : [...rights, pidfd]) trySyscall('close', local);
   }
 
   /** Address of the struct msghdr of message `i`. */
@@ -158,6 +163,17 @@ export class PeekBuffers implements Disposable {
     trySyscall('munmap', this.#base, this.#length);
     this.#headers[Symbol.dispose]();
   }
+}
+
+/**
+ * The sender that a pidfd in a message stands for (SO_PASSPIDFD), with the IDs it has now; undefined if it has ended. The
+ * pidfd is closed.
+ */
+function senderBehind(pidfd: number): Ucred | undefined {
+  using fd = new Fd(pidfd);
+  const pid = Number(/^Pid:\t(-?\d+)$/m.exec(decodeText(readProc('self', `fdinfo/${fd.number}`)))?.[1]);
+  const status = pid > 0 ? followedStatus(`/proc/${pid}`) : undefined;
+  return status && { pid, uid: status.uid, gid: status.gid };
 }
 
 /** The error for a queue that cannot be carried. */
