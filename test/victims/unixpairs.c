@@ -5,6 +5,7 @@
 #include "victim.h"
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -13,7 +14,7 @@
 static int stream[2], datagram[2], sequence[2]; /* messages wait */
 static int half[2], widow, spurned, orphan, single[3]; /* ends */
 static int tuned[2], told[2], stamped[2]; /* options, credentials */
-static int carrier[2], far_end, circle[2]; /* files on their way */
+static int watcher[2], carrier[2], far_end, circle[2]; /* files on their way */
 static char block[LARGE];
 static bool plain;
 
@@ -186,11 +187,24 @@ static void in_circles(void) {
   close(fds[0]);
 }
 
+/* An epoll instance on its way, twice, that watches the socket it is in. */
+static void watching(void) {
+  int fds[2][2];
+  struct epoll_event event;
+  for (int i = 0; i < 2; i++) {
+    check(take(watcher[0], "epoll", SCM_RIGHTS, fds[i]) == sizeof **fds);
+    check(epoll_wait(fds[i][0], &event, 1, 0) == !i && (i || event.data.u64 == 0x1234567890));
+  }
+  for (int i = 0; i < 2; i++) pass(watcher[1], "epoll", SCM_RIGHTS, fds[0], sizeof **fds);
+  close(fds[0][0]), close(fds[1][0]);
+}
+
 static void verify(void) {
   queues();
   ends();
   options();
   on_the_way();
+  watching();
   if (plain) return;
   more_options();
   stamps();
@@ -266,6 +280,12 @@ static void send_off(void) {
   pass(carrier[1], "end", SCM_RIGHTS, fds, sizeof *fds);
   close(fds[0]);
   far_end = fds[1];
+  pair(SOCK_DGRAM, watcher);
+  struct epoll_event event = {EPOLLIN, {.u64 = 0x1234567890}};
+  int epoll = epoll_create1(0);
+  check(epoll >= 0 && !epoll_ctl(epoll, EPOLL_CTL_ADD, watcher[0], &event));
+  for (int i = 0; i < 2; i++) pass(watcher[1], "epoll", SCM_RIGHTS, &epoll, sizeof epoll);
+  close(epoll);
   if (plain) return;
   pair(SOCK_DGRAM, circle);
   pass(circle[1], "me", SCM_RIGHTS, circle, sizeof *circle);

@@ -14,7 +14,7 @@ import { victimSuite } from './kit/suite.ts';
 import { Victim } from './kit/victim.ts';
 
 /** Inode numbers are new ones. */
-const INODES = /\.usk\.(ino|peer)$/;
+const INODES = /\.usk\.(ino|peer)$|\.tfd\.\d+\.inode$/;
 
 victimSuite('unix sockets', [
   { victim: 'unixpairs', images: [INODES] },
@@ -50,20 +50,21 @@ test.each(['unixpairs', 'unixdgrams', 'unixnames'])(
 test(
   'restores that are killed leave neither processes nor names that are in the way',
   async () => {
-    using victim = await Victim.start('unixfamily');
+    // None whose makers have ended: the processes in their place, of a Stasis that was killed, nobody here waits for.
+    using victim = await Victim.start('unixnames', ['plain']);
     await victim.dump();
     const began = performance.now();
     await victim.restore();
     const span = performance.now() - began;
     await victim.dump();
-    for (const moment of moments(Math.ceil(HARM / 4), 0.9 * span)) {
-      const { status } = await stasisKilled(victim.restoreLine(), moment);
-      if (status === 0) await victim.dump();
-      else await victim.waitGone();
+    for (const moment of moments(Math.ceil(HARM / 2), 0.9 * span)) {
+      const { signal } = await stasisKilled(victim.restoreLine(), moment);
+      if (signal) await Bun.sleep(20);
+      if (victim.remains().length > 0) await victim.dump(); // it was restored before the kill
     }
     await victim.restore();
     await victim.verdict();
-    const left = ['', 'jail'].flatMap((dir) => readdirSync(join(victim.cwd, dir)));
+    const left = readdirSync(victim.cwd);
     expect(left.filter((name) => name.startsWith('.'))).toEqual([]);
   },
   60_000 + HARM * 1000,

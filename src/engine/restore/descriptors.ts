@@ -1,8 +1,8 @@
 /** Rebuilds the descriptors of a task: the files are opened here, handed over, and put in place. */
 import { type LocalFd, taskFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
-import type { RestoreTask } from '../../contract/contract.ts';
-import type { FdinfoEntry } from '../../images/schema/files.ts';
+import type { FileKind, RestoreTask } from '../../contract/contract.ts';
+import type { FdinfoEntry, FileEntry } from '../../images/schema/files.ts';
 import { FD_CLOEXEC, O } from '../../kernel/constants/files.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
 import { SCM_MAX_FD } from '../../kernel/layouts/sockets.ts';
@@ -58,12 +58,13 @@ function place(task: RestoreTask, lot: readonly FdinfoEntry[]): void {
 /**
  * Runs the second steps of the file kinds, when every task has its descriptors and no watched file is opened any more.
  * Each step is done once, although several tasks may have the file. `sharers` are all tasks that share the descriptor
- * table of a task, itself included.
+ * table of a task, itself included. `carried` are files in messages, for which there may be no descriptor.
  * @throws StasisError (image) for a file whose second step can be done in none of the tasks that have it
  */
 export function finishDescriptors(
   tasks: readonly RestoreTask[],
   sharers: (task: RestoreTask) => readonly RestoreTask[],
+  carried: ReadonlySet<number>,
 ): void {
   const finished = new Set<number>();
   const left = new Map<number, string>();
@@ -84,11 +85,40 @@ export function finishDescriptors(
       if (now !== before) for (const other of tasks) if (other !== task) replace(other, id, now);
     }
   }
+  const suits = (kind: FileKind, entry: FileEntry, task: RestoreTask): boolean =>
+    !kind.suits || sharers(task).some((sharer) => kind.suits?.(entry, sharer));
+  for (const id of carried) {
+    if (finished.has(id)) continue;
+    const found = finishCarried(id, tasks, suits);
+    if (found) finished.add(id);
+    else if (!left.has(id)) left.set(id, `file ${id}, in a message`);
+  }
   for (const [id, resource] of left) {
     if (finished.has(id)) continue;
     const reason = 'no task has all the descriptors that it was made with';
     throw new StasisError({ kind: 'image', resource, reason });
   }
+}
+
+/**
+ * Runs the second step of a file in a message, with a descriptor that a task has for that time. Returns whether there is
+ * such a task; there is nothing to do for kinds without a second step.
+ */
+function finishCarried(
+  id: number,
+  tasks: readonly RestoreTask[],
+  suits: (kind: FileKind, entry: FileEntry, task: RestoreTask) => boolean,
+): boolean {
+  const [any] = tasks;
+  const entry = any?.context.fileEntries.get(id);
+  const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
+  if (!entry || !kind?.finish) return true;
+  const task = tasks.find((candidate) => suits(kind, entry, candidate));
+  if (!task) return false;
+  const [arrived = 0] = handOver(task.seed, task.batch, [task.context.open(id)]);
+  kind.finish(entry, taskFd(arrived), task);
+  task.batch.call('close', arrived);
+  return true;
 }
 
 /** Replaces all descriptors that a task has for a file by another open file description. */

@@ -125,7 +125,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
  * Rebuilds everything but memory. All tasks finish a phase before any enters the next. Returns the tasks that are in a
  * group stop already.
  */
-function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: RestoreContext): ReadonlySet<RestoreTask> {
+function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: Context): ReadonlySet<RestoreTask> {
   phase(
     tasks.filter(({ shares }) => !shares.vm),
     'mapped',
@@ -141,7 +141,7 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: RestoreCont
   const filesId = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.files_id;
   const sharers = new Map<number | undefined, RestoreTask[]>();
   for (const task of tasks) addTo(sharers, filesId(task), task);
-  finishDescriptors(tables, (task) => sharers.get(filesId(task)) ?? []);
+  finishDescriptors(tables, (task) => sharers.get(filesId(task)) ?? [], context.carried);
   settleOwners(context);
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
   sideBySide(tasks, 'state', sharing);
@@ -258,6 +258,8 @@ class Context implements RestoreContext {
   readonly groupStopped: RestoreContext['groupStopped'];
   readonly notices = new Notices();
   readonly filled: RestoreContext['filled'];
+  /** Files that are in messages. */
+  readonly carried = new Set<number>();
   /** Descriptors made so far, by file ID and, for files to be mapped, flags. */
   readonly #open = new Map<string, LocalFd>();
   readonly #undo: UndoStack;
@@ -297,6 +299,11 @@ class Context implements RestoreContext {
     const local = kind.rebuild(entry, this, flags);
     this.#open.set(key, local);
     return local;
+  }
+
+  openCarried(fileId: number): LocalFd {
+    this.carried.add(fileId);
+    return this.open(fileId);
   }
 
   adopt(fileId: number, local: LocalFd): void {

@@ -97,7 +97,7 @@ function foundIn(file: OpenFile, task: SeenTask): readonly (number | undefined)[
   const resolved = RESOLVED.of(task.tree);
   let found = resolved.get(file);
   if (!found) {
-    found = resolveTargets(task.pid, file.fd, targetsOf(file), task.fds);
+    found = resolveTargets(task.pid, { pid: task.pid, fd: file.fd }, targetsOf(file), task.fds);
     resolved.set(file, found);
   }
   return found;
@@ -114,6 +114,15 @@ function knowing(
     const own = task.fds.find((other) => isSame(other, file));
     const found = own && foundIn(own, task);
     if (found && !found.includes(undefined)) return { task: task.ref, found };
+  }
+  return file.fd < 0 ? knowingOfCarried(file, tree) : undefined;
+}
+
+/** As {@link knowing}, of an instance in a message, which only Stasis has a descriptor for. */
+function knowingOfCarried(file: OpenFile, tree: SeenTree): ReturnType<typeof knowing> {
+  for (const task of tree.tasks) {
+    const found = resolveTargets(task.pid, { pid: process.pid, fd: file.local }, targetsOf(file), task.fds);
+    if (!found.includes(undefined)) return { task: task.ref, found };
   }
   return undefined;
 }

@@ -15,13 +15,19 @@ export interface Candidate {
   readonly stat?: FileFacts;
 }
 
+/** A process, and its descriptor for an epoll instance. */
+export interface EpollPlace {
+  readonly pid: number;
+  readonly fd: number;
+}
+
 /**
  * The task's descriptor for each target, in their order; undefined if the task has none any more. The file is then open
  * elsewhere, and it cannot be found out which one it is.
  */
 export function resolveTargets(
   pid: number,
-  epoll: number,
+  epoll: EpollPlace,
   targets: readonly EpollTarget[],
   candidates: readonly Candidate[],
 ): (number | undefined)[] {
@@ -64,10 +70,10 @@ function isSameSocket({ stat }: Candidate, target: EpollTarget): boolean {
 /**
  * kcmp(2): whether `fd` of the task is the target an epoll instance has under the number `tfd`, the `order`th of them.
  */
-function compare(pid: number, fd: number, epoll: number, tfd: number, order: number): boolean {
+function compare(pid: number, fd: number, epoll: EpollPlace, tfd: number, order: number): boolean {
   // struct kcmp_epoll_slot
-  arenaView.setUint32(0, epoll, true);
+  arenaView.setUint32(0, epoll.fd, true);
   arenaView.setUint32(4, tfd, true);
   arenaView.setUint32(8, order, true);
-  return trySyscall('kcmp', pid, pid, KCMP.EPOLL_TFD, fd, arenaAddress) === 0;
+  return trySyscall('kcmp', pid, epoll.pid, KCMP.EPOLL_TFD, fd, arenaAddress) === 0;
 }

@@ -1,14 +1,18 @@
 /**
- * Open files in messages (SCM_RIGHTS). A file that no task has open is rebuilt without a task, so kinds that need a
- * second step in a task cannot be carried.
+ * Open files in messages (SCM_RIGHTS). A file that no task has open is rebuilt without a task, and finished in one that
+ * has it for a moment; kinds that need to know more of a task cannot be carried.
  */
 
 import type { OpenFile, SeenTask } from '../../../contract/contract.ts';
 import { KCMP, O, S_IF } from '../../../kernel/constants/files.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 
-/** Kinds without a type that are whole when they are made. */
-const SIMPLE = ['socket:[', 'pipe:[', 'anon_inode:[eventfd]', 'anon_inode:[timerfd]', 'anon_inode:[signalfd]'];
+/** Files without a type that are whole when they are made, or can be finished in any task that has what they watch. */
+const SIMPLE = [
+  'socket:[',
+  'pipe:[',
+  ...['eventfd', 'timerfd', 'signalfd', 'eventpoll'].map((name) => `anon_inode:[${name}]`),
+];
 
 /** Major number of the memory devices. */
 const MEMORY = 1;

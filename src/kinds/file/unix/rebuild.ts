@@ -170,9 +170,9 @@ export class Sockets {
     for (const socket of this.#sockets) fillOne(socket);
   }
 
-  /** A descriptor for a file in a message. */
+  /** A descriptor for a file in a message, which may be one of the sockets. */
   #carried(id: number): LocalFd {
-    return this.#made?.locals.get(id) ?? this.#context.open(id);
+    return this.#context.openCarried(id);
   }
 
   /**
