@@ -36,8 +36,8 @@ export interface RestoreContext extends HasSlots {
    */
   open(fileId: number, flags?: number): LocalFd;
   /**
-   * As {@link open}, for a file that is in a message. If no task has a descriptor for it, the second step of its kind is
-   * done with one that a task has for that time.
+   * As {@link open}, for a file that is in a message. If no task has a descriptor for it, the second step of its kind
+   * is done with one that a task has for that time.
    */
   openCarried(fileId: number): LocalFd;
   /**

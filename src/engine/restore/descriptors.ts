@@ -101,8 +101,8 @@ export function finishDescriptors(
 }
 
 /**
- * Runs the second step of a file in a message, with a descriptor that a task has for that time. Returns whether there is
- * such a task; there is nothing to do for kinds without a second step.
+ * Runs the second step of a file in a message, with a descriptor that a task has for that time. Returns whether there
+ * is such a task; there is nothing to do for kinds without a second step.
  */
 function finishCarried(
   id: number,

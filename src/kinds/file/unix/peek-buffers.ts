@@ -166,8 +166,8 @@ export class PeekBuffers implements Disposable {
 }
 
 /**
- * The sender that a pidfd in a message stands for (SO_PASSPIDFD), with the IDs it has now; undefined if it has ended. The
- * pidfd is closed.
+ * The sender that a pidfd in a message stands for (SO_PASSPIDFD), with the IDs it has now; undefined if it has ended.
+ * The pidfd is closed.
  */
 function senderBehind(pidfd: number): Ucred | undefined {
   using fd = new Fd(pidfd);
