@@ -148,6 +148,11 @@ export interface FileKind {
    * for it.
    */
   finish?(entry: FileEntry, fd: TaskFd, task: RestoreTask): void;
+  /**
+   * Whether the second step may make the file itself, so that it comes before the second steps of other kinds, which
+   * may refer to the file.
+   */
+  readonly makesItself?: boolean;
   /** Whether the second step can be done in this task. Without this function it can be done in any. */
   suits?(entry: FileEntry, task: RestoreTask): boolean;
 }

@@ -9,7 +9,7 @@ import { BPF, BPF_PROG_TYPE, BPF_TRACE_ITER } from './constants/bpf.ts';
 import { Pins } from './ffi.ts';
 import { tryRead } from './files.ts';
 import { BpfIterCreate, BpfIterTask, BpfLinkCreate, BpfProgLoad } from './layouts/bpf.ts';
-import { Fd, trySyscall } from './syscall.ts';
+import { ERRNO, Fd, trySyscall } from './syscall.ts';
 
 /** The types of the kernel, read once. */
 let types: { readonly btf: Btf | undefined } | undefined;
@@ -189,7 +189,14 @@ function runIterator(program: BpfProgram, tid: number, length: number, atMost = 
   return got === length ? bytes : undefined;
 }
 
+/** How often a call is made again that a signal has interrupted: the verifier gives up then (do_check()). */
+const MOST_TRIES = 1000;
+
 function tryBpf(command: number, attributes: Uint8Array): Fd | undefined {
-  const fd = trySyscall('bpf', command, attributes, attributes.length);
-  return fd < 0 ? undefined : new Fd(fd);
+  for (let tries = 0; tries < MOST_TRIES; tries++) {
+    const fd = trySyscall('bpf', command, attributes, attributes.length);
+    if (fd >= 0) return new Fd(fd);
+    if (fd !== -ERRNO.EAGAIN && fd !== -ERRNO.EINTR) return undefined;
+  }
+  return undefined;
 }

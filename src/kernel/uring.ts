@@ -91,6 +91,11 @@ export class MappedRing implements Disposable {
     return syscall('io_uring_enter', this.#fd, submitted, 0, IORING_ENTER.GETEVENTS);
   }
 
+  /** Wakes the thread of the kernel that takes the requests of the ring (SQPOLL), if it sleeps. @throws SyscallError */
+  wake(): void {
+    syscall('io_uring_enter', this.#fd, 0, 0, IORING_ENTER.SQ_WAKEUP);
+  }
+
   [Symbol.dispose](): void {
     this.#ring[Symbol.dispose]();
     this.#sqes[Symbol.dispose]();

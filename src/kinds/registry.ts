@@ -8,7 +8,7 @@ import { fanotifyKind } from './file/fanotify/kind.ts';
 import { fifoKind } from './file/fifo/kind.ts';
 import { inetSocketKind } from './file/inet/kind.ts';
 import { inotifyKind } from './file/inotify/kind.ts';
-import { ioUringCompletions, ioUringKind } from './file/io-uring/kind.ts';
+import { ioUringKind, ioUringTasks } from './file/io-uring/kind.ts';
 import { memfd, memfdSeals } from './file/memfd/kind.ts';
 import { nsfs } from './file/nsfs/kind.ts';
 import { pidfdKind } from './file/pidfd/kind.ts';
@@ -66,7 +66,7 @@ export const taskKinds: readonly TaskKind[] = [
   clearTid,
   rseq,
   memfdSeals,
-  ioUringCompletions,
+  ioUringTasks,
   unixSocketMakers,
   itimers,
   posixTimers,

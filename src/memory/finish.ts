@@ -5,7 +5,7 @@ import { O } from '../kernel/constants/files.ts';
 import { MADV, MAP, MLOCK_ONFAULT } from '../kernel/constants/memory.ts';
 import { PR, PR_SET_MM, PR_SET_VMA_ANON_NAME } from '../kernel/constants/prctl.ts';
 import { closeAll, handOver } from '../tracee/handover.ts';
-import { extraOf, type StandingMapping, spaceOf } from './space.ts';
+import { extraOf, type Mapping, type StandingMapping, spaceOf } from './space.ts';
 import { adviceNumbers, VmaStatus } from './vma.ts';
 
 /** Sets final protections, advice, locks, names, seals, the layout that /proc shows, and the executable. */
@@ -24,8 +24,13 @@ export function finishMemory(task: RestoreTask): void {
 function finish(task: RestoreTask, mapping: StandingMapping): void {
   const { start, length, entry, prot, locked } = mapping;
   if (prot !== entry.prot) task.batch.call('mprotect', start, length, entry.prot);
-  for (const advice of adviceNumbers(entry.madv ?? 0n)) task.batch.call('madvise', start, length, advice);
+  advise(task, mapping);
   if (!locked) lock(task, mapping);
+}
+
+/** Gives the kernel the advice (madvise(2)) that a mapping had. */
+export function advise(task: RestoreTask, { start, length, entry }: Mapping): void {
+  for (const advice of adviceNumbers(entry.madv ?? 0n)) task.batch.call('madvise', start, length, advice);
 }
 
 /**

@@ -5,6 +5,7 @@ import { Slot } from '../contract/slots.ts';
 import type { VmaEntry } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MAP } from '../kernel/constants/memory.ts';
+import { mapsPolledRing } from '../support/ring-notes.ts';
 import type { Standing } from './inherit.ts';
 import { alike, decodeSharedPages, type SharedPages } from './shared-pages.ts';
 import type { StoredPiece } from './stored.ts';
@@ -39,10 +40,10 @@ export interface Space {
 
 const SPECIAL = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR | VmaStatus.GUARD;
 
-/** The mappings a task needs, without vdso, vvar and vsyscall. */
+/** The mappings a task needs, without vdso, vvar, vsyscall, and rings that it will make itself. */
 export function mappingsOf(task: RestoreTask): Mapping[] {
   return task.mm.vmas
-    .filter((vma) => (vma.status & SPECIAL) === 0)
+    .filter((vma) => (vma.status & SPECIAL) === 0 && !mapsPolledRing(vma, task.context))
     .map((saved) => {
       const ring = (saved.status & VmaStatus.AIORING) !== 0;
       const entry = ring ? { ...saved, flags: MAP.PRIVATE | MAP.ANONYMOUS } : saved;

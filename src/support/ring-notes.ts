@@ -5,6 +5,9 @@
 import type { DumpContext, Json, OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import { base64, decimal, type FormType, list, object, optional, signed, tuple, whole } from '../images/form.ts';
+import { FdTypes } from '../images/schema/files.ts';
+import type { VmaEntry } from '../images/schema/memory.ts';
+import { IORING_SETUP } from '../kernel/constants/uring.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { vmaName } from '../kernel/proc/vmaname.ts';
 import { notedFile, noteFile } from './file-notes.ts';
@@ -27,6 +30,9 @@ const form = object({
   /** The contents of both mappings, without the zeros at their ends. */
   ring: base64,
   sqes: base64,
+  /** How long the thread of the kernel that takes requests waits, in milliseconds, and its processor (SQPOLL). */
+  idle: optional(whole),
+  cpu: optional(whole),
   /** The process to which buffers and files belong, and its thread that alone may use the ring. */
   owner: whole,
   submitter: optional(whole),
@@ -40,6 +46,22 @@ export type RingNote = FormType<typeof form>;
 /** Whether an open file is a ring. */
 export function isRing({ link }: Pick<OpenFile, 'link'>): boolean {
   return link === 'anon_inode:[io_uring]';
+}
+
+/**
+ * Whether a ring has a thread of the kernel that takes its requests. That is a thread of the process that makes the
+ * ring, so the process itself makes it, when all its own threads exist, and maps it then.
+ */
+export function isPolled({ flags }: Pick<RingNote, 'flags'>): boolean {
+  return (flags & IORING_SETUP.SQPOLL) !== 0;
+}
+
+/** Whether a saved mapping is one of such a ring. @throws ImageError */
+export function mapsPolledRing(vma: Pick<VmaEntry, 'shmid'>, context: RestoreContext): boolean {
+  const id = Number(vma.shmid);
+  if (context.fileEntries.get(id)?.type !== FdTypes.EXT) return false;
+  const note = notedRing(context, id);
+  return note !== undefined && isPolled(note);
 }
 
 /** Records a ring, by its ID in files.img. @throws StasisError (io) */

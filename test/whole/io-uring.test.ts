@@ -5,7 +5,7 @@ import { describe, expect, test } from 'bun:test';
 import { goOn, Victim } from './kit/victim.ts';
 
 /** Victims, each with what it is about. */
-const VICTIMS: readonly (readonly [name: string, ...args: string[]])[] = [['uring'], ['uringtasks']];
+const VICTIMS: readonly (readonly [name: string, ...args: string[]])[] = [['uring'], ['uringtasks'], ['uringpolled']];
 
 describe('rings', () => {
   for (const [name, ...args] of VICTIMS) {

@@ -38,11 +38,15 @@ function python(): string {
 const program = (name: string): string => join(HOUSE, 'test/programs', name);
 
 /** Runs a program that ends when a file appears; its last line. */
-async function untilTold(command: (until: string) => string[], runMs?: number): Promise<string> {
+async function untilTold(
+  command: (until: string) => string[],
+  runMs?: number,
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'stasis-test-'));
   const enough = join(folder, 'enough');
   try {
-    using family = await Family.run(command(enough), { limitMs: 60_000 });
+    using family = await Family.run(command(enough), { limitMs: 60_000, env });
     await cycles(family, runMs);
     await goOn(50);
     writeFileSync(enough, '');
@@ -77,6 +81,15 @@ test(
     expect(last).toBe(plainly(command(rounds(last))));
   },
   LIMIT * 2,
+);
+
+test(
+  `node, files by io_uring: ${CYCLES} cycles`,
+  async () => {
+    const command = (until: string) => ['node', program('files.mjs'), until];
+    await untilTold(command, 200, { UV_USE_IO_URING: '1' });
+  },
+  LIMIT,
 );
 
 test(

@@ -68,23 +68,11 @@ export function finishDescriptors(
 ): void {
   const finished = new Set<number>();
   const left = new Map<number, string>();
-  for (const task of tasks) {
-    for (const { id, fd } of firstOfEach(inOrder(task)).values()) {
-      const entry = task.context.fileEntries.get(id);
-      const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
-      if (!entry || !kind?.finish || finished.has(id)) continue;
-      if (kind.suits && !sharers(task).some((sharer) => kind.suits?.(entry, sharer))) {
-        left.set(id, `fd ${fd} of task ${task.pid} (${kind.name})`);
-        continue;
-      }
-      finished.add(id);
-      const before = task.context.open(id);
-      kind.finish(entry, taskFd(fd), task);
-      const now = task.context.open(id);
-      // The task has opened the file itself, so the placeholder in the other tasks is replaced.
-      if (now !== before) for (const other of tasks) if (other !== task) replace(other, id, now);
-    }
-  }
+  const isThere = ({ type }: FileKind): boolean => tasks.some(({ fds }) => fds.some((place) => place.type === type));
+  const early = fileKinds.filter((kind) => kind.makesItself && isThere(kind));
+  const late = fileKinds.filter(({ makesItself }) => !makesItself);
+  if (early.length > 0) finishKinds(early, tasks, sharers, finished, left);
+  finishKinds(late, tasks, sharers, finished, left);
   const suits = (kind: FileKind, entry: FileEntry, task: RestoreTask): boolean =>
     !kind.suits || sharers(task).some((sharer) => kind.suits?.(entry, sharer));
   for (const id of carried) {
@@ -97,6 +85,33 @@ export function finishDescriptors(
     if (finished.has(id)) continue;
     const reason = 'no task has all the descriptors that it was made with';
     throw new StasisError({ kind: 'image', resource, reason });
+  }
+}
+
+/** Runs the second steps of some kinds. Adds files to `finished`, and to `left` those that no task could finish yet. */
+function finishKinds(
+  kinds: readonly FileKind[],
+  tasks: readonly RestoreTask[],
+  sharers: (task: RestoreTask) => readonly RestoreTask[],
+  finished: Set<number>,
+  left: Map<number, string>,
+): void {
+  for (const task of tasks) {
+    for (const { id, fd } of firstOfEach(inOrder(task)).values()) {
+      const entry = task.context.fileEntries.get(id);
+      const kind = entry && kinds.find((candidate) => candidate.type === entry.type);
+      if (!entry || !kind?.finish || finished.has(id)) continue;
+      if (kind.suits && !sharers(task).some((sharer) => kind.suits?.(entry, sharer))) {
+        left.set(id, `fd ${fd} of task ${task.pid} (${kind.name})`);
+        continue;
+      }
+      finished.add(id);
+      const before = task.context.open(id);
+      kind.finish(entry, taskFd(fd), task);
+      const now = task.context.open(id);
+      // The task has opened the file itself, so the placeholder in the other tasks is replaced.
+      if (now !== before) for (const other of tasks) if (other !== task) replace(other, id, now);
+    }
   }
 }
 

@@ -3,10 +3,8 @@
  * moves its own copies of them.
  */
 import { StasisError } from '../../../base/errors.ts';
-import type { RestoreContext } from '../../../contract/contract.ts';
 import { IORING_OP, IORING_SETUP, IOSQE_CQE_SKIP_SUCCESS } from '../../../kernel/constants/uring.ts';
 import { Sqe } from '../../../kernel/layouts/uring.ts';
-import type { Fd } from '../../../kernel/syscall.ts';
 import { MappedRing, pagesOf, setUpRing, sqeSize } from '../../../kernel/uring.ts';
 import type { RingNote } from '../../../support/ring-notes.ts';
 import { requireUninterrupted } from '../../../tracee/interruption.ts';
@@ -18,7 +16,7 @@ type Enter = (count: number, times: number) => void;
 const MOST_TIMES = 256;
 
 /** Makes requests that do nothing, and completions, until the counters are those of the note. */
-export function advance(note: RingNote, ring: MappedRing, fd: Fd, enter: Enter, _: RestoreContext): void {
+export function advance(note: RingNote, ring: MappedRing, fd: number, enter: Enter): void {
   const both = Math.min(note.sqHead, note.cqTail);
   submit(note, ring, note.sqHead - both, IOSQE_CQE_SKIP_SUCCESS, enter);
   submit(note, ring, both, 0, enter);
@@ -36,27 +34,29 @@ function submit(note: RingNote, ring: MappedRing, total: number, sqeFlags: numbe
     if (note.flags & IORING_SETUP.NO_SQARRAY) continue;
     break; // the indices of a new ring are all 0
   }
-  const last = ring.counter('sqTail') + total;
-  ring.setCounter('sqTail', last);
+  let tail = ring.counter('sqTail');
   const lot = sqeFlags ? note.sqEntries : Math.min(note.sqEntries, note.cqEntries);
   const several = sqeFlags ? MOST_TIMES : 1;
   for (let left = total; left > 0; ) {
     requireUninterrupted();
     const times = Math.min(several, Math.floor(left / lot));
-    if (times > 0) enter(lot, times);
-    else enter(left, 1);
-    left -= times > 0 ? lot * times : left;
+    const count = times > 0 ? lot : left;
+    tail += count * Math.max(times, 1);
+    // The tail may be further away than the queue is long: the kernel takes what fits at a time.
+    ring.setCounter('sqTail', tail);
+    enter(count, Math.max(times, 1));
+    left -= count * Math.max(times, 1);
     ring.setCounter('cqHead', ring.counter('cqTail'));
   }
 }
 
 /** Has another ring of ours send it completions: there were more of them than requests (multishot requests). */
-function post(note: RingNote, ring: MappedRing, fd: Fd, total: number, enter: Enter): void {
+function post(note: RingNote, ring: MappedRing, fd: number, total: number, enter: Enter): void {
   if (total === 0) return;
   const { fd: helper, params } = setUpRing(64, {});
   using _ = helper;
   using own = new MappedRing(helper.number, pagesOf(params));
-  const message = Sqe.encode({ opcode: IORING_OP.MSG_RING, fd: fd.number });
+  const message = Sqe.encode({ opcode: IORING_OP.MSG_RING, fd });
   own.writeSqes(0, message);
   for (let left = total; left > 0; ) {
     requireUninterrupted();

@@ -3,7 +3,7 @@
  * with what waits in them, registered buffers and files. What the kernel keeps of it is read from the kernel's memory
  * (state.ts), since nothing shows it.
  */
-import type { StasisError } from '../../../base/errors.ts';
+import { StasisError } from '../../../base/errors.ts';
 import type {
   DumpContext,
   DumpThread,
@@ -17,14 +17,17 @@ import { Slot } from '../../../contract/slots.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { IORING_ENTER, IORING_SETUP } from '../../../kernel/constants/uring.ts';
 import { fileAddresses } from '../../../kernel/kernel-memory.ts';
-import { MappedRing, pagesOf } from '../../../kernel/uring.ts';
+import { readProc } from '../../../kernel/proc/read.ts';
+import { parseStatus } from '../../../kernel/proc/status.ts';
+import { MappedRing, pagesOf, setUpRing } from '../../../kernel/uring.ts';
 import { fileObstacle } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags } from '../../../support/fown.ts';
-import { isRing, noteRing } from '../../../support/ring-notes.ts';
+import { isRing, mapsRing, noteRing } from '../../../support/ring-notes.ts';
 import type { Program } from '../../../tracee/program.ts';
 import { nap } from '../../../tracee/ptrace.ts';
+import { mapPolledRings } from './polled.ts';
 import { finishRing, openRing, suitsRing } from './rebuild.ts';
-import { type RingState, ringState } from './state.ts';
+import { ownIdleTicks, type RingState, ringState } from './state.ts';
 
 const WITHOUT = 'start the program without io_uring (Node.js: UV_USE_IO_URING=0)';
 const NO_URING = `${WITHOUT}, or turn it off: sysctl kernel.io_uring_disabled=2`;
@@ -51,6 +54,7 @@ export const ioUringKind: FileKind = {
   },
 
   rebuild: openRing,
+  makesItself: true,
   suits: suitsRing,
   finish: finishRing,
 };
@@ -76,7 +80,6 @@ function refuse(file: OpenFile, reason: string, remedy = NO_URING): StasisError 
 }
 
 const FLAGS: readonly (readonly [flag: number, what: string])[] = [
-  [IORING_SETUP.SQPOLL, 'a thread of the kernel that takes its requests (IORING_SETUP_SQPOLL)'],
   [IORING_SETUP.NO_MMAP, 'queues in memory that the program has given (IORING_SETUP_NO_MMAP)'],
 ];
 
@@ -94,6 +97,8 @@ function obstacleOf(file: OpenFile, state: RingState, tree: SeenTree): StasisErr
   }
   const owner = ownerOf(file, state, tree);
   if (!owner) return refuse(file, 'the only thread that may use this ring of io_uring has ended or is not in the tree');
+  const poll = pollObstacle(file, state, owner, tree);
+  if (poll) return poll;
   if (numbersOf(state, owner) === undefined) {
     return refuse(
       file,
@@ -104,13 +109,35 @@ function obstacleOf(file: OpenFile, state: RingState, tree: SeenTree): StasisErr
 }
 
 /** The process to which what is registered with a ring belongs; undefined if its only thread is not in the tree. */
-function ownerOf(file: OpenFile, { submitter }: RingState, tree: SeenTree): SeenTask | undefined {
+function ownerOf(file: OpenFile, { submitter, poller }: RingState, tree: SeenTree): SeenTask | undefined {
   const holders = tree.tasks.filter(({ fds }) =>
     fds.some(({ stat, link }) => isRing({ link }) && stat.ino === file.stat.ino),
   );
+  if (poller) return holders.find(({ pid }) => pid === poller.pid);
   if (submitter === undefined) return holders[0];
   return holders.find(({ threads }) => threads.some(({ tid }) => tid === submitter));
 }
+
+/**
+ * What is in the way of a ring with a thread of the kernel (SQPOLL). That has the rights of whoever makes the ring, and
+ * a restore makes it while the process has those of Stasis (io_sq_offload_create() in io_uring/sqpoll.c).
+ */
+function pollObstacle(file: OpenFile, { poller }: RingState, owner: SeenTask, tree: SeenTree): StasisError | undefined {
+  if (!poller) return undefined;
+  const { uid, gid, capEff } = owner.status;
+  const own = OWN_RIGHTS.of(tree);
+  if (uid.effective !== own.uid.effective || gid.effective !== own.gid.effective || capEff !== own.capEff) {
+    return refuse(file, 'a thread of the kernel takes its requests (SQPOLL) with other rights than those of Stasis');
+  }
+  const others = tree.tasks.filter(
+    ({ fds }) => !fds.some((other) => isRing(other) && other.stat.ino === file.stat.ino),
+  );
+  const blind = others.find(({ vmas }) => vmas.some((vma) => mapsRing(vma) && Number(vma.ino) === file.stat.ino));
+  if (!blind) return undefined;
+  return refuse(file, `task ${blind.pid} has mapped the ring (SQPOLL) and has no descriptor for it`);
+}
+
+const OWN_RIGHTS = new Slot((_: SeenTree) => parseStatus(readProc('self', 'status')));
 
 /** The numbers of registered files in their process, -1 for empty places; undefined if one is not among them. */
 function numbersOf({ files }: RingState, owner: SeenTask): number[] | undefined {
@@ -135,17 +162,19 @@ function capture(file: OpenFile, id: number, context: DumpContext): void {
   const owner = state && ownerOf(file, state, context.tree);
   const files = state && owner && numbersOf(state, owner);
   if (!state || !files) throw refuse(file, 'the ring of io_uring has changed while the tasks stood still');
-  if (state.inFlight > 0) {
+  const { flags, sqEntries, cqEntries, sqHead, cqTail, array, cqes, submitter, buffers, poller } = state;
+  const layout = { flags, sqEntries, cqEntries, sqOffsets: { array: array ?? 0 }, cqOffsets: { cqes } };
+  using ring = new MappedRing(file.local, pagesOf(layout));
+  if (state.inFlight > 0 || (poller && ring.counter('sqTail') !== sqHead)) {
     const reason = `${state.inFlight} requests of io_uring are in flight and do not come to an end`;
     throw refuse(file, reason, `dump it again when they have ended, or ${WITHOUT}`);
   }
-  const { flags, sqEntries, cqEntries, sqHead, cqTail, array, cqes, submitter, buffers } = state;
-  const layout = { flags, sqEntries, cqEntries, sqOffsets: { array: array ?? 0 }, cqOffsets: { cqes } };
-  using ring = new MappedRing(file.local, pagesOf(layout));
   noteRing(context, id, {
     ...{ status: imageFlags(file.flags), flags, sqEntries, cqEntries, sqHead, cqTail, cqes },
     ...(array === undefined ? {} : { array }),
     ...(submitter === undefined ? {} : { submitter }),
+    ...(poller === undefined ? {} : { idle: Math.round((1000 * poller.idleTicks) / TICKS.of(context)) }),
+    ...(poller?.cpu === undefined ? {} : { cpu: poller.cpu }),
     ring: packed(ring.readRing()),
     sqes: packed(ring.readSqes()),
     owner: owner.pid,
@@ -153,6 +182,15 @@ function capture(file: OpenFile, id: number, context: DumpContext): void {
     files,
   });
 }
+
+/** The ticks of the kernel in a second (CONFIG_HZ), which nothing tells but a ring of ours that waits a second. */
+const TICKS = new Slot((_: DumpContext) => {
+  const { fd } = setUpRing(1, { flags: IORING_SETUP.SQPOLL, sqThreadIdle: 1000 });
+  using own = fd;
+  const ticks = ownIdleTicks(own.number);
+  if (ticks) return ticks;
+  throw new StasisError({ kind: 'kernel', reason: 'the length of a tick of the kernel cannot be found out' });
+});
 
 /** Bytes without the zeros at their end, in Base64. */
 function packed(bytes: Uint8Array): string {
@@ -176,5 +214,9 @@ function collect(thread: DumpThread, program: Program): undefined {
   }
 }
 
-/** Completions of rings that only one thread can collect. */
-export const ioUringCompletions: TaskKind = { name: 'io-uring-completions', thread: { capture: collect } };
+/** What tasks do for rings: completions that only one thread can collect, and mappings of rings made by the process. */
+export const ioUringTasks: TaskKind = {
+  name: 'io-uring-tasks',
+  thread: { capture: collect },
+  rebuild: { state: mapPolledRings },
+};

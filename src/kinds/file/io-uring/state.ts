@@ -2,20 +2,23 @@
 import type { OpenFile } from '../../../contract/contract.ts';
 import type { Btf } from '../../../kernel/btf.ts';
 import { IORING_SETUP } from '../../../kernel/constants/uring.ts';
-import {
-  fileAddresses,
-  kernelBytes,
-  kernelTypes,
-  listLength,
-  privateData,
-  taskAddress,
-} from '../../../kernel/kernel-memory.ts';
+import { kernelBytes, kernelTypes, listLength, privateData, taskAddress } from '../../../kernel/kernel-memory.ts';
 import { linesOf } from '../../../kernel/proc/common.ts';
 
 /** A buffer of a task that is registered with a ring; both 0 for an empty place. */
 export interface RegisteredBuffer {
   readonly address: bigint;
   readonly length: number;
+}
+
+/** A thread of the kernel that takes the requests of a ring. */
+export interface Poller {
+  /** The PID of the process it works for; 0 if it has ended. */
+  readonly pid: number;
+  /** How long it waits for requests before it sleeps, in ticks of the kernel. */
+  readonly idleTicks: number;
+  /** The processor it is bound to; undefined if it is bound to none. */
+  readonly cpu: number | undefined;
 }
 
 export interface RingState {
@@ -29,8 +32,8 @@ export interface RingState {
   /** Offsets in the mapping of the ring; of the indices undefined if the ring has none. */
   readonly array: number | undefined;
   readonly cqes: number;
-  /** How long the thread of the kernel waits for requests before it sleeps, in ticks of the kernel (SQPOLL). */
-  readonly idleTicks: number;
+  /** The thread of the kernel that takes requests (SQPOLL). */
+  readonly poller: Poller | undefined;
   /** The TID of the only thread that may use the ring (SINGLE_ISSUER); 0 if that has ended. */
   readonly submitter: number | undefined;
   /** Requests that are not completed. */
@@ -59,7 +62,19 @@ export function ringState(file: OpenFile): RingState | undefined {
   }
 }
 
-/** The kernel has no such member. */
+/** How often fdinfo is read until the kernel shows the ring: it does not while somebody uses that. */
+const MOST_LOOKS = 1000;
+
+/** The lines of fdinfo (io_uring_show_fdinfo() in io_uring/fdinfo.c takes the lock of the ring only if it is free). */
+function shownLines(file: OpenFile): string[] {
+  for (let looks = 0; looks < MOST_LOOKS; looks++) {
+    const lines = linesOf(file.fdinfo());
+    if (lines.some((line) => line.startsWith('UserBufs:'))) return lines;
+  }
+  throw new Unknown();
+}
+
+/** The kernel does not tell something. */
 class Unknown extends Error {}
 
 /** Members that are pointers or heads of lists, NULL in a ring that does not have such a thing. */
@@ -89,7 +104,7 @@ class Reader {
     this.#address = address;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#file = file;
-    this.#lines = linesOf(file.fdinfo());
+    this.#lines = shownLines(file);
   }
 
   state(): RingState {
@@ -104,7 +119,7 @@ class Reader {
       cqTail: this.#word('cached_cq_tail'),
       array: array === 0n ? undefined : Number(array - rings),
       cqes: this.#sizeOf('io_rings'),
-      idleTicks: this.#word('sq_thread_idle'),
+      poller: flags & IORING_SETUP.SQPOLL ? this.#poller(flags) : undefined,
       submitter: flags & IORING_SETUP.SINGLE_ISSUER ? this.#submitter() : undefined,
       inFlight: this.#inFlight(),
       waiting: this.#waiting(),
@@ -148,6 +163,20 @@ class Reader {
     if (at === undefined) throw new Unknown();
     const bytes = task === 0n ? undefined : kernelBytes(this.#file.local, task + BigInt(at), 4);
     return bytes ? new DataView(bytes.buffer).getUint32(0, true) : 0;
+  }
+
+  #poller(flags: number): Poller {
+    const data = this.#long('sq_data');
+    const [thread, tgid] = ['thread', 'task_tgid'].map((member) => this.#types.offsetOf('io_sq_data', member));
+    if (thread === undefined || tgid === undefined || data === 0n) throw new Unknown();
+    const [task = 0n] = this.#words(data + BigInt(thread), 1);
+    const [word = 0n] = this.#words(data + BigInt(tgid), 1);
+    const cpu = /^SqThreadCpu:\s*(\d+)$/m.exec(this.#lines.join('\n'))?.[1];
+    return {
+      pid: task === 0n ? 0 : Number(BigInt.asUintN(32, word)),
+      idleTicks: this.#word('sq_thread_idle'),
+      cpu: flags & IORING_SETUP.SQ_AFF && cpu !== undefined ? Number(cpu) : undefined,
+    };
   }
 
   /**
@@ -246,7 +275,10 @@ class Reader {
 /** IO_RINGFD_REG_MAX. */
 const REGISTERED_RINGS = 16;
 
-/** The addresses of the open files of a task by number, to find registered files among them. */
-export function openFilesOf(file: OpenFile, most: number): ReadonlyMap<number, bigint> | undefined {
-  return fileAddresses(file.task.pid, most);
+/** `sq_thread_idle` of a ring of ours; undefined if the kernel does not tell. */
+export function ownIdleTicks(fd: number): number | undefined {
+  const at = kernelTypes()?.offsetOf('io_ring_ctx', 'sq_thread_idle');
+  const address = privateData(fd);
+  const bytes = at === undefined || address === undefined ? undefined : kernelBytes(fd, address + BigInt(at), 4);
+  return bytes && new DataView(bytes.buffer).getUint32(0, true);
 }
