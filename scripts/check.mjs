@@ -2,15 +2,13 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { CHECKS } from './checks.mjs';
 import { ensureInstalled, home, run, tool } from './setup.mjs';
 
 ensureInstalled();
 
 const steps = [
-  ['types', () => run(tool('tsc'), [])],
-  ['format and lint', () => run(tool('biome'), ['check', '--error-on-warnings'])],
-  ['layers', () => run(process.execPath, [join(home, 'scripts', 'layers.mjs')])],
-  ['width of comments', () => run(process.execPath, [join(home, 'scripts', 'widths.mjs')])],
+  ...CHECKS,
   [
     'pure tests',
     () => !existsSync(join(home, 'test', 'pure')) || run(tool('bun'), ['test', '--timeout', '30000', './test/pure/']),

@@ -5,6 +5,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { CHECKS } from './checks.mjs';
 import { canCompile, installPackages, onPath } from './debian.mjs';
 import { ensureInstalled, home, run, tool } from './setup.mjs';
 
@@ -30,9 +31,7 @@ installPrograms();
 step('build', () => run(process.execPath, [join(home, 'scripts/build.mjs')]), true);
 step('victims', () => run(tool('bun'), [join(home, 'test/whole/kit/compile.ts')]), true);
 if (chosen.length === 0) {
-  step('types', () => run(tool('tsc'), []));
-  step('format and lint', () => run(tool('biome'), ['check', '--error-on-warnings']));
-  step('layers', () => run(process.execPath, [join(home, 'scripts/layers.mjs')]));
+  for (const [name, check] of CHECKS) step(name, check);
 }
 for (const file of testFiles()) {
   // A limit for each file, so that one that hangs does not take the others with it.
