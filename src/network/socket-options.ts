@@ -17,6 +17,7 @@ import {
   setNumber,
   setOption,
   setTime,
+  trySetNumber,
 } from '../kernel/sockets.ts';
 import { ERRNO, SyscallError } from '../kernel/syscall.ts';
 import { fileObstacle } from '../support/fdinfo.ts';
@@ -87,7 +88,7 @@ export function restoreOptions(local: LocalFd, options: SkOptsEntry): void {
   const number = (name: number, value: number | undefined, usual?: number): void => {
     if (value !== undefined && value !== usual) setNumber(local, name, value);
   };
-  number(SO.BUF_LOCK, options.so_buf_lock);
+  if (options.so_buf_lock !== undefined) restoreBufferLock(local, options.so_buf_lock);
   number(SO.PRIORITY, options.so_priority, 0);
   number(SO.RCVLOWAT, options.so_rcvlowat, 1);
   number(SO.MARK, options.so_mark, 0);
@@ -100,6 +101,12 @@ export function restoreOptions(local: LocalFd, options: SkOptsEntry): void {
   setTime(local, SO.RCVTIMEO, { sec: options.so_rcv_tmo_sec, usec: options.so_rcv_tmo_usec });
   if (options.so_bound_dev) setOption(local, SO.BINDTODEVICE, encodeText(options.so_bound_dev));
   if (options.so_filter.length > 0) attachFilter(local, filterCode(options.so_filter));
+}
+
+/** Sets which buffer sizes the kernel leaves alone. MPTCP tells that, and does not take it. */
+function restoreBufferLock(local: LocalFd, value: number): void {
+  const result = trySetNumber(local, SO.BUF_LOCK, value);
+  if (result < 0 && result !== -ERRNO.EOPNOTSUPP) throw new SyscallError('setsockopt', -result);
 }
 
 /** Enlarges the buffers while queues are filled. {@link restoreOptions} sets their final sizes. */

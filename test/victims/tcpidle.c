@@ -138,6 +138,12 @@ static void has_options(int fd, int family) {
   }
 }
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+/* MPTCP: one that listens, one that was only made; -1 where there is none. */
+static int multi = -1, multi_made = -1;
+
 static int plain, plain6, dual, only6, group[3], idle, idle6, made, made6, alone, device, far, far6, ports[16], owned;
 
 static void verify(void) {
@@ -192,6 +198,10 @@ int main(void) {
   far6 = listening("2001:db8::7", 0, 3, foreign6);
   owned = socket(AF_INET, SOCK_STREAM, 0);
   check(!fchown(owned, 77, -1));
+  multi_made = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+  multi = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+  a = address("127.0.0.1", 0);
+  if (multi >= 0) check(!bind(multi, &a.any, sizeof a.v4) && !listen(multi, 9));
   const int fds[] = {plain, plain6, dual, only6, group[0], group[1], group[2], idle, idle6, alone, device, far, far6};
   for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) ports[i] = port_of(fds[i]);
   victim_ready();
@@ -210,5 +220,10 @@ int main(void) {
   serves(idle, "127.0.0.1");
   serves(idle6, "::1");
   serves(alone, "127.0.0.1");
+  if (multi >= 0) {
+    check(get(multi, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP && get(multi_made, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP);
+    check(backlog_of(multi) == 9);
+    serves(multi, "127.0.0.1");
+  }
   victim_pass();
 }

@@ -4,21 +4,24 @@ import type { InputOf } from '../../../images/message.ts';
 import type { IpOptsEntry, ipOptsEntry } from '../../../images/schema/sockets.ts';
 import { IP, IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { getNumber, getNumberIfAny, setNumber, trySetNumber } from '../../../kernel/sockets.ts';
+import { getNumberIfAny, setNumber, trySetNumber } from '../../../kernel/sockets.ts';
 
-/** Reads the options CRIU's images have a place for. Those that are zero are left out, as CRIU does. */
+/**
+ * Reads the options CRIU's images have a place for. Those that are zero are left out, as CRIU does, and those that the
+ * protocol does not have (MPTCP).
+ */
 export function captureIpOptions(local: LocalFd, family: number): InputOf<typeof ipOptsEntry> {
   const found =
     family === AF.INET6
       ? {
           freebind: getNumberIfAny(local, IPV6.FREEBIND, IPPROTO.IPV6) === 1,
-          pktinfo: getNumber(local, IPV6.RECVPKTINFO, IPPROTO.IPV6) !== 0,
+          pktinfo: getNumberIfAny(local, IPV6.RECVPKTINFO, IPPROTO.IPV6) === 1,
         }
       : {
-          freebind: getNumber(local, IP.FREEBIND, IPPROTO.IP) !== 0,
-          pktinfo: getNumber(local, IP.PKTINFO, IPPROTO.IP) !== 0,
-          tos: getNumber(local, IP.TOS, IPPROTO.IP),
-          ttl: getNumber(local, IP.TTL, IPPROTO.IP),
+          freebind: getNumberIfAny(local, IP.FREEBIND, IPPROTO.IP) === 1,
+          pktinfo: getNumberIfAny(local, IP.PKTINFO, IPPROTO.IP) === 1,
+          tos: getNumberIfAny(local, IP.TOS, IPPROTO.IP),
+          ttl: getNumberIfAny(local, IP.TTL, IPPROTO.IP),
         };
   return Object.fromEntries(Object.entries(found).filter(([, value]) => Boolean(value)));
 }

@@ -1,13 +1,13 @@
 /** Sockets of IPv4 and IPv6. What only one protocol has is in a file of its own (protocols.ts lists them). */
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { DumpContext, FileKind, OpenFile } from '../../../contract/contract.ts';
+import type { DumpContext, FileKind } from '../../../contract/contract.ts';
 import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO } from '../../../kernel/constants/sockets.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
-import { getNumber, getOptionIfAny } from '../../../kernel/sockets.ts';
+import { getNumberIfAny, getOptionIfAny } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../../../network/socket-options.ts';
 import { partOf } from '../../../support/fdinfo.ts';
@@ -16,7 +16,7 @@ import { armAsync, captureOwner, imageFlags } from '../../../support/fown.ts';
 import { type EndFields, endOf, needsDevice, sockaddrSize } from './address.ts';
 import { captureForgottenIp, captureIpOptions } from './ip-options.ts';
 import { type InetNote, NOTES } from './notes.ts';
-import { type InetProtocol, type InetSocket, inetSocket } from './protocol.ts';
+import { type InetProtocol, type InetSocket, inetSocket, isInetSocket } from './protocol.ts';
 import { protocolOf, protocols } from './protocols.ts';
 import { InetSockets } from './restore.ts';
 
@@ -73,7 +73,7 @@ export const inetSocketKind: FileKind = {
         opts,
         ip_opts: captureIpOptions(local, family),
         ns_id: NAMESPACE_IDS.net_ns_id,
-        ...(family === AF.INET6 ? { v6only: getNumber(local, IPV6.V6ONLY, IPPROTO.IPV6) !== 0 } : {}),
+        ...(family === AF.INET6 ? { v6only: getNumberIfAny(local, IPV6.V6ONLY, IPPROTO.IPV6) === 1 } : {}),
         ...boundDevice(family, source, opts.so_bound_dev),
         ...entry,
       },
@@ -86,12 +86,6 @@ export const inetSocketKind: FileKind = {
     armAsync(fd, partOf(entry, 'isk').flags, task);
   },
 };
-
-/** Whether an open file is a socket of IP. */
-function isInetSocket(file: OpenFile): boolean {
-  const family = file.socketDomain();
-  return family === AF.INET || family === AF.INET6;
-}
 
 function hasSockets({ tree }: DumpContext): boolean {
   return tree.tasks.some(({ fds }) => fds.some(isInetSocket));

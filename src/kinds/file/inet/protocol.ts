@@ -12,7 +12,7 @@ import type {
 } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { InetSkEntry, inetSkEntry } from '../../../images/schema/sockets.ts';
-import { SO } from '../../../kernel/constants/sockets.ts';
+import { AF, SO } from '../../../kernel/constants/sockets.ts';
 import { getNumber } from '../../../kernel/sockets.ts';
 import type { InetNote } from './notes.ts';
 
@@ -27,6 +27,12 @@ export interface InetSocket {
   readonly type: number;
   /** IPPROTO_TCP, …; any number for a raw socket. */
   readonly protocol: number;
+}
+
+/** Whether an open file is a socket of IP. */
+export function isInetSocket(file: OpenFile): boolean {
+  const family = file.socketDomain();
+  return family === AF.INET || family === AF.INET6;
 }
 
 /** What was found out once: every door of the kind asks. */

@@ -31,6 +31,11 @@ export function tcpObstacle(socket: InetSocket, { options, tree }: SeenTask): St
     return fileObstacle(file, 'SOCKET_TCP_PENDING', `${what} to be accepted`, remedy);
   }
   const isAlive = isConnected(state);
+  if (socket.protocol === IPPROTO.MPTCP && (isAlive || wasConnected(socket))) {
+    const remedy =
+      'have the program do without it (Go: GODEBUG=multipathtcp=0), or turn it off: sysctl net.mptcp.enabled=0';
+    return fileObstacle(file, 'SOCKET_MPTCP', 'a connection of MPTCP cannot be carried', remedy);
+  }
   if (!isAlive && state !== TCP_STATE.CLOSE) {
     return fileObstacle(file, 'SOCKET_TCP', 'the connection is being made', 'dump it when it is established');
   }
@@ -71,7 +76,8 @@ function stateObstacle({ file, local }: InetSocket, isAlive: boolean): StasisErr
 }
 
 /** What will be different although the socket is carried; undefined if nothing. */
-export function tcpNotice({ file, local, family }: InetSocket, { options }: SeenTask): NoticeFacts | undefined {
+export function tcpNotice(socket: InetSocket, { options }: SeenTask): NoticeFacts | undefined {
+  const { file, local } = socket;
   const { state, options: agreed } = tcpInfo(local);
   const resource = describeFile(file);
   const isAlive = isConnected(state);
@@ -81,12 +87,16 @@ export function tcpNotice({ file, local, family }: InetSocket, { options }: Seen
   if (isAlive && agreed & TCPI_OPT.ECN) {
     return { task: file.task, resource, reason: 'its connection goes on without ECN, which cannot be set' };
   }
-  const wasConnected = state === TCP_STATE.CLOSE && getOptionIfAny(local, SO.PEERNAME, sockaddrSize(family));
-  if (wasConnected && tcpEvents(local).error) {
+  if (state === TCP_STATE.CLOSE && wasConnected(socket) && tcpEvents(local).error) {
     const reason = 'the error that waits to be reported is told as ECONNRESET or ECONNREFUSED, whatever it was';
     return { task: file.task, resource, reason };
   }
   return undefined;
+}
+
+/** Whether a socket has, or had, a peer. */
+export function wasConnected({ local, family }: InetSocket): boolean {
+  return getOptionIfAny(local, SO.PEERNAME, sockaddrSize(family)) !== undefined;
 }
 
 /** Whether a socket has keys to sign its segments with. */

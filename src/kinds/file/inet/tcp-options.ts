@@ -7,14 +7,7 @@ import type { InputOf } from '../../../images/message.ts';
 import type { TcpOptsEntry, tcpOptsEntry } from '../../../images/schema/sockets.ts';
 import { TCP } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SOCK } from '../../../kernel/constants/sockets.ts';
-import {
-  getNumber,
-  getNumberIfAny,
-  getOptionIfAny,
-  setNumber,
-  setOption,
-  trySetNumber,
-} from '../../../kernel/sockets.ts';
+import { getNumberIfAny, getOptionIfAny, setNumber, setOption, trySetNumber } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
 import type { InetNote } from './notes.ts';
 
@@ -30,7 +23,7 @@ const KEPT = [
 export function captureTcpOptions(local: LocalFd): InputOf<typeof tcpOptsEntry> {
   const found: Record<string, number | boolean> = {};
   for (const [field, name] of KEPT) {
-    const value = getNumber(local, name, IPPROTO.TCP);
+    const value = getNumberIfAny(local, name, IPPROTO.TCP) ?? 0;
     if (value !== 0) found[field] = field === 'cork' || field === 'nodelay' ? true : value;
   }
   return found;

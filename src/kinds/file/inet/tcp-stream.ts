@@ -1,16 +1,24 @@
-/** Reads the state of a connection: sequence numbers, windows, options, and both queues. */
-import type { LocalFd } from '../../../base/brands.ts';
-import { StasisError } from '../../../base/errors.ts';
+/**
+ * Reads the state of connections: sequence numbers, windows, options, and both queues.
+ *
+ * Much of it is told in repair mode only (TCP_REPAIR in net/ipv4/tcp.c), which is state of the socket: a task that has
+ * its connection in repair mode can neither send nor receive. So everything from turning it on to turning it off is
+ * part of one program that runs detached (tracee/detached.ts), a few microseconds for each socket: it completes even if
+ * Stasis is killed, before the kernel gets around to letting the tasks go.
+ */
+import { taskFd } from '../../../base/brands.ts';
 import type { OpenFile } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { tcpStreamEntry } from '../../../images/schema/sockets.ts';
-import { REPAIR_QUEUE, TCP, TCP_STATE, TCPI_OPT } from '../../../kernel/constants/inet.ts';
-import { IPPROTO, MSG, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD } from '../../../kernel/constants/sockets.ts';
-import { RepairWindow } from '../../../kernel/layouts/inet.ts';
-import { getNumber, getOptionIfAny, setNumber } from '../../../kernel/sockets.ts';
-import { arenaAddress, arenaView, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
-import { aboutFile } from '../../../support/fdinfo.ts';
-import { isClosedHere, tcpInfo } from './tcp-state.ts';
+import { REPAIR, REPAIR_QUEUE, TCP, TCP_STATE, TCPI_OPT } from '../../../kernel/constants/inet.ts';
+import { IPPROTO, MSG, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SO, SOL_SOCKET } from '../../../kernel/constants/sockets.ts';
+import { Pins } from '../../../kernel/ffi.ts';
+import { RepairWindow, TcpInfo } from '../../../kernel/layouts/inet.ts';
+import { getNumber, getNumberIfAny } from '../../../kernel/sockets.ts';
+import { arenaAddress, arenaView, SyscallError, syscall } from '../../../kernel/syscall.ts';
+import type { DetachedProcess } from '../../../tracee/detached.ts';
+import type { Program, Ref } from '../../../tracee/program.ts';
+import { isClosedHere } from './tcp-state.ts';
 
 /** A connection as an image has it. */
 export interface Stream {
@@ -22,118 +30,206 @@ export interface Stream {
   readonly outq: Uint8Array;
 }
 
-/** How often a connection that changes while it is read is read again. */
-const PATIENCE = 10;
+/** Most connections one program reads: each takes up to 24 calls of 1,023. */
+export const MOST_AT_ONCE = 42;
 
-/**
- * Reads a connection that is in repair mode. Segments may arrive meanwhile unless the network is locked, so it is read
- * until nothing has changed.
- * @throws StasisError
- */
-export function readStream(file: OpenFile): Stream {
-  for (let turn = 0; turn < PATIENCE; turn++) {
-    const found = readOnce(file.local);
-    if (found) return found;
-  }
-  throw isChanging(file);
-}
-
-/** The error for a connection that does not hold still. */
-export function isChanging(file: OpenFile): StasisError {
-  const reason = 'the connection changes while it is read';
-  return new StasisError({ kind: 'kernel', ...aboutFile(file), reason, remedy: 'lock the network (--network-lock)' });
-}
-
-/** The numbers that change with every segment. */
-interface Numbers {
-  readonly state: number;
-  /** The sequence number of the next byte that comes in, and of the next byte that is put into the send queue. */
-  readonly inSequence: number;
-  readonly outSequence: number;
-  /** Lengths of the queues in bytes, without the FIN. */
+/** A connection to be read, with the lengths of its queues as they were just now, the FIN of ours included. */
+export interface Sized {
+  readonly file: OpenFile;
   readonly inLength: number;
   readonly outLength: number;
-  readonly unsent: number;
 }
 
-/** Whether a connection that is in repair mode is still as it was read. @throws SyscallError */
-export function isUnchanged(local: LocalFd, { state, entry }: Stream): boolean {
-  const now = numbersOf(local, tcpInfo(local).state);
-  return (
-    now.state === state &&
-    now.inSequence === entry.inq_seq &&
-    now.outSequence === entry.outq_seq &&
-    now.inLength === entry.inq_len &&
-    now.outLength === entry.outq_len &&
-    now.unsent === entry.unsq_len
-  );
-}
-
-function readOnce(local: LocalFd): Stream | undefined {
-  const info = tcpInfo(local);
-  const before = numbersOf(local, info.state);
-  const inq = peek(local, REPAIR_QUEUE.RECEIVE, before.inLength);
-  const outq = peek(local, REPAIR_QUEUE.SEND, before.outLength);
-  const window = getOptionIfAny(local, TCP.REPAIR_WINDOW, RepairWindow.size, IPPROTO.TCP);
-  const { options, scales } = info;
-  const entry = {
-    inq_len: before.inLength,
-    inq_seq: before.inSequence,
-    outq_len: before.outLength,
-    outq_seq: before.outSequence,
-    opt_mask: options,
-    snd_wscale: options & TCPI_OPT.WSCALE ? scales & 0xf : 0,
-    mss_clamp: getNumber(local, TCP.MAXSEG, IPPROTO.TCP),
-    ...(options & TCPI_OPT.WSCALE ? { rcv_wscale: scales >> 4 } : {}),
-    ...(options & TCPI_OPT.TIMESTAMPS ? { timestamp: getNumber(local, TCP.TIMESTAMP, IPPROTO.TCP) >>> 0 } : {}),
-    unsq_len: before.unsent,
-    ...windowFields(window),
+/** @throws SyscallError */
+export function sized(file: OpenFile): Sized {
+  const amount = (request: number): number => {
+    syscall('ioctl', file.local, request, arenaAddress);
+    return arenaView.getInt32(0, true);
   };
-  const after = numbersOf(local, tcpInfo(local).state);
-  const isSame = Object.keys(before).every((key) => before[key as keyof Numbers] === after[key as keyof Numbers]);
-  return inq && outq && isSame ? { state: info.state, entry, inq, outq } : undefined;
+  return { file, inLength: amount(SIOCINQ), outLength: amount(SIOCOUTQ) };
 }
 
-function numbersOf(local: LocalFd, state: number): Numbers {
-  const inLength = amount(local, SIOCINQ);
-  // A connection that was reset may have bytes that nobody will ever get.
-  const isOver = state === TCP_STATE.CLOSE;
-  const fin = isClosedHere(state) ? 1 : 0;
-  const without = (length: number): number => (isOver ? 0 : Math.max(length - fin, 0));
-  const outLength = without(amount(local, SIOCOUTQ));
-  const unsent = without(amount(local, SIOCOUTQNSD));
-  const inSequence = sequence(local, REPAIR_QUEUE.RECEIVE);
-  return { state, inSequence, outSequence: sequence(local, REPAIR_QUEUE.SEND), inLength, outLength, unsent };
+/**
+ * Reads up to {@link MOST_AT_ONCE} connections; undefined for those that have changed meanwhile. The tasks must be
+ * frozen. Segments may arrive all the same unless the network is locked.
+ * @throws SyscallError
+ */
+export function readStreams(detached: DetachedProcess, connections: readonly Sized[]): (Stream | undefined)[] {
+  // One byte more than there should be in each queue tells if there is.
+  const queues = connections.map(({ inLength, outLength }) => new Uint8Array(inLength + outLength + 2));
+  using pins = new Pins();
+  const program = detached.program();
+  const words = new Words(program);
+  const readings = connections.map((sized, i) => {
+    return new Reading(program, words, sized, queues[i] as Uint8Array, pins.address(queues[i] as Uint8Array));
+  });
+  detached.run(program);
+  return readings.map((reading) => reading.result());
 }
 
-function amount(local: LocalFd, request: number): number {
-  syscall('ioctl', local, request, arenaAddress);
-  return arenaView.getInt32(0, true);
+/** Numbers in the program that setsockopt(2) reads, and lengths that getsockopt(2) reads. */
+class Words {
+  readonly #program: Program;
+  readonly #known = new Map<number, number>();
+
+  constructor(program: Program) {
+    this.#program = program;
+  }
+
+  /** The address of an int. */
+  int(value: number): number {
+    let at = this.#known.get(value);
+    if (at === undefined) {
+      at = this.#program.data(new Uint8Array(new Int32Array([value]).buffer));
+      this.#known.set(value, at);
+    }
+    return at;
+  }
 }
 
-function sequence(local: LocalFd, queue: number): number {
-  setNumber(local, TCP.REPAIR_QUEUE, queue, IPPROTO.TCP);
-  return getNumber(local, TCP.QUEUE_SEQ, IPPROTO.TCP) >>> 0;
-}
+/** The calls for one connection, and their results. */
+class Reading {
+  readonly #program: Program;
+  readonly #words: Words;
+  readonly #sized: Sized;
+  readonly #queues: Uint8Array;
+  readonly #on: Ref;
+  readonly #info: number;
+  readonly #before: readonly number[];
+  readonly #after: readonly number[];
+  readonly #mss: number;
+  readonly #timestamp: number;
+  readonly #window: number;
+  readonly #windowRef: Ref;
+  readonly #sequences: readonly number[];
+  readonly #peeks: readonly [Ref | undefined, Ref | undefined];
 
-/** The bytes of a queue; undefined if there are more or fewer than expected. */
-function peek(local: LocalFd, queue: number, length: number): Uint8Array | undefined {
-  if (length === 0) return new Uint8Array();
-  setNumber(local, TCP.REPAIR_QUEUE, queue, IPPROTO.TCP);
-  const bytes = new Uint8Array(length + 1); // one more than there should be
-  const got = trySyscall('recvfrom', local, bytes, bytes.length, MSG.PEEK | MSG.DONTWAIT, 0, 0);
-  if (got < 0) throw new SyscallError('recvfrom', -got, { resource: 'a queue of a TCP connection' });
-  return got === length ? bytes.subarray(0, length) : undefined;
-}
+  constructor(program: Program, words: Words, sized: Sized, queues: Uint8Array, queuesAt: number) {
+    this.#program = program;
+    this.#words = words;
+    this.#sized = sized;
+    this.#queues = queues;
+    const { local } = sized.file;
+    const reuseAddress = getNumber(local, SO.REUSEADDR);
+    const offset = getNumberIfAny(local, SO.PEEK_OFF) ?? -1;
+    if (offset >= 0) this.#set(SOL_SOCKET, SO.PEEK_OFF, -1);
+    this.#on = this.#set(IPPROTO.TCP, TCP.REPAIR, REPAIR.ON);
+    this.#info = program.space(TcpInfo.size);
+    this.#get(TCP.INFO, this.#info, TcpInfo.size);
+    this.#before = this.#amounts();
+    this.#mss = this.#number(TCP.MAXSEG);
+    this.#timestamp = this.#number(TCP.TIMESTAMP);
+    this.#window = program.space(RepairWindow.size);
+    this.#windowRef = this.#get(TCP.REPAIR_WINDOW, this.#window, RepairWindow.size);
+    const inq = this.#queue(REPAIR_QUEUE.RECEIVE, queuesAt, sized.inLength);
+    const outq = this.#queue(REPAIR_QUEUE.SEND, queuesAt + sized.inLength + 1, sized.outLength);
+    this.#sequences = [inq.sequence, outq.sequence];
+    this.#peeks = [inq.peek, outq.peek];
+    this.#after = this.#amounts();
+    // A connection that goes on elsewhere must not send the window probe that belongs to the end of repair mode.
+    this.#set(IPPROTO.TCP, TCP.REPAIR, REPAIR.OFF_SILENT);
+    // Repair mode has a value of its own for it, and its end clears it.
+    this.#set(SOL_SOCKET, SO.REUSEADDR, reuseAddress);
+    if (offset >= 0) this.#set(SOL_SOCKET, SO.PEEK_OFF, offset);
+  }
 
-function windowFields(window: Uint8Array | undefined): Partial<InputOf<typeof tcpStreamEntry>> {
-  if (!window) return {};
-  const { sendWl1, sendWindow, maxWindow, receiveWindow, receiveWup } = RepairWindow.decode(window);
-  return {
-    snd_wl1: sendWl1,
-    snd_wnd: sendWindow,
-    max_window: maxWindow,
-    rcv_wnd: receiveWindow,
-    rcv_wup: receiveWup,
-  };
+  #set(level: number, name: number, value: number): Ref {
+    return this.#program.attempt('setsockopt', this.#fd, level, name, this.#words.int(value), 4);
+  }
+
+  #get(name: number, into: number, size: number): Ref {
+    return this.#program.attempt('getsockopt', this.#fd, IPPROTO.TCP, name, into, this.#words.int(size));
+  }
+
+  /** The address of a number that is asked for. */
+  #number(name: number): number {
+    const at = this.#program.space(4);
+    this.#get(name, at, 4);
+    return at;
+  }
+
+  #amounts(): number[] {
+    return [SIOCINQ, SIOCOUTQ, SIOCOUTQNSD].map((request) => {
+      const at = this.#program.space(4);
+      this.#program.attempt('ioctl', this.#fd, request, at);
+      return at;
+    });
+  }
+
+  #queue(queue: number, at: number, length: number): { sequence: number; peek: Ref | undefined } {
+    this.#set(IPPROTO.TCP, TCP.REPAIR_QUEUE, queue);
+    const sequence = this.#number(TCP.QUEUE_SEQ);
+    if (length === 0) return { sequence, peek: undefined };
+    const flags = MSG.PEEK | MSG.DONTWAIT;
+    return { sequence, peek: this.#program.attempt('recvfrom', this.#fd, at, length + 1, flags, 0, 0) };
+  }
+
+  /** The child has our descriptors. */
+  get #fd(): ReturnType<typeof taskFd> {
+    return taskFd(this.#sized.file.local);
+  }
+
+  #int(at: number): number {
+    return this.#program.view(at, 4).getInt32(0, true);
+  }
+
+  /** The connection; undefined if it has changed while it was read. @throws SyscallError */
+  result(): Stream | undefined {
+    const on = this.#program.result(this.#on);
+    if (on < 0) {
+      const remedy = 'run Stasis with CAP_NET_ADMIN in the user namespace of the network namespace';
+      throw new SyscallError('setsockopt', -on, { resource: 'TCP_REPAIR', remedy });
+    }
+    const info = TcpInfo.decode(this.#program.bytes(this.#info, TcpInfo.size));
+    const { state, options, scales } = info;
+    const [inLength = 0, allOut = 0, allUnsent = 0] = this.#before.map((at) => this.#int(at));
+    const isSame = this.#after.every((at, i) => this.#int(at) === this.#int(this.#before[i] as number));
+    // A connection that was reset may have bytes that nobody will ever get.
+    const isOver = state === TCP_STATE.CLOSE;
+    const fin = isClosedHere(state) ? 1 : 0;
+    const without = (length: number): number => (isOver ? 0 : Math.max(length - fin, 0));
+    const outLength = without(allOut);
+    const inq = this.#peeked(0, inLength, 0);
+    const outq = isOver ? new Uint8Array() : this.#peeked(1, outLength, this.#sized.inLength + 1);
+    if (!isSame || !inq || !outq) return undefined;
+    const [inSequence = 0, outSequence = 0] = this.#sequences.map((at) => this.#int(at) >>> 0);
+    const hasScales = (options & TCPI_OPT.WSCALE) !== 0;
+    return {
+      state,
+      inq,
+      outq,
+      entry: {
+        inq_len: inLength,
+        inq_seq: inSequence,
+        outq_len: outLength,
+        outq_seq: outSequence,
+        opt_mask: options,
+        snd_wscale: hasScales ? scales & 0xf : 0,
+        mss_clamp: this.#int(this.#mss),
+        ...(hasScales ? { rcv_wscale: scales >> 4 } : {}),
+        ...(options & TCPI_OPT.TIMESTAMPS ? { timestamp: this.#int(this.#timestamp) >>> 0 } : {}),
+        unsq_len: without(allUnsent),
+        ...this.#windowFields(),
+      },
+    };
+  }
+
+  /** The bytes of a queue; undefined if there are more or fewer than expected. */
+  #peeked(which: 0 | 1, length: number, at: number): Uint8Array | undefined {
+    const peek = this.#peeks[which];
+    const got = peek ? this.#program.result(peek) : 0;
+    return got === length ? this.#queues.subarray(at, at + length) : undefined;
+  }
+
+  #windowFields(): Partial<InputOf<typeof tcpStreamEntry>> {
+    if (this.#program.result(this.#windowRef) < 0) return {};
+    const window = RepairWindow.decode(this.#program.bytes(this.#window, RepairWindow.size));
+    return {
+      snd_wl1: window.sendWl1,
+      snd_wnd: window.sendWindow,
+      max_window: window.maxWindow,
+      rcv_wnd: window.receiveWindow,
+      rcv_wup: window.receiveWup,
+    };
+  }
 }

@@ -1,34 +1,29 @@
-/** TCP. */
-import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { DumpContext, OpenFile, RestoreContext } from '../../../contract/contract.ts';
+import type { RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { Images } from '../../../images/kinds.ts';
 import type { InetSkEntry } from '../../../images/schema/sockets.ts';
 import { TCP_STATE } from '../../../kernel/constants/inet.ts';
-import { IPPROTO, SHUT, SO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { getOptionIfAny } from '../../../kernel/sockets.ts';
+import { IPPROTO, SHUT, SOCK } from '../../../kernel/constants/sockets.ts';
 import { syscall, trySyscall } from '../../../kernel/syscall.ts';
-import { fieldsOf, showEnd, sockaddrSize } from './address.ts';
+import { fieldsOf, showEnd } from './address.ts';
 import type { Captured, InetProtocol, MadeSocket } from './protocol.ts';
-import { RepairDesk } from './repair-desk.ts';
-import { tcpNotice, tcpObstacle } from './tcp-obstacles.ts';
+import { Connections } from './tcp-dump.ts';
+import { tcpNotice, tcpObstacle, wasConnected } from './tcp-obstacles.ts';
 import { captureForgottenTcp, captureTcpOptions, restoreForgottenTcp, restoreTcpOptions } from './tcp-options.ts';
 import { Connection } from './tcp-restore.ts';
 import { isClosedHere, isConnected, tcpEvents, tcpInfo } from './tcp-state.ts';
-import { isChanging, isUnchanged, readStream, type Stream } from './tcp-stream.ts';
 
 export const tcp: InetProtocol = {
-  handles: (type, protocol) => type === SOCK.STREAM && protocol === IPPROTO.TCP,
+  handles: (type, protocol) => type === SOCK.STREAM && (protocol === IPPROTO.TCP || protocol === IPPROTO.MPTCP),
   obstacle: tcpObstacle,
   notice: tcpNotice,
 
   capture(socket, _id, context): Captured {
-    const { file, local, family } = socket;
+    const { file, local } = socket;
     const { state, sacked } = tcpInfo(local);
     const { ended, error } = tcpEvents(local);
-    const wasConnected = state !== TCP_STATE.LISTEN && hasPeer(local, family);
-    const note = captureForgottenTcp(local, wasConnected, context);
+    const hasPeer = state !== TCP_STATE.LISTEN && wasConnected(socket);
+    const note = captureForgottenTcp(local, hasPeer, context);
     const shutdown = (ended ? 1 : 0) | (isClosedHere(state) ? 2 : 0);
     const entry = {
       state,
@@ -36,35 +31,16 @@ export const tcp: InetProtocol = {
       tcp_opts: captureTcpOptions(local),
       ...(shutdown === 0 ? {} : { shutdown }),
     };
-    if (!wasConnected || context.options.tcpClose) return { entry, note };
-    const stream = RepairDesk.of(context).inRepair(local, () => readStream(file));
-    save(file, stream, context);
-    return { entry: { ...entry, state: stream.state }, note: error ? { ...note, error } : note };
+    if (!hasPeer || context.options.tcpClose) return { entry, note };
+    const now = Connections.of(context).stateOf(file);
+    return { entry: { ...entry, state: now }, note: error ? { ...note, error } : note };
   },
 
-  /**
-   * A segment that was on its way between two sockets of the tree may have come in after one of them was read: then it
-   * would be in both images, or in none. So all are looked at again until none has changed.
-   */
-  captured(context) {
-    const saved = SAVED.of(context);
-    for (let turn = 0; [...saved.values()].some(isMoving); turn++) {
-      const changed = [...saved].filter(([file, stream]) => {
-        return !RepairDesk.of(context).inRepair(file.local, () => isUnchanged(file.local, stream));
-      });
-      if (changed.length === 0) return;
-      for (const [file, stream] of changed) {
-        const now = RepairDesk.of(context).inRepair(file.local, () => readStream(file));
-        if (turn === PATIENCE || now.state !== stream.state) throw isChanging(file);
-        save(file, now, context);
-      }
-    }
-  },
+  captured: (context) => Connections.ifMade(context)?.settle(),
 
   end(context, how) {
-    const desk = RepairDesk.ifMade(context);
-    if (how === 'dead') desk?.silence();
-    desk?.close();
+    using connections = Connections.ifMade(context);
+    if (how === 'dead') connections?.silence();
   },
 
   bindsItself: isConnection,
@@ -102,33 +78,8 @@ export const tcp: InetProtocol = {
   },
 };
 
-/** The connections that were saved. */
-const SAVED = new Slot((_: DumpContext) => new Map<OpenFile, Stream>());
-
-/** How often connections that change are saved again. */
-const PATIENCE = 10;
-
-function save(file: OpenFile, stream: Stream, context: DumpContext): void {
-  const { entry, inq, outq } = stream;
-  context.images.writeEntries(Images.tcpStream, file.stat.ino, [{ message: entry, extra: { inq, outq } }]);
-  // Only the numbers are needed again, and queues may be large.
-  SAVED.of(context).set(file, { ...stream, inq: NOTHING, outq: NOTHING });
-}
-
-const NOTHING = new Uint8Array();
-
-/** Whether the kernel may send something for a connection although its task is frozen. */
-function isMoving({ state, entry }: Stream): boolean {
-  return (entry.outq_len ?? 0) > 0 || isClosedHere(state) || state === TCP_STATE.SYN_SENT;
-}
-
 /** The connections of a restore, by file ID. */
 const CONNECTIONS = new Slot((_: RestoreContext) => new Map<number, Connection>());
-
-/** Whether a socket of a task is, or was, connected. */
-function hasPeer(local: LocalFd, family: number): boolean {
-  return getOptionIfAny(local, SO.PEERNAME, sockaddrSize(family)) !== undefined;
-}
 
 /** Whether an entry is of a socket that is, or was, connected. */
 function isConnection(entry: InetSkEntry): boolean {
