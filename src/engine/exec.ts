@@ -1,19 +1,23 @@
 /** Makes one system call in another process, which then continues as before. */
 
+import type { LiftedLimit } from '../arch/arch.ts';
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import { type HostPid, hostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
+import { RLIMIT_NAMES } from '../kernel/constants/tasks.ts';
 import { requirePageSize } from '../kernel/page-size.ts';
+import { parseLimits } from '../kernel/proc/limits.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
-import { parseStatus } from '../kernel/proc/status.ts';
+import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
 import { threadsOf, unlessGone } from '../kernel/proc/tree.ts';
 import { timedCall } from '../kernel/timed-calls.ts';
 import { RESTART_BLOCK } from '../support/interrupted.ts';
 import { DeathWatch } from '../tracee/death-watch.ts';
 import { Foothold } from '../tracee/foothold.ts';
+import { headroomObstacles, limitsToLift } from '../tracee/headroom.ts';
 import { withOutcome } from '../tracee/interruption.ts';
 import type { Program } from '../tracee/program.ts';
 import { suspendSeccomp } from '../tracee/seccomp.ts';
@@ -64,13 +68,15 @@ function execOnce(pid: HostPid, nr: number, args: readonly ExecArgument[], patie
   onStopped(tracee);
   // Read before anything of Stasis is in the thread.
   const interrupted = tracee.arch.interrupted(tracee.getRegisters());
-  const { tgid: process, seccomp } = parseStatus(readProc(pid, 'status'));
-  const tgid = hostPid(process);
+  const status = parseStatus(readProc(pid, 'status'));
+  const { seccomp } = status;
+  const tgid = hostPid(status.tgid);
+  const lift = headroomFor(tgid, nr, status);
   if (seccomp) suspendSeccomp(pid);
   const exitless = threadsWithoutExit([{ tracee, seccomp }]);
   using letGo = new UndoStack();
   const others = stopOthers(tgid, pid, patience, letGo);
-  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')), { others, exitless });
+  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')), { others, exitless, lift });
   const program = foothold.remote.program();
   const buffers: { at: number; size: number }[] = [];
   const words = args.map((argument) => place(program, argument, buffers));
@@ -82,6 +88,25 @@ function execOnce(pid: HostPid, nr: number, args: readonly ExecArgument[], patie
     buffers: buffers.map(({ at, size }) => program.bytes(at, size).slice()),
   };
 }
+
+/** Limits that the process has reached and that are raised meanwhile. @throws StasisError if they cannot be */
+function headroomFor(pid: HostPid, nr: number, status: ProcStatus): LiftedLimit[] {
+  const allowance = { ref: { pid }, status, limits: parseLimits(readProc(pid, 'limits')) };
+  const [obstacle] = headroomObstacles(allowance);
+  if (obstacle) throw obstacle;
+  const lift = limitsToLift(allowance);
+  const [first] = lift;
+  if (first && LIMIT_CALLS.includes(nr)) {
+    const resource = `RLIMIT_${RLIMIT_NAMES[first.resource]}`;
+    const reason = 'the process has reached this limit, which would be raised during the call, and restored after it';
+    const remedy = 'prlimit(1) reads and sets the limits of a process from outside';
+    throw new StasisError({ kind: 'usage', task: { pid }, resource, reason, remedy });
+  }
+  return lift;
+}
+
+/** Calls about limits, which see those that are raised for the moment. */
+const LIMIT_CALLS: readonly number[] = [NR.getrlimit, NR.setrlimit, NR.prlimit64];
 
 /** Stops the other threads of the process meanwhile, since the foothold is in the memory they share. */
 function stopOthers(tgid: HostPid, tid: HostPid, patience: number, letGo: UndoStack): Tracee[] {

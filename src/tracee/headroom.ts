@@ -34,7 +34,7 @@ interface Reached {
 
 function reached({ status, limits }: Allowance): Reached[] {
   const { vmSize = 0, vmData = 0, vmLocked = 0, capEff } = status;
-  // Whether new mappings are locked (MCL_FUTURE) cannot be seen. If so, some memory is locked already.
+  // Whether new mappings are locked (MCL_FUTURE) cannot be seen from outside. If so, some memory is locked already.
   const locks = vmLocked > 0 && (capEff & capBit('IPC_LOCK')) === 0n;
   const uses: readonly (readonly [resource: number, bytes: number])[] = [
     [RLIMIT.AS, vmSize + AREA.length],

@@ -48,6 +48,20 @@ for (const what of ['as', 'data']) {
   });
 }
 
+test('exec in a process that has as much memory as is allowed', async () => {
+  for (const what of ['as', 'data', 'locked']) {
+    using victim = await Victim.start('brim', [what]);
+    const { status, stdout } = await stasis(['exec', '-p', String(victim.pid), 'getpid']);
+    expect(stdout).toContain(String(victim.pid));
+    expect(status).toBe(0);
+    await victim.verdict();
+  }
+  using victim = await Victim.start('brim', ['as']);
+  const limits = await stasis(['exec', '-p', String(victim.pid), 'getrlimit', '9', '@16']);
+  expect(limits.stderr).toContain('RLIMIT_AS: the process has reached this limit');
+  await victim.verdict();
+}, 30_000);
+
 test('a limit that is lifted comes back, whenever Stasis is killed', async () => {
   using victim = await Victim.start('brim', ['as']);
   const whole = await victim.dump(['--leave-running']);
