@@ -1,6 +1,7 @@
 /** Whether we may do the work at all; asked before anything is touched. */
 
 import { StasisError } from '../base/errors.ts';
+import { type CapName, capBit } from '../kernel/constants/tasks.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
 
@@ -11,17 +12,14 @@ export interface Privileges {
   readonly effective: bigint;
 }
 
-const CAP_SYS_ADMIN = 21n;
-const CAP_CHECKPOINT_RESTORE = 40n;
-
 /**
  * The rule is CRIU's: CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and `--unprivileged` when not root.
  *
  * @throws StasisError (permission)
  */
 export function requirePrivileges(unprivileged: boolean, privileges: Privileges = ownPrivileges()): void {
-  const has = (capability: bigint): boolean => ((privileges.effective >> capability) & 1n) === 1n;
-  if (!has(CAP_SYS_ADMIN) && !has(CAP_CHECKPOINT_RESTORE)) {
+  const has = (name: CapName): boolean => (privileges.effective & capBit(name)) !== 0n;
+  if (!has('SYS_ADMIN') && !has('CHECKPOINT_RESTORE')) {
     throw new StasisError({
       kind: 'permission',
       reason: 'neither CAP_SYS_ADMIN nor CAP_CHECKPOINT_RESTORE is there',

@@ -5,16 +5,12 @@
  */
 
 import { NR } from '../arch/syscall-numbers.ts';
-import { CLOCK, TIMER_ABSTIME } from './constants/tasks.ts';
+import { CLOCK, FUTEX, FUTEX_CMD_MASK, TIMER_ABSTIME } from './constants/tasks.ts';
 import { IORING_ENTER } from './constants/uring.ts';
 
 /** Stands for the number of a call that the kernel does not show. */
 export const UNSEEN = -1;
 
-const FUTEX_WAIT = 0;
-const FUTEX_WAIT_BITSET = 9;
-/** FUTEX_CMD_MASK: not FUTEX_PRIVATE_FLAG, not FUTEX_CLOCK_REALTIME. */
-const FUTEX_COMMANDS = 0x7f;
 /** A word below this is no pointer, since user memory does not begin below it (vm.mmap_min_addr). */
 const LOWEST_POINTER = 4096n;
 const USER_END = 1n << 47n;
@@ -53,10 +49,10 @@ export function timedCall(nr: number, args: readonly bigint[]): TimedCall | unde
     case NR.poll:
       return { ...call, timeout: 2, form: 'milliseconds', repeatable: int(third) < 0 };
     case NR.futex: {
-      const command = int(second) & FUTEX_COMMANDS;
-      if (command !== FUTEX_WAIT && command !== FUTEX_WAIT_BITSET) return undefined;
+      const command = int(second) & FUTEX_CMD_MASK;
+      if (command !== FUTEX.WAIT && command !== FUTEX.WAIT_BITSET) return undefined;
       // Of these two, only FUTEX_WAIT takes its timeout as a length of time.
-      const repeatable = command === FUTEX_WAIT_BITSET || fourth === 0n;
+      const repeatable = command === FUTEX.WAIT_BITSET || fourth === 0n;
       return { ...call, timeout: 3, form: 'timespec', repeatable };
     }
     default:

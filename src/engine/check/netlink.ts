@@ -1,15 +1,10 @@
 /** The part of netlink that probes need: requests with attributes, and their answers (include/uapi/linux/netlink.h). */
+import { AF, MSG, SOCK } from '../../kernel/constants/sockets.ts';
+import { NLM_F, NLMSG } from '../../kernel/netlink/message.ts';
 import { arena, arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 
-const AF_NETLINK = 16;
-const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
-const MSG_DONTWAIT = 0x40;
-const NLMSG_ERROR = 2;
-const NLMSG_DONE = 3;
 const HEADER = 16;
 
-export const NETLINK = { ROUTE: 0, SOCK_DIAG: 4, NETFILTER: 12 } as const;
-export const NLM_F = { REQUEST: 1, ACK: 4, DUMP: 0x300, CREATE: 0x400 } as const;
 export const NLA_F_NESTED = 0x8000;
 
 /** The answer to requests. `errno` is positive; 0 if no request was refused. */
@@ -20,7 +15,7 @@ export interface Answer {
 
 /** A netlink socket of our own network namespace. @throws SyscallError */
 export function openNetlink(protocol: number): Fd {
-  return new Fd(syscall('socket', AF_NETLINK, SOCK_RAW_CLOEXEC, protocol));
+  return new Fd(syscall('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, protocol));
 }
 
 /** Encodes one message. */
@@ -70,13 +65,13 @@ export function converse(fd: number, ...messages: readonly Uint8Array[]): Answer
   let errno = 0;
   const found: { type: number; payload: Uint8Array }[] = [];
   for (;;) {
-    const got = trySyscall('recvfrom', fd, arenaAddress, arena.length, MSG_DONTWAIT, 0, 0);
+    const got = trySyscall('recvfrom', fd, arenaAddress, arena.length, MSG.DONTWAIT, 0, 0);
     if (got === -ERRNO.EAGAIN) return { errno, messages: found };
     if (got < 0) throw new SyscallError('recvfrom', -got);
     for (const one of split(got)) {
-      const failed = one.type === NLMSG_ERROR || one.type === NLMSG_DONE ? resultOf(one.payload) : 0;
+      const failed = one.type === NLMSG.ERROR || one.type === NLMSG.DONE ? resultOf(one.payload) : 0;
       if (failed < 0) errno ||= -failed;
-      else if (one.type !== NLMSG_ERROR && one.type !== NLMSG_DONE) found.push(one);
+      else if (one.type !== NLMSG.ERROR && one.type !== NLMSG.DONE) found.push(one);
     }
   }
 }

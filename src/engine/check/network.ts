@@ -3,7 +3,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { AT, O } from '../../kernel/constants/files.ts';
+import { AF, IPPROTO, NETLINK, SOCK } from '../../kernel/constants/sockets.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
+import { NLM_F } from '../../kernel/netlink/message.ts';
+import { SOCK_DIAG_BY_FAMILY } from '../../kernel/netlink/unix-diag.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, syscall } from '../../kernel/syscall.ts';
 import type { Seed } from '../../tracee/seed.ts';
 import type { Probe } from './feature.ts';
@@ -14,18 +17,12 @@ import {
   be32,
   converse,
   message,
-  NETLINK,
   NLA_F_NESTED,
-  NLM_F,
   openNetlink,
   text,
   u32,
 } from './netlink.ts';
 import { ask, borrow, inThrowaway } from './throwaway.ts';
-
-const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;
-const IPPROTO = { TCP: 6, RAW: 255 } as const;
-const SOCK_DIAG_BY_FAMILY = 20;
 
 function refused({ errno }: Answer, what: string): string | undefined {
   return errno === 0 ? undefined : `${what}: ${describeErrno(errno)}`;
@@ -92,7 +89,7 @@ export const newInterfaceIndex: Probe = () => {
 function isolatedSocket(seed: Seed, protocol: number): Fd {
   const { program, built } = ask(seed, (p) => {
     p.call('unshare', CLONE.NEWNET);
-    return p.call('socket', AF.NETLINK, 3, protocol);
+    return p.call('socket', AF.NETLINK, SOCK.RAW, protocol);
   });
   return borrow(seed, program.result(built));
 }

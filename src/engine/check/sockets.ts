@@ -1,21 +1,15 @@
 /** Probes for features of sockets: state that can be read and restored. */
 import { AT, O } from '../../kernel/constants/files.ts';
+import { IPV6, TCP } from '../../kernel/constants/inet.ts';
+import { AF, IPPROTO, SIOCUNIXFILE, SO, SOCK, SOL_SOCKET } from '../../kernel/constants/sockets.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { arena, arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { type Probe, refusal } from './feature.ts';
 import { ask, borrow, inThrowaway } from './throwaway.ts';
 
-/** include/linux/socket.h, uapi/linux/in.h, asm-generic/socket.h, tcp.h, sockios.h. */
-const AF = { UNIX: 1, INET: 2, INET6: 10 } as const;
-const SOCK = { STREAM: 1, DGRAM: 2 } as const;
-const IPPROTO_TCP = 6;
-const SOL = { SOCKET: 1, TCP: 6, IPV6: 41 } as const;
-const SO = { BINDTODEVICE: 25, GET_FILTER: 26, PEEK_OFF: 42, BUF_LOCK: 72 } as const;
-const TCP = { REPAIR: 19, TIMESTAMP: 24, REPAIR_WINDOW: 29 } as const;
-const IPV6_FREEBIND = 78;
+/** Requests of ioctl(2) that only these probes make (uapi/linux/sockios.h, if_tun.h). */
 const SIOCSIFFLAGS = 0x8914;
 const SIOCGSKNS = 0x894c;
-const SIOCUNIXFILE = 0x89e0;
 const TUNSETIFINDEX = 0x400454da;
 const SHUT_WR = 1;
 
@@ -43,27 +37,27 @@ function setOption(fd: Fd, level: number, option: number, value: number): number
 
 export const peekOffset: Probe = () => {
   using fd = socket(AF.UNIX, SOCK.DGRAM);
-  const result = getOption(fd, SOL.SOCKET, SO.PEEK_OFF, 4);
+  const result = getOption(fd, SOL_SOCKET, SO.PEEK_OFF, 4);
   if (result < 0) return refusal('getsockopt', result);
   return arenaView.getInt32(0, true) === -1 ? undefined : 'SO_PEEK_OFF of a fresh socket is not -1';
 };
 
 export const readableOptions: Probe = () => {
   using fd = socket(AF.INET, SOCK.DGRAM);
-  const filter = getOption(fd, SOL.SOCKET, SO.GET_FILTER, 0);
-  return refusal('getsockopt', filter) ?? refusal('getsockopt', getOption(fd, SOL.SOCKET, SO.BINDTODEVICE, 16));
+  const filter = getOption(fd, SOL_SOCKET, SO.ATTACH_FILTER, 0);
+  return refusal('getsockopt', filter) ?? refusal('getsockopt', getOption(fd, SOL_SOCKET, SO.BINDTODEVICE, 16));
 };
 
 export const tcpRepair: Probe = () => {
   using fd = tcpSocket();
-  const repair = setOption(fd, SOL.TCP, TCP.REPAIR, 1);
-  return refusal('setsockopt', repair) ?? refusal('getsockopt', getOption(fd, SOL.TCP, TCP.TIMESTAMP, 4));
+  const repair = setOption(fd, IPPROTO.TCP, TCP.REPAIR, 1);
+  return refusal('setsockopt', repair) ?? refusal('getsockopt', getOption(fd, IPPROTO.TCP, TCP.TIMESTAMP, 4));
 };
 
 export const tcpWindow: Probe = () => {
   using fd = tcpSocket();
-  const repair = setOption(fd, SOL.TCP, TCP.REPAIR, 1);
-  return refusal('setsockopt', repair) ?? refusal('getsockopt', getOption(fd, SOL.TCP, TCP.REPAIR_WINDOW, 20));
+  const repair = setOption(fd, IPPROTO.TCP, TCP.REPAIR, 1);
+  return refusal('setsockopt', repair) ?? refusal('getsockopt', getOption(fd, IPPROTO.TCP, TCP.REPAIR_WINDOW, 20));
 };
 
 /** Makes a TCP connection over a loopback device in its own namespace, shuts down one direction, and repairs it. */
@@ -71,7 +65,7 @@ export const tcpHalfClosed: Probe = () =>
   inThrowaway((seed) => {
     const { program, built } = ask(seed, (p) => {
       p.call('unshare', CLONE.NEWNET);
-      return [0, 1].map(() => p.call('socket', AF.INET, SOCK.STREAM, IPPROTO_TCP));
+      return [0, 1].map(() => p.call('socket', AF.INET, SOCK.STREAM, IPPROTO.TCP));
     });
     const [first = -1, second = -1] = built.map((ref) => program.result(ref));
     using listener = borrow(seed, first);
@@ -87,7 +81,7 @@ export const tcpHalfClosed: Probe = () =>
     syscall('getsockname', listener.number, arenaAddress, arenaAddress + 16);
     syscall('connect', client.number, arenaAddress, 16);
     syscall('shutdown', client.number, SHUT_WR);
-    return refusal('setsockopt', setOption(client, SOL.TCP, TCP.REPAIR, 1));
+    return refusal('setsockopt', setOption(client, IPPROTO.TCP, TCP.REPAIR, 1));
   });
 
 /** Sets an interface up: struct ifreq is a name of 16 bytes, then IFF_UP. */
@@ -100,12 +94,12 @@ function switchOn(fd: Fd, name: string): void {
 
 export const bufferLock: Probe = () => {
   using fd = tcpSocket();
-  return refusal('getsockopt', getOption(fd, SOL.SOCKET, SO.BUF_LOCK, 4));
+  return refusal('getsockopt', getOption(fd, SOL_SOCKET, SO.BUF_LOCK, 4));
 };
 
 export const ipv6FreeBind: Probe = () => {
   using fd = socket(AF.INET6, SOCK.DGRAM);
-  return refusal('setsockopt', setOption(fd, SOL.IPV6, IPV6_FREEBIND, 1));
+  return refusal('setsockopt', setOption(fd, IPPROTO.IPV6, IPV6.FREEBIND, 1));
 };
 
 /** Calls an ioctl(2) that returns a descriptor, and closes that. */

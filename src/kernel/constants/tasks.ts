@@ -74,6 +74,12 @@ export const IOPRIO = {
 
 export const PRIO = { PROCESS: 0, PGRP: 1, USER: 2 } as const;
 
+/** Operations of futex(2) that wait (uapi/linux/futex.h). */
+export const FUTEX = { WAIT: 0, WAIT_BITSET: 9 } as const;
+
+/** The operation alone: without FUTEX_PRIVATE_FLAG (128) and FUTEX_CLOCK_REALTIME (256). */
+export const FUTEX_CMD_MASK = 0x7f;
+
 export const CLOCK = {
   REALTIME: 0,
   MONOTONIC: 1,
