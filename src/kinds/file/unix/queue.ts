@@ -8,9 +8,9 @@
  */
 
 import type { OpenFile } from '../../../contract/contract.ts';
-import { SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { MSG, SO, SOCK } from '../../../kernel/constants/sockets.ts';
 import { getNumber } from '../../../kernel/sockets.ts';
-import { ERRNO, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
+import { arenaAddress, ERRNO, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile } from '../../../support/fdinfo.ts';
 import { DetachedProcess } from '../../../tracee/detached.ts';
 import { type Packet, PeekBuffers, problem } from './peek-buffers.ts';
@@ -26,7 +26,7 @@ export interface QueueFacts {
 }
 
 /** Messages of one socket peeked at by one program, unless an error waits: first few, then many. */
-const FEW = 8;
+const FEW = 4;
 const LOT = 64;
 /** Messages peeked at by one program. */
 const MOST = 512;
@@ -88,14 +88,25 @@ function look({ file, facts }: QueuedSocket): Packet[] | Reading {
   const failed = hasError(file.local);
   if (failed && !isStream) return [];
   const offset = getNumber(file.local, SO.PEEK_OFF);
+  const size = facts.type === SOCK.DGRAM ? Math.max(USUAL, facts.receiveQueue) : facts.receiveQueue;
+  const reading = { file, facts, offset, failed, seen: 0, size, lot: failed ? 1 : FEW };
+  if (offset < 0 && !isStream) {
+    const length = lengthOfFirst(file);
+    if (length === -ERRNO.EAGAIN || (length === 0 && isEnd(facts, 0))) return [];
+    if (length > 0) return { ...reading, found: [] };
+  }
   const first = offset < 0 ? peekFirst(file, facts) : undefined;
   if (first === 'nothing') return [];
   if (first && isStream && first.rights.length === 0 && first.bytes.length === facts.receiveQueue) return [first];
   // The kernel skips an empty message once it has been peeked at; others are seen again.
   const found = first && !isStream && first.bytes.length === 0 ? [first] : [];
   if (found.length === 0) for (const local of first?.rights ?? []) trySyscall('close', local);
-  const size = facts.type === SOCK.DGRAM ? Math.max(USUAL, facts.receiveQueue) : facts.receiveQueue;
-  return { file, facts, offset, failed, found, seen: 0, size, lot: failed ? 1 : FEW };
+  return { ...reading, found };
+}
+
+/** The length of the first message, or -errno. What it carries is not received. */
+function lengthOfFirst({ local }: OpenFile): number {
+  return trySyscall('recvfrom', local, arenaAddress, 1, MSG.PEEK | MSG.DONTWAIT | MSG.TRUNC, 0, 0);
 }
 
 /** Peeks at the first message; of a stream without control data at everything. */
