@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as cBpf from '../../../src/kernel/constants/bpf.ts';
 import * as cFiles from '../../../src/kernel/constants/files.ts';
+import * as cInet from '../../../src/kernel/constants/inet.ts';
 import * as cIpc from '../../../src/kernel/constants/ipc.ts';
 import * as cMemory from '../../../src/kernel/constants/memory.ts';
 import * as cPrctl from '../../../src/kernel/constants/prctl.ts';
@@ -50,6 +51,7 @@ const UAPI = [
 const ASM = ['ioctls', 'termbits', 'signal', 'siginfo', 'socket', 'prctl', 'auxvec'].map((name) => `asm/${name}.h`);
 const KERNEL = [...UAPI, ...ASM, 'asm-generic/termios.h'];
 const BPF_HEADERS = ['linux/bpf.h'];
+const INET_HEADERS = ['linux/in.h', 'linux/in6.h', 'linux/tcp.h'];
 const URING_HEADERS = ['linux/io_uring.h'];
 /** What only the C library declares for programs. */
 const LIBRARY = ['sys/socket.h', 'sys/uio.h', 'netinet/tcp.h', 'unistd.h', 'fcntl.h'];
@@ -409,6 +411,16 @@ describe('constants are those of the headers', () => {
   });
 
   test('sockets', () => {
+    check(INET_HEADERS, [
+      ...constants('IP_', cInet.IP),
+      ...constants('IPV6_', cInet.IPV6),
+      ...constants('TCP_', cInet.TCP),
+      ...constants('TCPI_OPT_', cInet.TCPI_OPT),
+    ]);
+    check(KERNEL, [
+      ...constants('FUTEX_', cTasks.FUTEX),
+      { c: '(FUTEX_CMD_MASK & 0x7f)', value: BigInt(cTasks.FUTEX_CMD_MASK) },
+    ]);
     check(LIBRARY, [
       ...constants('AF_', cSockets.AF),
       ...constants('SOCK_', cSockets.SOCK),
