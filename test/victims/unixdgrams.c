@@ -11,6 +11,8 @@ static int server;                                /* many are connected with it 
 static int unnamed, abstract_one, filed;          /* they are */
 static int one_way, its_target, further;          /* one_way sends to its_target, that to further */
 static int left, right;                           /* of a pair; right sends to the server now */
+#define MANY 600
+static int many[2];
 static int mutual[2];                             /* connected with each other by name */
 static int to_itself, widow, widow_named, silent; /* the last is bound, and nothing else */
 
@@ -102,6 +104,9 @@ static void check_rest(void) {
   look(widow, "will", "", MSG_PEEK), look(widow_named, "will", "dead", MSG_PEEK);
   take(mutual[0], "a", "m1"), take(mutual[0], "b", "m1"), take(mutual[1], "c", "m0");
   put(mutual[1], "a"), put(mutual[1], "b"), put(mutual[0], "c");
+  /* Peers may have more messages for each other than others could send. */
+  for (int i = 0; i < MANY; i++) take(many[0], "many", "n1");
+  for (int i = 0; i < MANY; i++) put(many[1], "many");
   take(to_itself, "self", "itself"), put(to_itself, "self");
   check(recv(silent, (char[8]){0}, 8, MSG_DONTWAIT) < 0 && errno == EAGAIN);
   check(send(silent, "x", 1, 0) < 0 && errno == ENOTCONN);
@@ -124,6 +129,11 @@ static void connect_rest(void) {
   mutual[0] = made("m0"), mutual[1] = made("m1");
   attach(mutual[0], "m1"), attach(mutual[1], "m0");
   put(mutual[1], "a"), put(mutual[1], "b"), put(mutual[0], "c");
+  many[0] = made("n0"), many[1] = made("n1");
+  attach(many[0], "n1"), attach(many[1], "n0");
+  int large = 1 << 20;
+  check(!setsockopt(many[1], SOL_SOCKET, SO_SNDBUF, &large, sizeof large));
+  for (int i = 0; i < MANY; i++) put(many[1], "many");
   to_itself = made("itself"), put(attach(to_itself, "itself"), "self");
   check(!socketpair(AF_UNIX, SOCK_DGRAM, 0, fds));
   widow = fds[0], put(fds[1], "will"), close(fds[1]);

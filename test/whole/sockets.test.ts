@@ -102,7 +102,7 @@ test('the images are not whole without what was sent on connections that wait', 
   rmSync(file);
   const { status, stderr } = await stasis(victim.restoreLine());
   expect(status).toBe(1);
-  expect(stderr).toMatch(/stasis-unix-waiting.jsonl: the connections that wait in file \d+ are missing/);
+  expect(stderr).toMatch(/the connections that wait in file \d+ are missing/);
   writeFileSync(file, text);
   await victim.restore();
   await victim.verdict();

@@ -1,5 +1,6 @@
 /** Puts the messages that waited back into the queues of sockets. */
 import type { LocalFd } from '../../../base/brands.ts';
+import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
 import { Images } from '../../../images/kinds.ts';
@@ -7,7 +8,7 @@ import type { SkPacketEntry } from '../../../images/schema/sockets.ts';
 import { MSG, SCM } from '../../../kernel/constants/sockets.ts';
 import { encodeControl, type Ucred } from '../../../kernel/layouts/sockets.ts';
 import { trySendMessage } from '../../../kernel/sockets.ts';
-import { SyscallError } from '../../../kernel/syscall.ts';
+import { ERRNO, SyscallError } from '../../../kernel/syscall.ts';
 import { widen } from '../../../network/socket-options.ts';
 import { imageError, type SavedSocket } from './graph.ts';
 
@@ -71,10 +72,18 @@ function sendMessage(origin: Origin, bytes: Uint8Array, rights: readonly number[
   send(origin, bytes, encodeControl(rights));
 }
 
-/** @throws SyscallError if not everything could be sent at once */
+/** @throws SyscallError, StasisError (conflict) if not everything could be sent at once */
 export function send(origin: Origin, bytes: Uint8Array, control: Uint8Array): void {
   const got = trySend(origin, bytes, control);
-  if (got !== bytes.length) throw new SyscallError('sendmsg', got < 0 ? -got : 11);
+  if (got === bytes.length) return;
+  if (got !== -ERRNO.EAGAIN || !origin.to) throw new SyscallError('sendmsg', got < 0 ? -got : ERRNO.EAGAIN);
+  throw new StasisError({
+    kind: 'conflict',
+    code: 'SOCKET_QUEUE',
+    resource: 'net.unix.max_dgram_qlen',
+    reason: 'more datagrams waited in a unix socket than this machine lets wait',
+    remedy: 'raise it (sysctl -w net.unix.max_dgram_qlen=512)',
+  });
 }
 
 function trySend({ from, to }: Origin, bytes: Uint8Array, control: Uint8Array): number {

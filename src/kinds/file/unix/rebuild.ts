@@ -167,7 +167,38 @@ export class Sockets {
       if (socket) fillOne(socket);
       disconnect(this.#local(id));
     }
+    for (const [one, other] of this.#mutualByName(made)) this.#connectEarly(one, other, made);
     for (const socket of this.#sockets) fillOne(socket);
+  }
+
+  /** Datagram sockets that are connected with each other by name, and have messages of each other only. */
+  #mutualByName(made: MadeSockets): (readonly [SavedSocket, SavedSocket])[] {
+    const hasOthers = ({ entry, note }: SavedSocket, peer: SavedSocket): boolean => {
+      const sources = new Map(note.sources);
+      const name = Buffer.from(peer.entry.name).toString('base64');
+      return (this.#queues.get(entry.id) ?? []).some((_, place) => sources.get(place) !== name);
+    };
+    return this.#sockets.flatMap((socket) => {
+      const peer = this.#byIno.get(socket.entry.peer);
+      if (!peer || socket.entry.type !== SOCK.DGRAM || made.together.has(socket.entry.id)) return [];
+      const isMutual = peer.entry.peer === socket.entry.ino && socket.entry.ino < peer.entry.ino;
+      return isMutual && !hasOthers(socket, peer) && !hasOthers(peer, socket) ? [[socket, peer] as const] : [];
+    });
+  }
+
+  /**
+   * Connects two datagram sockets before they are filled: no limit holds for messages of a peer that is connected as
+   * well (unix_dgram_sendmsg() in net/unix/af_unix.c).
+   */
+  #connectEarly(one: SavedSocket, other: SavedSocket, made: MadeSockets): void {
+    for (const [socket, peer] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      this.#connectDatagram(socket, made);
+      made.others.set(socket.entry.id, this.#local(peer.entry.id));
+    }
+    for (const { entry } of [one, other]) made.together.add(entry.id);
   }
 
   /** A descriptor for a file in a message, which may be one of the sockets. */

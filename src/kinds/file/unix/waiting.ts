@@ -5,9 +5,9 @@
  * for it is set aside before that.
  */
 import type { LocalFd } from '../../../base/brands.ts';
+import { asStasisError, StasisError } from '../../../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { ImageError } from '../../../images/error.ts';
 import { base64, list, object, optional, readJsonLines, tuple, whole } from '../../../images/form.ts';
 import { F, O, POLL } from '../../../kernel/constants/files.ts';
 import { SIOCINQ, SOCK } from '../../../kernel/constants/sockets.ts';
@@ -68,10 +68,17 @@ export function endWaiting(context: DumpContext): void {
 export function saveWaiting(context: DumpContext): void {
   const waiting = WAITING.ifMade(context);
   if (!waiting) return;
-  const lines = waiting.listeners.map((listener) => JSON.stringify(acceptAll(listener, context)));
-  waiting.room?.[Symbol.dispose]();
-  if (lines.length > 0) context.images.append(NAME, new TextEncoder().encode(`${lines.join('\n')}\n`));
+  try {
+    const lines = waiting.listeners.map((listener) => JSON.stringify(acceptAll(listener, context)));
+    waiting.room?.[Symbol.dispose]();
+    if (lines.length > 0) context.images.append(NAME, new TextEncoder().encode(`${lines.join('\n')}\n`));
+  } catch (error) {
+    const reason = `what was sent on connections that nobody had accepted is lost: ${asStasisError(error).message}`;
+    context.notice({ resource: NAME, reason, remedy: LET_GO });
+  }
 }
+
+const LET_GO = 'restore without these connections: --unix-peer reset';
 
 /** Accepts all connections of a socket. */
 function acceptAll({ file, facts, id }: Listener, context: DumpContext): WaitingLine {
@@ -118,11 +125,21 @@ export interface WaitingConnection {
   readonly messages: readonly Uint8Array[];
 }
 
-/** The connections that wait in a listening socket whose note tells of some. @throws ImageError if they are missing */
+/**
+ * The connections that wait in a listening socket whose note tells of some. @throws StasisError (image) if they are
+ * missing
+ */
 export function readWaiting(context: RestoreContext, id: number): readonly WaitingConnection[] {
   const found = LINES.of(context).get(id);
-  if (!found) throw new ImageError({ file: NAME, reason: `the connections that wait in file ${id} are missing` });
-  return found.map(({ place, maker, messages }) => ({
+  if (!found && context.options.unixPeer !== 'reset') {
+    throw new StasisError({
+      kind: 'image',
+      resource: NAME,
+      reason: `the connections that wait in file ${id} are missing`,
+      remedy: LET_GO,
+    });
+  }
+  return (found ?? []).map(({ place, maker, messages }) => ({
     place,
     maker,
     messages: messages.map((text) => new Uint8Array(Buffer.from(text, 'base64'))),
