@@ -89,6 +89,7 @@ export const ERROR_CODES = {
   FILE_PERF_EVENT: 'A performance counter (perf_event_open).',
   FILE_SECCOMP_LISTENER: 'The listener of a seccomp filter.',
   FILE_SECRET_MEMORY: 'Secret memory (memfd_secret).',
+  FILE_TUN: 'A tun or tap device that cannot be carried, or that is not there at the restore.',
   FILE_UNKNOWN: 'An open file of a kind that is not carried.',
   FILE_UNLINKED: 'A file lost the name it was opened by and has another; `--link-remap` carries it.',
   FILE_USERFAULTFD: 'A userfaultfd.',

@@ -17,6 +17,7 @@ import { regular } from './file/regular/kind.ts';
 import { signalfdKind } from './file/signalfd/kind.ts';
 import { timerfdKind } from './file/timerfd/kind.ts';
 import { sessionTerminal, ttyKind } from './file/tty/kind.ts';
+import { tunKind } from './file/tun/kind.ts';
 import { unixSocketKind, unixSocketMakers } from './file/unix/kind.ts';
 import { aio } from './task/aio/kind.ts';
 import { autogroup } from './task/autogroup/kind.ts';
@@ -101,6 +102,7 @@ export const fileKinds: readonly FileKind[] = [
   nsfs,
   bpfMapKind,
   ioUringKind,
+  tunKind,
   unixSocketKind,
   inetSocketKind,
 ];

@@ -2,11 +2,13 @@
  * What cannot be carried, one thing at a time: "secret" memory with a descriptor, "secret-mapped" without, a message
  * "queue" of POSIX, one that is "unlinked-queue", rings of io_uring ("uring…"), a working directory that is too "deep",
  * a file in it ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left, a map of eBPF
- * of a kind that is not carried ("bpf-lru"), one that a program uses ("bpf-used"), and a pipe by O_PATH ("bare-name").
+ * of a kind that is not carried ("bpf-lru"), one that a program uses ("bpf-used"), a pipe by O_PATH ("bare-name"),
+ * and anonymous files: "perf", "userfaultfd", "landlock", "fsopen", and "fuse".
  */
 #include "../victims/uring.h"
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/perf_event.h>
 #include <mqueue.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -95,6 +97,19 @@ static void bare_name(void) {
   check(open(path, O_PATH | O_CLOEXEC) >= 0);
 }
 
+/* Anonymous files of the kernel, by a system call each. */
+static void anonymous(const char *what) {
+  struct perf_event_attr counter = {.type = PERF_TYPE_SOFTWARE, .size = sizeof counter, .config = PERF_COUNT_SW_CPU_CLOCK};
+  uint64_t handled = 1;
+  int fd = -1;
+  if (!strcmp(what, "perf")) fd = syscall(SYS_perf_event_open, &counter, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+  else if (!strcmp(what, "userfaultfd")) fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+  else if (!strcmp(what, "landlock")) fd = syscall(444 /* landlock_create_ruleset */, &handled, sizeof handled, 0);
+  else if (!strcmp(what, "fsopen")) fd = syscall(430 /* fsopen */, "tmpfs", 1);
+  else if (!strcmp(what, "fuse")) fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+  if (fd < 0) skip("no %s here", what);
+}
+
 static int bpf_map(int type) {
   union bpf_attr attr = {.map_type = type, .key_size = 4, .value_size = 8, .max_entries = 4, .map_name = "refused"};
   int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof attr);
@@ -126,7 +141,8 @@ int main(int argc, char **argv) {
   else if (!strcmp(what, "bare-name")) bare_name();
   else if (!strcmp(what, "bpf-lru")) bpf_map(BPF_MAP_TYPE_LRU_HASH);
   else if (!strcmp(what, "bpf-used")) bpf_used();
-  else segment();
+  else if (!strcmp(what, "segment")) segment();
+  else anonymous(what);
   victim_ready();
   for (;;) {
     /* The queue's name goes with the one who made it. */

@@ -32,6 +32,11 @@ const CASES: readonly (readonly [what: string, resource: RegExp, reason: string,
   ['bpf-used', /fd 3 \(anon_inode:bpf-map\)/, 'is used by the eBPF program', 'load it again'],
   ['bpf-used', /fd 4 \(anon_inode:bpf-prog\)/, 'programs, links and iterators of eBPF', 'bpftool'],
   ['bare-name', /fd 5 \(pipe:\[\d+\]\)/, 'it is opened with O_PATH and has no path', 'have the program close it'],
+  ['perf', /fd 3 \(anon_inode:\[perf_event\]\)/, 'a performance counter', 'end the measurement'],
+  ['userfaultfd', /fd 3 \(anon_inode:\[userfaultfd\]\)/, 'a userfaultfd', 'wait until the program has closed it'],
+  ['landlock', /fd 3 \(anon_inode:\[landlock-ruleset\]\)/, 'a ruleset of Landlock', 'before it makes its sandbox'],
+  ['fsopen', /fd 3 \(anon_inode:\[fscontext\]\)/, 'a file system that is being set up', 'when it has mounted it'],
+  ['fuse', /fd 3 \(\/dev\/fuse\)/, 'what its driver keeps', 'fusermount -u'],
   ['segment', /mapping [0-9a-f]+ \/SYSV/, 'belongs to another IPC namespace than that of Stasis', 'shmdt'],
 ];
 

@@ -60,6 +60,46 @@ const BY_LINK: readonly (readonly [prefix: string, refusal: Refusal])[] = [
     },
   ],
   [
+    'anon_inode:[landlock-ruleset]',
+    {
+      code: 'FILE_UNKNOWN',
+      reason: 'a ruleset of Landlock cannot be read by anybody',
+      remedy: 'dump the program before it makes its sandbox, or when it has closed the ruleset',
+    },
+  ],
+  [
+    'anon_inode:[fscontext]',
+    {
+      code: 'FILE_UNKNOWN',
+      reason: 'a file system that is being set up (fsopen) cannot be read',
+      remedy: 'dump the program when it has mounted it (fsmount) and closed the descriptor',
+    },
+  ],
+  [
+    '/dmabuf:',
+    {
+      code: 'FILE_DEVICE',
+      reason: 'it is a buffer of a device (dma-buf), whose driver alone knows its content',
+      remedy: 'have the program leave the graphics or video device before the dump',
+    },
+  ],
+  [
+    'anon_inode:sync_file',
+    {
+      code: 'FILE_DEVICE',
+      reason: 'it is a fence of a device (sync_file), whose driver alone knows its state',
+      remedy: 'have the program leave the graphics or video device before the dump',
+    },
+  ],
+  [
+    'anon_inode:[vfio',
+    {
+      code: 'FILE_DEVICE',
+      reason: 'a device that is given to the program (VFIO) keeps state that cannot be read',
+      remedy: 'take the device from the virtual machine or program before the dump',
+    },
+  ],
+  [
     'anon_inode:seccomp notify',
     {
       code: 'FILE_SECCOMP_LISTENER',
@@ -116,10 +156,6 @@ function refuseSocket(facts: SocketFacts | undefined): Refusal {
 /** What to do about devices people do have open. */
 const DEVICES: readonly (readonly [path: RegExp, remedy: string])[] = [
   [/^\/dev\/fuse/, 'it serves a file system: unmount that (fusermount -u), and mount it again after the restore'],
-  [
-    /^\/dev\/net\/tun/,
-    'it is the user side of a network device: have the program (a VPN, a virtual machine) let go of it',
-  ],
   [/^\/dev\/(nvidia|dri|kfd)/, 'have the program leave the graphics processor before the dump'],
   [/^\/dev\/kvm/, 'save the machine by its own means (migration or savevm of QEMU), and end it before the dump'],
 ];

@@ -231,10 +231,18 @@ function requireState(core: CoreEntry, tid: number): CoreEntry {
 function readFiles(images: ImageSet): Map<number, FileEntry> {
   const files = new Map<number, FileEntry>();
   for (const entry of images.read(Images.files)) {
-    if (files.has(entry.id)) throw new ImageError({ file: 'files.img', reason: `two files have the id ${entry.id}` });
-    files.set(entry.id, entry);
+    const before = files.get(entry.id);
+    files.set(entry.id, before ? withPath(entry, before) : entry);
   }
   return files;
+}
+
+/** A file of /dev/net/tun and its path are two entries with one ID. @throws ImageError for any others */
+function withPath(one: FileEntry, other: FileEntry): FileEntry {
+  const file = one.tunf ? one : other;
+  const path = one.tunf ? other : one;
+  if (file.tunf && !file.reg && path.reg && !path.tunf) return { ...file, reg: path.reg };
+  throw new ImageError({ file: 'files.img', reason: `two files have the id ${one.id}` });
 }
 
 /** Checks that all referenced files exist and are of a kind that can be rebuilt. */

@@ -18,6 +18,7 @@ import * as cSignals from '../../../src/kernel/constants/signals.ts';
 import * as cSockets from '../../../src/kernel/constants/sockets.ts';
 import * as cTasks from '../../../src/kernel/constants/tasks.ts';
 import * as cTty from '../../../src/kernel/constants/tty.ts';
+import * as cTun from '../../../src/kernel/constants/tun.ts';
 import * as cUring from '../../../src/kernel/constants/uring.ts';
 import * as bpf from '../../../src/kernel/layouts/bpf.ts';
 import * as files from '../../../src/kernel/layouts/files.ts';
@@ -371,6 +372,10 @@ describe('constants are those of the headers', () => {
       ...constants('BPF_FUNC_', cBpf.BPF_FUNC),
       { c: 'BPF_TRACE_ITER', value: BigInt(cBpf.BPF_TRACE_ITER) },
     ]);
+  });
+
+  test('tun', () => {
+    check(['linux/ioctl.h', 'linux/if_tun.h'], [...constants('', cTun.TUN_IOCTL), ...constants('IFF_', cTun.IFF)]);
   });
 
   test('io_uring', () => {

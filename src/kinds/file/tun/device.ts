@@ -1,0 +1,87 @@
+/** What a descriptor of /dev/net/tun is attached to (drivers/net/tun.c). */
+import type { LocalFd } from '../../../base/brands.ts';
+import { decodeText } from '../../../base/text.ts';
+import { IFF, TUN_IOCTL } from '../../../kernel/constants/tun.ts';
+import { statusOf } from '../../../kernel/statx.ts';
+import {
+  arena,
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  ERRNO,
+  Fd,
+  SyscallError,
+  trySyscall,
+} from '../../../kernel/syscall.ts';
+
+/** `struct ifreq`: the name of a device, then its flags. */
+const IFREQ = 40;
+const FLAGS_AT = 16;
+
+/** A queue of a tun or tap device. */
+export interface Queue {
+  readonly name: string;
+  /** IFF_*. */
+  readonly flags: number;
+}
+
+/** The queue that a descriptor is; undefined if it is attached to no device. @throws SyscallError */
+export function queueOf(local: LocalFd): Queue | undefined {
+  arena.fill(0, 0, IFREQ);
+  const result = trySyscall('ioctl', local, TUN_IOCTL.TUNGETIFF, arenaAddress);
+  if (result === -ERRNO.EBADFD) return undefined;
+  if (result < 0) throw new SyscallError('ioctl', -result, { resource: '/dev/net/tun' });
+  return { name: decodeText(arena.subarray(0, arena.indexOf(0))), flags: arenaView.getUint16(FLAGS_AT, true) };
+}
+
+/** Flags that are given when a descriptor is attached. */
+const CHOSEN =
+  IFF.TUN | IFF.TAP | IFF.NAPI | IFF.NAPI_FRAGS | IFF.NO_CARRIER | IFF.MULTI_QUEUE | IFF.NO_PI | IFF.VNET_HDR;
+
+/** Attaches a descriptor to a device, as it was. Returns 0 or -errno. */
+export function attach(local: LocalFd, { name, flags }: Queue): number {
+  const result = request(local, TUN_IOCTL.TUNSETIFF, name, flags & CHOSEN);
+  if (result < 0 || (flags & IFF.DETACH_QUEUE) === 0) return result;
+  return request(local, TUN_IOCTL.TUNSETQUEUE, name, IFF.DETACH_QUEUE);
+}
+
+function request(local: LocalFd, command: number, name: string, flags: number): number {
+  arena.fill(0, 0, IFREQ);
+  arenaPath(name);
+  arenaView.setUint16(FLAGS_AT, flags, true);
+  return trySyscall('ioctl', local, command, arenaAddress);
+}
+
+/** Says whether a device stays when nobody has it open. @throws SyscallError */
+export function setLasting(local: LocalFd, lasting: boolean): void {
+  const result = trySyscall('ioctl', local, TUN_IOCTL.TUNSETPERSIST, lasting ? 1 : 0);
+  if (result < 0) throw new SyscallError('ioctl', -result, { resource: '/dev/net/tun' });
+}
+
+/** The size of the send buffer of a queue. @throws SyscallError */
+export function sendBuffer(local: LocalFd): number {
+  const result = trySyscall('ioctl', local, TUN_IOCTL.TUNGETSNDBUF, arenaAddress);
+  if (result < 0) throw new SyscallError('ioctl', -result, { resource: '/dev/net/tun' });
+  return arenaView.getInt32(0, true);
+}
+
+export function setSendBuffer(local: LocalFd, size: number): void {
+  arenaView.setInt32(0, size, true);
+  const result = trySyscall('ioctl', local, TUN_IOCTL.TUNSETSNDBUF, arenaAddress);
+  if (result < 0) throw new SyscallError('ioctl', -result, { resource: '/dev/net/tun' });
+}
+
+/** Whether a tap device has a filter (TUNATTACHFILTER). The kernel tells no more than its length. */
+export function isFiltered(local: LocalFd): boolean {
+  arena.fill(0, 0, 16);
+  // struct sock_fprog: the number of instructions comes first. Tun devices have no filters (EINVAL).
+  return trySyscall('ioctl', local, TUN_IOCTL.TUNGETFILTER, arenaAddress) >= 0 && arenaView.getUint16(0, true) > 0;
+}
+
+/** The inode of the network namespace a device is in; undefined where the kernel does not tell (before 5.7). */
+export function namespaceOfDevice(local: LocalFd): number | undefined {
+  const fd = trySyscall('ioctl', local, TUN_IOCTL.TUNGETDEVNETNS, 0);
+  if (fd < 0) return undefined;
+  using namespace = new Fd(fd);
+  return statusOf(namespace.number).ino;
+}
