@@ -64,11 +64,25 @@ function there(path: string, status: FileStatus | number): FileStatus | undefine
 /** When the file behind a descriptor of ours was read and written last. @throws SyscallError */
 export function timesOf(local: LocalFd): { atime: FileTime; mtime: FileTime } {
   statusOf(local);
-  const time = (offset: number): FileTime => ({
+  return { atime: timeAt(Statx.offsets.atime), mtime: timeAt(Statx.offsets.mtime) };
+}
+
+/**
+ * When the file that a path leads to was made, and its size; undefined if there is none, or its file system does not
+ * tell.
+ */
+export function birthOf(path: string): { readonly btime: FileTime; readonly size: number } | undefined {
+  const asked = trySyscall('statx', AT.FDCWD, arenaPath(path), 0, MASK | STATX.BTIME, arenaAddress + AT_BYTE);
+  const { offsets } = Statx;
+  if (asked < 0 || (arenaView.getUint32(AT_BYTE + offsets.mask, true) & STATX.BTIME) === 0) return undefined;
+  return { btime: timeAt(offsets.btime), size: decode(AT_BYTE).size };
+}
+
+function timeAt(offset: number): FileTime {
+  return {
     sec: arenaView.getBigInt64(AT_BYTE + offset, true),
     nsec: arenaView.getUint32(AT_BYTE + offset + 8, true),
-  });
-  return { atime: time(Statx.offsets.atime), mtime: time(Statx.offsets.mtime) };
+  };
 }
 
 function statx(dirfd: number, path: string, flags: number): FileStatus | number {

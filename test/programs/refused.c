@@ -1,9 +1,10 @@
 /*
  * What cannot be carried, one thing at a time: "secret" memory with a descriptor, "secret-mapped" without, a message
  * "queue" of POSIX, one that is "unlinked-queue", rings of io_uring ("uring…"), a working directory that is too "deep",
- * a file in it ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left, a map of eBPF
- * of a kind that is not carried ("bpf-lru"), one that a program uses ("bpf-used"), a pipe by O_PATH ("bare-name"),
- * and anonymous files: "perf", "userfaultfd", "landlock", "fsopen", and "fuse".
+ * a file in it ("deep-file"), a "segment" of System V shared memory from an IPC namespace that was left, or one that
+ * has the ID of one of ours ("same-segment"), a map of eBPF of a kind that is not carried ("bpf-lru"), one that a
+ * program uses ("bpf-used"), a pipe by O_PATH ("bare-name"), and anonymous files: "perf", "userfaultfd", "landlock",
+ * "fsopen", and "fuse".
  */
 #include "../victims/uring.h"
 #include <fcntl.h>
@@ -78,6 +79,22 @@ static void deep(bool file_only) {
   close(home);
 }
 
+/* One that has the same ID as a segment of our own namespace, and is two seconds younger. */
+static void same_segment(void) {
+  int id = shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600);
+  char number[20];
+  check(id >= 0 && shmat(id, 0, 0) != (void *)-1 && !shmctl(id, IPC_RMID, 0));
+  int own = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+  check(own >= 0 && !unshare(CLONE_NEWIPC));
+  int next = open("/proc/sys/kernel/shm_next_id", O_WRONLY | O_CLOEXEC);
+  if (next < 0) skip("IDs of segments cannot be chosen here");
+  int length = snprintf(number, sizeof number, "%d", id);
+  check(write(next, number, length) == length && !close(next));
+  victim_nap(2100);
+  check(shmget(IPC_PRIVATE, PAGE, IPC_CREAT | 0600) == id && shmat(id, 0, 0) != (void *)-1);
+  check(!setns(own, CLONE_NEWIPC) && !close(own));
+}
+
 static void segment(void) {
   int own = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
   check(own >= 0 && !unshare(CLONE_NEWIPC));
@@ -142,6 +159,7 @@ int main(int argc, char **argv) {
   else if (!strcmp(what, "bpf-lru")) bpf_map(BPF_MAP_TYPE_LRU_HASH);
   else if (!strcmp(what, "bpf-used")) bpf_used();
   else if (!strcmp(what, "segment")) segment();
+  else if (!strcmp(what, "same-segment")) same_segment();
   else anonymous(what);
   victim_ready();
   for (;;) {

@@ -20,6 +20,8 @@ export interface SysvSegment extends Permissions {
   readonly size: number;
   /** Number of mappings of the segment. */
   readonly attached: number;
+  /** When it was made, or its owner or mode set, in seconds. */
+  readonly changed: number;
 }
 
 /** An array of semaphores. */
@@ -36,6 +38,7 @@ export function parseSysvShm(bytes: Uint8Array): SysvSegment[] {
     ...permissions(row),
     size: row('size'),
     attached: row('nattch'),
+    changed: row('ctime'),
   }));
 }
 

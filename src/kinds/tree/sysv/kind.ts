@@ -21,6 +21,7 @@ import { statusOf } from '../../../kernel/statx.ts';
 import { arenaPath, Fd, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
 import { captureSegment } from '../../../memory/segments.ts';
 import { mapFile } from '../../../memory/vma.ts';
+import { isOurs } from './foreign.ts';
 import { pagesOf } from './pages.ts';
 import { markDestroyed, provideSegments } from './segment.ts';
 import { lastChanges } from './semaphores.ts';
@@ -42,8 +43,10 @@ function obstacles(task: SeenTask): StasisError[] {
   const vmas = attached(task);
   if (vmas.length === 0) return [];
   const known = SEGMENTS.of(task.tree);
-  return vmas.flatMap(({ start, name, ino }) => {
-    if (known.has(Number(ino))) return [];
+  return vmas.flatMap((vma) => {
+    const { start, name, ino } = vma;
+    const segment = known.get(Number(ino));
+    if (segment && isOurs(task.pid, vma, segment)) return [];
     const resource = `mapping ${start.toString(16)} ${name}`;
     // An attached segment is listed in its namespace even if it is marked for destruction.
     const reason = `segment ${ino} belongs to another IPC namespace than that of Stasis; such segments are not carried yet`;

@@ -14,8 +14,19 @@ describe('/proc/sysvipc', () => {
       '',
     ].join('\n');
     expect(parseSysvShm(ascii(text))).toEqual([
-      { key: -1357893787 >>> 0, id: 2, mode: 0o640, uid: 42, gid: 43, cuid: 1, cgid: 2, size: 5000, attached: 0 },
-      { key: 0, id: 5, mode: 0o3666, uid: 0, gid: 0, cuid: 0, cgid: 0, size: 12288, attached: 1 },
+      {
+        key: -1357893787 >>> 0,
+        id: 2,
+        mode: 0o640,
+        uid: 42,
+        gid: 43,
+        cuid: 1,
+        cgid: 2,
+        size: 5000,
+        attached: 0,
+        changed: 1795444489,
+      },
+      { key: 0, id: 5, mode: 0o3666, uid: 0, gid: 0, cuid: 0, cgid: 0, size: 12288, attached: 1, changed: 1795444625 },
     ]);
   });
 
