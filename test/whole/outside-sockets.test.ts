@@ -1,15 +1,17 @@
 /** Unix sockets whose peers are outside of the tree. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AF, MSG, SOCK } from '../../src/kernel/constants/sockets.ts';
 import { encodeUnixAddress } from '../../src/kernel/layouts/sockets.ts';
+import { borrow, openPidfd } from '../../src/kernel/pidfd.ts';
+import { rawAddress } from '../../src/kernel/socket-facts.ts';
 import { socketPair } from '../../src/kernel/sockets.ts';
 import { Fd, syscall, trySyscall } from '../../src/kernel/syscall.ts';
-import { stasis, stasisCommand } from './kit/stasis.ts';
+import { stasis, stasisCommand, stasisOk } from './kit/stasis.ts';
 import { until } from './kit/until.ts';
 import { Victim } from './kit/victim.ts';
 
@@ -209,6 +211,44 @@ describe('datagrams', () => {
     using victim = await Victim.start('unixclient', ['dgram', 'gone', name]);
     await victim.cycle({ dump: ['--unix-peer', 'reset'], restore: [] });
     await victim.verdict();
+  });
+});
+
+describe('a socket that was accepted from somebody outside', () => {
+  test.each(['path', 'abstract'])('keeps its name, and that its listening socket: %s', async (kind) => {
+    const text = kind === 'path' ? join(dir, 'activated') : `\0stasis-activated-${process.pid}`;
+    const at = encodeUnixAddress(new TextEncoder().encode(text));
+    const images = mkdtempSync(join(dir, 'images-'));
+    using listener = new Fd(syscall('socket', AF.UNIX, SOCK.STREAM | SOCK.CLOEXEC, 0));
+    syscall('bind', listener.number, at, at.length);
+    syscall('listen', listener.number, 5);
+    using client = new Fd(syscall('socket', AF.UNIX, SOCK.STREAM | SOCK.CLOEXEC, 0));
+    syscall('connect', client.number, at, at.length);
+    using accepted = new Fd(syscall('accept4', listener.number, 0, 0, SOCK.CLOEXEC));
+    const child = spawn('sleep', ['1000'], { stdio: [accepted.number, client.number, 'ignore'], detached: true });
+    const pid = child.pid ?? 0;
+    try {
+      for (const end of [client, accepted]) end[Symbol.dispose]();
+      await stasisOk(['dump', '-t', String(pid), '-D', images, '-o', 'dump.log'], join(images, 'dump.log'));
+      await until(
+        () => child.signalCode ?? undefined,
+        5000,
+        () => 'it is not gone',
+      );
+      const { status, stderr } = await stasis(['restore', '-D', images, '-o', 'restore.log', '-d']);
+      expect(status).toBe(0);
+      expect(stderr).toContain(kind === 'path' ? '' : 'somebody listens at that name');
+      using pidfd = openPidfd(pid);
+      using restored = new Fd(borrow(pidfd, 0));
+      const name = rawAddress('getsockname', restored.number);
+      if (kind === 'path') expect(name?.subarray(2, 2 + text.length)).toEqual(new TextEncoder().encode(text));
+      using other = new Fd(syscall('socket', AF.UNIX, SOCK.STREAM | SOCK.CLOEXEC, 0));
+      syscall('connect', other.number, at, at.length);
+      using _ = new Fd(syscall('accept4', listener.number, 0, 0, SOCK.CLOEXEC));
+    } finally {
+      trySyscall('kill', pid, 9);
+      trySyscall('wait4', pid, 0, 0, 0);
+    }
   });
 });
 

@@ -1,10 +1,14 @@
 /** Carries out the plan of a restore's unix sockets: makes, binds and connects them. */
 import { type LocalFd, localFd } from '../../../base/brands.ts';
+import type { RestoreContext } from '../../../contract/contract.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { AF, SHUT, SK_STATE, SOCK, SOMAXCONN } from '../../../kernel/constants/sockets.ts';
 import { openFile } from '../../../kernel/files.ts';
 import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
-import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { showUnixName } from '../../../kernel/socket-address.ts';
+import { rawAddress } from '../../../kernel/socket-facts.ts';
+import { statusAt } from '../../../kernel/statx.ts';
+import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { widen } from '../../../network/socket-options.ts';
 import { filePath } from './conflicts.ts';
 import { send } from './fill.ts';
@@ -47,8 +51,9 @@ export function makeAll(
   find: (ino: number) => SavedSocket | undefined,
   makers: Makers,
   staging: Staging,
+  context: RestoreContext,
 ): MadeSockets {
-  const making = new Making(makers, staging);
+  const making = new Making(makers, staging, context);
   making.pairs(plan.pairs);
   for (const { entry } of plan.singles) making.locals.set(entry.id, unixSocket(entry.type));
   for (const { owner, isListening } of plan.addresses) {
@@ -82,10 +87,12 @@ class Making implements MadeSockets {
   readonly files = new Map<number, Fd>();
   readonly #makers: Makers;
   readonly #staging: Staging;
+  readonly #context: RestoreContext;
 
-  constructor(makers: Makers, staging: Staging) {
+  constructor(makers: Makers, staging: Staging, context: RestoreContext) {
     this.#makers = makers;
     this.#staging = staging;
+    this.#context = context;
   }
 
   /** Makes pairs, those of one maker together. */
@@ -123,20 +130,22 @@ class Making implements MadeSockets {
   /** Makes the connections that were accepted at a name whose listening socket is closed. */
   acceptAtClosed(address: AddressPlan): void {
     using socket = new Fd(unixSocket(address.owner.entry.type));
-    this.#accept(address, socket.number);
+    using file = this.#bindForClosed(socket.number, address.owner);
+    this.#accept(address, socket.number, file ?? rawAddress('getsockname', socket.number));
   }
 
   /** Makes the connections of a listening socket. */
   acceptAt(address: AddressPlan): void {
     const { entry, note } = address.owner;
     const local = this.locals.get(entry.id) as LocalFd; // made before
-    this.#accept(address, local);
+    using file = this.#bind(local, address.owner);
+    this.#accept(address, local, file ?? encodeUnixAddress(entry.name));
     this.#makers.listen(note.maker, address.owner, local, entry.backlog);
   }
 
-  #accept({ owner, connections }: AddressPlan, local: LocalFd): void {
-    using file = this.#bind(local, owner);
-    const target: Target = file ? { file: file.number } : { address: encodeUnixAddress(owner.entry.name) };
+  /** Makes the connections of a listening socket, which is at a file or an abstract address. */
+  #accept({ owner, connections }: AddressPlan, local: LocalFd, at: Fd | Uint8Array | undefined): void {
+    const target: Target = at instanceof Fd ? { file: at.number } : { address: at ?? new Uint8Array() };
     let listening: string | undefined;
     const accepted = connections.filter(({ server }) => server);
     const waiting = connections.filter(({ server }) => !server);
@@ -196,6 +205,28 @@ class Making implements MadeSockets {
       return this.#staging.bind(local, name, filePath(socket), { deleted: deleted === true, permissions });
     const address = encodeUnixAddress(name);
     syscall('bind', local, address, address.length);
+    return undefined;
+  }
+
+  /**
+   * Binds a socket to the name of a listening socket that is closed, or outside of the tree: then its file stays, and
+   * its abstract name cannot be had a second time.
+   */
+  #bindForClosed(local: LocalFd, owner: SavedSocket): Fd | undefined {
+    const { name, deleted, file_perms: permissions } = owner.entry;
+    if (isPath(name)) {
+      const path = filePath(owner);
+      const isGone = deleted === true || statusAt(path) !== undefined;
+      return this.#staging.bind(local, name, path, { deleted: isGone, permissions });
+    }
+    const address = encodeUnixAddress(name);
+    const result = trySyscall('bind', local, address, address.length);
+    if (result === 0) return undefined;
+    if (result !== -ERRNO.EADDRINUSE) throw new SyscallError('bind', -result, { resource: showUnixName(name) });
+    const none = encodeUnixAddress(new Uint8Array());
+    syscall('bind', local, none, none.length); // the kernel chooses an abstract name (unix_autobind())
+    const reason = 'somebody listens at that name; sockets that were accepted there have another name now';
+    this.#context.notice({ resource: showUnixName(name), reason });
     return undefined;
   }
 

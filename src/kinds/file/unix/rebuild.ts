@@ -16,7 +16,7 @@ import { inheritedFd } from '../../../support/inherited.ts';
 import { requireNamesFree, requireThere } from './conflicts.ts';
 import { DatagramSenders } from './datagrams.ts';
 import { fill, type Queued, readQueues, send } from './fill.ts';
-import { isOutside, planSockets, requireConsistent, type SavedSocket } from './graph.ts';
+import { isOutside, planSockets, requireConsistent, type SavedSocket, type SocketPlan } from './graph.ts';
 import { type MadeSockets, makeAll } from './make.ts';
 import { Makers } from './makers.ts';
 import { noteOf } from './notes.ts';
@@ -36,6 +36,7 @@ export class Sockets {
   readonly #queues: ReadonlyMap<number, Queued[]>;
   readonly #tasks: RestoreTask[] = [];
   readonly #staging = new Staging();
+  #plan: SocketPlan | undefined;
   #made: MadeSockets | undefined;
   #isComplete = false;
   /** IDs of sockets that have been handed out, whose descriptors belong to the context. */
@@ -75,8 +76,12 @@ export class Sockets {
       requireAllowed(socket, peer, this.#queues.has(socket.entry.id), options);
       requireThere(peer);
     }
-    for (const { entry, note } of this.#sockets) if (note.waiting) readWaiting(this.#context, entry.id);
-    requireNamesFree(this.#sockets);
+    this.#plan = planSockets(this.#sockets, {
+      find: (ino) => this.#byIno.get(ino),
+      waits: ({ entry }) => this.#queues.has(entry.id),
+      waitingIn: ({ entry, note }) => (note.waiting ? readWaiting(this.#context, entry.id) : []),
+    });
+    requireNamesFree(this.#plan.bound);
   }
 
   /** A task that sockets can be made in. */
@@ -88,14 +93,10 @@ export class Sockets {
    * Makes and connects all sockets, when all tasks are there and have neither descriptors nor directories of their own.
    */
   make(): void {
-    if (this.#sockets.length === 0) return;
+    const plan = this.#plan;
+    if (!plan) return;
     using makers = new Makers(this.#context, this.#tasks);
-    const plan = planSockets(this.#sockets, {
-      find: (ino) => this.#byIno.get(ino),
-      waits: ({ entry }) => this.#queues.has(entry.id),
-      waitingIn: ({ entry, note }) => (note.waiting ? readWaiting(this.#context, entry.id) : []),
-    });
-    this.#made = makeAll(plan, (ino) => this.#byIno.get(ino), makers, this.#staging);
+    this.#made = makeAll(plan, (ino) => this.#byIno.get(ino), makers, this.#staging, this.#context);
     this.#staging.publish();
   }
 
