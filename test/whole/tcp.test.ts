@@ -334,6 +334,15 @@ describe('connections', () => {
     await victim.cycle({ dump: [...CARRY, '--skip-in-flight'], restore: CARRY });
   }, 30_000);
 
+  test('that nobody has accepted since nothing has come in (TCP_DEFER_ACCEPT)', async () => {
+    const defer = 's.setsockopt(6, 9, 30); c = socket.create_connection(s.getsockname())';
+    using victim = await Victim.run(listener(defer));
+    const { status, stderr } = await stasis(victim.dumpLine(CARRY));
+    expect(status).toBe(1);
+    expect(stderr).toContain('1 connection waits to be accepted');
+    await victim.cycle({ dump: [...CARRY, '--skip-in-flight'], restore: CARRY });
+  }, 30_000);
+
   test('of MPTCP are refused', async () => {
     const ends = 's = socket.socket(2, 1, 262); s.bind(("127.0.0.1", 0)); s.listen(5); c = socket.socket(2, 1, 262)';
     using victim = await Victim.run(listener(`${ends}; c.connect(s.getsockname()); a, _ = s.accept()`));

@@ -70,6 +70,9 @@ export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEn
 /** Attribute of an answer: the keys a socket signs its segments with (TCP_MD5SIG). For CAP_NET_ADMIN only. */
 const INET_DIAG_MD5SIG = 18;
 
+/** SYN_RECV. */
+const HALF_OPEN = 1 << 3;
+
 /** Asks for struct tcp_info as well, without which no keys are told. */
 const WITH_INFO = 1 << 1;
 
@@ -81,17 +84,36 @@ const WITH_DESCRIPTORS = 0xffff_ffff & ~((1 << 3) | (1 << 6) | (1 << 12));
  * that. Empty if the kernel cannot tell (no inet_diag).
  */
 export function signingSockets(): Set<number> {
-  const found = new Set<number>();
-  for (const family of [AF.INET, AF.INET6]) {
-    const request = Request.encode({ family, protocol: IPPROTO.TCP, extensions: WITH_INFO, states: WITH_DESCRIPTORS });
-    try {
-      using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP');
-      for (const { payload } of netlink.list(SOCK_DIAG_BY_FAMILY, request)) {
-        if (hasAttribute(payload, Answer.size, INET_DIAG_MD5SIG)) found.add(Answer.decode(payload).inode);
-      }
-    } catch (error) {
-      if (!(error instanceof NetlinkError)) throw error;
-    }
+  const signing = listTcp(WITH_DESCRIPTORS, WITH_INFO).filter((answer) => {
+    return hasAttribute(answer, Answer.size, INET_DIAG_MD5SIG);
+  });
+  return new Set(signing.map((answer) => Answer.decode(answer).inode));
+}
+
+/**
+ * How many connections to each port of our network namespace are being made: their listening sockets know of them, and
+ * nobody else. Empty if the kernel cannot tell (no inet_diag).
+ */
+export function halfOpenByPort(): Map<number, number> {
+  const found = new Map<number, number>();
+  for (const answer of listTcp(HALF_OPEN)) {
+    const [high = 0, low = 0] = Answer.decode(answer).id.sourcePort;
+    const port = (high << 8) | low;
+    found.set(port, (found.get(port) ?? 0) + 1);
   }
   return found;
+}
+
+/** What the kernel tells of the TCP sockets that are in some states (bits). */
+function listTcp(states: number, extensions = 0): Uint8Array[] {
+  return [AF.INET, AF.INET6].flatMap((family) => {
+    const request = Request.encode({ family, protocol: IPPROTO.TCP, extensions, states });
+    try {
+      using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP');
+      return netlink.list(SOCK_DIAG_BY_FAMILY, request).map(({ payload }) => payload);
+    } catch (error) {
+      if (error instanceof NetlinkError) return [];
+      throw error;
+    }
+  });
 }

@@ -6,11 +6,12 @@ import type { OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts
 import { Slot } from '../../../contract/slots.ts';
 import { TCP, TCP_STATE, TCPI_OPT } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { signingSockets } from '../../../kernel/netlink/inet-diag.ts';
+import { halfOpenByPort, signingSockets } from '../../../kernel/netlink/inet-diag.ts';
+import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny, trySetNumber } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, syscall } from '../../../kernel/syscall.ts';
 import { describeFile, fileObstacle } from '../../../support/fdinfo.ts';
-import { sockaddrSize } from './address.ts';
+import { endOf, sockaddrSize } from './address.ts';
 import type { InetSocket } from './protocol.ts';
 import { isConnected, tcpEvents, tcpInfo } from './tcp-state.ts';
 
@@ -24,9 +25,10 @@ export function tcpObstacle(socket: InetSocket, { options, tree }: SeenTask): St
   const info = tcpInfo(local);
   const { state } = info;
   if (state === TCP_STATE.LISTEN) {
-    const { unacked } = info;
-    if (unacked === 0 || options.skipInFlight) return undefined;
-    const what = unacked === 1 ? '1 connection waits' : `${unacked} connections wait`;
+    if (options.skipInFlight) return undefined;
+    const pending = info.unacked + deferred(socket, tree);
+    if (pending === 0) return undefined;
+    const what = pending === 1 ? '1 connection waits' : `${pending} connections wait`;
     const remedy = 'dump it when the server has accepted them, or with --skip-in-flight, which loses them';
     return fileObstacle(file, 'SOCKET_TCP_PENDING', `${what} to be accepted`, remedy);
   }
@@ -93,6 +95,17 @@ export function tcpNotice(socket: InetSocket, { options }: SeenTask): NoticeFact
   }
   return undefined;
 }
+
+/**
+ * Connections that the other end takes for made, and this one for half made, until bytes come (TCP_DEFER_ACCEPT). Those
+ * of other listening sockets are made again by the other end, which repeats its SYN.
+ */
+function deferred({ local, family }: InetSocket, tree: SeenTree): number {
+  if (!getNumberIfAny(local, TCP.DEFER_ACCEPT, IPPROTO.TCP)) return 0;
+  return HALF_OPEN.of(tree).get(endOf(family, rawAddress('getsockname', local)).port) ?? 0;
+}
+
+const HALF_OPEN = new Slot((_: SeenTree) => halfOpenByPort());
 
 /** Whether a socket has, or had, a peer. */
 export function wasConnected({ local, family }: InetSocket): boolean {

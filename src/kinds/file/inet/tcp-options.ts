@@ -6,8 +6,15 @@ import { Slot } from '../../../contract/slots.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { TcpOptsEntry, tcpOptsEntry } from '../../../images/schema/sockets.ts';
 import { TCP } from '../../../kernel/constants/inet.ts';
-import { AF, IPPROTO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { getNumberIfAny, getOptionIfAny, setNumber, setOption, trySetNumber } from '../../../kernel/sockets.ts';
+import { AF, IPPROTO, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import {
+  getNumber,
+  getNumberIfAny,
+  getOptionIfAny,
+  setNumber,
+  setOption,
+  trySetNumber,
+} from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
 import type { InetNote } from './notes.ts';
 
@@ -67,7 +74,7 @@ export function captureForgottenTcp(local: LocalFd, wasConnected: boolean, conte
   for (const key in FORGOTTEN) {
     const [name, usual] = FORGOTTEN[key as keyof typeof FORGOTTEN];
     const value = getNumberIfAny(local, name, IPPROTO.TCP);
-    if (value !== undefined && value !== usual) found[key] = value;
+    if (value !== undefined && value !== usual && !(wasConnected && isOfKernel(key, value, local))) found[key] = value;
   }
   // Of a connection the kernel tells what it has found out, not what was asked for.
   if (!wasConnected) {
@@ -79,6 +86,13 @@ export function captureForgottenTcp(local: LocalFd, wasConnected: boolean, conte
     ...(Object.keys(found).length > 0 ? { protocol: found } : {}),
     ...(congestion === USUAL_CONGESTION.of(context) ? {} : { congestion }),
   };
+}
+
+/** Whether an option of a connection is something the kernel has found out, and will again, and nobody has set. */
+function isOfKernel(key: string, value: number, local: LocalFd): boolean {
+  if (key === 'quickAck') return true;
+  // The kernel gives windows about half of the buffer, depending on the size of segments (`tcp_win_from_space()`).
+  return key === 'windowClamp' && value >= getNumber(local, SO.RCVBUF) / 4;
 }
 
 /** Sets the noted options. What this kernel does not know or allow is told. @throws SyscallError for other reasons */
