@@ -1,23 +1,31 @@
 /** What an attached restore does afterwards: it stays the parent of the tree. */
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
+import { W } from '../kernel/constants/ptrace.ts';
 import { SIG } from '../kernel/constants/signals.ts';
-
 import { Pins } from '../kernel/ffi.ts';
+import { nap } from '../kernel/nap.ts';
 import { arena, arenaAddress, arenaPath, arenaView, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { SignalForwarding } from '../tracee/forward-signals.ts';
 import { decodeStop, type Stop } from '../tracee/ptrace.ts';
 import { flushLog } from './logfile.ts';
 
+/** How often what is polled is asked, in nanoseconds. */
+const INTERVAL = 100_000_000;
+
 /**
  * Waits until no child is left, and passes signals on to the restored root meanwhile. Answers 0 however the tree ended,
- * as CRIU does, since the restore itself went well; with `exitCode` what a shell would answer of the root.
+ * as CRIU does, since the restore itself went well; with `exitCode` what a shell would answer of the root. `polled` is
+ * called from time to time until it answers true: see `RestoreContext.whenInFront`.
  */
-function wait(root: number, exitCode: boolean): number {
+function wait(root: number, exitCode: boolean, polled: readonly (() => boolean)[] = []): number {
   flushLog();
   const signals = new SignalForwarding(root);
+  let pending = polled;
   for (let code = 0; ; ) {
-    const result = trySyscall('wait4', -1, arenaAddress, 0, 0);
+    pending = pending.filter((work) => !work());
+    const result = trySyscall('wait4', -1, arenaAddress, pending.length > 0 ? W.NOHANG : 0, 0);
+    if (result === 0) nap(INTERVAL);
     if (result < 0 && result !== -ERRNO.EINTR) return exitCode ? code : 0;
     if (result !== root) continue;
     code = exitCodeOf(decodeStop(arenaView.getInt32(0, true)));

@@ -17,13 +17,16 @@ export async function run(invocation: Invocation): Promise<number> {
   requirePrivileges(settings.unprivileged);
   const workplace = openWorkplace(invocation);
   using shown = terminalProgress(settings);
-  const outcome = interruptible(() =>
-    restore(restoreOptions(settings, workplace), hooksOf(settings, workplace, shown)),
-  );
+  const whenInFront: (() => boolean)[] = [];
+  const hooks = {
+    ...hooksOf(settings, workplace, shown),
+    whenInFront: (work: () => boolean) => whenInFront.push(work),
+  };
+  const outcome = interruptible(() => restore(restoreOptions(settings, workplace), hooks));
   shown[Symbol.dispose]();
   if (outcome.notices.length > 0) (await import('./report.ts')).reportNotices(outcome.notices, 'restore.ts', settings);
   if (settings.json) printOut(`${JSON.stringify(restoreObject(outcome, workplace))}\n`);
   else if (settings.displayStats) printRestoreFigures(outcome.figures);
   if (settings.execCmd) return followTree.execute(operands);
-  return settings.detached ? 0 : followTree.wait(outcome.pid, settings.exitCode);
+  return settings.detached ? 0 : followTree.wait(outcome.pid, settings.exitCode, whenInFront);
 }

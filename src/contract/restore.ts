@@ -46,6 +46,11 @@ export interface RestoreContext extends HasSlots {
   adopt(fileId: number, local: LocalFd): void;
   /** Reports to the user that some state is lost or has changed, although the restore goes on. */
   notice(facts: NoticeFacts): void;
+  /**
+   * Has an attached restore, which was started in the background of its terminal, call `work` from time to time when
+   * the tree runs, until it answers true: the job has been brought to the foreground.
+   */
+  whenInFront(work: () => boolean): void;
   /** Registers cleanup that runs, in reverse order, if the restore fails. */
   undo(work: () => void): void;
   /**

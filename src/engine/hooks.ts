@@ -71,6 +71,11 @@ export interface Hooks {
   readonly at?: (event: HookEvent) => number | undefined;
   /** Called whenever something is done; for each megabyte of memory once or more. */
   readonly progress?: (progress: Progress) => void;
+  /**
+   * Called by the restore of a shell job in the background of its terminal. Whoever stays the job's parent calls `work`
+   * from time to time, until it answers true: it gives the terminal to the job when the shell brings that to the front.
+   */
+  readonly whenInFront?: (work: () => boolean) => void;
 }
 
 /**

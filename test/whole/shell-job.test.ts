@@ -223,8 +223,15 @@ test('a job that is restored in the background leaves the terminal to the shell'
   there.type('stty -g >after; echo still the shell $((40 + 2))\n');
   await there.shows(/still the shell 42/);
   expect(contentOf(join(dir, 'after'))).toBe(contentOf(join(dir, 'before')));
-  there.type(`kill -9 ${cat}\n`);
+  there.type('fg\n');
+  await comesToFront(there, cat, about);
+  there.type('a line\n');
+  await until(() => contentOf(join(dir, 'typed')) === 'a line\n' || undefined, 10_000, about);
+  there.type('\x03');
   await gone(cat);
+  await comesToFront(there, shell, about);
+  there.type('echo the shell $((50 + 2)) again\n');
+  await there.shows(/the shell 52 again/);
 }, 60_000);
 
 test('the foreground of a terminal inside the tree', async () => {

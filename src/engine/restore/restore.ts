@@ -264,6 +264,7 @@ class Context implements RestoreContext {
   readonly #open = new Map<string, LocalFd>();
   readonly #undo: UndoStack;
   readonly #ending: UndoStack;
+  readonly #whenInFront: Hooks['whenInFront'];
 
   constructor(
     { carry, detached, sibling }: RestoreOptions,
@@ -271,7 +272,7 @@ class Context implements RestoreContext {
     plan: Plan,
     undo: UndoStack,
     ending: UndoStack,
-    { progress }: Hooks,
+    { progress, whenInFront }: Hooks,
   ) {
     this.options = carry;
     this.parentEnds = detached && !sibling;
@@ -282,6 +283,7 @@ class Context implements RestoreContext {
       .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
       .map(({ tree }) => tree);
     if (progress) this.filled = filledCounter(progress, plan.pages * PAGE_SIZE);
+    this.#whenInFront = whenInFront;
     this.#undo = undo;
     this.#ending = ending;
     ending.add(() => {
@@ -314,6 +316,10 @@ class Context implements RestoreContext {
 
   notice(facts: NoticeFacts): void {
     this.notices.add(facts);
+  }
+
+  whenInFront(work: () => boolean): void {
+    this.#whenInFront?.(work);
   }
 
   undo(work: () => void): void {

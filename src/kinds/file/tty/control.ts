@@ -6,6 +6,8 @@ import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts'
 import { Slot } from '../../../contract/slots.ts';
 import { text } from '../../../images/form.ts';
 import { Images } from '../../../images/kinds.ts';
+import type { TtyInfoEntry } from '../../../images/schema/tty.ts';
+import { SIG } from '../../../kernel/constants/signals.ts';
 import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 import { notedFile } from '../../../support/file-notes.ts';
@@ -15,6 +17,7 @@ import { inBackground, setInt, tryGetInt, trySetInt } from './ioctl.ts';
 import { ptyNumber, type TerminalFile, wasHung } from './plan.ts';
 import { fillQueues, MAX_QUEUE, openPeer } from './queues.ts';
 import { isInBackground, isOrphan, registered, terminalsOf } from './rebuild.ts';
+import { adoptSettings } from './settings.ts';
 import { infoId, SLAVE_CLOSED } from './terminal.ts';
 
 /** The second step for an open file of a terminal. */
@@ -132,17 +135,40 @@ function takeForeground(terminal: TerminalFile, { pstree: tree, context }: Resto
   const named = FOREGROUND.of(context);
   if (named.done) return;
   named.done = true;
-  // A restore in the background must not take the terminal from the shell.
-  if (!isInBackground(context)) bringToFront(terminal.info.pgrp, context);
+  // A restore in the background must not take the terminal from the shell, which may give it later (fg).
+  if (isInBackground(context)) context.whenInFront(passingOn(terminal.info, context));
+  else bringToFront(terminal.info.pgrp, context);
 }
 
 /** Whether the foreground group has been set. A job has one terminal, but may have several open files of it. */
 const FOREGROUND = new Slot((_: RestoreContext) => ({ done: false }));
 
-function bringToFront(saved: number, context: RestoreContext): void {
+/** The group that was in the foreground. One that belonged to the shell is replaced by our own, of another number. */
+function foregroundGroup(saved: number, context: RestoreContext): number {
   const member = context.images.read(Images.pstree).find(({ pgid }) => pgid === saved);
-  // A group that belonged to the shell is replaced by our own group, which has another number.
-  const group = trySyscall('getpgid', member?.pid ?? context.root);
+  return trySyscall('getpgid', member?.pid ?? context.root);
+}
+
+/**
+ * What looks whether a shell has brought our group to the foreground, and then gives terminal and settings to the job,
+ * which goes on if it has been stopped for reading. True when that is done, or can no longer be.
+ */
+function passingOn(info: TtyInfoEntry, context: RestoreContext): () => boolean {
+  const group = foregroundGroup(info.pgrp, context);
+  const own = trySyscall('getpgid', 0);
+  return () => {
+    const front = tryGetInt(STDIN, 'TIOCGPGRP');
+    if (group === own || front < 0) return true;
+    if (front !== own) return false;
+    adoptSettings(STDIN, info);
+    trySetInt(STDIN, 'TIOCSPGRP', group);
+    trySyscall('kill', -group, SIG.CONT);
+    return true;
+  };
+}
+
+function bringToFront(saved: number, context: RestoreContext): void {
+  const group = foregroundGroup(saved, context);
   const before = tryGetInt(STDIN, 'TIOCGPGRP');
   if (before === group) return;
   const result = inBackground(() => trySetInt(STDIN, 'TIOCSPGRP', group));
