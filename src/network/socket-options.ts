@@ -12,6 +12,7 @@ import {
   getNumber,
   getNumberIfAny,
   getOption,
+  getOptionIfAny,
   getTime,
   hasOpaqueFilter,
   setNumber,
@@ -159,19 +160,54 @@ const FORGOTTEN = {
   peekOff: [SO.PEEK_OFF, -1],
   timestamp: [SO.TIMESTAMP, 0],
   timestampNs: [SO.TIMESTAMPNS, 0],
+  timestampNew: [SO.TIMESTAMP_NEW, 0],
+  timestampNsNew: [SO.TIMESTAMPNS_NEW, 0],
   rxqOvfl: [SO.RXQ_OVFL, 0],
+  selectErrQueue: [SO.SELECT_ERR_QUEUE, 0],
+  rcvMark: [SO.RCVMARK, 0],
+  rcvPriority: [SO.RCVPRIORITY, 0],
   lockFilter: [SO.LOCK_FILTER, 0],
   passPidfd: [SO.PASSPIDFD, 0],
   passRights: [SO.PASSRIGHTS, 1],
 } as const;
 
-/** The options of {@link FORGOTTEN} that differ from their defaults, by name; undefined if none does. */
-export function captureForgotten(local: LocalFd): Readonly<Record<string, number>> | undefined {
-  const found = Object.entries(FORGOTTEN).flatMap(([key, [name, usual]]) => {
+/** The same of sockets whose packets pass network devices, which those of unix do not. */
+const FORGOTTEN_OF_PACKETS = {
+  wifiStatus: [SO.WIFI_STATUS, 0],
+  noFcs: [SO.NOFCS, 0],
+  busyPoll: [SO.BUSY_POLL, 0],
+  maxPacingRate: [SO.MAX_PACING_RATE, -1],
+  zeroCopy: [SO.ZEROCOPY, 0],
+  preferBusyPoll: [SO.PREFER_BUSY_POLL, 0],
+  busyPollBudget: [SO.BUSY_POLL_BUDGET, 0],
+  reserveMem: [SO.RESERVE_MEM, 0],
+  txRehash: [SO.TXREHASH, 1],
+  timestamping: [SO.TIMESTAMPING, 0],
+  timestampingNew: [SO.TIMESTAMPING_NEW, 0],
+} as const;
+
+/** `struct sock_txtime`: a clock, and flags; as one number in the notes. */
+const TXTIME = 8;
+
+/**
+ * The options that differ from their defaults and that CRIU's images have no place for, by name; undefined if none does.
+ */
+export function captureForgotten(local: LocalFd, family: number): Readonly<Record<string, number>> | undefined {
+  const isInet = family === AF.INET || family === AF.INET6;
+  const table = family === AF.UNIX ? Object.entries(FORGOTTEN) : ALL_FORGOTTEN;
+  let found: Record<string, number> | undefined;
+  for (const [key, [name, usual]] of table) {
+    // Only sockets of IP use it; others have it with any value.
+    if (name === SO.TXREHASH && !isInet) continue;
     const value = getNumberIfAny(local, name);
-    return value === undefined || value === usual ? [] : [[key, value] as const];
-  });
-  return found.length === 0 ? undefined : Object.fromEntries(found);
+    if (value !== undefined && value !== usual) found = { ...found, [key]: value };
+  }
+  // The old form of an option is told of its new one too.
+  if (found?.timestampingNew) delete found.timestamping;
+  const time = isInet ? getOptionIfAny(local, SO.TXTIME, TXTIME) : undefined;
+  const [clock = 0, flags = 0] = time ? new Int32Array(time.buffer) : [];
+  if (clock !== 0 || flags !== 0) found = { ...found, txTimeClock: clock, txTimeFlags: flags };
+  return found;
 }
 
 /**
@@ -180,8 +216,15 @@ export function captureForgotten(local: LocalFd): Readonly<Record<string, number
  */
 export function restoreForgotten(local: LocalFd, noted: Json | undefined): void {
   if (noted === null || typeof noted !== 'object' || Array.isArray(noted)) return;
-  for (const [key, [name]] of Object.entries(FORGOTTEN)) {
-    const value = (noted as { readonly [key: string]: Json })[key];
+  const values = noted as { readonly [key: string]: Json };
+  for (const [key, [name]] of ALL_FORGOTTEN) {
+    const value = values[key];
     if (typeof value === 'number') setNumber(local, name, value);
   }
+  const { txTimeClock: clock, txTimeFlags: flags } = values;
+  if (typeof clock === 'number' && typeof flags === 'number') {
+    setOption(local, SO.TXTIME, new Uint8Array(new Int32Array([clock, flags]).buffer));
+  }
 }
+
+const ALL_FORGOTTEN = Object.entries({ ...FORGOTTEN_OF_PACKETS, ...FORGOTTEN });

@@ -5,7 +5,6 @@ import { StasisError } from '../../base/errors.ts';
 import type { OpenFile } from '../../contract/contract.ts';
 import { O, S_IF } from '../../kernel/constants/files.ts';
 import { TOO_DEEP } from '../../kernel/proc/read.ts';
-import { showSocketAddress } from '../../kernel/socket-address.ts';
 import { type SocketFacts, socketFacts } from '../../kernel/socket-facts.ts';
 import { aboutFile } from '../../support/fdinfo.ts';
 
@@ -14,8 +13,6 @@ interface Refusal {
   readonly reason: string;
   readonly remedy: string;
 }
-
-const CRIU = 'criu carries them, and its images are of the same format';
 
 /** Files by how their link in /proc begins. */
 const BY_LINK: readonly (readonly [prefix: string, refusal: Refusal])[] = [
@@ -109,38 +106,22 @@ const BY_LINK: readonly (readonly [prefix: string, refusal: Refusal])[] = [
   ],
 ];
 
-/** What sockets of TCP are told of: a server and a connection are helped in other ways. */
-function refuseTcp({ state, remote }: SocketFacts): Refusal {
-  const reason = 'sockets of TCP are not carried yet';
-  if (state === 'listen') return { code: 'SOCKET_TCP', reason, remedy: `no option lifts this; ${CRIU}` };
-  if (!remote) return { code: 'SOCKET_TCP', reason, remedy: CLOSE };
-  const where = showSocketAddress(remote);
-  return {
-    code: 'SOCKET_TCP',
-    reason,
-    remedy: `end the connection with ${where} before the dump; or: ${CRIU} (--tcp-established)`,
-  };
-}
-
 const CLOSE = 'have the program close it before the dump';
 
-const NETLINK_REMEDY =
-  'have the program close it before the dump: it asks the kernel of network devices, routes or hardware, and can ask anew';
+/** Why sockets of some families are not carried: by the names of kernel/socket-facts.ts. */
+const FAMILY_REASONS: Readonly<Record<string, string>> = {
+  vsock: 'the other end is a virtual machine or its host, which knows nothing of a move',
+  alg: 'the kernel does not give the keys and the state of its ciphers',
+  xdp: 'the kernel does not tell what its rings are made of',
+  can: 'the kernel does not tell its filters',
+  bluetooth: 'the state of the connection is in the radio device',
+};
 
 function refuseSocket(facts: SocketFacts | undefined): Refusal {
-  const { family, protocol, type } = facts ?? { family: 'unknown', protocol: undefined, type: 'unknown' };
-  const server = `no option lifts this, but the program may be able to close it; ${CRIU}`;
-  if (facts && protocol === 'tcp') return refuseTcp(facts);
-  if (protocol === 'udp' || protocol === 'udplite') {
-    return { code: 'SOCKET_UDP', reason: 'sockets of UDP are not carried yet', remedy: server };
-  }
+  const { family, protocol } = facts ?? { family: 'unknown', protocol: undefined };
   if (family === 'inet' || family === 'inet6') {
-    const what = type === 'raw' ? 'raw sockets' : `sockets of ${protocol}`;
-    return {
-      code: type === 'raw' ? 'SOCKET_RAW' : 'SOCKET_PROTOCOL',
-      reason: `${what} are not carried yet`,
-      remedy: CLOSE,
-    };
+    const reason = `the kernel has no way to read and rebuild the state of sockets of ${protocol}`;
+    return { code: 'SOCKET_PROTOCOL', reason, remedy: CLOSE };
   }
   if (family === 'netlink')
     return { code: 'SOCKET_NETLINK', reason: 'netlink sockets are not carried yet', remedy: NETLINK_REMEDY };
@@ -150,8 +131,13 @@ function refuseSocket(facts: SocketFacts | undefined): Refusal {
       reason: 'packet sockets are not carried yet',
       remedy: 'end the capture before the dump',
     };
-  return { code: 'SOCKET_FAMILY', reason: `sockets of family ${family} are not carried`, remedy: CLOSE };
+  const why = FAMILY_REASONS[family];
+  const reason = `sockets of family ${family} are not carried${why ? `: ${why}` : ''}`;
+  return { code: 'SOCKET_FAMILY', reason, remedy: CLOSE };
 }
+
+const NETLINK_REMEDY =
+  'have the program close it before the dump: it asks the kernel of network devices, routes or hardware, and can ask anew';
 
 /** What to do about devices people do have open. */
 const DEVICES: readonly (readonly [path: RegExp, remedy: string])[] = [

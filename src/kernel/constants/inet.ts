@@ -4,6 +4,7 @@
 export const IP = {
   TOS: 1,
   TTL: 2,
+  HDRINCL: 3,
   RECVOPTS: 6,
   RETOPTS: 7,
   PKTINFO: 8,
@@ -16,6 +17,7 @@ export const IP = {
   TRANSPARENT: 19,
   RECVORIGDSTADDR: 20,
   MINTTL: 21,
+  NODEFRAG: 22,
   CHECKSUM: 23,
   BIND_ADDRESS_NO_PORT: 24,
   RECVFRAGSIZE: 25,
@@ -29,6 +31,7 @@ export const IP = {
 
 /** Options of level IPPROTO_IPV6. */
 export const IPV6 = {
+  CHECKSUM: 7,
   UNICAST_HOPS: 16,
   MULTICAST_IF: 17,
   MULTICAST_HOPS: 18,
@@ -39,6 +42,7 @@ export const IPV6 = {
   MULTICAST_ALL: 29,
   RECVERR_RFC4884: 31,
   FLOWINFO_SEND: 33,
+  HDRINCL: 36,
   RECVPKTINFO: 49,
   RECVHOPLIMIT: 51,
   RECVHOPOPTS: 53,
@@ -132,3 +136,18 @@ export const TCPI_OPT = { TIMESTAMPS: 1, SACK: 2, WSCALE: 4, ECN: 8 } as const;
 
 /** Options in segments (include/net/tcp.h), as {@link TCP}.REPAIR_OPTIONS takes them. */
 export const TCPOPT = { MSS: 2, WINDOW: 3, SACK_PERM: 4, TIMESTAMP: 8 } as const;
+
+/** Options of level IPPROTO_UDP, and of UDPLITE (uapi/linux/udp.h). */
+export const UDP = {
+  CORK: 1,
+  SEND_CSCOV: 10,
+  RECV_CSCOV: 11,
+  ENCAP: 100,
+  NO_CHECK6_TX: 101,
+  NO_CHECK6_RX: 102,
+  SEGMENT: 103,
+  GRO: 104,
+} as const;
+
+/** Which messages a raw socket of ICMP does not get; of level IPPROTO_RAW, or ICMPV6 (uapi/linux/icmp.h, icmpv6.h). */
+export const ICMP_FILTER = 1;

@@ -65,28 +65,43 @@ function controlMessage(type: number, data: Uint8Array): Uint8Array {
   return out;
 }
 
-/** Reads received control data (cut to the length recvmsg answered); a torn message ends it. */
-export function decodeControl(control: Uint8Array): Control {
-  const view = new DataView(control.buffer, control.byteOffset, control.byteLength);
-  const rights: number[] = [];
-  let sender: Ucred | undefined;
-  let unknown: number | undefined;
-  let pidfd: number | undefined;
+/** A control message. */
+export interface ControlMessage {
+  readonly level: number;
+  readonly type: number;
+  /** A view. */
+  readonly data: Uint8Array;
+}
+
+/** The messages of received control data (cut to the length recvmsg answered); a torn message ends it. */
+export function* controlMessages(control: Uint8Array): Iterable<ControlMessage> {
   for (let at = 0; at + Cmsghdr.size <= control.length; ) {
     const { length, level, type } = Cmsghdr.decode(control, at);
     const data = at + Cmsghdr.size;
     const end = at + Number(length);
     if (end < data || end > control.length) break;
+    yield { level, type, data: control.subarray(data, end) };
+    at = align8(end);
+  }
+}
+
+/** Reads the control data of a message of a unix socket. */
+export function decodeControl(control: Uint8Array): Control {
+  const rights: number[] = [];
+  let sender: Ucred | undefined;
+  let unknown: number | undefined;
+  let pidfd: number | undefined;
+  for (const { level, type, data } of controlMessages(control)) {
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     if (level === SOL_SOCKET && type === SCM.RIGHTS) {
-      for (let fd = data; fd + 4 <= end; fd += 4) rights.push(view.getInt32(fd, true));
-    } else if (level === SOL_SOCKET && type === SCM.CREDENTIALS && end >= data + Ucred.size) {
-      sender = Ucred.decode(control, data);
-    } else if (level === SOL_SOCKET && type === SCM.PIDFD && end >= data + 4) {
-      pidfd = view.getInt32(data, true);
+      for (let at = 0; at + 4 <= data.length; at += 4) rights.push(view.getInt32(at, true));
+    } else if (level === SOL_SOCKET && type === SCM.CREDENTIALS && data.length >= Ucred.size) {
+      sender = Ucred.decode(data);
+    } else if (level === SOL_SOCKET && type === SCM.PIDFD && data.length >= 4) {
+      pidfd = view.getInt32(0, true);
     } else if (level !== SOL_SOCKET || !SCM_TIMES.includes(type)) {
       unknown = type;
     }
-    at = align8(end);
   }
   return { rights, sender, pidfd, unknown };
 }

@@ -1,7 +1,7 @@
 /** Finding sockets of TCP and UDP by their addresses (include/uapi/linux/inet_diag.h, net/ipv4/inet_diag.c). */
 import { AF, IPPROTO, NETLINK } from '../constants/sockets.ts';
 import { array, bytes, struct, u8, u32 } from '../layouts/struct.ts';
-import { hasAttribute } from './attributes.ts';
+import { decodeAttributes, hasAttribute } from './attributes.ts';
 import { NetlinkError, NetlinkSocket } from './socket.ts';
 import { SOCK_DIAG_BY_FAMILY } from './unix-diag.ts';
 
@@ -104,12 +104,33 @@ export function halfOpenByPort(): Map<number, number> {
   return found;
 }
 
+/** Attribute of an answer: which directions are shut down. */
+const INET_DIAG_SHUTDOWN = 8;
+
+/**
+ * The sockets of a protocol of our network namespace that are shut down, by inode: 1 receiving, 2 sending, or both.
+ * Empty if the kernel cannot tell (no inet_diag); sockets of UDP that have no port are not listed.
+ */
+export function shutDownSockets(protocol: number): Map<number, number> {
+  const found = new Map<number, number>();
+  for (const payload of listSockets(protocol, 0xffff_ffff)) {
+    const [directions = 0] = decodeAttributes(payload.subarray(Answer.size)).get(INET_DIAG_SHUTDOWN) ?? [];
+    if (directions !== 0) found.set(Answer.decode(payload).inode, directions);
+  }
+  return found;
+}
+
 /** What the kernel tells of the TCP sockets that are in some states (bits). */
 function listTcp(states: number, extensions = 0): Uint8Array[] {
+  return listSockets(IPPROTO.TCP, states, extensions);
+}
+
+/** What the kernel tells of the sockets of a protocol that are in some states (bits). */
+function listSockets(protocol: number, states: number, extensions = 0): Uint8Array[] {
   return [AF.INET, AF.INET6].flatMap((family) => {
-    const request = Request.encode({ family, protocol: IPPROTO.TCP, extensions, states });
+    const request = Request.encode({ family, protocol, extensions, states });
     try {
-      using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP');
+      using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP and UDP');
       return netlink.list(SOCK_DIAG_BY_FAMILY, request).map(({ payload }) => payload);
     } catch (error) {
       if (error instanceof NetlinkError) return [];

@@ -11,17 +11,24 @@ import { type EndFields, fieldsOf, isAny, showEnd, sockaddrOf } from './address.
 import { allowFreebind, restoreForgottenIp } from './ip-options.ts';
 import type { MadeSocket } from './protocol.ts';
 
+/** With whom a socket shares its port. */
+interface Sharing {
+  /** Sockets of the images have this port together, perhaps since SO_REUSEPORT allowed it once. */
+  readonly sharesPort: boolean;
+  /** It is bound with SO_REUSEADDR. */
+  readonly reuses: boolean;
+}
+
 /**
- * Binds a socket to its address, if it has one, sharing the port with whoever allows it. `sharesPort`: sockets of the
- * images listen at this port together, perhaps since they were allowed to (SO_REUSEPORT) and are not any more.
+ * Binds a socket to its address, if it has one, sharing the port with whoever allows it.
  * @throws StasisError (conflict) if the port is taken, or the address or the device is not there
  */
-export function bindSocket(socket: MadeSocket, sharesPort: boolean): void {
+export function bindSocket(socket: MadeSocket, { sharesPort, reuses }: Sharing): void {
   const { entry, local } = socket;
   const device = prepareToBind(socket);
   const source = fieldsOf(entry, 'source');
   if (source.port === 0 && isAny(source)) return;
-  setNumber(local, SO.REUSEADDR, 1);
+  if (reuses) setNumber(local, SO.REUSEADDR, 1);
   if (sharesPort) setNumber(local, SO.REUSEPORT, 1);
   const address = sockaddrOf(entry.family, source, device);
   let result = trySyscall('bind', local, address, address.length);

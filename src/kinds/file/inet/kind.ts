@@ -109,7 +109,7 @@ function boundDevice(family: number, source: EndFields, device: string | undefin
 }
 
 function noteFor({ local, family, type }: InetSocket, own: InetNote | undefined): InetNote {
-  const options = captureForgotten(local);
+  const options = captureForgotten(local, family);
   const ip = captureForgottenIp(local, family, type);
   const { uid } = statusOf(local);
   return { ...own, ...(options ? { options } : {}), ...(ip ? { ip } : {}), ...(uid === 0 ? {} : { uid }) };

@@ -1,7 +1,33 @@
 /** State of an IP socket that CRIU's images have no place for. */
 import type { RestoreContext } from '../../../contract/contract.ts';
-import { dictionary, type FormType, flag, object, optional, signed, text, whole } from '../../../images/form.ts';
+import {
+  base64,
+  dictionary,
+  type FormType,
+  flag,
+  list,
+  object,
+  optional,
+  signed,
+  text,
+  whole,
+} from '../../../images/form.ts';
 import { notedFile } from '../../../support/file-notes.ts';
+
+const datagram = object({
+  /** `struct sockaddr` of who sent it. */
+  from: base64,
+  /** The address it was sent to, where the kernel told. */
+  to: optional(base64),
+  /** TTL or hop limit, and TOS or traffic class, where the kernel told. */
+  ttl: optional(whole),
+  tos: optional(whole),
+  /** The device it came in by, if the program is told, and that is not the loopback device. */
+  device: optional(text),
+});
+
+/** What is noted of a datagram that waits; its bytes are in sk-queues.img. */
+export type DatagramNote = FormType<typeof datagram>;
 
 const note = object({
   /** See network/socket-options.ts. */
@@ -14,6 +40,8 @@ const note = object({
   congestion: optional(text),
   /** An error waits to be reported. */
   error: optional(flag),
+  /** The datagrams that wait, in their order. */
+  datagrams: optional(list(datagram)),
   /** The user the socket belongs to, where it is not 0. */
   uid: optional(whole),
 });

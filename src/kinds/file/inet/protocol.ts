@@ -79,6 +79,10 @@ export interface InetProtocol {
   /** Called at the end of the dump, as the tree's door of that name, if the tree has sockets of IP. */
   end?(context: DumpContext, how: DumpEnd): void;
 
+  /**
+   * Whether a socket must not be bound with SO_REUSEADDR unless it had that: others that have it could share its port.
+   */
+  readonly needsOwnAddress?: boolean;
   /** Whether the socket is bound by {@link connect} and not by kind.ts. */
   bindsItself?(entry: InetSkEntry): boolean;
   /**

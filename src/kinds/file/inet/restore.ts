@@ -36,6 +36,8 @@ export class InetSockets {
   readonly #made = new Map<number, Making>();
   /** Sockets whose descriptors belong to the context. */
   readonly #given = new Set<number>();
+  /** How many sockets have a port. */
+  readonly #ports = new Map<string, number>();
   #isOpen = false;
 
   private constructor(context: RestoreContext) {
@@ -58,12 +60,22 @@ export class InetSockets {
 
   /** Makes, binds and connects all sockets. @throws StasisError */
   prepare(): void {
-    for (const entry of this.#entries) this.#made.set(entry.id, this.#make(entry));
+    for (const entry of this.#entries) {
+      this.#made.set(entry.id, this.#make(entry));
+      this.#ports.set(portOf(entry), (this.#ports.get(portOf(entry)) ?? 0) + 1);
+    }
     const shared = new Set(this.#entries.filter(({ opts }) => opts.so_reuseport).map(portOf));
     for (const socket of this.#made.values()) {
-      if (!socket.protocol.bindsItself?.(socket.entry)) bindSocket(socket, shared.has(portOf(socket.entry)));
+      if (!socket.protocol.bindsItself?.(socket.entry)) bindSocket(socket, this.#sharingOf(socket, shared));
     }
     for (const socket of this.#made.values()) socket.protocol.connect?.(socket);
+  }
+
+  /** How a socket is bound; `shared` has the ports of all that have SO_REUSEPORT. */
+  #sharingOf({ entry, protocol }: Making, shared: ReadonlySet<string>): { sharesPort: boolean; reuses: boolean } {
+    const port = portOf(entry);
+    const reuses = !protocol.needsOwnAddress || (entry.opts.reuseaddr ?? false) || (this.#ports.get(port) ?? 0) > 1;
+    return { sharesPort: shared.has(port), reuses };
   }
 
   /**

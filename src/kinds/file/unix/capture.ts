@@ -133,7 +133,7 @@ function noteOfState(
   const sources = messages.flatMap(({ source }, place) =>
     type === SOCK.DGRAM && source.length > 0 ? [[place, Buffer.from(source).toString('base64')] as const] : [],
   );
-  const options = captureForgotten(file.local);
+  const options = captureForgotten(file.local, AF.UNIX);
   return {
     ...(pid > 0 && tellsMaker(`${pid} ${uid} ${gid}`) ? { maker: [pid, uid, gid] } : {}),
     ...(peer === 0 && hasError(file.local) ? { reset: true } : {}),

@@ -124,8 +124,8 @@ describe('options', () => {
     restoreOptions(to.number, decodeMessage(skOptsEntry, encodeMessage(skOptsEntry, captured)));
     // SO_REUSEADDR waits until an address is there.
     expect(captureOptions(to.number, AF.UNIX)).toEqual({ ...captured, reuseaddr: false });
-    restoreForgotten(to.number, captureForgotten(from.number));
-    expect(captureForgotten(to.number)).toEqual({ peekOff: 5 });
-    expect(captureForgotten(another.number)).toBeUndefined();
+    restoreForgotten(to.number, captureForgotten(from.number, AF.UNIX));
+    expect(captureForgotten(to.number, AF.UNIX)).toEqual({ peekOff: 5 });
+    expect(captureForgotten(another.number, AF.UNIX)).toBeUndefined();
   });
 });
