@@ -189,9 +189,7 @@ const FORGOTTEN_OF_PACKETS = {
 /** `struct sock_txtime`: a clock, and flags; as one number in the notes. */
 const TXTIME = 8;
 
-/**
- * The options that differ from their defaults and that CRIU's images have no place for, by name; undefined if none does.
- */
+/** The options that differ from their defaults and have no place in CRIU's images, by name; undefined if none does. */
 export function captureForgotten(local: LocalFd, family: number): Readonly<Record<string, number>> | undefined {
   const isInet = family === AF.INET || family === AF.INET6;
   const table = family === AF.UNIX ? Object.entries(FORGOTTEN) : ALL_FORGOTTEN;
