@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { SIG, signalBit, signalName } from '../../../src/kernel/constants/signals.ts';
 import { capBit } from '../../../src/kernel/constants/tasks.ts';
 import * as files from '../../../src/kernel/layouts/files.ts';
+import * as inet from '../../../src/kernel/layouts/inet.ts';
 import * as memory from '../../../src/kernel/layouts/memory.ts';
 import * as ptrace from '../../../src/kernel/layouts/ptrace.ts';
 import * as signals from '../../../src/kernel/layouts/signals.ts';
@@ -106,6 +107,9 @@ test('sizes and places, as gcc gives them for the headers of Linux on x86-64', (
     ['epoll_event (x86-64)', files.EpollEvent, 12],
     ['epoll_event', files.EpollEventAligned, 16],
     ['msghdr', sockets.Msghdr, 56],
+    ['tcp_info, its beginning', inet.TcpInfo, 32],
+    ['tcp_repair_window', inet.RepairWindow, 20],
+    ['tcp_repair_opt', inet.RepairOption, 8],
     ['termios', tty.Termios, 36],
     ['termios2', tty.Termios2, 44],
     ['winsize', tty.Winsize, 8],

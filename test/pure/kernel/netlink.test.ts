@@ -3,6 +3,7 @@ import { NETLINK } from '../../../src/kernel/constants/sockets.ts';
 import {
   decodeAttributes,
   encodeAttributes,
+  hasAttribute,
   listAttributes,
   u32Bytes,
   u32sOf,
@@ -66,6 +67,17 @@ describe('attributes', () => {
     const nested = decodeAttributes(found.get(3) ?? new Uint8Array());
     expect(u32sOf(nested.get(1) ?? new Uint8Array())).toEqual([0xdead_beef]);
     expect(nested.get(2)).toEqual(bytes('x'));
+  });
+
+  test('whether one is there', () => {
+    const encoded = encodeAttributes([
+      [1, bytes('one')],
+      [0x8012, bytes('twotwo')],
+    ]);
+    const after = new Uint8Array([9, 9, 9, 9, ...encoded]);
+    expect([1, 2, 0x12].map((type) => hasAttribute(after, 4, type))).toEqual([true, false, true]);
+    expect(hasAttribute(after.subarray(0, 6), 4, 1)).toBe(false);
+    expect(hasAttribute(new Uint8Array(8), 0, 1)).toBe(false);
   });
 
   test('what is cut off is left out', () => {

@@ -30,6 +30,15 @@ export function bindSocket(socket: MadeSocket, { sharesPort, reuses }: Sharing):
   if (source.port === 0 && isAny(source)) return;
   if (reuses) setNumber(local, SO.REUSEADDR, 1);
   if (sharesPort) setNumber(local, SO.REUSEPORT, 1);
+  bindTo(socket, device);
+}
+
+/**
+ * Binds a socket to the source address of its entry; `device` is the index {@link prepareToBind} has returned.
+ * @throws StasisError (conflict) if the port is taken, or the address is not there
+ */
+export function bindTo({ entry, local }: MadeSocket, device: number): void {
+  const source = fieldsOf(entry, 'source');
   const address = sockaddrOf(entry.family, source, device);
   let result = trySyscall('bind', local, address, address.length);
   // An address of IPv6 that was added just now is tentative: only IPV6_FREEBIND allows to use it.
@@ -42,7 +51,8 @@ export function bindSocket(socket: MadeSocket, { sharesPort, reuses }: Sharing):
 }
 
 /**
- * Sets the options that bind(2) looks at. Returns the index of the device that a link-local address belongs to, or 0.
+ * Sets the options that bind(2) and connect(2) look at. Returns the index of the device that a link-local address
+ * belongs to, or 0.
  * @throws StasisError (conflict) if a device is not there
  */
 export function prepareToBind({ entry, note, local }: MadeSocket): number {
@@ -61,6 +71,8 @@ export function prepareToBind({ entry, note, local }: MadeSocket): number {
   if (so_bound_dev) setOption(local, SO.BINDTODEVICE, encodeText(so_bound_dev));
   if (entry.ip_opts?.freebind) allowFreebind(local, entry.family, true);
   restoreForgottenIp(local, entry, note.ip, 'before bind');
+  // Routes may depend on the mark.
+  if (entry.opts.so_mark) setNumber(local, SO.MARK, entry.opts.so_mark);
   return entry.ifname ? index : 0;
 }
 
@@ -73,7 +85,7 @@ function hasInet6Address({ words }: EndFields): boolean {
 }
 
 /** The error for a bind(2) that failed. */
-export function bindError(entry: InetSkEntry, source: EndFields, errno: number): StasisError {
+function bindError(entry: InetSkEntry, source: EndFields, errno: number): StasisError {
   const where = showEnd(entry.family, source);
   const resource = `socket:[${entry.ino}]`;
   if (errno === ERRNO.EADDRINUSE) {

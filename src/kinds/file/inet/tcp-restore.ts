@@ -20,7 +20,7 @@ import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/sy
 import { widen } from '../../../network/socket-options.ts';
 import { SEGMENT } from '../../../network/tcp-segment.ts';
 import { fieldsOf, showEnd, sockaddrOf } from './address.ts';
-import { bindError, prepareToBind } from './bind.ts';
+import { bindTo, prepareToBind } from './bind.ts';
 import type { MadeSocket } from './protocol.ts';
 import { playPeer } from './tcp-peer.ts';
 import { isClosedHere, isClosedThere, tcpInfo } from './tcp-state.ts';
@@ -87,13 +87,9 @@ export class Connection implements Disposable {
 
   /** Binds and connects the socket. @throws StasisError */
   connect(): void {
-    const { entry } = this.#socket;
     this.#device = prepareToBind(this.#socket);
     this.#repair(REPAIR.ON);
-    const source = fieldsOf(entry, 'source');
-    const address = sockaddrOf(entry.family, source, this.#device);
-    const bound = trySyscall('bind', this.#local, address, address.length);
-    if (bound < 0) throw bindError(entry, source, -bound);
+    bindTo(this.#socket, this.#device);
     this.#setSequence(REPAIR_QUEUE.RECEIVE, this.#starts.inq);
     this.#setSequence(REPAIR_QUEUE.SEND, this.#starts.outq);
     if (this.#isAsking) {

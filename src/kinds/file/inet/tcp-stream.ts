@@ -3,8 +3,9 @@
  *
  * Much of it is told in repair mode only (TCP_REPAIR in net/ipv4/tcp.c), which is state of the socket: a task that has
  * its connection in repair mode can neither send nor receive. So everything from turning it on to turning it off is
- * part of one program that runs detached (tracee/detached.ts), a few microseconds for each socket: it completes even if
- * Stasis is killed, before the kernel gets around to letting the tasks go.
+ * part of one program that runs detached (tracee/detached.ts): it ends repair mode even if Stasis is killed, and begins
+ * with no other connection then. That takes a few microseconds, and a millisecond for some megabytes that wait to be
+ * sent, while the kernel takes some 50 to release the tasks of a killed tracer.
  */
 import { taskFd } from '../../../base/brands.ts';
 import type { OpenFile } from '../../../contract/contract.ts';
@@ -30,8 +31,8 @@ export interface Stream {
   readonly outq: Uint8Array;
 }
 
-/** Most connections one program reads: each takes up to 24 calls of 1,023. */
-export const MOST_AT_ONCE = 42;
+/** Most connections one program reads: each takes up to 26 calls of 1,023. */
+export const MOST_AT_ONCE = 39;
 
 /** A connection to be read, with the lengths of its queues as they were just now, the FIN of ours included. */
 export interface Sized {
@@ -56,11 +57,13 @@ export function sized(file: OpenFile): Sized {
  */
 export function readStreams(detached: DetachedProcess, connections: readonly Sized[]): (Stream | undefined)[] {
   // One byte more than there should be in each queue tells if there is.
-  const queues = connections.map(({ inLength, outLength }) => new Uint8Array(inLength + outLength + 2));
+  // They are written to, so that the kernel has no pages to find while a connection is in repair mode.
+  const queues = connections.map(({ inLength, outLength }) => new Uint8Array(inLength + outLength + 2).fill(1));
   using pins = new Pins();
   const program = detached.program();
   const words = new Words(program);
   const readings = connections.map((sized, i) => {
+    program.expect(program.attempt('getppid'), process.pid);
     return new Reading(program, words, sized, queues[i] as Uint8Array, pins.address(queues[i] as Uint8Array));
   });
   detached.run(program);
@@ -113,6 +116,7 @@ class Reading {
     const reuseAddress = getNumber(local, SO.REUSEADDR);
     const offset = getNumberIfAny(local, SO.PEEK_OFF) ?? -1;
     if (offset >= 0) this.#set(SOL_SOCKET, SO.PEEK_OFF, -1);
+    const inqPeek = this.#peek(queuesAt, sized.inLength);
     this.#on = this.#set(IPPROTO.TCP, TCP.REPAIR, REPAIR.ON);
     this.#info = program.space(TcpInfo.size);
     this.#get(TCP.INFO, this.#info, TcpInfo.size);
@@ -121,10 +125,10 @@ class Reading {
     this.#timestamp = this.#number(TCP.TIMESTAMP);
     this.#window = program.space(RepairWindow.size);
     this.#windowRef = this.#get(TCP.REPAIR_WINDOW, this.#window, RepairWindow.size);
-    const inq = this.#queue(REPAIR_QUEUE.RECEIVE, queuesAt, sized.inLength);
-    const outq = this.#queue(REPAIR_QUEUE.SEND, queuesAt + sized.inLength + 1, sized.outLength);
-    this.#sequences = [inq.sequence, outq.sequence];
-    this.#peeks = [inq.peek, outq.peek];
+    const inSequence = this.#sequence(REPAIR_QUEUE.RECEIVE);
+    const outSequence = this.#sequence(REPAIR_QUEUE.SEND);
+    this.#sequences = [inSequence, outSequence];
+    this.#peeks = [inqPeek, this.#peek(queuesAt + sized.inLength + 1, sized.outLength)];
     this.#after = this.#amounts();
     // A connection that goes on elsewhere must not send the window probe that belongs to the end of repair mode.
     this.#set(IPPROTO.TCP, TCP.REPAIR, REPAIR.OFF_SILENT);
@@ -156,12 +160,16 @@ class Reading {
     });
   }
 
-  #queue(queue: number, at: number, length: number): { sequence: number; peek: Ref | undefined } {
+  /** The address of the sequence number of a queue, which the calls from then on are about. */
+  #sequence(queue: number): number {
     this.#set(IPPROTO.TCP, TCP.REPAIR_QUEUE, queue);
-    const sequence = this.#number(TCP.QUEUE_SEQ);
-    if (length === 0) return { sequence, peek: undefined };
-    const flags = MSG.PEEK | MSG.DONTWAIT;
-    return { sequence, peek: this.#program.attempt('recvfrom', this.#fd, at, length + 1, flags, 0, 0) };
+    return this.#number(TCP.QUEUE_SEQ);
+  }
+
+  /** Peeks at a queue: at that for sending in repair mode, else at that of what was received. */
+  #peek(at: number, length: number): Ref | undefined {
+    if (length === 0) return undefined;
+    return this.#program.attempt('recvfrom', this.#fd, at, length + 1, MSG.PEEK | MSG.DONTWAIT, 0, 0);
   }
 
   /** The child has our descriptors. */
