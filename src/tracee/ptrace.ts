@@ -1,13 +1,14 @@
 /** The requests of ptrace(2) and wait4(2) that are used: one function for each, with plain numbers. */
-import type { HostPid, Milliseconds, Nanoseconds } from '../base/brands.ts';
+import type { HostPid, Milliseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { PTRACE, PTRACE_EVENT, PTRACE_O, W } from '../kernel/constants/ptrace.ts';
 import { SIG } from '../kernel/constants/signals.ts';
 import { Pins, type Word } from '../kernel/ffi.ts';
+import { nap } from '../kernel/nap.ts';
 import { arena, arenaAddress, arenaView, ERRNO, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { isInterrupted } from './interruption.ts';
 
-export { PTRACE, PTRACE_O };
+export { nap, PTRACE, PTRACE_O };
 
 /** Why a tracee stopped, or how it ended. */
 export type Stop =
@@ -88,13 +89,6 @@ export function awaitEnd(pid: number): void {
     const { kind } = decodeStop(arenaView.getInt32(0, true));
     if (kind === 'exited' || kind === 'killed') return;
   }
-}
-
-/** Sleeps for less than a second. */
-export function nap(nanoseconds: Nanoseconds): void {
-  arenaView.setBigUint64(0, 0n, true);
-  arenaView.setBigUint64(8, BigInt(nanoseconds), true);
-  trySyscall('nanosleep', arenaAddress, 0);
 }
 
 /** PTRACE_GETREGSET into `into`. Returns the number of bytes that the kernel wrote. */

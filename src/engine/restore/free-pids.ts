@@ -1,11 +1,14 @@
 /** Checks that the PIDs a restore needs are free. */
+import { nap } from '../../kernel/nap.ts';
 import { pidInUse } from '../../kernel/pid-in-use.ts';
-import { isZombies } from '../../kernel/proc/holders.ts';
-import { nap } from '../../tracee/ptrace.ts';
+import { holdersOf, isZombies } from '../../kernel/proc/holders.ts';
 import type { Claim } from '../tree-plan/claims.ts';
 
-/** How long to wait for a zombie to be reaped, and the time between two checks; in milliseconds. */
-const REAPING = { limit: 500, pause: 5 } as const;
+/**
+ * How long to wait for a zombie to be reaped, also by an init process, which does so at last though the machine may be
+ * busy; and the time between two checks; in milliseconds.
+ */
+const REAPING = { limit: 500, byInit: 10_000, pause: 5 } as const;
 
 /**
  * Whether a number is free, or becomes free soon: whoever killed the tree may have left zombies to a process that is
@@ -14,7 +17,9 @@ const REAPING = { limit: 500, pause: 5 } as const;
 function becomesUnused(number: number, isUnused: (pid: number) => boolean): boolean {
   if (isUnused(number)) return true;
   if (!isZombies(number)) return false;
-  for (let waited = 0; waited < REAPING.limit; waited += REAPING.pause) {
+  const isInits = holdersOf(number).every(({ parent }) => parent?.pid === 1);
+  const limit = isInits ? REAPING.byInit : REAPING.limit;
+  for (let waited = 0; waited < limit; waited += REAPING.pause) {
     nap(REAPING.pause * 1e6);
     if (isUnused(number)) return true;
   }
