@@ -94,6 +94,15 @@ test('what was sent on a connection that waits is refused where the tasks go on'
   await victim.verdict();
 });
 
+test('connections that wait are as they were when a script has the tasks go on at the last moment', async () => {
+  using victim = await Victim.start('unixwaiting');
+  const script = `test "$CRTOOLS_SCRIPT_ACTION" != post-dump`;
+  await stasis(victim.dumpLine(['--action-script', script]));
+  expect(readdirSync(victim.images)).toContain('inventory.img');
+  await free(victim.pid);
+  await victim.verdict();
+});
+
 test('the images are not whole without what was sent on connections that wait', async () => {
   using victim = await Victim.start('unixwaiting');
   await victim.dump();
