@@ -147,29 +147,29 @@ export class Sockets {
     this.#staging.publish();
   }
 
+  /** Fills all queues, in an order in which everybody may send who has to. */
   #fillAll(made: MadeSockets): void {
     using senders = new DatagramSenders(this.#sockets, made, this.#staging, this.#context);
-    const filled = new Set<number>();
-    const fillOne = ({ entry, note }: SavedSocket): void => {
-      const queue = this.#queues.get(entry.id);
-      if (!queue || filled.has(entry.id)) return;
-      filled.add(entry.id);
-      const other = made.others.get(entry.id);
-      const socket = { entry, note };
-      const originOf =
-        entry.type === SOCK.DGRAM
-          ? senders.originsFor(socket, other)
-          : () => ({ from: other ?? this.#local(entry.id) });
-      fill(socket, queue, originOf, (id) => this.#carried(id));
-    };
     const byId = new Map(this.#sockets.map((socket) => [socket.entry.id, socket]));
+    const filled = new Set<SavedSocket>();
     for (const [id, before] of made.parting) {
       const socket = byId.get(before ?? -1);
-      if (socket) fillOne(socket);
+      if (socket) this.#fill(socket, made, senders);
+      if (socket) filled.add(socket);
       disconnect(this.#local(id));
     }
     for (const [one, other] of this.#mutualByName(made)) this.#connectEarly(one, other, made);
-    for (const socket of this.#sockets) fillOne(socket);
+    for (const socket of this.#sockets) if (!filled.has(socket)) this.#fill(socket, made, senders);
+  }
+
+  #fill(socket: SavedSocket, made: MadeSockets, senders: DatagramSenders): void {
+    const { id, type } = socket.entry;
+    const queue = this.#queues.get(id);
+    if (!queue) return;
+    const other = made.others.get(id);
+    const isDatagram = type === SOCK.DGRAM;
+    const originOf = isDatagram ? senders.originsFor(socket, other) : () => ({ from: other ?? this.#local(id) });
+    fill(socket, queue, originOf, (file) => this.#context.openCarried(file));
   }
 
   /** Datagram sockets that are connected with each other by name, and have messages of each other only. */
@@ -200,11 +200,6 @@ export class Sockets {
       made.others.set(socket.entry.id, this.#local(peer.entry.id));
     }
     for (const { entry } of [one, other]) made.together.add(entry.id);
-  }
-
-  /** A descriptor for a file in a message, which may be one of the sockets. */
-  #carried(id: number): LocalFd {
-    return this.#context.openCarried(id);
   }
 
   /**
