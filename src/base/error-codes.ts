@@ -114,7 +114,7 @@ export const ERROR_CODES = {
   SOCKET_NAME: 'The name of a unix socket that cannot be made again.',
   SOCKET_NAME_TAKEN: 'The name of a unix socket is in use, or its directory is missing.',
   SOCKET_MPTCP: 'A connection of MPTCP.',
-  SOCKET_NETLINK: 'A netlink socket.',
+  SOCKET_NETLINK: 'An answer of the kernel waits in a netlink socket.',
   SOCKET_OTHER_NAMESPACE: 'A socket of another network namespace.',
   SOCKET_OUT_OF_BAND: 'An out-of-band byte waits in a socket.',
   SOCKET_PACKET: 'A packet socket (AF_PACKET).',

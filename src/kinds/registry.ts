@@ -10,6 +10,7 @@ import { inetSocketKind } from './file/inet/kind.ts';
 import { inotifyKind } from './file/inotify/kind.ts';
 import { ioUringKind, ioUringTasks } from './file/io-uring/kind.ts';
 import { memfd, memfdSeals } from './file/memfd/kind.ts';
+import { netlinkKind } from './file/netlink/kind.ts';
 import { nsfs } from './file/nsfs/kind.ts';
 import { pidfdKind } from './file/pidfd/kind.ts';
 import { pipeKind } from './file/pipe/kind.ts';
@@ -105,6 +106,7 @@ export const fileKinds: readonly FileKind[] = [
   tunKind,
   unixSocketKind,
   inetSocketKind,
+  netlinkKind,
 ];
 
 /** The tree doors of all kinds, in the order of the kinds. */

@@ -123,8 +123,6 @@ function refuseSocket(facts: SocketFacts | undefined): Refusal {
     const reason = `the kernel has no way to read and rebuild the state of sockets of ${protocol}`;
     return { code: 'SOCKET_PROTOCOL', reason, remedy: CLOSE };
   }
-  if (family === 'netlink')
-    return { code: 'SOCKET_NETLINK', reason: 'netlink sockets are not carried yet', remedy: NETLINK_REMEDY };
   if (family === 'packet')
     return {
       code: 'SOCKET_PACKET',
@@ -135,9 +133,6 @@ function refuseSocket(facts: SocketFacts | undefined): Refusal {
   const reason = `sockets of family ${family} are not carried${why ? `: ${why}` : ''}`;
   return { code: 'SOCKET_FAMILY', reason, remedy: CLOSE };
 }
-
-const NETLINK_REMEDY =
-  'have the program close it before the dump: it asks the kernel of network devices, routes or hardware, and can ask anew';
 
 /** What to do about devices people do have open. */
 const DEVICES: readonly (readonly [path: RegExp, remedy: string])[] = [

@@ -130,6 +130,20 @@ export const TCP_INFO = 11;
 /** Protocols of netlink (uapi/linux/netlink.h). */
 export const NETLINK = { ROUTE: 0, SOCK_DIAG: 4, NETFILTER: 12 } as const;
 
+/** Level of the options of netlink sockets, and these (include/linux/socket.h, uapi/linux/netlink.h). */
+export const SOL_NETLINK = 270;
+export const NETLINK_OPTION = {
+  ADD_MEMBERSHIP: 1,
+  PKTINFO: 3,
+  BROADCAST_ERROR: 4,
+  NO_ENOBUFS: 5,
+  LISTEN_ALL_NSID: 8,
+  LIST_MEMBERSHIPS: 9,
+  CAP_ACK: 10,
+  EXT_ACK: 11,
+  GET_STRICT_CHK: 12,
+} as const;
+
 /** ioctl(2) of any socket, about network devices (uapi/linux/sockios.h). */
 export const SIOCGIFNAME = 0x8910;
 export const SIOCGIFINDEX = 0x8933;
