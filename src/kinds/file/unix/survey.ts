@@ -179,7 +179,7 @@ export class Survey {
 /** What sockets with one name have in common, by which it is known: the file, or the abstract name. */
 function nameKey({ name, file, type }: UnixSocket): string | undefined {
   if (!name || type === SOCK.DGRAM) return undefined;
-  return file ? `${file.dev}:${file.ino}` : decodeText(name);
+  return file ? `${file.dev}:${file.ino}` : `${type} ${decodeText(name)}`;
 }
 
 /** Whether a socket can have messages. The queue of a listening socket holds connections. */
