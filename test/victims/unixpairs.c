@@ -204,10 +204,11 @@ static void verify(void) {
   ends();
   options();
   on_the_way();
-  watching();
+  /* At the end only, since the images of a moment in between would be other ones. */
+  if (victim_asked()) watching();
   if (plain) return;
   more_options();
-  stamps();
+  if (victim_asked()) stamps();
   in_circles();
 }
 
