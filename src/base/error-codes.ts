@@ -117,7 +117,7 @@ export const ERROR_CODES = {
   SOCKET_NETLINK: 'An answer of the kernel waits in a netlink socket.',
   SOCKET_OTHER_NAMESPACE: 'A socket of another network namespace.',
   SOCKET_OUT_OF_BAND: 'An out-of-band byte waits in a socket.',
-  SOCKET_PACKET: 'A packet socket (AF_PACKET).',
+  SOCKET_PACKET: 'A packet socket that the kernel does not tell all of.',
   SOCKET_PORT_TAKEN: 'The address and port of a socket are in use by somebody else.',
   SOCKET_PROTOCOL: 'A socket of an IP protocol that is not carried.',
   SOCKET_QUEUE: 'Messages that wait in a socket cannot be carried.',

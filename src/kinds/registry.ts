@@ -12,6 +12,7 @@ import { ioUringKind, ioUringTasks } from './file/io-uring/kind.ts';
 import { memfd, memfdSeals } from './file/memfd/kind.ts';
 import { netlinkKind } from './file/netlink/kind.ts';
 import { nsfs } from './file/nsfs/kind.ts';
+import { packetKind } from './file/packet/kind.ts';
 import { pidfdKind } from './file/pidfd/kind.ts';
 import { pipeKind } from './file/pipe/kind.ts';
 import { regular } from './file/regular/kind.ts';
@@ -107,6 +108,7 @@ export const fileKinds: readonly FileKind[] = [
   unixSocketKind,
   inetSocketKind,
   netlinkKind,
+  packetKind,
 ];
 
 /** The tree doors of all kinds, in the order of the kinds. */

@@ -64,8 +64,9 @@ export function isHuge(entry: VmaEntry): boolean {
   return (entry.flags & MAP.HUGETLB) !== 0;
 }
 
+/** Whether a file is mapped, or the rings of a packet socket. */
 export function isFile(entry: VmaEntry): boolean {
-  return (entry.status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED)) !== 0;
+  return (entry.status & (VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED | VmaStatus.SOCKET)) !== 0;
 }
 
 /** The key of a mapped file: its ID and open flags, since a file may be mapped with several. */

@@ -144,6 +144,11 @@ export function fileEntryOf(vma: ProcVma, fileId: number, openFlags: number, isS
   };
 }
 
+/** The vma_entry for the rings of a packet socket. */
+export function socketEntryOf(vma: ProcVma, fileId: number): VmaDraft {
+  return { ...fileEntryOf(vma, fileId, O.RDWR, false), status: VmaStatus.REGULAR | VmaStatus.SOCKET };
+}
+
 /** The vma_entry for System V shared memory. */
 export function sysvEntry(vma: ProcVma, openFlags: number): VmaDraft {
   const entry = fileEntryOf(vma, Number(vma.ino), openFlags, false);

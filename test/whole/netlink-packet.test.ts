@@ -8,6 +8,7 @@ import { Victim } from './kit/victim.ts';
 const INODES = /\.nlsk\.ino$/;
 
 victimSuite('netlink', [{ victim: 'netlinks', images: [INODES] }]);
+victimSuite('packet', [{ victim: 'packetsocks' }]);
 
 /** A program that does `work` with a netlink socket `s` of protocol `protocol`, and then waits. */
 function netlink(work: string, protocol = 0): string[] {

@@ -123,12 +123,6 @@ function refuseSocket(facts: SocketFacts | undefined): Refusal {
     const reason = `the kernel has no way to read and rebuild the state of sockets of ${protocol}`;
     return { code: 'SOCKET_PROTOCOL', reason, remedy: CLOSE };
   }
-  if (family === 'packet')
-    return {
-      code: 'SOCKET_PACKET',
-      reason: 'packet sockets are not carried yet',
-      remedy: 'end the capture before the dump',
-    };
   const why = FAMILY_REASONS[family];
   const reason = `sockets of family ${family} are not carried${why ? `: ${why}` : ''}`;
   return { code: 'SOCKET_FAMILY', reason, remedy: CLOSE };

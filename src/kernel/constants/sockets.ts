@@ -10,6 +10,8 @@ export const SOCK = {
   DGRAM: 2,
   RAW: 3,
   SEQPACKET: 5,
+  /** The old kind of packet socket. */
+  PACKET: 10,
   CLOEXEC: 0o2000000,
   NONBLOCK: 0o4000,
 } as const;
@@ -142,6 +144,27 @@ export const NETLINK_OPTION = {
   CAP_ACK: 10,
   EXT_ACK: 11,
   GET_STRICT_CHK: 12,
+} as const;
+
+/** Level of the options of packet sockets, and these (include/linux/socket.h, uapi/linux/if_packet.h). */
+export const SOL_PACKET = 263;
+export const PACKET = {
+  ADD_MEMBERSHIP: 1,
+  RX_RING: 5,
+  COPY_THRESH: 7,
+  AUXDATA: 8,
+  ORIGDEV: 9,
+  VERSION: 10,
+  RESERVE: 12,
+  TX_RING: 13,
+  LOSS: 14,
+  VNET_HDR: 15,
+  TIMESTAMP: 17,
+  FANOUT: 18,
+  TX_HAS_OFF: 19,
+  QDISC_BYPASS: 20,
+  IGNORE_OUTGOING: 23,
+  VNET_HDR_SZ: 24,
 } as const;
 
 /** ioctl(2) of any socket, about network devices (uapi/linux/sockios.h). */

@@ -23,7 +23,7 @@ const FILES = [
 ];
 const LINKS = ['exe', 'cwd', 'root', 'ns/mnt', 'ns/net', 'ns/pid', 'ns/user', 'ns/ipc', 'ns/uts', 'ns/cgroup'];
 
-const KERNEL_FILES = /^\/(dev\/zero \(deleted\)|SYSV|memfd:|anon_hugepage)/;
+const KERNEL_FILES = /^\/(dev\/zero \(deleted\)|SYSV|memfd:|anon_hugepage)|^socket:\[/;
 
 /** Reads the state of a task that holds still. Throws if it is gone. */
 export function readState(pid: number): TaskState {
@@ -92,7 +92,7 @@ function readMaps(base: string, state: Map<string, string>): void {
     // The kernel's own files behind shared anonymous memory are new ones after a restore.
     const identity = KERNEL_FILES.test(vma.name) ? '' : `${vma.devMajor}:${vma.devMinor}:${vma.ino}`;
     // Anonymous huge pages of a restored task are a memfd of that name.
-    const name = vma.name.replace('/memfd:/anon_hugepage', '/anon_hugepage');
+    const name = vma.name.replace('/memfd:/anon_hugepage', '/anon_hugepage').replace(/^socket:\[\d+\]$/, 'socket');
     const file = `+${vma.offset.toString(16)} ${identity} ${name}`;
     state.set(`map ${range}`, `${rights} ${file} {${[...(vma.vmFlags ?? [])].join(' ')}} ${vma.kernelPageSize}`);
   }

@@ -29,10 +29,12 @@ import {
   mapFile,
   mergeVvar,
   openFlags,
+  socketEntryOf,
   sysvEntry,
   type VmaDraft,
   VmaStatus,
 } from '../../../memory/vma.ts';
+import { mappedPacketSocket } from '../../../support/packet-rings.ts';
 import { mapsRing, ringOf } from '../../../support/ring-notes.ts';
 import type { Program } from '../../../tracee/program.ts';
 
@@ -79,6 +81,7 @@ function ringWhyNot(vma: ProcVma, task: SeenTask): Why | undefined {
 
 function obstacles(task: SeenTask): StasisError[] {
   return task.vmas.flatMap((vma) => {
+    if (mappedPacketSocket(vma, task.tree)) return [];
     const why = mapsRing(vma) ? ringWhyNot(vma, task) : whyNot(vma);
     if (!why) return [];
     const resource = `mapping ${hex(vma.start)}-${hex(vma.end)} ${vma.name}`.trim();
@@ -96,6 +99,8 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
     const ring = mapsRing(vma) ? ringOf(vma, task.tree) : undefined;
     if (ring) return fileEntryOf(vma, task.context.openFiles.idOf(ring), flags, false);
     if (isSysv(vma)) return sysvEntry(vma, flags);
+    const socket = mappedPacketSocket(vma, task.tree);
+    if (socket) return socketEntryOf(vma, task.context.openFiles.idOf(socket));
     const { openFiles: files } = task.context;
     const id = files.idOfPath(task.ref, mapFile(task.pid, vma), flags);
     return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);
