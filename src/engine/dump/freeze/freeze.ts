@@ -78,7 +78,7 @@ function stopAll(root: HostPid, seizure: Seizure, cgroup: FreezerCgroup | undefi
   let seen: Sleeps | undefined;
   seizure.stopAll(() => {
     const members = membersOf(root);
-    seen = new Sleeps(members.flatMap(({ tids }) => tids));
+    seen = new Sleeps(members);
     seizure.leaveAlone(seen.workers);
     if (cgroup) seizeFrozen(seizure, cgroup);
     return members;

@@ -15,7 +15,7 @@ import type { Sleep } from '../../../contract/contract.ts';
 import { latin1 } from '../../../kernel/proc/common.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { readTimerList, type TimerList } from '../../../kernel/proc/timer-list.ts';
-import { isUserWorker, unlessGone } from '../../../kernel/proc/tree.ts';
+import { isUserWorker, type Member, unlessGone } from '../../../kernel/proc/tree.ts';
 import { parseSyscall } from '../../../kernel/proc/values.ts';
 import { callBehind, needsTimer, timedCall, UNSEEN } from '../../../kernel/timed-calls.ts';
 import { nap } from '../../../tracee/ptrace.ts';
@@ -53,12 +53,12 @@ export class Sleeps {
   /** Threads of the kernel that are not to be stopped. */
   readonly workers: HostPid[] = [];
 
-  /** Examines running threads. What cannot be read is left out. */
-  constructor(tids: Iterable<HostPid>) {
+  /** Examines the running threads of these processes. What cannot be read is left out. */
+  constructor(members: readonly Member[]) {
     using clocks = new RunQueueClocks();
     let wanted = false;
-    for (const tid of tids) {
-      const sleeper = unlessGone(() => look(tid, clocks));
+    for (const [tid, pid] of members.flatMap(({ tids, pid }) => tids.map((tid) => [tid, pid] as const))) {
+      const sleeper = unlessGone(() => look(tid, tid === pid, clocks));
       if (sleeper === 'worker') this.workers.push(tid);
       if (!sleeper || sleeper === 'worker') continue;
       this.#sleepers.set(tid, sleeper);
@@ -131,12 +131,12 @@ export class Sleeps {
  * What a thread sleeps in; undefined if it is awake. A thread of the kernel has no place in the program (copy_thread()
  * sets its instruction pointer to 0), and neither has one that has ended; of one that is awake only its flags tell.
  */
-function look(tid: HostPid, clocks: RunQueueClocks): Sleeper | 'worker' | undefined {
+function look(tid: HostPid, isMain: boolean, clocks: RunQueueClocks): Sleeper | 'worker' | undefined {
   const bytes = readProcIfAny(tid, 'syscall');
   if (!bytes) return { nr: UNSEEN, args: [], wchan: '', since: undefined, switches: 0, timer: 'none' };
   const state = parseSyscall(bytes);
   const placeless = state.kind === 'running' || (state.pc === 0n && state.sp === 0n);
-  if (placeless && isUserWorker(tid)) return 'worker';
+  if (!isMain && placeless && isUserWorker(tid)) return 'worker';
   if (state.kind !== 'inside') return undefined;
   const { nr, args } = state;
   const seen: Sleeper = { nr, args, wchan: '', since: undefined, switches: 0, timer: 'none' };
