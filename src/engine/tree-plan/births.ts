@@ -53,9 +53,33 @@ function demandBirth(task: TreeNode, leader: TreeNode | undefined): void {
   const { sid } = task;
   for (let at = task.parent; at; at = at.parent) {
     if (at.sid === sid || at.birth === sid || (leader && at.contains(leader))) return;
-    if (!mayBeBorn(at)) throw strayed(task, sid, at);
+    if (!mayBeBorn(at)) {
+      if (leader && wasBelow(leader, at)) return;
+      throw strayed(task, sid, at);
+    }
     at.birth = sid;
   }
+}
+
+/**
+ * Has the leader of a session made below a task that never was in it, but has members of it below itself. The leader
+ * gets its own parent when a process between them ends. Returns false if that cannot have been.
+ */
+function wasBelow(leader: TreeNode, above: TreeNode): boolean {
+  if (leader.former === above) return true;
+  if (!canComeFrom(leader, above)) return false;
+  const birth = leader.birth ?? above.sid;
+  if (birth !== above.sid && birth !== above.birth) return false;
+  leader.birth = birth;
+  leader.former = above;
+  return true;
+}
+
+/** Whether a task can be made below another one, which is not above it, and get its parent when one between ends. */
+function canComeFrom(node: TreeNode, above: TreeNode): boolean {
+  const { parent } = node;
+  if (!parent || node.former || above.former) return false;
+  return parent !== above && parent.contains(above) && !above.contains(node) && !node.contains(above);
 }
 
 /**
@@ -199,9 +223,8 @@ class Placement {
 
   /** Whether a task can be made below another one that is not above it, and get its parent when one between ends. */
   #mayComeFrom(node: TreeNode, above: TreeNode): boolean {
-    const { birth, parent } = node;
-    if (!parent || birth === undefined || node.former || above.former) return false;
-    if (parent === above || !parent.contains(above) || above.contains(node) || node.contains(above)) return false;
+    const { birth } = node;
+    if (birth === undefined || !canComeFrom(node, above)) return false;
     const home = this.#homes.get(birth);
     return above.sid === birth || above.birth === birth || (home !== undefined && above.contains(home));
   }

@@ -167,6 +167,19 @@ describe('sessions', () => {
     ]);
   });
 
+  test('a leader that was below a task that never was in its session', () => {
+    const tasks = [leader(10, 0), leader(11, 10), task(12, 10), task(13, 12, { sid: 11, pgid: 11 })];
+    expect(plan(tasks, { joins: false, sparePids: SPARES })).toEqual([
+      ...['10 setsid', '10 fork 12', '12 fork 98?', '98 fork 11', '11 setsid', '11 fork 99?', '99 fork 13'],
+      ...['12 subreaper on', '11 reaps 99', '12 subreaper off', '10 subreaper on', '12 reaps 98', '10 subreaper off'],
+    ]);
+  });
+
+  test('a leader whose children are of two sessions before its own', () => {
+    const tasks = [leader(10, 0), leader(11, 10), leader(12, 10), task(13, 12), task(14, 12, { sid: 11, pgid: 11 })];
+    expect(plan(tasks)).toContain('12 setsid');
+  });
+
   test('a session that has gone, below two tasks that never were in it', () => {
     const members = [11, 12].flatMap((pid) => [task(pid, 10), task(pid + 2, pid, { sid: 20, pgid: 20 })]);
     expect(plan([leader(10, 0), ...members], { joins: false, sparePids: SPARES })).toEqual([
@@ -348,16 +361,15 @@ describe('refused', () => {
 
   const impossible: [string, TreeTask[], number, RegExp][] = [
     [
-      'a session below a task that never was in it',
-      [leader(10, 0), leader(11, 10), task(12, 10), task(13, 12, { sid: 11, pgid: 11 })],
-      13,
-      /below task 12, which has always been in session 10/,
-    ],
-    [
-      'a leader whose children are of two sessions before its own',
-      [leader(10, 0), leader(11, 10), leader(12, 10), task(13, 12), task(14, 12, { sid: 11, pgid: 11 })],
-      14,
-      /below task 12, which was born in session 10/,
+      'sessions of two leaders below a task that never was in either',
+      [
+        leader(10, 0),
+        ...[11, 12].flatMap((pid) => [leader(pid, 10), task(pid + 3, 13, { sid: pid, pgid: pid })]),
+        task(13, 10),
+        task(16, 11, { sid: 12, pgid: 12 }),
+      ],
+      16,
+      /below task 11, which/,
     ],
     [
       'a session that has gone, below three tasks that never were in it',
