@@ -32,6 +32,19 @@ export function getOptionIfAny(
   return result < 0 ? undefined : arena.slice(AT, AT + arenaView.getUint32(0, true));
 }
 
+/** The answer to a question that an option is asked; undefined if the kernel refuses. */
+export function askOption(
+  local: LocalFd,
+  name: number,
+  question: Uint8Array,
+  level: number = SOL_SOCKET,
+): Uint8Array | undefined {
+  arena.set(question, AT);
+  arenaView.setUint32(0, question.length, true);
+  const result = trySyscall('getsockopt', local, level, name, arenaAddress + AT, arenaAddress);
+  return result < 0 ? undefined : arena.slice(AT, AT + question.length);
+}
+
 /** The value of an option that is an int. @throws SyscallError */
 export function getNumber(local: LocalFd, name: number, level: number = SOL_SOCKET): number {
   arenaView.setUint32(0, 4, true);

@@ -115,7 +115,30 @@ static void receive(int n) {
   check(recv(fd, bytes, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN, "box %d", n);
 }
 
-static int unbound, gone, half, limited, raw4, raw6, echo;
+static int unbound, gone, half, limited, raw4, raw6, echo, groups;
+
+/* Whether `groups` is a member of a group on the loopback device: with how many sources, and how they are meant. */
+static bool joined(const char *group, unsigned mode, unsigned sources) {
+  Address a = address(group, 0);
+  struct group_filter f = {.gf_interface = 1};
+  memcpy(&f.gf_group, &a, size_of(&a));
+  socklen_t length = sizeof f;
+  int level = a.any.sa_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+  if (getsockopt(groups, level, MCAST_MSFILTER, &f, &length)) return false;
+  return f.gf_fmode == mode && f.gf_numsrc == sources;
+}
+
+static void join(int name, const char *group, const char *source) {
+  Address a = address(group, 0);
+  struct group_source_req r = {.gsr_interface = 1};
+  memcpy(&r.gsr_group, &a, size_of(&a));
+  if (source) {
+    Address b = address(source, 0);
+    memcpy(&r.gsr_source, &b, size_of(&b));
+  }
+  int level = a.any.sa_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+  check(!setsockopt(groups, level, name, &r, source ? sizeof r : sizeof(struct group_req)), "%s", group);
+}
 
 static const struct {
   int level, name, value;
@@ -161,6 +184,8 @@ static void verify(void) {
     check(name_of(raw4).v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
   }
   if (raw6 >= 0) check(get(raw6, IPPROTO_IPV6, IPV6_CHECKSUM) == 4 && get(raw6, IPPROTO_IPV6, IPV6_UNICAST_HOPS) == 9);
+  check(joined("224.1.2.3", MCAST_EXCLUDE, 0) && joined("224.1.2.4", MCAST_INCLUDE, 2) && joined("224.1.2.5", MCAST_EXCLUDE, 1));
+  check(joined("ff02::1:2", MCAST_EXCLUDE, 0) && joined("ff05::7", MCAST_INCLUDE, 1) && !joined("224.0.0.1", MCAST_EXCLUDE, 0));
   if (echo >= 0) check(port_of(echo) == 0x1234);
 }
 
@@ -194,6 +219,14 @@ int main(void) {
     set(raw6, IPPROTO_IPV6, IPV6_CHECKSUM, 4);
     set(raw6, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 9);
   }
+  groups = bound("::", IPPROTO_UDP);
+  join(MCAST_JOIN_GROUP, "224.1.2.3", NULL);
+  join(MCAST_JOIN_SOURCE_GROUP, "224.1.2.4", "192.0.2.1");
+  join(MCAST_JOIN_SOURCE_GROUP, "224.1.2.4", "192.0.2.2");
+  join(MCAST_JOIN_GROUP, "224.1.2.5", NULL);
+  join(MCAST_BLOCK_SOURCE, "224.1.2.5", "192.0.2.3");
+  join(MCAST_JOIN_GROUP, "ff02::1:2", NULL);
+  join(MCAST_JOIN_SOURCE_GROUP, "ff05::7", "2001:db8::1");
   echo = socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
   if (echo >= 0) {
     Address own = address("127.0.0.1", 0x1234);

@@ -22,6 +22,7 @@ export const IP = {
   BIND_ADDRESS_NO_PORT: 24,
   RECVFRAGSIZE: 25,
   RECVERR_RFC4884: 26,
+  MULTICAST_IF: 32,
   MULTICAST_TTL: 33,
   MULTICAST_LOOP: 34,
   MULTICAST_ALL: 49,
@@ -136,6 +137,9 @@ export const TCPI_OPT = { TIMESTAMPS: 1, SACK: 2, WSCALE: 4, ECN: 8 } as const;
 
 /** Options in segments (include/net/tcp.h), as {@link TCP}.REPAIR_OPTIONS takes them. */
 export const TCPOPT = { MSS: 2, WINDOW: 3, SACK_PERM: 4, TIMESTAMP: 8 } as const;
+
+/** Options about multicast groups, of levels IPPROTO_IP and IPV6 (uapi/linux/in.h). */
+export const MCAST = { JOIN_GROUP: 42, BLOCK_SOURCE: 43, JOIN_SOURCE_GROUP: 46, MSFILTER: 48 } as const;
 
 /** Options of level IPPROTO_UDP, and of UDPLITE (uapi/linux/udp.h). */
 export const UDP = {

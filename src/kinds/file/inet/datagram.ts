@@ -17,6 +17,8 @@ import { aboutFile, fileObstacle } from '../../../support/fdinfo.ts';
 import { fieldsOf, isAny, showEnd, sockaddrOf, sockaddrSize } from './address.ts';
 import { captureRawOptions, captureUdpOptions, restoreRawOptions, restoreUdpOptions } from './datagram-options.ts';
 import { captureQueue, queueMemory, refill } from './datagram-queue.ts';
+import { captureMemberships, joinGroups } from './multicast.ts';
+import type { MembershipNote } from './notes.ts';
 import type { InetProtocol, InetSocket, MadeSocket } from './protocol.ts';
 
 export const udp: InetProtocol = {
@@ -36,12 +38,16 @@ export const udp: InetProtocol = {
     const options = captureUdpOptions(socket);
     return {
       entry: { state: stateOf(socket), ...shutdownOf(socket, context) },
-      note: { ...(options ? { protocol: options } : {}), ...(datagrams.length > 0 ? { datagrams } : {}) },
+      note: {
+        ...(options ? { protocol: options } : {}),
+        ...(datagrams.length > 0 ? { datagrams } : {}),
+        ...membershipsOf(socket, context),
+      },
     };
   },
 
   needsOwnAddress: true,
-  connect: connectIfAny,
+  connect: connectAndJoin,
   fill: refill,
   open(socket) {
     restoreUdpOptions(socket);
@@ -64,10 +70,10 @@ export const raw: InetProtocol = {
     const { ip_opts, options } = captureRawOptions(socket);
     return {
       entry: { state: stateOf(socket), ip_opts, ...shutdownOf(socket, context) },
-      note: options ? { protocol: options } : undefined,
+      note: { ...(options ? { protocol: options } : {}), ...membershipsOf(socket, context) },
     };
   },
-  connect: connectIfAny,
+  connect: connectAndJoin,
   open(socket) {
     restoreRawOptions(socket);
     shutDown(socket);
@@ -151,6 +157,16 @@ function connectIfAny({ entry, local }: MadeSocket): void {
     reason: `it cannot be connected to ${showEnd(entry.family, peer)} again: ${describeErrno(-result)}`,
     remedy: 'have this machine know a way to that address (ip route add), or use another one: --inet-addr-map',
   });
+}
+
+function connectAndJoin(socket: MadeSocket): void {
+  connectIfAny(socket);
+  joinGroups(socket);
+}
+
+function membershipsOf(socket: InetSocket, context: DumpContext): { memberships?: MembershipNote[] } {
+  const memberships = captureMemberships(socket, context);
+  return memberships.length === 0 ? {} : { memberships };
 }
 
 function isConnected(entry: InetSkEntry): boolean {

@@ -92,6 +92,8 @@ const FORGOTTEN_6: Forgotten = {
 
 /** Options of multicast. Streams have none: the kernel uses their places for something else, and they cannot be set. */
 const MULTICAST_4: Forgotten = {
+  /** An address; of a device that was given by its index alone the kernel tells none. */
+  multicastIf: [IP.MULTICAST_IF, 0],
   multicastTtl: [IP.MULTICAST_TTL, 1],
   multicastLoop: [IP.MULTICAST_LOOP, 1],
 };

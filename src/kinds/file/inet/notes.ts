@@ -29,6 +29,19 @@ const datagram = object({
 /** What is noted of a datagram that waits; its bytes are in sk-queues.img. */
 export type DatagramNote = FormType<typeof datagram>;
 
+const membership = object({
+  /** A multicast group: an address of 4 or 16 bytes. */
+  group: base64,
+  /** The device it was joined on. */
+  device: text,
+  /** Whether only the sources are heard, or all but them. */
+  only: flag,
+  sources: list(base64),
+});
+
+/** A multicast group that a socket has joined. */
+export type MembershipNote = FormType<typeof membership>;
+
 const note = object({
   /** See network/socket-options.ts. */
   options: optional(dictionary(signed)),
@@ -42,6 +55,8 @@ const note = object({
   error: optional(flag),
   /** The datagrams that wait, in their order. */
   datagrams: optional(list(datagram)),
+  /** The multicast groups it has joined. */
+  memberships: optional(list(membership)),
   /** The user the socket belongs to, where it is not 0. */
   uid: optional(whole),
 });
