@@ -43,7 +43,7 @@ const SPECIAL = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR | VmaStatus
 /** The mappings a task needs, without vdso, vvar, vsyscall, and rings that it will make itself. */
 export function mappingsOf(task: RestoreTask): Mapping[] {
   return task.mm.vmas
-    .filter((vma) => (vma.status & SPECIAL) === 0 && !mapsPolledRing(vma, task.context))
+    .filter((vma) => (vma.status & SPECIAL) === 0 && !(isFile(vma) && mapsPolledRing(vma, task.context)))
     .map((saved) => {
       const ring = (saved.status & VmaStatus.AIORING) !== 0;
       const entry = ring ? { ...saved, flags: MAP.PRIVATE | MAP.ANONYMOUS } : saved;

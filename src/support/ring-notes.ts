@@ -9,10 +9,11 @@ import { FdTypes } from '../images/schema/files.ts';
 import type { VmaEntry } from '../images/schema/memory.ts';
 import { IORING_SETUP } from '../kernel/constants/uring.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
-import { vmaName } from '../kernel/proc/vmaname.ts';
 import { notedFile, noteFile } from './file-notes.ts';
 
 const KIND = 'io-uring';
+/** The name of rings in /proc, as open files and as mappings. */
+const RING = 'anon_inode:[io_uring]';
 
 const form = object({
   /** Status flags of the descriptor. */
@@ -45,7 +46,7 @@ export type RingNote = FormType<typeof form>;
 
 /** Whether an open file is a ring. */
 export function isRing({ link }: Pick<OpenFile, 'link'>): boolean {
-  return link === 'anon_inode:[io_uring]';
+  return link === RING;
 }
 
 /**
@@ -56,7 +57,7 @@ export function isPolled({ flags }: Pick<RingNote, 'flags'>): boolean {
   return (flags & IORING_SETUP.SQPOLL) !== 0;
 }
 
-/** Whether a saved mapping is one of such a ring. @throws ImageError */
+/** Whether a saved mapping of a file is one of such a ring. @throws ImageError */
 export function mapsPolledRing(vma: Pick<VmaEntry, 'shmid'>, context: RestoreContext): boolean {
   const id = Number(vma.shmid);
   if (context.fileEntries.get(id)?.type !== FdTypes.EXT) return false;
@@ -81,8 +82,7 @@ const RINGS = new Slot(
 
 /** Whether a mapping is one of a ring of io_uring. */
 export function mapsRing(vma: Pick<ProcVma, 'name'>): boolean {
-  const name = vmaName(vma.name);
-  return name.kind === 'anonInode' && name.label === '[io_uring]';
+  return vma.name === RING;
 }
 
 /** A descriptor, of any task of the tree, for the ring that a mapping belongs to; undefined if there is none. */

@@ -3,12 +3,13 @@ import type { RestoreTask } from '../../../contract/contract.ts';
 import { ImageError } from '../../../images/error.ts';
 import { advise, lock } from '../../../memory/finish.ts';
 import { placeMappings } from '../../../memory/fixed-place.ts';
+import { isFile } from '../../../memory/space.ts';
 import { mapsPolledRing } from '../../../support/ring-notes.ts';
 
 /** Runs when all descriptors are in place. */
 export function mapPolledRings(task: RestoreTask): void {
   if (task.shares.vm) return;
-  const rings = task.mm.vmas.filter((vma) => mapsPolledRing(vma, task.context));
+  const rings = task.mm.vmas.filter((vma) => isFile(vma) && mapsPolledRing(vma, task.context));
   if (rings.length === 0) return;
   const wanted = rings.map((entry) => {
     const fd = task.fds.find(({ id }) => id === Number(entry.shmid))?.fd;
