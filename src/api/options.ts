@@ -36,7 +36,6 @@ const ALL = [...WORKING, 'exec'] as const;
 
 // Why an option may be given where it changes nothing.
 const SAME_OPTIONS = 'callers give the commands of one job the same options, and this one is a matter of another';
-const NO_CONNECTIONS = 'no connections are carried yet; a tree that has any is refused by name';
 
 // biome-ignore format: a table is read row by row
 const TABLE = [
@@ -202,9 +201,8 @@ const TABLE = [
   { group: 'Sockets and network', long: 'network-lock', arg: 'HOW',
     value: { type: 'choice', key: 'networkLock',
       choices: { iptables: 'iptables', nftables: 'nftables', skip: 'skip', none: 'skip' } },
-    rpc: [64, 'network_lock'], built: NONE,
-    idle: { in: CARRYING, because: NO_CONNECTIONS },
-    help: 'how connections are held meanwhile: iptables, nftables or skip (iptables)' },
+    rpc: [64, 'network_lock'], built: CARRYING,
+    help: 'how connections are held meanwhile: nftables, iptables or skip (nftables)' },
   { group: 'Sockets and network', long: 'veth-pair', arg: 'IN=OUT', value: { type: 'vethPair', key: 'vethPair' },
     rpc: [19, 'veths'], built: NONE, later: RESTORE,
     help: 'the outer name of a veth device; --external veth[IN]:OUT replaces it' },

@@ -30,7 +30,10 @@ export type FinalState = 'dead' | 'running' | 'stopped';
 /** `--manage-cgroups`: how much of the tasks' cgroups is saved and rebuilt. */
 export type CgroupMode = 'ignore' | 'none' | 'props' | 'soft' | 'full' | 'strict';
 
-/** `--network-lock`: how connections are held still while their owner is away. */
+/**
+ * `--network-lock`: how connections are held still while their owner is away. The images tell how, so that CRIU removes
+ * the lock as well, whose own default is chosen when it is built.
+ */
 export type NetworkLock = 'iptables' | 'nftables' | 'skip';
 
 /** `--cpu-cap`: which CPU facts are compared at restore; `image` also writes and reads `cpuinfo.img`. */
@@ -252,7 +255,7 @@ export function defaultSettings(): Settings {
     tcpEstablished: false,
     tcpClose: false,
     skipInFlight: false,
-    networkLock: 'iptables',
+    networkLock: 'nftables',
     cpuCap: { fpu: true, ins: true, cpu: false, image: false },
     weakSysctls: false,
     allowUprobes: false,

@@ -121,6 +121,7 @@ export const ERROR_CODES = {
   SOCKET_PORT_TAKEN: 'The address and port of a socket are in use by somebody else.',
   SOCKET_PROTOCOL: 'A socket of an IP protocol that is not carried.',
   SOCKET_QUEUE: 'Messages that wait in a socket cannot be carried.',
+  NETWORK_LOCK: 'The connections of the tree cannot be locked (--network-lock).',
   SOCKET_TCP: 'A connection of TCP, without --tcp-established or --tcp-close.',
   SOCKET_TCP_PENDING: 'A connection of TCP that has not been accepted yet.',
   SOCKET_TCP_REPAIR: 'A connection of TCP that somebody else has in repair mode.',

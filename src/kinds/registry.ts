@@ -46,6 +46,7 @@ import { signals, signalTrap } from './task/signals/kind.ts';
 import { stops } from './task/stops/kind.ts';
 import { cgroups } from './tree/cgroups/kind.ts';
 import { clocks } from './tree/clocks/kind.ts';
+import { networkLock } from './tree/network-lock/kind.ts';
 import { sysv } from './tree/sysv/kind.ts';
 
 /**
@@ -55,6 +56,7 @@ import { sysv } from './tree/sysv/kind.ts';
 export const taskKinds: readonly TaskKind[] = [
   cgroups,
   clocks,
+  networkLock,
   sysv,
   sessionTerminal,
   restart,

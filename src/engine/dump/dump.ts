@@ -80,7 +80,7 @@ function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   saveTree(tree.processes, snapshot.tasks, making, hooks);
   clock.counted(making.pages);
   pointOfNoReturn();
-  commit(images, options.carry);
+  commit(images, making.context);
   // Written after the images, so that the statistics do not take the last space on the disk from them.
   clock.write(options.workDir, notices);
   const exitCode = fire(hooks, { point: 'post-dump', pid });

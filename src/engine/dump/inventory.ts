@@ -1,10 +1,11 @@
 /** The images that describe a dump as a whole. */
-import type { CarryOptions } from '../../contract/contract.ts';
+import type { DumpContext } from '../../contract/contract.ts';
 import type { ImageSetWriter } from '../../images/image-set.ts';
 import { IMAGE_VERSION } from '../../images/magic.ts';
 import { Lsmtype } from '../../images/schema/tree.ts';
 import { readLabel } from '../../kernel/proc/label.ts';
-import { readSystem } from '../../kernel/proc/read.ts';
+import { lockMethod } from '../../network/lock-method.ts';
+import { RUN_ID } from '../../support/run-id.ts';
 import { idsEntry, OWN_IDS } from './object-ids.ts';
 
 /**
@@ -20,7 +21,7 @@ function labelGiver(): number {
 }
 
 /** Completes the image set by writing manifest and inventory. */
-export function commit(images: ImageSetWriter, { tcpClose }: CarryOptions): void {
+export function commit(images: ImageSetWriter, context: DumpContext): void {
   images.commit({
     img_version: IMAGE_VERSION,
     fdinfo_per_id: true,
@@ -28,9 +29,9 @@ export function commit(images: ImageSetWriter, { tcpClose }: CarryOptions): void
     ns_per_id: true,
     root_cg_set: ROOT_CG_SET,
     lsmtype: labelGiver(),
-    ...(tcpClose ? { tcp_close: true } : {}),
-    network_lock_method: 0,
+    ...(context.options.tcpClose ? { tcp_close: true } : {}),
+    network_lock_method: lockMethod(context),
     plugins_entry: { plugins: [] },
-    dump_criu_run_id: Buffer.from(readSystem('/proc/sys/kernel/random/uuid')).toString('latin1').trim(),
+    dump_criu_run_id: RUN_ID.of(context),
   });
 }

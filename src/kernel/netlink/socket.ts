@@ -1,6 +1,8 @@
 /** A netlink socket for requests to the kernel. */
+import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
-import { AF, MSG, SOCK } from '../constants/sockets.ts';
+import { AF, MSG, SO, SOCK } from '../constants/sockets.ts';
+import { trySetNumber } from '../sockets.ts';
 import { describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../syscall.ts';
 import { decodeMessages, encodeMessage, errorOf, type NetlinkMessage, NLM_F, NLMSG } from './message.ts';
 
@@ -55,6 +57,32 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
+  /**
+   * Sends messages as one datagram, which the kernel handles before sendto(2) returns. If it refuses any of them with
+   * an error, that is thrown; a protocol with transactions has then done nothing.
+   * @throws NetlinkError
+   */
+  transact(messages: readonly Omit<NetlinkMessage, 'sequence'>[]): void {
+    const encoded = messages.map((message) => encodeMessage({ ...message, sequence: ++this.#sequence }));
+    const datagram = joined(encoded);
+    // The limits of net.core do not bind this option, but it takes CAP_NET_ADMIN, as do the requests.
+    trySetNumber(this.#fd.number, SO.SNDBUFFORCE, 2 * datagram.length + ROOM);
+    syscall('sendto', this.#fd.number, datagram, datagram.length, 0, 0, 0);
+    for (;;) {
+      const into = new Uint8Array(ROOM);
+      const got = trySyscall('recvfrom', this.#fd.number, into, ROOM, MSG.DONTWAIT, 0, 0);
+      if (got === -ERRNO.EAGAIN) return;
+      if (got === -ERRNO.EINTR) continue;
+      if (got < 0) throw new SyscallError('recvfrom', -got, { resource: this.#what });
+      throwError(into.subarray(0, got), this.#what);
+    }
+  }
+
+  /** The descriptor, for a process that is to keep the socket open. */
+  get descriptor(): LocalFd {
+    return this.#fd.number;
+  }
+
   #ask(type: number, payload: Uint8Array, flags: number): { messages: NetlinkMessage[]; interrupted: boolean } {
     const sequence = ++this.#sequence;
     const request = encodeMessage({ type, flags, sequence, payload });
@@ -100,3 +128,24 @@ export class NetlinkSocket implements Disposable {
     this.#fd[Symbol.dispose]();
   }
 }
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** The answer to a long request repeats it and may be cut off, so that only the first message of a datagram is read. */
+function throwError(datagram: Uint8Array, what: string): void {
+  const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
+  const isError = datagram.length >= HEADER + 4 && view.getUint16(4, true) === NLMSG.ERROR;
+  const errno = isError ? 0 - view.getInt32(HEADER, true) : 0;
+  if (errno !== 0) throw new NetlinkError(errno, what);
+}
+
+/** Size of `struct nlmsghdr`. */
+const HEADER = 16;

@@ -33,7 +33,7 @@ describe('settings', () => {
       ghostLimit: 1 << 20,
       fileValidation: 'buildid',
       manageCgroups: 'soft',
-      networkLock: 'iptables',
+      networkLock: 'nftables',
       finalState: 'dead',
       cpuCap: { fpu: true, ins: true, cpu: false, image: false },
     });
