@@ -37,12 +37,13 @@ export function bindSocket(socket: MadeSocket, { sharesPort, reuses }: Sharing):
  * Binds a socket to the source address of its entry; `device` is the index {@link prepareToBind} has returned.
  * @throws StasisError (conflict) if the port is taken, or the address is not there
  */
-export function bindTo({ entry, local }: MadeSocket, device: number): void {
+export function bindTo({ entry, note, local }: MadeSocket, device: number): void {
   const source = fieldsOf(entry, 'source');
   const address = sockaddrOf(entry.family, source, device);
   let result = trySyscall('bind', local, address, address.length);
   // An address of IPv6 that was added just now is tentative: only IPV6_FREEBIND allows to use it.
-  if (result === -ERRNO.EADDRNOTAVAIL && entry.family === AF.INET6 && hasInet6Address(source)) {
+  const isTentative = (): boolean => entry.family === AF.INET6 && hasInet6Address(source);
+  if (result === -ERRNO.EADDRNOTAVAIL && (note.foreign || isTentative())) {
     allowFreebind(local, entry.family, true);
     result = trySyscall('bind', local, address, address.length);
     allowFreebind(local, entry.family, entry.ip_opts?.freebind ?? false);

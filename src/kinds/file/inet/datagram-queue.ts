@@ -18,11 +18,11 @@ import { AF, IPPROTO, LOCK_MARK, SO, SOCK } from '../../../kernel/constants/sock
 import { encodeDatagram } from '../../../kernel/layouts/ip-packet.ts';
 import { controlMessages } from '../../../kernel/layouts/sockets.ts';
 import { nap } from '../../../kernel/nap.ts';
-import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { getOptionIfAny, setNumber, trySetNumber } from '../../../kernel/sockets.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { deviceName } from '../../../network/devices.ts';
 import { mappedOf } from '../../../network/inet-address.ts';
+import { isOwnAddress } from '../../../network/own-address.ts';
 import { peekDatagrams, type WaitingDatagram } from '../../../network/peek-datagrams.ts';
 import { widen } from '../../../network/socket-options.ts';
 import { endOf, fieldsOf, isAny, needsDevice, sockaddrOf } from './address.ts';
@@ -141,7 +141,7 @@ function send({ note, bytes }: Saved, { entry, context }: MadeSocket): boolean {
   const source = plain(new Uint8Array(new Uint32Array(origin.words).buffer));
   const bound = plain(new Uint8Array(new Uint32Array(own.words.slice(0, family === AF.INET ? 1 : 4)).buffer));
   const target = (noted && plain(noted)) ?? (isAny(own) ? loopback(source.length) : bound);
-  if (target.length !== source.length || !isOfThisMachine(target, context)) return false;
+  if (target.length !== source.length || !isOwnAddress(target, context)) return false;
   const packet = encodeDatagram({
     protocol: proto,
     source: { address: source, port: origin.port },
@@ -188,30 +188,6 @@ const SENDERS = new Slot((context: RestoreContext) => {
   };
   return { inet: () => sender(AF.INET), inet6: () => sender(AF.INET6) };
 });
-
-/** Addresses that were asked for, and whether they are of this machine. */
-const OWN = new Slot((_: RestoreContext) => new Map<string, boolean>());
-
-/**
- * Whether an address is one of this machine, so that packets to it do not leave it: then it is also the address that
- * the kernel chooses to send from. No packet is sent by this.
- */
-function isOfThisMachine(address: Uint8Array, context: RestoreContext): boolean {
-  if (address.length === 4 && address[0] === 127) return true; // all of 127.0.0.0/8, sent from 127.0.0.1
-  const known = OWN.of(context);
-  const key = address.join('.');
-  let answer = known.get(key);
-  if (answer === undefined) {
-    const family = address.length === 4 ? AF.INET : AF.INET6;
-    using probe = new Fd(syscall('socket', family, SOCK.DGRAM | SOCK.CLOEXEC, 0));
-    const to = addressOf(address, 9);
-    const isReached = trySyscall('connect', probe.number, to, to.length) === 0;
-    const chosen = isReached ? endOf(family, rawAddress('getsockname', probe.number)) : undefined;
-    answer = chosen?.words.join() === endOf(family, to).words.join();
-    known.set(key, answer);
-  }
-  return answer;
-}
 
 /** How often, and for how many nanoseconds each time, the kernel is waited for to deliver what was sent. */
 const PATIENCE = 20;

@@ -9,11 +9,13 @@ import { AF, IPPROTO, SO } from '../../../kernel/constants/sockets.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
+import { mappedOf } from '../../../network/inet-address.ts';
+import { isOwnAddress } from '../../../network/own-address.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../../../network/socket-options.ts';
 import { partOf } from '../../../support/fdinfo.ts';
 import { noteFile } from '../../../support/file-notes.ts';
 import { armAsync, captureOwner, imageFlags } from '../../../support/fown.ts';
-import { type EndFields, endOf, needsDevice, sockaddrSize } from './address.ts';
+import { type EndFields, endOf, isAny, needsDevice, sockaddrSize } from './address.ts';
 import { captureForgottenIp, captureIpOptions } from './ip-options.ts';
 import { type InetNote, NOTES } from './notes.ts';
 import { type InetProtocol, type InetSocket, inetSocket, isInetSocket } from './protocol.ts';
@@ -54,7 +56,7 @@ export const inetSocketKind: FileKind = {
     const source = endOf(family, rawAddress('getsockname', local));
     const destination = endOf(family, peerAddress(local, family));
     const opts = captureOptions(local, family);
-    const noted = noteFor(socket, note);
+    const noted = { ...noteFor(socket, note), ...(isForeign(family, source, context) ? { foreign: true } : {}) };
     if (Object.keys(noted).length > 0) noteFile(context, NOTES, id, noted);
     return {
       isk: {
@@ -106,6 +108,18 @@ function peerAddress(local: LocalFd, family: number): Uint8Array | undefined {
 /** The device that a link-local address belongs to. */
 function boundDevice(family: number, source: EndFields, device: string | undefined): { ifname?: string } {
   return device && source.port !== 0 && needsDevice(family, source) ? { ifname: device } : {};
+}
+
+/** Whether an address that a socket is bound to is none of this machine. Link-local ones are not looked for. */
+function isForeign(family: number, source: EndFields, context: DumpContext): boolean {
+  if (isAny(source) || needsDevice(family, source)) return false;
+  const bytes = new Uint8Array(new Uint32Array(source.words).buffer);
+  const address = mappedOf(bytes) ?? bytes;
+  return !address.every((byte) => byte === 0) && !isMulticast(address) && !isOwnAddress(address, context);
+}
+
+function isMulticast([first = 0, ...others]: Uint8Array): boolean {
+  return others.length === 3 ? first >= 224 : first === 0xff;
 }
 
 function noteFor({ local, family, type }: InetSocket, own: InetNote | undefined): InetNote {

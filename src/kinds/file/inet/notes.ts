@@ -57,6 +57,8 @@ const note = object({
   datagrams: optional(list(datagram)),
   /** The multicast groups it has joined. */
   memberships: optional(list(membership)),
+  /** It was bound to an address that was not one of the machine (IP_FREEBIND, which was taken back afterwards). */
+  foreign: optional(flag),
   /** The user the socket belongs to, where it is not 0. */
   uid: optional(whole),
 });
