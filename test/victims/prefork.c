@@ -113,10 +113,12 @@ static void verify_parent(void) {
   verify_block();
 }
 
-/* Everything, page by page: reading makes no copies. */
+/* Everything, page by page: reading makes no copies. On a busy machine a worker may never be in time for a job. */
 static void verify_all(void) {
   for (size_t page = 0; page < pages; page++) verify_page(page);
-  check(!me || desk->jobs_of[me] > 0, "worker %d never worked", me);
+  long done = 0;
+  for (int m = 1; m <= workers; m++) done += desk->jobs_of[m];
+  check(done > 0, "no worker ever worked");
 }
 
 int main(int argc, char **argv) {
