@@ -85,7 +85,7 @@ export function captureOptions(local: LocalFd, family: number): InputOf<typeof s
 
 /** Sets the options, all but those that depend on addresses (SO_REUSEADDR, SO_REUSEPORT). @throws SyscallError */
 export function restoreOptions(local: LocalFd, options: SkOptsEntry): void {
-  setBuffers(local, options.so_sndbuf / 2, options.so_rcvbuf / 2);
+  restoreBuffers(local, options);
   const number = (name: number, value: number | undefined, usual?: number): void => {
     if (value !== undefined && value !== usual) setNumber(local, name, value);
   };
@@ -108,6 +108,11 @@ export function restoreOptions(local: LocalFd, options: SkOptsEntry): void {
 function restoreBufferLock(local: LocalFd, value: number): void {
   const result = trySetNumber(local, SO.BUF_LOCK, value);
   if (result < 0 && result !== -ERRNO.EOPNOTSUPP) throw new SyscallError('setsockopt', -result);
+}
+
+/** Sets the sizes of the buffers, which {@link restoreOptions} does as well. @throws SyscallError */
+export function restoreBuffers(local: LocalFd, options: Pick<SkOptsEntry, 'so_sndbuf' | 'so_rcvbuf'>): void {
+  setBuffers(local, options.so_sndbuf / 2, options.so_rcvbuf / 2);
 }
 
 /** Enlarges the buffers while queues are filled. {@link restoreOptions} sets their final sizes. */

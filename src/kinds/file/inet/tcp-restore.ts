@@ -17,7 +17,7 @@ import { RepairOption, RepairWindow } from '../../../kernel/layouts/inet.ts';
 import { encodeAll } from '../../../kernel/layouts/struct.ts';
 import { getNumber, getOption, setNumber, setOption } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
-import { widen } from '../../../network/socket-options.ts';
+import { restoreBuffers, widen } from '../../../network/socket-options.ts';
 import { SEGMENT } from '../../../network/tcp-segment.ts';
 import { fieldsOf, showEnd, sockaddrOf } from './address.ts';
 import { bindTo, prepareToBind } from './bind.ts';
@@ -189,6 +189,9 @@ export class Connection implements Disposable {
     }
     this.#shutWindow(sent.length);
     this.#sendUnsent(this.#outq.subarray(sent.length));
+    // From now on segments leave, and would tell the other end of a window as large as the buffer: a connection of this
+    // tree, restored already, would send what it has. A FIN that is to come in needs room, and is the last to come.
+    if (!isClosedThere(this.#state)) restoreBuffers(this.#local, this.#socket.entry.opts);
     this.#close();
     this.#shutReading();
     // All other descriptors of ours are closed when repair mode ends.
