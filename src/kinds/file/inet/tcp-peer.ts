@@ -19,10 +19,11 @@ export type Play = Pick<Segment, 'sequence' | 'acknowledged' | 'flags'>;
 
 /**
  * Sends a segment from the destination of `entry` to its source, `local`, which must not be bound to a device: the
- * segment comes in through the loopback device. Returns when the socket has left its present state.
+ * segment comes in through the loopback device. Returns when the socket has left the state `leaves`, which the other
+ * end may have brought about itself if it is on this machine.
  * @throws StasisError
  */
-export function playPeer(local: LocalFd, entry: InetSkEntry, device: number, play: Play): void {
+export function playPeer(local: LocalFd, entry: InetSkEntry, device: number, play: Play, leaves: number): void {
   const source = fieldsOf(entry, 'source');
   const destination = fieldsOf(entry, 'destination');
   const [from, to] = [addressOf(entry.family, destination), addressOf(entry.family, source)];
@@ -32,13 +33,13 @@ export function playPeer(local: LocalFd, entry: InetSkEntry, device: number, pla
   const address = sockaddrOf(family, fields, device);
   using raw = new Fd(syscall('socket', family, SOCK.RAW | SOCK.CLOEXEC, IPPROTO.RAW));
   setNumber(raw.number, SO.MARK, LOCK_MARK);
-  const { state } = tcpInfo(local);
+  const isDone = (): boolean => tcpInfo(local).state !== leaves;
   for (let turn = 0; turn < TRIES; turn++) {
+    if (isDone()) return;
     syscall('sendto', raw.number, packet, packet.length, 0, address, address.length);
     // The kernel has handled the segment by now, unless softirqs are left to ksoftirqd.
-    if (tcpInfo(local).state !== state) return;
+    if (isDone()) return;
     trySyscall('poll', 0, 0, PAUSE);
-    if (tcpInfo(local).state !== state) return;
   }
   throw new StasisError({
     kind: 'kernel',

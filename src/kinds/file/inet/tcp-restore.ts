@@ -22,7 +22,7 @@ import { SEGMENT } from '../../../network/tcp-segment.ts';
 import { fieldsOf, showEnd, sockaddrOf } from './address.ts';
 import { bindTo, prepareToBind } from './bind.ts';
 import type { MadeSocket } from './protocol.ts';
-import { playPeer } from './tcp-peer.ts';
+import { type Play, playPeer } from './tcp-peer.ts';
 import { isClosedHere, isClosedThere, tcpInfo } from './tcp-state.ts';
 
 /** Bytes put into a queue at a time. */
@@ -230,11 +230,12 @@ export class Connection implements Disposable {
       flags: SEGMENT.FIN | SEGMENT.ACK,
     };
     const isLast = this.#state === TCP_STATE.LAST_ACK;
-    if (isClosedHere(this.#state) && !isLast) this.#shutWriting();
-    if (isClosedThere(this.#state)) this.#play(fin);
+    const isFirst = isClosedHere(this.#state) && !isLast;
+    if (isFirst) this.#shutWriting();
+    if (isClosedThere(this.#state)) this.#play(fin, isFirst ? TCP_STATE.FIN_WAIT1 : TCP_STATE.ESTABLISHED);
     if (isLast) this.#shutWriting();
     if (this.#state === TCP_STATE.FIN_WAIT2) {
-      this.#play({ ...fin, acknowledged: outq + this.#stream.outq_len + 1, flags: SEGMENT.ACK });
+      this.#play({ ...fin, acknowledged: outq + this.#stream.outq_len + 1, flags: SEGMENT.ACK }, TCP_STATE.FIN_WAIT1);
     }
   }
 
@@ -255,16 +256,17 @@ export class Connection implements Disposable {
   #reset(flags: number): void {
     const { inq_seq, outq_seq } = this.#stream;
     // A SYN that is sent again may have been refused at once, if the other end is on this machine.
-    const isOver = tcpInfo(this.#local).state === TCP_STATE.CLOSE;
-    if (!isOver) this.#play({ sequence: inq_seq, acknowledged: outq_seq, flags });
+    const { state } = tcpInfo(this.#local);
+    const reset = { sequence: inq_seq, acknowledged: outq_seq, flags };
+    if (state !== TCP_STATE.CLOSE) this.#play(reset, state);
     if (!this.#socket.note.error) getNumber(this.#local, SO.ERROR);
   }
 
-  #play(play: Parameters<typeof playPeer>[3]): void {
+  #play(play: Play, leaves: number): void {
     const { entry } = this.#socket;
     // The segment comes in through the loopback device. restoreOptions() binds the socket again.
     if (entry.opts.so_bound_dev) setOption(this.#local, SO.BINDTODEVICE, new Uint8Array(1));
-    playPeer(this.#local, entry, this.#device, play);
+    playPeer(this.#local, entry, this.#device, play, leaves);
   }
 
   /**
