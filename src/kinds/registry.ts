@@ -46,7 +46,7 @@ import { signals, signalTrap } from './task/signals/kind.ts';
 import { stops } from './task/stops/kind.ts';
 import { cgroups } from './tree/cgroups/kind.ts';
 import { clocks } from './tree/clocks/kind.ts';
-import { networkLock } from './tree/network-lock/kind.ts';
+import { networkLock, networkLockEnd } from './tree/network-lock/kind.ts';
 import { sysv } from './tree/sysv/kind.ts';
 
 /**
@@ -114,7 +114,10 @@ export const fileKinds: readonly FileKind[] = [
 ];
 
 /** The tree doors of all kinds, in the order of the kinds. */
-export const treeDoors: readonly TreeDoors[] = [...taskKinds, ...fileKinds].flatMap(({ tree }) => tree ?? []);
+export const treeDoors: readonly TreeDoors[] = [
+  ...[...taskKinds, ...fileKinds].flatMap(({ tree }) => tree ?? []),
+  networkLockEnd,
+];
 
 /** The thread doors of all kinds. */
 export const threadDoors: readonly ThreadDoors[] = taskKinds.flatMap(({ thread }) => thread ?? []);

@@ -143,7 +143,9 @@ test(
     for (const [turn, moment] of moments(Math.ceil(HARM / 4), span * 0.8).entries()) {
       await stasisKilled(victim.dumpLine(CARRY), moment);
       if (victim.alive()) await free(victim.pid);
-      else {
+      // The kernel may be about to kill it.
+      await sleep(100);
+      if (!victim.alive()) {
         await victim.waitGone();
         await victim.restore(CARRY);
       }

@@ -4,7 +4,7 @@
  * (`tcp_v4_send_reset()`). TCP sends again what was dropped.
  */
 import { StasisError } from '../../../base/errors.ts';
-import type { RestoreContext, SeenTree, TaskKind } from '../../../contract/contract.ts';
+import type { RestoreContext, SeenTree, TaskKind, TreeDoors } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { NETLINK } from '../../../kernel/constants/sockets.ts';
 import { probeNftables } from '../../../kernel/netlink/nftables.ts';
@@ -24,13 +24,19 @@ export const networkLock: TaskKind = {
     frozen(context) {
       if (isLocking(context)) DUMP_LOCK.of(context);
     },
-    end: (context, how) => DUMP_LOCK.ifMade(context)?.end(how),
     prepare(context) {
       if (isLocked(context)) RESTORE_LOCK.of(context);
     },
     restoreEnd: (context, how) => RESTORE_LOCK.ifMade(context)?.end(how),
   },
 };
+
+/**
+ * The end of a dump, called after that of all kinds: when the tasks are to be killed, their connections are in repair
+ * mode by then and end without a word. If Stasis were killed while the lock becomes a lasting one and they were not,
+ * the kernel would try to end them properly, and their ports would be in use for minutes.
+ */
+export const networkLockEnd: TreeDoors = { end: (context, how) => DUMP_LOCK.ifMade(context)?.end(how) };
 
 const DUMP_LOCK = new Slot(orExplain(DumpLock.make));
 const RESTORE_LOCK = new Slot(orExplain(RestoreLock.make));
