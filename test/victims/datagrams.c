@@ -162,6 +162,16 @@ static const struct {
     {IPPROTO_UDP, 104 /* UDP_GRO */, 1},
 };
 
+/* What is put into headers: the route is recorded; padding in an extension header of hop-by-hop options. */
+static const unsigned char ROUTE[8] = {7, 7, 4}, HOPS[8] = {0, 0, 1, 4};
+
+static bool has_bytes(int fd, int level, int name, const unsigned char *bytes) {
+  unsigned char now[64];
+  socklen_t length = sizeof now;
+  check(!getsockopt(fd, level, name, now, &length), "option %d of level %d", name, level);
+  return length == 8 && !memcmp(now, bytes, 8);
+}
+
 static void verify(void) {
   for (int i = 0; i < count; i++) {
     check(port_of(boxes[i].fd) == boxes[i].port);
@@ -174,6 +184,7 @@ static void verify(void) {
     int now = get(limited, OPTIONS[i].level, OPTIONS[i].name);
     check(now == OPTIONS[i].value, "option %d of level %d is %d", OPTIONS[i].name, OPTIONS[i].level, now);
   }
+  check(has_bytes(limited, IPPROTO_IP, IP_OPTIONS, ROUTE) && has_bytes(unbound, IPPROTO_IPV6, IPV6_HOPOPTS, HOPS));
   check(send(gone, "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
   check(send(half, "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
   struct pollfd hung = {.fd = gone, .events = POLLRDHUP}, not = {.fd = half, .events = POLLRDHUP};
@@ -207,6 +218,7 @@ int main(void) {
   for (size_t i = 0; i < sizeof OPTIONS / sizeof *OPTIONS; i++) {
     set(limited, OPTIONS[i].level, OPTIONS[i].name, OPTIONS[i].value);
   }
+  check(!setsockopt(limited, IPPROTO_IP, IP_OPTIONS, ROUTE, 8) && !setsockopt(unbound, IPPROTO_IPV6, IPV6_HOPOPTS, HOPS, 8));
   raw4 = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
   if (raw4 >= 0) {
     Address own = address("127.0.0.1", 0);

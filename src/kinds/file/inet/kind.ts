@@ -16,6 +16,7 @@ import { partOf } from '../../../support/fdinfo.ts';
 import { noteFile } from '../../../support/file-notes.ts';
 import { armAsync, captureOwner, imageFlags } from '../../../support/fown.ts';
 import { type EndFields, endOf, isAny, needsDevice, sockaddrSize } from './address.ts';
+import { captureHeaderOptions } from './header-options.ts';
 import { captureForgottenIp, captureIpOptions } from './ip-options.ts';
 import { type InetNote, NOTES } from './notes.ts';
 import { type InetProtocol, type InetSocket, inetSocket, isInetSocket } from './protocol.ts';
@@ -125,6 +126,13 @@ function isMulticast([first = 0, ...others]: Uint8Array): boolean {
 function noteFor({ local, family, type }: InetSocket, own: InetNote | undefined): InetNote {
   const options = captureForgotten(local, family);
   const ip = captureForgottenIp(local, family, type);
+  const headers = captureHeaderOptions(local, family);
   const { uid } = statusOf(local);
-  return { ...own, ...(options ? { options } : {}), ...(ip ? { ip } : {}), ...(uid === 0 ? {} : { uid }) };
+  return {
+    ...own,
+    ...(options ? { options } : {}),
+    ...(ip ? { ip } : {}),
+    ...(headers ? { headers } : {}),
+    ...(uid === 0 ? {} : { uid }),
+  };
 }

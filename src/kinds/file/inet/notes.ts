@@ -47,6 +47,8 @@ const note = object({
   options: optional(dictionary(signed)),
   /** See ip-options.ts. */
   ip: optional(dictionary(signed)),
+  /** See header-options.ts. */
+  headers: optional(dictionary(base64)),
   /** Options of the protocol that are numbers; each protocol has names of its own. */
   protocol: optional(dictionary(signed)),
   /** The congestion control of a TCP socket, where it is not the one new sockets get. */

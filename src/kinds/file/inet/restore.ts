@@ -20,6 +20,7 @@ import { AddressMap } from '../../../network/address-map.ts';
 import { restoreForgotten, restoreOptions } from '../../../network/socket-options.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { bindSocket } from './bind.ts';
+import { restoreHeaderOptions } from './header-options.ts';
 import { restoreForgottenIp, restoreIpOptions } from './ip-options.ts';
 import { noteOf } from './notes.ts';
 import type { InetProtocol, MadeSocket } from './protocol.ts';
@@ -142,6 +143,7 @@ function portOf({ proto, src_port }: InetSkEntry): string {
 function setOptions({ entry, note, local, context }: MadeSocket): void {
   if (entry.ip_opts) restoreIpOptions(local, entry.family, entry.ip_opts);
   restoreForgottenIp(local, entry, note.ip, 'later');
+  restoreHeaderOptions(local, entry.family, note.headers);
   restoreOptions(local, entry.opts);
   // IP_TOS has set it as well (`__ip_sock_set_tos()`), and restoreOptions() leaves the usual one alone.
   if (entry.opts.so_priority === 0) setNumber(local, SO.PRIORITY, 0);
