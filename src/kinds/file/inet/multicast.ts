@@ -23,8 +23,8 @@ const AT = 8;
 const FILTER = { mode: AT + ADDRESS, count: AT + ADDRESS + 4, sources: AT + ADDRESS + 8 } as const;
 /** MCAST_INCLUDE: only the sources are heard; else all but them. */
 const INCLUDE = 1;
-/** Most sources that are asked for. */
-const MOST = 256;
+/** As many sources are asked for at first, since few groups have any; the kernel tells how many there are. */
+const USUAL = 1;
 
 /** The groups somebody has joined, by family, without those that only the kernel has. */
 const GROUPS = new Slot((_: DumpContext): Readonly<Record<number, readonly JoinedGroup[]>> => {
@@ -55,18 +55,20 @@ export function captureMemberships({ local, family }: InetSocket, context: DumpC
   return families.flatMap((of) => (GROUPS.of(context)[of] ?? []).flatMap((group) => membership(local, group)));
 }
 
-function membership(local: LocalFd, { device, address }: JoinedGroup): MembershipNote[] {
+function membership(local: LocalFd, group: JoinedGroup, most = USUAL): MembershipNote[] {
+  const { device, address } = group;
   const family = familyOf(address);
-  const request = new Uint8Array(FILTER.sources + MOST * ADDRESS);
+  const request = new Uint8Array(FILTER.sources + most * ADDRESS);
   const view = new DataView(request.buffer);
   view.setUint32(0, device, true);
   request.set(addressOf(address), AT);
-  view.setUint32(FILTER.count, MOST, true);
+  view.setUint32(FILTER.count, most, true);
   const answer = askOption(local, MCAST.MSFILTER, request, levelOf(family));
   const name = answer && deviceName(local, device);
   if (!answer || name === undefined) return [];
   const told = new DataView(answer.buffer, answer.byteOffset);
-  const count = Math.min(told.getUint32(FILTER.count, true), MOST);
+  const count = told.getUint32(FILTER.count, true);
+  if (count > most) return membership(local, group, count);
   const start = family === AF.INET ? 4 : 8;
   const sources = Array.from({ length: count }, (_, i) => {
     const at = FILTER.sources + i * ADDRESS + start;
