@@ -131,7 +131,9 @@ describe('a process', () => {
 
   test('with obstacles: each is told, with its remedy', async () => {
     const ours = `${process.pid}`;
-    using _ = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => {} } });
+    using server = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => {} } });
+    const { port } = server;
+    const connection = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data: () => {} } });
     const { status, stdout } = await stasis(['check', '-t', ours]);
     expect(status).toBe(1);
     // The one who asks is a child of ours, and does not count.
@@ -139,7 +141,7 @@ describe('a process', () => {
     // Our own output may be a pipe that somebody else reads.
     const notices = '(Warning: .+\n(Hint: .+\n)?)*';
     expect(stdout).toMatch(new RegExp(`^${head}\n( {2}- .+\n( {4}Hint: .+\n)?)+${notices}$`));
-    expect(stdout).toMatch(/ {2}- fds? \d+.* \(socket:\[\d+\], TCP, listening at 127\.0\.0\.1:\d+\)/);
+    expect(stdout).toMatch(/ {2}- fds? \d+.* \(socket:\[\d+\], TCP, 127\.0\.0\.1:\d+ connected to 127\.0\.0\.1:\d+/);
     const told = JSON.parse((await stasis(['check', '--json', '-t', ours])).stdout);
     expect(told).toMatchObject({ pid: process.pid, dumpable: false });
     expect(told.obstacles.length).toBe(stdout.match(/^ {2}- /gm)?.length);
@@ -149,6 +151,7 @@ describe('a process', () => {
         kind: expect.any(String),
         reason: expect.any(String),
       });
+    connection.end();
   });
 
   test('an option lifts an obstacle', async () => {
