@@ -33,6 +33,12 @@ export interface TreeDoors {
    * `tree`.
    */
   survey?(tree: SeenTree): StasisError[];
+  /**
+   * Whether the kernel may still change the frozen tree by itself, on behalf of requests that the tasks have made, so
+   * that a snapshot of it may be out of date. Called with each snapshot of the frozen tree, before {@link survey};
+   * `before` is the previous one, whose descriptors are closed. While a kind says so, another snapshot is made.
+   */
+  unsteady?(tree: SeenTree, before: SeenTree | undefined): boolean;
   /** Called when the tree is frozen and can be carried, before any task is captured. */
   frozen?(context: DumpContext): void;
   /**

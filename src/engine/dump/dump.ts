@@ -9,6 +9,7 @@ import type { CarryOptions, DumpContext, DumpEnd, SeenTree } from '../../contrac
 import { ImageSetWriter } from '../../images/image-set.ts';
 import { SIG } from '../../kernel/constants/signals.ts';
 import { disk } from '../../kernel/disk.ts';
+import { nap } from '../../kernel/nap.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
@@ -119,13 +120,38 @@ function requireCarriable({ root, tasks }: SeenTree, found: readonly StasisError
 function snapshotOf(tree: FrozenTree, carry: CarryOptions): TreeSnapshot {
   const alive = tree.processes.filter(({ zombie }) => !zombie).map(({ pid }) => pid);
   const dead = tree.processes.filter(({ zombie }) => zombie).map(({ pid }) => pid);
-  const snapshot = TreeSnapshot.ofFrozen(alive, dead, carry);
+  const snapshot = steadySnapshot(() => TreeSnapshot.ofFrozen(alive, dead, carry));
   try {
     requireCarriable(snapshot, obstaclesOf(snapshot));
     return snapshot;
   } catch (error) {
     snapshot[Symbol.dispose]();
     throw error;
+  }
+}
+
+/** How often another snapshot is made while the kernel works for the tasks, and nanoseconds between two. */
+const SNAPSHOTS = 20;
+const PAUSE = 1_000_000;
+
+/**
+ * A snapshot that nothing has changed since. After a while the last one is taken, and the kinds refuse what is still
+ * going on.
+ */
+function steadySnapshot(make: () => TreeSnapshot): TreeSnapshot {
+  const unsteady = treeDoors.flatMap((doors) => doors.unsteady ?? []);
+  let before: TreeSnapshot | undefined;
+  for (let count = 1; ; count++) {
+    const snapshot = make();
+    try {
+      if (count === SNAPSHOTS || unsteady.every((isUnsteady) => !isUnsteady(snapshot, before))) return snapshot;
+    } catch (error) {
+      snapshot[Symbol.dispose]();
+      throw error;
+    }
+    snapshot[Symbol.dispose]();
+    if (before) nap(PAUSE);
+    before = snapshot;
   }
 }
 

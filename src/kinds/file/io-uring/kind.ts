@@ -35,7 +35,7 @@ const NO_URING = `${WITHOUT}, or turn it off: sysctl kernel.io_uring_disabled=2`
 export const ioUringKind: FileKind = {
   name: 'io-uring',
   type: FdTypes.EXT,
-  tree: { frozen: awaitRequests },
+  tree: { unsteady: isUnsteady, frozen: awaitRequests },
 
   recognises: isRing,
 
@@ -68,12 +68,51 @@ class States {
     return this.#known.get(file.stat.ino);
   }
 
+  ifKnown(file: OpenFile): RingState | undefined {
+    return this.#known.get(file.stat.ino);
+  }
+
   get all(): readonly (RingState | undefined)[] {
     return [...this.#known.values()];
   }
 }
 
 const STATES = new Slot((_: SeenTree) => new States());
+
+/**
+ * Whether requests may have been completed since the descriptors of the tasks were looked at: one may have opened or
+ * closed a file, or moved its offset (the thread of a ring with SQPOLL takes requests while the tasks are frozen). They
+ * have not if all rings are as they were before that look, and nothing is in flight.
+ */
+function isUnsteady(tree: SeenTree, before: SeenTree | undefined): boolean {
+  const rings = tree.tasks.flatMap(({ fds }) => fds.filter(isRing));
+  if (rings.length === 0) return false;
+  const states = STATES.of(tree);
+  const known = before && STATES.of(before);
+  let isSteady = true;
+  for (const file of rings) {
+    const now = states.of(file);
+    const then = known?.ifKnown(file);
+    // What waits without an end is refused, and what the kernel does not tell as well.
+    if (!now || now.waiting.length > 0) continue;
+    const isSame = now.sqHead === then?.sqHead && now.cqTail === then.cqTail;
+    isSteady &&= isSame && !isBusy(file, now);
+  }
+  return !isSteady;
+}
+
+/** Whether requests are in flight, or wait to be taken by a thread of the kernel. */
+function isBusy(file: OpenFile, state: RingState): boolean {
+  if (state.inFlight > 0 || !state.poller) return state.inFlight > 0;
+  using ring = new MappedRing(file.local, pagesOf(layoutOf(state)));
+  return ring.counter('sqTail') !== state.sqHead;
+}
+
+const layoutOf = ({ flags, sqEntries, cqEntries, array, cqes }: RingState) => ({
+  ...{ flags, sqEntries, cqEntries },
+  sqOffsets: { array: array ?? 0 },
+  cqOffsets: { cqes },
+});
 
 function refuse(file: OpenFile, reason: string, remedy = NO_URING): StasisError {
   return fileObstacle(file, 'FILE_IO_URING', reason, remedy);
@@ -163,12 +202,11 @@ function capture(file: OpenFile, id: number, context: DumpContext): void {
   const files = state && owner && numbersOf(state, owner);
   if (!state || !files) throw refuse(file, 'the ring of io_uring has changed while the tasks stood still');
   const { flags, sqEntries, cqEntries, sqHead, cqTail, array, cqes, submitter, buffers, poller } = state;
-  const layout = { flags, sqEntries, cqEntries, sqOffsets: { array: array ?? 0 }, cqOffsets: { cqes } };
-  using ring = new MappedRing(file.local, pagesOf(layout));
-  if (state.inFlight > 0 || (poller && ring.counter('sqTail') !== sqHead)) {
+  if (isBusy(file, state)) {
     const reason = `${state.inFlight} requests of io_uring are in flight and do not come to an end`;
     throw refuse(file, reason, `dump it again when they have ended, or ${WITHOUT}`);
   }
+  using ring = new MappedRing(file.local, pagesOf(layoutOf(state)));
   noteRing(context, id, {
     ...{ status: imageFlags(file.flags), flags, sqEntries, cqEntries, sqHead, cqTail, cqes },
     ...(array === undefined ? {} : { array }),
