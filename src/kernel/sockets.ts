@@ -89,6 +89,16 @@ export function setTime(local: LocalFd, name: number, time: { sec: bigint; usec:
   setOption(local, name, Timeval.encode(time));
 }
 
+/**
+ * What close(2) does with bytes that are not sent yet: waits some seconds for them (SO_LINGER), with 0 throws them away
+ * and resets the connection; undefined for the usual, which is to send them in the background.
+ * @throws SyscallError
+ */
+export function setLinger(local: LocalFd, seconds: number | undefined): void {
+  const value = new Int32Array([seconds === undefined ? 0 : 1, seconds ?? 0]);
+  setOption(local, SO.LINGER, new Uint8Array(value.buffer));
+}
+
 /** The credentials of the peer as the kernel recorded them when the pair was made or connected. @throws SyscallError */
 export function peerCredentials(local: LocalFd): Ucred {
   return Ucred.decode(getOption(local, SO.PEERCRED, Ucred.size));

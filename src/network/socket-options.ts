@@ -15,6 +15,7 @@ import {
   getOptionIfAny,
   getTime,
   hasOpaqueFilter,
+  setLinger,
   setNumber,
   setOption,
   setTime,
@@ -95,9 +96,7 @@ export function restoreOptions(local: LocalFd, options: SkOptsEntry): void {
   number(SO.MARK, options.so_mark, 0);
   for (const [field, name] of SWITCHES) if (options[field]) setNumber(local, name, 1);
   number(SO.OOBINLINE, options.so_oobinline, 0);
-  if (options.so_linger !== undefined) {
-    setOption(local, SO.LINGER, new Uint8Array(new Int32Array([1, options.so_linger]).buffer));
-  }
+  if (options.so_linger !== undefined) setLinger(local, options.so_linger);
   setTime(local, SO.SNDTIMEO, { sec: options.so_snd_tmo_sec, usec: options.so_snd_tmo_usec });
   setTime(local, SO.RCVTIMEO, { sec: options.so_rcv_tmo_sec, usec: options.so_rcv_tmo_usec });
   if (options.so_bound_dev) setOption(local, SO.BINDTODEVICE, encodeText(options.so_bound_dev));

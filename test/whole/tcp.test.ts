@@ -1,12 +1,13 @@
 /** TCP. */
 import { describe, expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, existsSync, readdirSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { free, HARM, moments, stasisKilled } from './kit/harm.ts';
 import { stasis, stasisOk } from './kit/stasis.ts';
 import { victimSuite } from './kit/suite.ts';
+import { until } from './kit/until.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
 /** Inode numbers are new ones. */
@@ -75,7 +76,10 @@ test(
   'a restore that is killed leaves no connection, and can be done again',
   async () => {
     using victim = await Victim.start('tcpstates', ['4']);
+    const before = connections();
     await victim.dump(CARRY);
+    const others = connections();
+    const own = [...before].filter((connection) => !others.has(connection));
     const began = performance.now();
     // As long as a restore takes; it fails at its end, for there is no such directory.
     expect((await stasis([...victim.restoreLine(CARRY), '--pidfile', '/nowhere/pid'])).status).toBe(1);
@@ -83,12 +87,25 @@ test(
     for (const moment of moments(Math.ceil(HARM / 8), span * 0.9)) {
       await stasisKilled([...victim.restoreLine(CARRY), '--pidfile', '/nowhere/pid'], moment);
       await victim.waitGone();
+      // The kernel takes a moment to kill what else has the sockets, but no longer.
+      const left = (): string[] => own.filter((connection) => connections().has(connection));
+      await until(
+        () => (left().length === 0 ? true : undefined),
+        2000,
+        () => `still there: ${left().join(', ')}`,
+      );
     }
     await victim.restore(CARRY);
     await victim.verdict();
   },
   60_000 + HARM * 1000,
 );
+
+/** The connections of this machine over IPv4: both addresses, in hexadecimal. */
+function connections(): ReadonlySet<string> {
+  const lines = readFileSync('/proc/net/tcp', 'latin1').split('\n').slice(1, -1);
+  return new Set(lines.map((line) => line.trim().split(/\s+/).slice(1, 3).join(' ')));
+}
 
 /** A program that listens on a port and is READY with it. It does `more` before that, and `asked` when it is asked. */
 function listener(more = '', { address = '127.0.0.1', asked = '' } = {}): string[] {

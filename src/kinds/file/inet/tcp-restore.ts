@@ -15,7 +15,7 @@ import { REPAIR, REPAIR_QUEUE, TCP, TCP_STATE, TCPI_OPT, TCPOPT } from '../../..
 import { IPPROTO, MSG, SHUT, SO } from '../../../kernel/constants/sockets.ts';
 import { RepairOption, RepairWindow } from '../../../kernel/layouts/inet.ts';
 import { encodeAll } from '../../../kernel/layouts/struct.ts';
-import { getNumber, getOption, setNumber, setOption } from '../../../kernel/sockets.ts';
+import { getNumber, getOption, setLinger, setNumber, setOption } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { restoreBuffers, widen } from '../../../network/socket-options.ts';
 import { SEGMENT } from '../../../network/tcp-segment.ts';
@@ -216,9 +216,13 @@ export class Connection implements Disposable {
   /** Puts bytes into the send queue that were never sent. In repair mode they would count as sent. */
   #sendUnsent(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
+    // If Stasis is killed meanwhile, the connection is to end at once: it would be there for minutes with what it has
+    // to send and a FIN, and in the way of another restore.
+    setLinger(this.#local, 0);
     this.#repair(REPAIR.OFF_SILENT);
     this.#write(bytes);
     this.#repair(REPAIR.ON);
+    setLinger(this.#local, undefined);
   }
 
   /** Has both ends send their FINs, in the order in which they did. */
