@@ -1,6 +1,7 @@
 /** A netlink socket for requests to the kernel. */
 import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
+import { F } from '../constants/files.ts';
 import { AF, MSG, SO, SOCK } from '../constants/sockets.ts';
 import { trySetNumber } from '../sockets.ts';
 import { describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../syscall.ts';
@@ -35,6 +36,15 @@ export class NetlinkSocket implements Disposable {
   constructor(protocol: number, what: string) {
     this.#fd = new Fd(syscall('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, protocol));
     this.#what = what;
+  }
+
+  /**
+   * Another descriptor of the socket, `least` or above; undefined if the limit of descriptors is lower. The kernel
+   * closes the descriptors of a process that is killed in the order of their numbers (`close_files()`).
+   */
+  duplicateAbove(least: number): Fd | undefined {
+    const number = trySyscall('fcntl', this.#fd.number, F.DUPFD_CLOEXEC, least);
+    return number < 0 ? undefined : new Fd(number);
   }
 
   /**

@@ -7,15 +7,21 @@ import type { RestoreContext, RestoreEnd } from '../../../contract/contract.ts';
 import { NETLINK } from '../../../kernel/constants/sockets.ts';
 import { NFT_TABLE, NftBatch } from '../../../kernel/netlink/nftables.ts';
 import { NetlinkSocket } from '../../../kernel/netlink/socket.ts';
+import type { Fd } from '../../../kernel/syscall.ts';
 import { SAVED_CONNECTIONS } from '../../../network/connections.ts';
 import { LOCK_METHODS } from '../../../network/lock-method.ts';
 import { addLock, lockTable } from '../../../network/lock-rules.ts';
 import { unlockByIptables } from './iptables.ts';
 import { deleteTableIfAny, ownComment, ownTable, removeLeftovers } from './tables.ts';
 
+/** More descriptors than Stasis has open besides those of the tree. */
+const SPARE = 256;
+
 export class RestoreLock {
   readonly #socket: NetlinkSocket;
   readonly #context: RestoreContext;
+  /** Closed after the sockets if Stasis is killed, so that what they send then does not get out. */
+  readonly #last: Fd | undefined;
 
   private constructor(context: RestoreContext, socket: NetlinkSocket) {
     this.#context = context;
@@ -25,6 +31,7 @@ export class RestoreLock {
     const traits = { flags: NFT_TABLE.OWNER, comment: ownComment() };
     addLock(batch, ownTable(), traits, SAVED_CONNECTIONS.of(context).now);
     socket.transact(batch.messages());
+    this.#last = socket.duplicateAbove(SPARE + 2 * context.fileEntries.size);
   }
 
   /** Locks the connections that are about to be made. @throws NetlinkError */
@@ -41,6 +48,7 @@ export class RestoreLock {
   /** Lifts our lock, and that of the images if the connections are there again. */
   end(how: RestoreEnd): void {
     using socket = this.#socket;
+    using _ = this.#last;
     if (how === 'restored') {
       const { dump_criu_run_id, network_lock_method = LOCK_METHODS.iptables } = this.#context.images.inventory();
       deleteTableIfAny(socket, lockTable(dump_criu_run_id ?? this.#context.root));
