@@ -47,8 +47,18 @@ export interface RingState {
   readonly files: readonly bigint[];
 }
 
+/** How often a ring is read that changes meanwhile, so that its lists lead nowhere. */
+const MOST_READINGS = 10;
+
 /** What a ring is, as far as the kernel tells; undefined if that is not enough. */
 export function ringState(file: OpenFile): RingState | undefined {
+  for (let readings = 1; ; readings++) {
+    const state = readState(file);
+    if (state || readings === MOST_READINGS) return state;
+  }
+}
+
+function readState(file: OpenFile): RingState | undefined {
   const types = kernelTypes();
   const address = types && privateData(file.local);
   const size = types?.sizeOf('io_ring_ctx');
