@@ -39,6 +39,8 @@ test.each(['unixpairs', 'unixdgrams', 'unixnames'])(
     const span = performance.now() - began;
     for (const moment of moments(Math.ceil(HARM / 4), span)) {
       await stasisKilled(victim.dumpLine(['--leave-running']), moment);
+      // What it said tells more than that it is not there.
+      expect(victim.alive() ? '' : victim.output()).toBe('');
       await free(victim.pid);
       expect(victim.output()).not.toContain('FAIL');
     }
