@@ -5,5 +5,6 @@
 export type * from './carry-options.ts';
 export type * from './dump.ts';
 export type * from './kinds.ts';
+export type * from './namespaces.ts';
 export type * from './restore.ts';
 export type * from './seen.ts';

@@ -1,0 +1,64 @@
+/**
+ * Namespaces as entities: what a kind of namespace owes the engine. The kinds are in namespaces/, one folder for each;
+ * the table of those a tree is in is namespaces/seen.ts at a dump and namespaces/made.ts at a restore.
+ */
+import type { LocalFd } from '../base/brands.ts';
+import type { StasisError } from '../base/errors.ts';
+import type { NoticeFacts } from '../base/notice.ts';
+import type { DumpContext } from './dump.ts';
+import type { RestoreContext, RestoreTask } from './restore.ts';
+import type { SeenTask, SeenTree } from './seen.ts';
+
+/** The types of namespaces, as the files in `/proc/PID/ns` are called. */
+export type NamespaceName = 'user' | 'pid' | 'mnt' | 'net' | 'ipc' | 'uts' | 'time' | 'cgroup';
+
+/** A namespace that processes of a tree are in, seen from outside at a dump. */
+export interface SeenNamespace {
+  readonly name: NamespaceName;
+  /** Its inode number in nsfs, which identifies it on this machine. */
+  readonly ino: number;
+  /** Its number in the images, unique among the namespaces of all types. */
+  readonly id: number;
+  /** Whether Stasis itself is in it. Then it belongs to the machine, and nothing of it is saved. */
+  readonly ours: boolean;
+  /** The processes that are in it, in the order of the tree. The first one makes it at the restore. */
+  readonly members: readonly SeenTask[];
+  /** The user namespace that owns it, if processes of the tree are in that; for a user namespace its parent. */
+  readonly owner: SeenNamespace | undefined;
+}
+
+/** A namespace that has been made again at a restore. It exists as long as its first member, or `fd`, does. */
+export interface MadeNamespace {
+  readonly name: NamespaceName;
+  readonly id: number;
+  /** A descriptor of ours for it, to be entered with setns(2). */
+  readonly fd: LocalFd;
+  /** The process that is its first member. It can be asked to make calls inside (`batch`). */
+  readonly first: RestoreTask;
+}
+
+/** A type of namespace: how its contents are saved and made again. */
+export interface NamespaceKind {
+  readonly name: NamespaceName;
+  /** Its CLONE_NEW* flag. */
+  readonly flag: bigint;
+  /**
+   * Everything in a namespace that cannot be carried. Called before the freeze and again after it, for each namespace
+   * that is not ours.
+   */
+  obstacles?(namespace: SeenNamespace, tree: SeenTree): StasisError[];
+  /** What is carried but will change; called like {@link obstacles}. */
+  notices?(namespace: SeenNamespace, tree: SeenTree): NoticeFacts[];
+  /**
+   * Saves what is in a namespace that is not ours. Called when all tasks are captured, still stopped, and nothing of
+   * Stasis is left in them.
+   */
+  capture?(namespace: SeenNamespace, context: DumpContext): void;
+  /**
+   * Makes again what is in a namespace. Called as soon as its first member exists: that has no memory, no descriptors
+   * and no children yet. Namespaces of one process are rebuilt in the order of the registry (namespaces/registry.ts).
+   */
+  rebuild?(namespace: MadeNamespace, context: RestoreContext): void;
+  /** Called when all tasks are rebuilt, before any of them runs: for what must not take effect earlier. */
+  finish?(namespace: MadeNamespace, context: RestoreContext): void;
+}

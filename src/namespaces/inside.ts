@@ -1,0 +1,100 @@
+/**
+ * Acting inside a namespace: Stasis enters it with setns(2), does something, and returns. Only its calling thread
+ * enters, which is the one that makes all its system calls.
+ *
+ * A user namespace cannot be entered by a process with several threads (userns_install() in kernel/user_namespace.c);
+ * there a process of the tree has to act. Inside a mount namespace paths mean other files, `/proc` among them: what
+ * only needs files there uses a descriptor of its root (`RESOLVE_IN_ROOT`) instead.
+ */
+import type { HostPid, LocalFd } from '../base/brands.ts';
+import { StasisError } from '../base/errors.ts';
+import type { NamespaceName } from '../contract/contract.ts';
+import { AT, O } from '../kernel/constants/files.ts';
+import { CLONE } from '../kernel/constants/tasks.ts';
+import { arenaPath, describeErrno, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+
+/** The flag of each type of namespace in clone(2), unshare(2) and setns(2). */
+export const NAMESPACE_FLAGS: Readonly<Record<NamespaceName, bigint>> = {
+  user: CLONE.NEWUSER,
+  pid: CLONE.NEWPID,
+  mnt: CLONE.NEWNS,
+  net: CLONE.NEWNET,
+  ipc: CLONE.NEWIPC,
+  uts: CLONE.NEWUTS,
+  time: CLONE.NEWTIME,
+  cgroup: CLONE.NEWCGROUP,
+};
+
+/** The types that {@link inside} can enter. */
+export type EnterableNamespace = Extract<NamespaceName, 'net' | 'ipc' | 'uts' | 'mnt' | 'cgroup'>;
+
+/** Opens a namespace that a process is in. @throws SyscallError */
+export function openNamespace(pid: HostPid | 'self', name: NamespaceName): Fd {
+  const path = `/proc/${pid}/ns/${name}`;
+  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC, 0);
+  if (fd < 0) throw new SyscallError('openat', -fd, { resource: path });
+  return new Fd(fd);
+}
+
+let hasOwnPlaces = false;
+
+/**
+ * Does `work` inside the namespace behind `fd`, and returns to our own in any case.
+ * @throws SyscallError if it may not be entered, and whatever `work` throws
+ */
+export function inside<T>(name: EnterableNamespace, fd: LocalFd, work: () => T): T {
+  using _ = new Excursion(name, fd);
+  return work();
+}
+
+/** The time in which Stasis is in another namespace. */
+class Excursion implements Disposable {
+  readonly #name: EnterableNamespace;
+  readonly #own: Fd;
+  /** The working directory and the root, which setns(2) to a mount namespace changes. */
+  readonly #places: readonly Fd[];
+
+  constructor(name: EnterableNamespace, fd: LocalFd) {
+    this.#name = name;
+    if (name === 'mnt' && !hasOwnPlaces) {
+      // A mount namespace cannot be entered while another thread has the working directory and the root in common.
+      syscall('unshare', CLONE.FS);
+      hasOwnPlaces = true;
+    }
+    this.#own = openNamespace('self', name);
+    this.#places = name === 'mnt' ? [openDirectory('/'), openDirectory('.')] : [];
+    const entered = trySyscall('setns', fd, NAMESPACE_FLAGS[name]);
+    if (entered === 0) return;
+    this.#close();
+    throw new SyscallError('setns', -entered, { resource: `${name} namespace` });
+  }
+
+  [Symbol.dispose](): void {
+    const back = trySyscall('setns', this.#own.number, NAMESPACE_FLAGS[this.#name]);
+    if (back < 0) {
+      const reason = `Stasis cannot return to its own ${this.#name} namespace: ${describeErrno(back)}`;
+      throw new StasisError({ kind: 'internal', reason });
+    }
+    const [root, place] = this.#places;
+    if (root && place) {
+      syscall('fchdir', root.number);
+      syscall('chroot', arenaPath('.'));
+      syscall('fchdir', place.number);
+    }
+    this.#close();
+  }
+
+  #close(): void {
+    for (const fd of [this.#own, ...this.#places]) fd[Symbol.dispose]();
+  }
+}
+
+/** As {@link inside}, for a namespace that a process is in. */
+export function insideOf<T>(pid: HostPid, name: EnterableNamespace, work: () => T): T {
+  using fd = openNamespace(pid, name);
+  return inside(name, fd.number, work);
+}
+
+function openDirectory(path: string): Fd {
+  return new Fd(syscall('openat', AT.FDCWD, arenaPath(path), O.PATH | O.DIRECTORY | O.CLOEXEC, 0));
+}
