@@ -3,7 +3,8 @@
  * for sockets of any network namespace.
  */
 import type { LocalFd } from '../base/brands.ts';
-import { AF, IPPROTO, SO, SOCK, TCP_INFO } from './constants/sockets.ts';
+import { TCP } from './constants/inet.ts';
+import { AF, IPPROTO, SO, SOCK } from './constants/sockets.ts';
 import { decodeSocketAddress, type SocketAddress } from './socket-address.ts';
 import { getNumberIfAny } from './sockets.ts';
 import { arena, arenaAddress, arenaView, trySyscall } from './syscall.ts';
@@ -115,7 +116,7 @@ function stateOf(local: LocalFd, protocol: string | undefined): string | undefin
   if (protocol === 'tcp') {
     // The first byte of struct tcp_info.
     arenaView.setUint32(0, 1, true);
-    const result = trySyscall('getsockopt', local, IPPROTO.TCP, TCP_INFO, arenaAddress + 16, arenaAddress);
+    const result = trySyscall('getsockopt', local, IPPROTO.TCP, TCP.INFO, arenaAddress + 16, arenaAddress);
     return result < 0 ? undefined : TCP_STATES[arenaView.getUint8(16)];
   }
   return getNumberIfAny(local, SO.ACCEPTCONN) ? 'listen' : undefined;

@@ -2,8 +2,8 @@
 import type { OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import type { InetSkEntry } from '../images/schema/sockets.ts';
-import { TCP, TCP_STATE } from '../kernel/constants/inet.ts';
-import { AF, IPPROTO, SO, SOCK } from '../kernel/constants/sockets.ts';
+import { TCP } from '../kernel/constants/inet.ts';
+import { AF, IPPROTO, SO, SOCK, TCP_STATE } from '../kernel/constants/sockets.ts';
 import type { InetEnd } from '../kernel/netlink/inet-diag.ts';
 import { rawAddress } from '../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny } from '../kernel/sockets.ts';

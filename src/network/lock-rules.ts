@@ -5,14 +5,13 @@
  *
  * A table has the names and the layout that CRIU gives its own, and so each of the two removes what the other has made.
  */
+import { NF, NF_INET, NFT_META, NFT_PAYLOAD } from '../kernel/constants/nftables.ts';
 import { AF, IPPROTO, LOCK_MARK } from '../kernel/constants/sockets.ts';
 import { u32Bytes } from '../kernel/netlink/attributes.ts';
 import type { InetEnd } from '../kernel/netlink/inet-diag.ts';
 import {
   isInSet,
   metaIs,
-  NFT_HOOK,
-  NFT_META,
   NFT_TYPE,
   type NftBatch,
   type PacketPart,
@@ -21,8 +20,7 @@ import {
 } from '../kernel/netlink/nftables.ts';
 import type { TcpConnection } from './connections.ts';
 
-const NETWORK = 1;
-const TRANSPORT = 2;
+const { NETWORK_HEADER: NETWORK, TRANSPORT_HEADER: TRANSPORT } = NFT_PAYLOAD;
 const SOURCE_PORT: PacketPart = { header: TRANSPORT, offset: 0, size: 2 };
 const DESTINATION_PORT: PacketPart = { header: TRANSPORT, offset: 2, size: 2 };
 
@@ -41,9 +39,9 @@ export function addLock(
 ): void {
   batch.addTable(table, traits);
   for (const { set, type } of FAMILIES) batch.addSet(table, set, [type, NFT_TYPE.PORT, type, NFT_TYPE.PORT]);
-  for (const [chain, hook] of [['output', NFT_HOOK.OUTPUT] as const, ['input', NFT_HOOK.INPUT] as const]) {
+  for (const [chain, hook] of [['output', NF_INET.LOCAL_OUT] as const, ['input', NF_INET.LOCAL_IN] as const]) {
     batch.addChain(table, chain, hook);
-    batch.addRule(table, chain, [...metaIs(NFT_META.MARK, u32Bytes(LOCK_MARK)), verdict(ACCEPT)]);
+    batch.addRule(table, chain, [...metaIs(NFT_META.MARK, u32Bytes(LOCK_MARK)), verdict(NF.ACCEPT)]);
     for (const { family, set, type, source, destination } of FAMILIES) {
       const parts = [
         { header: NETWORK, offset: source, size: type.size } as const,
@@ -55,7 +53,7 @@ export function addLock(
         ...metaIs(NFT_META.NFPROTO, Uint8Array.of(family)), // NFPROTO_IPV4 and NFPROTO_IPV6 are the same numbers
         ...metaIs(NFT_META.L4PROTO, Uint8Array.of(IPPROTO.TCP)),
         ...isInSet(set, parts),
-        verdict(DROP),
+        verdict(NF.DROP),
       ]);
     }
   }
@@ -68,9 +66,6 @@ export function addLock(
     );
   }
 }
-
-const DROP = 0;
-const ACCEPT = 1;
 
 /** Both ends of a connection may be in the tree; then each direction is there twice. */
 function distinct(keys: readonly Uint8Array[]): Uint8Array[] {

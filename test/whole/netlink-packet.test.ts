@@ -32,6 +32,21 @@ test('an answer that nobody has read is refused, and stays', async () => {
   await victim.verdict();
 }, 20_000);
 
+test('a list that the kernel has not finished is refused, also if nothing of it waits', async () => {
+  // A filter that takes nothing, and a list of all unix sockets (struct unix_diag_req).
+  const ask = [
+    'import ctypes',
+    "code = ctypes.create_string_buffer(struct.pack('=HBBI', 6, 0, 0, 0))",
+    "s.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HxxxxxxQ', 1, ctypes.addressof(code)))",
+    "s.send(struct.pack('=IHHII', 40, 20, 0x301, 1, 0) + struct.pack('=BBHIIIII', 1, 0, 0, 0xffffffff, 0, 0, 0, 0))",
+  ].join('\n');
+  using victim = await Victim.run(netlink(ask, 4));
+  const { status, stderr } = await stasis([...victim.dumpLine(), '--json']);
+  expect(status).toBe(1);
+  expect(JSON.parse(stderr).obstacles).toMatchObject([{ code: 'SOCKET_NETLINK', fd: 3 }]);
+  await victim.verdict();
+}, 20_000);
+
 test('a port id that somebody else has is told before there is a process', async () => {
   const bind = 's.bind((0x7b000001, 0))';
   using victim = await Victim.run(netlink(bind, 2));

@@ -111,21 +111,6 @@ export const TCP = {
   DELACK_MAX_US: 46,
 } as const;
 
-/** States of TCP (include/net/tcp_states.h). */
-export const TCP_STATE = {
-  ESTABLISHED: 1,
-  SYN_SENT: 2,
-  SYN_RECV: 3,
-  FIN_WAIT1: 4,
-  FIN_WAIT2: 5,
-  TIME_WAIT: 6,
-  CLOSE: 7,
-  CLOSE_WAIT: 8,
-  LAST_ACK: 9,
-  LISTEN: 10,
-  CLOSING: 11,
-} as const;
-
 /** Values of {@link TCP}.REPAIR. */
 export const REPAIR = {
   OFF: 0,

@@ -109,8 +109,22 @@ export const SIOCUNIXFILE = 0x89e0;
 /** Most connections that may wait in a listening socket (`net.core.somaxconn`, by default). */
 export const SOMAXCONN = 4096;
 
-/** States of sockets, of all families (`TCP_*`). */
-export const SK_STATE = { ESTABLISHED: 1, CLOSE: 7, LISTEN: 10 } as const;
+/** States of TCP, some of which sockets of other families have too (include/net/tcp_states.h). */
+export const TCP_STATE = {
+  ESTABLISHED: 1,
+  SYN_SENT: 2,
+  SYN_RECV: 3,
+  FIN_WAIT1: 4,
+  FIN_WAIT2: 5,
+  TIME_WAIT: 6,
+  CLOSE: 7,
+  CLOSE_WAIT: 8,
+  LAST_ACK: 9,
+  LISTEN: 10,
+  CLOSING: 11,
+  /** Of requests for connections, inside of the kernel: everybody sees SYN_RECV. */
+  NEW_SYN_RECV: 12,
+} as const;
 
 /** Protocols of IP (uapi/linux/in.h); also the levels of their options. */
 export const IPPROTO = {
@@ -124,26 +138,6 @@ export const IPPROTO = {
   UDPLITE: 136,
   RAW: 255,
   MPTCP: 262,
-} as const;
-
-/** Option of level IPPROTO_TCP (uapi/linux/tcp.h). */
-export const TCP_INFO = 11;
-
-/** Protocols of netlink (uapi/linux/netlink.h). */
-export const NETLINK = { ROUTE: 0, SOCK_DIAG: 4, NETFILTER: 12 } as const;
-
-/** Level of the options of netlink sockets, and these (include/linux/socket.h, uapi/linux/netlink.h). */
-export const SOL_NETLINK = 270;
-export const NETLINK_OPTION = {
-  ADD_MEMBERSHIP: 1,
-  PKTINFO: 3,
-  BROADCAST_ERROR: 4,
-  NO_ENOBUFS: 5,
-  LISTEN_ALL_NSID: 8,
-  LIST_MEMBERSHIPS: 9,
-  CAP_ACK: 10,
-  EXT_ACK: 11,
-  GET_STRICT_CHK: 12,
 } as const;
 
 /** Level of the options of packet sockets, and these (include/linux/socket.h, uapi/linux/if_packet.h). */

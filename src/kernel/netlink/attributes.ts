@@ -4,11 +4,11 @@
  *     encodeAttributes([[1, u32Bytes(7)], [2, encodeAttributes([[1, bytes]])]])
  *     decodeAttributes(payload.subarray(size)).get(1)
  */
+import { NLA_TYPE_MASK } from '../constants/netlink.ts';
+import { Nlattr } from '../layouts/netlink.ts';
 import { align4 } from './message.ts';
 
-const HEADER = 4;
-/** Without the two highest bits, which describe the value: NLA_F_NESTED, NLA_F_NET_BYTEORDER. */
-const TYPE_MASK = 0x3fff;
+const HEADER = Nlattr.size;
 
 /** Encodes attributes, in the order given. */
 export function encodeAttributes(attributes: readonly (readonly [type: number, value: Uint8Array])[]): Uint8Array {
@@ -37,7 +37,7 @@ export function decodeAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
 export function hasAttribute(bytes: Uint8Array, start: number, type: number): boolean {
   const word = (at: number): number => (bytes[at] as number) | ((bytes[at + 1] as number) << 8); // at + 1 < length
   for (let at = start; at + HEADER <= bytes.length; ) {
-    if ((word(at + 2) & TYPE_MASK) === type) return true;
+    if ((word(at + 2) & NLA_TYPE_MASK) === type) return true;
     const length = word(at);
     if (length < HEADER) return false;
     at += align4(length);
@@ -52,7 +52,7 @@ export function listAttributes(bytes: Uint8Array): [type: number, value: Uint8Ar
   for (let at = 0; at + HEADER <= bytes.length; ) {
     const length = view.getUint16(at, true);
     if (length < HEADER || at + length > bytes.length) break;
-    found.push([view.getUint16(at + 2, true) & TYPE_MASK, bytes.subarray(at + HEADER, at + length)]);
+    found.push([view.getUint16(at + 2, true) & NLA_TYPE_MASK, bytes.subarray(at + HEADER, at + length)]);
     at += align4(length);
   }
   return found;

@@ -1,36 +1,9 @@
 /** Finding sockets of TCP and UDP by their addresses (include/uapi/linux/inet_diag.h, net/ipv4/inet_diag.c). */
-import { AF, IPPROTO, NETLINK } from '../constants/sockets.ts';
-import { array, bytes, struct, u8, u32 } from '../layouts/struct.ts';
+import { INET_DIAG, INET_DIAG_NOCOOKIE, NETLINK, SOCK_DIAG_BY_FAMILY } from '../constants/netlink.ts';
+import { AF, IPPROTO, TCP_STATE } from '../constants/sockets.ts';
+import { InetDiagMsg as Answer, InetDiagReq as Request } from '../layouts/netlink.ts';
 import { decodeAttributes, hasAttribute } from './attributes.ts';
 import { NetlinkError, NetlinkSocket } from './socket.ts';
-import { SOCK_DIAG_BY_FAMILY } from './unix-diag.ts';
-
-/** `struct inet_diag_sockid`. Ports and addresses are in network order. */
-const SocketId = struct({
-  sourcePort: bytes(2),
-  destinationPort: bytes(2),
-  source: bytes(16),
-  destination: bytes(16),
-  device: u32,
-  cookie: array(u32, 2),
-});
-
-/** `struct inet_diag_req_v2`. */
-const Request = struct({ family: u8, protocol: u8, extensions: u8, pad: u8, states: u32, id: SocketId });
-
-/** `struct inet_diag_msg`. */
-const Answer = struct({
-  family: u8,
-  state: u8,
-  timer: u8,
-  retransmits: u8,
-  id: SocketId,
-  expires: u32,
-  receiveQueue: u32,
-  sendQueue: u32,
-  uid: u32,
-  inode: u32,
-});
 
 /** An end of a connection, in network order: 4 or 16 bytes of address, and 2 of a port. */
 export interface InetEnd {
@@ -54,7 +27,7 @@ export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEn
       source: own.address,
       destination: remote.address,
       device: 0,
-      cookie: [0xffff_ffff, 0xffff_ffff], // INET_DIAG_NOCOOKIE
+      cookie: [INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE],
     },
   });
   try {
@@ -67,17 +40,13 @@ export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEn
   }
 }
 
-/** Attribute of an answer: the keys a socket signs its segments with (TCP_MD5SIG). For CAP_NET_ADMIN only. */
-const INET_DIAG_MD5SIG = 18;
-
-/** SYN_RECV. */
-const HALF_OPEN = 1 << 3;
-
 /** Asks for struct tcp_info as well, without which no keys are told. */
-const WITH_INFO = 1 << 1;
+const WITH_INFO = 1 << (INET_DIAG.INFO - 1);
 
-/** All states of TCP but SYN_RECV (3), TIME_WAIT (6) and NEW_SYN_RECV (12), of which there may be very many. */
-const WITH_DESCRIPTORS = 0xffff_ffff & ~((1 << 3) | (1 << 6) | (1 << 12));
+const HALF_OPEN = 1 << TCP_STATE.SYN_RECV;
+
+/** All states of TCP but those of which there may be very many, and which have no descriptor. */
+const WITH_DESCRIPTORS = 0xffff_ffff & ~(HALF_OPEN | (1 << TCP_STATE.TIME_WAIT) | (1 << TCP_STATE.NEW_SYN_RECV));
 
 /**
  * The inodes of the TCP sockets of our network namespace that sign their segments by MD5 (RFC 2385). No option tells
@@ -85,7 +54,7 @@ const WITH_DESCRIPTORS = 0xffff_ffff & ~((1 << 3) | (1 << 6) | (1 << 12));
  */
 export function signingSockets(): Set<number> {
   const signing = listTcp(WITH_DESCRIPTORS, WITH_INFO).filter((answer) => {
-    return hasAttribute(answer, Answer.size, INET_DIAG_MD5SIG);
+    return hasAttribute(answer, Answer.size, INET_DIAG.MD5SIG);
   });
   return new Set(signing.map((answer) => Answer.decode(answer).inode));
 }
@@ -104,9 +73,6 @@ export function halfOpenByPort(): Map<number, number> {
   return found;
 }
 
-/** Attribute of an answer: which directions are shut down. */
-const INET_DIAG_SHUTDOWN = 8;
-
 /**
  * The sockets of a protocol of our network namespace that are shut down, by inode: 1 receiving, 2 sending, or both.
  * Empty if the kernel cannot tell (no inet_diag); sockets of UDP that have no port are not listed.
@@ -114,7 +80,7 @@ const INET_DIAG_SHUTDOWN = 8;
 export function shutDownSockets(protocol: number): Map<number, number> {
   const found = new Map<number, number>();
   for (const payload of listSockets(protocol, 0xffff_ffff)) {
-    const [directions = 0] = decodeAttributes(payload.subarray(Answer.size)).get(INET_DIAG_SHUTDOWN) ?? [];
+    const [directions = 0] = decodeAttributes(payload.subarray(Answer.size)).get(INET_DIAG.SHUTDOWN) ?? [];
     if (directions !== 0) found.set(Answer.decode(payload).inode, directions);
   }
   return found;

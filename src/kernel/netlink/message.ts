@@ -5,26 +5,7 @@
  *     decodeMessages(datagram)                            // [{ type, flags, sequence, payload }, …]
  */
 import { StasisError } from '../../base/errors.ts';
-import { struct, u16, u32 } from '../layouts/struct.ts';
-
-/** Types all protocols have in common. */
-export const NLMSG = { NOOP: 1, ERROR: 2, DONE: 3, OVERRUN: 4 } as const;
-
-export const NLM_F = {
-  REQUEST: 0x1,
-  MULTI: 0x2,
-  ACK: 0x4,
-  /** The list changed while it was read, so it is not consistent. */
-  DUMP_INTR: 0x10,
-  DUMP: 0x300,
-  REPLACE: 0x100,
-  EXCL: 0x200,
-  CREATE: 0x400,
-  APPEND: 0x800,
-} as const;
-
-/** `struct nlmsghdr`. */
-const Header = struct({ length: u32, type: u16, flags: u16, sequence: u32, port: u32 });
+import { Nlmsghdr as Header } from '../layouts/netlink.ts';
 
 /** A message, without the header fields that the kernel fills in. */
 export interface NetlinkMessage {
@@ -57,7 +38,7 @@ export function decodeMessages(datagram: Uint8Array): NetlinkMessage[] {
   return found;
 }
 
-/** The errno of an {@link NLMSG}.ERROR message, positive; 0 for an acknowledgement. */
+/** The errno of an NLMSG_ERROR message, positive; 0 for an acknowledgement. */
 export function errorOf({ payload }: NetlinkMessage): number {
   if (payload.length < 4) throw damaged();
   return 0 - new DataView(payload.buffer, payload.byteOffset).getInt32(0, true);

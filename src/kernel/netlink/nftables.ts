@@ -3,32 +3,47 @@
  * collected in a {@link NftBatch}, which the kernel carries out as a whole or not at all.
  *
  *     using socket = new NetlinkSocket(NETLINK.NETFILTER, 'nf_tables');
- *     socket.transact(new NftBatch().addTable('mine', { flags: NFT_TABLE.OWNER }).messages());
+ *     socket.transact(new NftBatch().addTable('mine', { flags: NFT_TABLE_F.OWNER }).messages());
  *
  * All tables are of the family `inet`: for packets of IPv4 and IPv6.
  */
 import { decodeText, encodeText } from '../../base/text.ts';
+import { NLA_F_NESTED, NLM_F } from '../constants/netlink.ts';
+import {
+  type NF,
+  NFNL_MSG_BATCH,
+  NFNL_SUBSYS_NFTABLES,
+  NFPROTO,
+  NFT_CMP,
+  NFT_MSG,
+  type NFT_PAYLOAD,
+  NFT_REG,
+  NFT_SET_CONCAT,
+  NFTA_CHAIN,
+  NFTA_CMP,
+  NFTA_DATA,
+  NFTA_EXPR,
+  NFTA_HOOK,
+  NFTA_IMMEDIATE,
+  NFTA_LIST,
+  NFTA_LOOKUP,
+  NFTA_META,
+  NFTA_PAYLOAD,
+  NFTA_RULE,
+  NFTA_SET,
+  NFTA_SET_DESC,
+  NFTA_SET_ELEM,
+  NFTA_SET_ELEM_LIST,
+  NFTA_SET_FIELD,
+  NFTA_TABLE,
+  NFTA_VERDICT,
+} from '../constants/nftables.ts';
+import { Nfgenmsg } from '../layouts/netlink.ts';
 import { decodeAttributes, encodeAttributes } from './attributes.ts';
-import { type NetlinkMessage, NLM_F } from './message.ts';
+import type { NetlinkMessage } from './message.ts';
 import type { NetlinkSocket } from './socket.ts';
 
-const SUBSYSTEM = 10; // NFNL_SUBSYS_NFTABLES
-const MSG = { NEWTABLE: 0, GETTABLE: 1, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, NEWSET: 9, NEWSETELEM: 12, GETGEN: 16 };
-const BATCH = { BEGIN: 0x10, END: 0x11 } as const;
-const NFPROTO_INET = 1;
-/** `struct nfgenmsg`: family, version, and a number in network order. */
-const HEADER = 4;
-
-/** Flags of a table (NFT_TABLE_F_*). */
-export const NFT_TABLE = {
-  /** Its chains see no packets. */
-  DORMANT: 1,
-  /** Since 5.12: it vanishes with the socket by which it was made, and nobody else can change it. */
-  OWNER: 2,
-} as const;
-
-/** NF_INET_LOCAL_IN and NF_INET_LOCAL_OUT. */
-export const NFT_HOOK = { INPUT: 1, OUTPUT: 3 } as const;
+const HEADER = Nfgenmsg.size;
 
 /** Types of the fields of a key as the program `nft` numbers them, which alone reads them, and their sizes in bytes. */
 export const NFT_TYPE = {
@@ -40,9 +55,8 @@ export const NFT_TYPE = {
 type Attribute = readonly [type: number, value: Uint8Array];
 type Request = Omit<NetlinkMessage, 'sequence'>;
 
-const NESTED = 0x8000;
 const nested = (type: number, ...attributes: readonly Attribute[]): Attribute => {
-  return [type | NESTED, encodeAttributes(attributes)];
+  return [type | NLA_F_NESTED, encodeAttributes(attributes)];
 };
 const text = (type: number, value: string): Attribute => [type, encodeText(`${value}\0`)];
 /** Numbers of nf_tables are in network order. */
@@ -69,45 +83,55 @@ export class NftBatch {
 
   /** @throws (when it is sent) NetlinkError EEXIST if there is a table of that name */
   addTable(table: string, { flags = 0, comment }: TableTraits): this {
-    const attributes = [text(1, table), number(2, flags), ...(comment ? [[6, userData(comment)] as const] : [])];
-    return this.#add(MSG.NEWTABLE, NLM_F.CREATE | NLM_F.EXCL, attributes);
+    const attributes = [
+      ...tableFlags(table, flags),
+      ...(comment ? [[NFTA_TABLE.USERDATA, userData(comment)] as const] : []),
+    ];
+    return this.#add(NFT_MSG.NEWTABLE, NLM_F.CREATE | NLM_F.EXCL, attributes);
   }
 
   /** Changes the flags of a table, of which only DORMANT can be changed. */
   setTable(table: string, flags: number): this {
-    return this.#add(MSG.NEWTABLE, 0, [text(1, table), number(2, flags)]);
+    return this.#add(NFT_MSG.NEWTABLE, 0, tableFlags(table, flags));
   }
 
   /** With all its chains. @throws (when it is sent) NetlinkError ENOENT if there is none */
   deleteTable(table: string): this {
-    return this.#add(MSG.DELTABLE, 0, [text(1, table)]);
+    return this.#add(NFT_MSG.DELTABLE, 0, [text(NFTA_TABLE.NAME, table)]);
   }
 
   /** A chain of filters at a hook, with the priority of filters. */
   addChain(table: string, chain: string, hook: number): this {
-    const where = nested(4, number(1, hook), number(2, 0));
-    return this.#add(MSG.NEWCHAIN, NLM_F.CREATE, [text(1, table), text(3, chain), where, text(7, 'filter')]);
+    return this.#add(NFT_MSG.NEWCHAIN, NLM_F.CREATE, [
+      text(NFTA_CHAIN.TABLE, table),
+      text(NFTA_CHAIN.NAME, chain),
+      nested(NFTA_CHAIN.HOOK, number(NFTA_HOOK.HOOKNUM, hook), number(NFTA_HOOK.PRIORITY, 0)),
+      text(NFTA_CHAIN.TYPE, 'filter'),
+    ]);
   }
 
   /** A rule at the end of a chain. */
   addRule(table: string, chain: string, expressions: readonly Expression[]): this {
-    const list = nested(4, ...expressions);
-    return this.#add(MSG.NEWRULE, NLM_F.CREATE | NLM_F.APPEND, [text(1, table), text(2, chain), list]);
+    return this.#add(NFT_MSG.NEWRULE, NLM_F.CREATE | NLM_F.APPEND, [
+      text(NFTA_RULE.TABLE, table),
+      text(NFTA_RULE.CHAIN, chain),
+      nested(NFTA_RULE.EXPRESSIONS, ...expressions),
+    ]);
   }
 
   /** A set whose keys are several fields, each of them padded to words of 32 bits. */
   addSet(table: string, set: string, fields: readonly (typeof NFT_TYPE)[keyof typeof NFT_TYPE][]): this {
     const type = fields.reduce((sum, field) => (sum << 6) | field.number, 0);
     const length = fields.reduce((sum, { size }) => sum + padded(size), 0);
-    const descriptions = fields.map(({ size }) => nested(1, number(1, size)));
-    return this.#add(MSG.NEWSET, NLM_F.CREATE, [
-      text(1, table),
-      text(2, set),
-      number(3, CONCAT),
-      number(4, type),
-      number(5, length),
-      nested(9, nested(2, ...descriptions)),
-      number(10, ++this.#sets),
+    const descriptions = fields.map(({ size }) => nested(NFTA_LIST.ELEM, number(NFTA_SET_FIELD.LEN, size)));
+    return this.#add(NFT_MSG.NEWSET, NLM_F.CREATE, [
+      text(NFTA_SET.TABLE, table),
+      text(NFTA_SET.NAME, set),
+      number(NFTA_SET.FLAGS, NFT_SET_CONCAT),
+      number(NFTA_SET.KEY_TYPE, type),
+      number(NFTA_SET.KEY_LEN, length),
+      nested(NFTA_SET.DESC, nested(NFTA_SET_DESC.CONCAT, ...descriptions)),
+      number(NFTA_SET.ID, ++this.#sets),
     ]);
   }
 
@@ -115,8 +139,14 @@ export class NftBatch {
   addKeys(table: string, set: string, keys: readonly Uint8Array[]): this {
     // The size of an attribute has 16 bits.
     for (let at = 0; at < keys.length; at += KEYS_AT_ONCE) {
-      const elements = keys.slice(at, at + KEYS_AT_ONCE).map((key) => nested(1, nested(1, [1, key])));
-      this.#add(MSG.NEWSETELEM, NLM_F.CREATE, [text(1, table), text(2, set), nested(3, ...elements)]);
+      const elements = keys.slice(at, at + KEYS_AT_ONCE).map((key) => {
+        return nested(NFTA_LIST.ELEM, nested(NFTA_SET_ELEM.KEY, [NFTA_DATA.VALUE, key]));
+      });
+      this.#add(NFT_MSG.NEWSETELEM, NLM_F.CREATE, [
+        text(NFTA_SET_ELEM_LIST.TABLE, table),
+        text(NFTA_SET_ELEM_LIST.SET, set),
+        nested(NFTA_SET_ELEM_LIST.ELEMENTS, ...elements),
+      ]);
     }
     return this;
   }
@@ -124,9 +154,13 @@ export class NftBatch {
   /** The messages to be sent. */
   messages(): Request[] {
     const mark = (type: number): Request => {
-      return { type, flags: NLM_F.REQUEST, payload: Uint8Array.of(0, 0, 0, SUBSYSTEM) };
+      return {
+        type,
+        flags: NLM_F.REQUEST,
+        payload: Nfgenmsg.encode({ resource: Uint8Array.of(0, NFNL_SUBSYS_NFTABLES) }),
+      };
     };
-    return [mark(BATCH.BEGIN), ...this.#requests, mark(BATCH.END)];
+    return [mark(NFNL_MSG_BATCH.BEGIN), ...this.#requests, mark(NFNL_MSG_BATCH.END)];
   }
 
   #add(type: number, flags: number, attributes: readonly Attribute[]): this {
@@ -136,8 +170,10 @@ export class NftBatch {
 }
 
 const KEYS_AT_ONCE = 500;
-/** NFT_SET_CONCAT. */
-const CONCAT = 0x80;
+
+function tableFlags(table: string, flags: number): Attribute[] {
+  return [text(NFTA_TABLE.NAME, table), number(NFTA_TABLE.FLAGS, flags)];
+}
 
 function padded(size: number): number {
   return (size + 3) & ~3;
@@ -146,9 +182,9 @@ function padded(size: number): number {
 function request(type: number, flags: number, attributes: readonly Attribute[]): Request {
   const encoded = encodeAttributes(attributes);
   const payload = new Uint8Array(HEADER + encoded.length);
-  payload[0] = NFPROTO_INET;
+  Nfgenmsg.encodeInto(payload, 0, { family: NFPROTO.INET });
   payload.set(encoded, HEADER);
-  return { type: (SUBSYSTEM << 8) | type, flags: flags | NLM_F.REQUEST, payload };
+  return { type: (NFNL_SUBSYS_NFTABLES << 8) | type, flags: flags | NLM_F.REQUEST, payload };
 }
 
 /** A comment as libnftnl stores it: a type (NFTNL_UDATA_TABLE_COMMENT), a length, and the text. */
@@ -166,13 +202,13 @@ export interface NftTable {
 
 /** All tables of the family. @throws NetlinkError */
 export function listTables(socket: NetlinkSocket): NftTable[] {
-  const { type, payload } = request(MSG.GETTABLE, 0, []);
+  const { type, payload } = request(NFT_MSG.GETTABLE, 0, []);
   return socket.list(type, payload).map((message) => {
     const attributes = decodeAttributes(message.payload.subarray(HEADER));
-    const flags = attributes.get(2);
-    const data = attributes.get(6);
+    const flags = attributes.get(NFTA_TABLE.FLAGS);
+    const data = attributes.get(NFTA_TABLE.USERDATA);
     return {
-      name: cut(attributes.get(1) ?? new Uint8Array()),
+      name: cut(attributes.get(NFTA_TABLE.NAME) ?? new Uint8Array()),
       flags: flags ? new DataView(flags.buffer, flags.byteOffset).getUint32(0) : 0,
       comment: data && data.length > 2 && data[0] === 0 ? cut(data.subarray(2)) : undefined,
     };
@@ -186,31 +222,33 @@ function cut(bytes: Uint8Array): string {
 
 /** Whether nf_tables is there and may be used: asks which generation of rules is in force. @throws NetlinkError */
 export function probeNftables(socket: NetlinkSocket): void {
-  const { type, payload } = request(MSG.GETGEN, 0, []);
+  const { type, payload } = request(NFT_MSG.GETGEN, 0, []);
   socket.request(type, payload);
 }
 
-/** The first register of 32 bits (NFT_REG32_00), in which a key begins. */
-const REGISTER = 8;
+/** The register in which a key begins. */
+const REGISTER = NFT_REG['32_00'];
 
 const expression = (name: string, ...attributes: readonly Attribute[]): Expression => {
-  return nested(1, text(1, name), nested(2, ...attributes));
+  return nested(NFTA_LIST.ELEM, text(NFTA_EXPR.NAME, name), nested(NFTA_EXPR.DATA, ...attributes));
 };
 
 /** Goes on with the rule if a property of the packet (NFT_META_*) has a value, in the order of the processor. */
 export function metaIs(key: number, value: Uint8Array): Expression[] {
   return [
-    expression('meta', number(1, REGISTER), number(2, key)),
-    expression('cmp', number(1, REGISTER), number(2, 0), nested(3, [1, value])),
+    expression('meta', number(NFTA_META.DREG, REGISTER), number(NFTA_META.KEY, key)),
+    expression(
+      'cmp',
+      number(NFTA_CMP.SREG, REGISTER),
+      number(NFTA_CMP.OP, NFT_CMP.EQ),
+      nested(NFTA_CMP.DATA, [NFTA_DATA.VALUE, value]),
+    ),
   ];
 }
 
-/** NFT_META_MARK, NFPROTO and L4PROTO. */
-export const NFT_META = { MARK: 3, NFPROTO: 15, L4PROTO: 16 } as const;
-
-/** A part of a packet: in the header of the network layer (1) or of the transport (2), from an offset on, in bytes. */
+/** A part of a packet: in one of its headers (NFT_PAYLOAD_*), from an offset on, in bytes. */
 export interface PacketPart {
-  readonly header: 1 | 2;
+  readonly header: (typeof NFT_PAYLOAD)[keyof typeof NFT_PAYLOAD];
   readonly offset: number;
   readonly size: number;
 }
@@ -219,14 +257,21 @@ export interface PacketPart {
 export function isInSet(set: string, parts: readonly PacketPart[]): Expression[] {
   let register = REGISTER;
   const loads = parts.map(({ header, offset, size }) => {
-    const load = expression('payload', number(1, register), number(2, header), number(3, offset), number(4, size));
+    const load = expression(
+      'payload',
+      number(NFTA_PAYLOAD.DREG, register),
+      number(NFTA_PAYLOAD.BASE, header),
+      number(NFTA_PAYLOAD.OFFSET, offset),
+      number(NFTA_PAYLOAD.LEN, size),
+    );
     register += padded(size) / 4;
     return load;
   });
-  return [...loads, expression('lookup', text(1, set), number(2, REGISTER))];
+  return [...loads, expression('lookup', text(NFTA_LOOKUP.SET, set), number(NFTA_LOOKUP.SREG, REGISTER))];
 }
 
-/** Ends the work of the chain on the packet: NF_DROP or NF_ACCEPT. */
-export function verdict(code: 0 | 1): Expression {
-  return expression('immediate', number(1, 0), nested(2, nested(2, number(1, code))));
+/** Ends the work of the chain on the packet (NF_*). */
+export function verdict(code: (typeof NF)[keyof typeof NF]): Expression {
+  const data = nested(NFTA_DATA.VERDICT, number(NFTA_VERDICT.CODE, code));
+  return expression('immediate', number(NFTA_IMMEDIATE.DREG, NFT_REG.VERDICT), nested(NFTA_IMMEDIATE.DATA, data));
 }

@@ -1,32 +1,17 @@
 /** The list of packet sockets from the kernel (include/uapi/linux/packet_diag.h, net/packet/diag.c). */
-import { AF, NETLINK } from '../constants/sockets.ts';
-import { array, bytes, struct, u8, u16, u32, type ValueOf } from '../layouts/struct.ts';
+import { NETLINK, PACKET_DIAG, PACKET_SHOW, PDI, SOCK_DIAG_BY_FAMILY } from '../constants/netlink.ts';
+import { AF } from '../constants/sockets.ts';
+import {
+  PacketDiagInfo as Info,
+  PacketDiagMclist as Membership,
+  PacketDiagMsg,
+  PacketDiagReq,
+  PacketDiagRing,
+} from '../layouts/netlink.ts';
 import { decodeAttributes } from './attributes.ts';
 import { NetlinkError, NetlinkSocket } from './socket.ts';
-import { SOCK_DIAG_BY_FAMILY } from './unix-diag.ts';
 
-/** PACKET_SHOW_INFO, MCLIST, RING_CFG, FANOUT. */
-const SHOW = 0xf;
-const ATTRIBUTE = { INFO: 0, MCLIST: 1, RX_RING: 2, TX_RING: 3, FANOUT: 4 } as const;
-
-const Request = struct({ family: u8, protocol: u8, pad: u16, ino: u32, show: u32, cookie: array(u32, 2) });
-const Answer = struct({ family: u8, type: u8, protocol: u16, ino: u32, cookie: array(u32, 2) });
-
-const Info = struct({ device: u32, version: u32, reserve: u32, copyThreshold: u32, timestamp: u32, flags: u32 });
-const FLAG = { AUXDATA: 2, ORIGDEV: 4, VNETHDR: 8, LOSS: 16 } as const;
-
-const Membership = struct({ device: u32, count: u32, type: u16, length: u16, address: bytes(32) });
-
-const Ring = struct({
-  blockSize: u32,
-  blocks: u32,
-  frameSize: u32,
-  frames: u32,
-  retireTimeout: u32,
-  privateSize: u32,
-  features: u32,
-});
-export type PacketRingFacts = ValueOf<typeof Ring>;
+const SHOW = PACKET_SHOW.INFO | PACKET_SHOW.MCLIST | PACKET_SHOW.RING_CFG | PACKET_SHOW.FANOUT;
 
 /** A packet socket. */
 export interface PacketSocket {
@@ -45,19 +30,19 @@ export interface PacketSocket {
   readonly origDev: boolean;
   readonly vnetHeader: boolean;
   readonly loss: boolean;
-  readonly memberships: readonly ValueOf<typeof Membership>[];
-  readonly receiveRing: PacketRingFacts | undefined;
-  readonly sendRing: PacketRingFacts | undefined;
+  readonly memberships: readonly Membership[];
+  readonly receiveRing: PacketDiagRing | undefined;
+  readonly sendRing: PacketDiagRing | undefined;
   readonly hasFanout: boolean;
 }
 
 /** The packet sockets of our network namespace, by inode number. Undefined if the kernel cannot list them. */
 export function packetSockets(): Map<number, PacketSocket> | undefined {
-  const request = Request.encode({ family: AF.PACKET, show: SHOW });
+  const request = PacketDiagReq.encode({ family: AF.PACKET, show: SHOW });
   try {
     using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'packet sockets');
     const list = netlink.list(SOCK_DIAG_BY_FAMILY, request);
-    return new Map(list.map(({ payload }) => [Answer.decode(payload).ino, decodePacketSocket(payload)]));
+    return new Map(list.map(({ payload }) => [PacketDiagMsg.decode(payload).ino, decodePacketSocket(payload)]));
   } catch (error) {
     if (error instanceof NetlinkError) return undefined;
     throw error;
@@ -65,14 +50,14 @@ export function packetSockets(): Map<number, PacketSocket> | undefined {
 }
 
 function decodePacketSocket(payload: Uint8Array): PacketSocket {
-  const { type, protocol } = Answer.decode(payload);
-  const attributes = decodeAttributes(payload.subarray(Answer.size));
-  const info = Info.decode(attributes.get(ATTRIBUTE.INFO) ?? new Uint8Array(Info.size));
-  const ring = (which: number): PacketRingFacts | undefined => {
+  const { type, protocol } = PacketDiagMsg.decode(payload);
+  const attributes = decodeAttributes(payload.subarray(PacketDiagMsg.size));
+  const info = Info.decode(attributes.get(PACKET_DIAG.INFO) ?? new Uint8Array(Info.size));
+  const ring = (which: number): PacketDiagRing | undefined => {
     const value = attributes.get(which);
-    return value && Ring.decode(value);
+    return value && PacketDiagRing.decode(value);
   };
-  const members = attributes.get(ATTRIBUTE.MCLIST) ?? new Uint8Array();
+  const members = attributes.get(PACKET_DIAG.MCLIST) ?? new Uint8Array();
   const count = Math.floor(members.length / Membership.size);
   return {
     type,
@@ -82,13 +67,13 @@ function decodePacketSocket(payload: Uint8Array): PacketSocket {
     reserve: info.reserve,
     copyThreshold: info.copyThreshold,
     timestamp: info.timestamp,
-    auxData: (info.flags & FLAG.AUXDATA) !== 0,
-    origDev: (info.flags & FLAG.ORIGDEV) !== 0,
-    vnetHeader: (info.flags & FLAG.VNETHDR) !== 0,
-    loss: (info.flags & FLAG.LOSS) !== 0,
+    auxData: (info.flags & PDI.AUXDATA) !== 0,
+    origDev: (info.flags & PDI.ORIGDEV) !== 0,
+    vnetHeader: (info.flags & PDI.VNETHDR) !== 0,
+    loss: (info.flags & PDI.LOSS) !== 0,
     memberships: Array.from({ length: count }, (_, i) => Membership.decode(members, i * Membership.size)),
-    receiveRing: ring(ATTRIBUTE.RX_RING),
-    sendRing: ring(ATTRIBUTE.TX_RING),
-    hasFanout: attributes.has(ATTRIBUTE.FANOUT),
+    receiveRing: ring(PACKET_DIAG.RX_RING),
+    sendRing: ring(PACKET_DIAG.TX_RING),
+    hasFanout: attributes.has(PACKET_DIAG.FANOUT),
   };
 }

@@ -2,10 +2,12 @@
 import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { F } from '../constants/files.ts';
+import { NLM_F, NLMSG } from '../constants/netlink.ts';
 import { AF, MSG, SO, SOCK } from '../constants/sockets.ts';
+import { Nlmsghdr } from '../layouts/netlink.ts';
 import { trySetNumber } from '../sockets.ts';
 import { describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../syscall.ts';
-import { decodeMessages, encodeMessage, errorOf, type NetlinkMessage, NLM_F, NLMSG } from './message.ts';
+import { decodeMessages, encodeMessage, errorOf, type NetlinkMessage } from './message.ts';
 
 /**
  * Size of the receive buffer in bytes. The kernel fills the datagrams of a long list up to the size of the buffer it is
@@ -32,9 +34,13 @@ export class NetlinkSocket implements Disposable {
   readonly #what: string;
   #sequence = 0;
 
-  /** `protocol` is one of NETLINK_*, `what` names it in errors. @throws SyscallError */
-  constructor(protocol: number, what: string) {
-    this.#fd = new Fd(syscall('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, protocol));
+  /**
+   * A new socket of a protocol (NETLINK_*), or one that there is already and that is closed with this object. `what`
+   * names it in errors. @throws SyscallError
+   */
+  constructor(socket: number | Fd, what: string) {
+    this.#fd =
+      typeof socket === 'number' ? new Fd(syscall('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, socket)) : socket;
     this.#what = what;
   }
 
@@ -152,10 +158,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 /** The answer to a long request repeats it and may be cut off, so that only the first message of a datagram is read. */
 function throwError(datagram: Uint8Array, what: string): void {
   const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
-  const isError = datagram.length >= HEADER + 4 && view.getUint16(4, true) === NLMSG.ERROR;
-  const errno = isError ? 0 - view.getInt32(HEADER, true) : 0;
+  const isError = datagram.length >= Nlmsghdr.size + 4 && Nlmsghdr.decode(datagram).type === NLMSG.ERROR;
+  const errno = isError ? 0 - view.getInt32(Nlmsghdr.size, true) : 0;
   if (errno !== 0) throw new NetlinkError(errno, what);
 }
-
-/** Size of `struct nlmsghdr`. */
-const HEADER = 16;

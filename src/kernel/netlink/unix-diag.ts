@@ -1,27 +1,11 @@
 /** The list of unix sockets from the kernel (include/uapi/linux/unix_diag.h, net/unix/diag.c). */
 import { StasisError } from '../../base/errors.ts';
-import { AF, NETLINK } from '../constants/sockets.ts';
-import { array, struct, u8, u16, u32 } from '../layouts/struct.ts';
+import { NETLINK, UDIAG_SHOW as SHOW, SOCK_DIAG_BY_FAMILY, UNIX_DIAG } from '../constants/netlink.ts';
+import { AF } from '../constants/sockets.ts';
+import { UnixDiagMsg, UnixDiagReq } from '../layouts/netlink.ts';
 import { ERRNO } from '../syscall.ts';
 import { decodeAttributes, u32sOf } from './attributes.ts';
 import { NetlinkError, NetlinkSocket } from './socket.ts';
-
-/** `SOCK_DIAG_BY_FAMILY` (sock_diag.h). */
-export const SOCK_DIAG_BY_FAMILY = 20;
-
-const SHOW = { NAME: 0x1, VFS: 0x2, PEER: 0x4, ICONS: 0x8, RQLEN: 0x10 } as const;
-const ATTRIBUTE = { NAME: 0, VFS: 1, PEER: 2, ICONS: 3, RQLEN: 4, SHUTDOWN: 6 } as const;
-
-const Request = struct({
-  family: u8,
-  protocol: u8,
-  pad: u16,
-  states: u32,
-  ino: u32,
-  show: u32,
-  cookie: array(u32, 2),
-});
-const Answer = struct({ family: u8, type: u8, state: u8, pad: u8, ino: u32, cookie: array(u32, 2) });
 
 /** A unix socket. */
 export interface UnixSocket {
@@ -54,7 +38,7 @@ export interface UnixSocket {
 
 /** All unix sockets of our network namespace, by inode number. @throws StasisError */
 export function unixSockets(): Map<number, UnixSocket> {
-  const request = Request.encode({
+  const request = UnixDiagReq.encode({
     family: AF.UNIX,
     states: 0xffff_ffff,
     show: SHOW.NAME | SHOW.VFS | SHOW.PEER | SHOW.ICONS | SHOW.RQLEN,
@@ -72,21 +56,21 @@ export function unixSockets(): Map<number, UnixSocket> {
 
 /** One entry of the list: `struct unix_diag_msg` and attributes. Pure. */
 export function decodeUnixSocket(payload: Uint8Array): UnixSocket {
-  const { ino, type, state } = Answer.decode(payload);
-  const attributes = decodeAttributes(payload.subarray(Answer.size));
+  const { ino, type, state } = UnixDiagMsg.decode(payload);
+  const attributes = decodeAttributes(payload.subarray(UnixDiagMsg.size));
   const words = (type: number): number[] => u32sOf(attributes.get(type) ?? new Uint8Array());
-  const [receiveQueue = 0, sendQueue = 0] = words(ATTRIBUTE.RQLEN);
-  const [fileIno, fileDev = 0] = words(ATTRIBUTE.VFS);
+  const [receiveQueue = 0, sendQueue = 0] = words(UNIX_DIAG.RQLEN);
+  const [fileIno, fileDev = 0] = words(UNIX_DIAG.VFS);
   return {
     ino,
     type,
     state,
-    name: attributes.get(ATTRIBUTE.NAME),
+    name: attributes.get(UNIX_DIAG.NAME),
     file: fileIno === undefined ? undefined : { ino: fileIno, dev: fileDev },
-    peer: words(ATTRIBUTE.PEER)[0],
-    pending: words(ATTRIBUTE.ICONS),
+    peer: words(UNIX_DIAG.PEER)[0],
+    pending: words(UNIX_DIAG.ICONS),
     receiveQueue,
     sendQueue,
-    shutdown: attributes.get(ATTRIBUTE.SHUTDOWN)?.[0] ?? 0,
+    shutdown: attributes.get(UNIX_DIAG.SHUTDOWN)?.[0] ?? 0,
   };
 }

@@ -5,7 +5,6 @@ import { listOf } from '../../../src/cli/check.ts';
 import { examine, examineAll, verdictOn } from '../../../src/engine/check/examine.ts';
 import type { Category, Feature, Finding, Probe } from '../../../src/engine/check/feature.ts';
 import { allFeatures, featureByName, featureNames } from '../../../src/engine/check/features.ts';
-import { attribute, attributeTypes, be32, message, text, u32 } from '../../../src/engine/check/netlink.ts';
 
 /** The names CRIU 4.2 knows. */
 const NAMES = [
@@ -96,24 +95,4 @@ test('the list of names stays within 80 columns and loses none', () => {
   const lines = listOf(NAMES).trimEnd().split('\n');
   for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
   expect(lines.join(' ').split(', ')).toEqual(NAMES);
-});
-
-describe('netlink', () => {
-  test('attributes are padded, their length is not', () => {
-    expect([...attribute(3, text('lo'))]).toEqual([7, 0, 3, 0, 0x6c, 0x6f, 0, 0]);
-    expect([...attribute(1, attribute(2, u32(5)))]).toEqual([12, 0, 1, 0, 8, 0, 2, 0, 5, 0, 0, 0]);
-    expect([...be32(0x01020304)]).toEqual([1, 2, 3, 4]);
-  });
-
-  test('a message has its header', () => {
-    const bytes = message(20, 0x300, Uint8Array.of(1, 2));
-    expect([...bytes]).toEqual([18, 0, 0, 0, 20, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0]);
-  });
-
-  test('types of attributes are found, also in damaged messages', () => {
-    const body = Buffer.concat([new Uint8Array(16), attribute(3, text('veth0')), attribute(0x8025, u32(1))]);
-    expect(attributeTypes(body, 16)).toEqual([3, 0x25]);
-    expect(attributeTypes(body.subarray(0, 17), 16)).toEqual([]);
-    expect(attributeTypes(new Uint8Array(32), 16)).toEqual([]);
-  });
 });

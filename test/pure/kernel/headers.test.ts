@@ -433,7 +433,7 @@ describe('constants are those of the headers', () => {
       ...constants('SHUT_', cSockets.SHUT),
       ...constants('MSG_', cSockets.MSG),
       ...constants('SCM_', cSockets.SCM, { CREDENTIALS: '' }),
-      ...constants('TCP_', cSockets.SK_STATE),
+      ...constants('TCP_', cSockets.TCP_STATE),
       { c: 'SOL_SOCKET', value: BigInt(cSockets.SOL_SOCKET) },
     ]);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test';
-import { NETLINK } from '../../../src/kernel/constants/sockets.ts';
+import { NETLINK, NLM_F, NLMSG } from '../../../src/kernel/constants/netlink.ts';
 import {
   decodeAttributes,
   encodeAttributes,
@@ -8,7 +8,7 @@ import {
   u32Bytes,
   u32sOf,
 } from '../../../src/kernel/netlink/attributes.ts';
-import { decodeMessages, encodeMessage, errorOf, NLM_F, NLMSG } from '../../../src/kernel/netlink/message.ts';
+import { decodeMessages, encodeMessage, errorOf } from '../../../src/kernel/netlink/message.ts';
 import { NetlinkError, NetlinkSocket } from '../../../src/kernel/netlink/socket.ts';
 import { decodeUnixSocket } from '../../../src/kernel/netlink/unix-diag.ts';
 

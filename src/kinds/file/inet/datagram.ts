@@ -6,7 +6,7 @@ import type { DumpContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { InetSkEntry } from '../../../images/schema/sockets.ts';
 import { POLL } from '../../../kernel/constants/files.ts';
-import { IPPROTO, SHUT, SIOCOUTQ, SK_STATE, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { IPPROTO, SHUT, SIOCOUTQ, SO, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { nap } from '../../../kernel/nap.ts';
 import { shutDownSockets } from '../../../kernel/netlink/inet-diag.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
@@ -116,7 +116,7 @@ function lossNotice({ file, local }: InetSocket): NoticeFacts | undefined {
 
 function stateOf({ local, family }: InetSocket): number {
   const peer = getOptionIfAny(local, SO.PEERNAME, sockaddrSize(family));
-  return peer ? SK_STATE.ESTABLISHED : SK_STATE.CLOSE;
+  return peer ? TCP_STATE.ESTABLISHED : TCP_STATE.CLOSE;
 }
 
 /** Sockets of UDP and UDPLite that are shut down. */

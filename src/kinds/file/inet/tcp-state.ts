@@ -1,8 +1,8 @@
 /** States of TCP, and which FINs a connection has seen in each. */
 import type { LocalFd } from '../../../base/brands.ts';
 import { POLL } from '../../../kernel/constants/files.ts';
-import { TCP, TCP_STATE } from '../../../kernel/constants/inet.ts';
-import { IPPROTO } from '../../../kernel/constants/sockets.ts';
+import { TCP } from '../../../kernel/constants/inet.ts';
+import { IPPROTO, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { TcpInfo } from '../../../kernel/layouts/inet.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
 import { getOption } from '../../../kernel/sockets.ts';

@@ -11,8 +11,17 @@ import { taskFd } from '../../../base/brands.ts';
 import type { OpenFile } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { tcpStreamEntry } from '../../../images/schema/sockets.ts';
-import { REPAIR, REPAIR_QUEUE, TCP, TCP_STATE, TCPI_OPT } from '../../../kernel/constants/inet.ts';
-import { IPPROTO, MSG, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SO, SOL_SOCKET } from '../../../kernel/constants/sockets.ts';
+import { REPAIR, REPAIR_QUEUE, TCP, TCPI_OPT } from '../../../kernel/constants/inet.ts';
+import {
+  IPPROTO,
+  MSG,
+  SIOCINQ,
+  SIOCOUTQ,
+  SIOCOUTQNSD,
+  SO,
+  SOL_SOCKET,
+  TCP_STATE,
+} from '../../../kernel/constants/sockets.ts';
 import { Pins } from '../../../kernel/ffi.ts';
 import { RepairWindow, TcpInfo } from '../../../kernel/layouts/inet.ts';
 import { getNumber, getNumberIfAny } from '../../../kernel/sockets.ts';

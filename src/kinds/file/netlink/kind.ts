@@ -9,7 +9,8 @@ import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import type { NetlinkSkEntry } from '../../../images/schema/sockets.ts';
 import { POLL } from '../../../kernel/constants/files.ts';
-import { AF, MSG, NETLINK_OPTION, SO, SOCK, SOL_NETLINK } from '../../../kernel/constants/sockets.ts';
+import { NETLINK_CONNECTED, NETLINK_OPTION, SOL_NETLINK } from '../../../kernel/constants/netlink.ts';
+import { AF, MSG, SO, SOCK } from '../../../kernel/constants/sockets.ts';
 import { type ListedNetlink, netlinkSockets } from '../../../kernel/netlink/netlink-diag.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
@@ -27,8 +28,6 @@ import { aboutFile, fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
-/** `NETLINK_CONNECTED`. */
-const CONNECTED = 1;
 /** Groups that an address has a bit for; there may be more. */
 const IN_ADDRESS = 32;
 
@@ -97,7 +96,7 @@ export const netlinkKind: FileKind = {
         id,
         ino: file.stat.ino,
         protocol: getNumber(local, SO.PROTOCOL),
-        state: connected ? CONNECTED : 0,
+        state: connected ? NETLINK_CONNECTED : 0,
         flags: imageFlags(file.flags),
         portid: own.port,
         groups: inEntry.length > 0 ? [maskOf(inEntry)] : [],
@@ -203,7 +202,7 @@ function make(entry: NetlinkSkEntry, context: RestoreContext): Fd {
     for (const [key, name] of Object.entries(OPTIONS)) {
       if (note.own?.[key]) setNumber(local, name, 1, SOL_NETLINK);
     }
-    if (entry.state === CONNECTED) {
+    if (entry.state === NETLINK_CONNECTED) {
       const peer = encodeAddress(entry.dst_portid, entry.dst_group === 0 ? 0 : 1 << (entry.dst_group - 1));
       syscall('connect', local, peer, peer.length);
     }

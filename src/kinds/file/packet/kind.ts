@@ -9,7 +9,8 @@ import { FdTypes } from '../../../images/schema/files.ts';
 import type { packetRing } from '../../../images/schema/sockets.ts';
 import { F, POLL } from '../../../kernel/constants/files.ts';
 import { AF, PACKET, SOL_PACKET } from '../../../kernel/constants/sockets.ts';
-import { type PacketRingFacts, type PacketSocket, packetSockets } from '../../../kernel/netlink/packet-diag.ts';
+import type { PacketDiagRing } from '../../../kernel/layouts/netlink.ts';
+import { type PacketSocket, packetSockets } from '../../../kernel/netlink/packet-diag.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
 import { getNumber, getNumberIfAny } from '../../../kernel/sockets.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
@@ -117,7 +118,7 @@ function listed({ stat }: OpenFile, tree: SeenTree): PacketSocket | undefined {
   return LISTED.of(tree)?.get(stat.ino);
 }
 
-function ringEntry(ring: PacketRingFacts): InputOf<typeof packetRing> {
+function ringEntry(ring: PacketDiagRing): InputOf<typeof packetRing> {
   return {
     block_size: ring.blockSize,
     block_nr: ring.blocks,

@@ -5,7 +5,7 @@ import { Images } from '../../../images/kinds.ts';
 import type { InputOf } from '../../../images/message.ts';
 import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { SkShutdown, type unixSkEntry } from '../../../images/schema/sockets.ts';
-import { AF, SCM, SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
+import { AF, SCM, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { peerCredentials } from '../../../kernel/sockets.ts';
 import { captureForgotten, captureOptions } from '../../../network/socket-options.ts';
@@ -34,14 +34,14 @@ export function captureSocket(
   const name = captureName(file.local, facts.name, () => survey.directoriesOf(facts.ino));
   const isOutside = standing === 'reconnect' || standing === 'external';
   for (const peer of isOutside ? outsidePeer(facts, survey) : []) saveOutsidePeer(peer, context);
-  const isWaitedFor = facts.state === SK_STATE.LISTEN && !context.options.leaveRunning && survey.hasUnseen(facts);
+  const isWaitedFor = facts.state === TCP_STATE.LISTEN && !context.options.leaveRunning && survey.hasUnseen(facts);
   if (isWaitedFor) saveLater({ file, facts, id }, context);
   const note: SocketNote = {
     ...(isWaitedFor ? { waiting: true } : {}),
     ...noteOfState(file, facts, messages, isFirstOfPair(facts, context)),
     ...(name.path === undefined ? {} : { path: name.path }),
     ...(name.address === undefined ? {} : { address: name.address }),
-    ...(facts.state === SK_STATE.ESTABLISHED && survey.isAccepted(facts) ? { accepted: true } : {}),
+    ...(facts.state === TCP_STATE.ESTABLISHED && survey.isAccepted(facts) ? { accepted: true } : {}),
     ...(standing === 'pending' ? { place: survey.waitingIn(facts.ino)?.place ?? 0 } : {}),
     ...(facts.type === SOCK.DGRAM && (standing === 'orphaned' || standing === 'reset') ? { widowed: true } : {}),
   };

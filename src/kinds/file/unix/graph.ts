@@ -4,7 +4,7 @@
  */
 import { ImageError } from '../../../images/error.ts';
 import type { UnixSkEntry } from '../../../images/schema/sockets.ts';
-import { SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
+import { SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import type { SocketNote } from './notes.ts';
 import { USK_EXTERN } from './outside.ts';
 import type { WaitingConnection } from './waiting.ts';
@@ -81,20 +81,20 @@ export function planSockets(sockets: readonly SavedSocket[], around: Surrounding
   const addresses = new Addresses();
   const { pairs, singles } = datagrams;
   const connected = sockets.filter((socket) => !isDatagram(socket));
-  const listening = connected.filter(({ entry }) => entry.state === SK_STATE.LISTEN);
+  const listening = connected.filter(({ entry }) => entry.state === TCP_STATE.LISTEN);
   for (const socket of listening) addresses.listening(socket);
   const done = new Set<SavedSocket>();
   for (const socket of connected) {
-    if (done.has(socket) || socket.entry.state === SK_STATE.LISTEN) continue;
+    if (done.has(socket) || socket.entry.state === TCP_STATE.LISTEN) continue;
     const peer = inside(socket);
-    if (peer?.entry.state === SK_STATE.LISTEN) {
+    if (peer?.entry.state === TCP_STATE.LISTEN) {
       addresses.of(peer).connections.push(connection(socket, undefined, peer));
     } else if (peer) {
       done.add(peer);
       const server = accepted.has(peer) ? peer : accepted.has(socket) ? socket : undefined;
       if (server) addresses.of(server).connections.push(connection(server === peer ? socket : peer, server));
       else pairs.push({ a: socket, b: peer, maker: socket.note.maker ?? peer.note.maker, apart: [] });
-    } else if (socket.entry.state !== SK_STATE.ESTABLISHED || find(socket.entry.peer)) {
+    } else if (socket.entry.state !== TCP_STATE.ESTABLISHED || find(socket.entry.peer)) {
       singles.push(socket); // not connected, or with somebody outside
     } else if (accepted.has(socket)) {
       addresses.of(socket).connections.push(connection(undefined, socket));
@@ -183,12 +183,12 @@ class AcceptedNames {
   readonly #listening: ReadonlySet<string>;
 
   constructor(sockets: readonly SavedSocket[]) {
-    this.#listening = new Set(sockets.filter(({ entry }) => entry.state === SK_STATE.LISTEN).map(addressKey));
+    this.#listening = new Set(sockets.filter(({ entry }) => entry.state === TCP_STATE.LISTEN).map(addressKey));
   }
 
   has(socket: SavedSocket): boolean {
     const { entry, note } = socket;
-    if (entry.type === SOCK.DGRAM || entry.state !== SK_STATE.ESTABLISHED || entry.name.length === 0) return false;
+    if (entry.type === SOCK.DGRAM || entry.state !== TCP_STATE.ESTABLISHED || entry.name.length === 0) return false;
     // In images of CRIU, which have no notes, it is one if somebody listens at that name.
     return note.accepted ?? this.#listening.has(addressKey(socket));
   }
@@ -241,14 +241,14 @@ export function requireConsistent(socket: SavedSocket, peer: SavedSocket | undef
   if (entry.deleted && (entry.name.length === 0 || entry.name[0] === 0)) {
     throw imageError(entry, 'the file of its name was removed, but its name is no path');
   }
-  if (entry.state === SK_STATE.LISTEN && entry.name.length === 0 && !isOutside(socket)) {
+  if (entry.state === TCP_STATE.LISTEN && entry.name.length === 0 && !isOutside(socket)) {
     throw imageError(entry, 'it listens, and has no name');
   }
   if (entry.peer === 0) return;
   if (!peer) throw imageError(entry, `its peer socket:[${entry.peer}] is in no image`);
   if (peer.entry.type !== entry.type && !isOutside(peer)) throw imageError(entry, 'its peer is of another type');
   if (isOutside(peer) || entry.type === SOCK.DGRAM) return;
-  const waits = peer.entry.state === SK_STATE.LISTEN && entry.state === SK_STATE.ESTABLISHED;
+  const waits = peer.entry.state === TCP_STATE.LISTEN && entry.state === TCP_STATE.ESTABLISHED;
   if (!waits && (peer === socket || peer.entry.peer !== entry.ino)) {
     throw imageError(entry, 'its peer is not connected with it');
   }

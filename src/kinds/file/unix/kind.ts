@@ -7,7 +7,7 @@ import { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
 import type { FileKind, OpenFile, SeenTree, TaskKind } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
-import { SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
+import { SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 import { optionsObstacle } from '../../../network/socket-options.ts';
@@ -121,7 +121,7 @@ function noticeOf(file: OpenFile, tree: SeenTree): NoticeFacts | undefined {
   const facts = survey.socket(file.stat.ino);
   const standing = standingIn(file, tree);
   const about = { task: file.task, resource: describeFile(file) };
-  if (facts?.state === SK_STATE.LISTEN && facts.pending.some((ino) => ino !== 0 && !survey.mayHave(ino))) {
+  if (facts?.state === TCP_STATE.LISTEN && facts.pending.some((ino) => ino !== 0 && !survey.mayHave(ino))) {
     return { ...about, reason: 'connections from outside of the tree wait to be accepted; they are not carried' };
   }
   const name = survey.socket(facts?.peer ?? 0)?.name;

@@ -2,7 +2,7 @@
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
 import { O } from '../../../kernel/constants/files.ts';
-import { AF, SHUT, SK_STATE, SOCK, SOMAXCONN } from '../../../kernel/constants/sockets.ts';
+import { AF, SHUT, SOCK, SOMAXCONN, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { openFile } from '../../../kernel/files.ts';
 import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
@@ -65,7 +65,7 @@ export function makeAll(
   ];
   for (const address of closed) making.acceptAtClosed(address);
   for (const address of listening) making.acceptAt(address);
-  for (const socket of plan.bound) if (socket.entry.state !== SK_STATE.LISTEN) making.bindFor(socket);
+  for (const socket of plan.bound) if (socket.entry.state !== TCP_STATE.LISTEN) making.bindFor(socket);
   for (const socket of plan.singles) {
     const peer = find(socket.entry.peer);
     if (peer && isOutside(peer) && socket.entry.type !== SOCK.DGRAM) making.reconnect(socket, peer);

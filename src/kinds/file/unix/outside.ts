@@ -2,6 +2,7 @@
  * Peers outside of the tree. As with CRIU, images have an entry for each of them, marked as external, of which only the
  * name counts: at the restore a socket is connected to whoever has that name then.
  */
+
 import { decodeText } from '../../../base/text.ts';
 import type { DumpContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
@@ -9,7 +10,7 @@ import type { InputOf } from '../../../images/message.ts';
 import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import type { unixSkEntry } from '../../../images/schema/sockets.ts';
-import { SK_STATE } from '../../../kernel/constants/sockets.ts';
+import { TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { tryReadLink } from '../../../kernel/files.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
@@ -38,7 +39,7 @@ export function saveOutsidePeer(peer: UnixSocket, context: DumpContext): void {
     id,
     ino: peer.ino,
     type: peer.type,
-    state: SK_STATE.LISTEN,
+    state: TCP_STATE.LISTEN,
     flags: 0,
     uflags: USK_EXTERN,
     backlog: 0,

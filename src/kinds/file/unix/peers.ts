@@ -2,7 +2,7 @@
 import { StasisError } from '../../../base/errors.ts';
 import type { CarryOptions } from '../../../contract/contract.ts';
 import { SkShutdown } from '../../../images/schema/sockets.ts';
-import { SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
+import { SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { isOutside, type SavedSocket } from './graph.ts';
 
 /** With `--unix-peer reset` these sockets find their peer closed. */
@@ -13,7 +13,7 @@ export function resetIfAsked(sockets: readonly SavedSocket[], options: CarryOpti
     const { entry, note } = socket;
     if (isOutside(socket) || !outside.has(entry.peer)) return socket;
     if (entry.type === SOCK.DGRAM) return { entry: { ...entry, peer: 0 }, note: { ...note, widowed: true } };
-    const reset = { ...entry, peer: 0, state: SK_STATE.ESTABLISHED, shutdown: SkShutdown.BOTH };
+    const reset = { ...entry, peer: 0, state: TCP_STATE.ESTABLISHED, shutdown: SkShutdown.BOTH };
     return { entry: reset, note };
   });
 }

@@ -1,7 +1,7 @@
 /** How a unix socket is connected, and whether that can be carried. Pure. */
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import type { CarryOptions } from '../../../contract/contract.ts';
-import { SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
+import { SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 
@@ -55,7 +55,7 @@ export function standingOf(socket: UnixSocket | undefined, around: Around): Stan
     const reason = 'the kernel does not list it: it is of another network namespace';
     return { code: 'SOCKET_OTHER_NAMESPACE', reason, remedy: CLOSE };
   }
-  if (socket.state === SK_STATE.LISTEN) return refusalOfQueue(socket, around) ?? 'single';
+  if (socket.state === TCP_STATE.LISTEN) return refusalOfQueue(socket, around) ?? 'single';
   if (socket.peer === undefined) return 'single';
   if (socket.peer === 0) return withoutPeer(socket, around);
   if (!around.isOurs(socket.peer)) return outside(socket, socket.peer, around);

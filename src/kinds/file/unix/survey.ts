@@ -6,7 +6,7 @@ import { type LocalFd, localFd, NO_FD } from '../../../base/brands.ts';
 import { decodeText } from '../../../base/text.ts';
 import type { OpenFile, SeenRef, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { AF, SK_STATE, SOCK } from '../../../kernel/constants/sockets.ts';
+import { AF, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { tryReadLink } from '../../../kernel/files.ts';
 import { type UnixSocket, unixSockets } from '../../../kernel/netlink/unix-diag.ts';
 import { parseFdHead } from '../../../kernel/proc/fdinfo.ts';
@@ -184,7 +184,7 @@ function nameKey({ name, file, type }: UnixSocket): string | undefined {
 
 /** Whether a socket can have messages. The queue of a listening socket holds connections. */
 function receives({ type, state }: UnixSocket): boolean {
-  return state === SK_STATE.ESTABLISHED || (type === SOCK.DGRAM && state !== SK_STATE.LISTEN);
+  return state === TCP_STATE.ESTABLISHED || (type === SOCK.DGRAM && state !== TCP_STATE.LISTEN);
 }
 
 /** An OpenFile for a file in a message, attributed to the task whose queue the message is in. */

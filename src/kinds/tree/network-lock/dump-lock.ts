@@ -5,8 +5,9 @@
  */
 import { logError } from '../../../base/log.ts';
 import type { DumpContext, DumpEnd } from '../../../contract/contract.ts';
-import { NETLINK } from '../../../kernel/constants/sockets.ts';
-import { NFT_TABLE, NftBatch } from '../../../kernel/netlink/nftables.ts';
+import { NETLINK } from '../../../kernel/constants/netlink.ts';
+import { NFT_TABLE_F } from '../../../kernel/constants/nftables.ts';
+import { NftBatch } from '../../../kernel/netlink/nftables.ts';
 import { NetlinkSocket } from '../../../kernel/netlink/socket.ts';
 import { CONNECTIONS, type TcpConnection } from '../../../network/connections.ts';
 import { addLock, lockTable } from '../../../network/lock-rules.ts';
@@ -28,8 +29,8 @@ export class DumpLock {
     this.#connections = CONNECTIONS.of(tree);
     removeLeftovers(socket);
     const batch = new NftBatch();
-    addLock(batch, ownTable(), { flags: NFT_TABLE.OWNER, comment: ownComment() }, this.#connections);
-    if (lasting) addLock(batch, lasting, { flags: NFT_TABLE.DORMANT, comment: ownComment() }, this.#connections);
+    addLock(batch, ownTable(), { flags: NFT_TABLE_F.OWNER, comment: ownComment() }, this.#connections);
+    if (lasting) addLock(batch, lasting, { flags: NFT_TABLE_F.DORMANT, comment: ownComment() }, this.#connections);
     socket.transact(batch.messages());
   }
 

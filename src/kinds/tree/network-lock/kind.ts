@@ -6,7 +6,7 @@
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext, SeenTree, TaskKind, TreeDoors } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { NETLINK } from '../../../kernel/constants/sockets.ts';
+import { NETLINK } from '../../../kernel/constants/netlink.ts';
 import { probeNftables } from '../../../kernel/netlink/nftables.ts';
 import { NetlinkError, NetlinkSocket } from '../../../kernel/netlink/socket.ts';
 import { ERRNO } from '../../../kernel/syscall.ts';

@@ -4,8 +4,9 @@
  * other addresses; it vanishes if Stasis is killed.
  */
 import type { RestoreContext, RestoreEnd } from '../../../contract/contract.ts';
-import { NETLINK } from '../../../kernel/constants/sockets.ts';
-import { NFT_TABLE, NftBatch } from '../../../kernel/netlink/nftables.ts';
+import { NETLINK } from '../../../kernel/constants/netlink.ts';
+import { NFT_TABLE_F } from '../../../kernel/constants/nftables.ts';
+import { NftBatch } from '../../../kernel/netlink/nftables.ts';
 import { NetlinkSocket } from '../../../kernel/netlink/socket.ts';
 import type { Fd } from '../../../kernel/syscall.ts';
 import { SAVED_CONNECTIONS } from '../../../network/connections.ts';
@@ -28,7 +29,7 @@ export class RestoreLock {
     this.#socket = socket;
     removeLeftovers(socket);
     const batch = new NftBatch();
-    const traits = { flags: NFT_TABLE.OWNER, comment: ownComment() };
+    const traits = { flags: NFT_TABLE_F.OWNER, comment: ownComment() };
     addLock(batch, ownTable(), traits, SAVED_CONNECTIONS.of(context).now);
     socket.transact(batch.messages());
     this.#last = socket.duplicateAbove(SPARE + 2 * context.fileEntries.size);

@@ -3,7 +3,8 @@
 import { hostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logInfo } from '../../../base/log.ts';
-import { listTables, NFT_TABLE, NftBatch } from '../../../kernel/netlink/nftables.ts';
+import { NFT_TABLE_F } from '../../../kernel/constants/nftables.ts';
+import { listTables, NftBatch } from '../../../kernel/netlink/nftables.ts';
 import { NetlinkError, type NetlinkSocket } from '../../../kernel/netlink/socket.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
 import { parseStat } from '../../../kernel/proc/stat.ts';
@@ -28,7 +29,7 @@ export function ownTable(): string {
 export function removeLeftovers(socket: NetlinkSocket): void {
   for (const { name, flags, comment } of listTables(socket)) {
     const [, pid, starttime] = /^stasis (\d+) (\d+)$/.exec(comment ?? '') ?? [];
-    if (pid === undefined || !(flags & NFT_TABLE.DORMANT) || isRunning(Number(pid), Number(starttime))) continue;
+    if (pid === undefined || !(flags & NFT_TABLE_F.DORMANT) || isRunning(Number(pid), Number(starttime))) continue;
     logInfo(`table ${name} was left by a Stasis that was killed, and is removed`);
     deleteTableIfAny(socket, name);
   }

@@ -1,7 +1,7 @@
 /** How unix sockets are planned to be made, and how names are bound in a staging directory. */
 import { describe, expect, test } from 'bun:test';
 import type { UnixSkEntry } from '../../../../src/images/schema/sockets.ts';
-import { SK_STATE, SOCK } from '../../../../src/kernel/constants/sockets.ts';
+import { SOCK, TCP_STATE } from '../../../../src/kernel/constants/sockets.ts';
 import {
   planSockets,
   requireConsistent,
@@ -15,7 +15,7 @@ import type { WaitingConnection } from '../../../../src/kinds/file/unix/waiting.
 type Facts = { name?: string; peer?: number; type?: number; state?: number; uflags?: number; deleted?: boolean };
 
 function socket(ino: number, facts: Facts = {}, note: SocketNote = {}): SavedSocket {
-  const { name = '', peer = 0, type = SOCK.STREAM, state = SK_STATE.ESTABLISHED, uflags = 0 } = facts;
+  const { name = '', peer = 0, type = SOCK.STREAM, state = TCP_STATE.ESTABLISHED, uflags = 0 } = facts;
   const entry = { id: ino, ino, type, state, peer, uflags, name: new TextEncoder().encode(name) };
   // What the plan does not look at is left out.
   return { entry: { ...entry, ...(facts.deleted ? { deleted: true } : {}) } as unknown as UnixSkEntry, note };
@@ -41,7 +41,7 @@ const connectionsOf = ({ addresses }: SocketPlan): unknown =>
     `${ino(owner)}${isListening ? ' listens' : ''}`,
     ...connections.map(({ client, server }) => `${ino(client)} to ${ino(server)}`),
   ]);
-const LISTEN = SK_STATE.LISTEN;
+const LISTEN = TCP_STATE.LISTEN;
 
 describe('streams', () => {
   test('pairs and orphans', () => {

@@ -4,7 +4,7 @@ import { defaultSettings } from '../../../../src/api/settings.ts';
 import type { CarryOptions } from '../../../../src/contract/contract.ts';
 import { decodeMessage, encodeMessage } from '../../../../src/images/codec.ts';
 import { skOptsEntry } from '../../../../src/images/schema/sockets.ts';
-import { AF, SK_STATE, SO, SOCK } from '../../../../src/kernel/constants/sockets.ts';
+import { AF, SO, SOCK, TCP_STATE } from '../../../../src/kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../../src/kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../../src/kernel/socket-address.ts';
 import { attachFilter, setNumber, setTime, socketPair } from '../../../../src/kernel/sockets.ts';
@@ -18,7 +18,7 @@ import {
 
 function socket(facts: Partial<UnixSocket>): UnixSocket {
   return {
-    ...{ ino: 1, type: SOCK.STREAM, state: SK_STATE.ESTABLISHED, name: undefined, file: undefined, peer: 2 },
+    ...{ ino: 1, type: SOCK.STREAM, state: TCP_STATE.ESTABLISHED, name: undefined, file: undefined, peer: 2 },
     ...{ pending: [], receiveQueue: 0, sendQueue: 0, shutdown: 0 },
     ...facts,
   };
@@ -47,22 +47,22 @@ describe('how sockets stand', () => {
     expect(judge({ name }, { name })).toBe('paired');
     expect(judge({ peer: 0, shutdown: 3 })).toBe('orphaned');
     expect(judge({ peer: 0, type: SOCK.DGRAM })).toBe('orphaned');
-    expect(judge({ peer: undefined, state: SK_STATE.CLOSE })).toBe('single');
+    expect(judge({ peer: undefined, state: TCP_STATE.CLOSE })).toBe('single');
     expect(judge({ peer: undefined, type: SOCK.DGRAM })).toBe('single');
-    expect(judge({ state: SK_STATE.LISTEN, name })).toBe('single');
+    expect(judge({ state: TCP_STATE.LISTEN, name })).toBe('single');
     expect(judge({ type: SOCK.DGRAM }, { type: SOCK.DGRAM, peer: 3 })).toBe('oneWay');
   });
 
   test('connections that wait', () => {
-    const listener = { state: SK_STATE.LISTEN, name, pending: [1] } as const;
+    const listener = { state: TCP_STATE.LISTEN, name, pending: [1] } as const;
     expect(judge({ peer: 0 }, listener)).toBe('pending');
     expect(judge({ peer: 0, sendQueue: 9 }, listener)).toBe('pending');
     const running = { options: { leaveRunning: true } };
     expect(judge({ peer: 0, sendQueue: 9 }, listener, running)).toContain('it has sent data');
     expect(judge({ peer: 0 })).toContain('not been accepted yet, by a socket of another network namespace');
-    expect(judge({ state: SK_STATE.LISTEN, name, pending: [0] })).toBe('single');
-    expect(judge({ state: SK_STATE.LISTEN, name, pending: [0] }, {}, running)).toContain('the client has closed it');
-    expect(judge({ state: SK_STATE.LISTEN, name, pending: [7] }, {}, { ours: false })).toContain('socket:[7]');
+    expect(judge({ state: TCP_STATE.LISTEN, name, pending: [0] })).toBe('single');
+    expect(judge({ state: TCP_STATE.LISTEN, name, pending: [0] }, {}, running)).toContain('the client has closed it');
+    expect(judge({ state: TCP_STATE.LISTEN, name, pending: [7] }, {}, { ours: false })).toContain('socket:[7]');
   });
 
   test('peers outside', () => {
