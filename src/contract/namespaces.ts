@@ -5,12 +5,12 @@
 import type { LocalFd } from '../base/brands.ts';
 import type { StasisError } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
+import type { NamespaceName } from '../images/namespace-ids.ts';
 import type { DumpContext } from './dump.ts';
 import type { RestoreContext, RestoreTask } from './restore.ts';
 import type { SeenTask, SeenTree } from './seen.ts';
 
-/** The types of namespaces, as the files in `/proc/PID/ns` are called. */
-export type NamespaceName = 'user' | 'pid' | 'mnt' | 'net' | 'ipc' | 'uts' | 'time' | 'cgroup';
+export type { NamespaceName } from '../images/namespace-ids.ts';
 
 /** A namespace that processes of a tree are in, seen from outside at a dump. */
 export interface SeenNamespace {

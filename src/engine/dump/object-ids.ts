@@ -4,13 +4,13 @@ import type { HostPid } from '../../base/brands.ts';
 import type { SeenTree, Sharing } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
 import type { InputOf } from '../../images/message.ts';
-import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../../images/namespace-ids.ts';
+import { type NamespaceIds, namespaceIdFields, OUR_NAMESPACE_IDS } from '../../images/namespace-ids.ts';
 import type { taskKobjIdsEntry } from '../../images/schema/task.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { findInOrder } from '../../kernel/kcmp.ts';
-import { namespaceOf } from '../../kernel/namespace.ts';
 import { unlessGone } from '../../kernel/proc/tree.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
+import { SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 
 /** IDs of the objects of one task in the image. Tasks with equal IDs share the object. */
 export interface ObjectIds {
@@ -18,8 +18,7 @@ export interface ObjectIds {
   readonly files: number;
   readonly fs: number;
   readonly sighand: number;
-  /** Its time namespace; a restored tree has one of its own. */
-  readonly time: number;
+  readonly namespaces: NamespaceIds;
 }
 
 /** The ID for objects of Stasis itself, which no task shares. */
@@ -32,17 +31,12 @@ export function idsEntry(ids: ObjectIds): InputOf<typeof taskKobjIdsEntry> {
     files_id: ids.files,
     fs_id: ids.fs,
     sighand_id: ids.sighand,
-    ...NAMESPACE_IDS,
-    time_ns_id: ids.time,
+    ...namespaceIdFields(ids.namespaces),
   };
 }
 
 /** The IDs for Stasis itself. */
-export const OWN_IDS: ObjectIds = { vm: OWN, files: OWN, fs: OWN, sighand: OWN, time: NAMESPACE_IDS.time_ns_id };
-
-function timeNamespaceId(pid: HostPid): number {
-  return namespaceOf(pid, 'time') === namespaceOf('self', 'time') ? NAMESPACE_IDS.time_ns_id : OWN_TIME_NS_ID;
-}
+export const OWN_IDS: ObjectIds = { vm: OWN, files: OWN, fs: OWN, sighand: OWN, namespaces: OUR_NAMESPACE_IDS };
 
 /** The objects of one task, and which of them it shares with an earlier task. */
 export interface TaskObjects {
@@ -52,7 +46,7 @@ export interface TaskObjects {
 
 /** The objects of each living process of a tree, by PID, numbered in the order of the tasks. */
 export const OBJECTS = new Slot((tree: SeenTree): ReadonlyMap<number, TaskObjects> => {
-  const table = new ObjectTable();
+  const table = new ObjectTable((pid) => SEEN_NAMESPACES.of(tree).idsOf(pid));
   const found = new Map<number, TaskObjects>();
   for (const { pid } of tree.tasks) {
     // Members of a running tree may end at any time.
@@ -68,6 +62,11 @@ export class ObjectTable {
   readonly #files = new Objects(KCMP.FILES);
   readonly #fs = new Objects(KCMP.FS);
   readonly #sighand = new Objects(KCMP.SIGHAND);
+  readonly #namespaces: (pid: HostPid) => NamespaceIds;
+
+  constructor(namespaces: (pid: HostPid) => NamespaceIds) {
+    this.#namespaces = namespaces;
+  }
 
   /** The IDs of a task, and which of its objects it shares with an earlier task. @throws SyscallError */
   idsOf(pid: HostPid): TaskObjects {
@@ -75,7 +74,7 @@ export class ObjectTable {
     const id = (found: Found | undefined): number => found?.id ?? OWN;
     const known = (found: Found | undefined): boolean => found?.known ?? false;
     return {
-      ids: { vm: id(vm), files: id(files), fs: id(fs), sighand: id(sighand), time: timeNamespaceId(pid) },
+      ids: { vm: id(vm), files: id(files), fs: id(fs), sighand: id(sighand), namespaces: this.#namespaces(pid) },
       known: { vm: known(vm), files: known(files), fs: known(fs), sighand: known(sighand) },
     };
   }

@@ -13,12 +13,11 @@ import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { BELONGING } from './belonging.ts';
 import { kindOf } from './file-table.ts';
+import { foreignNamespaces, namespaceNotices, namespaceObstacles } from './namespaces.ts';
 import { type Obstacle, oneForEachObject } from './obstacles.ts';
 import { reachedObstacles } from './reached-files.ts';
 import { TreeSnapshot } from './snapshot.ts';
 import { unsupportedFile } from './unsupported-file.ts';
-
-const NAMESPACES = ['pid', 'net', 'ipc', 'uts', 'time', 'mnt', 'user', 'cgroup'] as const;
 
 /** How often a running tree is examined again because something vanished meanwhile. */
 const MOST_LOOKS = 5;
@@ -46,8 +45,9 @@ export function obstaclesOf(tree: TreeSnapshot): StasisError[] {
   if (root.pid === process.pid) return [ourselves(root)];
   const ofRoot = root.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
   const ofTree = treeDoors.flatMap((doors) => lookAt(root, 'the tree', () => doors.survey?.(tree) ?? [], tree));
+  const ofNamespaces = lookAt(root, 'namespaces', () => namespaceObstacles(tree), tree);
   const belonging = lookAt(root, 'sessions and groups', () => BELONGING.of(tree).obstacles, tree);
-  const whole = [...(hasStasis ? [ourselves(root)] : []), ...ofRoot, ...ofTree, ...belonging];
+  const whole = [...(hasStasis ? [ourselves(root)] : []), ...ofRoot, ...ofTree, ...ofNamespaces, ...belonging];
   const found: Obstacle[] = whole.map((error) => ({ error }));
   for (const task of tasks) {
     const ofTask = obstaclesOfTask(task, tree);
@@ -63,6 +63,7 @@ export function obstaclesOf(tree: TreeSnapshot): StasisError[] {
 export function noticesOf(tree: TreeSnapshot): readonly Notice[] {
   const notices = new Notices();
   for (const facts of BELONGING.of(tree).notices) notices.add(facts);
+  for (const facts of namespaceNotices(tree)) notices.add(facts);
   for (const task of tree.tasks.filter(({ status }) => status.hasMemory)) {
     for (const look of noticesOfTask(task)) {
       // What goes away while a tree runs is looked for again when it is frozen.
@@ -85,7 +86,7 @@ function obstaclesOfTask(task: SeenTask, tree: TreeSnapshot): Obstacle[] {
   if (!task.status.hasMemory) return statusObstacles(task).map((error) => ({ error }));
   return [
     ...look('status', () => statusObstacles(task)),
-    ...look('namespaces', () => namespaces(task, tree.root)),
+    ...look('namespaces', () => foreignNamespaces(task, tree)),
     ...task.threads.slice(1).flatMap((thread) => look('thread', () => apart(task, thread), thread)),
     ...taskKinds.flatMap(({ name, obstacles, thread: doors }) => [
       ...(obstacles ? look(name, () => obstacles(task)) : []),
@@ -268,40 +269,4 @@ function outsideSession(root: SeenTask): StasisError[] {
       'give --shell-job, at the dump and at the restore, to let it join the session of whoever restores it',
     ),
   ];
-}
-
-/**
- * Obstacles for namespaces other than ours, since only these exist at the restore. A time namespace may differ: a
- * restored tree gets one of its own.
- */
-function namespaces(task: SeenTask, root: SeenTask): StasisError[] {
-  const own = NAMESPACES.flatMap((name) => {
-    const theirs = namespaceOf(task.pid, name);
-    const ours = namespaceOf(name === 'time' ? root.pid : 'self', name);
-    return theirs === undefined || theirs === ours ? [] : [{ name, inode: theirs }];
-  });
-  const remedy = enterRemedy(
-    task.pid,
-    own.map(({ name }) => name),
-  );
-  return own.map(
-    ({ name, inode }) =>
-      new StasisError({
-        kind: 'unsupported',
-        code: 'NAMESPACE_OWN',
-        task: task.ref,
-        resource: `${name} namespace ${inode}`,
-        reason: 'tasks in namespaces of their own are not carried yet',
-        remedy,
-        object: { type: `${name} namespace`, inode },
-      }),
-  );
-}
-
-/** Inside of a task's namespaces they are Stasis' own. Not all can be entered in a way that is of use. */
-function enterRemedy(pid: HostPid, names: readonly (typeof NAMESPACES)[number][]): string | undefined {
-  if (names.includes('user')) return 'dump its processes from within, as root of the machine, once this is built';
-  const flags = names.map((name) => (name === 'mnt' ? '--mount' : `--${name}`)).join(' ');
-  const inside = `run Stasis inside, for the dump and the restore: nsenter -t ${pid} ${flags} stasis …`;
-  return names.includes('mnt') ? `${inside} (it must be installed there)` : inside;
 }

@@ -38,6 +38,7 @@ import { makeContext, SharedImages } from './context.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
 import { ROOT_CG_SET } from './inventory.ts';
+import { captureNamespaces } from './namespaces.ts';
 import { idsEntry, OBJECTS, type ObjectIds } from './object-ids.ts';
 import type { TaskSnapshot } from './snapshot.ts';
 
@@ -108,6 +109,7 @@ export function saveTree(
   });
   logDebug('asked; nothing of Stasis is left in the tasks');
   for (const doors of treeDoors) doors.capture?.(context);
+  captureNamespaces(context);
   for (const { task } of saved) drain(task);
   logDebug(`memory is stored: ${pages.counts.written} pages`);
   hooks.progress?.({ step: 'writing', done: 0, total: saved.length });

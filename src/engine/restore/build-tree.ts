@@ -13,6 +13,7 @@ import type {
   RestoreThread,
   Sharing,
 } from '../../contract/contract.ts';
+import type { NamespaceIds } from '../../images/namespace-ids.ts';
 import type { CoreEntry } from '../../images/schema/task.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { W } from '../../kernel/constants/ptrace.ts';
@@ -29,6 +30,7 @@ import { killTracee, PTRACE, ptrace, setSignalMask, waitStop } from '../../trace
 import type { Remote } from '../../tracee/remote.ts';
 import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
+import { enterNamespaces } from './namespaces.ts';
 import type { Plan, TaskPlan, ThreadPlan } from './plan.ts';
 
 /** A process that exists: a task being rebuilt, a helper, or a process that is to become a zombie. */
@@ -38,6 +40,8 @@ interface Member {
   readonly task: RestoreTask | undefined;
   /** The task whose memory it inherited. */
   readonly origin: RestoreTask | undefined;
+  /** The namespaces it is in. */
+  readonly namespaces: NamespaceIds;
   /** Whether it shares memory with the task that made it. */
   readonly sharesMemory: boolean;
   /** Whether its address space is as its children have to inherit it. */
@@ -85,22 +89,26 @@ export class TreeBuilder {
     const { root, tasks } = this.#plan;
     const taken = new Set([...tasks.values()].flatMap(({ fds }) => fds.map(({ fd }) => fd)));
     const seed = Seed.create({ pid: root, sibling, taken }, freeArea(tasks));
-    this.#admit(root, seed, undefined);
+    this.#admit(root, seed, undefined, this.#plan.ours);
     const member = this.#at(root);
     // Closes descriptors that the seed has inherited from Stasis.
     closeAll(seed, member.batch);
     member.batch.flush();
   }
 
-  /** Adds a new process. A task goes through phase `birth`. */
-  #admit(pid: number, seed: Seed, origin: RestoreTask | undefined): void {
+  /** Adds a new process. A task enters its namespaces, coming from `born`, and goes through phase `birth`. */
+  #admit(pid: number, seed: Seed, origin: RestoreTask | undefined, born: NamespaceIds): void {
     const plan = this.#plan.tasks.get(pid);
     const shares = this.#sharesOf(plan);
     const batch = new Batch(seed.remote);
     const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares);
     const sharesMemory = this.#members.get(pid)?.sharesMemory ?? false;
-    this.#members.set(pid, { seed, batch, task, origin, sharesMemory, ready: shares.vm });
-    if (task) runPhase(task, 'birth');
+    const namespaces = plan?.namespaces ?? born;
+    this.#members.set(pid, { seed, batch, task, origin, namespaces, sharesMemory, ready: shares.vm });
+    if (!task) return;
+    enterNamespaces(task, born, namespaces, this.#plan.ours, 'born');
+    runPhase(task, 'birth');
+    enterNamespaces(task, born, namespaces, this.#plan.ours, 'placed');
   }
 
   /**
@@ -182,11 +190,20 @@ export class TreeBuilder {
     seeds.forEach((seed, i) => {
       const sharesMemory = requests[i]?.share.vm ?? false;
       const batch = new Batch(seed.remote);
-      this.#members.set(seed.tracee.pid, { seed, batch, task: undefined, origin, sharesMemory, ready: false });
+      const { namespaces } = maker;
+      this.#members.set(seed.tracee.pid, {
+        seed,
+        batch,
+        task: undefined,
+        origin,
+        namespaces,
+        sharesMemory,
+        ready: false,
+      });
     });
     seeds.forEach((seed, i) => {
       const request = requests[i];
-      if (request && !request.helper) this.#admit(request.pid, seed, origin);
+      if (request && !request.helper) this.#admit(request.pid, seed, origin, maker.namespaces);
     });
     return at;
   }

@@ -7,6 +7,12 @@ import { ImageError } from '../../images/error.ts';
 import type { ImageSet } from '../../images/image-set.ts';
 import { Images } from '../../images/kinds.ts';
 import { IMAGE_VERSION } from '../../images/magic.ts';
+import {
+  type NamespaceIds,
+  type NamespaceName,
+  namespaceIdsOf,
+  OUR_NAMESPACE_IDS,
+} from '../../images/namespace-ids.ts';
 import { extraName, type ProcessExtra, readTaskExtra, type ThreadExtra } from '../../images/own-files.ts';
 import { PageFlags, type PageRun } from '../../images/pagemap.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../../images/schema/files.ts';
@@ -16,6 +22,7 @@ import type { PstreeEntry } from '../../images/schema/tree.ts';
 import { NSIG, SIG } from '../../kernel/constants/signals.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { parentOf, storedPieces } from '../../memory/page-store.ts';
+import { namespaceKinds } from '../../namespaces/registry.ts';
 import { claimsOf } from '../tree-plan/claims.ts';
 import { planTree, sparePids, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { requireUnused } from './free-pids.ts';
@@ -32,6 +39,7 @@ export interface TaskPlan extends ThreadPlan {
   readonly extra: ProcessExtra;
   readonly tree: PstreeEntry;
   readonly ids: TaskKobjIdsEntry;
+  readonly namespaces: NamespaceIds;
   readonly mm: MmEntry;
   readonly fs: FsEntry;
   readonly fds: readonly FdinfoEntry[];
@@ -52,6 +60,8 @@ export interface Plan {
   readonly steps: readonly TreeStep[];
   readonly files: ReadonlyMap<number, FileEntry>;
   readonly pages: number;
+  /** The namespaces of the process that dumped. A task that was in one of them stays in that of Stasis. */
+  readonly ours: NamespaceIds;
 }
 
 const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
@@ -75,6 +85,7 @@ export function readPlan(
       reason: `version ${inventory.img_version} is newer than the ${IMAGE_VERSION} known here`,
     });
   }
+  const ours = namespaceIdsOf(inventory.root_ids ?? {}, undefined);
   const trees = images.read(Images.pstree);
   const root = trees.find(({ ppid }) => ppid === 0);
   if (!root) throw new ImageError({ file: 'pstree.img', reason: 'image is missing or empty' });
@@ -85,11 +96,11 @@ export function readPlan(
   for (const tree of trees) {
     const core = readCore(images, tree.pid);
     if (core.tc?.task_state === TaskState.DEAD) zombies.set(tree.pid, requireEnd(core, tree));
-    else tasks.set(tree.pid, readTask(images, tree, core));
+    else tasks.set(tree.pid, readTask(images, tree, core, inventory.root_ids ? ours : undefined));
   }
   let pages = 0;
   for (const task of tasks.values()) {
-    checkNamespaces(inventory.root_ids, task.ids);
+    checkNamespaces(ours, task.namespaces);
     checkReferences(task, files);
     pages += checkMemory(images, task);
   }
@@ -101,7 +112,7 @@ export function readPlan(
   const tids = [...tasks.values()].flatMap(({ others }) => others.map(({ tid }) => tid));
   requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
-  return { root: root.pid, tasks, zombies, parents, steps, files, pages };
+  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours };
 }
 
 /** Checks that each PID or TID occurs once. Images do not hold the TIDs of zombies. @throws ImageError */
@@ -138,7 +149,8 @@ function requireEnd(core: CoreEntry, { pid, ppid }: PstreeEntry): CoreEntry {
   throw new ImageError({ file, field: 'exit_code', reason: `no process ends by signal ${signal}` });
 }
 
-function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPlan {
+/** Reads a living process; `ours` are the namespaces of the process that dumped, undefined if the images lack them. */
+function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry, ours: NamespaceIds | undefined): TaskPlan {
   const { pid } = tree;
   const ids = images.readOne(Images.ids, pid);
   const others = tree.threads.filter((tid) => tid !== pid);
@@ -150,6 +162,7 @@ function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry): TaskPla
     tid: pid,
     tree,
     ids,
+    namespaces: ours ? namespaceIdsOf(ids, ours) : OUR_NAMESPACE_IDS,
     core: requireState(core, pid),
     mm: images.readOne(Images.mm, pid),
     fs: images.readOne(Images.fs, pid),
@@ -190,20 +203,12 @@ function unsupported(code: ErrorCode, resource: string, reason: string): StasisE
   return new StasisError({ kind: 'unsupported', code, resource, reason });
 }
 
-function checkNamespaces(root: TaskKobjIdsEntry | undefined, ids: TaskKobjIdsEntry): void {
-  if (!root) return;
-  const names = [
-    'pid_ns_id',
-    'net_ns_id',
-    'ipc_ns_id',
-    'uts_ns_id',
-    'mnt_ns_id',
-    'user_ns_id',
-    'cgroup_ns_id',
-  ] as const;
-  const own = names.filter((name) => ids[name] !== undefined && root[name] !== undefined && ids[name] !== root[name]);
-  if (own.length > 0)
-    throw unsupported('NAMESPACE_OWN', own.map((name) => name.slice(0, -6)).join(', '), CLONE_NAMESPACES);
+/** Checks that there is a kind for each namespace that is to be made. Time namespaces are made by the kind `clocks`. */
+function checkNamespaces(ours: NamespaceIds, ids: NamespaceIds): void {
+  const names = Object.keys(ours) as NamespaceName[];
+  const foreign = names.filter((name) => ids[name] !== ours[name] && name !== 'time');
+  const unknown = foreign.filter((name) => !namespaceKinds.some((kind) => kind.name === name));
+  if (unknown.length > 0) throw unsupported('NAMESPACE_OWN', unknown.join(', '), CLONE_NAMESPACES);
 }
 
 function readCore(images: ImageSet, pid: number): CoreEntry {

@@ -37,6 +37,7 @@ import { stopSignalOf } from '../stops.ts';
 import { TreeLife } from '../tree-life.ts';
 import { addThreads, beginPhase, forgetChildSignal, rebuildThread, runPhase, TreeBuilder } from './build-tree.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
+import { finishNamespaces } from './namespaces.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { resume, stopTask } from './resume.ts';
 
@@ -103,6 +104,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   hooks.progress?.({ step: 'rebuilding', done: 0, total: tasks.length });
   const stopped = rebuild(tasks, plan, context);
   rebuilt(context, 'last');
+  finishNamespaces(context);
   reportUnasked(context);
   logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
   ending[Symbol.dispose]();

@@ -10,12 +10,13 @@ import type { DumpContext, RestoreContext, RestoreTask, SeenTask, TaskKind } fro
 import { Slot } from '../../../contract/slots.ts';
 import { imageName } from '../../../images/kind.ts';
 import { Images } from '../../../images/kinds.ts';
-import { NAMESPACE_IDS, OWN_TIME_NS_ID } from '../../../images/namespace-ids.ts';
+import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { AT, O } from '../../../kernel/constants/files.ts';
 import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { namespaceOf } from '../../../kernel/namespace.ts';
 import { arenaPath, describeErrno, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { type Clocks, clocksOf, eachClock, machineClocks } from '../../../kernel/time-namespace.ts';
+import { SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
 import { entryOf, offsetLines, readingsOf } from './reading.ts';
 
 function obstacles(task: SeenTask): StasisError[] {
@@ -39,7 +40,8 @@ function obstacles(task: SeenTask): StasisError[] {
  */
 function capture({ tree, images }: DumpContext): void {
   const { pid } = tree.root;
-  const id = namespaceOf(pid, 'time') === namespaceOf('self', 'time') ? 0 : OWN_TIME_NS_ID;
+  const namespace = SEEN_NAMESPACES.of(tree).of(pid, 'time');
+  const id = !namespace || namespace.ours ? 0 : namespace.id;
   images.write(Images.timens, id, [entryOf(clocksOf(pid))]);
 }
 

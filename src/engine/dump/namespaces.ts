@@ -1,0 +1,74 @@
+/** The namespaces of a tree at a dump: what is in the way, and what is in them. */
+import type { HostPid } from '../../base/brands.ts';
+import { StasisError } from '../../base/errors.ts';
+import type { NoticeFacts } from '../../base/notice.ts';
+import type { DumpContext, NamespaceKind, SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
+import { namespaceKinds } from '../../namespaces/registry.ts';
+import { NAMESPACE_NAMES, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
+
+/** A namespace of the tree's own and its kind. */
+interface CarriedNamespace {
+  readonly namespace: SeenNamespace;
+  readonly kind: NamespaceKind;
+}
+
+/** The namespaces of the tree that are not ours, as far as there is a kind for them; in the order of the kinds. */
+function carriedNamespaces(tree: SeenTree): CarriedNamespace[] {
+  const { others } = SEEN_NAMESPACES.of(tree);
+  if (others.length === 0) return [];
+  return namespaceKinds.flatMap((kind) =>
+    others.filter(({ name }) => name === kind.name).map((namespace) => ({ namespace, kind })),
+  );
+}
+
+/** Everything in the namespaces of the tree that cannot be carried. */
+export function namespaceObstacles(tree: SeenTree): StasisError[] {
+  return carriedNamespaces(tree).flatMap(({ namespace, kind }) => kind.obstacles?.(namespace, tree) ?? []);
+}
+
+/** What is carried of the namespaces of the tree, but not as it is. */
+export function namespaceNotices(tree: SeenTree): NoticeFacts[] {
+  return carriedNamespaces(tree).flatMap(({ namespace, kind }) => kind.notices?.(namespace, tree) ?? []);
+}
+
+/** Saves what is in the namespaces of the tree. */
+export function captureNamespaces(context: DumpContext): void {
+  for (const { namespace, kind } of carriedNamespaces(context.tree)) kind.capture?.(namespace, context);
+}
+
+/**
+ * Obstacles for the namespaces of a task that no kind carries. A time namespace may differ: a restored tree gets one of
+ * its own.
+ */
+export function foreignNamespaces(task: SeenTask, { root }: SeenTree): StasisError[] {
+  const table = SEEN_NAMESPACES.of(task.tree);
+  const own = NAMESPACE_NAMES.flatMap((name) => {
+    const namespace = table.of(task.pid, name);
+    if (!namespace || namespace.ours || namespaceKinds.some((kind) => kind.name === name)) return [];
+    return name === 'time' && namespace === table.of(root.pid, 'time') ? [] : [namespace];
+  });
+  const remedy = enterRemedy(
+    task.pid,
+    own.map(({ name }) => name),
+  );
+  return own.map(
+    ({ name, ino }) =>
+      new StasisError({
+        kind: 'unsupported',
+        code: 'NAMESPACE_OWN',
+        task: task.ref,
+        resource: `${name} namespace ${ino}`,
+        reason: 'tasks in namespaces of their own are not carried yet',
+        remedy,
+        object: { type: `${name} namespace`, inode: ino },
+      }),
+  );
+}
+
+/** Inside of a task's namespaces they are Stasis' own. Not all can be entered in a way that is of use. */
+function enterRemedy(pid: HostPid, names: readonly SeenNamespace['name'][]): string | undefined {
+  if (names.includes('user')) return 'dump its processes from within, as root of the machine, once this is built';
+  const flags = names.map((name) => (name === 'mnt' ? '--mount' : `--${name}`)).join(' ');
+  const inside = `run Stasis inside, for the dump and the restore: nsenter -t ${pid} ${flags} stasis …`;
+  return names.includes('mnt') ? `${inside} (it must be installed there)` : inside;
+}

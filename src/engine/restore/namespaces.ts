@@ -1,0 +1,68 @@
+/** Puts new processes into their namespaces, and makes those that do not exist yet. */
+import type { NamespaceKind, RestoreContext, RestoreTask } from '../../contract/contract.ts';
+import type { NamespaceIds } from '../../images/namespace-ids.ts';
+import { openNamespace } from '../../namespaces/inside.ts';
+import { MADE_NAMESPACES } from '../../namespaces/made.ts';
+import { namespaceKinds } from '../../namespaces/registry.ts';
+import { handOver } from '../../tracee/handover.ts';
+
+/** When a process enters a namespace: as soon as it exists, or after phase `birth`. */
+type Moment = 'born' | 'placed';
+
+/** A cgroup namespace begins at the cgroup its first member is in, to which the kind `cgroups` moves it in `birth`. */
+const momentOf = ({ name }: NamespaceKind): Moment => (name === 'cgroup' ? 'placed' : 'born');
+
+/**
+ * Moves a process from the namespaces it has inherited, `from`, to those it is to be in, `to`. The first member of a
+ * namespace makes it, and its contents are made again at once. `ours` are the IDs of the namespaces of Stasis.
+ */
+export function enterNamespaces(
+  task: RestoreTask,
+  from: NamespaceIds,
+  to: NamespaceIds,
+  ours: NamespaceIds,
+  moment: Moment,
+): void {
+  for (const kind of namespaceKinds) {
+    const { name } = kind;
+    if (to[name] === from[name] || momentOf(kind) !== moment || name === 'pid') continue;
+    const made = MADE_NAMESPACES.of(task.context).get(name, to[name]);
+    if (made) join(task, kind, made.fd);
+    else if (to[name] === ours[name]) joinOurs(task, kind);
+    else make(task, kind, to[name]);
+  }
+}
+
+/** Has a process enter a namespace that exists. */
+function join(task: RestoreTask, { flag }: NamespaceKind, fd: Parameters<typeof handOver>[2][number]): void {
+  const [arrived = -1] = handOver(task.seed, task.batch, [fd]);
+  const program = task.batch.reserve(2);
+  program.call('setns', arrived, flag);
+  program.call('close', arrived);
+  task.batch.flush();
+}
+
+/** Has a process that was born in another namespace return to that of Stasis. */
+function joinOurs(task: RestoreTask, kind: NamespaceKind): void {
+  using own = openNamespace('self', kind.name);
+  join(task, kind, own.number);
+}
+
+function make(task: RestoreTask, kind: NamespaceKind, id: number): void {
+  task.batch.call('unshare', kind.flag);
+  task.batch.flush();
+  using fd = openNamespace(task.tracee.pid, kind.name);
+  const namespace = { name: kind.name, id, fd: fd.number, first: task };
+  MADE_NAMESPACES.of(task.context).add(namespace);
+  fd.release();
+  kind.rebuild?.(namespace, task.context);
+}
+
+/** The last step in the namespaces that were made, when all tasks are rebuilt. */
+export function finishNamespaces(context: RestoreContext): void {
+  for (const kind of namespaceKinds) {
+    for (const namespace of MADE_NAMESPACES.of(context).all) {
+      if (namespace.name === kind.name) kind.finish?.(namespace, context);
+    }
+  }
+}

@@ -1,0 +1,9 @@
+/**
+ * The list of all types of namespaces that are carried. A new one needs a folder and a line here.
+ *
+ * A process enters its namespaces in this order, and what is in them is made again in this order: user namespaces own
+ * the others.
+ */
+import type { NamespaceKind } from '../contract/contract.ts';
+
+export const namespaceKinds: readonly NamespaceKind[] = [];
