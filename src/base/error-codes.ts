@@ -140,6 +140,8 @@ export const ERROR_CODES = {
   LIMIT: 'A resource limit of the task cannot be set.',
   NAMESPACE_DESCRIPTOR: 'A descriptor of a namespace that Stasis is not in.',
   NAMESPACE_OWN: 'A namespace that Stasis is not in.',
+  NAMESPACE_PID_INIT: 'The root of the tree is not the init of its PID namespace.',
+  NAMESPACE_PID_NESTED: 'Processes of the tree are in different PID namespaces.',
   NAMESPACE_TIME_CHILDREN: 'The children of the task are to have another time namespace than itself.',
   SECURITY_LABEL: 'A label of a security module cannot be told, or set.',
 

@@ -1,5 +1,5 @@
 /** The interface of a restore towards kinds. */
-import type { LocalFd, SavedPid } from '../base/brands.ts';
+import type { HostPid, LocalFd, SavedPid } from '../base/brands.ts';
 import type { TaskRef } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
 import type { ImageSet } from '../images/image-set.ts';
@@ -26,6 +26,10 @@ export interface RestoreContext extends HasSlots {
   readonly fileEntries: ReadonlyMap<number, FileEntry>;
   /** PID of the first task of the tree. */
   readonly root: number;
+  /** The number here of a process or thread of the tree; undefined if it is not there. */
+  hostPid(saved: number): HostPid | undefined;
+  /** The number here of a process group; undefined if none of its members is there. */
+  hostGroup(saved: number): HostPid | undefined;
   /** Whether the root's parent is Stasis, and ends when the restore is done. */
   readonly parentEnds: boolean;
   /** The tasks that were in a group stop. Each is stopped again before its parent enters phase `last`. */

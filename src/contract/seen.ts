@@ -1,5 +1,5 @@
 /** Snapshots of a tree, seen from outside: one before the freeze, while it runs, and one of the frozen tree. */
-import type { HostPid, LocalFd, TaskFd } from '../base/brands.ts';
+import type { HostPid, LocalFd, SavedPid, TaskFd } from '../base/brands.ts';
 import type { TaskRef } from '../base/errors.ts';
 import type { Rlimit } from '../kernel/proc/limits.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
@@ -24,6 +24,20 @@ export interface SeenTree extends HasSlots {
    */
   readonly frozen: boolean;
   readonly options: CarryOptions;
+  /** The numbers of processes as images hold them. */
+  readonly pids: PidView;
+}
+
+/** The numbers of processes as seen from the PID namespace of a tree's root: those that images hold. */
+export interface PidView {
+  /** How many levels that namespace lies below ours; 0 if it is ours, and all numbers are the same. */
+  readonly depth: number;
+  /** The number of a process or thread; 0 if it has none there, or does not exist. */
+  saved(pid: number): SavedPid;
+  /** The number of the group a process is in, which is `group` here; 0 if that is one of outside. */
+  groupOf(pid: HostPid, group: number): SavedPid;
+  /** The same of its session. */
+  sessionOf(pid: HostPid, session: number): SavedPid;
 }
 
 /** How errors name a task that is looked at. */

@@ -44,9 +44,15 @@ export class Pages implements PageStore {
 
   readonly #stepped: ((bytes: number) => void) | undefined;
 
-  /** @param stepped told of each piece of memory that is stored */
-  constructor(images: ImageSetWriter, stepped?: (bytes: number) => void) {
+  readonly #savedPid: (pid: HostPid) => number;
+
+  /**
+   * @param savedPid the PID of a task in the images
+   * @param stepped told of each piece of memory that is stored
+   */
+  constructor(images: ImageSetWriter, savedPid: (pid: HostPid) => number, stepped?: (bytes: number) => void) {
     this.#images = images;
+    this.#savedPid = savedPid;
     this.#stepped = stepped;
   }
 
@@ -78,7 +84,7 @@ export class Pages implements PageStore {
     else storeWithHelper(pid, lots, { out, mem, blocks }, store, this.#stepped);
     this.#noteBlocks(`pages-${pagesId}.img`, lots, blocks);
     this.counts.written += bytes / PAGE_SIZE;
-    this.#images.writePagemap(Images.pagemap, pid, { pagesId, runs: all.map(presentRun) });
+    this.#images.writePagemap(Images.pagemap, this.#savedPid(pid), { pagesId, runs: all.map(presentRun) });
     this.#stored.set(pid, new StoredTask(path, all));
     this.counts.microseconds += (performance.now() - began) * 1000;
   }

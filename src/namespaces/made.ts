@@ -17,6 +17,11 @@ class MadeNamespaces {
     return this.#made.get(`${name} ${id}`);
   }
 
+  /** The namespace of this type that the root of the tree has made. */
+  ofRoot(name: NamespaceName): MadeNamespace | undefined {
+    return this.all.find(({ name: is, first }) => is === name && first.pstree.ppid === 0);
+  }
+
   /** Adds a namespace. Its descriptor is closed at the end of the restore. */
   add(namespace: MadeNamespace): void {
     this.#made.set(`${namespace.name} ${namespace.id}`, namespace);

@@ -5,5 +5,6 @@
  * the others.
  */
 import type { NamespaceKind } from '../contract/contract.ts';
+import { pidNamespace } from './pid/kind.ts';
 
-export const namespaceKinds: readonly NamespaceKind[] = [];
+export const namespaceKinds: readonly NamespaceKind[] = [pidNamespace];

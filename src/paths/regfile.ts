@@ -34,7 +34,7 @@ export function captureRegular(file: OpenFile, id: number, context: DumpContext)
     id,
     flags,
     pos: position(file),
-    fown: isReached(file) ? NOBODY : captureOwner(file.local, flags),
+    fown: isReached(file) ? NOBODY : captureOwner(file.local, flags, context),
     mode: file.stat.mode,
   };
   const checks = validation(file, context);

@@ -11,7 +11,7 @@ import { Images } from '../images/kinds.ts';
 import { type RegFileEntry, type RemapFilePathEntry, RemapType } from '../images/schema/files.ts';
 import { O } from '../kernel/constants/files.ts';
 import { trySyscall } from '../kernel/syscall.ts';
-import { Seed } from '../tracee/seed.ts';
+import { seedInside } from '../namespaces/pid/seed-inside.ts';
 import { openGhost } from './ghost/restore.ts';
 import { linkOpenFile } from './locate.ts';
 import { openPath } from './open-path.ts';
@@ -78,7 +78,7 @@ function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: num
 
 /** Helper processes with the PIDs of dead tasks; they exist while files of these are opened. */
 const HELPERS = new KeyedSlot((context: RestoreContext, pid: number) => {
-  const helper = Seed.create({ pid, sibling: false, taken: new Set() }, HELPER_AREA);
+  const helper = seedInside(context, pid, HELPER_AREA);
   context.atEnd(() => helper[Symbol.dispose]());
   return helper;
 });

@@ -3,8 +3,8 @@
  * ready (F_SETOWN, F_SETSIG; fs/fcntl.c).
  */
 
-import type { LocalFd } from '../base/brands.ts';
-import type { RestoreContext, RestoreTask } from '../contract/contract.ts';
+import { type HostPid, hostPid, type LocalFd } from '../base/brands.ts';
+import type { DumpContext, RestoreContext, RestoreTask, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import type { FownEntry } from '../images/schema/common.ts';
 import { F, F_OWNER, O } from '../kernel/constants/files.ts';
@@ -21,7 +21,7 @@ export function imageFlags(flags: number): number {
 }
 
 /** Reads owner and signal of an open file description. `flags` are its F_GETFL. @throws SyscallError */
-export function captureOwner(local: LocalFd, flags: number): FownEntry {
+export function ownerOf(local: LocalFd, flags: number): FownEntry {
   const none: FownEntry = { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 };
   if (flags & O.PATH) return none; // such a file has no owner to ask for
   const signum = syscall('fcntl', local, F.GETSIG);
@@ -32,6 +32,20 @@ export function captureOwner(local: LocalFd, flags: number): FownEntry {
   // The kernel checks the permission to signal for the user that called F_SETOWN.
   syscall('fcntl', local, F.GETOWNER_UIDS, arenaAddress);
   return { uid: arenaView.getUint32(0, true), euid: arenaView.getUint32(4, true), signum, pid_type: type, pid };
+}
+
+/** As {@link ownerOf}, with the owner's number as images hold it. */
+export function captureOwner(local: LocalFd, flags: number, { tree }: Pick<DumpContext, 'tree'>): FownEntry {
+  const owner = ownerOf(local, flags);
+  if (owner.pid === 0 || tree.pids.depth === 0) return owner;
+  const { pid_type: type, pid } = owner;
+  const saved = type === F_OWNER.PGRP ? tree.pids.groupOf(memberOf(pid, tree), pid) : tree.pids.saved(pid);
+  return { ...owner, pid: saved };
+}
+
+/** A process of the tree that is in a group, or the group's leader. */
+function memberOf(group: number, { tasks }: SeenTree): HostPid {
+  return tasks.find(({ stat }) => stat.pgrp === group)?.pid ?? hostPid(group);
 }
 
 /** Sets the status flags of a restored file, and notes its owner for {@link settleOwners}. @throws SyscallError */
@@ -58,7 +72,7 @@ const UNSETTLED = new Slot((_: RestoreContext): { readonly fd: Fd; readonly owne
  */
 export function settleOwners(context: RestoreContext): void {
   for (const { fd, owner } of UNSETTLED.of(context).splice(0)) {
-    if (restoreOwner(fd.number, owner) === -ERRNO.ESRCH) {
+    if (restoreOwner(fd.number, owner, context) === -ERRNO.ESRCH) {
       const whose = `${owner.pid_type === F_OWNER.PGRP ? 'process group' : 'task'} ${owner.pid}`;
       const reason = `the signals of an open file went to ${whose}, which is not there; nobody gets them now`;
       const name = tryReadLink(`/proc/self/fd/${fd.number}`);
@@ -68,8 +82,18 @@ export function settleOwners(context: RestoreContext): void {
   }
 }
 
+/**
+ * Sets the owner of an open file description, as the images of `context` name it. Answers 0, or -ESRCH if it is not
+ * there.
+ */
+function restoreOwner(local: LocalFd, owner: FownEntry, context: RestoreContext): number {
+  const { pid_type: type, pid } = owner;
+  const host = type === F_OWNER.PGRP ? context.hostGroup(pid) : context.hostPid(pid);
+  return host === undefined ? -ERRNO.ESRCH : setOwner(local, { ...owner, pid: host });
+}
+
 /** Sets the owner of an open file description. Answers 0, or -ESRCH if it is not there. @throws SyscallError */
-export function restoreOwner(local: LocalFd, owner: FownEntry): number {
+export function setOwner(local: LocalFd, owner: FownEntry): number {
   if (owner.pid === 0) return 0;
   const own = (): number => {
     arenaView.setInt32(0, owner.pid_type, true);

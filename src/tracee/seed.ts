@@ -22,6 +22,7 @@ import { Pins } from '../kernel/ffi.ts';
 import { pidInUse } from '../kernel/pid-in-use.ts';
 import { threadsOf } from '../kernel/proc/tree.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { hostPidsOf } from './host-pids.ts';
 import { forceWrite, openMemory, writeMemory } from './memory.ts';
 import { AREA } from './program.ts';
 import { awaitEnd, killTracee, PTRACE, PTRACE_O } from './ptrace.ts';
@@ -35,6 +36,8 @@ export interface SeedOptions {
   readonly pid: number | undefined;
   /** Make it a child of our parent instead of ours (`--restore-sibling`). */
   readonly sibling: boolean;
+  /** Namespaces to make it in: CLONE_NEWPID, CLONE_NEWUSER. */
+  readonly flags?: bigint;
   /** Descriptor numbers of the task and of tasks forked from it. The socket of the seed gets another number. */
   readonly taken: ReadonlySet<number>;
 }
@@ -65,7 +68,11 @@ export class Seed implements Disposable {
   readonly socket: Fd;
   /** The task's end of it. */
   readonly socketTarget: number;
-  private constructor(tracee: Tracee, socket: Fd, socketTarget: number, area: number) {
+  /** Whether its children are born in another PID namespace than ours, where they have other numbers. */
+  readonly #isApart: boolean;
+
+  private constructor(tracee: Tracee, socket: Fd, socketTarget: number, area: number, isApart: boolean) {
+    this.#isApart = isApart;
     this.tracee = tracee;
     this.socket = socket;
     this.socketTarget = socketTarget;
@@ -93,7 +100,7 @@ export class Seed implements Disposable {
       const tracee = Tracee.attach(pid, PTRACE_O.EXITKILL);
       tracee.stop();
       mapArea(tracee, callAt, area);
-      return new Seed(tracee, ours, socketTarget, area);
+      return new Seed(tracee, ours, socketTarget, area, ((options.flags ?? 0n) & CLONE.NEWPID) !== 0n);
     } catch (error) {
       ours[Symbol.dispose]();
       if (pid !== undefined) bury(pid);
@@ -128,7 +135,7 @@ export class Seed implements Disposable {
       exitSignal: sibling ? 0 : exitSignal,
     }));
     const { socket, socketTarget } = this;
-    return this.#clone(plans).map((tracee) => new Seed(tracee, socket, socketTarget, this.remote.area));
+    return this.#clone(plans).map((tracee) => new Seed(tracee, socket, socketTarget, this.remote.area, this.#isApart));
   }
 
   /** Makes threads of this seed's process with these TIDs. They are traced and stopped. @throws StasisError */
@@ -165,7 +172,9 @@ export class Seed implements Disposable {
     });
     this.remote.run(program);
     const results = calls.map((call) => program.result(call));
-    for (const pid of results) if (pid > 0) born.push(Tracee.born(hostPid(pid)));
+    const made = results.filter((pid) => pid > 0);
+    const hosts = this.#isApart ? hostPidsOf(this.tracee.pid, made) : made.map(hostPid);
+    for (const pid of hosts) born.push(Tracee.born(pid));
     results.forEach((result, i) => {
       if (result < 0) throw spawnError(lot[i]?.pid, -result);
     });
@@ -284,7 +293,7 @@ function clone3(options: SeedOptions, stack: number, stackSize: number): number 
   using pins = new Pins();
   const args = new BigUint64Array(CLONE_ARGS_SIZE.SET_TID / 8);
   const pids = new Int32Array([options.pid ?? 0, 0]);
-  args[0] = CLONE.VM | CLONE.VFORK | (options.sibling ? CLONE.PARENT : 0n);
+  args[0] = CLONE.VM | CLONE.VFORK | (options.sibling ? CLONE.PARENT : 0n) | (options.flags ?? 0n);
   args[4] = BigInt(options.sibling ? 0 : SIG.CHLD);
   args[5] = BigInt(stack);
   args[6] = BigInt(stackSize);

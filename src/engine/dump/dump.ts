@@ -165,7 +165,8 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
     undo.keep();
     for (const pid of pids) killTracee(pid);
     // The tracer can reap the main thread of a process only after the other threads are gone.
-    const threads = tree.processes.flatMap((process) => process.threads.toReversed());
+    // The init of a PID namespace ends when all others in it have been reaped, so children come before their parents.
+    const threads = tree.processes.toReversed().flatMap((process) => process.threads.toReversed());
     for (const { tracee } of threads) tracee.awaitEnd();
     logInfo(`${pids.length === 1 ? `task ${pids[0]} is` : `${pids.length} tasks are`} saved and gone`);
     return;

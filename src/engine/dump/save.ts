@@ -24,6 +24,7 @@ import { extraName } from '../../images/own-files.ts';
 import { TaskState } from '../../images/schema/task.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
+import { NOBODY } from '../../kernel/proc/tree.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { Pages } from '../../memory/pages.ts';
 import { Foothold } from '../../tracee/foothold.ts';
@@ -59,7 +60,7 @@ export function beginDump(
   notices: Notices,
   hooks: Hooks,
 ): DumpInMaking {
-  const pages = new Pages(images, memoryProgress(tree.tasks, hooks));
+  const pages = new Pages(images, (pid) => tree.pids.saved(pid), memoryProgress(tree.tasks, hooks));
   const files = new OpenFileTable();
   const shared = new SharedImages();
   const stopped = new Set(
@@ -114,9 +115,13 @@ export function saveTree(
   logDebug(`memory is stored: ${pages.counts.written} pages`);
   hooks.progress?.({ step: 'writing', done: 0, total: saved.length });
   for (const { task, ids } of saved) writeTask(task, ids, images, files);
-  for (const { pid, zombie } of processes) if (zombie) writeZombie(pid, images);
+  for (const { pid, zombie } of processes) if (zombie) writeZombie(pid, context);
   images.write(Images.files, undefined, files.entries);
-  images.write(Images.pstree, undefined, processes.map(treeEntry));
+  images.write(
+    Images.pstree,
+    undefined,
+    processes.map((process) => treeEntry(process, context.tree)),
+  );
   shared.write(images);
 }
 
@@ -262,7 +267,8 @@ function taskCore(seen: TaskSnapshot, main: FrozenThread): TaskCoreDraft {
 }
 
 function writeTask(task: DumpTask, ids: ObjectIds, images: ImageSetWriter, files: OpenFileTable): void {
-  const { pid } = task;
+  const { pids } = task.tree;
+  const pid = pids.saved(task.pid);
   if (!task.captured.files) {
     const fdinfo = task.fds.map((file) => {
       const id = files.idOf(file);
@@ -273,7 +279,7 @@ function writeTask(task: DumpTask, ids: ObjectIds, images: ImageSetWriter, files
   images.write(Images.ids, pid, [idsEntry(ids)]);
   images.write(Images.mm, pid, [task.mm as InputOf<ReturnType<typeof Images.mm.message>>]);
   for (const thread of task.threads) {
-    images.write(Images.core, thread.tid, [thread.core as InputOf<ReturnType<typeof Images.core.message>>]);
+    images.write(Images.core, pids.saved(thread.tid), [thread.core as InputOf<ReturnType<typeof Images.core.message>>]);
   }
   writeExtra(images, task);
 }
@@ -282,21 +288,30 @@ function writeTask(task: DumpTask, ids: ObjectIds, images: ImageSetWriter, files
  * Writes the extra state, one file for each process, since there may be thousands of threads. State of threads is
  * stored under their TIDs, state of kinds under the names of the kinds.
  */
-function writeExtra(images: ImageSetWriter, { pid, extra, threads }: DumpTask): void {
+function writeExtra(images: ImageSetWriter, { pid, extra, threads, tree }: DumpTask): void {
   const whole: Record<string, Json> = { ...extra };
   for (const thread of threads.slice(1)) {
-    if (Object.keys(thread.extra).length > 0) whole[String(thread.tid)] = thread.extra;
+    if (Object.keys(thread.extra).length > 0) whole[String(tree.pids.saved(thread.tid))] = thread.extra;
   }
-  images.put(extraName(pid), new Uint8Array(Buffer.from(`${JSON.stringify(whole)}\n`)));
+  images.put(extraName(tree.pids.saved(pid)), new Uint8Array(Buffer.from(`${JSON.stringify(whole)}\n`)));
 }
 
-function writeZombie(pid: HostPid, images: ImageSetWriter): void {
+function writeZombie(pid: HostPid, { images, tree }: DumpContext): void {
   const { exitCode, comm } = parseStat(readProc(pid, 'stat'));
   const tc = { task_state: TaskState.DEAD, exit_code: exitCode, personality: 0, flags: 0, blk_sigset: 0, comm };
-  images.write(Images.core, pid, [{ mtype: thisArch().march, tc }]);
+  images.write(Images.core, tree.pids.saved(pid), [{ mtype: thisArch().march, tc }]);
 }
 
-function treeEntry({ pid, parent, threads, zombie }: FrozenProcess): InputOf<ReturnType<typeof Images.pstree.message>> {
+function treeEntry(
+  { pid, parent, threads, zombie }: FrozenProcess,
+  { pids }: SeenTree,
+): InputOf<ReturnType<typeof Images.pstree.message>> {
   const { pgrp, session } = parseStat(readProc(pid, 'stat'));
-  return { pid, ppid: parent, pgid: pgrp, sid: session, threads: zombie ? [pid] : threads.map(({ tid }) => tid) };
+  return {
+    pid: pids.saved(pid),
+    ppid: parent === NOBODY ? 0 : pids.saved(parent),
+    pgid: pids.groupOf(pid, pgrp),
+    sid: pids.sessionOf(pid, session),
+    threads: (zombie ? [pid] : threads.map(({ tid }) => tid)).map((tid) => pids.saved(tid)),
+  };
 }

@@ -5,6 +5,7 @@ import type {
   CarryOptions,
   FileFacts,
   OpenFile,
+  PidView,
   SeenRef,
   SeenTask,
   SeenThread,
@@ -25,6 +26,7 @@ import { hasEnded, isWorker, membersOf, tellsOfNothing, threadsOf, unlessGone } 
 import { domainOf } from '../../kernel/sockets.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, ERRNO, type Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { pidView } from './pid-view.ts';
 
 /** The snapshot of a task. Its borrowed descriptors are closed when the scope ends. */
 export class TaskSnapshot implements SeenTask, Disposable {
@@ -161,6 +163,19 @@ export class TreeSnapshot implements SeenTree, Disposable {
     const living = new Set(tree.tasks.map(({ pid }) => pid));
     tree.dead = pids.filter((pid) => !living.has(pid));
     return tree;
+  }
+
+  /** Made when first asked for. */
+  #pids: PidView | undefined;
+
+  get pids(): PidView {
+    this.#pids ??= this.#viewFromRoot();
+    return this.#pids;
+  }
+
+  #viewFromRoot(): PidView {
+    const known = new Map(this.tasks.flatMap(({ threads }) => threads.map(({ tid, status }) => [tid, status])));
+    return pidView((this.root.status.nsPid?.length ?? 1) - 1, (tid) => known.get(tid));
   }
 
   get root(): TaskSnapshot {

@@ -18,7 +18,7 @@ import type { CoreEntry } from '../../images/schema/task.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { W } from '../../kernel/constants/ptrace.ts';
 import { SIG, signalBit } from '../../kernel/constants/signals.ts';
-import { RLIMIT } from '../../kernel/constants/tasks.ts';
+import { CLONE, RLIMIT } from '../../kernel/constants/tasks.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds } from '../../kinds/registry.ts';
 import { Batch } from '../../tracee/batch.ts';
@@ -30,6 +30,7 @@ import { killTracee, PTRACE, ptrace, setSignalMask, waitStop } from '../../trace
 import type { Remote } from '../../tracee/remote.ts';
 import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
+import type { HostPids } from './host-pids.ts';
 import { enterNamespaces } from './namespaces.ts';
 import type { Plan, TaskPlan, ThreadPlan } from './plan.ts';
 
@@ -52,16 +53,18 @@ interface Member {
 export class TreeBuilder {
   readonly #plan: Plan;
   readonly #context: RestoreContext;
+  readonly #hosts: HostPids;
   readonly #members = new Map<number, Member>();
   /** Those that have ended as zombies of the tree. */
-  readonly #zombies: number[] = [];
+  readonly #zombies: HostPid[] = [];
   /** Kernel objects of the tasks made so far. */
   readonly #objects = new Set<string>();
   /** Parents that got SIGCHLD for the end of helpers or zombies. */
   readonly #toldOfEnds = new Set<number>();
 
-  constructor(plan: Plan, context: RestoreContext, undo: UndoStack) {
+  constructor(plan: Plan, context: RestoreContext, hosts: HostPids, undo: UndoStack) {
     this.#plan = plan;
+    this.#hosts = hosts;
     this.#context = context;
     undo.add(() => this.#killAll());
   }
@@ -88,7 +91,8 @@ export class TreeBuilder {
   #createRoot(sibling: boolean): void {
     const { root, tasks } = this.#plan;
     const taken = new Set([...tasks.values()].flatMap(({ fds }) => fds.map(({ fd }) => fd)));
-    const seed = Seed.create({ pid: root, sibling, taken }, freeArea(tasks));
+    const flags = this.#plan.ownPids ? CLONE.NEWPID : 0n;
+    const seed = Seed.create({ pid: root, sibling, taken, flags }, freeArea(tasks));
     this.#admit(root, seed, undefined, this.#plan.ours);
     const member = this.#at(root);
     // Closes descriptors that the seed has inherited from Stasis.
@@ -104,6 +108,7 @@ export class TreeBuilder {
     const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares);
     const sharesMemory = this.#members.get(pid)?.sharesMemory ?? false;
     const namespaces = plan?.namespaces ?? born;
+    this.#hosts.note(pid, seed.tracee.pid);
     this.#members.set(pid, { seed, batch, task, origin, namespaces, sharesMemory, ready: shares.vm });
     if (!task) return;
     enterNamespaces(task, born, namespaces, this.#plan.ours, 'born');
@@ -191,7 +196,7 @@ export class TreeBuilder {
       const sharesMemory = requests[i]?.share.vm ?? false;
       const batch = new Batch(seed.remote);
       const { namespaces } = maker;
-      this.#members.set(seed.tracee.pid, {
+      this.#members.set(requests[i]?.pid ?? seed.tracee.pid, {
         seed,
         batch,
         task: undefined,
@@ -245,7 +250,7 @@ export class TreeBuilder {
     else kill(seed.tracee.pid, signal);
     seed.tracee.awaitEnd();
     this.#members.delete(pid);
-    this.#zombies.push(pid);
+    this.#zombies.push(seed.tracee.pid);
     const parent = this.#plan.parents.get(pid);
     if (parent !== undefined) this.#toldOfEnds.add(parent);
   }
@@ -374,12 +379,13 @@ function threadPart(
 }
 
 /** Gives a process its other threads. */
-export function addThreads(task: RestoreTask, plans: readonly ThreadPlan[]): void {
+export function addThreads(task: RestoreTask, plans: readonly ThreadPlan[], hosts: HostPids): void {
   if (plans.length === 0) return;
   task.batch.flush();
   const remotes = task.seed.threads(plans.map(({ tid }) => tid));
   const others = plans.map((thread, i): RestoreThread => {
     const remote = remotes[i] as Remote; // as many as were requested
+    hosts.note(thread.tid, remote.tracee.pid);
     return { ...threadPart(thread, task.context, remote, new Batch(remote)), process: task };
   });
   (task as MutableRestoreTask).threads = [task, ...others];

@@ -25,10 +25,12 @@ export function enterNamespaces(
 ): void {
   for (const kind of namespaceKinds) {
     const { name } = kind;
-    if (to[name] === from[name] || momentOf(kind) !== moment || name === 'pid') continue;
+    if (to[name] === from[name] || momentOf(kind) !== moment) continue;
     const made = MADE_NAMESPACES.of(task.context).get(name, to[name]);
+    if (made && name === 'pid') continue; // it was born there
     if (made) join(task, kind, made.fd);
     else if (to[name] === ours[name]) joinOurs(task, kind);
+    else if (name === 'pid') note(task, kind, to[name]);
     else make(task, kind, to[name]);
   }
 }
@@ -48,9 +50,15 @@ function joinOurs(task: RestoreTask, kind: NamespaceKind): void {
   join(task, kind, own.number);
 }
 
+/** Has a process make a namespace. */
 function make(task: RestoreTask, kind: NamespaceKind, id: number): void {
   task.batch.call('unshare', kind.flag);
   task.batch.flush();
+  note(task, kind, id);
+}
+
+/** Notes a namespace that a process is in as its first member, and makes again what is in it. */
+function note(task: RestoreTask, kind: NamespaceKind, id: number): void {
   using fd = openNamespace(task.tracee.pid, kind.name);
   const namespace = { name: kind.name, id, fd: fd.number, first: task };
   MADE_NAMESPACES.of(task.context).add(namespace);

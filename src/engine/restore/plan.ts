@@ -62,6 +62,10 @@ export interface Plan {
   readonly pages: number;
   /** The namespaces of the process that dumped. A task that was in one of them stays in that of Stasis. */
   readonly ours: NamespaceIds;
+  /** Whether the tree gets a PID namespace of its own, so that its numbers are free. */
+  readonly ownPids: boolean;
+  /** The entries of all processes. */
+  readonly trees: readonly PstreeEntry[];
 }
 
 const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
@@ -104,15 +108,19 @@ export function readPlan(
     checkReferences(task, files);
     pages += checkMemory(images, task);
   }
-  const { joins, bornPgid, isUnused } = origin;
+  const ownPids = (tasks.get(root.pid)?.namespaces.pid ?? ours.pid) !== ours.pid;
+  const { joins } = origin;
+  // Where the tree is alone, all numbers are free, and the group it is born in has none.
+  const isUnused = ownPids ? () => true : origin.isUnused;
+  const bornPgid = ownPids ? 0 : origin.bornPgid;
   const treeTasks = trees.map((tree) => treeTask(tree, tasks.get(tree.pid)));
   const isTaken = (number: number): boolean => !isUnused(number);
   const numbers = trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]);
   const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePids: sparePids(numbers, isUnused) });
   const tids = [...tasks.values()].flatMap(({ others }) => others.map(({ tid }) => tid));
-  requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
+  if (!ownPids) requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
-  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours };
+  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ownPids, trees };
 }
 
 /** Checks that each PID or TID occurs once. Images do not hold the TIDs of zombies. @throws ImageError */

@@ -1,7 +1,7 @@
 /** A restore from beginning to end. */
 
 import { PAGE_SIZE } from '../../arch/page-size.ts';
-import type { LocalFd } from '../../base/brands.ts';
+import type { HostPid, LocalFd } from '../../base/brands.ts';
 import { errnoNameOf, StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
@@ -37,6 +37,7 @@ import { stopSignalOf } from '../stops.ts';
 import { TreeLife } from '../tree-life.ts';
 import { addThreads, beginPhase, forgetChildSignal, rebuildThread, runPhase, TreeBuilder } from './build-tree.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
+import { HostPids } from './host-pids.ts';
 import { finishNamespaces } from './namespaces.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { resume, stopTask } from './resume.ts';
@@ -76,7 +77,6 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const images = new ImageSet(options.imagesDir, undefined, disk);
   const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isUnused };
   const plan = readPlan(images, origin);
-  const pid = plan.root;
   requireInherited(options.carry);
   const unverified = options.verify ? verifyPages(images) : undefined;
   logDebug('images are read and checked');
@@ -92,14 +92,17 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   );
   using undo = new UndoStack();
   using ending = new UndoStack();
-  const context = new Context(options, images, plan, undo, ending, hooks);
+  const hosts = new HostPids(plan.ownPids, plan.trees);
+  const context = new Context(options, images, plan, hosts, undo, ending, hooks);
   if (unverified) context.notice({ resource: '--verify', reason: `${unverified}, so page contents are not verified` });
   life.begin(context);
   for (const doors of treeDoors) doors.prepare?.(context);
-  const builder = new TreeBuilder(plan, context, undo);
+  const builder = new TreeBuilder(plan, context, hosts, undo);
   builder.build(options.sibling);
   const forked = performance.now();
   const { tasks } = builder;
+  // The number that whoever has started us knows the root by.
+  const pid = hosts.of(plan.root) ?? plan.root;
   rebuilt(context, 'memory');
   hooks.progress?.({ step: 'rebuilding', done: 0, total: tasks.length });
   const stopped = rebuild(tasks, plan, context);
@@ -136,7 +139,7 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: Context): R
   phase(tasks, 'files');
   rebuilt(context, 'files');
   // Threads are made before descriptors, which may refer to them (pidfd) or signal them (F_SETOWN).
-  for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? []);
+  for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? [], context.hosts);
   const tables = tasks.filter(({ shares }) => !shares.files);
   for (const task of tables) placeDescriptors(task);
   const sharing = memorySharers(tasks, plan);
@@ -259,6 +262,7 @@ class Context implements RestoreContext {
   readonly fileEntries: Plan['files'];
   readonly groupStopped: RestoreContext['groupStopped'];
   readonly notices = new Notices();
+  readonly hosts: HostPids;
   readonly filled: RestoreContext['filled'];
   /** Files that are in messages. */
   readonly carried = new Set<number>();
@@ -272,11 +276,13 @@ class Context implements RestoreContext {
     { carry, detached, sibling }: RestoreOptions,
     images: ImageSet,
     plan: Plan,
+    hosts: HostPids,
     undo: UndoStack,
     ending: UndoStack,
     { progress, whenInFront }: Hooks,
   ) {
     this.options = carry;
+    this.hosts = hosts;
     this.parentEnds = detached && !sibling;
     this.images = images;
     this.root = plan.root;
@@ -291,6 +297,14 @@ class Context implements RestoreContext {
     ending.add(() => {
       for (const fd of this.#open.values()) trySyscall('close', fd);
     });
+  }
+
+  hostPid(saved: number): HostPid | undefined {
+    return this.hosts.of(saved);
+  }
+
+  hostGroup(saved: number): HostPid | undefined {
+    return this.hosts.ofGroup(saved);
   }
 
   open(fileId: number, flags?: number): LocalFd {

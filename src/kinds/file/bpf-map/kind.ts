@@ -60,7 +60,7 @@ export const bpfMapKind: FileKind = {
         id,
         flags: imageFlags(file.flags),
         pos: 0,
-        fown: captureOwner(file.local, file.flags),
+        fown: captureOwner(file.local, file.flags, context),
         map_type: facts.type,
         key_size: facts.keySize,
         value_size: facts.valueSize,

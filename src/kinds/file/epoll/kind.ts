@@ -38,7 +38,7 @@ export const epollKind: FileKind = {
 
   capture(file, id, context) {
     const { task, found } = knowing(file, context.tree) ?? { task: file.task, found: [] };
-    if (task.pid !== file.task.pid) noteFile(context, 'epoll', id, task.pid);
+    if (task.pid !== file.task.pid) noteFile(context, 'epoll', id, context.tree.pids.saved(task.pid));
     const targets = targetsOf(file);
     noteAddedAs(
       context,
@@ -51,7 +51,7 @@ export const epollKind: FileKind = {
       const { events, data, sdev, ino, pos } = target;
       return { id: 0, tfd: fd, events, data, dev: sdev, inode: ino, pos };
     });
-    return { epfd: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), tfd } };
+    return { epfd: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags, context), tfd } };
   },
 
   rebuild(entry, context) {

@@ -23,7 +23,7 @@ export const eventfdKind: FileKind = {
     const { count, semaphore } = detailOf(file, 'eventfd');
     if (semaphore) noteFile(context, 'eventfd', id, 'semaphore');
     const flags = imageFlags(file.flags);
-    return { efd: { id, flags, fown: captureOwner(file.local, file.flags), counter: count } };
+    return { efd: { id, flags, fown: captureOwner(file.local, file.flags, context), counter: count } };
   },
 
   rebuild(entry, context) {

@@ -52,7 +52,7 @@ export const fanotifyKind: FileKind = {
       if (!entry) throw refusal(file, seen);
       return entry;
     });
-    const fown = captureOwner(file.local, file.flags);
+    const fown = captureOwner(file.local, file.flags, context);
     return { ffy: { id, flags: imageFlags(file.flags), fown, faflags, evflags, mark } };
   },
 

@@ -72,7 +72,7 @@ export const inetSocketKind: FileKind = {
         backlog: 0,
         src_addr: [...source.words],
         dst_addr: [...destination.words],
-        fown: captureOwner(local, file.flags),
+        fown: captureOwner(local, file.flags, context),
         opts,
         ip_opts: captureIpOptions(local, family),
         ns_id: NAMESPACE_IDS.net_ns_id,

@@ -40,7 +40,7 @@ export const inotifyKind: FileKind = {
       if (!entry) throw unreachable(file, watch.ino);
       return entry;
     });
-    return { ify: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), wd } };
+    return { ify: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags, context), wd } };
   },
 
   rebuild(entry, context) {

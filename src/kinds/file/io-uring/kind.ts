@@ -50,7 +50,7 @@ export const ioUringKind: FileKind = {
 
   capture(file, id, context) {
     capture(file, id, context);
-    return { ext: { id, fown: captureOwner(file.local, file.flags) } };
+    return { ext: { id, fown: captureOwner(file.local, file.flags, context) } };
   },
 
   rebuild: openRing,
@@ -210,12 +210,12 @@ function capture(file: OpenFile, id: number, context: DumpContext): void {
   noteRing(context, id, {
     ...{ status: imageFlags(file.flags), flags, sqEntries, cqEntries, sqHead, cqTail, cqes },
     ...(array === undefined ? {} : { array }),
-    ...(submitter === undefined ? {} : { submitter }),
+    ...(submitter === undefined ? {} : { submitter: owner.tree.pids.saved(submitter) }),
     ...(poller === undefined ? {} : { idle: Math.round((1000 * poller.idleTicks) / TICKS.of(context)) }),
     ...(poller?.cpu === undefined ? {} : { cpu: poller.cpu }),
     ring: packed(ring.readRing()),
     sqes: packed(ring.readSqes()),
-    owner: owner.pid,
+    owner: owner.tree.pids.saved(owner.pid),
     buffers: buffers.map(({ address, length }) => [String(address), length] as const),
     files,
   });

@@ -40,7 +40,7 @@ function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
       id,
       flags,
       pos: file.pos,
-      fown: reached ? NOBODY : captureOwner(file.local, flags),
+      fown: reached ? NOBODY : captureOwner(file.local, flags, context),
       inode_id: captureInode(file, context),
     },
   };

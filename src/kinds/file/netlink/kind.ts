@@ -102,7 +102,7 @@ export const netlinkKind: FileKind = {
         groups: inEntry.length > 0 ? [maskOf(inEntry)] : [],
         dst_portid: peer.port,
         dst_group: peer.groups === 0 ? 0 : 32 - Math.clz32(peer.groups & -peer.groups),
-        fown: captureOwner(local, file.flags),
+        fown: captureOwner(local, file.flags, context),
         opts: captureOptions(local, AF.NETLINK),
         ns_id: NAMESPACE_IDS.net_ns_id,
       },

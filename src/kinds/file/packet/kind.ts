@@ -82,7 +82,7 @@ export const packetKind: FileKind = {
         protocol: ((facts.protocol & 0xff) << 8) | (facts.protocol >> 8),
         flags: imageFlags(file.flags),
         ifindex: facts.device,
-        fown: captureOwner(local, file.flags),
+        fown: captureOwner(local, file.flags, context),
         opts: captureOptions(local, AF.PACKET),
         version: facts.version,
         reserve: facts.reserve,

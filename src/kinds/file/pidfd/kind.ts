@@ -1,12 +1,12 @@
 /** pidfd_open(2): a descriptor that stands for a process, or for a thread. */
 import { hostPid } from '../../../base/brands.ts';
-import type { FileKind, SeenTask } from '../../../contract/contract.ts';
+import type { FileKind, RestoreContext, SeenTask } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { O, PIDFD } from '../../../kernel/constants/files.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { parseStat } from '../../../kernel/proc/stat.ts';
 import { unlessGone } from '../../../kernel/proc/tree.ts';
-import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { ERRNO, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { openFlags, takeDead } from './dead.ts';
@@ -32,16 +32,16 @@ export const pidfdKind: FileKind = {
     return fileObstacle(file, 'PIDFD_OUTSIDE', reason, 'dump the processes together, or have the program close it');
   },
 
-  capture(file, id) {
-    const { nsPid } = detailOf(file, 'pidfd');
+  capture(file, id, context) {
+    const { pid } = detailOf(file, 'pidfd');
     return {
       pidfd: {
         id,
         // The low 32 bits, as in CRIU; they distinguish pidfds of dead processes.
         ino: file.stat.ino % 2 ** 32,
         flags: imageFlags(file.flags) & ~O.RDWR,
-        nspid: nsPid.at(-1) ?? -1,
-        fown: captureOwner(file.local, file.flags),
+        nspid: pid > 0 ? context.tree.pids.saved(pid) : -1,
+        fown: captureOwner(file.local, file.flags, context),
       },
     };
   },
@@ -49,11 +49,18 @@ export const pidfdKind: FileKind = {
   rebuild(entry, context) {
     const pidfd = partOf(entry, 'pidfd');
     const { nspid, flags, fown } = pidfd;
-    using fd = new Fd(nspid > 0 ? syscall('pidfd_open', nspid, openFlags(flags)) : takeDead(pidfd, context));
+    const fresh = nspid > 0 ? openLiving(nspid, openFlags(flags), context) : takeDead(pidfd, context);
+    using fd = new Fd(fresh);
     setFlagsAndOwner(fd.number, flags, fown, context);
     return fd.release();
   },
 };
+
+function openLiving(saved: number, flags: number, context: RestoreContext): number {
+  const host = context.hostPid(saved);
+  if (host === undefined) throw new SyscallError('pidfd_open', ERRNO.ESRCH, { resource: `PID ${saved}` });
+  return syscall('pidfd_open', host, flags);
+}
 
 /** Whether a TID belongs to a process. */
 function isOf(tid: number, task: SeenTask): boolean {

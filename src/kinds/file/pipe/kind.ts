@@ -35,7 +35,7 @@ export const pipeKind: FileKind = {
     captureContent(Images.pipesData, pipeId, file, context);
     if (hasPartner(file)) noteFile(context, 'pipe', id, 'partner');
     const flags = imageFlags(file.flags);
-    return { pipe: { id, pipe_id: pipeId, flags, fown: captureOwner(file.local, file.flags) } };
+    return { pipe: { id, pipe_id: pipeId, flags, fown: captureOwner(file.local, file.flags, context) } };
   },
 
   rebuild(entry, context) {

@@ -17,9 +17,11 @@ export const signalfdKind: FileKind = {
 
   recognises: (file) => file.link === 'anon_inode:[signalfd]',
 
-  capture(file, id) {
+  capture(file, id, context) {
     const { sigmask } = detailOf(file, 'signalfd');
-    return { sgfd: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags), sigmask } };
+    return {
+      sgfd: { id, flags: imageFlags(file.flags), fown: captureOwner(file.local, file.flags, context), sigmask },
+    };
   },
 
   rebuild(entry, context) {

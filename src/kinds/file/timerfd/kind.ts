@@ -18,13 +18,13 @@ export const timerfdKind: FileKind = {
 
   recognises: (file) => file.link === 'anon_inode:[timerfd]',
 
-  capture(file, id) {
+  capture(file, id, context) {
     const seen = detailOf(file, 'timerfd');
     return {
       tfd: {
         id,
         flags: imageFlags(file.flags),
-        fown: captureOwner(file.local, file.flags),
+        fown: captureOwner(file.local, file.flags, context),
         clockid: seen.clockId,
         ticks: seen.ticks,
         settime_flags: seen.settimeFlags,

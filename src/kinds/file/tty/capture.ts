@@ -79,9 +79,19 @@ export function captureTerminal(file: OpenFile, id: number, context: DumpContext
       id,
       tty_info_id: info,
       flags: imageFlags(file.flags),
-      fown: captureOwner(file.local, file.flags),
+      fown: captureOwner(file.local, file.flags, context),
       ...(role === 'external' ? {} : { regf_id: captureName(file, context) }),
     },
+  };
+}
+
+/** The numbers of session and foreground group as images hold them. */
+function savedControl({ sid, pgrp }: Control, { pids, tasks }: SeenTree): Control {
+  const session = tasks.find(({ stat }) => stat.session === sid);
+  const group = tasks.find(({ stat }) => stat.pgrp === pgrp);
+  return {
+    sid: session ? pids.sessionOf(session.pid, sid) : pids.saved(sid),
+    pgrp: group ? pids.groupOf(group.pid, pgrp) : pids.saved(pgrp),
   };
 }
 
@@ -105,7 +115,7 @@ function captureInfo(file: OpenFile, role: Role, index: number, id: number, cont
   }
   context.append(Images.ttyInfo, {
     ...basics,
-    ...controlOf(file, role, context.tree.tasks),
+    ...savedControl(controlOf(file, role, context.tree.tasks), context.tree),
     locked: role === 'master' && flag('TIOCGPTLCK'),
     exclusive: flag('TIOCGEXCL'),
     packet_mode: role === 'master' && flag('TIOCGPKT'),

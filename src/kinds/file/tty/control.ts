@@ -146,7 +146,7 @@ const FOREGROUND = new Slot((_: RestoreContext) => ({ done: false }));
 /** The group that was in the foreground. One that belonged to the shell is replaced by our own, of another number. */
 function foregroundGroup(saved: number, context: RestoreContext): number {
   const member = context.images.read(Images.pstree).find(({ pgid }) => pgid === saved);
-  return trySyscall('getpgid', member?.pid ?? context.root);
+  return trySyscall('getpgid', context.hostPid(member?.pid ?? context.root) ?? 0);
 }
 
 /**

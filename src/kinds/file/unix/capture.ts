@@ -1,5 +1,5 @@
 /** Saves unix sockets: entry, queue and note of each. */
-import type { DumpContext, OpenFile } from '../../../contract/contract.ts';
+import type { DumpContext, OpenFile, PidView } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { InputOf } from '../../../images/message.ts';
@@ -38,7 +38,7 @@ export function captureSocket(
   if (isWaitedFor) saveLater({ file, facts, id }, context);
   const note: SocketNote = {
     ...(isWaitedFor ? { waiting: true } : {}),
-    ...noteOfState(file, facts, messages, isFirstOfPair(facts, context)),
+    ...noteOfState(file, facts, messages, isFirstOfPair(facts, context), context.tree.pids),
     ...(name.path === undefined ? {} : { path: name.path }),
     ...(name.address === undefined ? {} : { address: name.address }),
     ...(facts.state === TCP_STATE.ESTABLISHED && survey.isAccepted(facts) ? { accepted: true } : {}),
@@ -56,7 +56,7 @@ export function captureSocket(
     uflags: 0,
     backlog: facts.sendQueue,
     peer: peerInImages(facts, standing, survey),
-    fown: captureOwner(file.local, file.flags),
+    fown: captureOwner(file.local, file.flags, context),
     opts: options,
     ...name.entry,
     ns_id: NAMESPACE_IDS.net_ns_id,
@@ -125,17 +125,19 @@ function noteOfState(
   { peer, type }: UnixSocket,
   messages: readonly Message[],
   tellsMaker: (maker: string) => boolean,
+  pids: PidView,
 ): SocketNote {
-  const { pid, uid, gid } = peerCredentials(file.local);
+  const { pid: host, uid, gid } = peerCredentials(file.local);
+  const pid = pids.saved(host);
   const senders = messages.flatMap(({ sender }, place) =>
-    sender && sender.pid > 0 ? [[place, sender.pid, sender.uid, sender.gid] as const] : [],
+    sender && sender.pid > 0 ? [[place, pids.saved(sender.pid), sender.uid, sender.gid] as const] : [],
   );
   const sources = messages.flatMap(({ source }, place) =>
     type === SOCK.DGRAM && source.length > 0 ? [[place, Buffer.from(source).toString('base64')] as const] : [],
   );
   const options = captureForgotten(file.local, AF.UNIX);
   return {
-    ...(pid > 0 && tellsMaker(`${pid} ${uid} ${gid}`) ? { maker: [pid, uid, gid] } : {}),
+    ...(pid > 0 && tellsMaker(`${host} ${uid} ${gid}`) ? { maker: [pid, uid, gid] } : {}),
     ...(peer === 0 && hasError(file.local) ? { reset: true } : {}),
     ...(senders.length > 0 ? { senders } : {}),
     ...(sources.length > 0 ? { sources } : {}),

@@ -44,6 +44,7 @@ export function fill(
   queue: readonly Queued[],
   originOf: (source: Uint8Array | undefined) => Origin,
   fileOf: (id: number) => LocalFd,
+  hostPid: (saved: number) => number | undefined,
 ): void {
   const { entry, note } = socket;
   const senders = new Map(note.senders?.map(([place, ...who]) => [place, who]));
@@ -59,7 +60,8 @@ export function fill(
     const origin = originOf(source === undefined ? undefined : new Uint8Array(Buffer.from(source, 'base64')));
     if (!widened.has(origin.from)) widen(origin.from);
     widened.add(origin.from);
-    sendMessage(origin, bytes, rights, pid > 0 ? { pid, uid, gid } : undefined);
+    // A sender that is not there keeps its number, under which the kernel finds nobody.
+    sendMessage(origin, bytes, rights, pid > 0 ? { pid: hostPid(pid) ?? pid, uid, gid } : undefined);
   });
 }
 

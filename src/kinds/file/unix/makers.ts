@@ -9,10 +9,11 @@ import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts'
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { borrow, openPidfd } from '../../../kernel/pidfd.ts';
 import { Fd } from '../../../kernel/syscall.ts';
+import { seedInside } from '../../../namespaces/pid/seed-inside.ts';
 import { Batch } from '../../../tracee/batch.ts';
 import { handOver } from '../../../tracee/handover.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
-import { Seed } from '../../../tracee/seed.ts';
+import type { Seed } from '../../../tracee/seed.ts';
 import type { SavedSocket } from './graph.ts';
 import type { SocketNote } from './notes.ts';
 import { addressThrough } from './staging.ts';
@@ -125,7 +126,7 @@ export class Makers implements Disposable {
 
   #recreate(pid: number, task: RestoreTask): Seed | undefined {
     try {
-      return Seed.create({ pid, sibling: false, taken: new Set() }, task.remote.area);
+      return seedInside(this.#context, pid, task.remote.area);
     } catch (error) {
       if (!(error instanceof StasisError)) throw error;
       const reason = 'which had made sockets, is another process now: SO_PEERCRED will tell of';

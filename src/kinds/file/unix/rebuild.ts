@@ -169,7 +169,14 @@ export class Sockets {
     const other = made.others.get(id);
     const isDatagram = type === SOCK.DGRAM;
     const originOf = isDatagram ? senders.originsFor(socket, other) : () => ({ from: other ?? this.#local(id) });
-    fill(socket, queue, originOf, (file) => this.#context.openCarried(file));
+    const context = this.#context;
+    fill(
+      socket,
+      queue,
+      originOf,
+      (file) => context.openCarried(file),
+      (pid) => context.hostPid(pid),
+    );
   }
 
   /** Datagram sockets that are connected with each other by name, and have messages of each other only. */

@@ -88,7 +88,8 @@ function acceptAll({ file, facts, id }: Listener, context: DumpContext): Waiting
     const got = trySyscall('accept4', file.local, 0, 0, SOCK.CLOEXEC);
     if (got < 0) return []; // one from outside of the tree that has been given up meanwhile
     using accepted = new Fd(got);
-    const { pid, uid, gid } = peerCredentials(accepted.number);
+    const { pid: host, uid, gid } = peerCredentials(accepted.number);
+    const pid = context.tree.pids.saved(host);
     const messages = read(accepted.number, file, facts, context).map((bytes) => Buffer.from(bytes).toString('base64'));
     return [{ place, messages, ...(pid > 0 ? { maker: [pid, uid, gid] as const } : {}) }];
   });

@@ -21,7 +21,7 @@ import type { FileLock } from '../../../kernel/proc/locks.ts';
 import { arenaPath, describeErrno, ERRNO, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { mapFile, openFlags } from '../../../memory/vma.ts';
 import { fileObstacle } from '../../../support/fdinfo.ts';
-import { captureOwner, restoreOwner } from '../../../support/fown.ts';
+import { ownerOf, setOwner } from '../../../support/fown.ts';
 import { noteMappedLock } from '../../../support/mapped-lock.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
 import { LEASE_BREAKING, LockKind, lockCall, lockEntry } from './lock.ts';
@@ -81,7 +81,8 @@ function capture(task: DumpTask): undefined {
     const id = task.context.openFiles.idOf(file);
     for (const lock of locks) {
       const posix = lock.kind === 'POSIX';
-      const entry = lockEntry(lock, posix ? takerOf(lock, task) : task.pid, file.fd);
+      const taker = task.tree.pids.saved(posix ? takerOf(lock, task) : task.pid);
+      const entry = lockEntry(lock, taker, file.fd);
       if (!entry) continue;
       const key = `${id} ${posix ? task.pid : 0} ${lock.kind} ${entry.start} ${entry.len}`;
       if (done.has(key)) continue;
@@ -172,10 +173,10 @@ function takeBreakingLease(entry: FileLockEntry, task: RestoreTask): void {
   take({ ...entry, type: readOnly ? F_LCK.RDLCK : F_LCK.WRLCK }, task);
   task.batch.flush();
   // The owner gets no second signal: it was sent one before the dump.
-  const owner = captureOwner(local, 0);
+  const owner = ownerOf(local, 0);
   syscall('fcntl', local, F.SETOWN, 0);
   breakLease(local, left);
-  restoreOwner(local, owner);
+  setOwner(local, owner);
 }
 
 function breakLease(local: LocalFd, left: number): void {

@@ -13,7 +13,7 @@ function capture(task: DumpTask): () => void {
       root_id: files.idOfPath(task.ref, `/proc/${task.pid}/root`, O.RDONLY),
       umask: task.status.umask ?? 0o22,
     };
-    images.write(Images.fs, task.pid, [entry]);
+    images.write(Images.fs, task.tree.pids.saved(task.pid), [entry]);
   };
 }
 

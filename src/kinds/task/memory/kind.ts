@@ -228,12 +228,12 @@ function drain(task: DumpTask): void {
     // A shared address space is stored once, but every task needs a pagemap, so this one is empty.
     task.context.pages.storeTask(task.pid, [], []);
     const pages = earlierTasks.sharing(task.pid);
-    if (pages !== undefined) extra.pages = pages;
+    if (pages !== undefined) extra.pages = task.tree.pids.saved(pages);
   } else {
     const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
     const shared = earlierTasks.sharedPagesOf(task.pid, task.stat.ppid, hidden);
     task.context.pages.storeTask(task.pid, plain, without(hidden, shared?.ranges ?? []), shared);
-    if (shared) extra.common = encodeSharedPages(shared);
+    if (shared) extra.common = encodeSharedPages({ ...shared, of: task.tree.pids.saved(shared.of) });
   }
   if (Object.keys(extra).length > 0) task.extra.memory = extra;
 }

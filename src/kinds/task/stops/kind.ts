@@ -13,7 +13,8 @@ function capture(task: DumpTask, program: Program): (() => void) | undefined {
   const { groupStopped: stopped } = task.context;
   if (stopped.size === 0) return undefined;
   const children = task.tree.tasks.filter(({ pid, stat }) => stat.ppid === task.pid && stopped.has(pid));
-  const asked = children.map(({ pid }): [number, number, Ref] => {
+  const asked = children.map((child): [number, number, Ref] => {
+    const pid = task.tree.pids.saved(child.pid);
     const at = program.space(SIGINFO);
     return [pid, at, program.attempt('waitid', P.PID, pid, at, W.STOPPED | W.NOHANG | W.NOWAIT, 0)];
   });

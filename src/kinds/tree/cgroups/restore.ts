@@ -133,7 +133,7 @@ class SavedCgroups {
     this.#requireThawed(hierarchy, path);
     const alone = thread !== thread.process;
     const list = !alone ? 'cgroup.procs' : name === '' ? 'cgroup.threads' : 'tasks';
-    const result = hierarchy.write(path, list, String(thread.tid));
+    const result = hierarchy.write(path, list, String(thread.tracee.pid));
     if (result < 0)
       throw refused(name, path, `${alone ? 'thread' : 'task'} ${thread.tid} cannot be moved there`, -result);
     logDebug(`${alone ? 'thread' : 'task'} ${thread.tid} is in ${label(name, path)}`);

@@ -1,0 +1,48 @@
+/**
+ * PID namespaces. The root of the tree, which is the init of its namespace, is born in it; the numbers of all its
+ * processes are free there. Its processes have other numbers as well, one in each namespace further out, and these are
+ * neither saved nor made again.
+ */
+import { StasisError } from '../../base/errors.ts';
+import type { NamespaceKind, SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
+import { CLONE } from '../../kernel/constants/tasks.ts';
+import { namespaceOf } from '../../kernel/namespace.ts';
+import { unlessGone } from '../../kernel/proc/tree.ts';
+import { SEEN_NAMESPACES } from '../seen.ts';
+
+function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
+  const { root } = tree;
+  const [member] = namespace.members;
+  if (!member) return [];
+  const refuse = (
+    code: 'NAMESPACE_PID_NESTED' | 'NAMESPACE_PID_INIT',
+    task: SeenTask,
+    reason: string,
+    remedy: string,
+  ) =>
+    new StasisError({
+      kind: 'unsupported',
+      code,
+      task: task.ref,
+      resource: `pid namespace ${namespace.ino}`,
+      reason,
+      remedy,
+      object: { type: 'pid namespace', inode: namespace.ino },
+    });
+  if (SEEN_NAMESPACES.of(tree).of(root.pid, 'pid') !== namespace) {
+    const reason = `the process is in another PID namespace than the root of the tree (${root.pid}), which is not carried yet`;
+    return [refuse('NAMESPACE_PID_NESTED', member, reason, 'dump the processes of each PID namespace by themselves')];
+  }
+  if (root.status.nsPid?.at(-1) !== 1) {
+    const reason = 'the root of the tree is not the init (PID 1) of its PID namespace, without which there is none';
+    return [refuse('NAMESPACE_PID_INIT', root, reason, 'name with -t the process that is PID 1 in it')];
+  }
+  return namespace.members
+    .filter(({ pid }) => (unlessGone(() => namespaceOf(pid, 'pid_for_children')) ?? namespace.ino) !== namespace.ino)
+    .map((task) => {
+      const reason = 'the children of the process are to have another PID namespace than itself';
+      return refuse('NAMESPACE_PID_NESTED', task, reason, 'dump it before it unshares its PID namespace');
+    });
+}
+
+export const pidNamespace: NamespaceKind = { name: 'pid', flag: CLONE.NEWPID, obstacles };
