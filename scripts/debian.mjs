@@ -14,6 +14,12 @@ export function canCompile() {
   return onPath('gcc') && existsSync('/usr/include/stdio.h');
 }
 
+/** Whether a Debian package is installed. */
+export function isInstalled(name) {
+  const { stdout } = spawnSync('dpkg', ['-s', name], { encoding: 'utf8' });
+  return stdout?.includes('\nStatus: install ok installed\n') ?? false;
+}
+
 /** Installs Debian packages; returns whether they are there now. */
 export function installPackages(packages) {
   if (packages.length === 0) return true;

@@ -1,7 +1,7 @@
 /**
  * `npm run demo:ftp`: a file server moves in the middle of a download. vsftpd serves 1 GiB to curl; it is dumped and is
  * gone for two seconds; restored, the download goes on, and the checksum is right. First on one machine, then from one
- * host to another: two network namespaces on a bridge, the server's address moving along.
+ * host to another: two network namespaces on a bridge, the server's address moving along. `-- --lftp`: to lftp.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -19,24 +19,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { installPackages, onPath } from './debian.mjs';
+import { bringingAddress, giveAddress, inHost, makeHosts, must, takeAddress } from './hosts.mjs';
 import { home, run } from './setup.mjs';
 
 const SIZE = 1 << 30;
 const PORT = 5311;
 const OPTIONS = ['--shell-job', '--ext-unix-sk', '--tcp-established', '--file-locks'];
 const CLIENT = process.argv.includes('--lftp') ? 'lftp' : 'curl';
-const HOSTS = { one: 'stasis-ftp-1', two: 'stasis-ftp-2' };
 const BRIDGE = 'stasis-ftp';
-const MAC = '02:57:a5:15:00:01';
-const ADDRESS = '198.18.77.1';
+const NETWORK = '198.18.77';
+const ADDRESS = `${NETWORK}.1`;
 
 const cleanups = [];
-/** Runs a command that must succeed. */
-function must(command, ...args) {
-  const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr.trim()}`);
-}
-
 async function checksum(path) {
   const hash = createHash('sha256');
   for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(piece);
@@ -87,11 +81,6 @@ function startServer(dir, address, host) {
   return spawn(...inHost(host, 'vsftpd', config), { stdio: 'ignore', detached: true });
 }
 
-/** A command, in the network namespace of a host. */
-function inHost(host, command, ...args) {
-  return host ? ['nsenter', [`--net=/run/netns/${host}`, command, ...args]] : [command, args];
-}
-
 function stasis(host, ...args) {
   const began = performance.now();
   const { status, stderr } = spawnSync(...inHost(host, join(home, 'dist/stasis'), ...args), { encoding: 'utf8' });
@@ -100,7 +89,7 @@ function stasis(host, ...args) {
 }
 
 /** One download, in the middle of which the server goes from host to host. */
-async function act({ dir, address, from, to, move }) {
+async function act({ dir, address, from, to, leave, options = [] }) {
   const images = mkdtempSync(join(dir, 'images-'));
   const got = join(images, 'got');
   const server = startServer(dir, address, from);
@@ -126,10 +115,10 @@ async function act({ dir, address, from, to, move }) {
   const dumped = stasis(from, 'dump', '-t', String(server.pid), '-D', images, ...OPTIONS);
   const before = sizeOf(got);
   await gone(pids);
-  await move?.();
+  leave?.();
   for (const end = Date.now() + 2000; Date.now() < end; await sleep(50))
     bar(sizeOf(got), `${CLIENT} waits: there is no server`);
-  const restored = stasis(to, 'restore', '-d', '-D', images, ...OPTIONS);
+  const restored = stasis(to, 'restore', '-d', '-D', images, ...OPTIONS, ...options);
   await watch(got, SIZE, 'the download goes on', () => code !== undefined);
   for (let turn = 0; code === undefined && turn < 400; turn++) await sleep(50);
   bar(sizeOf(got), '');
@@ -147,31 +136,6 @@ function isServer(pid) {
   } catch {
     return false;
   }
-}
-
-function makeHosts() {
-  must('ip', 'link', 'add', BRIDGE, 'type', 'bridge');
-  cleanups.push(() => spawnSync('ip', ['link', 'del', BRIDGE]));
-  must('ip', 'addr', 'add', '198.18.77.254/24', 'dev', BRIDGE);
-  must('ip', 'link', 'set', BRIDGE, 'up');
-  for (const [i, host] of Object.values(HOSTS).entries()) {
-    must('ip', 'netns', 'add', host);
-    cleanups.push(() => spawnSync('ip', ['netns', 'del', host]));
-    must('ip', 'link', 'add', `${BRIDGE}${i}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', host);
-    must('ip', 'link', 'set', `${BRIDGE}${i}`, 'master', BRIDGE, 'up');
-    must('ip', '-n', host, 'link', 'set', 'lo', 'up');
-  }
-}
-
-/** Gives a host the server's address; as of a virtual machine, that of the device as well. */
-function giveAddress(host) {
-  must('ip', '-n', host, 'link', 'set', 'eth0', 'address', MAC, 'up');
-  must('ip', '-n', host, 'addr', 'add', `${ADDRESS}/24`, 'dev', 'eth0');
-}
-
-function takeAddress(host) {
-  must('ip', '-n', host, 'addr', 'flush', 'dev', 'eth0');
-  must('ip', '-n', host, 'link', 'set', 'eth0', 'down');
 }
 
 async function main() {
@@ -197,13 +161,10 @@ async function main() {
   await verify(await act({ dir, address: '127.0.0.1' }));
   for (const work of cleanups.splice(1).reverse()) work();
   console.log('2. The server moves to another host, and its address with it.');
-  makeHosts();
-  giveAddress(HOSTS.one);
-  const move = () => {
-    takeAddress(HOSTS.one);
-    giveAddress(HOSTS.two);
-  };
-  await verify(await act({ dir, address: ADDRESS, from: HOSTS.one, to: HOSTS.two, move }));
+  const [from, to] = makeHosts(BRIDGE, NETWORK, cleanups);
+  giveAddress(from, ADDRESS);
+  const leave = () => takeAddress(from);
+  await verify(await act({ dir, address: ADDRESS, from, to, leave, options: bringingAddress(dir, to, ADDRESS) }));
 }
 
 process.on('SIGINT', () => process.exit(130));

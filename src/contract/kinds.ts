@@ -51,6 +51,11 @@ export interface TreeDoors {
    */
   end?(context: DumpContext, how: DumpEnd): void;
   /**
+   * Called when the images have been read, before the hooks of the point pre-restore: these may give the machine an
+   * address or a file system that `prepare` looks for.
+   */
+  begin?(context: RestoreContext): void;
+  /**
    * Called before any process is made: checks for conflicts with this machine, and makes objects that exist outside of
    * the tasks.
    * @throws StasisError
@@ -63,7 +68,7 @@ export interface TreeDoors {
   readonly rebuilt?: { readonly [P in TreePhase]?: (context: RestoreContext) => void };
   /**
    * Called at the end of the restore: all tasks are rebuilt and still stopped, or none is left. It is called in any
-   * case once `prepare` was called, also if another kind throws here.
+   * case once `begin` was called for the first kind, also if another kind throws here.
    */
   restoreEnd?(context: RestoreContext, how: RestoreEnd): void;
 }

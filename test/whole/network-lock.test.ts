@@ -2,7 +2,9 @@
 import { describe, expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { free, HARM, moments, stasisKilled } from './kit/harm.ts';
 import { stasis } from './kit/stasis.ts';
 import { sleep, until } from './kit/until.ts';
@@ -46,8 +48,8 @@ class Peer implements Disposable {
     });
   }
 
-  static async of(port: number, host: string): Promise<Peer> {
-    const socket = connect({ port, host });
+  static async of(port: number, host: string, localAddress?: string): Promise<Peer> {
+    const socket = connect({ port, host, ...(localAddress === undefined ? {} : { localAddress }) });
     await once(socket, 'connect');
     return new Peer(socket);
   }
@@ -82,6 +84,13 @@ function rulesOf(victim: Victim): string {
     .split('\n')
     .filter((line) => line.includes(`. ${port}`) || line.includes(`port ${port}`))
     .join('\n');
+}
+
+/** The name of the table that locks a victim's connections. */
+function tableOf(victim: Victim): string {
+  const { stdout } = spawnSync('nft', ['list', 'ruleset'], { encoding: 'utf8' });
+  const tables = stdout.split(/^table inet /m).slice(1);
+  return tables.find((table) => table.includes(` . ${portOf(victim)}`))?.split(' ')[0] ?? 'none';
 }
 
 const METHODS = ['nftables', 'iptables'] as const;
@@ -119,6 +128,38 @@ describe.each(METHODS)('--network-lock %s', (method) => {
     await peer.asks('at once');
   }, 30_000);
 });
+
+test('the address may come at the point pre-restore: its peer is not answered before', async () => {
+  const address = '198.18.80.1';
+  const ip = (verb: string): void => {
+    expect(spawnSync('ip', ['address', verb, `${address}/32`, 'dev', 'lo']).status).toBe(0);
+  };
+  ip('add');
+  try {
+    using victim = await Victim.run(echo(address));
+    using peer = await Peer.of(portOf(victim), address, '127.0.0.1');
+    await peer.asks('before');
+    await victim.dump(CARRY);
+    peer.socket.write('meanwhile');
+    // As on another machine: neither the lock of the dump nor the address is there.
+    ip('del');
+    expect(spawnSync('nft', ['delete', 'table', 'inet', tableOf(victim)]).status).toBe(0);
+    const script = join(victim.dir, 'script');
+    // Long enough for the peer to send again what has not been answered.
+    const lines = [
+      '#!/bin/sh',
+      'test "$CRTOOLS_SCRIPT_ACTION" != pre-restore && exit 0',
+      `ip address add ${address}/32 dev lo && sleep 4`,
+    ];
+    writeFileSync(script, `${lines.join('\n')}\n`, { mode: 0o755 });
+    await victim.restore([...CARRY, '--action-script', script]);
+    await peer.hears('meanwhile');
+    await peer.asks('after');
+    expect(rulesOf(victim)).toBe('');
+  } finally {
+    spawnSync('ip', ['address', 'del', `${address}/32`, 'dev', 'lo']);
+  }
+}, 60_000);
 
 test('another server of the machine feels nothing', async () => {
   using victim = await Victim.run(echo('127.0.0.1'));

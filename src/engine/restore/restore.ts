@@ -80,9 +80,6 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   requireInherited(options.carry);
   const unverified = options.verify ? verifyPages(images) : undefined;
   logDebug('images are read and checked');
-  fire(hooks, { point: 'pre-restore' });
-  hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
-  const began = performance.now();
   // Makes Stasis a subreaper, so that it can reap all processes of the tree if the restore fails.
   using _ = new Subreaper();
   // Undone last, when none of the tasks is left.
@@ -96,6 +93,10 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const context = new Context(options, images, plan, hosts, undo, ending, hooks);
   if (unverified) context.notice({ resource: '--verify', reason: `${unverified}, so page contents are not verified` });
   life.begin(context);
+  for (const doors of treeDoors) doors.begin?.(context);
+  fire(hooks, { point: 'pre-restore' });
+  hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
+  const began = performance.now();
   for (const doors of treeDoors) doors.prepare?.(context);
   const builder = new TreeBuilder(plan, context, hosts, undo);
   builder.build(options.sibling);

@@ -24,7 +24,8 @@ export const networkLock: TaskKind = {
     frozen(context) {
       if (isLocking(context)) DUMP_LOCK.of(context);
     },
-    prepare(context) {
+    // Not later: without a lock, the kernel would answer the peers with RST as soon as the machine has the address.
+    begin(context) {
       if (isLocked(context)) RESTORE_LOCK.of(context);
     },
     restoreEnd: (context, how) => RESTORE_LOCK.ifMade(context)?.end(how),
