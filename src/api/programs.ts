@@ -15,6 +15,7 @@ import { dump as dumpTree } from '../engine/dump/dump.ts';
 import type { Hooks as EngineHooks } from '../engine/hooks.ts';
 import type { DumpOutcome, RestoreOutcome } from '../engine/outcome.ts';
 import { restore as restoreTree } from '../engine/restore/restore.ts';
+import { S_IF } from '../kernel/constants/files.ts';
 import { followedStatus } from '../kernel/statx.ts';
 import { carryOptions, type Directories, dumpOptions, hooksOf, restoreOptions } from './engine-options.ts';
 import type { OptionTable } from './options.ts';
@@ -160,9 +161,7 @@ function directoriesOf({ imagesDir, workDir = imagesDir }: Settings): Directorie
 function directory(path: string, role: string): string {
   const absolute = path.startsWith('/') ? path : `${process.cwd()}/${path}`;
   const status = followedStatus(absolute);
-  const S_IFMT = 0o170000;
-  const S_IFDIR = 0o040000;
-  if (status && (status.mode & S_IFMT) === S_IFDIR) return absolute;
+  if (status && (status.mode & S_IF.MT) === S_IF.DIR) return absolute;
   throw new StasisError({ kind: 'io', resource: path, reason: `there is no such directory (${role})` });
 }
 

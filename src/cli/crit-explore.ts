@@ -7,8 +7,10 @@ import { Images } from '../images/kinds.ts';
 import { encodeQuoted } from '../images/quoted-printable.ts';
 import { FdTypes, type FileEntry } from '../images/schema/files.ts';
 import type { MmEntry, VmaEntry } from '../images/schema/memory.ts';
+import { VmaStatus } from '../images/schema/memory.ts';
 import type { PstreeEntry } from '../images/schema/tree.ts';
 import type { UnknownFieldReporter } from '../images/wire.ts';
+import { MAP } from '../kernel/constants/memory.ts';
 
 /** What can be asked for. */
 export const VIEWS = ['ps', 'fds', 'mems', 'rss'] as const;
@@ -69,17 +71,7 @@ function* listTasks(
   }
 }
 
-// vma_entry.status, as far as it is shown.
-const VMA_REGULAR = 1 << 0;
-const VMA_STACK = 1 << 1;
-const VMA_VSYSCALL = 1 << 2;
-const VMA_VDSO = 1 << 3;
-const VMA_FILE_SHARED = 1 << 7;
-const VMA_FILE = (1 << 6) | VMA_FILE_SHARED;
-const VMA_SHARED_ANON = 1 << 8;
-const VMA_SYSV = 1 << 10;
-const VMA_SOCKET = 1 << 11;
-const MAP_GROWSDOWN = 0x100;
+const MAPPED_FILE = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED;
 const PAGE_SHIFT = 12n;
 
 /** The views of single tasks; each is empty for a task that has nothing of the kind, as a zombie. */
@@ -114,22 +106,22 @@ class Explorer {
     for (const vma of mm.vmas) {
       const protection = [vma.prot & 1 ? 'r' : '-', vma.prot & 2 ? 'w' : '-', vma.prot & 4 ? 'x' : '-'].join('');
       const range = `${address(vma.start)}-${address(vma.end)}`;
-      yield `${range.padEnd(36)}${protection}${this.mapping(vma)}${vma.status & VMA_REGULAR ? '' : ' *'}`;
+      yield `${range.padEnd(36)}${protection}${this.mapping(vma)}${vma.status & VmaStatus.REGULAR ? '' : ' *'}`;
     }
   }
 
   private mapping({ status, flags, shmid, pgoff }: VmaEntry): string {
-    if (status & VMA_SYSV) return ` ips[${this.segment(shmid)}]`;
-    if (status & VMA_SHARED_ANON) return ` shmem[${this.segment(shmid)}]`;
-    if (status & VMA_SOCKET) return ` packet[${this.segment(shmid)}]`;
-    if (status & VMA_FILE) {
+    if (status & VmaStatus.SYSVIPC) return ` ips[${this.segment(shmid)}]`;
+    if (status & VmaStatus.ANON_SHARED) return ` shmem[${this.segment(shmid)}]`;
+    if (status & VmaStatus.SOCKET) return ` packet[${this.segment(shmid)}]`;
+    if (status & MAPPED_FILE) {
       const offset = pgoff === 0n ? '' : ` + 0x${pgoff.toString(16)}`;
-      return ` ${this.fileName(FdTypes.REG, Number(shmid))}${offset}${status & VMA_FILE_SHARED ? ' (s)' : ''}`;
+      return ` ${this.fileName(FdTypes.REG, Number(shmid))}${offset}${status & VmaStatus.FILE_SHARED ? ' (s)' : ''}`;
     }
-    if (status & VMA_STACK) return ' [stack]';
-    if (status & VMA_VSYSCALL) return ' [vsyscall]';
-    if (status & VMA_VDSO) return ' [vdso]';
-    return flags & MAP_GROWSDOWN ? ' [stack?]' : '';
+    if (status & VmaStatus.STACK) return ' [stack]';
+    if (status & VmaStatus.VSYSCALL) return ' [vsyscall]';
+    if (status & VmaStatus.VDSO) return ' [vdso]';
+    return flags & MAP.GROWSDOWN ? ' [stack?]' : '';
   }
 
   private segment(shmid: bigint): string {
@@ -167,7 +159,7 @@ class Explorer {
 
   private residence(vma: VmaEntry): string {
     const pages = String((vma.end - vma.start) >> PAGE_SHIFT).padEnd(8);
-    const file = vma.status & VMA_FILE ? ` ${this.fileName(FdTypes.REG, Number(vma.shmid))}` : '';
+    const file = vma.status & MAPPED_FILE ? ` ${this.fileName(FdTypes.REG, Number(vma.shmid))}` : '';
     return ` ${address(vma.start)} / ${pages}${file}`;
   }
 

@@ -1,6 +1,7 @@
 /** Plain, complete, synchronous output: what has been printed has left the process when it ends. */
 
 import { encodeText } from '../base/text.ts';
+import { TTY_IOCTL } from '../kernel/constants/tty.ts';
 import { arenaAddress, trySyscall } from '../kernel/syscall.ts';
 
 /** Writes to stdout. A reader that went away is no error. */
@@ -15,8 +16,7 @@ export function printErr(text: string): void {
 
 /** Whether a descriptor of ours is a terminal. */
 export function isTerminal(fd: number): boolean {
-  const TCGETS = 0x5401;
-  return trySyscall('ioctl', fd, TCGETS, arenaAddress) === 0;
+  return trySyscall('ioctl', fd, TTY_IOCTL.TCGETS, arenaAddress) === 0;
 }
 
 let transient = false;

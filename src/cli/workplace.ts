@@ -5,7 +5,7 @@ import type { Settings } from '../api/settings.ts';
 import { CRIU_VERSION, STASIS_VERSION } from '../api/version.ts';
 import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { logInfo, logs, logWarn } from '../base/log.ts';
-import { S_IF } from '../kernel/constants/files.ts';
+import { O, S_IF } from '../kernel/constants/files.ts';
 import { namesIn } from '../kernel/files.ts';
 import { latin1 } from '../kernel/proc/common.ts';
 import { readProc } from '../kernel/proc/read.ts';
@@ -77,8 +77,7 @@ function unusable(path: string, role: string, option: string, error: unknown): S
 function closeInherited(fd: number): void {
   try {
     const flags = /^flags:\s*([0-7]+)/m.exec(latin1(readProc('self', `fdinfo/${fd}`)))?.[1] ?? '';
-    const CLOSE_ON_EXEC = 0o2000000;
-    if (!(Number.parseInt(flags, 8) & CLOSE_ON_EXEC)) trySyscall('close', fd);
+    if (!(Number.parseInt(flags, 8) & O.CLOEXEC)) trySyscall('close', fd);
   } catch {
     // It was not open: that is what was asked for.
   }

@@ -6,6 +6,7 @@ import { type HostPid, hostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { UndoStack } from '../base/undo.ts';
+import { ERESTART_RESTARTBLOCK } from '../kernel/constants/errno.ts';
 import { RLIMIT_NAMES } from '../kernel/constants/tasks.ts';
 import { requirePageSize } from '../kernel/page-size.ts';
 import { parseLimits } from '../kernel/proc/limits.ts';
@@ -14,7 +15,6 @@ import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
 import { threadsOf, unlessGone } from '../kernel/proc/tree.ts';
 import { timedCall } from '../kernel/timed-calls.ts';
-import { RESTART_BLOCK } from '../support/interrupted.ts';
 import { DeathWatch } from '../tracee/death-watch.ts';
 import { Foothold } from '../tracee/foothold.ts';
 import { headroomObstacles, limitsToLift } from '../tracee/headroom.ts';
@@ -80,7 +80,7 @@ function execOnce(pid: HostPid, nr: number, args: readonly ExecArgument[], patie
   const program = foothold.remote.program();
   const buffers: { at: number; size: number }[] = [];
   const words = args.map((argument) => place(program, argument, buffers));
-  if (interrupted?.result === RESTART_BLOCK) requireOtherCall(pid, nr, words);
+  if (interrupted?.result === ERESTART_RESTARTBLOCK) requireOtherCall(pid, nr, words);
   const call = program.attemptNumber(nr, ...words);
   foothold.runGuarded(program, patience * 1000);
   return {

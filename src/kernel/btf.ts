@@ -3,6 +3,7 @@
  * its structures are. It is read only if something needs it, since it has millions of bytes.
  */
 import { StasisError } from '../base/errors.ts';
+import { BTF_MAGIC, BTF_KIND as KIND } from './constants/bpf.ts';
 import { O } from './constants/files.ts';
 import { tryOpen, tryRead } from './files.ts';
 import { statusOf } from './statx.ts';
@@ -10,24 +11,20 @@ import { Fd } from './syscall.ts';
 
 const PATH = '/sys/kernel/btf/vmlinux';
 
-/** Kinds of types (`BTF_KIND_*` in include/uapi/linux/btf.h). */
-const KIND = { STRUCT: 4, UNION: 5, FUNC: 12 } as const;
-
 /** Bytes after the common head of a type: a fixed number, and a number for each element. */
 const SIZES: Readonly<Record<number, readonly [fixed: number, each: number]>> = {
-  1: [4, 0], // INT
-  3: [12, 0], // ARRAY
-  4: [0, 12], // STRUCT
-  5: [0, 12], // UNION
-  6: [0, 8], // ENUM
-  13: [0, 8], // FUNC_PROTO
-  14: [4, 0], // VAR
-  15: [0, 12], // DATASEC
-  17: [4, 0], // DECL_TAG
-  19: [0, 12], // ENUM64
+  [KIND.INT]: [4, 0],
+  [KIND.ARRAY]: [12, 0],
+  [KIND.STRUCT]: [0, 12],
+  [KIND.UNION]: [0, 12],
+  [KIND.ENUM]: [0, 8],
+  [KIND.FUNC_PROTO]: [0, 8],
+  [KIND.VAR]: [4, 0],
+  [KIND.DATASEC]: [0, 12],
+  [KIND.DECL_TAG]: [4, 0],
+  [KIND.ENUM64]: [0, 12],
 };
 
-const MAGIC = 0xeb9f;
 const HEAD = 12;
 
 /** The types of the running kernel. */
@@ -42,7 +39,7 @@ export class Btf {
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    if (bytes.length < 24 || this.#view.getUint16(0, true) !== MAGIC) throw damaged();
+    if (bytes.length < 24 || this.#view.getUint16(0, true) !== BTF_MAGIC) throw damaged();
     const head = this.#view.getUint32(4, true);
     const [types = 0, length = 0, strings = 0] = [8, 12, 16].map((at) => this.#view.getUint32(at, true));
     this.#strings = head + strings;

@@ -2,7 +2,7 @@
 import type { LocalFd } from '../base/brands.ts';
 import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
 import { Pins } from './ffi.ts';
-import { Msghdr, Ucred } from './layouts/sockets.ts';
+import { Linger, Msghdr, Ucred } from './layouts/sockets.ts';
 import { Timeval } from './layouts/time.ts';
 import { arena, arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from './syscall.ts';
 
@@ -95,8 +95,7 @@ export function setTime(local: LocalFd, name: number, time: { sec: bigint; usec:
  * @throws SyscallError
  */
 export function setLinger(local: LocalFd, seconds: number | undefined): void {
-  const value = new Int32Array([seconds === undefined ? 0 : 1, seconds ?? 0]);
-  setOption(local, SO.LINGER, new Uint8Array(value.buffer));
+  setOption(local, SO.LINGER, Linger.encode({ on: seconds === undefined ? 0 : 1, seconds: seconds ?? 0 }));
 }
 
 /** The credentials of the peer as the kernel recorded them when the pair was made or connected. @throws SyscallError */

@@ -4,49 +4,11 @@ import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import type { LocalFd } from '../base/brands.ts';
 import { StasisError, type TaskRef } from '../base/errors.ts';
 import { putText } from '../base/text.ts';
+import { ERRNO } from './constants/errno.ts';
 import { describeErrno, errnoName } from './errno.ts';
 import { type LocalArgument, PinnedBuffer, rawSyscall } from './ffi.ts';
 
-export { describeErrno };
-
-/** The errno values the code branches on (asm-generic/errno-base.h and errno.h; x86, arm64, ppc64le agree). */
-export const ERRNO = {
-  EPERM: 1,
-  ENOENT: 2,
-  ESRCH: 3,
-  EINTR: 4,
-  EIO: 5,
-  ENXIO: 6,
-  E2BIG: 7,
-  EBADF: 9,
-  ECHILD: 10,
-  EAGAIN: 11,
-  ENOMEM: 12,
-  EACCES: 13,
-  EFAULT: 14,
-  EBUSY: 16,
-  EEXIST: 17,
-  ENODEV: 19,
-  ENOTDIR: 20,
-  EISDIR: 21,
-  EINVAL: 22,
-  EMFILE: 24,
-  ENOTTY: 25,
-  ETXTBSY: 26,
-  ENOSPC: 28,
-  ESPIPE: 29,
-  ERANGE: 34,
-  ENAMETOOLONG: 36,
-  ENOSYS: 38,
-  ENOPROTOOPT: 92,
-  EBADFD: 77,
-  EOPNOTSUPP: 95,
-  EADDRINUSE: 98,
-  EADDRNOTAVAIL: 99,
-  ENOTCONN: 107,
-  EINPROGRESS: 115,
-  ECONNREFUSED: 111,
-} as const;
+export { describeErrno, ERRNO };
 
 /** A system call that failed; `errno` is positive. */
 export class SyscallError extends StasisError {

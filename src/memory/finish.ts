@@ -1,12 +1,14 @@
 /** Phase `mapped`: finishes the address space. All children are forked, so none inherits the changes made here. */
+
 import { cstring } from '../base/text.ts';
 import type { RestoreTask } from '../contract/contract.ts';
+import { VmaStatus } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MADV, MAP, MLOCK_ONFAULT } from '../kernel/constants/memory.ts';
 import { PR, PR_SET_MM, PR_SET_VMA_ANON_NAME } from '../kernel/constants/prctl.ts';
 import { closeAll, handOver } from '../tracee/handover.ts';
 import { extraOf, type Mapping, type StandingMapping, spaceOf } from './space.ts';
-import { adviceNumbers, VmaStatus } from './vma.ts';
+import { adviceNumbers } from './vma.ts';
 
 /** Sets final protections, advice, locks, names, seals, the layout that /proc shows, and the executable. */
 export function finishMemory(task: RestoreTask): void {

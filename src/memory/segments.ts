@@ -11,15 +11,13 @@ import { Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
-import { AT, MFD, O, S_IF } from '../kernel/constants/files.ts';
+import { AT, FS_MAGIC, MFD, O, S_IF } from '../kernel/constants/files.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
 import { statusOf } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { dataRanges } from '../paths/ghost/capture.ts';
 import { storedPieces } from './page-store.ts';
 import { PagesFiles } from './pages-files.ts';
-
-const HUGETLBFS_MAGIC = 0x958458f6;
 
 /** The devices of the internal file systems, by page size: 0 for the tmpfs, the size in bytes for a hugetlbfs. */
 const devices = new Map<number, number | undefined>();
@@ -51,7 +49,7 @@ export function segmentFlag(file: OpenFile): number | undefined {
   if (nlink !== 0 || (mode & S_IF.MT) !== S_IF.REG || dev >>> 20 !== 0) return undefined;
   if (dev === internalDevice(0)) return 0;
   if (trySyscall('fstatfs', file.local, arenaAddress) < 0) return undefined;
-  if (arenaView.getUint32(0, true) !== HUGETLBFS_MAGIC) return undefined;
+  if (arenaView.getUint32(0, true) !== FS_MAGIC.HUGETLBFS_MAGIC) return undefined;
   const pageSize = Number(arenaView.getBigInt64(8, true));
   return dev === internalDevice(pageSize) ? hugeFlag(pageSize) : undefined;
 }

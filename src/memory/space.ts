@@ -3,6 +3,7 @@
 import type { PageRange, RestoreContext, RestoreTask } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import type { VmaEntry } from '../images/schema/memory.ts';
+import { VmaStatus } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MAP } from '../kernel/constants/memory.ts';
 import { mapsPolledRing } from '../support/ring-notes.ts';
@@ -11,7 +12,6 @@ import { alike, decodeSharedPages, type SharedPages } from './shared-pages.ts';
 import type { StoredPiece } from './stored.ts';
 import { isAttached } from './sysv-attach.ts';
 import type { KernelPages } from './vdso-move.ts';
-import { VmaStatus } from './vma.ts';
 
 /** A mapping of the image, with plain numbers. */
 export interface Mapping extends PageRange {

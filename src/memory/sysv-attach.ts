@@ -10,6 +10,7 @@ import { ImageError } from '../images/error.ts';
 import { Images } from '../images/kinds.ts';
 import { NAMESPACE_IDS } from '../images/namespace-ids.ts';
 import type { VmaEntry } from '../images/schema/memory.ts';
+import { VmaStatus } from '../images/schema/memory.ts';
 import type { IpcShmEntry } from '../images/schema/namespaces.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MAP, MREMAP, PROT, SHM } from '../kernel/constants/memory.ts';
@@ -17,12 +18,9 @@ import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { findGap } from '../tracee/gap.ts';
 
-/** In vma_entry.status: a mapped segment. */
-const SYSVIPC = 1 << 10;
-
 /** Whether a mapping belongs to a System V segment. {@link attachSegments} makes these, not mmap(). */
 export function isAttached(entry: VmaEntry): boolean {
-  return (entry.status & SYSVIPC) !== 0;
+  return (entry.status & VmaStatus.SYSVIPC) !== 0;
 }
 
 /** The segments of the images, by id. */

@@ -1,7 +1,9 @@
 /** Moves the vdso of the running kernel to the address at which the program knows it. */
+
 import { StasisError } from '../base/errors.ts';
 import { logDebug, logWarn } from '../base/log.ts';
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
+import { VmaStatus } from '../images/schema/memory.ts';
 import { MAP, MREMAP, PROT } from '../kernel/constants/memory.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { findGap } from '../tracee/gap.ts';
@@ -10,7 +12,7 @@ import { AREA } from '../tracee/program.ts';
 import { endOf, totalOf } from './ranges.ts';
 import { readStored, type StoredPiece } from './stored.ts';
 import { redirect } from './vdso.ts';
-import { isVvar, VmaStatus } from './vma.ts';
+import { isVvar } from './vma.ts';
 
 /** The kernel's pages in an address space: vvar and vdso, next to each other. */
 export interface KernelPages {

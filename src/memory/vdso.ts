@@ -4,12 +4,8 @@
  */
 
 import type { Arch } from '../arch/arch.ts';
+import { DT, PT, STT } from '../kernel/constants/elf.ts';
 
-const PT_DYNAMIC = 2;
-const DT_HASH = 4;
-const DT_STRTAB = 5;
-const DT_SYMTAB = 6;
-const STT_FUNC = 2;
 const SYMBOL = 24;
 
 /** Offsets of the functions that a vdso image exports, by name; empty if it is no ELF file with a symbol table. */
@@ -19,15 +15,15 @@ export function vdsoFunctions(image: Uint8Array): Map<string, number> {
   if (image.length < 64 || view.getUint32(0, false) !== 0x7f454c46) return found;
   try {
     const dynamic = dynamicTable(view);
-    const symbols = dynamic.get(DT_SYMTAB);
-    const strings = dynamic.get(DT_STRTAB);
-    const hash = dynamic.get(DT_HASH);
+    const symbols = dynamic.get(DT.SYMTAB);
+    const strings = dynamic.get(DT.STRTAB);
+    const hash = dynamic.get(DT.HASH);
     if (symbols === undefined || strings === undefined || hash === undefined) return found;
     const count = view.getUint32(hash + 4, true); // nchain: the number of symbols
     for (let i = 0; i < count; i++) {
       const at = symbols + i * SYMBOL;
       const value = Number(view.getBigUint64(at + 8, true));
-      if ((view.getUint8(at + 4) & 0xf) !== STT_FUNC || value === 0 || value >= image.length) continue;
+      if ((view.getUint8(at + 4) & 0xf) !== STT.FUNC || value === 0 || value >= image.length) continue;
       found.set(nameAt(image, strings + view.getUint32(at, true)), value);
     }
   } catch {
@@ -43,7 +39,7 @@ function dynamicTable(view: DataView): Map<number, number> {
   const count = view.getUint16(56, true);
   for (let i = 0; i < count; i++) {
     const header = headers + i * 56;
-    if (view.getUint32(header, true) !== PT_DYNAMIC) continue;
+    if (view.getUint32(header, true) !== PT.DYNAMIC) continue;
     const start = Number(view.getBigUint64(header + 8, true));
     for (let at = start; view.getBigUint64(at, true) !== 0n; at += 16) {
       tags.set(Number(view.getBigUint64(at, true)), Number(view.getBigUint64(at + 8, true)));

@@ -1,29 +1,12 @@
 /** Converts virtual memory areas (VMAs) from the form of /proc to the form of CRIU's images. Pure. */
+
 import type { InputOf } from '../images/message.ts';
 import type { vmaEntry } from '../images/schema/memory.ts';
+import { VmaStatus } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MADV, MAP } from '../kernel/constants/memory.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { vmaName } from '../kernel/proc/vmaname.ts';
-
-/** vma_entry.status bits. */
-export const VmaStatus = {
-  REGULAR: 1 << 0,
-  STACK: 1 << 1,
-  VSYSCALL: 1 << 2,
-  VDSO: 1 << 3,
-  HEAP: 1 << 5,
-  FILE_PRIVATE: 1 << 6,
-  FILE_SHARED: 1 << 7,
-  ANON_SHARED: 1 << 8,
-  ANON_PRIVATE: 1 << 9,
-  SYSVIPC: 1 << 10,
-  SOCKET: 1 << 11,
-  VVAR: 1 << 12,
-  AIORING: 1 << 13,
-  MEMFD: 1 << 14,
-  GUARD: 1 << 16,
-} as const;
 
 /** A vma_entry that is being built. */
 export type VmaDraft = InputOf<typeof vmaEntry>;

@@ -1,18 +1,15 @@
 /** Network devices by name and by index (net/core/dev_ioctl.c). */
+
 import type { LocalFd } from '../base/brands.ts';
 import { decodeText } from '../base/text.ts';
-import { SIOCGIFINDEX, SIOCGIFNAME } from '../kernel/constants/sockets.ts';
+import { IFNAMSIZ, SIOCGIFINDEX, SIOCGIFNAME } from '../kernel/constants/sockets.ts';
+import { Ifreq } from '../kernel/layouts/sockets.ts';
 import { arena, arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
-
-/** Size of the name of a network device, with its NUL. */
-export const IFNAMSIZ = 16;
-/** `struct ifreq`: the name, then what is asked for. */
-const IFREQ = 40;
 
 /** The index of a device in the network namespace of one of our sockets; undefined if there is none of that name. */
 export function deviceIndex(socket: LocalFd, name: string): number | undefined {
   if (name.length === 0 || name.length >= IFNAMSIZ) return undefined;
-  arena.fill(0, 0, IFREQ);
+  arena.fill(0, 0, Ifreq.size);
   arenaPath(name);
   if (trySyscall('ioctl', socket, SIOCGIFINDEX, arenaAddress) < 0) return undefined;
   return arenaView.getInt32(IFNAMSIZ, true);
@@ -20,7 +17,7 @@ export function deviceIndex(socket: LocalFd, name: string): number | undefined {
 
 /** The name of a device in the network namespace of one of our sockets; undefined if there is none of that index. */
 export function deviceName(socket: LocalFd, index: number): string | undefined {
-  arena.fill(0, 0, IFREQ);
+  arena.fill(0, 0, Ifreq.size);
   arenaView.setInt32(IFNAMSIZ, index, true);
   if (trySyscall('ioctl', socket, SIOCGIFNAME, arenaAddress) < 0) return undefined;
   return decodeText(arena.subarray(0, arena.indexOf(0)));

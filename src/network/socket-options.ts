@@ -1,11 +1,13 @@
 /** The socket options (SOL_SOCKET) that all families have. */
+
 import type { LocalFd } from '../base/brands.ts';
 import type { StasisError } from '../base/errors.ts';
 import { decodeText, encodeText } from '../base/text.ts';
 import type { Json, OpenFile } from '../contract/contract.ts';
 import type { InputOf } from '../images/message.ts';
 import type { SkOptsEntry, skOptsEntry } from '../images/schema/sockets.ts';
-import { AF, SO } from '../kernel/constants/sockets.ts';
+import { AF, IFNAMSIZ, SO } from '../kernel/constants/sockets.ts';
+import { Linger, SockTxtime } from '../kernel/layouts/sockets.ts';
 import {
   attachFilter,
   getFilter,
@@ -24,10 +26,6 @@ import {
 import { ERRNO, SyscallError } from '../kernel/syscall.ts';
 import { fileObstacle } from '../support/fdinfo.ts';
 
-/** Size of the name of a network device, with its NUL. */
-const IFNAMSIZ = 16;
-/** Size of `struct linger`: on or off, and seconds. */
-const LINGER = 8;
 /** Half of the largest buffer size, since the kernel doubles what setsockopt(2) is given. */
 const LARGE = 0x3fff_ffff;
 
@@ -62,7 +60,7 @@ export function captureOptions(local: LocalFd, family: number): InputOf<typeof s
     ([field, name]) => [field, getNumber(local, name) !== 0] as const,
   );
   const device = getOption(local, SO.BINDTODEVICE, IFNAMSIZ);
-  const [lingers, seconds] = new Int32Array(getOption(local, SO.LINGER, LINGER).buffer);
+  const linger = Linger.decode(getOption(local, SO.LINGER, Linger.size));
   return {
     so_sndbuf: getNumber(local, SO.SNDBUF),
     so_rcvbuf: getNumber(local, SO.RCVBUF),
@@ -79,7 +77,7 @@ export function captureOptions(local: LocalFd, family: number): InputOf<typeof s
     ...(device.length === 0 ? {} : { so_bound_dev: decodeText(device.subarray(0, device.indexOf(0))) }),
     so_filter: [...instructions(getFilter(local))],
     so_oobinline: getNumber(local, SO.OOBINLINE),
-    ...(lingers ? { so_linger: seconds ?? 0 } : {}),
+    ...(linger.on ? { so_linger: linger.seconds } : {}),
     ...(bufLock === undefined ? {} : { so_buf_lock: bufLock }),
   };
 }
@@ -190,9 +188,6 @@ const FORGOTTEN_OF_PACKETS = {
   timestampingNew: [SO.TIMESTAMPING_NEW, 0],
 } as const;
 
-/** `struct sock_txtime`: a clock, and flags; as one number in the notes. */
-const TXTIME = 8;
-
 /** The options that differ from their defaults and have no place in CRIU's images, by name; undefined if none does. */
 export function captureForgotten(local: LocalFd, family: number): Readonly<Record<string, number>> | undefined {
   const isInet = family === AF.INET || family === AF.INET6;
@@ -206,8 +201,8 @@ export function captureForgotten(local: LocalFd, family: number): Readonly<Recor
   }
   // The old form of an option is told of its new one too.
   if (found?.timestampingNew) delete found.timestamping;
-  const time = isInet ? getOptionIfAny(local, SO.TXTIME, TXTIME) : undefined;
-  const [clock = 0, flags = 0] = time ? new Int32Array(time.buffer) : [];
+  const time = isInet ? getOptionIfAny(local, SO.TXTIME, SockTxtime.size) : undefined;
+  const { clock, flags } = SockTxtime.decode(time ?? new Uint8Array(SockTxtime.size));
   if (clock !== 0 || flags !== 0) found = { ...found, txTimeClock: clock, txTimeFlags: flags };
   return found;
 }
@@ -225,7 +220,7 @@ export function restoreForgotten(local: LocalFd, noted: Json | undefined): void 
   }
   const { txTimeClock: clock, txTimeFlags: flags } = values;
   if (typeof clock === 'number' && typeof flags === 'number') {
-    setOption(local, SO.TXTIME, new Uint8Array(new Int32Array([clock, flags]).buffer));
+    setOption(local, SO.TXTIME, SockTxtime.encode({ clock, flags }));
   }
 }
 

@@ -2,12 +2,11 @@
  * The build ID of an ELF file, a hash that the linker puts into a note. It tells a program or library from another
  * build of the same size. Pure: the caller reads the file.
  */
+import { NT_GNU_BUILD_ID, PT } from '../kernel/constants/elf.ts';
 
 /** Reads `length` bytes at `offset`, or fewer at the end of the file. */
 export type ReadAt = (offset: number, length: number) => Uint8Array;
 
-const PT_NOTE = 4;
-const NT_GNU_BUILD_ID = 3;
 /** CRIU's limits: how far into a file it searches, and the longest hash it accepts, in bytes. */
 const FAR = 1 << 20;
 const LONGEST = 512;
@@ -54,7 +53,7 @@ function noteSegments(read: ReadAt, head: Uint8Array, wide: boolean, little: boo
   const headers = viewOf(table);
   const found: Segment[] = [];
   for (let at = 0; at + size <= table.length; at += size) {
-    if (headers.getUint32(at, little) !== PT_NOTE) continue;
+    if (headers.getUint32(at, little) !== PT.NOTE) continue;
     const place = wide ? Number(headers.getBigUint64(at + 8, little)) : headers.getUint32(at + 4, little);
     const length = wide ? Number(headers.getBigUint64(at + 32, little)) : headers.getUint32(at + 16, little);
     if (place > 0 && place < FAR) found.push({ offset: place, length: Math.min(length, FAR - place) });

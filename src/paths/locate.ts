@@ -7,7 +7,7 @@ import type { LocalFd } from '../base/brands.ts';
 import type { ErrorCode } from '../base/error-codes.ts';
 import { encodeText } from '../base/text.ts';
 import type { CarryOptions, OpenFile } from '../contract/contract.ts';
-import { AT, S_IF } from '../kernel/constants/files.ts';
+import { AT, FS_MAGIC, S_IF } from '../kernel/constants/files.ts';
 import { splitDeleted } from '../kernel/proc/common.ts';
 import { TOO_DEEP } from '../kernel/proc/read.ts';
 import { statusAt } from '../kernel/statx.ts';
@@ -28,13 +28,6 @@ export type Location =
   /** The file cannot be opened again. */
   | { readonly kind: 'lost'; readonly code: ErrorCode; readonly reason: string; readonly remedy?: string };
 
-const PROC_SUPER_MAGIC = 0x9fa0;
-const DEVPTS_SUPER_MAGIC = 0x1cd1;
-const OVERLAYFS_SUPER_MAGIC = 0x794c7630;
-
-const SECRETMEM_MAGIC = 0x5345434d;
-const MQUEUE_MAGIC = 0x19800202;
-
 const TOO_LONG: Location = {
   kind: 'lost',
   code: 'FILE_PATH_TOO_LONG',
@@ -52,13 +45,13 @@ const BY_HANDLE: Location = {
 
 /** Kernel objects that look like regular files, by the magic of their file system, and why they cannot be carried. */
 const SPECIAL: Readonly<Record<number, Location>> = {
-  [SECRETMEM_MAGIC]: {
+  [FS_MAGIC.SECRETMEM_MAGIC]: {
     kind: 'lost',
     code: 'FILE_SECRET_MEMORY',
     reason: 'it is secret memory (memfd_secret), which nobody but the process itself can read',
     remedy: 'have the program do without, for instance by booting with secretmem.enable=0',
   },
-  [MQUEUE_MAGIC]: {
+  [FS_MAGIC.MQUEUE_MAGIC]: {
     kind: 'lost',
     code: 'FILE_MESSAGE_QUEUE',
     reason: 'it is a POSIX message queue, which is not carried yet',
@@ -82,8 +75,8 @@ export function location(file: OpenFile, options: CarryOptions): Location {
   const { path, deleted } = splitDeleted(file.link);
   const magic = fileSystem(file.local);
   // The kernel makes the names of terminals, which exist as long as their masters; they never end in ` (deleted)`.
-  if (magic === DEVPTS_SUPER_MAGIC) return { kind: 'visible', name: path };
-  if (magic === PROC_SUPER_MAGIC) return inProc(file.link);
+  if (magic === FS_MAGIC.DEVPTS_SUPER_MAGIC) return { kind: 'visible', name: path };
+  if (magic === FS_MAGIC.PROC_SUPER_MAGIC) return inProc(file.link);
   const special = SPECIAL[magic];
   if (special) return special;
   if (file.stat.nlink === 0) return { kind: 'ghost', name: deleted ? path : file.link };
@@ -142,7 +135,7 @@ function fileSystem(local: LocalFd): number {
 
 /** Whether a file is on overlayfs, where an unlinked file of a lower layer has no inode that could be linked again. */
 export function isOverlay(local: LocalFd): boolean {
-  return fileSystem(local) === OVERLAYFS_SUPER_MAGIC;
+  return fileSystem(local) === FS_MAGIC.OVERLAYFS_SUPER_MAGIC;
 }
 
 /** Makes a hard link to an open file. Returns 0 or -errno. */

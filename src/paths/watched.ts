@@ -11,7 +11,7 @@ import { Images } from '../images/kinds.ts';
 import type { InputOf } from '../images/message.ts';
 import type { FhEntry, fhEntry } from '../images/schema/events.ts';
 import { RemapType } from '../images/schema/files.ts';
-import { AT, F, O } from '../kernel/constants/files.ts';
+import { AT, F, O, POLL } from '../kernel/constants/files.ts';
 import type { FileHandle } from '../kernel/proc/fddetail.ts';
 import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
 import { readProc, readProcLink } from '../kernel/proc/read.ts';
@@ -158,8 +158,7 @@ const GHOSTS = new Slot((context: RestoreContext) => {
 
 /** Whether unread events are queued. They are lost, as with CRIU. */
 export function hasEvents(local: LocalFd): boolean {
-  const POLLIN = 1;
   arenaView.setInt32(0, local, true);
-  arenaView.setInt32(4, POLLIN, true);
+  arenaView.setInt32(4, POLL.IN, true);
   return syscall('poll', arenaAddress, 1, 0) > 0;
 }

@@ -1,10 +1,9 @@
 /** The system call that a frozen task was interrupted in. */
+
 import { NR } from '../arch/syscall-numbers.ts';
 import type { DumpThread } from '../contract/contract.ts';
+import { ERESTART_RESTARTBLOCK } from '../kernel/constants/errno.ts';
 import { callBehind, type TimedCall, timedCall } from '../kernel/timed-calls.ts';
-
-/** -ERESTART_RESTARTBLOCK, positive. */
-export const RESTART_BLOCK = 516;
 
 /** A system call that the freeze interrupted. */
 export interface Interrupted {
@@ -21,7 +20,7 @@ export function interruptedCall(thread: DumpThread): Interrupted | undefined {
   const found = thread.tracee.arch.interrupted(thread.registers);
   if (!found) return undefined;
   const { nr, args, result } = found;
-  if (result !== RESTART_BLOCK) return { nr, again: nr, timed: undefined };
+  if (result !== ERESTART_RESTARTBLOCK) return { nr, again: nr, timed: undefined };
   const timed = nr === NR.restart_syscall ? callBehind(sleepOf(thread)?.wchan ?? '', args) : timedCall(nr, args);
   return { nr, again: timed?.repeatable ? timed.nr : undefined, timed };
 }

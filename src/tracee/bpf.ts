@@ -3,20 +3,16 @@
  * Pure.
  */
 
-/** `struct seccomp_data`, the input of a filter: 64 bytes that describe a system call. */
+import { SECCOMP_RET } from '../kernel/constants/seccomp.ts';
+import { SeccompData } from '../kernel/layouts/seccomp.ts';
+
+/** The input of a filter, which describes a system call. */
 export function seccompData(nr: number, arch: number, ip: number, args: readonly number[]): DataView {
-  const data = new DataView(new ArrayBuffer(64));
-  data.setInt32(0, nr, true);
-  data.setUint32(4, arch, true);
-  data.setBigUint64(8, BigInt(ip), true);
-  args.forEach((arg, i) => {
-    data.setBigInt64(16 + 8 * i, BigInt(arg), true);
-  });
-  return data;
+  const words = args.map((arg) => BigInt.asUintN(64, BigInt(arg)));
+  return new DataView(SeccompData.encode({ nr, arch, instructionPointer: BigInt(ip), args: words }).buffer);
 }
 
-/** SECCOMP_RET_KILL_THREAD. */
-const KILL = 0;
+const KILL = SECCOMP_RET.KILL_THREAD;
 
 /**
  * Runs a filter and returns its result, SECCOMP_RET_*. `code` has 8 bytes for each instruction. For code that the

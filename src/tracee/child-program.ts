@@ -62,11 +62,11 @@ export class ChildProgram implements Disposable {
 
 /** Makes the child with all signals blocked, so that no signal handler of Stasis runs in it. */
 function clone(stackTop: number, flags: bigint): number {
-  const args = new BigUint64Array(CLONE_ARGS_SIZE.STACK / 8);
+  const args = new BigUint64Array(CLONE_ARGS_SIZE.VER0 / 8);
   args[0] = flags;
   args[5] = BigInt(stackTop - 64);
   args[6] = 64n;
-  const pid = withSignalsBlocked(() => trySyscall('clone3', args, CLONE_ARGS_SIZE.STACK));
+  const pid = withSignalsBlocked(() => trySyscall('clone3', args, CLONE_ARGS_SIZE.VER0));
   if (pid < 0) throw new SyscallError('clone3', -pid);
   return pid;
 }

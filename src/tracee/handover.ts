@@ -2,8 +2,8 @@
 import type { LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { F } from '../kernel/constants/files.ts';
-import { MSG } from '../kernel/constants/sockets.ts';
-import { decodeControl, encodeControl, Msghdr, rightsSpace, SCM_MAX_FD } from '../kernel/layouts/sockets.ts';
+import { MSG, SCM_MAX_FD } from '../kernel/constants/sockets.ts';
+import { decodeControl, encodeControl, Msghdr, rightsSpace } from '../kernel/layouts/sockets.ts';
 import { openPidfd } from '../kernel/pidfd.ts';
 import { trySendMessage } from '../kernel/sockets.ts';
 import { SyscallError } from '../kernel/syscall.ts';

@@ -7,21 +7,13 @@
 import type { Arch } from '../arch/arch.ts';
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import type { HostPid } from '../base/brands.ts';
-import { SECCOMP_MODE } from '../kernel/constants/tasks.ts';
+import { SECCOMP_MODE, SECCOMP_RET } from '../kernel/constants/seccomp.ts';
 import { runFilter, seccompData } from './bpf.ts';
 import { AREA } from './program.ts';
 import { seccompFilter } from './seccomp.ts';
 import type { Tracee } from './tracee.ts';
 
-/**
- * SECCOMP_RET_* values that leave a thread alive. The lowest value, as a signed number, of all filters takes effect.
- */
-const ACTION = 0xffff_0000;
-const ERRNO = 0x0005_0000;
-/** Without a tracer the call fails with ENOSYS. */
-const TRACE = 0x7ff0_0000;
-const LOG = 0x7ffc_0000;
-const ALLOW = 0x7fff_0000;
+const { ACTION_FULL, ALLOW, ERRNO, LOG, TRACE } = SECCOMP_RET;
 
 /** Addresses similar to those that will be used; filters hardly ever check pointers. */
 const IN_VDSO = 0x7fff_f7fc_1e00;
@@ -84,7 +76,7 @@ function filtersOf(tid: HostPid): Uint8Array[] {
 export function forbidsExit(filters: readonly Uint8Array[], arch: Pick<Arch, 'auditArch'>): boolean {
   return CALLS.some(([name, args, needed]) => {
     const data = seccompData(NR[name], arch.auditArch, IN_VDSO, args);
-    const action = Math.min(ALLOW, ...filters.map((code) => (runFilter(code, data) & ACTION) | 0));
+    const action = Math.min(ALLOW, ...filters.map((code) => (runFilter(code, data) & ACTION_FULL) | 0));
     if (action === ALLOW || action === LOG) return false;
     return needed !== undefined || (action !== ERRNO && action !== TRACE);
   });

@@ -2,14 +2,13 @@
  * Reads and suspends the seccomp filters of a stopped tracee. Both need CAP_SYS_ADMIN in the initial user namespace,
  * and a tracer that is not restricted by seccomp itself (seccomp_get_filter(), check_ptrace_options()).
  */
+
 import type { HostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { SeccompMetadata } from '../kernel/layouts/ptrace.ts';
+import { SockFilter } from '../kernel/layouts/seccomp.ts';
 import { arena, arenaAddress, describeErrno, ERRNO } from '../kernel/syscall.ts';
 import { PTRACE, PTRACE_O, tryPtrace } from './ptrace.ts';
-
-/** `struct sock_filter`: one instruction of classic BPF. */
-export const INSTRUCTION_SIZE = 8;
 
 /**
  * Suspends seccomp of a tracee while it is traced: calls it executes for Stasis are not filtered, calls after its
@@ -30,7 +29,7 @@ export function seccompFilter(tid: HostPid, index: number): Uint8Array | undefin
   const length = tryPtrace(PTRACE.SECCOMP_GET_FILTER, tid, index, arenaAddress);
   if (length === -ERRNO.ENOENT) return undefined;
   if (length < 0) throw refusal(tid, -length, `seccomp filter ${index} cannot be read`);
-  return arena.slice(0, length * INSTRUCTION_SIZE);
+  return arena.slice(0, length * SockFilter.size);
 }
 
 /** SECCOMP_FILTER_FLAG_* of a filter. The kernel shows none before 4.16, and only LOG since then. */

@@ -163,12 +163,12 @@ export class Seed implements Disposable {
     const program = this.remote.program();
     const calls = lot.map(({ pid, flags, exitSignal }) => {
       const wanted = program.data(new Uint8Array(new Int32Array([pid, 0]).buffer));
-      const args = new BigUint64Array(CLONE_ARGS_SIZE.SET_TID / 8);
+      const args = new BigUint64Array(CLONE_ARGS_SIZE.VER2 / 8);
       args[0] = flags;
       args[4] = BigInt(exitSignal);
       args[8] = BigInt(wanted);
       args[9] = 1n;
-      return program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS_SIZE.SET_TID);
+      return program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS_SIZE.VER2);
     });
     this.remote.run(program);
     const results = calls.map((call) => program.result(call));
@@ -291,7 +291,7 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
  */
 function clone3(options: SeedOptions, stack: number, stackSize: number): number {
   using pins = new Pins();
-  const args = new BigUint64Array(CLONE_ARGS_SIZE.SET_TID / 8);
+  const args = new BigUint64Array(CLONE_ARGS_SIZE.VER2 / 8);
   const pids = new Int32Array([options.pid ?? 0, 0]);
   args[0] = CLONE.VM | CLONE.VFORK | (options.sibling ? CLONE.PARENT : 0n) | (options.flags ?? 0n);
   args[4] = BigInt(options.sibling ? 0 : SIG.CHLD);
@@ -301,7 +301,7 @@ function clone3(options: SeedOptions, stack: number, stackSize: number): number 
     args[8] = BigInt(pins.address(pids));
     args[9] = 1n;
   }
-  return withSignalsBlocked(() => trySyscall('clone3', args, CLONE_ARGS_SIZE.SET_TID));
+  return withSignalsBlocked(() => trySyscall('clone3', args, CLONE_ARGS_SIZE.VER2));
 }
 
 function spawnError(pid: number | undefined, errno: number): StasisError {

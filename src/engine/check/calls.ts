@@ -1,9 +1,13 @@
 /** Probes for features that are a system call or an option of one. They are called in Stasis itself, without effect. */
+
 import { AT, MFD, O, SPLICE_F, TFD_IOC_SET_TICKS } from '../../kernel/constants/files.ts';
 import { PR, PR_SET_MM, PR_TIMER_CREATE_RESTORE_IDS } from '../../kernel/constants/prctl.ts';
-import { CLOCK, CLONE } from '../../kernel/constants/tasks.ts';
+import { CLOCK, CLONE, CLONE_ARGS_SIZE } from '../../kernel/constants/tasks.ts';
 import { TTY_IOCTL } from '../../kernel/constants/tty.ts';
+import { Iovec } from '../../kernel/layouts/memory.ts';
+import { CloneArgs } from '../../kernel/layouts/tasks.ts';
 import {
+  arena,
   arenaAddress,
   arenaPath,
   arenaView,
@@ -35,8 +39,7 @@ export const unalignedVmsplice: Probe = () => {
   syscall('pipe2', arenaAddress, O.CLOEXEC);
   using reader = new Fd(arenaView.getInt32(0, true));
   using writer = new Fd(arenaView.getInt32(4, true));
-  arenaView.setBigUint64(0, BigInt(arenaAddress + 33), true);
-  arenaView.setBigUint64(8, 1n, true);
+  Iovec.encodeInto(arena, 0, { base: BigInt(arenaAddress + 33), length: 1n });
   const moved = trySyscall('vmsplice', writer.number, arenaAddress, 1, SPLICE_F.GIFT | SPLICE_F.NONBLOCK);
   return reader.number === moved ? undefined : refusal('vmsplice', moved);
 };
@@ -90,21 +93,13 @@ export const pidfds: Probe = () => {
   return arenaView.getBigUint64(0, true) === 1984n ? undefined : 'pidfd_getfd gave another file';
 };
 
-/** Size of struct clone_args with set_tid. */
-const CLONE_ARGS = 80;
-
-/** struct clone_args: flags at 0, set_tid at 64, set_tid_size at 72. */
 function cloneArguments(flags: bigint, setTid: bigint, setTidSize: bigint): Uint8Array {
-  const args = new BigUint64Array(CLONE_ARGS / 8);
-  args[0] = flags;
-  args[8] = setTid;
-  args[9] = setTidSize;
-  return new Uint8Array(args.buffer);
+  return CloneArgs.encode({ flags, setTid, setTidSize });
 }
 
 /** An address for set_tid with a size of 0 cannot succeed: EINVAL if the kernel knows set_tid, E2BIG if not. */
 export const cloneSetTid: Probe = () => {
-  const result = trySyscall('clone3', cloneArguments(0n, 0xffff_ffff_ffff_ffffn, 0n), CLONE_ARGS);
+  const result = trySyscall('clone3', cloneArguments(0n, 0xffff_ffff_ffff_ffffn, 0n), CLONE_ARGS_SIZE.VER1);
   return result === -ERRNO.EINVAL ? undefined : refusal('clone3', result);
 };
 
@@ -118,7 +113,7 @@ export const cloneParentNewPid: Probe = () =>
     const { program, built } = ask(seed, (p) => {
       const pids = p.data(new Uint8Array(new Int32Array([1, seed.tracee.pid]).buffer));
       const args = p.data(cloneArguments(CLONE.PARENT | CLONE.NEWPID, BigInt(pids), 2n));
-      return p.attempt('clone3', args, CLONE_ARGS);
+      return p.attempt('clone3', args, CLONE_ARGS_SIZE.VER1);
     });
     const result = program.result(built);
     return result === -ERRNO.EEXIST ? undefined : refusal('clone3', result);

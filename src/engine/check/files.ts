@@ -1,15 +1,24 @@
 /** Probes for features of /proc and of fdinfo. */
-import { AT, EPOLL_CTL, F, LOCK, O } from '../../kernel/constants/files.ts';
-import { SIG, signalBit } from '../../kernel/constants/signals.ts';
+
+import { ACCESS, AT, EPOLL_CTL, F, IN, KCMP, LOCK, MFD, O, POLL } from '../../kernel/constants/files.ts';
+import { SIG, SIGSET_SIZE, signalBit } from '../../kernel/constants/signals.ts';
+import { EpollEvent } from '../../kernel/layouts/files.ts';
 import { type FdInfo, parseFdInfo } from '../../kernel/proc/fdinfo.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
-import { arenaAddress, arenaPath, arenaView, describeErrno, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
+import {
+  arena,
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  describeErrno,
+  Fd,
+  syscall,
+  trySyscall,
+} from '../../kernel/syscall.ts';
 import { type Probe, refusal } from './feature.ts';
 
-const F_OK = 0;
-const W_OK = 2;
-const R_OK = 4;
+const { F_OK, R_OK, W_OK } = ACCESS;
 
 /** Checks access to a file (faccessat(2)): undefined if it is permitted, else the kernel's error. */
 function access(path: string, mode: number): string | undefined {
@@ -57,7 +66,7 @@ export const mountId: Probe = () => {
 };
 
 export const fdinfoLock: Probe = () => {
-  using fd = new Fd(syscall('memfd_create', arenaPath('stasis-check'), 1)); // MFD_CLOEXEC
+  using fd = new Fd(syscall('memfd_create', arenaPath('stasis-check'), MFD.CLOEXEC));
   syscall('flock', fd.number, LOCK.SH);
   return fdinfo(fd).locks.length === 0 ? 'fdinfo does not tell the locks' : undefined;
 };
@@ -89,31 +98,26 @@ function fdinfoOfEpoll(): string | undefined {
 function fdinfoOfSignalfd(): string | undefined {
   const mask = signalBit(SIG.USR1);
   arenaView.setBigUint64(0, mask, true);
-  using fd = new Fd(syscall('signalfd4', -1, arenaAddress, 8, O.CLOEXEC));
+  using fd = new Fd(syscall('signalfd4', -1, arenaAddress, SIGSET_SIZE, O.CLOEXEC));
   const { detail } = fdinfo(fd);
   return detail.kind === 'signalfd' && detail.sigmask === mask ? undefined : 'fdinfo of a signalfd lacks its mask';
 }
 
 function fdinfoOfInotify(): string | undefined {
-  const IN_ALL_EVENTS = 0xfff;
   using fd = new Fd(syscall('inotify_init1', O.CLOEXEC));
-  const wd = syscall('inotify_add_watch', fd.number, arenaPath('/'), IN_ALL_EVENTS);
+  const wd = syscall('inotify_add_watch', fd.number, arenaPath('/'), IN.ALL_EVENTS);
   const { detail } = fdinfo(fd);
   const found = detail.kind === 'inotify' && detail.watches.length === 1 && detail.watches[0]?.wd === wd;
   return found ? undefined : 'fdinfo of an inotify descriptor lacks its watches';
 }
 
-const EPOLLIN_OUT = 5;
-
 function watch(epoll: Fd, watched: Fd): void {
-  arenaView.setUint32(0, EPOLLIN_OUT, true);
-  arenaView.setBigUint64(4, 0n, true);
+  EpollEvent.encodeInto(arena, 0, { events: POLL.IN | POLL.OUT });
   syscall('epoll_ctl', epoll.number, EPOLL_CTL.ADD, watched.number, arenaAddress);
 }
 
 /** kcmp can tell which file an epoll instance watches under a descriptor number (KCMP_EPOLL_TFD, since 4.13). */
 export const kcmpEpoll: Probe = () => {
-  const KCMP_EPOLL_TFD = 7;
   using epoll = new Fd(syscall('epoll_create1', O.CLOEXEC));
   using watched = new Fd(syscall('eventfd2', 0, O.CLOEXEC));
   watch(epoll, watched);
@@ -122,6 +126,6 @@ export const kcmpEpoll: Probe = () => {
     arenaView.setUint32(4 * i, value, true);
   });
   const { pid } = process;
-  const result = trySyscall('kcmp', pid, pid, KCMP_EPOLL_TFD, watched.number, arenaAddress);
+  const result = trySyscall('kcmp', pid, pid, KCMP.EPOLL_TFD, watched.number, arenaAddress);
   return result > 0 ? 'kcmp does not find the watched descriptor' : refusal('kcmp', result);
 };

@@ -1,9 +1,20 @@
 /** Probes for features of memory: moving the kernel's own mappings, and information about pages in /proc. */
+
 import { IS_X86_64 } from '../../arch/index.ts';
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
-import { MREMAP, PAGE_IS, PAGEMAP, PAGEMAP_SCAN } from '../../kernel/constants/memory.ts';
+import {
+  MREMAP,
+  PAGE_IS,
+  PAGEMAP,
+  PAGEMAP_SCAN,
+  UFFD_API,
+  UFFD_FEATURE,
+  UFFDIO_API,
+} from '../../kernel/constants/memory.ts';
 import { ARCH } from '../../kernel/constants/ptrace.ts';
+import { SIG } from '../../kernel/constants/signals.ts';
+import { PmScanArg, UffdioApi } from '../../kernel/layouts/memory.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import {
@@ -71,7 +82,7 @@ function oldSystemCall(): string | undefined {
     tracee.setRegisters(tracee.arch.oneCall(tracee.getRegisters(), remote.area, GETPID_32, []));
     let crashed = false;
     tracee.resumeUntil(PTRACE.CONT, (stop) => {
-      crashed = stop.kind === 'signal' && stop.signal === 11;
+      crashed = stop.kind === 'signal' && stop.signal === SIG.SEGV;
       return stop.kind === 'signal';
     });
     const works = !crashed && tracee.arch.result(tracee.getRegisters()) === tracee.pid;
@@ -120,33 +131,30 @@ function open(path: string, flags: number): Fd {
 export const pagemapScan: Probe = () => scan(0);
 export const pagemapScanGuards: Probe = () => scan(PAGE_IS.GUARD);
 
-/** PAGEMAP_SCAN of an empty range of our own memory (struct pm_scan_arg, 96 bytes). */
+/** PAGEMAP_SCAN of an empty range of our own memory. */
 function scan(more: number): string | undefined {
   using pagemap = open('/proc/self/pagemap', O.RDONLY);
-  arena.fill(0, 0, 96);
-  const word = (index: number, value: number): void => arenaView.setBigUint64(8 * index, BigInt(value), true);
-  word(0, 96);
-  word(8, PAGE_IS.PFNZERO | PAGE_IS.FILE);
-  word(9, PAGE_IS.PFNZERO | PAGE_IS.FILE);
-  word(10, PAGE_IS.PRESENT | PAGE_IS.SWAPPED);
-  word(11, PAGE_IS.PRESENT | PAGE_IS.SWAPPED | PAGE_IS.SOFT_DIRTY | more);
+  PmScanArg.encodeInto(arena, 0, {
+    size: BigInt(PmScanArg.size),
+    categoryInverted: BigInt(PAGE_IS.PFNZERO | PAGE_IS.FILE),
+    categoryMask: BigInt(PAGE_IS.PFNZERO | PAGE_IS.FILE),
+    categoryAnyofMask: BigInt(PAGE_IS.PRESENT | PAGE_IS.SWAPPED),
+    returnMask: BigInt(PAGE_IS.PRESENT | PAGE_IS.SWAPPED | PAGE_IS.SOFT_DIRTY | more),
+  });
   return refusal('ioctl', trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, arenaAddress));
 }
 
-const UFFDIO_API = 0xc018aa3f;
-const UFFD_API = 0xaan;
-/** UFFD_FEATURE_EVENT_FORK, _REMAP, _REMOVE and _UNMAP. */
-const NONCOOPERATIVE = (1n << 1n) | (1n << 2n) | (1n << 3n) | (1n << 6n);
+const NONCOOPERATIVE =
+  UFFD_FEATURE.EVENT_FORK | UFFD_FEATURE.EVENT_REMAP | UFFD_FEATURE.EVENT_REMOVE | UFFD_FEATURE.EVENT_UNMAP;
 
 /** The features of userfaultfd as a set of bits, or the reason why there is no userfaultfd. */
 function userfaultFeatures(): bigint | string {
   const opened = trySyscall('userfaultfd', O.CLOEXEC);
   if (opened < 0) return refusal('userfaultfd', opened) ?? '';
   using fd = new Fd(opened);
-  arenaView.setBigUint64(0, UFFD_API, true);
-  arenaView.setBigUint64(8, 0n, true);
+  UffdioApi.encodeInto(arena, 0, { api: UFFD_API });
   const result = trySyscall('ioctl', fd.number, UFFDIO_API, arenaAddress);
-  return refusal('ioctl', result) ?? arenaView.getBigUint64(8, true);
+  return refusal('ioctl', result) ?? UffdioApi.decode(arena).features;
 }
 
 export const userfault: Probe = () => {

@@ -5,8 +5,9 @@ import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { cstring } from '../../base/text.ts';
 import { AT, O, STATX } from '../../kernel/constants/files.ts';
 import { MAP, PROT } from '../../kernel/constants/memory.ts';
+import { MOVE_MOUNT, MS } from '../../kernel/constants/mounts.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
-import { Statx } from '../../kernel/layouts/files.ts';
+import { STATX_SIZE, Statx } from '../../kernel/layouts/files.ts';
 import { parseMountInfo } from '../../kernel/proc/mountinfo.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseSmaps } from '../../kernel/proc/smaps.ts';
@@ -14,8 +15,6 @@ import type { Program } from '../../tracee/program.ts';
 import type { Probe } from './feature.ts';
 import { ask, inThrowaway, PLAYGROUND } from './throwaway.ts';
 
-const MS = { BIND: 0x1000, REC: 0x4000, PRIVATE: 1 << 18, SHARED: 1 << 20 } as const;
-const MOVE_MOUNT_SET_GROUP = 0x100;
 /** A directory that exists on every machine; in the new mount namespace another file system may be mounted over it. */
 const HERE = '/proc';
 
@@ -41,7 +40,7 @@ export const mountSetGroup: Probe = () =>
       p.call('mkdirat', AT.FDCWD, inner, 0o700);
       p.call('mount', inner, inner, 0, MS.BIND, 0);
       p.call('mount', 0, at(p, HERE), 0, MS.SHARED, 0);
-      p.call('move_mount', AT.FDCWD, at(p, HERE), AT.FDCWD, inner, MOVE_MOUNT_SET_GROUP);
+      p.call('move_mount', AT.FDCWD, at(p, HERE), AT.FDCWD, inner, MOVE_MOUNT.SET_GROUP);
     });
     return undefined;
   });
@@ -58,17 +57,14 @@ export const overlayMaps: Probe = () =>
       const fd = p.call('openat', AT.FDCWD, at(p, `${HERE}/m/file`), O.RDWR | O.CREAT, 0o644);
       p.call('ftruncate', fd, PAGE_SIZE);
       p.call('mmap', PLAYGROUND, PAGE_SIZE, PROT.READ | PROT.WRITE, MAP.SHARED | MAP.FIXED_NOREPLACE, fd, 0);
-      const status = p.space(256);
+      const status = p.space(STATX_SIZE);
       p.call('statx', fd, at(p, ''), AT.EMPTY_PATH, STATX.BASIC_STATS, status);
       return status;
     });
-    const status = program.view(built, 256);
-    const { offsets } = Statx;
-    const ino = status.getBigUint64(offsets.ino, true);
-    const major = status.getUint32(offsets.devMajor, true);
-    const minor = status.getUint32(offsets.devMajor + 4, true);
+    const status = program.bytes(built, STATX_SIZE);
+    const { ino, devMajor, devMinor } = Statx.decode(status);
     const vma = parseSmaps(readProc(seed.tracee.pid, 'maps')).find(({ start }) => start === PLAYGROUND);
-    const same = vma?.ino === ino && vma.devMajor === major && vma.devMinor === minor;
+    const same = vma?.ino === ino && vma.devMajor === devMajor && vma.devMinor === devMinor;
     return same ? undefined : 'a mapped file of an overlay is shown as another file';
   });
 

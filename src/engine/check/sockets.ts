@@ -1,17 +1,27 @@
 /** Probes for features of sockets: state that can be read and restored. */
+import { encodeText } from '../../base/text.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
 import { IPV6, TCP } from '../../kernel/constants/inet.ts';
-import { AF, IPPROTO, SIOCUNIXFILE, SO, SOCK, SOL_SOCKET } from '../../kernel/constants/sockets.ts';
+import {
+  AF,
+  IFF_UP,
+  IFNAMSIZ,
+  IPPROTO,
+  SHUT,
+  SIOCGSKNS,
+  SIOCSIFFLAGS,
+  SIOCUNIXFILE,
+  SO,
+  SOCK,
+  SOL_SOCKET,
+} from '../../kernel/constants/sockets.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
+import { TUN_IOCTL } from '../../kernel/constants/tun.ts';
+import { RepairWindow } from '../../kernel/layouts/inet.ts';
+import { Ifreq } from '../../kernel/layouts/sockets.ts';
 import { arena, arenaAddress, arenaPath, arenaView, ERRNO, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { type Probe, refusal } from './feature.ts';
 import { ask, borrow, inThrowaway } from './throwaway.ts';
-
-/** Requests of ioctl(2) that only these probes make (uapi/linux/sockios.h, if_tun.h). */
-const SIOCSIFFLAGS = 0x8914;
-const SIOCGSKNS = 0x894c;
-const TUNSETIFINDEX = 0x400454da;
-const SHUT_WR = 1;
 
 function socket(family: number, type: number, protocol = 0): Fd {
   return new Fd(syscall('socket', family, type | O.CLOEXEC, protocol));
@@ -45,7 +55,7 @@ export const peekOffset: Probe = () => {
 export const readableOptions: Probe = () => {
   using fd = socket(AF.INET, SOCK.DGRAM);
   const filter = getOption(fd, SOL_SOCKET, SO.ATTACH_FILTER, 0);
-  return refusal('getsockopt', filter) ?? refusal('getsockopt', getOption(fd, SOL_SOCKET, SO.BINDTODEVICE, 16));
+  return refusal('getsockopt', filter) ?? refusal('getsockopt', getOption(fd, SOL_SOCKET, SO.BINDTODEVICE, IFNAMSIZ));
 };
 
 export const tcpRepair: Probe = () => {
@@ -57,7 +67,10 @@ export const tcpRepair: Probe = () => {
 export const tcpWindow: Probe = () => {
   using fd = tcpSocket();
   const repair = setOption(fd, IPPROTO.TCP, TCP.REPAIR, 1);
-  return refusal('setsockopt', repair) ?? refusal('getsockopt', getOption(fd, IPPROTO.TCP, TCP.REPAIR_WINDOW, 20));
+  return (
+    refusal('setsockopt', repair) ??
+    refusal('getsockopt', getOption(fd, IPPROTO.TCP, TCP.REPAIR_WINDOW, RepairWindow.size))
+  );
 };
 
 /** Makes a TCP connection over a loopback device in its own namespace, shuts down one direction, and repairs it. */
@@ -80,15 +93,14 @@ export const tcpHalfClosed: Probe = () =>
     arenaView.setUint32(16, 16, true);
     syscall('getsockname', listener.number, arenaAddress, arenaAddress + 16);
     syscall('connect', client.number, arenaAddress, 16);
-    syscall('shutdown', client.number, SHUT_WR);
+    syscall('shutdown', client.number, SHUT.WR);
     return refusal('setsockopt', setOption(client, IPPROTO.TCP, TCP.REPAIR, 1));
   });
 
-/** Sets an interface up: struct ifreq is a name of 16 bytes, then IFF_UP. */
+/** Sets an interface up. */
 function switchOn(fd: Fd, name: string): void {
-  arena.fill(0, 0, 40);
-  arenaPath(name);
-  arenaView.setUint16(16, 1, true);
+  const flags = new Uint8Array(new Uint16Array([IFF_UP]).buffer);
+  Ifreq.encodeInto(arena, 0, { name: encodeText(name), value: flags });
   syscall('ioctl', fd.number, SIOCSIFFLAGS, arenaAddress);
 }
 
@@ -138,7 +150,7 @@ export const tun: Probe = () => {
   if (opened < 0) return `/dev/net/tun: ${refusal('openat', opened)}`;
   using fd = new Fd(opened);
   arenaView.setInt32(0, 13, true);
-  return refusal('ioctl', trySyscall('ioctl', fd.number, TUNSETIFINDEX, arenaAddress));
+  return refusal('ioctl', trySyscall('ioctl', fd.number, TUN_IOCTL.TUNSETIFINDEX, arenaAddress));
 };
 
 export const tunNamespace: Probe = () => {

@@ -3,13 +3,14 @@
 import { IS_X86_64 } from '../../arch/index.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { PTRACE_O } from '../../kernel/constants/ptrace.ts';
-import { SIG, TRAP } from '../../kernel/constants/signals.ts';
-import { SECCOMP_MODE } from '../../kernel/constants/tasks.ts';
+import { BPF_RET_K, SECCOMP_MODE, SECCOMP_RET } from '../../kernel/constants/seccomp.ts';
+import { ALL_SIGNALS, SIG, SIG_HOW, SIGSET_SIZE, TRAP } from '../../kernel/constants/signals.ts';
+import { SockFilter } from '../../kernel/layouts/seccomp.ts';
+import { encodeSiginfo, Siginfo } from '../../kernel/layouts/signals.ts';
 import { getRseq, getSiginfo, getSignalMask, PTRACE, peekSignals, tryPtrace } from '../../tracee/ptrace.ts';
 import { type Probe, refusal } from './feature.ts';
 import { ask, inThrowaway } from './throwaway.ts';
 
-const ALL = 0xffff_ffff_ffff_ffffn;
 /** An si_code that a process may send only to itself. */
 const OWN_CODE = 1;
 
@@ -21,16 +22,14 @@ export const queuedSignals: Probe = () =>
   inThrowaway((seed) => {
     const { pid } = seed.tracee;
     ask(seed, (p) => {
-      const mask = p.data(new Uint8Array(new BigUint64Array([ALL]).buffer));
-      const info = new Int32Array(32);
-      info[0] = SIG.USR1;
-      info[2] = OWN_CODE;
-      p.call('rt_sigprocmask', 2, mask, 0, 8);
-      p.call('rt_sigqueueinfo', pid, SIG.USR1, p.data(new Uint8Array(info.buffer)));
+      const mask = p.data(new Uint8Array(new BigUint64Array([ALL_SIGNALS]).buffer));
+      p.call('rt_sigprocmask', SIG_HOW.SETMASK, mask, 0, SIGSET_SIZE);
+      const info = p.data(encodeSiginfo({ signo: SIG.USR1, code: OWN_CODE }));
+      p.call('rt_sigqueueinfo', pid, SIG.USR1, info);
     });
     const found = peekSignals(pid, true).some((info) => {
-      const view = new DataView(info.buffer, info.byteOffset);
-      return view.getInt32(0, true) === SIG.USR1 && view.getInt32(8, true) === OWN_CODE;
+      const { signo, code } = Siginfo.decode(info);
+      return signo === SIG.USR1 && code === OWN_CODE;
     });
     return found ? undefined : 'a queued signal is not seen by PTRACE_PEEKSIGINFO';
   });
@@ -52,8 +51,7 @@ export const suspendSeccomp: Probe = () =>
 /** Installs a seccomp filter that allows everything, and reads it back. */
 export const seccompFilters: Probe = () =>
   inThrowaway((seed) => {
-    // struct sock_filter { u16 code; u8 jt, jf; u32 k; }: BPF_RET|BPF_K, SECCOMP_RET_ALLOW
-    const allow = new Uint8Array(new Uint32Array([0x06, 0x7fff_0000]).buffer);
+    const allow = SockFilter.encode({ code: BPF_RET_K, k: SECCOMP_RET.ALLOW });
     ask(seed, (p) => {
       const program = p.data(new Uint8Array(new BigUint64Array([1n, BigInt(p.data(allow))]).buffer));
       p.call('prctl', PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -84,7 +82,7 @@ export const breakpoints: Probe = () => {
     if (address < 0 || control < 0) return refusal('ptrace', Math.min(address, control));
     remote.start(remote.program());
     tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIG.TRAP);
-    const code = new DataView(getSiginfo(tracee.pid).buffer).getInt32(8, true);
+    const { code } = Siginfo.decode(getSiginfo(tracee.pid));
     return code === TRAP.HWBKPT
       ? undefined
       : 'the processor runs over breakpoints: the hypervisor does not pass them on';

@@ -1,11 +1,12 @@
 /** Rebuilds the descriptors of a task: the files are opened here, handed over, and put in place. */
+
 import { type LocalFd, taskFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { FileKind, RestoreTask } from '../../contract/contract.ts';
 import type { FdinfoEntry, FileEntry } from '../../images/schema/files.ts';
 import { FD_CLOEXEC, O } from '../../kernel/constants/files.ts';
+import { SCM_MAX_FD } from '../../kernel/constants/sockets.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
-import { SCM_MAX_FD } from '../../kernel/layouts/sockets.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { handOver } from '../../tracee/handover.ts';
 

@@ -1,4 +1,5 @@
 /** Reads and checks all images before anything is made. All errors in images are found here. */
+
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
@@ -17,6 +18,7 @@ import { extraName, type ProcessExtra, readTaskExtra, type ThreadExtra } from '.
 import { PageFlags, type PageRun } from '../../images/pagemap.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../../images/schema/files.ts';
 import type { MmEntry } from '../../images/schema/memory.ts';
+import { VmaStatus } from '../../images/schema/memory.ts';
 import { type CoreEntry, type TaskKobjIdsEntry, TaskState } from '../../images/schema/task.ts';
 import type { PstreeEntry } from '../../images/schema/tree.ts';
 import { NSIG, SIG } from '../../kernel/constants/signals.ts';
@@ -288,7 +290,7 @@ function checkMemory(images: ImageSet, task: TaskPlan): number {
   const file = `mm-${task.tree.pid}.img`;
   let end = 0n;
   for (const vma of task.mm.vmas) {
-    if (vma.status & GUARD) continue;
+    if (vma.status & VmaStatus.GUARD) continue;
     const aligned = vma.start % BigInt(PAGE_SIZE) === 0n && vma.end % BigInt(PAGE_SIZE) === 0n;
     if (!aligned || vma.end <= vma.start || vma.start < end) {
       throw new ImageError({ file, field: 'vmas', reason: `impossible mapping at 0x${vma.start.toString(16)}` });
@@ -304,14 +306,12 @@ function checkMemory(images: ImageSet, task: TaskPlan): number {
   return map.runs.reduce((sum, run) => sum + (run.flags & PageFlags.PARENT ? 0 : run.pages), 0);
 }
 
-const GUARD = 1 << 16;
-
 /**
  * Checks that all runs lie in mappings, in one walk: both are ascending, and there may be a hundred thousand of each.
  */
 function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
   const mappings = task.mm.vmas
-    .filter((vma) => (vma.status & GUARD) === 0)
+    .filter((vma) => (vma.status & VmaStatus.GUARD) === 0)
     .map((vma) => ({ start: Number(vma.start), end: Number(vma.end) }))
     .sort((a, b) => a.start - b.start);
   let next = 0;

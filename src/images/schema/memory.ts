@@ -32,6 +32,25 @@ export const mmEntry = message('mm_entry', () => ({
 }));
 export type MmEntry = TypeOf<typeof mmEntry>;
 
+/** Bits of `vma_entry.status`. */
+export const VmaStatus = {
+  REGULAR: 1 << 0,
+  STACK: 1 << 1,
+  VSYSCALL: 1 << 2,
+  VDSO: 1 << 3,
+  HEAP: 1 << 5,
+  FILE_PRIVATE: 1 << 6,
+  FILE_SHARED: 1 << 7,
+  ANON_SHARED: 1 << 8,
+  ANON_PRIVATE: 1 << 9,
+  SYSVIPC: 1 << 10,
+  SOCKET: 1 << 11,
+  VVAR: 1 << 12,
+  AIORING: 1 << 13,
+  MEMFD: 1 << 14,
+  GUARD: 1 << 16,
+} as const;
+
 /** One area. `shmid` is the segment, or the open file, behind it; `fd` is always -1. */
 export const vmaEntry = message('vma_entry', () => ({
   start: uint64(1, 'hex'),

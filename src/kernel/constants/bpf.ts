@@ -35,3 +35,19 @@ export const BPF_TRACE_ITER = 28;
 
 /** Functions that programs may call (`enum bpf_func_id`). */
 export const BPF_FUNC = { probe_read_kernel: 113, seq_write: 127 } as const;
+
+/** The kernel's description of its types (uapi/linux/btf.h): how it begins, and kinds of types. */
+export const BTF_MAGIC = 0xeb9f;
+export const BTF_KIND = {
+  INT: 1,
+  ARRAY: 3,
+  STRUCT: 4,
+  UNION: 5,
+  ENUM: 6,
+  FUNC: 12,
+  FUNC_PROTO: 13,
+  VAR: 14,
+  DATASEC: 15,
+  DECL_TAG: 17,
+  ENUM64: 19,
+} as const;

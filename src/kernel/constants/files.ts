@@ -6,9 +6,6 @@ import { O } from '../../arch/open-flags.ts';
 
 export { O };
 
-/** `FMODE_NONOTIFY`, which shows in the flags of fdinfo for some files and is not a flag for open. */
-export const FMODE_NONOTIFY = 0o400000000;
-
 export const F = {
   DUPFD: 0,
   GETFD: 1,
@@ -107,6 +104,27 @@ export const SPLICE_F = { MOVE: 1, NONBLOCK: 2, MORE: 4, GIFT: 8 } as const;
 export const TFD_IOC_SET_TICKS = 0x40085400;
 /** `_IOW('I', 0, __s32)`: the next watch descriptor of an inotify instance. */
 export const INOTIFY_IOC_SETNEXTWD = 0x40044900;
+
+/** Modes of faccessat(2). */
+export const ACCESS = { F_OK: 0, X_OK: 1, W_OK: 2, R_OK: 4 } as const;
+
+/** What inotify_add_watch(2) takes besides single events. */
+export const IN = { ALL_EVENTS: 0xfff, EXCL_UNLINK: 0x0400_0000, ONESHOT: 0x8000_0000 } as const;
+/** Flags of fanotify_mark(2). */
+export const FAN = { MARK_ADD: 0x1, MARK_MOUNT: 0x10, MARK_IGNORED_MASK: 0x20 } as const;
+
+/** Types of file systems, as statfs(2) tells them. */
+export const FS_MAGIC = {
+  PROC_SUPER_MAGIC: 0x9fa0,
+  DEVPTS_SUPER_MAGIC: 0x1cd1,
+  OVERLAYFS_SUPER_MAGIC: 0x794c7630,
+  HUGETLBFS_MAGIC: 0x958458f6,
+  SECRETMEM_MAGIC: 0x5345434d,
+  MQUEUE_MAGIC: 0x19800202,
+} as const;
+
+/** Major number of /dev/mem, null, zero, random and others. */
+export const MEM_MAJOR = 1;
 
 export const KCMP = { FILE: 0, VM: 1, FILES: 2, FS: 3, SIGHAND: 4, IO: 5, SYSVSEM: 6, EPOLL_TFD: 7 } as const;
 

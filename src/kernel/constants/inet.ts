@@ -47,6 +47,8 @@ export const IPV6 = {
   HDRINCL: 36,
   RECVPKTINFO: 49,
   RECVHOPLIMIT: 51,
+  /** The control message that tells the hop limit. */
+  HOPLIMIT: 52,
   RECVHOPOPTS: 53,
   HOPOPTS: 54,
   RTHDRDSTOPTS: 55,
@@ -130,6 +132,8 @@ export const TCPOPT = { MSS: 2, WINDOW: 3, SACK_PERM: 4, TIMESTAMP: 8 } as const
 
 /** Options about multicast groups, of levels IPPROTO_IP and IPV6 (uapi/linux/in.h). */
 export const MCAST = { JOIN_GROUP: 42, BLOCK_SOURCE: 43, JOIN_SOURCE_GROUP: 46, MSFILTER: 48 } as const;
+/** Modes of a group's list of sources: all but them are heard, or only they. */
+export const MCAST_MODE = { EXCLUDE: 0, INCLUDE: 1 } as const;
 
 /** Options of level IPPROTO_UDP, and of UDPLITE (uapi/linux/udp.h). */
 export const UDP = {

@@ -1,5 +1,6 @@
 /**
- * Memory constants (include/uapi/asm-generic/mman-common.h, mman.h, linux/fs.h, linux/userfaultfd.h).
+ * Memory constants (include/uapi/asm-generic/mman-common.h, mman.h, linux/fs.h, userfaultfd.h, mempolicy.h,
+ * aio_abi.h).
  * Values are x86-64's; those of `MAP` that differ elsewhere are marked (ppc64).
  */
 
@@ -125,3 +126,20 @@ export const SHM = {
   HUGETLB: 0o4000,
   NORESERVE: 0o10000,
 } as const;
+
+/** userfaultfd(2): the version of its interface, `_IOWR(0xaa, 0x3f, struct uffdio_api)`, and features. */
+export const UFFD_API = 0xaan;
+export const UFFDIO_API = 0xc018aa3f;
+export const UFFD_FEATURE = {
+  EVENT_FORK: 1n << 1n,
+  EVENT_REMAP: 1n << 2n,
+  EVENT_REMOVE: 1n << 3n,
+  EVENT_UNMAP: 1n << 6n,
+} as const;
+
+/** Flag of mbind(2): existing pages are moved to the nodes of the policy. */
+export const MPOL_MF_MOVE = 2;
+
+/** The first word of a ring of asynchronous I/O, and the request that writes. */
+export const AIO_RING_MAGIC = 0xa10a10a1;
+export const IOCB_CMD = { PWRITE: 1 } as const;

@@ -72,7 +72,12 @@ export const PR_SET_MM = {
 } as const;
 
 export const PR_CAP_AMBIENT = { IS_SET: 1, RAISE: 2, LOWER: 3, CLEAR_ALL: 4 } as const;
+/** What speculation control is about, and the bits of its state. */
 export const PR_SPEC = { STORE_BYPASS: 0, INDIRECT_BRANCH: 1, L1D_FLUSH: 2 } as const;
+export const PR_SPEC_STATE = { PRCTL: 1, ENABLE: 2, DISABLE: 4 } as const;
+export const PR_MCE_KILL = { CLEAR: 0, SET: 1 } as const;
+/** A value of {@link PR}.GET_DUMPABLE that only the kernel sets (fs.suid_dumpable = 2). */
+export const SUID_DUMP_ROOT = 2;
 export const PR_TIMER_CREATE_RESTORE_IDS = { OFF: 0, ON: 1, GET: 2 } as const;
 
 export const SECBIT = {

@@ -100,8 +100,8 @@ export const MSG = {
 /** Control messages of level SOL_SOCKET. */
 export const SCM = { RIGHTS: 1, CREDENTIALS: 2, PIDFD: 4 } as const;
 
-/** Control messages that tell when a message came: SO_TIMESTAMP and SO_TIMESTAMPNS, old and new, SO_TIMESTAMPING. */
-export const SCM_TIMES: readonly number[] = [29, 35, 37, 63, 64, 65];
+/** Most descriptors one SCM_RIGHTS message carries. */
+export const SCM_MAX_FD = 253;
 
 /** ioctl of unix sockets: a descriptor (O_PATH) for the file a socket is bound to (uapi/linux/un.h, since 4.10). */
 export const SIOCUNIXFILE = 0x89e0;
@@ -160,10 +160,19 @@ export const PACKET = {
   IGNORE_OUTGOING: 23,
   VNET_HDR_SZ: 24,
 } as const;
+/** Ways of {@link PACKET}.FANOUT in which a program chooses who gets a packet. */
+export const PACKET_FANOUT = { CBPF: 6, EBPF: 7 } as const;
 
 /** ioctl(2) of any socket, about network devices (uapi/linux/sockios.h). */
 export const SIOCGIFNAME = 0x8910;
+export const SIOCSIFFLAGS = 0x8914;
 export const SIOCGIFINDEX = 0x8933;
+/** A descriptor for the network namespace of a socket, or of a tun or tap device. */
+export const SIOCGSKNS = 0x894c;
+/** Size of the name of a network device, with its NUL. */
+export const IFNAMSIZ = 16;
+/** Flag of a network device (uapi/linux/if.h). */
+export const IFF_UP = 1;
 
 /** ioctl(2) of a stream: unread bytes; bytes that are not acknowledged; those of them that have not been sent. */
 export const SIOCINQ = 0x541b;

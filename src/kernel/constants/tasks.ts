@@ -34,8 +34,8 @@ export const CLONE = {
   INTO_CGROUP: 0x200000000n,
 } as const;
 
-/** Sizes of `struct clone_args` as far as fields are given: up to stack_size, and up to set_tid_size and cgroup. */
-export const CLONE_ARGS_SIZE = { STACK: 64, SET_TID: 88 } as const;
+/** Sizes of `struct clone_args` as far as fields are given: up to tls, up to set_tid_size, and with cgroup. */
+export const CLONE_ARGS_SIZE = { VER0: 64, VER1: 80, VER2: 88 } as const;
 
 export const SCHED = {
   NORMAL: 0,
@@ -97,6 +97,9 @@ export const CLOCK = {
 export const ITIMER = { REAL: 0, VIRTUAL: 1, PROF: 2 } as const;
 /** Flag of timer_settime and clock_nanosleep. */
 export const TIMER_ABSTIME = 1;
+
+/** A resource limit that is none. */
+export const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;
 
 /** Those of the resource limits that are used by number. */
 export const RLIMIT = { DATA: 2, CORE: 4, NOFILE: 7, MEMLOCK: 8, AS: 9 } as const;
@@ -210,20 +213,6 @@ export const AUX = {
 export const RSEQ_FLAG_UNREGISTER = 1;
 export const RSEQ_CS_FLAG = { NO_RESTART_ON_PREEMPT: 1, NO_RESTART_ON_SIGNAL: 2, NO_RESTART_ON_MIGRATE: 4 } as const;
 
-export const SECCOMP_MODE = { DISABLED: 0, STRICT: 1, FILTER: 2 } as const;
-/** Operations of seccomp(2). */
-export const SECCOMP_SET_MODE = { STRICT: 0, FILTER: 1 } as const;
-/** Of a filter being installed; of one that is, the kernel tells LOG alone. */
-export const SECCOMP_FILTER_FLAG = {
-  /** In all threads of the process at once. */
-  TSYNC: 1 << 0,
-  LOG: 1 << 1,
-  SPEC_ALLOW: 1 << 2,
-  NEW_LISTENER: 1 << 3,
-  TSYNC_ESRCH: 1 << 4,
-  WAIT_KILLABLE_RECV: 1 << 5,
-} as const;
-
 /** Operations of keyctl(2), and keyrings by what they are the calling thread's. */
 export const KEYCTL = { GET_KEYRING_ID: 0 } as const;
 export const KEY_SPEC = { THREAD: -1, PROCESS: -2, SESSION: -3, USER: -4, USER_SESSION: -5 } as const;
@@ -238,5 +227,10 @@ export const PF = {
   DUMPCORE: 0x00000200,
   SIGNALED: 0x00000400,
   USER_WORKER: 0x00004000,
+  MEMALLOC_NOIO: 0x00080000,
+  LOCAL_THROTTLE: 0x00100000,
   KTHREAD: 0x00200000,
 } as const;
+
+/** Flag of landlock_create_ruleset(2): it answers the version of the interface. */
+export const LANDLOCK_CREATE_RULESET_VERSION = 1;

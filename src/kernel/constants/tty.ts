@@ -40,3 +40,6 @@ export const TTY_MAJOR = { VT: 4, CURRENT: 5, PTY_MASTER: 128, PTY_SLAVE: 136 } 
 
 /** `c_lflag` and others that matter when queued input is read back. */
 export const TERMIOS = { ICANON: 0o2, ECHO: 0o10, ISIG: 0o1 } as const;
+
+/** Indices of control characters. */
+export const CC = { VMIN: 6 } as const;

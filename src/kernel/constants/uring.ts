@@ -36,3 +36,6 @@ export const IORING_OP = { NOP: 0, MSG_RING: 40 } as const;
 
 /** A request that succeeds leaves no completion. */
 export const IOSQE_CQE_SKIP_SUCCESS = 1 << 6;
+
+/** Most rings that a thread registers for itself. */
+export const IO_RINGFD_REG_MAX = 16;

@@ -46,6 +46,3 @@ export type Flock = ValueOf<typeof Flock>;
 
 /** `struct epoll_event`: packed on x86-64. */
 export const EpollEvent = struct({ events: u32, data: u64 }, { packed: true });
-
-/** `struct epoll_event` of arm64 and ppc64. */
-export const EpollEventAligned = struct({ events: u32, data: u64 });

@@ -66,3 +66,6 @@ export const FiemapExtent = struct({
   flags: u32,
   reserved: array(u32, 3),
 });
+
+/** `struct uffdio_api`, of UFFDIO_API. */
+export const UffdioApi = struct({ api: u64, features: u64, ioctls: u64 });

@@ -1,6 +1,6 @@
 /** Messages of sockets, and what they carry besides bytes (include/linux/socket.h, unix(7)). */
-import { AF, SCM, SCM_TIMES, SOL_SOCKET } from '../constants/sockets.ts';
-import { i32, struct, u32, u64, type ValueOf } from './struct.ts';
+import { AF, IFNAMSIZ, SCM, SCM_MAX_FD, SO, SOL_SOCKET } from '../constants/sockets.ts';
+import { bytes, i32, struct, u32, u64, type ValueOf } from './struct.ts';
 
 /** `struct msghdr`, of sendmsg and recvmsg. */
 export const Msghdr = struct({
@@ -18,15 +18,28 @@ export type Msghdr = ValueOf<typeof Msghdr>;
 export const Ucred = struct({ pid: i32, uid: u32, gid: u32 });
 export type Ucred = ValueOf<typeof Ucred>;
 
-const Cmsghdr = struct({ length: u64, level: i32, type: i32 });
+/** `struct linger`, of SO_LINGER: whether close(2) waits, and how many seconds. */
+export const Linger = struct({ on: i32, seconds: i32 });
 
-/** Most descriptors one SCM_RIGHTS message carries (`SCM_MAX_FD`). */
-export const SCM_MAX_FD = 253;
+/** `struct sock_txtime`, of SO_TXTIME. */
+export const SockTxtime = struct({ clock: i32, flags: u32 });
+
+/** `struct ifreq`: the name of a network device, and a union. */
+export const Ifreq = struct({ name: bytes(IFNAMSIZ), value: bytes(24) });
+
+/** `struct cmsghdr`. */
+export const Cmsghdr = struct({ length: u64, level: i32, type: i32 });
 
 /** Bytes of control data for a number of descriptors. */
 export function rightsSpace(count: number): number {
   return align8(Cmsghdr.size + 4 * count);
 }
+
+/** Control messages that tell when a message came have the numbers of the options that ask for them. */
+const TIMES: readonly number[] = [
+  ...[SO.TIMESTAMP, SO.TIMESTAMPNS, SO.TIMESTAMPING],
+  ...[SO.TIMESTAMP_NEW, SO.TIMESTAMPNS_NEW, SO.TIMESTAMPING_NEW],
+];
 
 /** What control data tells. */
 export interface Control {
@@ -99,7 +112,7 @@ export function decodeControl(control: Uint8Array): Control {
       sender = Ucred.decode(data);
     } else if (level === SOL_SOCKET && type === SCM.PIDFD && data.length >= 4) {
       pidfd = view.getInt32(0, true);
-    } else if (level !== SOL_SOCKET || !SCM_TIMES.includes(type)) {
+    } else if (level !== SOL_SOCKET || !TIMES.includes(type)) {
       unknown = type;
     }
   }

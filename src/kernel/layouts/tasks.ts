@@ -82,7 +82,7 @@ export interface CapSets {
 }
 
 /** `struct __user_cap_data_struct`, used twice: capabilities 0 to 31, then 32 to 63. */
-const CapWord = struct({ effective: u32, permitted: u32, inheritable: u32 });
+export const CapWord = struct({ effective: u32, permitted: u32, inheritable: u32 });
 const LOW = 0xffffffffn;
 
 /** The data argument of capset: 24 bytes. */

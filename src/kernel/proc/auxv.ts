@@ -3,10 +3,10 @@
  * 64-bit words.
  */
 
+import { AUX } from '../constants/tasks.ts';
 import { malformed } from './common.ts';
 
 const FILE = '/proc/PID/auxv';
-const AT_NULL = 0n;
 
 /** One entry: an `AT_*` type and its value. */
 export interface AuxEntry {
@@ -32,7 +32,7 @@ export function parseAuxv(bytes: Uint8Array): AuxEntry[] {
   const out: AuxEntry[] = [];
   for (let i = 0; i + 1 < words.length; i += 2) {
     const type = words[i] as bigint; // in range
-    if (type === AT_NULL) break;
+    if (type === BigInt(AUX.NULL)) break;
     out.push({ type: Number(type), value: words[i + 1] as bigint });
   }
   return out;

@@ -3,6 +3,7 @@
  * on another user's task needs CAP_SYS_RESOURCE.
  */
 
+import { RLIM_INFINITY } from '../constants/tasks.ts';
 import { linesOf, malformed, words } from './common.ts';
 
 /** One resource limit; `RLIM_INFINITY` (2^64-1) is unlimited. */
@@ -10,9 +11,6 @@ export interface Rlimit {
   readonly cur: bigint;
   readonly max: bigint;
 }
-
-/** "unlimited" in the kernel's interface and in images. */
-export const RLIM_INFINITY = 0xffffffffffffffffn;
 
 const FILE = '/proc/PID/limits';
 

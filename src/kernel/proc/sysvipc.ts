@@ -1,4 +1,5 @@
 /** `/proc/sysvipc/*`: the System V objects of the reader's IPC namespace (ipc/shm.c, ipc/sem.c). */
+import { SHM_MODE } from '../constants/ipc.ts';
 import { decimal, linesOf, malformed, words } from './common.ts';
 
 /** The fields that all System V objects have. */
@@ -28,9 +29,6 @@ export interface SysvSegment extends Permissions {
 export interface SysvSemaphores extends Permissions {
   readonly count: number;
 }
-
-/** Bits of a segment's mode beyond permissions (include/linux/shm.h). */
-export const SHM_MODE = { DEST: 0o1000, LOCKED: 0o2000 } as const;
 
 /** Parses `/proc/sysvipc/shm`. Throws `kernel` for another format. */
 export function parseSysvShm(bytes: Uint8Array): SysvSegment[] {

@@ -1,8 +1,8 @@
 /** Which limits leave no room for the work area, and the code that lifts them. */
 import { expect, test } from 'bun:test';
 import { thisArch } from '../../../src/arch/index.ts';
-import { capBit } from '../../../src/kernel/constants/tasks.ts';
-import { RLIM_INFINITY, type Rlimit } from '../../../src/kernel/proc/limits.ts';
+import { capBit, RLIM_INFINITY } from '../../../src/kernel/constants/tasks.ts';
+import type { Rlimit } from '../../../src/kernel/proc/limits.ts';
 import { type Allowance, headroomObstacles, LIMITS_SIZE, limitsToLift } from '../../../src/tracee/headroom.ts';
 
 const MIB = 1 << 20;

@@ -5,7 +5,7 @@ import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../
 import type { InputOf } from '../../../images/message.ts';
 import { type FanotifyMarkEntry, type fanotifyMarkEntry, MarkType } from '../../../images/schema/events.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
-import { AT, F, FD_CLOEXEC } from '../../../kernel/constants/files.ts';
+import { AT, F, FAN, FD_CLOEXEC } from '../../../kernel/constants/files.ts';
 import type { FanotifyMark } from '../../../kernel/proc/fddetail.ts';
 import { arenaPath, Fd, syscall } from '../../../kernel/syscall.ts';
 import {
@@ -19,9 +19,6 @@ import {
 } from '../../../paths/watched.ts';
 import { describeFile, detailOf, fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
-
-/** Flags of fanotify_mark(2) (include/uapi/linux/fanotify.h). */
-const FAN = { MARK_ADD: 1, MARK_MOUNT: 0x10, MARK_IGNORED_MASK: 0x20 } as const;
 
 /** Carries marks on inodes and on mounts. CRIU's images have no place for marks on file systems and namespaces. */
 export const fanotifyKind: FileKind = {

@@ -31,8 +31,6 @@ import type { MadeSocket } from './protocol.ts';
 
 /** Size of an address and offset of the address in `struct in_pktinfo`; `struct in6_pktinfo` begins with it. */
 const PKTINFO = { size: 12, address: 8, size6: 20, device6: 16 } as const;
-/** Control messages that tell the TTL (IP_TTL), the TOS (IP_TOS), and of IPv6 the hop limit. */
-const HOPLIMIT = 52;
 
 const LOOPBACK = 'lo';
 
@@ -67,7 +65,7 @@ function noteFor({ from, control }: WaitingDatagram, local: LocalFd): DatagramNo
       to = data.slice(0, PKTINFO.device6);
     } else if (level === IPPROTO.IP && type === IP.TTL) ttl = view.getInt32(0, true);
     else if (level === IPPROTO.IP && type === IP.TOS) tos = data[0];
-    else if (level === IPPROTO.IPV6 && type === HOPLIMIT) ttl = view.getInt32(0, true);
+    else if (level === IPPROTO.IPV6 && type === IPV6.HOPLIMIT) ttl = view.getInt32(0, true);
     else if (level === IPPROTO.IPV6 && type === IPV6.TCLASS) tos = view.getInt32(0, true);
   }
   const name = device === 0 ? undefined : deviceName(local, device);

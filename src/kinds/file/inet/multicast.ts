@@ -6,7 +6,7 @@ import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { MCAST } from '../../../kernel/constants/inet.ts';
+import { MCAST, MCAST_MODE } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO } from '../../../kernel/constants/sockets.ts';
 import { type JoinedGroup, parseIgmp, parseIgmp6 } from '../../../kernel/proc/multicast.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
@@ -21,8 +21,6 @@ const ADDRESS = 128;
 const AT = 8;
 /** `struct group_filter`: device, group, mode, number of sources, and then these. */
 const FILTER = { mode: AT + ADDRESS, count: AT + ADDRESS + 4, sources: AT + ADDRESS + 8 } as const;
-/** MCAST_INCLUDE: only the sources are heard; else all but them. */
-const INCLUDE = 1;
 /** As many sources are asked for at first, since few groups have any; the kernel tells how many there are. */
 const USUAL = 1;
 
@@ -74,7 +72,7 @@ function membership(local: LocalFd, group: JoinedGroup, most = USUAL): Membershi
     const at = FILTER.sources + i * ADDRESS + start;
     return toText(answer.subarray(at, at + address.length));
   });
-  const only = told.getUint32(FILTER.mode, true) === INCLUDE;
+  const only = told.getUint32(FILTER.mode, true) === MCAST_MODE.INCLUDE;
   return [{ group: toText(address), device: name, only, sources }];
 }
 

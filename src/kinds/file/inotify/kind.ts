@@ -4,15 +4,15 @@ import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../
 import type { InputOf } from '../../../images/message.ts';
 import type { InotifyFileEntry, InotifyWdEntry, inotifyWdEntry } from '../../../images/schema/events.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
-import { INOTIFY_IOC_SETNEXTWD, O } from '../../../kernel/constants/files.ts';
+import { IN, INOTIFY_IOC_SETNEXTWD, O } from '../../../kernel/constants/files.ts';
 import type { InotifyWatch } from '../../../kernel/proc/fddetail.ts';
 import { arenaPath, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
 import { describeWatched, hasEvents, MOUNTS, type Mounts, openWatched, unreachable } from '../../../paths/watched.ts';
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
-/** The flags that inotify_add_watch(2) accepts: IN_ALL_EVENTS, IN_EXCL_UNLINK, IN_ONESHOT. */
-const SETTABLE = 0xfff | 0x0400_0000 | 0x8000_0000;
+/** The flags that inotify_add_watch(2) accepts. */
+const SETTABLE = IN.ALL_EVENTS | IN.EXCL_UNLINK | IN.ONESHOT;
 
 export const inotifyKind: FileKind = {
   name: 'inotify',

@@ -1,7 +1,7 @@
 /** What the kernel keeps of a ring. /proc shows only a part of it, so most of it is read from the kernel's memory. */
 import type { OpenFile } from '../../../contract/contract.ts';
 import type { Btf } from '../../../kernel/btf.ts';
-import { IORING_SETUP } from '../../../kernel/constants/uring.ts';
+import { IO_RINGFD_REG_MAX, IORING_SETUP } from '../../../kernel/constants/uring.ts';
 import { kernelBytes, kernelTypes, listLength, privateData, taskAddress } from '../../../kernel/kernel-memory.ts';
 import { linesOf } from '../../../kernel/proc/common.ts';
 
@@ -243,7 +243,7 @@ class Reader {
     const address = taskAddress(task.pid, fd);
     if (address === undefined) throw new Unknown();
     const [own = 0n] = this.#words(address + BigInt(at), 1);
-    return own !== 0n && this.#words(own + BigInt(rings), REGISTERED_RINGS).some((file) => file !== 0n);
+    return own !== 0n && this.#words(own + BigInt(rings), IO_RINGFD_REG_MAX).some((file) => file !== 0n);
   }
 
   /** The kernel shows them as `    0: 0x7f0012340000/4096`; an empty place as 0/0 or `<none>`. */
@@ -281,9 +281,6 @@ class Reader {
     return count === 0 ? [] : [...this.#words(this.#view.getBigUint64(at + nodes, true), count)];
   }
 }
-
-/** IO_RINGFD_REG_MAX. */
-const REGISTERED_RINGS = 16;
 
 /** `sq_thread_idle` of a ring of ours; undefined if the kernel does not tell. */
 export function ownIdleTicks(fd: number): number | undefined {

@@ -8,7 +8,7 @@ import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import type { packetRing } from '../../../images/schema/sockets.ts';
 import { F, POLL } from '../../../kernel/constants/files.ts';
-import { AF, PACKET, SOL_PACKET } from '../../../kernel/constants/sockets.ts';
+import { AF, PACKET, PACKET_FANOUT, SOL_PACKET } from '../../../kernel/constants/sockets.ts';
 import type { PacketDiagRing } from '../../../kernel/layouts/netlink.ts';
 import { type PacketSocket, packetSockets } from '../../../kernel/netlink/packet-diag.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
@@ -25,8 +25,7 @@ import { makePacketSocket, NOTES, OPTIONS, type PacketNote } from './make.ts';
 const SOCKETS = new Slot((context: ConstructorParameters<typeof PreparedSockets>[0]) => new PreparedSockets(context));
 const LISTED = new Slot((_: SeenTree) => packetSockets());
 
-/** PACKET_FANOUT_CBPF and EBPF: programs choose who gets a packet. */
-const BY_PROGRAM: readonly number[] = [6, 7];
+const BY_PROGRAM: readonly number[] = [PACKET_FANOUT.CBPF, PACKET_FANOUT.EBPF];
 /** Index of a device that is gone. */
 const GONE = 0xffff_ffff;
 /** Size of `struct virtio_net_hdr`, which packets begin with if PACKET_VNET_HDR is set. */

@@ -12,7 +12,7 @@ import type {
 } from '../../../contract/contract.ts';
 import { ImageError } from '../../../images/error.ts';
 import { FdTypes, type FileEntry, type RegFileEntry } from '../../../images/schema/files.ts';
-import { O, S_IF } from '../../../kernel/constants/files.ts';
+import { MEM_MAJOR, O, S_IF } from '../../../kernel/constants/files.ts';
 import { TOO_DEEP } from '../../../kernel/proc/read.ts';
 import { segmentFlag } from '../../../memory/segments.ts';
 import { openPath } from '../../../paths/open-path.ts';
@@ -20,9 +20,6 @@ import { openRegular } from '../../../paths/open-regfile.ts';
 import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
 import { armAsync } from '../../../support/fown.ts';
 import { openInTask, PLACEHOLDER } from '../../../support/open-in-task.ts';
-
-/** Null, zero, full, random, mem, kmsg …: devices without state of their own (include/uapi/linux/major.h). */
-const MEM_MAJOR = 1;
 
 /** Recognises files with a path whose only state is their content. A file opened with O_PATH may be of any type. */
 function recognises(file: OpenFile): boolean {

@@ -3,12 +3,10 @@
 import type { FileKind } from '../../../contract/contract.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { O } from '../../../kernel/constants/files.ts';
+import { SIGSET_SIZE } from '../../../kernel/constants/signals.ts';
 import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
-
-/** Size of the kernel's sigset_t in bytes. */
-const SIGSET = 8;
 
 /** Carries the signal mask. The signals read are those of the reading process, so there is no other state. */
 export const signalfdKind: FileKind = {
@@ -27,7 +25,7 @@ export const signalfdKind: FileKind = {
   rebuild(entry, context) {
     const { sigmask, flags, fown } = partOf(entry, 'sgfd');
     arenaView.setBigUint64(0, sigmask, true);
-    using fd = new Fd(syscall('signalfd4', -1, arenaAddress, SIGSET, O.CLOEXEC));
+    using fd = new Fd(syscall('signalfd4', -1, arenaAddress, SIGSET_SIZE, O.CLOEXEC));
     setFlagsAndOwner(fd.number, flags, fown, context);
     return fd.release();
   },

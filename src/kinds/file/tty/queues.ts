@@ -4,7 +4,7 @@
  */
 import type { LocalFd } from '../../../base/brands.ts';
 import { O, POLL } from '../../../kernel/constants/files.ts';
-import { TERMIOS, TTY_IOCTL } from '../../../kernel/constants/tty.ts';
+import { CC, TERMIOS, TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import { NCCS, Termios } from '../../../kernel/layouts/tty.ts';
 import { nap } from '../../../kernel/nap.ts';
 import { hangUpsAndErrors } from '../../../kernel/poll.ts';
@@ -20,9 +20,6 @@ export interface Queues {
 
 /** In bytes, more than a pty can hold (drivers/tty/tty_buffer.c). An image with more is refused. */
 export const MAX_QUEUE = 128 * 1024;
-
-/** Index of VMIN in the control characters. */
-const VMIN = 6;
 
 /** Copies both queues, and leaves them as they were. */
 export function copyQueues(master: LocalFd, slave: LocalFd): Queues {
@@ -101,7 +98,7 @@ export function fillQueues(master: LocalFd, slave: LocalFd, { input, output }: Q
   using own = openBeside(master, slave);
   const before = getStruct(slave, 'TCGETS', Termios);
   // A control character of 0 is disabled. Canonical mode stays on, so that ends of lines are recorded.
-  const cc = Array.from({ length: NCCS }, (_, i) => (i === VMIN ? 1 : 0));
+  const cc = Array.from({ length: NCCS }, (_, i) => (i === CC.VMIN ? 1 : 0));
   const canonical = before.lflag & TERMIOS.ICANON;
   setStruct(slave, 'TCSETS', Termios, { ...before, iflag: 0, oflag: 0, lflag: canonical, cc });
   try {

@@ -1,7 +1,9 @@
 /** What a descriptor of /dev/net/tun is attached to (drivers/net/tun.c). */
+
 import type { LocalFd } from '../../../base/brands.ts';
 import { decodeText } from '../../../base/text.ts';
 import { IFF, TUN_IOCTL } from '../../../kernel/constants/tun.ts';
+import { Ifreq } from '../../../kernel/layouts/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import {
   arena,
@@ -14,10 +16,6 @@ import {
   trySyscall,
 } from '../../../kernel/syscall.ts';
 
-/** `struct ifreq`: the name of a device, then its flags. */
-const IFREQ = 40;
-const FLAGS_AT = 16;
-
 /** A queue of a tun or tap device. */
 export interface Queue {
   readonly name: string;
@@ -27,11 +25,14 @@ export interface Queue {
 
 /** The queue that a descriptor is; undefined if it is attached to no device. @throws SyscallError */
 export function queueOf(local: LocalFd): Queue | undefined {
-  arena.fill(0, 0, IFREQ);
+  arena.fill(0, 0, Ifreq.size);
   const result = trySyscall('ioctl', local, TUN_IOCTL.TUNGETIFF, arenaAddress);
   if (result === -ERRNO.EBADFD) return undefined;
   if (result < 0) throw new SyscallError('ioctl', -result, { resource: '/dev/net/tun' });
-  return { name: decodeText(arena.subarray(0, arena.indexOf(0))), flags: arenaView.getUint16(FLAGS_AT, true) };
+  return {
+    name: decodeText(arena.subarray(0, arena.indexOf(0))),
+    flags: arenaView.getUint16(Ifreq.offsets.value, true),
+  };
 }
 
 /** Flags that are given when a descriptor is attached. */
@@ -46,9 +47,9 @@ export function attach(local: LocalFd, { name, flags }: Queue): number {
 }
 
 function request(local: LocalFd, command: number, name: string, flags: number): number {
-  arena.fill(0, 0, IFREQ);
+  arena.fill(0, 0, Ifreq.size);
   arenaPath(name);
-  arenaView.setUint16(FLAGS_AT, flags, true);
+  arenaView.setUint16(Ifreq.offsets.value, flags, true);
   return trySyscall('ioctl', local, command, arenaAddress);
 }
 

@@ -2,10 +2,12 @@
  * The unix sockets of a tree: their connections and, when the tree is frozen, their unread messages. Messages may carry
  * sockets that no task has open; these belong to the tree as well.
  */
+
 import { type LocalFd, localFd, NO_FD } from '../../../base/brands.ts';
 import { decodeText } from '../../../base/text.ts';
 import type { OpenFile, SeenRef, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
+import { O } from '../../../kernel/constants/files.ts';
 import { AF, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { tryReadLink } from '../../../kernel/files.ts';
 import { type UnixSocket, unixSockets } from '../../../kernel/netlink/unix-diag.ts';
@@ -194,7 +196,6 @@ function received(task: SeenRef, local: LocalFd): OpenFile {
   const { dev, ino, mode, nlink, rdev, size, mntId } = statusOf(local);
   const link = readProcLink('self', `fd/${local}`);
   const stat = { dev, ino, mode, nlink, rdev, size };
-  const O_CLOEXEC = 0o2000000;
-  const own = { task, fd: NO_FD, local, cloexec: false, flags: flags & ~O_CLOEXEC, pos, link, stat, mntId };
+  const own = { task, fd: NO_FD, local, cloexec: false, flags: flags & ~O.CLOEXEC, pos, link, stat, mntId };
   return { ...own, fdinfo: () => info, socketDomain: domainOf(local, link) };
 }

@@ -8,10 +8,11 @@ import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract
 import { ImageError } from '../../../images/error.ts';
 import type { AioRingEntry } from '../../../images/schema/memory.ts';
 import { AT, O } from '../../../kernel/constants/files.ts';
-import { MREMAP } from '../../../kernel/constants/memory.ts';
+import { IOCB_CMD, MREMAP } from '../../../kernel/constants/memory.ts';
+import { AioRing, Iocb } from '../../../kernel/layouts/aio.ts';
 import { vmaName } from '../../../kernel/proc/vmaname.ts';
 import { readMemory, writeMemory } from '../../../tracee/memory.ts';
-import { AioRing, completions, Iocb, isRing, PWRITE, requestsOf } from './ring.ts';
+import { completions, isRing, requestsOf } from './ring.ts';
 
 /** Captures only the list of rings; the memory kind captures the mappings and their contents. */
 function capture(task: DumpTask): undefined {
@@ -101,7 +102,7 @@ function openNull(task: RestoreTask): number {
 function submit(count: number, fd: number, context: number, task: RestoreTask): number {
   const program = task.batch.reserve(1, 8 * count + Iocb.size + 16);
   const buffer = BigInt(program.space(8));
-  const request = program.data(Iocb.encode({ opcode: PWRITE, fd, buffer, length: 1n }));
+  const request = program.data(Iocb.encode({ opcode: IOCB_CMD.PWRITE, fd, buffer, length: 1n }));
   const pointers = new BigUint64Array(count).fill(BigInt(request));
   const call = program.call('io_submit', context, count, program.data(new Uint8Array(pointers.buffer)));
   let submitted = 0;

@@ -3,10 +3,7 @@
  * death signal.
  */
 import type { RestoreTask, RestoreThread } from '../../../contract/contract.ts';
-import { PR } from '../../../kernel/constants/prctl.ts';
-
-/** SUID_DUMP_ROOT, which only the kernel sets (fs.suid_dumpable = 2). */
-const ROOT_ONLY = 2;
+import { PR, SUID_DUMP_ROOT } from '../../../kernel/constants/prctl.ts';
 
 /** Sets the signal that a thread gets when its parent ends (PR_SET_PDEATHSIG). */
 export function rebuildDeathSignal(thread: RestoreThread): void {
@@ -29,7 +26,7 @@ export function rebuildDumpable(task: RestoreTask): void {
   const { dumpable } = task.mm;
   if (dumpable === undefined) return;
   const { batch } = task;
-  if (dumpable !== ROOT_ONLY) {
+  if (dumpable !== SUID_DUMP_ROOT) {
     batch.call('prctl', PR.SET_DUMPABLE, dumpable, 0, 0, 0);
     return;
   }
@@ -39,8 +36,8 @@ export function rebuildDumpable(task: RestoreTask): void {
     is = program.result(asked);
   });
   batch.flush();
-  if (is === ROOT_ONLY) return;
-  const reason = `dumpable was ${ROOT_ONLY}, which no process can set; it is 0 now`;
+  if (is === SUID_DUMP_ROOT) return;
+  const reason = `dumpable was ${SUID_DUMP_ROOT}, which no process can set; it is 0 now`;
   task.context.notice({ task: task.ref, reason });
   batch.call('prctl', PR.SET_DUMPABLE, 0, 0, 0, 0);
 }

@@ -3,8 +3,8 @@
  * process.
  */
 import type { RestoreThread } from '../../../contract/contract.ts';
-import { PR, PR_SPEC } from '../../../kernel/constants/prctl.ts';
-import { IOPRIO } from '../../../kernel/constants/tasks.ts';
+import { PR, PR_MCE_KILL, PR_SPEC, PR_SPEC_STATE } from '../../../kernel/constants/prctl.ts';
+import { IOPRIO, PF } from '../../../kernel/constants/tasks.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 import type { Argument, Program } from '../../../tracee/program.ts';
 
@@ -28,15 +28,10 @@ export interface Switches {
 /** The values of a new process. */
 const NEW = { timerSlack: 50_000, tsc: 1, mceKill: 2 } as const;
 /**
- * PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE in the task's flags. Reading PR_GET_IO_FLUSHER itself would need
+ * These bits of the task's flags tell of it. Reading PR_GET_IO_FLUSHER itself would need
  * CAP_SYS_RESOURCE.
  */
-const IO_FLUSHER = 0x0018_0000;
-const MCE_KILL_CLEAR = 0;
-const MCE_KILL_SET = 1;
-const SPEC_PRCTL = 1;
-const SPEC_ENABLE = 2;
-const SPEC_DISABLE = 4;
+const IO_FLUSHER = PF.MEMALLOC_NOIO | PF.LOCAL_THROTTLE;
 
 /** Adds the calls to the program. The returned function gives the values that differ, after the program has run. */
 export function askMemorySwitches(program: Program): () => MemorySwitches {
@@ -79,8 +74,9 @@ function askSpeculation(program: Program): () => Record<string, number> {
     const states: Record<string, number> = {};
     for (const { which, ref } of asked) {
       const state = program.result(ref);
-      const usual = which === PR_SPEC.L1D_FLUSH ? SPEC_DISABLE : SPEC_ENABLE;
-      if (state > 0 && state & SPEC_PRCTL && (state & ~SPEC_PRCTL) !== usual) states[which] = state & ~SPEC_PRCTL;
+      const usual = which === PR_SPEC.L1D_FLUSH ? PR_SPEC_STATE.DISABLE : PR_SPEC_STATE.ENABLE;
+      const set = state & ~PR_SPEC_STATE.PRCTL;
+      if (state > 0 && state & PR_SPEC_STATE.PRCTL && set !== usual) states[which] = set;
     }
     return states;
   };
@@ -91,7 +87,7 @@ export function setSwitches(thread: RestoreThread, found: Switches): void {
   const { timerSlack, tsc, mceKill, ioFlusher, speculation } = found;
   if (timerSlack !== undefined) set(thread, 'timer slack', PR.SET_TIMERSLACK, timerSlack, 0, 0, 0);
   if (tsc !== undefined) set(thread, 'PR_SET_TSC', PR.SET_TSC, tsc, 0, 0, 0);
-  if (mceKill !== undefined) set(thread, 'PR_MCE_KILL', PR.MCE_KILL, MCE_KILL_SET, mceKill, 0, 0);
+  if (mceKill !== undefined) set(thread, 'PR_MCE_KILL', PR.MCE_KILL, PR_MCE_KILL.SET, mceKill, 0, 0);
   if (ioFlusher !== undefined) set(thread, 'PR_SET_IO_FLUSHER', PR.SET_IO_FLUSHER, ioFlusher, 0, 0, 0);
   for (const [which, state] of Object.entries(speculation ?? {})) {
     set(thread, `PR_SET_SPECULATION_CTRL ${which}`, PR.SET_SPECULATION_CTRL, Number(which), state, 0, 0);
@@ -113,7 +109,7 @@ export function forgetInherited({ batch }: RestoreThread): void {
   const program = batch.reserve(8, CPU_MASK);
   program.attempt('prctl', PR.SET_TIMERSLACK, NEW.timerSlack, 0, 0, 0);
   program.attempt('prctl', PR.SET_TSC, NEW.tsc, 0, 0, 0);
-  program.attempt('prctl', PR.MCE_KILL, MCE_KILL_CLEAR, 0, 0, 0);
+  program.attempt('prctl', PR.MCE_KILL, PR_MCE_KILL.CLEAR, 0, 0, 0);
   program.attempt('prctl', PR.SET_MEMORY_MERGE, 0, 0, 0, 0);
   program.attempt('personality', 0);
   program.attempt('sched_setaffinity', 0, CPU_MASK, program.data(everyCpu));

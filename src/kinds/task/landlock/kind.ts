@@ -11,7 +11,7 @@ import type { DumpContext, DumpTask, DumpThread, TaskKind } from '../../../contr
 import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { KCMP } from '../../../kernel/constants/files.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
-import { CAP_NAMES, CAPABILITY_VERSION_3 } from '../../../kernel/constants/tasks.ts';
+import { CAP_NAMES, CAPABILITY_VERSION_3, LANDLOCK_CREATE_RULESET_VERSION } from '../../../kernel/constants/tasks.ts';
 import { CapHeader, encodeCapSets } from '../../../kernel/layouts/tasks.ts';
 import { readLabel } from '../../../kernel/proc/label.ts';
 import { readProcLink } from '../../../kernel/proc/read.ts';
@@ -22,14 +22,14 @@ import { AREA, type Program } from '../../../tracee/program.ts';
 import { Seed } from '../../../tracee/seed.ts';
 
 const SYS_PTRACE = BigInt(CAP_NAMES.indexOf('SYS_PTRACE'));
-/** LANDLOCK_CREATE_RULESET_VERSION. */
-const VERSION = 1;
 
 /** Processes for threads to access, by user and group; each has this user and group and no capabilities. */
 type Sights = Map<string, Seed>;
 
 /** Whether this kernel has Landlock. */
-const SUPPORTED = new Slot((_: DumpContext) => trySyscall('landlock_create_ruleset', 0, 0, VERSION) > 0);
+const SUPPORTED = new Slot(
+  (_: DumpContext) => trySyscall('landlock_create_ruleset', 0, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0,
+);
 
 const USER_NAMESPACES = new KeyedSlot((_: DumpContext, pid: HostPid | 'self') => readProcLink(pid, 'ns/user'));
 

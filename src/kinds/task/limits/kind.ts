@@ -3,7 +3,7 @@ import { StasisError } from '../../../base/errors.ts';
 import type { DumpTask, RestoreContext, RestoreTask, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { RlimitEntry } from '../../../images/schema/task.ts';
-import { RLIMIT_NAMES } from '../../../kernel/constants/tasks.ts';
+import { RLIM_INFINITY, RLIMIT_NAMES } from '../../../kernel/constants/tasks.ts';
 import { Rlimit64 } from '../../../kernel/layouts/tasks.ts';
 import { parseLimits } from '../../../kernel/proc/limits.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
@@ -16,7 +16,6 @@ import { headroomObstacles } from '../../../tracee/headroom.ts';
  * PF_NPROC_EXCEEDED) and its pending signals.
  */
 const OF_A_USER: ReadonlySet<number> = new Set([6, 11]);
-const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 
 function capture(task: DumpTask): undefined {
   task.core.tc.rlimits = { rlimits: task.limits.map(({ cur, max }) => ({ cur, max })) };
@@ -44,7 +43,7 @@ function refused(task: RestoreTask, resource: number, limit: RlimitEntry, errno:
 }
 
 function show(value: bigint): string {
-  return value === UNLIMITED ? 'unlimited' : String(value);
+  return value === RLIM_INFINITY ? 'unlimited' : String(value);
 }
 
 /** Our own limits. */
@@ -52,7 +51,7 @@ const OWN = new Slot((_: RestoreContext) => parseLimits(readProc('self', 'limits
 
 /** The hard limit of a process whose limits are not restored yet; it has inherited ours. */
 function inherited(task: RestoreTask, resource: number): bigint {
-  return OWN.of(task.context)[resource]?.max ?? UNLIMITED;
+  return OWN.of(task.context)[resource]?.max ?? RLIM_INFINITY;
 }
 
 /** Sets all limits when memory and descriptors are there, and while hard limits may still be raised. */

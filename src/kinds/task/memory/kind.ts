@@ -6,6 +6,7 @@ import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
+import { VmaStatus } from '../../../images/schema/memory.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { auxvWords } from '../../../kernel/proc/auxv.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
@@ -32,7 +33,6 @@ import {
   socketEntryOf,
   sysvEntry,
   type VmaDraft,
-  VmaStatus,
 } from '../../../memory/vma.ts';
 import { mappedPacketSocket } from '../../../support/packet-rings.ts';
 import { mapsRing, ringOf } from '../../../support/ring-notes.ts';

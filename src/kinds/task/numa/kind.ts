@@ -1,6 +1,7 @@
 /**
  * NUMA memory policies of threads (set_mempolicy(2)) and of mappings (mbind(2)). CRIU does not carry them.
  */
+
 import { asStasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
 import { decodeText } from '../../../base/text.ts';
@@ -14,13 +15,11 @@ import type {
   TaskKind,
 } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
+import { MPOL_MF_MOVE } from '../../../kernel/constants/memory.ts';
 import { describeErrno } from '../../../kernel/errno.ts';
 import { readProc, readSystem } from '../../../kernel/proc/read.ts';
 import type { Program } from '../../../tracee/program.ts';
 import { DEFAULT, decodeMask, encodeMask, MASK_BITS, MASK_BYTES, type Policy, policyIn } from './policy.ts';
-
-/** MPOL_MF_MOVE: existing pages are moved to the nodes of the policy. */
-const MOVE = 2;
 
 function capture(thread: DumpThread, program: Program): () => void {
   const mode = program.space(8);
@@ -93,7 +92,7 @@ function rebuildMappings(task: RestoreTask): void {
     if (!policy || typeof start !== 'number' || length === undefined) continue;
     const program = task.batch.reserve(1, MASK_BYTES);
     const mask = program.data(encodeMask(policy.nodes));
-    const bound = program.attempt('mbind', start, length, policy.mode, mask, MASK_BITS, MOVE);
+    const bound = program.attempt('mbind', start, length, policy.mode, mask, MASK_BITS, MPOL_MF_MOVE);
     task.batch.after((done) => warn(task, done.result(bound)));
   }
 }

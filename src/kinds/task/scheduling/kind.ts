@@ -29,12 +29,10 @@ interface Extra {
 
 const REALTIME: readonly number[] = [SCHED.FIFO, SCHED.RR];
 const CLAMP_MOST = 1024;
-/** Sizes of `sched_attr` with clamps (since 5.3) and without. */
-const ATTR_SIZE = 56;
 
 function capture(thread: DumpThread): undefined {
-  syscall('sched_getattr', thread.tid, arenaAddress, ATTR_SIZE, 0);
-  const attr = SchedAttr.decode(arena.subarray(0, ATTR_SIZE));
+  syscall('sched_getattr', thread.tid, arenaAddress, SchedAttr.size, 0);
+  const attr = SchedAttr.decode(arena.subarray(0, SchedAttr.size));
   const flags = Number(attr.flags);
   const core = thread.core.thread_core;
   core.sched_policy = attr.policy | (flags & SCHED_FLAG.RESET_ON_FORK ? SCHED.RESET_ON_FORK : 0);
@@ -47,7 +45,8 @@ function capture(thread: DumpThread): undefined {
 
 function attrExtra(attr: ReturnType<typeof SchedAttr.decode>, flags: number): Extra {
   const timed = attr.policy === SCHED.DEADLINE;
-  const clamped = attr.size >= ATTR_SIZE && (attr.utilMin !== 0 || (attr.utilMax !== 0 && attr.utilMax !== CLAMP_MOST));
+  const clamped =
+    attr.size >= SchedAttr.size && (attr.utilMin !== 0 || (attr.utilMax !== 0 && attr.utilMax !== CLAMP_MOST));
   const ownSlice = attr.policy === SCHED.NORMAL || attr.policy === SCHED.BATCH ? customSlice(attr.runtime) : false;
   return {
     ...(timed ? { deadline: String(attr.deadline), period: String(attr.period), flags } : {}),
@@ -61,8 +60,8 @@ function attrExtra(attr: ReturnType<typeof SchedAttr.decode>, flags: number): Ex
  * own.
  */
 function customSlice(runtime: bigint): boolean {
-  syscall('sched_getattr', 0, arenaAddress, ATTR_SIZE, 0);
-  return runtime !== 0n && runtime !== SchedAttr.decode(arena.subarray(0, ATTR_SIZE)).runtime;
+  syscall('sched_getattr', 0, arenaAddress, SchedAttr.size, 0);
+  return runtime !== 0n && runtime !== SchedAttr.decode(arena.subarray(0, SchedAttr.size)).runtime;
 }
 
 function placeExtra(thread: DumpThread): Extra {
@@ -117,7 +116,7 @@ function rebuildPolicy(thread: RestoreThread, extra: Extra): void {
   const nice = thread.core.thread_core?.sched_nice ?? 0;
   const attr = policyOf(thread, extra);
   if (!attr) return;
-  const program = thread.batch.reserve(2, ATTR_SIZE);
+  const program = thread.batch.reserve(2, SchedAttr.size);
   program.call('setpriority', 0, 0, nice);
   if (!hasDeadline(thread, extra)) program.call('sched_setattr', 0, program.data(attr), 0);
 }
@@ -153,7 +152,7 @@ function policyOf(thread: RestoreThread, extra: Extra): Uint8Array | undefined {
   const clamps = extra.utilMin === undefined ? 0 : SCHED_FLAG.UTIL_CLAMP_MIN | SCHED_FLAG.UTIL_CLAMP_MAX;
   const reset = core.sched_policy & SCHED.RESET_ON_FORK ? SCHED_FLAG.RESET_ON_FORK : 0;
   return SchedAttr.encode({
-    size: ATTR_SIZE,
+    size: SchedAttr.size,
     policy,
     flags: BigInt((extra.flags ?? 0) | clamps | reset),
     nice,

@@ -1,8 +1,10 @@
 /** Chains of seccomp filters: their form in `seccomp.img`, and how the threads of a process get theirs. Pure. */
+
 import { ImageError } from '../../../images/error.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { SeccompFilter, seccompFilter } from '../../../images/schema/security.ts';
-import { SECCOMP_FILTER_FLAG } from '../../../kernel/constants/tasks.ts';
+import { BPF_MAXINSNS, BPF_RET_K, SECCOMP_FILTER_FLAG, SECCOMP_RET } from '../../../kernel/constants/seccomp.ts';
+import { SockFilter } from '../../../kernel/layouts/seccomp.ts';
 
 /** A filter: instructions of classic BPF, 8 bytes each, and SECCOMP_FILTER_FLAG_*. */
 export interface Filter {
@@ -14,13 +16,6 @@ export interface Filter {
 export type Chain = readonly Filter[];
 
 const FILE = 'seccomp.img';
-const INSTRUCTION = 8;
-/** BPF_MAXINSNS. */
-const MOST_INSTRUCTIONS = 4096;
-/** BPF_RET | BPF_K. */
-const RETURN_CONSTANT = 0x06;
-const ACTION = 0xffff_0000;
-const USER_NOTIF = 0x7fc0_0000;
 const { TSYNC } = SECCOMP_FILTER_FLAG;
 
 // ------------------------------------------------------------------------------------------------------ the image
@@ -58,7 +53,7 @@ export function readChain(entries: readonly SeccompFilter[], first: number): Cha
     if (!entry) throw new ImageError({ file: FILE, reason: `there is no filter ${index}, of ${entries.length}` });
     if (chain.length > entries.length) throw new ImageError({ file: FILE, reason: `filter ${index} follows itself` });
     const { length } = entry.filter;
-    if (length === 0 || length % INSTRUCTION !== 0 || length > MOST_INSTRUCTIONS * INSTRUCTION) {
+    if (length === 0 || length % SockFilter.size !== 0 || length > BPF_MAXINSNS * SockFilter.size) {
       throw new ImageError({ file: FILE, reason: `filter ${index} has ${length} bytes, which is no program` });
     }
     chain.push({ code: entry.filter, flags: entry.flags ?? 0 });
@@ -84,10 +79,11 @@ export function chainsForImage(chains: readonly (Chain | undefined)[]): (Chain |
 /** Whether a filter hands calls over to another process, through a descriptor (SECCOMP_RET_USER_NOTIF). */
 export function asksSupervisor({ code }: Filter): boolean {
   const view = new DataView(code.buffer, code.byteOffset, code.length);
-  for (let at = 0; at < code.length; at += INSTRUCTION) {
-    // struct sock_filter { u16 code; u8 jt, jf; u32 k; }
-    const returns = view.getUint16(at, true) === RETURN_CONSTANT;
-    if (returns && (view.getUint32(at + 4, true) & ACTION) >>> 0 === USER_NOTIF) return true;
+  const { size, offsets } = SockFilter;
+  for (let at = 0; at < code.length; at += size) {
+    if (view.getUint16(at, true) !== BPF_RET_K) continue;
+    const action = (view.getUint32(at + offsets.k, true) & SECCOMP_RET.ACTION_FULL) >>> 0;
+    if (action === SECCOMP_RET.USER_NOTIF) return true;
   }
   return false;
 }

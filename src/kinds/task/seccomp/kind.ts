@@ -6,6 +6,7 @@
  * are installed before the credentials, since that needs CAP_SYS_ADMIN or no_new_privs, and the saved thread may have
  * neither.
  */
+
 import { StasisError } from '../../../base/errors.ts';
 import type {
   DumpContext,
@@ -22,13 +23,15 @@ import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { CoreEntry } from '../../../images/schema/task.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
-import { CAP_NAMES, SECCOMP_FILTER_FLAG, SECCOMP_MODE, SECCOMP_SET_MODE } from '../../../kernel/constants/tasks.ts';
+import { SECCOMP_FILTER_FLAG, SECCOMP_MODE, SECCOMP_SET_MODE } from '../../../kernel/constants/seccomp.ts';
+import { CAP_NAMES } from '../../../kernel/constants/tasks.ts';
+import { SockFilter } from '../../../kernel/layouts/seccomp.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
 import { parseStatus } from '../../../kernel/proc/status.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 import type { Program } from '../../../tracee/program.ts';
 import { PTRACE_O } from '../../../tracee/ptrace.ts';
-import { INSTRUCTION_SIZE, seccompFilter, seccompFlags, suspendSeccomp } from '../../../tracee/seccomp.ts';
+import { seccompFilter, seccompFlags, suspendSeccomp } from '../../../tracee/seccomp.ts';
 import {
   asksSupervisor,
   type Chain,
@@ -174,7 +177,7 @@ function rebuildOwn(thread: RestoreThread): void {
 function install(thread: RestoreThread, { code, flags }: Filter, extra: number): void {
   const program = thread.batch.reserve(1, code.length + 16);
   // struct sock_fprog { u16 len; struct sock_filter *filter; }
-  const length = BigInt(code.length / INSTRUCTION_SIZE);
+  const length = BigInt(code.length / SockFilter.size);
   const fprog = program.data(new Uint8Array(new BigUint64Array([length, BigInt(program.data(code))]).buffer));
   const result = program.attempt('seccomp', SECCOMP_SET_MODE.FILTER, (flags & ~TSYNC) | extra, fprog);
   thread.batch.after((done) => {

@@ -1,7 +1,7 @@
 /** Signals: actions, the alternate stack, pending signals. The engine handles the mask, which it sets last of all. */
 
 import type { DumpTask, DumpThread, RestoreTask, RestoreThread, TaskKind } from '../../../contract/contract.ts';
-import { SS } from '../../../kernel/constants/signals.ts';
+import { SIGSET_SIZE, SS } from '../../../kernel/constants/signals.ts';
 import { Sigaction, StackT } from '../../../kernel/layouts/signals.ts';
 import { readMemory } from '../../../tracee/memory.ts';
 import type { Program } from '../../../tracee/program.ts';
@@ -9,13 +9,10 @@ import { actionBytes, actionEntry, actionSignals } from './actions.ts';
 import { pendingOf, pendingSignals, requeue } from './pending.ts';
 import { restoreQuietly } from './trap.ts';
 
-/** The size of the kernel's signal mask in bytes. */
-const MASK_SIZE = 8;
-
 function capture(task: DumpTask, program: Program): () => void {
   const actions = actionSignals().map((signal) => {
     const at = program.space(Sigaction.size);
-    program.call('rt_sigaction', signal, 0, at, MASK_SIZE);
+    program.call('rt_sigaction', signal, 0, at, SIGSET_SIZE);
     return { signal, at };
   });
   return () => {
@@ -68,7 +65,7 @@ function rebuildActions(task: RestoreTask): void {
     const entry = entries[i];
     if (!entry) break;
     const program = task.batch.reserve(1, Sigaction.size);
-    program.call('rt_sigaction', signal, program.data(actionBytes(entry)), 0, MASK_SIZE);
+    program.call('rt_sigaction', signal, program.data(actionBytes(entry)), 0, SIGSET_SIZE);
   }
 }
 

@@ -7,16 +7,13 @@
 import { NR, type SyscallName } from '../../../arch/syscall-numbers.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreThread } from '../../../contract/contract.ts';
-import { SIG, SIG_HANDLER } from '../../../kernel/constants/signals.ts';
+import { ALL_SIGNALS, SIG, SIG_HANDLER, SIGSET_SIZE } from '../../../kernel/constants/signals.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
 import { readMemory, writeMemory } from '../../../tracee/memory.ts';
 import { AREA } from '../../../tracee/program.ts';
 import { setSignalMask } from '../../../tracee/ptrace.ts';
 import { actionBytes, actionSignals } from './actions.ts';
 import { pendingOf } from './pending.ts';
-
-const EVERYTHING = 0xffff_ffff_ffff_ffffn;
-const MASK_SIZE = 8;
 
 /**
  * Restores an action that ignores SIGTRAP, and pending signals that a trap would deliver. No program may run
@@ -27,11 +24,11 @@ export function restoreQuietly(thread: RestoreThread): void {
   const { quiet } = pendingOf(thread);
   if (action?.sigaction !== SIG_HANDLER.IGN && quiet.length === 0) return;
   thread.batch.flush();
-  setSignalMask(thread.tracee.pid, EVERYTHING);
+  setSignalMask(thread.tracee.pid, ALL_SIGNALS);
   const data = thread.remote.area + AREA.code + AREA.entries;
   if (action) {
     writeMemory(thread.tracee.pid, data, actionBytes(action));
-    quietCall(thread, 'rt_sigaction', [SIG.TRAP, data, 0, MASK_SIZE]);
+    quietCall(thread, 'rt_sigaction', [SIG.TRAP, data, 0, SIGSET_SIZE]);
   }
   for (const { siginfo, signal, shared } of quiet) {
     const process = quietCall(thread, 'getpid', []);

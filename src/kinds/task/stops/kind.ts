@@ -2,12 +2,8 @@
 
 import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
 import { P, W } from '../../../kernel/constants/ptrace.ts';
+import { Siginfo } from '../../../kernel/layouts/signals.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
-
-/** Size in bytes of the part of a siginfo that waitid(2) writes. */
-const SIGINFO = 32;
-/** Offset of si_pid in the siginfo of a child; the value is 0 if there is nothing to report. */
-const SI_PID = 16;
 
 function capture(task: DumpTask, program: Program): (() => void) | undefined {
   const { groupStopped: stopped } = task.context;
@@ -15,13 +11,14 @@ function capture(task: DumpTask, program: Program): (() => void) | undefined {
   const children = task.tree.tasks.filter(({ pid, stat }) => stat.ppid === task.pid && stopped.has(pid));
   const asked = children.map((child): [number, number, Ref] => {
     const pid = task.tree.pids.saved(child.pid);
-    const at = program.space(SIGINFO);
+    const at = program.space(Siginfo.size);
     return [pid, at, program.attempt('waitid', P.PID, pid, at, W.STOPPED | W.NOHANG | W.NOWAIT, 0)];
   });
   if (asked.length === 0) return undefined;
   return () => {
     const untold = asked.filter(
-      ([, at, call]) => program.result(call) === 0 && program.view(at, SIGINFO).getInt32(SI_PID, true) !== 0,
+      // The PID is 0 if there is nothing to report.
+      ([, at, call]) => program.result(call) === 0 && Siginfo.decode(program.bytes(at, Siginfo.size)).pid !== 0,
     );
     task.extra.stops = untold.map(([pid]) => pid);
   };
@@ -36,8 +33,8 @@ function rebuild(task: RestoreTask): void {
   if (!Array.isArray(untold)) return; // images of criu do not record this
   const told = task.context.groupStopped.filter(({ pid, ppid }) => ppid === task.pid && !untold.includes(pid));
   for (const { pid } of told) {
-    const program = task.batch.reserve(1, SIGINFO);
-    program.attempt('waitid', P.PID, pid, program.space(SIGINFO), W.STOPPED | W.NOHANG, 0);
+    const program = task.batch.reserve(1, Siginfo.size);
+    program.attempt('waitid', P.PID, pid, program.space(Siginfo.size), W.STOPPED | W.NOHANG, 0);
   }
 }
 

@@ -2,19 +2,16 @@
  * Cgroup hierarchies, accessed through detached mounts of our own, since a hierarchy may not be mounted anywhere, or
  * not where we can see it. Such a mount exists as long as its descriptor.
  */
+
 import { StasisError } from '../../../base/errors.ts';
 import { decodeText } from '../../../base/text.ts';
 import { AT, O } from '../../../kernel/constants/files.ts';
+import { FSCONFIG, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC } from '../../../kernel/constants/mounts.ts';
 import { namesIn, openFile, tryOpen, tryRead, trySet } from '../../../kernel/files.ts';
 import { type FileStatus, followedStatus } from '../../../kernel/statx.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { namesOf } from './sets.ts';
 
-/** Flags of fsopen(2), fsconfig(2) and fsmount(2) (linux/mount.h). */
-const CLOEXEC = 1;
-const SET_FLAG = 0;
-const SET_STRING = 1;
-const CMD_CREATE = 6;
 /** Offset in the arena of a call's second string. */
 const SECOND = 16 * 1024;
 
@@ -25,17 +22,17 @@ const SECOND = 16 * 1024;
  */
 function mount(hierarchy: string): Fd {
   try {
-    using context = new Fd(syscall('fsopen', arenaPath(hierarchy === '' ? 'cgroup2' : 'cgroup'), CLOEXEC));
+    using context = new Fd(syscall('fsopen', arenaPath(hierarchy === '' ? 'cgroup2' : 'cgroup'), FSOPEN_CLOEXEC));
     for (const name of hierarchy === '' ? [] : namesOf(hierarchy)) {
       if (name.startsWith('name=')) {
         const value = arenaPath(name.slice('name='.length), SECOND);
-        syscall('fsconfig', context.number, SET_STRING, arenaPath('name'), value);
+        syscall('fsconfig', context.number, FSCONFIG.SET_STRING, arenaPath('name'), value);
       } else {
-        syscall('fsconfig', context.number, SET_FLAG, arenaPath(name));
+        syscall('fsconfig', context.number, FSCONFIG.SET_FLAG, arenaPath(name));
       }
     }
-    syscall('fsconfig', context.number, CMD_CREATE);
-    return new Fd(syscall('fsmount', context.number, CLOEXEC));
+    syscall('fsconfig', context.number, FSCONFIG.CMD_CREATE);
+    return new Fd(syscall('fsmount', context.number, FSMOUNT_CLOEXEC));
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     throw new StasisError({

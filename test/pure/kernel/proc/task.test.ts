@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'bun:test';
 import { StasisError } from '../../../../src/base/errors.ts';
-import { AUX, capBit } from '../../../../src/kernel/constants/tasks.ts';
+import { AUX, capBit, RLIM_INFINITY } from '../../../../src/kernel/constants/tasks.ts';
 import { auxValue, auxvWords, parseAuxv } from '../../../../src/kernel/proc/auxv.ts';
 import { parseCgroup } from '../../../../src/kernel/proc/cgroup.ts';
-import { parseLimits, RLIM_INFINITY } from '../../../../src/kernel/proc/limits.ts';
+import { parseLimits } from '../../../../src/kernel/proc/limits.ts';
 import { parseIdMap, parseNsLink, parseTimeOffsets } from '../../../../src/kernel/proc/namespaces.ts';
 import { parseStat } from '../../../../src/kernel/proc/stat.ts';
 import { parseStatus } from '../../../../src/kernel/proc/status.ts';
