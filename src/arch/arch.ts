@@ -3,6 +3,8 @@
  * architecture. Its machine code is data, with the assembly beside it in comments.
  */
 
+import type { ErrorCode } from '../base/error-codes.ts';
+import type { SyscallName } from './syscall-numbers.ts';
 import type * as info from './x86-64/thread-info.ts';
 import type * as xsave from './x86-64/xsave.ts';
 
@@ -136,10 +138,18 @@ export type ProgramEnd =
 /** Where each component of the extended state lies in the kernel's buffer, by its number: the processor's to say. */
 export type StateLayout = ReadonlyMap<number, { readonly offset: number; readonly size: number }>;
 
+/** Entries of a remote program that are no system calls: their numbers. */
+export const SPECIAL = {
+  /** Asks the processor something, as each architecture can: two operands, where the answer goes, and whether to. */
+  processor: 0,
+  /** Ends the program unless two operands are equal. */
+  expect: 1,
+} as const;
+
 /** What is needed of a remote program (tracee/program.ts) to ask for a layout. `Ref` stands for a call's result. */
 export interface StateProgram<Ref> {
-  attempt(name: 'arch_prctl', code: number): Ref;
-  cpuid(leaf: number, subleaf: number, allowed: Ref): number;
+  attempt(name: SyscallName, code: number): Ref;
+  askProcessor(question: number, detail: number, allowed: Ref): number;
   result(call: Ref): number;
   view(address: number, length: number): DataView;
 }
@@ -150,7 +160,7 @@ export interface StatePermission {
   readonly name: string;
   readonly component: number;
   /** The system call that tells which are allowed (a mask, at its second argument), and that asks for one. */
-  readonly call: { readonly name: 'arch_prctl'; readonly get: number; readonly request: number };
+  readonly call: { readonly name: SyscallName; readonly get: number; readonly request: number };
   readonly isUsed: (state: Uint8Array) => boolean;
   /** Code that loads the component from the state at an address, a multiple of 64, and ends with a trap. */
   readonly load: (stateAt: number) => Uint8Array;
@@ -161,11 +171,15 @@ export interface ExtendedState {
   /** For PTRACE_GETREGSET. */
   readonly note: number;
   readonly askLayout: typeof xsave.askLayout;
+  /** Why a thread could not be asked for the layout. */
+  readonly layoutRefused: { readonly code: ErrorCode; readonly reason: string };
   /** How many calls that adds to a program. */
   readonly layoutCalls: number;
   /** To the image's message and back. */
   readonly toImage: typeof xsave.toFpregs;
   readonly fromImage: typeof xsave.fromFpregs;
+  /** The name under which a state that the message has no fields for is kept beside the images. */
+  readonly extraName: 'xsave';
   /** Whether there is more in use than the message has fields for. */
   readonly exceedsImage: (state: Uint8Array) => boolean;
   /** Whether two buffers are laid out alike. */
@@ -176,14 +190,22 @@ export interface ExtendedState {
 export interface Arch {
   /** Number of words in {@link Registers}. */
   readonly registerCount: number;
-  /** `March` of core images. */
+  /** `March` of core images, and the field of them for what this architecture's threads have. */
   readonly march: number;
-  /** The general registers to the image's message, and back. */
+  readonly coreField: 'thread_info';
+  /** The general registers to the image's message, and back from the field. */
   readonly toImage: typeof info.toImage;
   readonly fromImage: typeof info.fromImage;
-  /** What else a core image has to say of a thread's processor. */
-  readonly tls: typeof info.NO_TLS;
+  /** What the field holds, without the address that is cleared at the thread's end. */
+  readonly threadInfo: typeof info.threadInfo;
   readonly extendedState: ExtendedState;
+  /** Undefined where there is no 32-bit mode. */
+  readonly compat: Compat | undefined;
+  /**
+   * What PTRACE_POKEUSER writes, and where, for a hardware breakpoint at an address; undefined where that is set
+   * otherwise.
+   */
+  readonly breakpoint: ((address: number) => readonly (readonly [offset: number, value: number])[]) | undefined;
   /** Code that goes on at `target`. It may change registers that a function's caller does not expect to be kept. */
   readonly jumpCode: (target: number) => Uint8Array;
   /** AUDIT_ARCH_*: the architecture that seccomp filters see. */
@@ -261,6 +283,14 @@ export interface Arch {
   readonly detachedCode: (entries: number) => Uint8Array;
   /** Code with which a vfork child executes the seed: see seed.ts. */
   readonly spawnCode: (plan: SpawnPlan) => Uint8Array;
+}
+
+/** What a processor has for programs of its 32-bit mode, to find out whether the kernel runs them. */
+export interface Compat {
+  /** The call that maps the kernel's code for such programs. */
+  readonly mapVdso: { readonly name: SyscallName; readonly args: readonly number[] };
+  /** getpid() as such a program calls it, in code that ends with a trap. */
+  readonly getpid: { readonly code: Uint8Array; readonly nr: number };
 }
 
 /** A signal handler as machine code, and the offset of the function that it returns to (SA_RESTORER). */

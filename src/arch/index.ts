@@ -5,9 +5,6 @@ import { X86_64 } from './x86-64/x86-64.ts';
 
 const ARCHITECTURES: Readonly<Record<string, Arch | undefined>> = { x64: X86_64 };
 
-/** Whether what only x86-64 has can be asked for. */
-export const IS_X86_64 = process.arch === 'x64';
-
 /** The architecture of this machine. @throws StasisError (unsupported) where Stasis has no machine code for it */
 export function thisArch(): Arch {
   const arch = ARCHITECTURES[process.arch];

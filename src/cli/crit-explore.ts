@@ -10,6 +10,7 @@ import type { MmEntry, VmaEntry } from '../images/schema/memory.ts';
 import { VmaStatus } from '../images/schema/memory.ts';
 import type { PstreeEntry } from '../images/schema/tree.ts';
 import type { UnknownFieldReporter } from '../images/wire.ts';
+import { IMAGE_PAGE_SIZE } from '../images/wire.ts';
 import { MAP } from '../kernel/constants/memory.ts';
 
 /** What can be asked for. */
@@ -72,7 +73,7 @@ function* listTasks(
 }
 
 const MAPPED_FILE = VmaStatus.FILE_PRIVATE | VmaStatus.FILE_SHARED;
-const PAGE_SHIFT = 12n;
+const PAGE = BigInt(IMAGE_PAGE_SIZE);
 
 /** The views of single tasks; each is empty for a task that has nothing of the kind, as a zombie. */
 class Explorer {
@@ -142,7 +143,7 @@ class Explorer {
     let shown: VmaEntry | undefined;
     for (const run of map.runs) {
       const start = BigInt(run.start);
-      const end = start + (BigInt(run.pages) << PAGE_SHIFT);
+      const end = start + BigInt(run.pages) * PAGE;
       const within: VmaEntry[] = [];
       while (before(mm, next, start)) next++;
       for (let i = next; i < mm.vmas.length; i++) {
@@ -158,7 +159,7 @@ class Explorer {
   }
 
   private residence(vma: VmaEntry): string {
-    const pages = String((vma.end - vma.start) >> PAGE_SHIFT).padEnd(8);
+    const pages = String((vma.end - vma.start) / PAGE).padEnd(8);
     const file = vma.status & MAPPED_FILE ? ` ${this.fileName(FdTypes.REG, Number(vma.shmid))}` : '';
     return ` ${address(vma.start)} / ${pages}${file}`;
   }

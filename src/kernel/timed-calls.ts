@@ -4,6 +4,7 @@
  * kernel/time/, fs/select.c, kernel/futex/waitwake.c; nothing else in the kernel uses it). Pure.
  */
 
+import { USER_END } from '../arch/numbers.ts';
 import { NR } from '../arch/syscall-numbers.ts';
 import { CLOCK, FUTEX, FUTEX_CMD_MASK, TIMER_ABSTIME } from './constants/tasks.ts';
 import { IORING_ENTER } from './constants/uring.ts';
@@ -13,7 +14,6 @@ export const UNSEEN = -1;
 
 /** A word below this is no pointer, since user memory does not begin below it (vm.mmap_min_addr). */
 const LOWEST_POINTER = 4096n;
-const USER_END = 1n << 47n;
 
 /** A call that sleeps for a time, as its arguments say. */
 export interface TimedCall {

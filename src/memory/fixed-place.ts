@@ -3,6 +3,7 @@
  * (io_uring_get_unmapped_area() in io_uring/memmap.c). All that is free in the address space is occupied for the
  * moment, so that each ring has only one place to go to.
  */
+import { USER_END } from '../arch/numbers.ts';
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
 import { FdTypes } from '../images/schema/files.ts';
@@ -58,8 +59,8 @@ function gapsIn({ tracee }: RestoreTask): PageRange[] {
 
 /** vm.mmap_min_addr is at most this, and the kernel chooses no lower place. */
 const LOWEST = 0x10000;
-/** The end of the addresses that the kernel chooses without a hint: 47 bits, without the last page (TASK_SIZE_MAX). */
-const HIGHEST = 2 ** 47 - PAGE_SIZE;
+/** The end of the addresses that the kernel chooses without a hint. */
+const HIGHEST = Number(USER_END) - PAGE_SIZE;
 
 /** A gap without the mappings that were made in it. */
 function around({ start, length }: PageRange, made: readonly PageRange[]): PageRange[] {

@@ -14,7 +14,7 @@ import type { Cave, LiftedLimit, Registers } from '../arch/arch.ts';
 import type { HostPid, Milliseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
-import { NT, W } from '../kernel/constants/ptrace.ts';
+import { NT_PRSTATUS, W } from '../kernel/constants/ptrace.ts';
 import type { Word } from '../kernel/ffi.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
 import { CAVE_SIZE, findCave, type Mapping, WAY_OUT_SIZE } from './cave.ts';
@@ -217,14 +217,14 @@ export class Foothold implements Disposable {
     const trace = (request: number, address: Word = 0, data: Word = 0): Ref =>
       plan.call('ptrace', request, pid, address, data);
     const setRegisters = (registers: Registers): Ref =>
-      trace(PTRACE.SETREGSET, NT.PRSTATUS, iovec(plan.data(bytes(registers)), byteLength));
+      trace(PTRACE.SETREGSET, NT_PRSTATUS, iovec(plan.data(bytes(registers)), byteLength));
     const awaitStop = (): Ref => plan.call('wait4', pid, found, W.ALL, 0);
     // A task that leaves by itself unmaps the area last. If the area is gone, the task must not be touched.
     plan.call('process_vm_readv', pid, iovec(found, 8), 1, iovec(area, 8), 1, 0);
     trace(PTRACE.SEIZE, 0, PTRACE_O.TRACESYSGOOD);
     trace(PTRACE.INTERRUPT);
     awaitStop();
-    trace(PTRACE.GETREGSET, NT.PRSTATUS, iovec(found, byteLength));
+    trace(PTRACE.GETREGSET, NT_PRSTATUS, iovec(found, byteLength));
     plan.expect(new Indirect(found + arch.pcOffset), area + arch.callReturn);
     if (!this.#exitForbidden) {
       setRegisters(arch.jump(this.#registers, this.#cave.leave));

@@ -4,6 +4,7 @@
  * interpreter of arch/, and read back. Building is pure.
  */
 
+import { SPECIAL } from '../arch/arch.ts';
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import type { HostPid, TaskNumber } from '../base/brands.ts';
@@ -49,9 +50,8 @@ export const AREA = {
 const ENTRY = 64;
 const MAX_CALLS = AREA.entries / ENTRY - 1;
 const FLAG_TOLERATE = 0x40;
-/** The entry is no system call; its number says what it is (arch/). */
+/** The entry is no system call; its number says what it is ({@link SPECIAL}). */
 const FLAG_SPECIAL = 0x80;
-const SPECIAL = { cpuid: 0, expect: 1 } as const;
 const FLAG_CALL = 0x100;
 const END = 0xffff_ffff;
 /** Initial sizes in bytes; small, since there is a program for each thread of a task. */
@@ -107,10 +107,13 @@ export class Program {
     return this.#add(nr, args, FLAG_TOLERATE);
   }
 
-  /** Adds cpuid(leaf, subleaf), which is skipped if `allowed` is 0. Returns the address of eax, ebx, ecx, edx. */
-  cpuid(leaf: number, subleaf: number, allowed: Argument): number {
+  /**
+   * Asks the processor something, as its architecture can (on x86-64 by cpuid), unless `allowed` is 0. Returns the
+   * address of the answer, 16 bytes.
+   */
+  askProcessor(question: number, detail: number, allowed: Argument): number {
     const out = this.space(16);
-    this.#add(SPECIAL.cpuid, [leaf, subleaf, out, allowed], FLAG_SPECIAL);
+    this.#add(SPECIAL.processor, [question, detail, out, allowed], FLAG_SPECIAL);
     return out;
   }
 

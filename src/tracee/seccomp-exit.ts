@@ -7,7 +7,9 @@
 import type { Arch } from '../arch/arch.ts';
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
 import type { HostPid } from '../base/brands.ts';
+import { MAP, PROT } from '../kernel/constants/memory.ts';
 import { SECCOMP_MODE, SECCOMP_RET } from '../kernel/constants/seccomp.ts';
+import { SIG_HOW, SIGSET_SIZE } from '../kernel/constants/signals.ts';
 import { runFilter, seccompData } from './bpf.ts';
 import { AREA } from './program.ts';
 import { seccompFilter } from './seccomp.ts';
@@ -18,15 +20,16 @@ const { ACTION_FULL, ALLOW, ERRNO, LOG, TRACE } = SECCOMP_RET;
 /** Addresses similar to those that will be used; filters hardly ever check pointers. */
 const IN_VDSO = 0x7fff_f7fc_1e00;
 const IN_AREA = 0x10_0000;
+const PRIVATE_AREA = MAP.PRIVATE | MAP.ANONYMOUS | MAP.FIXED_NOREPLACE;
 
 /**
  * Calls made when entering, in programs and when leaving. Those that are not `needed` may fail without harm to the
  * thread.
  */
 const CALLS: readonly (readonly [SyscallName, readonly number[], needed?: 'needed'])[] = [
-  ['rt_sigprocmask', [2, IN_VDSO, 0, 8], 'needed'],
-  ['mmap', [IN_AREA, AREA.length, 5, 0x100022, -1, 0]],
-  ['mprotect', [IN_AREA + AREA.code, AREA.length - AREA.code, 3]],
+  ['rt_sigprocmask', [SIG_HOW.SETMASK, IN_VDSO, 0, SIGSET_SIZE], 'needed'],
+  ['mmap', [IN_AREA, AREA.length, PROT.READ | PROT.EXEC, PRIVATE_AREA, -1, 0]],
+  ['mprotect', [IN_AREA + AREA.code, AREA.length - AREA.code, PROT.READ | PROT.WRITE]],
   ['rt_sigaction', [16, IN_VDSO, 0, 8]],
   ['getpid', []],
   ['gettid', []],

@@ -4,7 +4,7 @@ import type { Arch, Registers } from '../arch/arch.ts';
 import { thisArch } from '../arch/index.ts';
 import type { HostPid, Milliseconds } from '../base/brands.ts';
 import { InterruptedError, StasisError } from '../base/errors.ts';
-import { NT } from '../kernel/constants/ptrace.ts';
+import { NT_PRSTATUS } from '../kernel/constants/ptrace.ts';
 import { SI } from '../kernel/constants/signals.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
@@ -16,7 +16,7 @@ import * as pt from './ptrace.ts';
 /**
  * Initial buffer size in bytes, more than the state of today's processors (11 KiB). It grows if the kernel has more.
  */
-const XSTATE_GUESS = 16 * 1024;
+const STATE_GUESS = 16 * 1024;
 
 /** How often attaching is tried if nothing explains why it fails. */
 const MOST_TRIES = 50;
@@ -243,7 +243,7 @@ export class Tracee implements Disposable {
    */
   getRegisters(): Registers {
     const registers = new BigUint64Array(this.arch.registerCount);
-    const length = pt.getRegset(this.pid, NT.PRSTATUS, new Uint8Array(registers.buffer));
+    const length = pt.getRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer));
     if (length === registers.byteLength) return registers;
     throw new StasisError({
       kind: 'unsupported',
@@ -255,12 +255,12 @@ export class Tracee implements Disposable {
 
   /** Replaces the general registers. */
   setRegisters(registers: Registers): void {
-    pt.setRegset(this.pid, NT.PRSTATUS, new Uint8Array(registers.buffer, registers.byteOffset, registers.byteLength));
+    pt.setRegset(this.pid, NT_PRSTATUS, new Uint8Array(registers.buffer, registers.byteOffset, registers.byteLength));
   }
 
   /** The extended state, in the layout and size that the kernel gives. */
   getExtendedState(): Uint8Array {
-    for (let size = XSTATE_GUESS; ; size *= 2) {
+    for (let size = STATE_GUESS; ; size *= 2) {
       const buffer = new Uint8Array(size);
       const length = pt.getRegset(this.pid, this.arch.extendedState.note, buffer);
       if (length < size) return buffer.slice(0, length);

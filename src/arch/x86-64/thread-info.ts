@@ -4,6 +4,7 @@
  */
 import type { Registers } from '../arch.ts';
 import { AX, IP, NAMES, ORIG_AX, word } from './code.ts';
+import type { FpRegisters } from './xsave.ts';
 
 /** `user_x86_regs_entry`. */
 export type GeneralRegisters = Record<(typeof NAMES)[number], bigint> & { mode?: number | undefined };
@@ -41,7 +42,7 @@ export function toImage(
  * kernel must not think that there is another one to be restarted.
  */
 export function fromImage(
-  saved: GeneralRegisters,
+  { gpregs: saved }: { readonly gpregs: GeneralRegisters },
   call: { readonly nr: number; readonly result: number } | undefined,
 ): Registers {
   const words = BigUint64Array.from(NAMES, (name) => saved[name]);
@@ -51,7 +52,7 @@ export function fromImage(
 }
 
 /** The three GDT entries of set_thread_area(), which 64-bit programs do not use; CRIU wants them all. */
-export const NO_TLS = [12, 13, 14].map((entry_number) => ({
+const NO_TLS = [12, 13, 14].map((entry_number) => ({
   entry_number,
   base_addr: 0,
   limit: 0,
@@ -63,3 +64,8 @@ export const NO_TLS = [12, 13, 14].map((entry_number) => ({
   seg_not_present: true,
   usable: false,
 }));
+
+/** `thread_info_x86`, without `clear_tid_addr`. */
+export function threadInfo(gpregs: GeneralRegisters, fpregs: FpRegisters) {
+  return { gpregs, fpregs, tls: NO_TLS };
+}

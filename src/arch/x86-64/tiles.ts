@@ -3,6 +3,7 @@
  * Documentation/arch/x86/xstate.rst).
  */
 import type { StatePermission } from '../arch.ts';
+import { ARCH } from './processor.ts';
 import { usedFeatures } from './xsave.ts';
 
 /** Number of the component XTILEDATA. */
@@ -24,8 +25,7 @@ function load(stateAt: number): Uint8Array {
 export const TILES: StatePermission = {
   name: 'AMX tiles',
   component: TILE_DATA,
-  // ARCH_GET_XCOMP_PERM and ARCH_REQ_XCOMP_PERM
-  call: { name: 'arch_prctl', get: 0x1022, request: 0x1023 },
+  call: { name: 'arch_prctl', get: ARCH.GET_XCOMP_PERM, request: ARCH.REQ_XCOMP_PERM },
   isUsed: (state) => ((usedFeatures(state) >> BigInt(TILE_DATA)) & 1n) === 1n,
   load,
 };

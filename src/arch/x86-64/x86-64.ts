@@ -25,10 +25,11 @@ import {
 import { buryCode, forwardCode, noteCode } from './handlers.ts';
 import { limitsCode } from './limits.ts';
 import { pageSums } from './page-sums.ts';
+import { ARCH, DEBUG_REGISTERS, NT_X86_XSTATE } from './processor.ts';
 import { NR_X86_64 as NR } from './syscall-numbers.ts';
-import { fromImage, NO_TLS, toImage } from './thread-info.ts';
+import { fromImage, threadInfo, toImage } from './thread-info.ts';
 import { TILES } from './tiles.ts';
-import { askLayout, exceedsImage, fromFpregs, isLike, LAYOUT_CALLS, toFpregs } from './xsave.ts';
+import { askLayout, exceedsImage, fromFpregs, isLike, LAYOUT_CALLS, LAYOUT_REFUSED, toFpregs } from './xsave.ts';
 
 function jump(base: Registers, pc: number): Registers {
   const out = base.slice();
@@ -252,12 +253,15 @@ function spawnCode(plan: SpawnPlan): Uint8Array {
 export const X86_64: Arch = {
   registerCount: NAMES.length,
   march: 1,
+  coreField: 'thread_info',
   toImage,
   fromImage,
-  tls: NO_TLS,
+  threadInfo,
   extendedState: {
-    note: 0x202, // NT_X86_XSTATE
+    note: NT_X86_XSTATE,
+    extraName: 'xsave',
     askLayout,
+    layoutRefused: LAYOUT_REFUSED,
     layoutCalls: LAYOUT_CALLS,
     toImage: toFpregs,
     fromImage: fromFpregs,
@@ -265,6 +269,15 @@ export const X86_64: Arch = {
     isLike,
     permission: TILES,
   },
+  compat: {
+    mapVdso: { name: 'arch_prctl', args: [ARCH.MAP_VDSO_32, 0] },
+    getpid: { code: Uint8Array.of(0xcd, 0x80, 0xcc), nr: 20 }, // int 0x80; int3
+  },
+  // The first debug register, and a 1 in the one that enables it (DR7).
+  breakpoint: (address) => [
+    [DEBUG_REGISTERS, address],
+    [DEBUG_REGISTERS + 7 * 8, 1],
+  ],
   jumpCode: (target) =>
     new CodeWriter()
       .raw(0x48, 0xb8) // mov rax, target

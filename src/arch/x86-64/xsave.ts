@@ -4,6 +4,7 @@
  * The processor says where each component lies (CPUID leaf 0xD, sub-leaf = component); this is never a constant.
  */
 import type { StateLayout, StateProgram } from '../arch.ts';
+import { ARCH } from './processor.ts';
 
 /** CRIU's message of the extended state, `user_x86_fpregs_entry`, as a plain structure: images/schema/core-x86.ts. */
 export interface FpRegisters {
@@ -44,13 +45,11 @@ type Words = { ymmh_space: number[]; pkru: number[] } & Record<
   bigint[]
 >;
 
-/** Whether the instruction cpuid may be executed: it faults in a process that asked for that (4.12, arch_prctl(2)). */
-const ARCH_GET_CPUID = 0x1011;
-
 /** cpuid(0xD, n) for every component of interest, as calls of a program. */
 export function askLayout<Ref>(program: StateProgram<Ref>): () => StateLayout | undefined {
-  const allowed = program.attempt('arch_prctl', ARCH_GET_CPUID);
-  const asked = COMPONENTS.map(({ number }) => ({ number, at: program.cpuid(0xd, number, allowed) }));
+  // Whether the instruction may be executed: it faults in a process that asked for that (4.12, arch_prctl(2)).
+  const allowed = program.attempt('arch_prctl', ARCH.GET_CPUID);
+  const asked = COMPONENTS.map(({ number }) => ({ number, at: program.askProcessor(0xd, number, allowed) }));
   return () => {
     if (program.result(allowed) === 0) return undefined;
     const layout = new Map<number, { offset: number; size: number }>();
@@ -62,6 +61,11 @@ export function askLayout<Ref>(program: StateProgram<Ref>): () => StateLayout | 
     return layout;
   };
 }
+
+export const LAYOUT_REFUSED = {
+  code: 'CPUID_FAULTS',
+  reason: 'the process may not execute the instruction cpuid (arch_prctl, ARCH_SET_CPUID)',
+} as const;
 
 /** How many calls {@link askLayout} adds. */
 export const LAYOUT_CALLS = COMPONENTS.length + 1;
@@ -127,7 +131,7 @@ export function toFpregs(state: Uint8Array, layout: StateLayout): FpRegisters {
  * use.
  */
 export function fromFpregs(
-  regs: FpRegisters,
+  { fpregs: regs }: { readonly fpregs: FpRegisters },
   template: Uint8Array,
   layout: StateLayout,
 ): { state: Uint8Array; missing: number[] } {

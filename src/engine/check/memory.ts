@@ -1,6 +1,5 @@
 /** Probes for features of memory: moving the kernel's own mappings, and information about pages in /proc. */
 
-import { IS_X86_64 } from '../../arch/index.ts';
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
 import {
@@ -12,7 +11,6 @@ import {
   UFFD_FEATURE,
   UFFDIO_API,
 } from '../../kernel/constants/memory.ts';
-import { ARCH } from '../../kernel/constants/ptrace.ts';
 import { SIG } from '../../kernel/constants/signals.ts';
 import { PmScanArg, UffdioApi } from '../../kernel/layouts/memory.ts';
 import { readProc } from '../../kernel/proc/read.ts';
@@ -59,33 +57,36 @@ export const moveVdso: Probe = () =>
     return after.every(({ start }) => targets.includes(start)) ? undefined : 'a moved vdso is lost';
   });
 
-/** The kernel maps a vdso on request (ARCH_MAP_VDSO_32); it answers EEXIST if the process has one already. */
-export const mapVdso: Probe = () => {
-  if (!IS_X86_64) return 'only known for x86-64';
-  return inThrowaway((seed) => {
-    const { program, built } = ask(seed, (p) => p.attempt('arch_prctl', ARCH.MAP_VDSO_32, 0));
+/** The kernel maps a vdso for 32-bit programs on request; it answers EEXIST if the process has a vdso already. */
+export const mapVdso: Probe = () =>
+  inThrowaway((seed) => {
+    const { compat } = seed.tracee.arch;
+    if (!compat) return NO_COMPAT;
+    const { name, args } = compat.mapVdso;
+    const { program, built } = ask(seed, (p) => p.attempt(name, ...args));
     const result = program.result(built);
-    return result === -ERRNO.EEXIST ? undefined : refusal('arch_prctl', result);
+    return result === -ERRNO.EEXIST ? undefined : refusal(name, result);
   });
-};
 
-/** getpid of the 32-bit system calls. */
-const GETPID_32 = 20;
+const NO_COMPAT = 'this processor has no 32-bit programs';
 
 /** The kernel has a vdso for 32-bit programs, and 32-bit system calls work. */
 export const compatible: Probe = () => mapVdso() ?? oldSystemCall();
 
 function oldSystemCall(): string | undefined {
   return inThrowaway(({ tracee, remote }) => {
+    const { arch } = tracee;
+    if (!arch.compat) return NO_COMPAT;
+    const { code, nr } = arch.compat.getpid;
     using mem = openMemory(tracee.pid);
-    forceWrite(mem, remote.area, Uint8Array.of(0xcd, 0x80, 0xcc)); // int 0x80; int3
-    tracee.setRegisters(tracee.arch.oneCall(tracee.getRegisters(), remote.area, GETPID_32, []));
+    forceWrite(mem, remote.area, code);
+    tracee.setRegisters(arch.oneCall(tracee.getRegisters(), remote.area, nr, []));
     let crashed = false;
     tracee.resumeUntil(PTRACE.CONT, (stop) => {
       crashed = stop.kind === 'signal' && stop.signal === SIG.SEGV;
       return stop.kind === 'signal';
     });
-    const works = !crashed && tracee.arch.result(tracee.getRegisters()) === tracee.pid;
+    const works = !crashed && arch.result(tracee.getRegisters()) === tracee.pid;
     return works ? undefined : '32-bit system calls are switched off';
   });
 }

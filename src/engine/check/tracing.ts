@@ -1,6 +1,5 @@
 /** Probes for features of ptrace and signals, made on a throw-away process. */
 
-import { IS_X86_64 } from '../../arch/index.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { PTRACE_O } from '../../kernel/constants/ptrace.ts';
 import { BPF_RET_K, SECCOMP_MODE, SECCOMP_RET } from '../../kernel/constants/seccomp.ts';
@@ -69,17 +68,15 @@ export const rseqConfiguration: Probe = () =>
       : `the kernel knows rseq flags 0x${rseq.flags.toString(16)} that nobody else does`;
   });
 
-const POKEUSER = 6;
-/** offsetof(struct user, u_debugreg) on x86-64. */
-const DEBUG_REGISTERS = 848;
-
 /** Sets a hardware breakpoint on the first instruction of a program. */
-export const breakpoints: Probe = () => {
-  if (!IS_X86_64) return 'only known for x86-64';
-  return inThrowaway(({ tracee, remote }) => {
-    const address = tryPtrace(POKEUSER, tracee.pid, DEBUG_REGISTERS, remote.area);
-    const control = tryPtrace(POKEUSER, tracee.pid, DEBUG_REGISTERS + 7 * 8, 1);
-    if (address < 0 || control < 0) return refusal('ptrace', Math.min(address, control));
+export const breakpoints: Probe = () =>
+  inThrowaway(({ tracee, remote }) => {
+    const { breakpoint } = tracee.arch;
+    if (!breakpoint) return 'not known for this processor';
+    for (const [offset, value] of breakpoint(remote.area)) {
+      const result = tryPtrace(PTRACE.POKEUSER, tracee.pid, offset, value);
+      if (result < 0) return refusal('ptrace', result);
+    }
     remote.start(remote.program());
     tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'signal' && stop.signal === SIG.TRAP);
     const { code } = Siginfo.decode(getSiginfo(tracee.pid));
@@ -87,4 +84,3 @@ export const breakpoints: Probe = () => {
       ? undefined
       : 'the processor runs over breakpoints: the hypervisor does not pass them on';
   });
-};

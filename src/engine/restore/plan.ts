@@ -1,5 +1,6 @@
 /** Reads and checks all images before anything is made. All errors in images are found here. */
 
+import { thisArch } from '../../arch/index.ts';
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
@@ -237,7 +238,7 @@ function readThreadCore(images: ImageSet, tid: number): CoreEntry {
 /** Checks that a living thread has all required parts. @throws ImageError */
 function requireState(core: CoreEntry, tid: number): CoreEntry {
   const file = `core-${tid}.img`;
-  if (!core.thread_info)
+  if (!core[thisArch().coreField])
     throw unsupported('ARCHITECTURE', file, 'the process was saved on another processor architecture');
   if (!core.thread_core) throw new ImageError({ file, reason: 'the state of the thread is missing' });
   return core;

@@ -1,8 +1,9 @@
 /**
  * File constants (include/uapi/asm-generic/fcntl.h, linux/fcntl.h, linux/stat.h, linux/memfd.h …).
- * Values are x86-64's; arm64 and ppc64 differ where marked.
+ * What differs between architectures comes from arch/.
  */
-import { O } from '../../arch/open-flags.ts';
+import { O } from '../../arch/numbers.ts';
+import { iow } from './ioctl.ts';
 
 export { O };
 
@@ -100,10 +101,10 @@ export const EPOLL_CTL = { ADD: 1, DEL: 2, MOD: 3 } as const;
 export const POLL = { IN: 1, PRI: 2, OUT: 4, ERR: 8, HUP: 16, RDHUP: 0x2000 } as const;
 export const SPLICE_F = { MOVE: 1, NONBLOCK: 2, MORE: 4, GIFT: 8 } as const;
 
-/** `_IOW('T', 0, u64)`: sets the tick count of a timerfd. */
-export const TFD_IOC_SET_TICKS = 0x40085400;
-/** `_IOW('I', 0, __s32)`: the next watch descriptor of an inotify instance. */
-export const INOTIFY_IOC_SETNEXTWD = 0x40044900;
+/** Sets the tick count of a timerfd. */
+export const TFD_IOC_SET_TICKS = iow('T', 0, 8);
+/** Sets the next watch descriptor of an inotify instance. */
+export const INOTIFY_IOC_SETNEXTWD = iow('I', 0, 4);
 
 /** Modes of faccessat(2). */
 export const ACCESS = { F_OK: 0, X_OK: 1, W_OK: 2, R_OK: 4 } as const;

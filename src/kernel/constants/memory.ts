@@ -1,12 +1,16 @@
 /**
  * Memory constants (include/uapi/asm-generic/mman-common.h, mman.h, linux/fs.h, userfaultfd.h, mempolicy.h,
- * aio_abi.h).
- * Values are x86-64's; those of `MAP` that differ elsewhere are marked (ppc64).
+ * aio_abi.h). What differs between architectures comes from arch/.
  */
+import { MCL, MAP as OWN_MAP } from '../../arch/numbers.ts';
+import { iowr } from './ioctl.ts';
+
+export { MCL };
 
 export const PROT = { NONE: 0, READ: 1, WRITE: 2, EXEC: 4, GROWSDOWN: 0x01000000, GROWSUP: 0x02000000 } as const;
 
 export const MAP = {
+  ...OWN_MAP,
   SHARED: 0x01,
   PRIVATE: 0x02,
   SHARED_VALIDATE: 0x03,
@@ -15,15 +19,9 @@ export const MAP = {
   TYPE: 0x0f,
   FIXED: 0x10,
   ANONYMOUS: 0x20,
-  /** x86 only. */
-  '32BIT': 0x40,
   GROWSDOWN: 0x0100,
   DENYWRITE: 0x0800,
   EXECUTABLE: 0x1000,
-  /** ppc64: 0x80. */
-  LOCKED: 0x2000,
-  /** ppc64: 0x40. */
-  NORESERVE: 0x4000,
   POPULATE: 0x8000,
   NONBLOCK: 0x10000,
   STACK: 0x20000,
@@ -37,7 +35,6 @@ export const MAP = {
 export const MREMAP = { MAYMOVE: 1, FIXED: 2, DONTUNMAP: 4 } as const;
 export const MLOCK_ONFAULT = 1;
 export const MS = { ASYNC: 1, INVALIDATE: 2, SYNC: 4 } as const;
-export const MCL = { CURRENT: 1, FUTURE: 2, ONFAULT: 4 } as const;
 
 export const MADV = {
   NORMAL: 0,
@@ -84,11 +81,11 @@ export const PAGE_IS = {
 
 export const PM_SCAN = { WP_MATCHING: 1, CHECK_WPASYNC: 2 } as const;
 
-/** `_IOWR('f', 16, struct pm_scan_arg)`; ppc64 codes directions otherwise. */
-export const PAGEMAP_SCAN = 0xc0606610;
+/** With a `struct pm_scan_arg`. */
+export const PAGEMAP_SCAN = iowr('f', 16, 96);
 
-/** `_IOWR('f', 17, struct procmap_query)`, on a descriptor of `/proc/PID/maps`; since 6.11. */
-export const PROCMAP_QUERY = 0xc0686611;
+/** With a `struct procmap_query`, on a descriptor of `/proc/PID/maps`; since 6.11. */
+export const PROCMAP_QUERY = iowr('f', 17, 104);
 
 /** Bits of the 64-bit entries of `/proc/PID/pagemap`. */
 export const PAGEMAP = {
@@ -127,9 +124,9 @@ export const SHM = {
   NORESERVE: 0o10000,
 } as const;
 
-/** userfaultfd(2): the version of its interface, `_IOWR(0xaa, 0x3f, struct uffdio_api)`, and features. */
+/** userfaultfd(2): the version of its interface, the request that negotiates it, and features. */
 export const UFFD_API = 0xaan;
-export const UFFDIO_API = 0xc018aa3f;
+export const UFFDIO_API = iowr(0xaa, 0x3f, 24);
 export const UFFD_FEATURE = {
   EVENT_FORK: 1n << 1n,
   EVENT_REMAP: 1n << 2n,

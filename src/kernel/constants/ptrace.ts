@@ -1,6 +1,6 @@
 /**
  * ptrace (include/uapi/linux/ptrace.h, elf.h). Requests below 0x4200 differ between architectures; the ones here do
- * not, but for those marked.
+ * not, but that arm64 has neither PEEKUSER nor POKEUSER.
  */
 
 export const PTRACE = {
@@ -13,15 +13,8 @@ export const PTRACE = {
   CONT: 7,
   KILL: 8,
   SINGLESTEP: 9,
-  /** x86 and ppc64; arm64 has only GETREGSET. */
-  GETREGS: 12,
-  SETREGS: 13,
   DETACH: 17,
   SYSCALL: 24,
-  /** x86. */
-  ARCH_PRCTL: 30,
-  /** x86 (31) and arm64; ppc64: 0x1d. */
-  SYSEMU: 31,
   SETOPTIONS: 0x4200,
   GETEVENTMSG: 0x4201,
   GETSIGINFO: 0x4202,
@@ -72,37 +65,8 @@ export const PTRACE_EVENT = {
 /** For PEEKSIGINFO: the queue of the whole thread group. */
 export const PTRACE_PEEKSIGINFO_SHARED = 1;
 
-/** Register sets for GETREGSET. */
-export const NT = {
-  PRSTATUS: 1,
-  PRFPREG: 2,
-  PPC_VMX: 0x100,
-  PPC_VSX: 0x102,
-  X86_XSTATE: 0x202,
-  /** Since 6.6. */
-  X86_SHSTK: 0x204,
-  ARM_TLS: 0x401,
-  ARM_SYSTEM_CALL: 0x404,
-  ARM_SVE: 0x405,
-  ARM_PAC_MASK: 0x406,
-} as const;
-
-/** `arch_prctl` codes of x86-64. */
-export const ARCH = {
-  SET_GS: 0x1001,
-  SET_FS: 0x1002,
-  GET_FS: 0x1003,
-  GET_GS: 0x1004,
-  MAP_VDSO_X32: 0x2001,
-  MAP_VDSO_32: 0x2002,
-  /** Needs CONFIG_CHECKPOINT_RESTORE. */
-  MAP_VDSO_64: 0x2003,
-  SHSTK_ENABLE: 0x5001,
-  SHSTK_DISABLE: 0x5002,
-  SHSTK_LOCK: 0x5003,
-  SHSTK_UNLOCK: 0x5004,
-  SHSTK_STATUS: 0x5005,
-} as const;
+/** For GETREGSET: the general registers, on all architectures. Other sets are the architecture's (arch/). */
+export const NT_PRSTATUS = 1;
 
 /** Options and results of waiting. */
 export const W = {

@@ -1,7 +1,8 @@
 /**
- * Socket constants (include/linux/socket.h, net.h, uapi/asm-generic/socket.h, net/tcp_states.h). Values of x86-64 and
- * arm64; ppc64 numbers some of SO differently.
+ * Socket constants (include/linux/socket.h, net.h, uapi/asm-generic/socket.h, net/tcp_states.h). What differs
+ * between architectures comes from arch/.
  */
+import { O, SO as OWN_SO, TTY_IOCTL } from '../../arch/numbers.ts';
 
 export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK: 40 } as const;
 
@@ -12,14 +13,15 @@ export const SOCK = {
   SEQPACKET: 5,
   /** The old kind of packet socket. */
   PACKET: 10,
-  CLOEXEC: 0o2000000,
-  NONBLOCK: 0o4000,
+  CLOEXEC: O.CLOEXEC,
+  NONBLOCK: O.NONBLOCK,
 } as const;
 
 export const SOL_SOCKET = 1;
 
 /** Options of level SOL_SOCKET. */
 export const SO = {
+  ...OWN_SO,
   REUSEADDR: 2,
   TYPE: 3,
   ERROR: 4,
@@ -33,16 +35,6 @@ export const SO = {
   PRIORITY: 12,
   LINGER: 13,
   REUSEPORT: 15,
-  /** ppc64: 20. */
-  PASSCRED: 16,
-  /** ppc64: 21. */
-  PEERCRED: 17,
-  /** ppc64: 16. */
-  RCVLOWAT: 18,
-  /** With the struct timeval of 64-bit programs. ppc64: 18. */
-  RCVTIMEO: 20,
-  /** ppc64: 19. */
-  SNDTIMEO: 21,
   BINDTODEVICE: 25,
   /** As an option that is read, SO_GET_FILTER. */
   ATTACH_FILTER: 26,
@@ -175,8 +167,8 @@ export const IFNAMSIZ = 16;
 export const IFF_UP = 1;
 
 /** ioctl(2) of a stream: unread bytes; bytes that are not acknowledged; those of them that have not been sent. */
-export const SIOCINQ = 0x541b;
-export const SIOCOUTQ = 0x5411;
+export const SIOCINQ = TTY_IOCTL.FIONREAD;
+export const SIOCOUTQ = TTY_IOCTL.TIOCOUTQ;
 export const SIOCOUTQNSD = 0x894b;
 
 /** The mark of packets that pass the network lock, which is CRIU's. */

@@ -1,16 +1,17 @@
 /** Tun and tap devices (include/uapi/linux/if_tun.h). */
+import { io, ior, iow } from './ioctl.ts';
 
 /** ioctl(2) of a descriptor of /dev/net/tun. */
 export const TUN_IOCTL = {
-  TUNSETIFF: 0x4004_54ca,
-  TUNSETPERSIST: 0x4004_54cb,
-  TUNGETIFF: 0x8004_54d2,
-  TUNGETSNDBUF: 0x8004_54d3,
-  TUNSETSNDBUF: 0x4004_54d4,
-  TUNSETQUEUE: 0x4004_54d9,
-  TUNSETIFINDEX: 0x4004_54da,
-  TUNGETFILTER: 0x8010_54db,
-  TUNGETDEVNETNS: 0x0000_54e3,
+  TUNSETIFF: iow('T', 202, 4),
+  TUNSETPERSIST: iow('T', 203, 4),
+  TUNGETIFF: ior('T', 210, 4),
+  TUNGETSNDBUF: ior('T', 211, 4),
+  TUNSETSNDBUF: iow('T', 212, 4),
+  TUNSETQUEUE: iow('T', 217, 4),
+  TUNSETIFINDEX: iow('T', 218, 4),
+  TUNGETFILTER: ior('T', 219, 16),
+  TUNGETDEVNETNS: io('T', 227),
 } as const;
 
 /** Flags of a device and of a queue of it. */

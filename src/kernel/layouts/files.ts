@@ -1,5 +1,6 @@
 /** Files (include/uapi/linux/stat.h, fcntl.h, eventpoll.h). */
 
+import { EPOLL_EVENT_PACKED } from '../../arch/numbers.ts';
 import { i16, i32, i64, struct, u16, u32, u64, type ValueOf } from './struct.ts';
 
 /** `struct statx_timestamp`. */
@@ -44,5 +45,5 @@ export const FOwnerEx = struct({ type: i32, pid: i32 });
 export const Flock = struct({ type: i16, whence: i16, start: i64, length: i64, pid: i32 });
 export type Flock = ValueOf<typeof Flock>;
 
-/** `struct epoll_event`: packed on x86-64. */
-export const EpollEvent = struct({ events: u32, data: u64 }, { packed: true });
+/** `struct epoll_event`. */
+export const EpollEvent = struct({ events: u32, data: u64 }, { packed: EPOLL_EVENT_PACKED });

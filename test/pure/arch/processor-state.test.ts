@@ -10,7 +10,7 @@ const EINTR = 4n;
 const registers = BigUint64Array.from({ length: X86_64.registerCount }, (_, i) => BigInt(1000 + i));
 
 test('registers come back as they were, outside of any call', () => {
-  const back = X86_64.fromImage(X86_64.toImage(registers, undefined), undefined);
+  const back = X86_64.fromImage({ gpregs: X86_64.toImage(registers, undefined) }, undefined);
   expect(back[ORIG_AX]).toBe(0xffff_ffff_ffff_ffffn);
   back[ORIG_AX] = registers[ORIG_AX] ?? 0n;
   expect(back).toEqual(registers);
@@ -24,7 +24,7 @@ test('an interrupted call is made again, or fails with EINTR', () => {
 });
 
 test('a call that was made again has its answer', () => {
-  const back = X86_64.fromImage(X86_64.toImage(registers, undefined), { nr: 35, result: -516 });
+  const back = X86_64.fromImage({ gpregs: X86_64.toImage(registers, undefined) }, { nr: 35, result: -516 });
   expect([back[ORIG_AX], back[AX]]).toEqual([35n, 2n ** 64n - 516n]);
 });
 
@@ -42,12 +42,12 @@ function stateOf(used: bigint): Uint8Array {
 test('the extended state comes back where this processor has its components', () => {
   const { extendedState } = X86_64;
   const state = stateOf(0x7n);
-  const message = extendedState.toImage(state, new Map([[2, { offset: 576, size: 256 }]]));
+  const fpregs = extendedState.toImage(state, new Map([[2, { offset: 576, size: 256 }]]));
   const elsewhere = new Map([[2, { offset: 640, size: 256 }]]);
-  const { state: back, missing } = extendedState.fromImage(message, stateOf(0n), elsewhere);
+  const { state: back, missing } = extendedState.fromImage({ fpregs }, stateOf(0n), elsewhere);
   expect(missing).toEqual([]);
   expect(back.subarray(640, 896)).toEqual(state.subarray(576, 832));
-  expect(extendedState.fromImage(message, stateOf(0n), new Map()).missing).toEqual([2]);
+  expect(extendedState.fromImage({ fpregs }, stateOf(0n), new Map()).missing).toEqual([2]);
 });
 
 test('what the message has no field for is told', () => {

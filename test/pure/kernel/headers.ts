@@ -23,11 +23,24 @@ const GROUPS: readonly (readonly string[])[] = [
       'userfaultfd',
       'landlock',
     ],
-    ...['mempolicy', 'magic', 'major', 'btf', 'filter', 'audit', 'pidfd', 'errno', 'virtio_net', 'net_tstamp', 'nsfs'],
+    ...[
+      'mempolicy',
+      'magic',
+      'major',
+      'btf',
+      'filter',
+      'audit',
+      'pidfd',
+      'errno',
+      'virtio_net',
+      'net_tstamp',
+      'nsfs',
+      'ioctl',
+    ],
   ]
     .map((name) => `linux/${name}.h`)
     .concat(
-      ['ioctls', 'termbits', 'signal', 'siginfo', 'socket', 'prctl', 'auxvec'].map((name) => `asm/${name}.h`),
+      ['ioctls', 'termbits', 'signal', 'siginfo', 'socket', 'prctl', 'auxvec', 'unistd'].map((name) => `asm/${name}.h`),
       'asm-generic/termios.h',
     ),
   ['linux/bpf.h'],
@@ -40,7 +53,7 @@ const GROUPS: readonly (readonly string[])[] = [
   ['linux/io_uring.h'],
   ['sys/socket.h', 'sys/uio.h', 'netinet/in.h', 'netinet/tcp.h', 'netinet/udp.h', 'unistd.h', 'fcntl.h', 'signal.h']
     .concat('sched.h', 'elf.h', 'poll.h', 'errno.h', 'sys/un.h', 'linux/netlink.h', 'linux/if_packet.h')
-    .concat('linux/errqueue.h', 'sys/ioctl.h', 'sys/eventfd.h', 'sys/timerfd.h'),
+    .concat('linux/errqueue.h', 'sys/ioctl.h', 'sys/eventfd.h', 'sys/timerfd.h', 'sys/user.h'),
 ];
 
 /** Whether there is a compiler. */

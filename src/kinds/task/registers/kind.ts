@@ -7,14 +7,13 @@ import { interruptedCall } from '../../../support/interrupted.ts';
 import type { Program } from '../../../tracee/program.ts';
 import { capturePermission, makeRoom, rebuildPermission } from './permission.ts';
 
-const CPUID_FAULTS = 'the process may not execute the instruction cpuid (arch_prctl, ARCH_SET_CPUID)';
-
 /** Has the thread ask the processor for the layout of the state. The reader throws if it may not ask. */
 function askLayout({ tracee }: DumpThread | RestoreThread, program: Program): () => StateLayout {
-  const read = tracee.arch.extendedState.askLayout(program);
+  const { askLayout: ask, layoutRefused } = tracee.arch.extendedState;
+  const read = ask(program);
   return () => {
     const layout = read();
-    if (!layout) throw new StasisError({ kind: 'unsupported', code: 'CPUID_FAULTS', reason: CPUID_FAULTS });
+    if (!layout) throw new StasisError({ kind: 'unsupported', ...layoutRefused });
     return layout;
   };
 }
@@ -24,17 +23,17 @@ function capture(thread: DumpThread, program: Program): () => void {
   const layout = askLayout(thread, program);
   const state = thread.tracee.getExtendedState();
   // If CRIU's message lacks a field for some state, the whole buffer goes into the task's extra state.
-  if (arch.extendedState.exceedsImage(state)) thread.extra.xsave = Buffer.from(state).toString('base64');
+  if (arch.extendedState.exceedsImage(state)) {
+    thread.extra[arch.extendedState.extraName] = Buffer.from(state).toString('base64');
+  }
   // A call that would have to be made with another timeout, which only the kernel knows, fails with EINTR after a
   // restore by CRIU (kinds/task/restart does better when Stasis restores).
-  const gpregs = arch.toImage(thread.registers, interruptedCall(thread));
+  const general = arch.toImage(thread.registers, interruptedCall(thread));
   return () => {
     thread.core.mtype = arch.march;
-    thread.core.thread_info = {
-      clear_tid_addr: thread.core.thread_info?.clear_tid_addr ?? 0n,
-      gpregs,
-      fpregs: arch.extendedState.toImage(state, layout()),
-      tls: arch.tls,
+    thread.core[arch.coreField] = {
+      clear_tid_addr: thread.core[arch.coreField]?.clear_tid_addr ?? 0n,
+      ...arch.threadInfo(general, arch.extendedState.toImage(state, layout())),
     };
   };
 }
@@ -44,7 +43,8 @@ function capture(thread: DumpThread, program: Program): () => void {
  * restarts the call if it has not ended.
  */
 function finalRegisters(thread: RestoreThread, departure: Departure): void {
-  const info = thread.core.thread_info;
+  const { arch } = thread.tracee;
+  const info = thread.core[arch.coreField];
   if (!info) {
     throw new StasisError({
       kind: 'unsupported',
@@ -54,13 +54,13 @@ function finalRegisters(thread: RestoreThread, departure: Departure): void {
       reason: 'the image is of another processor architecture',
     });
   }
-  departure.registers = thread.tracee.arch.fromImage(info.gpregs, departure.call);
+  departure.registers = arch.fromImage(info, departure.call);
 }
 
 function rebuild(thread: RestoreThread): void {
-  const info = thread.core.thread_info;
+  const { coreField, extendedState } = thread.tracee.arch;
+  const info = thread.core[coreField];
   if (!info) return;
-  const { extendedState } = thread.tracee.arch;
   const layout = askLayout(thread, thread.batch.reserve(extendedState.layoutCalls, 256));
   thread.batch.after(() => {
     const { tracee } = thread;
@@ -70,7 +70,7 @@ function rebuild(thread: RestoreThread): void {
       makeRoom(thread, whole);
       return tracee.setExtendedState(whole);
     }
-    const { state, missing } = extendedState.fromImage(info.fpregs, template, layout());
+    const { state, missing } = extendedState.fromImage(info, template, layout());
     if (missing.length > 0) {
       throw new StasisError({
         kind: 'conflict',
@@ -86,10 +86,11 @@ function rebuild(thread: RestoreThread): void {
 
 /** The complete buffer saved by the dump, if the buffer of this processor has the same layout. */
 function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | undefined {
-  const text = thread.extra.xsave;
+  const { extraName, isLike } = thread.tracee.arch.extendedState;
+  const text = thread.extra[extraName];
   if (typeof text !== 'string') return undefined;
   const state = new Uint8Array(Buffer.from(text, 'base64'));
-  if (thread.tracee.arch.extendedState.isLike(state, template)) return state;
+  if (isLike(state, template)) return state;
   throw new StasisError({
     kind: 'conflict',
     code: 'CPU_STATE',
