@@ -67,6 +67,9 @@ export const ERROR_CODES = {
   MEMORY_UPROBES: 'A mapping that belongs to uprobes.',
   MEMORY_USERFAULTFD: 'A mapping that is watched by a userfaultfd.',
   SYSV_SEGMENT_FOREIGN: 'A System V segment of another IPC namespace, or one the kernel does not list.',
+  SYSV_OBJECT_TAKEN: 'The place of a System V semaphore array or message queue is taken by another one.',
+  SYSV_QUEUE_UNREADABLE: 'A System V message queue with a message longer than kernel.msgmax.',
+  SYSV_SEGMENT_FORCED: 'A System V segment that nobody has attached, where such segments are destroyed.',
   SYSV_SEGMENT_TAKEN: 'The place of a System V segment is taken by another one.',
   VDSO_FOREIGN: 'The kernel has another vdso than the images, which do not hold the old one.',
 

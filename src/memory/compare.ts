@@ -1,7 +1,7 @@
 /** Finds stored pages that are equal in two tasks, for image sets that do not say which pages were shared (CRIU's). */
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
-import { PagesFiles } from './pages-files.ts';
+import { PagesFiles } from '../support/pages-files.ts';
 import { addRange } from './ranges.ts';
 import { readPages, type StoredPiece } from './stored.ts';
 

@@ -6,10 +6,10 @@ import type { PageRange, RestoreTask } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { nameOf, type PagesFiles } from '../support/pages-files.ts';
 import { type RemoteWork, shareOut, WORTH_A_HELPER } from '../tracee/helper-process.ts';
 import { requireUninterrupted } from '../tracee/interruption.ts';
 import type { Program } from '../tracee/program.ts';
-import { nameOf, type PagesFiles } from './pages-files.ts';
 import { totalOf } from './ranges.ts';
 import type { StoredPiece } from './stored.ts';
 

@@ -11,6 +11,7 @@ import { O } from '../kernel/constants/files.ts';
 import { MADV, MAP, PROT } from '../kernel/constants/memory.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
+import { PagesFiles } from '../support/pages-files.ts';
 import { closeAll, handOver } from '../tracee/handover.ts';
 import { AREA } from '../tracee/program.ts';
 import { equalPages } from './compare.ts';
@@ -18,7 +19,6 @@ import { fill } from './fill.ts';
 import { lock } from './finish.ts';
 import { isPlacedByKernel, placeMappings } from './fixed-place.ts';
 import { type Inheritance, inherit, type Kept, type Standing } from './inherit.ts';
-import { PagesFiles } from './pages-files.ts';
 import { addRange, anyBetween, common, totalOf, without } from './ranges.ts';
 import {
   ancestorOf,

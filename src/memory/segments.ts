@@ -6,18 +6,14 @@
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { LocalFd } from '../base/brands.ts';
-import type { DumpContext, OpenFile, PageRange, RestoreContext } from '../contract/contract.ts';
+import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
-import { ImageError } from '../images/error.ts';
-import { imageName } from '../images/kind.ts';
-import { Images } from '../images/kinds.ts';
 import { AT, FS_MAGIC, MFD, O, S_IF } from '../kernel/constants/files.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
+import { dataRanges } from '../kernel/data-ranges.ts';
 import { statusOf } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import { dataRanges } from '../paths/ghost/capture.ts';
-import { storedPieces } from './page-store.ts';
-import { PagesFiles } from './pages-files.ts';
+import { fillMapping, pageRanges } from '../support/segment-content.ts';
 
 /** The devices of the internal file systems, by page size: 0 for the tmpfs, the size in bytes for a hugetlbfs. */
 const devices = new Map<number, number | undefined>();
@@ -67,19 +63,6 @@ export function captureSegment(local: LocalFd, shmid: number, size: number, cont
   if (done.has(shmid) || size === 0) return;
   done.add(shmid);
   context.pages.storeSegment(shmid, local, pageRanges(dataRanges(local, size)));
-}
-
-/** Page-aligned ranges that cover the given ones, without overlap. */
-export function pageRanges(ranges: Iterable<{ start: number; end: number }>): PageRange[] {
-  const out: { start: number; length: number }[] = [];
-  for (const range of ranges) {
-    const start = Math.floor(range.start / PAGE_SIZE) * PAGE_SIZE;
-    const end = Math.ceil(range.end / PAGE_SIZE) * PAGE_SIZE;
-    const last = out.at(-1);
-    if (last && last.start + last.length >= start) last.length = Math.max(last.length, end - last.start);
-    else out.push({ start, length: end - start });
-  }
-  return out;
 }
 
 /**
@@ -146,23 +129,5 @@ function fill(fd: number, shmid: number, size: number, context: RestoreContext):
     fillMapping(at, shmid, length, context);
   } finally {
     syscall('munmap', at, length);
-  }
-}
-
-/**
- * Reads stored pages directly into our mapping of an empty segment, so that they are copied only once.
- * @throws ImageError when they are missing
- */
-export function fillMapping(at: number, shmid: number, length: number, context: RestoreContext): void {
-  const pieces = storedPieces(context.images, Images.shmemPagemap, shmid);
-  const name = imageName(Images.shmemPagemap, shmid);
-  if (!pieces) throw new ImageError({ file: name, reason: 'the content of a segment is missing' });
-  using files = new PagesFiles();
-  for (const piece of pieces) {
-    if (piece.start + piece.length > length) {
-      throw new ImageError({ file: name, reason: `page beyond the end (${length} bytes)` });
-    }
-    files.read(piece.file, piece.offset, piece.length, at + piece.start);
-    context.filled?.(piece.length);
   }
 }

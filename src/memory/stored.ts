@@ -4,8 +4,8 @@ import type { PageRange, RestoreContext } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
 import { Images } from '../images/kinds.ts';
 import { Pins } from '../kernel/ffi.ts';
-import { type StoredPiece, storedPieces } from './page-store.ts';
-import { PagesFiles } from './pages-files.ts';
+import { type StoredPiece, storedPieces } from '../support/page-store.ts';
+import { PagesFiles } from '../support/pages-files.ts';
 import { addRange, endOf, firstBehind } from './ranges.ts';
 
 export type { StoredPiece };

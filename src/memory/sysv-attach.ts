@@ -3,44 +3,22 @@
  * of it may have been unmapped, moved or protected since.
  */
 
-import { PAGE_SIZE } from '../arch/page-size.ts';
-import type { RestoreContext, RestoreTask } from '../contract/contract.ts';
-import { Slot } from '../contract/slots.ts';
+import type { RestoreTask } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
 import { Images } from '../images/kinds.ts';
-import { NAMESPACE_IDS } from '../images/namespace-ids.ts';
+import { namespaceIdsOf } from '../images/namespace-ids.ts';
 import type { VmaEntry } from '../images/schema/memory.ts';
 import { VmaStatus } from '../images/schema/memory.ts';
-import type { IpcShmEntry } from '../images/schema/namespaces.ts';
 import { O } from '../kernel/constants/files.ts';
-import { MAP, MREMAP, PROT, SHM } from '../kernel/constants/memory.ts';
+import { MREMAP, PROT, SHM } from '../kernel/constants/memory.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
+import { SAVED_SEGMENTS, segmentLength, segmentPageSize } from '../namespaces/ipc/segments.ts';
 import { findGap } from '../tracee/gap.ts';
 
 /** Whether a mapping belongs to a System V segment. {@link attachSegments} makes these, not mmap(). */
 export function isAttached(entry: VmaEntry): boolean {
   return (entry.status & VmaStatus.SYSVIPC) !== 0;
-}
-
-/** The segments of the images, by id. */
-export function savedSegments(context: RestoreContext): ReadonlyMap<number, IpcShmEntry> {
-  return SEGMENTS.of(context);
-}
-
-const SEGMENTS = new Slot((context: RestoreContext) => {
-  const entries = context.images.readEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id);
-  return new Map(entries.map(({ message }) => [message.desc.id, message]));
-});
-
-/** Bytes a segment takes in an address space. */
-export function lengthOf({ size, hugetlb_flag: huge = 0 }: Pick<IpcShmEntry, 'size' | 'hugetlb_flag'>): number {
-  const unit = pageSizeOf(huge);
-  return Math.ceil(Number(size) / unit) * unit;
-}
-
-function pageSizeOf(hugetlbFlag: number): number {
-  return hugetlbFlag === 0 ? PAGE_SIZE : 2 ** (hugetlbFlag >>> MAP.HUGE_SHIFT);
 }
 
 /** An attachment, of which some parts may be missing. */
@@ -83,15 +61,18 @@ export function attachmentsOf(vmas: readonly VmaEntry[], lengths: (id: number) =
  */
 export function attachSegments(task: RestoreTask): void {
   if (!task.mm.vmas.some(isAttached)) return;
-  const saved = savedSegments(task.context);
+  const { images } = task.context;
+  const namespace = namespaceIdsOf(images.readOne(Images.ids, task.pid), undefined).ipc;
+  const saved = SAVED_SEGMENTS.of(task.context, namespace);
   const length = (id: number): number => {
     const segment = saved.get(id);
-    if (segment) return lengthOf(segment);
+    if (segment) return segmentLength(segment.message);
     throw new ImageError({ file: `mm-${task.pid}.img`, field: 'vmas', reason: `segment ${id} is in no image` });
   };
   for (const attachment of attachmentsOf(task.mm.vmas, length)) {
     if (attachment.whole) attach(task, attachment, attachment.base);
-    else attachPieces(task, attachment, length(attachment.id), pageSizeOf(saved.get(attachment.id)?.hugetlb_flag ?? 0));
+    else
+      attachPieces(task, attachment, length(attachment.id), segmentPageSize(saved.get(attachment.id)?.message ?? {}));
     protect(task, attachment);
   }
 }

@@ -3,8 +3,8 @@ import { ImageError } from '../images/error.ts';
 import type { ImageSet } from '../images/image-set.ts';
 import { type Block, MAX_BLOCK } from '../images/manifest.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
+import { PagesFiles } from '../support/pages-files.ts';
 import { PageSums } from './page-sums.ts';
-import { PagesFiles } from './pages-files.ts';
 
 /**
  * Compares all page contents of a set with the checksums in its manifest. Answers why that cannot be, in words that end

@@ -40,11 +40,6 @@ export function openFlags(vma: ProcVma): number {
   return vma.shared && (vma.vmFlags?.has('mw') ?? (vma.prot & 2) !== 0) ? O.RDWR : O.RDONLY;
 }
 
-/** The link in /proc to the file that a task has mapped in this VMA. */
-export function mapFile(pid: number, { start, end }: Pick<ProcVma, 'start' | 'end'>): string {
-  return `/proc/${pid}/map_files/${start.toString(16)}-${end.toString(16)}`;
-}
-
 const NO_FLAGS: ReadonlySet<string> = new Set();
 
 /** The flags of mmap(2) that make such a mapping again. */

@@ -5,6 +5,8 @@
  * the others.
  */
 import type { NamespaceKind } from '../contract/contract.ts';
+import { ipcNamespaces } from './ipc/kind.ts';
 import { pidNamespace } from './pid/kind.ts';
+import { utsNamespaces } from './uts/kind.ts';
 
-export const namespaceKinds: readonly NamespaceKind[] = [pidNamespace];
+export const namespaceKinds: readonly NamespaceKind[] = [pidNamespace, ipcNamespaces, utsNamespaces];

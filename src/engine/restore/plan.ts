@@ -24,8 +24,8 @@ import { type CoreEntry, type TaskKobjIdsEntry, TaskState } from '../../images/s
 import type { PstreeEntry } from '../../images/schema/tree.ts';
 import { NSIG, SIG } from '../../kernel/constants/signals.ts';
 import { fileKinds } from '../../kinds/registry.ts';
-import { parentOf, storedPieces } from '../../memory/page-store.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
+import { parentOf, storedPieces } from '../../support/page-store.ts';
 import { claimsOf } from '../tree-plan/claims.ts';
 import { planTree, sparePids, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { requireUnused } from './free-pids.ts';

@@ -1,6 +1,6 @@
 /** Tasks (include/uapi/linux/sched.h, sched/types.h, prctl.h, capability.h, futex.h, rseq.h, resource.h). */
 
-import { i32, i64, struct, u32, u64, type ValueOf } from './struct.ts';
+import { bytes, i32, i64, struct, u32, u64, type ValueOf } from './struct.ts';
 
 /** `struct rlimit64`, of prlimit64. */
 export const Rlimit64 = struct({ cur: u64, max: u64 });
@@ -109,3 +109,13 @@ export function decodeCapSets(from: Uint8Array): CapSets {
     inheritable: whole(low.inheritable, high.inheritable),
   };
 }
+
+/** `struct new_utsname`, of uname(2): texts that end in NUL. */
+export const Utsname = struct({
+  sysname: bytes(65),
+  nodename: bytes(65),
+  release: bytes(65),
+  version: bytes(65),
+  machine: bytes(65),
+  domainname: bytes(65),
+});

@@ -315,3 +315,8 @@ class Repeated<T> {
     return true;
   }
 }
+
+/** The link in /proc to the file that a task has mapped in this VMA. */
+export function mapFile(pid: number, { start, end }: Pick<ProcVma, 'start' | 'end'>): string {
+  return `/proc/${pid}/map_files/${start.toString(16)}-${end.toString(16)}`;
+}

@@ -3,7 +3,7 @@ import { SHM_MODE } from '../constants/ipc.ts';
 import { decimal, linesOf, malformed, words } from './common.ts';
 
 /** The fields that all System V objects have. */
-interface Permissions {
+export interface SysvPermissions {
   /** 0 for IPC_PRIVATE, and for a segment marked for destruction. */
   readonly key: number;
   readonly id: number;
@@ -16,7 +16,7 @@ interface Permissions {
 }
 
 /** A shared memory segment. */
-export interface SysvSegment extends Permissions {
+export interface SysvSegment extends SysvPermissions {
   /** Bytes, not rounded up to pages. */
   readonly size: number;
   /** Number of mappings of the segment. */
@@ -26,7 +26,15 @@ export interface SysvSegment extends Permissions {
 }
 
 /** An array of semaphores. */
-export interface SysvSemaphores extends Permissions {
+export interface SysvSemaphores extends SysvPermissions {
+  readonly count: number;
+}
+
+/** A message queue. */
+export interface SysvQueue extends SysvPermissions {
+  /** Bytes of all messages in it. */
+  readonly bytes: number;
+  /** How many messages are in it. */
   readonly count: number;
 }
 
@@ -45,9 +53,18 @@ export function parseSysvSem(bytes: Uint8Array): SysvSemaphores[] {
   return rows(bytes, '/proc/sysvipc/sem', (row) => ({ ...permissions(row, 'semid'), count: row('nsems') }));
 }
 
+/** Parses `/proc/sysvipc/msg`. Throws `kernel` for another format. */
+export function parseSysvMsg(bytes: Uint8Array): SysvQueue[] {
+  return rows(bytes, '/proc/sysvipc/msg', (row) => ({
+    ...permissions(row, 'msqid'),
+    bytes: row('cbytes'),
+    count: row('qnum'),
+  }));
+}
+
 type Row = (column: string) => number;
 
-function permissions(row: Row, id = 'shmid'): Permissions {
+function permissions(row: Row, id = 'shmid'): SysvPermissions {
   return {
     key: row('key') >>> 0, // printed as an int
     id: row(id),

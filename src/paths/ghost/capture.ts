@@ -12,7 +12,8 @@ import { imageName } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
 import type { InputOf } from '../../images/message.ts';
 import { ghostChunkEntry, type ghostFileEntry } from '../../images/schema/files.ts';
-import { AT, O, S_IF, SEEK } from '../../kernel/constants/files.ts';
+import { AT, O, S_IF } from '../../kernel/constants/files.ts';
+import { dataRanges } from '../../kernel/data-ranges.ts';
 import { userDev } from '../../kernel/devnum.ts';
 import { writeAll } from '../../kernel/files.ts';
 import { type FileTime, statusOf, timesOf } from '../../kernel/statx.ts';
@@ -124,24 +125,6 @@ function targetOf(local: LocalFd): string {
 
 function arenaBytes(offset: number, length: number): Uint8Array {
   return new Uint8Array(arenaView.buffer, offset, length).slice();
-}
-
-/**
- * The parts of a file that hold data (SEEK_DATA, SEEK_HOLE); all of it where the file system does not support holes.
- */
-export function* dataRanges(local: LocalFd, size: number): Generator<{ start: number; end: number }> {
-  for (let at = 0; at < size; ) {
-    const start = trySyscall('lseek', local, at, SEEK.DATA);
-    if (start === -ERRNO.ENXIO) return;
-    if (start < 0) {
-      if (at > 0) throw new SyscallError('lseek', -start);
-      yield { start: 0, end: size };
-      return;
-    }
-    const end = Math.min(size, syscall('lseek', local, start, SEEK.HOLE));
-    if (end > start) yield { start, end };
-    at = end;
-  }
 }
 
 /** Appends a piece of a file to `to`. The copy is done inside the kernel. */

@@ -19,7 +19,7 @@ import { ImageSet, ImageSetWriter, writeWhole } from '../../../src/images/image-
 import { imageName } from '../../../src/images/kind.ts';
 import { Images } from '../../../src/images/kinds.ts';
 import { PageFlags, type PageRun, readPagemap, writePagemap } from '../../../src/images/pagemap.ts';
-import { findPiece, storedPieces } from '../../../src/memory/page-store.ts';
+import { findPiece, storedPieces } from '../../../src/support/page-store.ts';
 import { FIXTURES, thrownBy } from './fixtures.ts';
 
 const inventory = { img_version: 2 };

@@ -58,7 +58,9 @@ export const NAMES: Readonly<Record<string, string>> = {
   'REPAIR_QUEUE.NONE': 'TCP_NO_QUEUE',
   'REPAIR_QUEUE.RECEIVE': 'TCP_RECV_QUEUE',
   'REPAIR_QUEUE.SEND': 'TCP_SEND_QUEUE',
+  'SEM_CTL.GETALL': 'GETALL',
   'SEM_CTL.GETPID': 'GETPID',
+  'SEM_CTL.SETALL': 'SETALL',
   'SIG.RTMAX': '__SIGRTMAX',
   'TCP_STATE.NEW_SYN_RECV': 'BPF_TCP_NEW_SYN_RECV',
   'TCPOPT.MSS': 'TCPOPT_MAXSEG',
@@ -160,6 +162,7 @@ export const UNKNOWN: Readonly<Record<string, string>> = {
   ERESTART_RESTARTBLOCK: 'include/linux/errno.h',
   'FS_MAGIC.MQUEUE_MAGIC': 'ipc/mqueue.c',
   IO_RINGFD_REG_MAX: 'io_uring/tctx.h',
+  IPC_PERMISSIONS: 'no constant: S_IRWXUGO',
   LOCK_MARK: "CRIU's number",
   'PAGEMAP.*': 'fs/proc/task_mmu.c; Documentation/admin-guide/mm/pagemap.rst',
   'PF.*': 'include/linux/sched.h',
@@ -305,6 +308,13 @@ export const LAYOUTS: Readonly<Record<string, LayoutInC>> = {
   Cmsghdr: whole('struct cmsghdr', 'cmsg_len cmsg_level cmsg_type'),
   Ucred: whole('struct ucred', 'pid uid gid'),
   // Tasks.
+  Utsname: whole('struct new_utsname', 'sysname nodename release version machine domainname'),
+  Ipc64Perm: whole('struct ipc64_perm', 'key uid gid cuid cgid mode seq - - -'),
+  Msqid64: whole(
+    'struct msqid64_ds',
+    'msg_perm msg_stime msg_rtime msg_ctime msg_cbytes msg_qnum msg_qbytes msg_lspid msg_lrpid - -',
+  ),
+  Sembuf: whole('struct sembuf', 'sem_num sem_op sem_flg'),
   Rlimit64: whole('struct rlimit64', 'rlim_cur rlim_max'),
   CloneArgs: whole(
     'struct clone_args',

@@ -9,7 +9,21 @@ const GROUPS: readonly (readonly string[])[] = [
   [
     ...['fcntl', 'stat', 'fs', 'memfd', 'falloc', 'kcmp', 'mman', 'prctl', 'securebits', 'personality', 'ptrace'],
     ...['elf', 'wait', 'sched', 'sched/types', 'ioprio', 'time', 'time_types', 'resource', 'capability', 'auxvec'],
-    ...['rseq', 'seccomp', 'keyctl', 'membarrier', 'ipc', 'shm', 'sem', 'eventpoll', 'eventfd', 'timerfd', 'inotify'],
+    ...[
+      'rseq',
+      'seccomp',
+      'keyctl',
+      'membarrier',
+      'ipc',
+      'shm',
+      'sem',
+      'msg',
+      'utsname',
+      'eventpoll',
+      'eventfd',
+      'timerfd',
+      'inotify',
+    ],
     ...[
       'fanotify',
       'mount',

@@ -8,9 +8,9 @@ import { Images } from '../../../src/images/kinds.ts';
 import type { FileLockEntry } from '../../../src/images/schema/files.ts';
 import { parseLockLine } from '../../../src/kernel/proc/locks.ts';
 import { LEASE_BREAKING, LockKind, lockCall, lockEntry } from '../../../src/kinds/task/file-locks/lock.ts';
-import { pageRanges } from '../../../src/memory/segments.ts';
 import { buildIdWords, type ReadAt } from '../../../src/paths/build-id.ts';
 import { GhostImage } from '../../../src/paths/ghost/image.ts';
+import { pageRanges } from '../../../src/support/segment-content.ts';
 
 /** A little ELF file: a header, one program header for notes, and the notes. */
 function elf({ wide = true, notes }: { wide?: boolean; notes: Uint8Array }): Uint8Array {

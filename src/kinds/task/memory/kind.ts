@@ -10,7 +10,7 @@ import { VmaStatus } from '../../../images/schema/memory.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { auxvWords } from '../../../kernel/proc/auxv.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
-import type { ProcVma } from '../../../kernel/proc/smaps.ts';
+import { mapFile, type ProcVma } from '../../../kernel/proc/smaps.ts';
 import { vmaName } from '../../../kernel/proc/vmaname.ts';
 import { EarlierTasks } from '../../../memory/earlier-tasks.ts';
 import { finishMemory } from '../../../memory/finish.ts';
@@ -27,7 +27,6 @@ import {
   isAnonymous,
   isSysv,
   isVvar,
-  mapFile,
   mergeVvar,
   openFlags,
   socketEntryOf,

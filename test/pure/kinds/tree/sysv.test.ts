@@ -2,7 +2,8 @@ import { describe, expect, test } from 'bun:test';
 import type { VmaEntry } from '../../../../src/images/schema/memory.ts';
 import { O } from '../../../../src/kernel/constants/files.ts';
 import { parseSysvSem, parseSysvShm } from '../../../../src/kernel/proc/sysvipc.ts';
-import { attachmentsOf, lengthOf } from '../../../../src/memory/sysv-attach.ts';
+import { attachmentsOf } from '../../../../src/memory/sysv-attach.ts';
+import { segmentLength } from '../../../../src/namespaces/ipc/segments.ts';
 import { ascii } from '../../kernel/proc/fixtures.ts';
 
 describe('/proc/sysvipc', () => {
@@ -73,7 +74,7 @@ describe('attachments', () => {
   });
 
   test('lengths are whole pages, of the size they have', () => {
-    expect(lengthOf({ size: 5000n, hugetlb_flag: undefined })).toBe(8192);
-    expect(lengthOf({ size: 5000n, hugetlb_flag: (0o4000 | (21 << 26)) >>> 0 })).toBe(2 << 20);
+    expect(segmentLength({ size: 5000n, hugetlb_flag: undefined })).toBe(8192);
+    expect(segmentLength({ size: 5000n, hugetlb_flag: (0o4000 | (21 << 26)) >>> 0 })).toBe(2 << 20);
   });
 });
