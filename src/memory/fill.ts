@@ -4,6 +4,7 @@
 
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
+import { MAX_RW_COUNT } from '../kernel/constants/memory.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { nameOf, type PagesFiles } from '../support/pages-files.ts';
@@ -15,8 +16,6 @@ import type { StoredPiece } from './stored.ts';
 
 /** Vectors for one call; few enough for the heap of a program. UIO_MAXIOV is 1024. */
 const VECTORS = 512;
-/** The kernel moves at most this much in one call (MAX_RW_COUNT). */
-const MAX_BYTES = 0x7fff_f000;
 /** Size in bytes of the buffer for pages that Stasis copies itself; it stays in the processor's cache. */
 const BUFFER = 256 << 10;
 
@@ -33,7 +32,7 @@ export function fill(
   const { filled } = task.context;
   const byTask: RemoteWork<Lot> = (program, lot) => readIn(program, lot, descriptors.get(lot.file) ?? -1, filled);
   if (totalOf(written) < WORTH_A_HELPER) {
-    for (const lot of lots(written, MAX_BYTES)) {
+    for (const lot of lots(written, MAX_RW_COUNT)) {
       const check = byTask(task.batch.reserve(1, 16 * lot.pieces.length + 16), lot);
       if (check) task.batch.after(check);
     }

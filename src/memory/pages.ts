@@ -13,6 +13,7 @@ import { Images } from '../images/kinds.ts';
 import type { Block } from '../images/manifest.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';
 import { O } from '../kernel/constants/files.ts';
+import { UIO_MAXIOV } from '../kernel/constants/memory.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
 import { tryOpen } from '../kernel/files.ts';
 import { arenaAddress, arenaView, describeErrno, ERRNO, Fd, trySyscall } from '../kernel/syscall.ts';
@@ -23,8 +24,6 @@ import type { Program } from '../tracee/program.ts';
 import { hexSums, PageSums, SUMS_SIZE } from './page-sums.ts';
 
 const CHUNK = 1 << 20;
-/** UIO_MAXIOV. */
-const MAX_PIECES = 1024;
 
 /** The counts of pages for stats-dump. */
 export interface PageCounts {
@@ -37,7 +36,7 @@ export class Pages implements PageStore {
   readonly counts: PageCounts = { written: 0, sharedWritten: 0, microseconds: 0 };
   readonly #images: ImageSetWriter;
   readonly #buffer = new PinnedBuffer(new Uint8Array(CHUNK));
-  readonly #iovecs = new PinnedBuffer(new BigUint64Array(2 * (MAX_PIECES + 1)));
+  readonly #iovecs = new PinnedBuffer(new BigUint64Array(2 * (UIO_MAXIOV + 1)));
   readonly #sums = new PageSums();
   readonly #stored = new Map<number, StoredTask>();
   #nextId = 1;
@@ -332,7 +331,7 @@ function lotsOf(ranges: readonly PageRange[], ways: ReadonlyMap<PageRange, Way>)
       pieces.push({ start: range.start + done, length: piece });
       done += piece;
       length += piece;
-      if (length === CHUNK || pieces.length === MAX_PIECES) close();
+      if (length === CHUNK || pieces.length === UIO_MAXIOV) close();
     }
   }
   if (pieces.length > 0) close();

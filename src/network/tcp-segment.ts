@@ -3,6 +3,9 @@
  * connection had sent, to be sent again through a raw socket. Pure.
  */
 
+import { IPPROTO } from '../kernel/constants/sockets.ts';
+import { checksumOf } from '../kernel/layouts/ip-packet.ts';
+
 /** Flags of a segment. */
 export const SEGMENT = { FIN: 0x01, RST: 0x04, ACK: 0x10 } as const;
 
@@ -20,7 +23,6 @@ export interface Segment {
 const TCP_HEADER = 20;
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
-const PROTOCOL_TCP = 6;
 const HOPS = 64;
 
 /** The packet that carries a segment. Its window is closed. The kernel fills in the checksum of an IPv4 header. */
@@ -34,13 +36,13 @@ export function packetOf(segment: Segment): Uint8Array {
     view.setUint8(0, 0x45); // version, and a header of 5 words
     view.setUint16(2, packet.length);
     view.setUint8(8, HOPS);
-    view.setUint8(9, PROTOCOL_TCP);
+    view.setUint8(9, IPPROTO.TCP);
     packet.set(from, 12);
     packet.set(to, 16);
   } else {
     view.setUint8(0, 0x60);
     view.setUint16(4, TCP_HEADER);
-    view.setUint8(6, PROTOCOL_TCP);
+    view.setUint8(6, IPPROTO.TCP);
     view.setUint8(7, HOPS);
     packet.set(from, 8);
     packet.set(to, 24);
@@ -51,16 +53,6 @@ export function packetOf(segment: Segment): Uint8Array {
   view.setUint32(start + 8, segment.acknowledged >>> 0);
   view.setUint8(start + 12, (TCP_HEADER / 4) << 4);
   view.setUint8(start + 13, segment.flags);
-  view.setUint16(start + 16, checksum(from, to, packet.subarray(start)));
+  view.setUint16(start + 16, checksumOf(IPPROTO.TCP, from, to, packet.subarray(start)));
   return packet;
-}
-
-/** The checksum of a segment and of the pseudo header before it, whose field for it is still zero. */
-function checksum(from: Uint8Array, to: Uint8Array, segment: Uint8Array): number {
-  let sum = PROTOCOL_TCP + segment.length;
-  for (const part of [from, to, segment]) {
-    for (let at = 0; at < part.length; at += 2) sum += ((part[at] ?? 0) << 8) | (part[at + 1] ?? 0);
-  }
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
 }

@@ -2,6 +2,7 @@
  * Watched files, for inotify and fanotify. The kernel identifies a watched file by device, inode and file handle.
  * Images hold a path as well, since inodes change when file systems are copied.
  */
+
 import type { HostPid, LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { CarryOptions, OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
@@ -12,6 +13,7 @@ import type { InputOf } from '../images/message.ts';
 import type { FhEntry, fhEntry } from '../images/schema/events.ts';
 import { RemapType } from '../images/schema/files.ts';
 import { AT, F, O, POLL } from '../kernel/constants/files.ts';
+import { eventsOf } from '../kernel/poll.ts';
 import type { FileHandle } from '../kernel/proc/fddetail.ts';
 import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
 import { readProc, readProcLink } from '../kernel/proc/read.ts';
@@ -158,7 +160,5 @@ const GHOSTS = new Slot((context: RestoreContext) => {
 
 /** Whether unread events are queued. They are lost, as with CRIU. */
 export function hasEvents(local: LocalFd): boolean {
-  arenaView.setInt32(0, local, true);
-  arenaView.setInt32(4, POLL.IN, true);
-  return syscall('poll', arenaAddress, 1, 0) > 0;
+  return eventsOf(local, POLL.IN) !== 0;
 }

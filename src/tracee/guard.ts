@@ -5,9 +5,11 @@
  * kernel has released our tracees (exit_ptrace() comes before do_notify_pidfd() in exit_notify()), so the guard can
  * seize them.
  */
+
 import { POLL } from '../kernel/constants/files.ts';
 import { W } from '../kernel/constants/ptrace.ts';
 import { SIG } from '../kernel/constants/signals.ts';
+import { Pollfd } from '../kernel/layouts/files.ts';
 import { Fd, syscall, trySyscall } from '../kernel/syscall.ts';
 import { ChildProgram } from './child-program.ts';
 import type { Program } from './program.ts';
@@ -21,8 +23,7 @@ export class Guard implements Disposable {
   constructor(plan: (program: Program) => void) {
     this.#ourselves = new Fd(syscall('pidfd_open', process.pid, 0));
     const program = this.#child.program();
-    // struct pollfd { int fd; short events, revents; }
-    const watched = new Uint8Array(new Int32Array([this.#ourselves.number, POLL.IN]).buffer);
+    const watched = Pollfd.encode({ fd: this.#ourselves.number, events: POLL.IN });
     program.call('poll', program.data(watched), 1, -1);
     plan(program);
     try {

@@ -51,3 +51,10 @@ export const BTF_KIND = {
   DECL_TAG: 17,
   ENUM64: 19,
 } as const;
+
+/** Instructions: a class with, for loads and stores, a size and a mode, for others an operation and its operand. */
+export const BPF_CLASS = { LD: 0x00, LDX: 0x01, STX: 0x03, JMP: 0x05, ALU64: 0x07 } as const;
+export const BPF_SIZE = { W: 0x00, DW: 0x18 } as const;
+export const BPF_MODE = { IMM: 0x00, MEM: 0x60 } as const;
+export const BPF_OPERATION = { ADD: 0x00, MOV: 0xb0, JEQ: 0x10, JNE: 0x50, JLT: 0xa0, CALL: 0x80, EXIT: 0x90 } as const;
+export const BPF_OPERAND = { K: 0x00, X: 0x08 } as const;

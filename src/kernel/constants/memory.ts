@@ -134,9 +134,25 @@ export const UFFD_FEATURE = {
   EVENT_UNMAP: 1n << 6n,
 } as const;
 
+/** Modes of memory policies, and flags of modes. */
+export const MPOL = {
+  DEFAULT: 0,
+  PREFERRED: 1,
+  BIND: 2,
+  INTERLEAVE: 3,
+  LOCAL: 4,
+  PREFERRED_MANY: 5,
+  /** Since 6.9. */
+  WEIGHTED_INTERLEAVE: 6,
+} as const;
+export const MPOL_F = { NUMA_BALANCING: 1 << 13, RELATIVE_NODES: 1 << 14, STATIC_NODES: 1 << 15 } as const;
 /** Flag of mbind(2): existing pages are moved to the nodes of the policy. */
 export const MPOL_MF_MOVE = 2;
 
 /** The first word of a ring of asynchronous I/O, and the request that writes. */
 export const AIO_RING_MAGIC = 0xa10a10a1;
 export const IOCB_CMD = { PWRITE: 1 } as const;
+
+/** Most pieces that one call takes (struct iovec), and most bytes that one call reads or writes. */
+export const UIO_MAXIOV = 1024;
+export const MAX_RW_COUNT = 0x7fff_f000;

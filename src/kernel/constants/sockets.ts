@@ -98,6 +98,9 @@ export const SCM_MAX_FD = 253;
 /** ioctl of unix sockets: a descriptor (O_PATH) for the file a socket is bound to (uapi/linux/un.h, since 4.10). */
 export const SIOCUNIXFILE = 0x89e0;
 
+/** Longest name of a unix socket, in bytes. */
+export const UNIX_PATH_MAX = 108;
+
 /** Most connections that may wait in a listening socket (`net.core.somaxconn`, by default). */
 export const SOMAXCONN = 4096;
 

@@ -47,3 +47,6 @@ export type Flock = ValueOf<typeof Flock>;
 
 /** `struct epoll_event`. */
 export const EpollEvent = struct({ events: u32, data: u64 }, { packed: EPOLL_EVENT_PACKED });
+
+/** `struct pollfd`, of poll(2). */
+export const Pollfd = struct({ fd: i32, events: i16, revents: i16 });

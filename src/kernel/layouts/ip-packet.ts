@@ -43,9 +43,12 @@ export function encodeDatagram(datagram: Datagram): Uint8Array | undefined {
   // UDPLite: the length that the checksum covers, where 0 means all.
   view.setUint16(start + 4, datagram.protocol === IPPROTO.UDP ? length : 0);
   packet.set(datagram.bytes, start + UDP_HEADER);
-  const pseudo = sumOf(datagram.source.address) + sumOf(datagram.destination.address) + datagram.protocol + length;
+  const { protocol, source, destination } = datagram;
   // In UDP 0 means that there is no checksum.
-  view.setUint16(start + 6, checksum(packet.subarray(start), pseudo) || LARGEST);
+  view.setUint16(
+    start + 6,
+    checksumOf(protocol, source.address, destination.address, packet.subarray(start)) || LARGEST,
+  );
   return packet;
 }
 
@@ -76,6 +79,11 @@ function encodeHeader6(
   packet[7] = ttl;
   packet.set(source.address, 8);
   packet.set(destination.address, 24);
+}
+
+/** The checksum of a transport protocol: of the bytes, whose own field for it is still 0, and a pseudo header. */
+export function checksumOf(protocol: number, from: Uint8Array, to: Uint8Array, bytes: Uint8Array): number {
+  return checksum(bytes, sumOf(from) + sumOf(to) + protocol + bytes.length);
 }
 
 /** The sum of big-endian words of 16 bits; a last odd byte is the upper half of one. */

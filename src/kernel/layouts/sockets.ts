@@ -1,6 +1,6 @@
 /** Messages of sockets, and what they carry besides bytes (include/linux/socket.h, unix(7)). */
 import { AF, IFNAMSIZ, SCM, SCM_MAX_FD, SO, SOL_SOCKET } from '../constants/sockets.ts';
-import { bytes, i32, struct, u32, u64, type ValueOf } from './struct.ts';
+import { bytes, i32, struct, u16, u32, u64, type ValueOf } from './struct.ts';
 
 /** `struct msghdr`, of sendmsg and recvmsg. */
 export const Msghdr = struct({
@@ -17,6 +17,23 @@ export type Msghdr = ValueOf<typeof Msghdr>;
 /** `struct ucred`: a process, its user and its group. */
 export const Ucred = struct({ pid: i32, uid: u32, gid: u32 });
 export type Ucred = ValueOf<typeof Ucred>;
+
+/** `struct sockaddr_nl`: a port id, and a bit for each of the first groups. */
+export const SockaddrNl = struct({ family: u16, pad: u16, port: u32, groups: u32 });
+
+/** `struct packet_mreq`, of PACKET_ADD_MEMBERSHIP, with room for the longest address. */
+export const PacketMreq = struct({ device: i32, type: u16, length: u16, address: bytes(32) });
+
+/** `struct tpacket_req3`, of PACKET_RX_RING and TX_RING; older versions of them read the beginning. */
+export const TpacketReq = struct({
+  blockSize: u32,
+  blocks: u32,
+  frameSize: u32,
+  frames: u32,
+  retireTimeout: u32,
+  privateSize: u32,
+  features: u32,
+});
 
 /** `struct linger`, of SO_LINGER: whether close(2) waits, and how many seconds. */
 export const Linger = struct({ on: i32, seconds: i32 });

@@ -6,6 +6,11 @@ export const PREFIXES: Readonly<Record<string, string>> = {
   AUX: 'AT_',
   ACCESS: '',
   BPF_MAP_TYPES: 'BPF_MAP_TYPE_',
+  BPF_CLASS: 'BPF_',
+  BPF_MODE: 'BPF_',
+  BPF_OPERAND: 'BPF_',
+  BPF_OPERATION: 'BPF_',
+  BPF_SIZE: 'BPF_',
   CC: '',
   ERRNO: '',
   CAP_NAMES: 'CAP_',
@@ -96,6 +101,7 @@ export const SINCE: Readonly<Record<string, number>> = {
   'MADV.GUARD_REMOVE': 613,
   'MAP.DROPPABLE': 611,
   'MEMBARRIER.GET_REGISTRATIONS': 603,
+  'MPOL.WEIGHTED_INTERLEAVE': 609,
   'MFD.EXEC': 603,
   'MFD.NOEXEC_SEAL': 603,
   'NR_X86_64.cachestat': 605,
@@ -163,6 +169,7 @@ export const UNKNOWN: Readonly<Record<string, string>> = {
   'FS_MAGIC.MQUEUE_MAGIC': 'ipc/mqueue.c',
   IO_RINGFD_REG_MAX: 'io_uring/tctx.h',
   IPC_PERMISSIONS: 'no constant: S_IRWXUGO',
+  MAX_RW_COUNT: 'include/linux/fs.h',
   LOCK_MARK: "CRIU's number",
   'PAGEMAP.*': 'fs/proc/task_mmu.c; Documentation/admin-guide/mm/pagemap.rst',
   'PF.*': 'include/linux/sched.h',
@@ -197,6 +204,7 @@ export const LAYOUTS: Readonly<Record<string, LayoutInC>> = {
   ),
   FOwnerEx: whole('struct f_owner_ex', 'type pid'),
   Flock: whole('struct flock', 'l_type l_whence l_start l_len l_pid'),
+  Pollfd: whole('struct pollfd', 'fd events revents'),
   EpollEvent: whole('struct epoll_event', 'events data'),
   // eBPF.
   BpfMapCreate: beginning(
@@ -302,6 +310,12 @@ export const LAYOUTS: Readonly<Record<string, LayoutInC>> = {
   Sigevent: whole('struct sigevent', 'sigev_value sigev_signo sigev_notify _sigev_un._tid -'),
   // Sockets.
   Msghdr: whole('struct msghdr', 'msg_name msg_namelen msg_iov msg_iovlen msg_control msg_controllen msg_flags'),
+  SockaddrNl: whole('struct sockaddr_nl', 'nl_family nl_pad nl_pid nl_groups'),
+  PacketMreq: beginning('struct packet_mreq', 'mr_ifindex mr_type mr_alen mr_address'),
+  TpacketReq: whole(
+    'struct tpacket_req3',
+    'tp_block_size tp_block_nr tp_frame_size tp_frame_nr tp_retire_blk_tov tp_sizeof_priv tp_feature_req_word',
+  ),
   Linger: whole('struct linger', 'l_onoff l_linger'),
   SockTxtime: whole('struct sock_txtime', 'clockid flags'),
   Ifreq: whole('struct ifreq', 'ifr_ifrn ifr_ifru'),

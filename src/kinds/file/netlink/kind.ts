@@ -1,4 +1,5 @@
 /** Netlink sockets: how programs talk with the kernel about network devices, routes, hardware, … */
+
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
@@ -11,11 +12,21 @@ import type { NetlinkSkEntry } from '../../../images/schema/sockets.ts';
 import { POLL } from '../../../kernel/constants/files.ts';
 import { NETLINK_CONNECTED, NETLINK_OPTION, SOL_NETLINK } from '../../../kernel/constants/netlink.ts';
 import { AF, MSG, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { SockaddrNl } from '../../../kernel/layouts/sockets.ts';
 import { type ListedNetlink, netlinkSockets } from '../../../kernel/netlink/netlink-diag.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { getNumber, getNumberIfAny, getOption, setNumber } from '../../../kernel/sockets.ts';
-import { arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import {
+  arena,
+  arenaAddress,
+  arenaView,
+  ERRNO,
+  Fd,
+  SyscallError,
+  syscall,
+  trySyscall,
+} from '../../../kernel/syscall.ts';
 import { PreparedSockets } from '../../../network/prepared-sockets.ts';
 import {
   captureForgotten,
@@ -123,21 +134,16 @@ function listed({ stat }: OpenFile, tree: SeenTree): ListedNetlink | undefined {
 /** What waits in a socket: messages to a group of receivers, or an answer to this one. */
 type Waiting = 'nothing' | 'error' | 'messages' | 'answer';
 
-/** `struct sockaddr_nl`: the groups, after the family, two bytes and the port id. */
-const ADDRESS = 12;
-const PORT = 4;
-const GROUPS = 8;
-
 /** What waits; of several messages the first decides, since nobody can look at the others without taking it. */
 function waits({ local }: OpenFile): Waiting {
   const events = eventsOf(local, POLL.IN);
   if (events & POLL.ERR) return 'error'; // a look would take it
   if (!(events & POLL.IN)) return 'nothing';
-  arenaView.setUint32(0, ADDRESS, true);
+  arenaView.setUint32(0, SockaddrNl.size, true);
   const flags = MSG.PEEK | MSG.DONTWAIT;
   const length = trySyscall('recvfrom', local, arenaAddress + 64, 1, flags, arenaAddress + 16, arenaAddress);
   if (length < 0) return 'nothing';
-  return arenaView.getUint32(16 + GROUPS, true) !== 0 ? 'messages' : 'answer';
+  return SockaddrNl.decode(arena, 16).groups !== 0 ? 'messages' : 'answer';
 }
 
 /** What will be lost. */
@@ -155,9 +161,7 @@ const LOST: { readonly [W in Waiting]?: (file: OpenFile) => NoticeFacts } = {
 
 function addressOf(local: LocalFd, call: 'getsockname' | 'getpeername'): { port: number; groups: number } {
   const address = rawAddress(call, local);
-  if (!address || address.length < ADDRESS) return { port: 0, groups: 0 };
-  const view = new DataView(address.buffer);
-  return { port: view.getUint32(PORT, true), groups: view.getUint32(GROUPS, true) };
+  return address && address.length >= SockaddrNl.size ? SockaddrNl.decode(address) : { port: 0, groups: 0 };
 }
 
 /** More words than any protocol has groups for. */
@@ -203,7 +207,8 @@ function make(entry: NetlinkSkEntry, context: RestoreContext): Fd {
       if (note.own?.[key]) setNumber(local, name, 1, SOL_NETLINK);
     }
     if (entry.state === NETLINK_CONNECTED) {
-      const peer = encodeAddress(entry.dst_portid, entry.dst_group === 0 ? 0 : 1 << (entry.dst_group - 1));
+      const groups = entry.dst_group === 0 ? 0 : 1 << (entry.dst_group - 1);
+      const peer = SockaddrNl.encode({ family: AF.NETLINK, port: entry.dst_portid, groups });
       syscall('connect', local, peer, peer.length);
     }
     restoreOptions(local, entry.opts);
@@ -218,7 +223,7 @@ function make(entry: NetlinkSkEntry, context: RestoreContext): Fd {
 }
 
 function bind(local: LocalFd, { ino, portid, groups }: NetlinkSkEntry): void {
-  const address = encodeAddress(portid, groups[0] ?? 0);
+  const address = SockaddrNl.encode({ family: AF.NETLINK, port: portid, groups: groups[0] ?? 0 });
   const result = trySyscall('bind', local, address, address.length);
   if (result >= 0) return;
   const resource = `socket:[${ino}]`;
@@ -230,13 +235,4 @@ function bind(local: LocalFd, { ino, portid, groups }: NetlinkSkEntry): void {
     reason: `the port id ${portid} of the netlink socket is used by somebody else now`,
     remedy: `end whoever uses it (ss -f netlink -ap | grep ${portid})`,
   });
-}
-
-function encodeAddress(port: number, groups: number): Uint8Array {
-  const address = new Uint8Array(ADDRESS);
-  const view = new DataView(address.buffer);
-  view.setUint16(0, AF.NETLINK, true);
-  view.setUint32(PORT, port, true);
-  view.setUint32(GROUPS, groups, true);
-  return address;
 }

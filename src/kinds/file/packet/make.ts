@@ -1,4 +1,5 @@
 /** Makes packet sockets again. They see no packet before their filter and their rings are in place. */
+
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { encodeText } from '../../../base/text.ts';
@@ -6,6 +7,7 @@ import type { RestoreContext } from '../../../contract/contract.ts';
 import { dictionary, type FormType, object, optional, signed, text, whole } from '../../../images/form.ts';
 import type { PacketRing, PacketSockEntry } from '../../../images/schema/sockets.ts';
 import { AF, PACKET, SO, SOCK, SOL_PACKET } from '../../../kernel/constants/sockets.ts';
+import { PacketMreq, TpacketReq } from '../../../kernel/layouts/sockets.ts';
 import { setNumber, setOption } from '../../../kernel/sockets.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
 import { deviceIndex, deviceName } from '../../../network/devices.ts';
@@ -110,22 +112,23 @@ function setPacketOptions(
   if (entry.tx_ring) makeRing(local, PACKET.TX_RING, entry.tx_ring);
 }
 
-/** `struct packet_mreq`, with room for the longest address. */
 function addMembership(local: LocalFd, device: number, type: number, address: Uint8Array): void {
-  const request = new Uint8Array(8 + 32);
-  const view = new DataView(request.buffer);
-  view.setInt32(0, device, true);
-  view.setUint16(4, type, true);
-  view.setUint16(6, address.length, true);
-  request.set(address.subarray(0, 32), 8);
+  const longest = address.subarray(0, PacketMreq.size - PacketMreq.offsets.address);
+  const request = PacketMreq.encode({ device, type, length: address.length, address: longest });
   setOption(local, PACKET.ADD_MEMBERSHIP, request, SOL_PACKET);
 }
 
-/** `struct tpacket_req3`, of which the older versions read the beginning. */
 function makeRing(local: LocalFd, name: number, ring: PacketRing): void {
-  const { block_size, block_nr, frame_size, frame_nr, retire_tmo, sizeof_priv, features } = ring;
-  const request = new Uint32Array([block_size, block_nr, frame_size, frame_nr, retire_tmo, sizeof_priv, features]);
-  setOption(local, name, new Uint8Array(request.buffer), SOL_PACKET);
+  const request = TpacketReq.encode({
+    blockSize: ring.block_size,
+    blocks: ring.block_nr,
+    frameSize: ring.frame_size,
+    frames: ring.frame_nr,
+    retireTimeout: ring.retire_tmo,
+    privateSize: ring.sizeof_priv,
+    features: ring.features,
+  });
+  setOption(local, name, request, SOL_PACKET);
 }
 
 function bind(local: LocalFd, { type, protocol, ifindex }: PacketSockEntry, device: number): void {

@@ -1,6 +1,6 @@
 /** Which terminal a device number means, and the numbers CRIU gives to terminals: pure. */
 import { TtyType } from '../../../images/schema/tty.ts';
-import { TTY_MAJOR } from '../../../kernel/constants/tty.ts';
+import { TTY_MAJOR, UNIX98_PTY_MAJOR_COUNT } from '../../../kernel/constants/tty.ts';
 import { major, minor } from '../../../kernel/devnum.ts';
 
 /** Master and slave of a pseudoterminal; `current` is /dev/tty, whichever terminal controls the opener. */
@@ -9,9 +9,6 @@ export type Role = 'master' | 'slave' | 'console' | 'current' | 'vt' | 'serial' 
 /** Serial lines, as CRIU has them: USB adapters and the on-board ports of small machines. */
 const SERIAL_MAJORS: readonly number[] = [188, 204];
 
-/** Masters and slaves have eight majors each. */
-const PTY_MAJORS = 8;
-
 /** The role of a character device; `rdev` in user space's form. Undefined if it is no terminal we carry. */
 export function roleOf(rdev: number): Role | undefined {
   const high = major(rdev);
@@ -19,8 +16,8 @@ export function roleOf(rdev: number): Role | undefined {
   if (high === TTY_MAJOR.CURRENT) return (['current', 'console', 'master'] as const)[low];
   if (high === TTY_MAJOR.VT) return low >= 1 && low <= 63 ? 'vt' : undefined;
   if (SERIAL_MAJORS.includes(high)) return 'serial';
-  if (high >= TTY_MAJOR.PTY_MASTER && high < TTY_MAJOR.PTY_MASTER + PTY_MAJORS) return 'master';
-  if (high >= TTY_MAJOR.PTY_SLAVE && high < TTY_MAJOR.PTY_SLAVE + PTY_MAJORS) return 'slave';
+  if (high >= TTY_MAJOR.PTY_MASTER && high < TTY_MAJOR.PTY_MASTER + UNIX98_PTY_MAJOR_COUNT) return 'master';
+  if (high >= TTY_MAJOR.PTY_SLAVE && high < TTY_MAJOR.PTY_SLAVE + UNIX98_PTY_MAJOR_COUNT) return 'slave';
   return undefined;
 }
 

@@ -4,7 +4,7 @@
  */
 import { ImageError } from '../../../images/error.ts';
 import type { UnixSkEntry } from '../../../images/schema/sockets.ts';
-import { SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
+import { SOCK, TCP_STATE, UNIX_PATH_MAX } from '../../../kernel/constants/sockets.ts';
 import type { SocketNote } from './notes.ts';
 import { USK_EXTERN } from './outside.ts';
 import type { WaitingConnection } from './waiting.ts';
@@ -231,13 +231,11 @@ class Addresses {
 
 /** Types that there are. */
 const TYPES: readonly number[] = [SOCK.STREAM, SOCK.DGRAM, SOCK.SEQPACKET];
-const LONGEST_NAME = 108;
-
 /** Checks an entry against the others. @throws ImageError */
 export function requireConsistent(socket: SavedSocket, peer: SavedSocket | undefined): void {
   const { entry } = socket;
   if (!TYPES.includes(entry.type)) throw imageError(entry, `there are no unix sockets of type ${entry.type}`);
-  if (entry.name.length > LONGEST_NAME) throw imageError(entry, `its name has ${entry.name.length} bytes`);
+  if (entry.name.length > UNIX_PATH_MAX) throw imageError(entry, `its name has ${entry.name.length} bytes`);
   if (entry.deleted && (entry.name.length === 0 || entry.name[0] === 0)) {
     throw imageError(entry, 'the file of its name was removed, but its name is no path');
   }

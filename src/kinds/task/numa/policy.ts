@@ -1,4 +1,5 @@
 /** Converts NUMA memory policies between text and numbers (mm/mempolicy.c, uapi/linux/mempolicy.h). Pure. */
+import { MPOL, MPOL_F } from '../../../kernel/constants/memory.ts';
 
 /** A policy as set_mempolicy(2) and mbind(2) take it. */
 export interface Policy {
@@ -8,7 +9,7 @@ export interface Policy {
   readonly nodes: bigint;
 }
 
-export const DEFAULT: Policy = { mode: 0, nodes: 0n };
+export const DEFAULT: Policy = { mode: MPOL.DEFAULT, nodes: 0n };
 
 /** Size of a node mask in bits (more than any kernel's MAX_NUMNODES) and in bytes. */
 export const MASK_BITS = 1024;
@@ -16,15 +17,19 @@ export const MASK_BYTES = MASK_BITS / 8;
 
 /** The names that mpol_to_str() gives the modes. */
 const MODES: Readonly<Record<string, number>> = {
-  default: 0,
-  prefer: 1,
-  bind: 2,
-  interleave: 3,
-  local: 4,
-  'prefer (many)': 5,
-  'weighted interleave': 6,
+  default: MPOL.DEFAULT,
+  prefer: MPOL.PREFERRED,
+  bind: MPOL.BIND,
+  interleave: MPOL.INTERLEAVE,
+  local: MPOL.LOCAL,
+  'prefer (many)': MPOL.PREFERRED_MANY,
+  'weighted interleave': MPOL.WEIGHTED_INTERLEAVE,
 };
-const FLAGS: Readonly<Record<string, number>> = { static: 1 << 15, relative: 1 << 14, balancing: 1 << 13 };
+const FLAGS: Readonly<Record<string, number>> = {
+  static: MPOL_F.STATIC_NODES,
+  relative: MPOL_F.RELATIVE_NODES,
+  balancing: MPOL_F.NUMA_BALANCING,
+};
 
 /**
  * The policy in a line of /proc/PID/numa_maps, `7f0000000000 bind=static:0-1 anon=3 …`, and where its mapping begins;
