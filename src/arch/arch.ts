@@ -276,6 +276,8 @@ export interface Arch {
   readonly forwardCode: (plan: ForwardPlan) => HandlerCode;
   /** A function in machine code: checksums of page contents, long sums(from, length, result). */
   readonly pageSums: () => Uint8Array;
+  /** A function in machine code: reads many options of a socket, long read(socket, entries, count). */
+  readonly readSocketOptions: () => Uint8Array;
   /**
    * The code page of a program that a child of ours runs in our own memory: see child-program.ts. Execution begins at
    * its first byte.

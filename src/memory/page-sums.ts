@@ -4,13 +4,9 @@
  */
 
 import { thisArch } from '../arch/index.ts';
-import { ownPid } from '../base/brands.ts';
-import { MAP, PROT } from '../kernel/constants/memory.ts';
-import { functionAt, PinnedBuffer } from '../kernel/ffi.ts';
-import { syscall } from '../kernel/syscall.ts';
-import { writeMemory } from '../tracee/memory.ts';
+import { PinnedBuffer } from '../kernel/ffi.ts';
+import { nativeFunction } from '../kernel/native-function.ts';
 
-const PAGE = 4096;
 /** Four words of 32 bits. */
 export const SUMS_SIZE = 16;
 
@@ -21,7 +17,7 @@ export class PageSums {
 
   /** The sums of some of our memory, in hexadecimal; undefined where the processor cannot compute them. */
   of(address: number, length: number): string | undefined {
-    this.#compute ??= makeFunction();
+    this.#compute ??= nativeFunction(thisArch().pageSums());
     return this.#compute(address, length, this.#result.address) === 0 ? hexSums(this.#result.view) : undefined;
   }
 
@@ -34,12 +30,4 @@ export class PageSums {
 export function hexSums(result: Uint8Array): string {
   const view = new DataView(result.buffer, result.byteOffset, SUMS_SIZE);
   return [0, 4, 8, 12].map((at) => view.getUint32(at, true).toString(16).padStart(8, '0')).join('');
-}
-
-/** The page stays: it is one for the life of a command. */
-function makeFunction(): (from: number, length: number, result: number) => number {
-  const page = syscall('mmap', 0, PAGE, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
-  writeMemory(ownPid(), page, thisArch().pageSums());
-  syscall('mprotect', page, PAGE, PROT.READ | PROT.EXEC);
-  return functionAt(page);
 }

@@ -6,16 +6,14 @@ import { decodeText, encodeText } from '../base/text.ts';
 import type { Json, OpenFile } from '../contract/contract.ts';
 import type { InputOf } from '../images/message.ts';
 import type { SkOptsEntry, skOptsEntry } from '../images/schema/sockets.ts';
-import { AF, IFNAMSIZ, SO } from '../kernel/constants/sockets.ts';
+import { AF, IFNAMSIZ, SO, SOL_SOCKET } from '../kernel/constants/sockets.ts';
 import { Linger, SockTxtime } from '../kernel/layouts/sockets.ts';
+import { Timeval } from '../kernel/layouts/time.ts';
+import { batchOf, OptionBatch } from '../kernel/option-batch.ts';
 import {
   attachFilter,
   getFilter,
-  getNumber,
-  getNumberIfAny,
-  getOption,
   getOptionIfAny,
-  getTime,
   hasOpaqueFilter,
   setLinger,
   setNumber,
@@ -49,34 +47,58 @@ export function optionsObstacle(file: OpenFile): StasisError | undefined {
   return fileObstacle(file, 'SOCKET_FILTER_EBPF', reason, 'have the program detach its filter (SO_DETACH_BPF)');
 }
 
+/** What {@link captureOptions} reads. */
+const CAPTURED = new OptionBatch({
+  sndbuf: [SOL_SOCKET, SO.SNDBUF],
+  rcvbuf: [SOL_SOCKET, SO.RCVBUF],
+  sendTime: [SOL_SOCKET, SO.SNDTIMEO, Timeval.size],
+  receiveTime: [SOL_SOCKET, SO.RCVTIMEO, Timeval.size],
+  reuseaddr: [SOL_SOCKET, SO.REUSEADDR],
+  reuseport: [SOL_SOCKET, SO.REUSEPORT],
+  priority: [SOL_SOCKET, SO.PRIORITY],
+  rcvlowat: [SOL_SOCKET, SO.RCVLOWAT],
+  mark: [SOL_SOCKET, SO.MARK],
+  bufLock: [SOL_SOCKET, SO.BUF_LOCK],
+  oobinline: [SOL_SOCKET, SO.OOBINLINE],
+  device: [SOL_SOCKET, SO.BINDTODEVICE, IFNAMSIZ],
+  linger: [SOL_SOCKET, SO.LINGER, Linger.size],
+  so_passcred: [SOL_SOCKET, SO.PASSCRED],
+  so_passsec: [SOL_SOCKET, SO.PASSSEC],
+  so_dontroute: [SOL_SOCKET, SO.DONTROUTE],
+  so_no_check: [SOL_SOCKET, SO.NO_CHECK],
+  so_broadcast: [SOL_SOCKET, SO.BROADCAST],
+  so_keepalive: [SOL_SOCKET, SO.KEEPALIVE],
+});
+
 /** Reads the options as images hold them. Buffer sizes are those the kernel uses: twice what was requested. */
 export function captureOptions(local: LocalFd, family: number): InputOf<typeof skOptsEntry> {
-  const send = getTime(local, SO.SNDTIMEO);
-  const receive = getTime(local, SO.RCVTIMEO);
-  const mark = getNumber(local, SO.MARK);
-  const bufLock = getNumberIfAny(local, SO.BUF_LOCK);
+  const read = CAPTURED.read(local);
+  const send = Timeval.decode(read.bytes('sendTime'));
+  const receive = Timeval.decode(read.bytes('receiveTime'));
+  const mark = read.number('mark');
+  const bufLock = read.numberIfAny('bufLock');
   const isLocal = family === AF.UNIX || family === AF.NETLINK;
   const switches = SWITCHES.filter(([field]) => isLocal || !OF_LOCAL.includes(field)).map(
-    ([field, name]) => [field, getNumber(local, name) !== 0] as const,
+    ([field]) => [field, read.number(field) !== 0] as const,
   );
-  const device = getOption(local, SO.BINDTODEVICE, IFNAMSIZ);
-  const linger = Linger.decode(getOption(local, SO.LINGER, Linger.size));
+  const device = read.bytes('device');
+  const linger = Linger.decode(read.bytes('linger'));
   return {
-    so_sndbuf: getNumber(local, SO.SNDBUF),
-    so_rcvbuf: getNumber(local, SO.RCVBUF),
+    so_sndbuf: read.number('sndbuf'),
+    so_rcvbuf: read.number('rcvbuf'),
     so_snd_tmo_sec: send.sec,
     so_snd_tmo_usec: send.usec,
     so_rcv_tmo_sec: receive.sec,
     so_rcv_tmo_usec: receive.usec,
-    reuseaddr: getNumber(local, SO.REUSEADDR) !== 0,
-    so_reuseport: getNumber(local, SO.REUSEPORT) !== 0,
-    so_priority: getNumber(local, SO.PRIORITY) >>> 0,
-    so_rcvlowat: getNumber(local, SO.RCVLOWAT) >>> 0,
+    reuseaddr: read.number('reuseaddr') !== 0,
+    so_reuseport: read.number('reuseport') !== 0,
+    so_priority: read.number('priority') >>> 0,
+    so_rcvlowat: read.number('rcvlowat') >>> 0,
     ...(mark === 0 ? {} : { so_mark: mark >>> 0 }),
     ...Object.fromEntries(switches),
     ...(device.length === 0 ? {} : { so_bound_dev: decodeText(device.subarray(0, device.indexOf(0))) }),
     so_filter: [...instructions(getFilter(local))],
-    so_oobinline: getNumber(local, SO.OOBINLINE),
+    so_oobinline: read.number('oobinline'),
     ...(linger.on ? { so_linger: linger.seconds } : {}),
     ...(bufLock === undefined ? {} : { so_buf_lock: bufLock }),
   };
@@ -188,17 +210,17 @@ const FORGOTTEN_OF_PACKETS = {
   timestampingNew: [SO.TIMESTAMPING_NEW, 0],
 } as const;
 
+function readForgotten(local: LocalFd, family: number): Record<string, number> | undefined {
+  if (family === AF.UNIX) return OF_UNIX.read(local).unusual(FORGOTTEN);
+  // SO_TXREHASH is used by sockets of IP only; others have it with any value.
+  if (family !== AF.INET && family !== AF.INET6) return OF_OTHERS.read(local).unusual(WITHOUT_REHASH);
+  return OF_INET.read(local).unusual(ALL_FORGOTTEN);
+}
+
 /** The options that differ from their defaults and have no place in CRIU's images, by name; undefined if none does. */
 export function captureForgotten(local: LocalFd, family: number): Readonly<Record<string, number>> | undefined {
   const isInet = family === AF.INET || family === AF.INET6;
-  const table = family === AF.UNIX ? Object.entries(FORGOTTEN) : ALL_FORGOTTEN;
-  let found: Record<string, number> | undefined;
-  for (const [key, [name, usual]] of table) {
-    // Only sockets of IP use it; others have it with any value.
-    if (name === SO.TXREHASH && !isInet) continue;
-    const value = getNumberIfAny(local, name);
-    if (value !== undefined && value !== usual) found = { ...found, [key]: value };
-  }
+  let found = readForgotten(local, family);
   // The old form of an option is told of its new one too.
   if (found?.timestampingNew) delete found.timestamping;
   const time = isInet ? getOptionIfAny(local, SO.TXTIME, SockTxtime.size) : undefined;
@@ -214,7 +236,7 @@ export function captureForgotten(local: LocalFd, family: number): Readonly<Recor
 export function restoreForgotten(local: LocalFd, noted: Json | undefined): void {
   if (noted === null || typeof noted !== 'object' || Array.isArray(noted)) return;
   const values = noted as { readonly [key: string]: Json };
-  for (const [key, [name]] of ALL_FORGOTTEN) {
+  for (const [key, [name]] of Object.entries(ALL_FORGOTTEN)) {
     const value = values[key];
     if (typeof value === 'number') setNumber(local, name, value);
   }
@@ -224,4 +246,8 @@ export function restoreForgotten(local: LocalFd, noted: Json | undefined): void 
   }
 }
 
-const ALL_FORGOTTEN = Object.entries({ ...FORGOTTEN_OF_PACKETS, ...FORGOTTEN });
+const ALL_FORGOTTEN = { ...FORGOTTEN_OF_PACKETS, ...FORGOTTEN };
+const { txRehash: _, ...WITHOUT_REHASH } = ALL_FORGOTTEN;
+const OF_UNIX = batchOf(SOL_SOCKET, FORGOTTEN);
+const OF_INET = batchOf(SOL_SOCKET, ALL_FORGOTTEN);
+const OF_OTHERS = batchOf(SOL_SOCKET, WITHOUT_REHASH);

@@ -26,6 +26,7 @@ import { buryCode, forwardCode, noteCode } from './handlers.ts';
 import { limitsCode } from './limits.ts';
 import { pageSums } from './page-sums.ts';
 import { ARCH, DEBUG_REGISTERS, NT_X86_XSTATE } from './processor.ts';
+import { readSocketOptions } from './socket-options.ts';
 import { NR_X86_64 as NR } from './syscall-numbers.ts';
 import { fromImage, threadInfo, toImage } from './thread-info.ts';
 import { TILES } from './tiles.ts';
@@ -319,5 +320,6 @@ export const X86_64: Arch = {
   forwardCode,
   detachedCode,
   pageSums,
+  readSocketOptions,
   spawnCode,
 };

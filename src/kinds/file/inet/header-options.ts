@@ -5,7 +5,8 @@
 import type { LocalFd } from '../../../base/brands.ts';
 import { IP, IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO } from '../../../kernel/constants/sockets.ts';
-import { getOptionIfAny, setOption } from '../../../kernel/sockets.ts';
+import { OptionBatch } from '../../../kernel/option-batch.ts';
+import { setOption } from '../../../kernel/sockets.ts';
 
 type Names = Readonly<Record<string, number>>;
 
@@ -21,12 +22,19 @@ const OPTIONS_6: Names = {
 /** Bytes: more than the 40 of IPv4, and as many as an extension header of IPv6 has. */
 const ROOM = 2048;
 
+const BATCH_4 = batchOf(OPTIONS_4, IPPROTO.IP);
+const BATCH_6 = batchOf(OPTIONS_6, IPPROTO.IPV6);
+
+function batchOf(names: Names, level: number): OptionBatch {
+  return new OptionBatch(Object.fromEntries(Object.entries(names).map(([key, name]) => [key, [level, name, ROOM]])));
+}
+
 /** The header options of a socket in Base64, by name; undefined if it has none. */
 export function captureHeaderOptions(local: LocalFd, family: number): Readonly<Record<string, string>> | undefined {
-  const [names, level] = namesOf(family);
+  const read = (family === AF.INET6 ? BATCH_6 : BATCH_4).read(local);
   let found: Record<string, string> | undefined;
-  for (const [key, name] of Object.entries(names)) {
-    const value = getOptionIfAny(local, name, ROOM, level);
+  for (const key of read.keys) {
+    const value = read.bytesIfAny(key);
     if (!value || value.length === 0) continue;
     found ??= {};
     found[key] = Buffer.from(value).toString('base64');

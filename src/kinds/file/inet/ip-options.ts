@@ -4,26 +4,31 @@ import type { InputOf } from '../../../images/message.ts';
 import type { IpOptsEntry, ipOptsEntry } from '../../../images/schema/sockets.ts';
 import { IP, IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { getNumberIfAny, setNumber, trySetNumber } from '../../../kernel/sockets.ts';
+import { OptionBatch, type Usual } from '../../../kernel/option-batch.ts';
+import { setNumber, trySetNumber } from '../../../kernel/sockets.ts';
+
+const KEPT_4 = new OptionBatch({
+  freebind: [IPPROTO.IP, IP.FREEBIND],
+  pktinfo: [IPPROTO.IP, IP.PKTINFO],
+  tos: [IPPROTO.IP, IP.TOS],
+  ttl: [IPPROTO.IP, IP.TTL],
+});
+const KEPT_6 = new OptionBatch({
+  freebind: [IPPROTO.IPV6, IPV6.FREEBIND],
+  pktinfo: [IPPROTO.IPV6, IPV6.RECVPKTINFO],
+});
 
 /**
  * Reads the options CRIU's images have a place for. Those that are zero are left out, as CRIU does, and those that the
  * protocol does not have (MPTCP).
  */
 export function captureIpOptions(local: LocalFd, family: number): InputOf<typeof ipOptsEntry> {
-  const found =
-    family === AF.INET6
-      ? {
-          freebind: getNumberIfAny(local, IPV6.FREEBIND, IPPROTO.IPV6) === 1,
-          pktinfo: getNumberIfAny(local, IPV6.RECVPKTINFO, IPPROTO.IPV6) === 1,
-        }
-      : {
-          freebind: getNumberIfAny(local, IP.FREEBIND, IPPROTO.IP) === 1,
-          pktinfo: getNumberIfAny(local, IP.PKTINFO, IPPROTO.IP) === 1,
-          tos: getNumberIfAny(local, IP.TOS, IPPROTO.IP),
-          ttl: getNumberIfAny(local, IP.TTL, IPPROTO.IP),
-        };
-  return Object.fromEntries(Object.entries(found).filter(([, value]) => Boolean(value)));
+  const read = family === AF.INET6 ? KEPT_6.read(local) : KEPT_4.read(local);
+  const isOn = (key: 'freebind' | 'pktinfo'): object => (read.numberIfAny(key) === 1 ? { [key]: true } : {});
+  const kept = { ...isOn('freebind'), ...isOn('pktinfo') };
+  if (read === KEPT_6) return kept;
+  const [tos, ttl] = [KEPT_4.numberIfAny('tos'), KEPT_4.numberIfAny('ttl')];
+  return { ...kept, ...(tos ? { tos } : {}), ...(ttl ? { ttl } : {}) };
 }
 
 /** Sets the options that {@link captureIpOptions} reads. @throws SyscallError */
@@ -150,22 +155,36 @@ function levelsOf(family: number, type: number, when: When): [Forgotten, number]
   ];
 }
 
+/** All options that apply to sockets of a family and a type, as a batch, with the values a new socket has. */
+interface Readable {
+  readonly batch: OptionBatch;
+  readonly usual: Usual;
+}
+
+const READABLE = new Map<string, Readable>();
+
+function readableOf(family: number, type: number): Readable {
+  const key = `${family} ${type}`;
+  let readable = READABLE.get(key);
+  if (!readable) {
+    const all = [...tableOf(family, type, 'before bind'), ...tableOf(family, type, 'later')];
+    readable = {
+      batch: new OptionBatch(Object.fromEntries(all.map(([key, level, name]) => [key, [level, name]]))),
+      usual: Object.fromEntries(all.map(([key, , name, usual]) => [key, [name, usual]])),
+    };
+    READABLE.set(key, readable);
+  }
+  return readable;
+}
+
 /** The options that differ from those of a new socket, by name; undefined if none does. */
 export function captureForgottenIp(
   local: LocalFd,
   family: number,
   type: number,
 ): Readonly<Record<string, number>> | undefined {
-  let found: Record<string, number> | undefined;
-  for (const when of ['before bind', 'later'] as const) {
-    for (const [key, level, name, usual] of tableOf(family, type, when)) {
-      const value = getNumberIfAny(local, name, level);
-      if (value === undefined || value === usual) continue;
-      found ??= {};
-      found[key] = value;
-    }
-  }
-  return found;
+  const { batch, usual } = readableOf(family, type);
+  return batch.read(local).unusual(usual);
 }
 
 /** Sets the noted options, those that bind(2) looks at or all others. @throws SyscallError */

@@ -7,6 +7,7 @@ import type { InputOf } from '../../../images/message.ts';
 import type { TcpOptsEntry, tcpOptsEntry } from '../../../images/schema/sockets.ts';
 import { TCP } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { batchOf, OptionBatch } from '../../../kernel/option-batch.ts';
 import {
   getNumber,
   getNumberIfAny,
@@ -26,11 +27,14 @@ const KEPT = [
   ['keepintvl', TCP.KEEPINTVL],
 ] as const;
 
+const KEPT_BATCH = new OptionBatch(Object.fromEntries(KEPT.map(([field, name]) => [field, [IPPROTO.TCP, name]])));
+
 /** Reads the options CRIU's images have a place for. Those that are zero are left out, as CRIU does. */
 export function captureTcpOptions(local: LocalFd): InputOf<typeof tcpOptsEntry> {
   const found: Record<string, number | boolean> = {};
-  for (const [field, name] of KEPT) {
-    const value = getNumberIfAny(local, name, IPPROTO.TCP) ?? 0;
+  const read = KEPT_BATCH.read(local);
+  for (const [field] of KEPT) {
+    const value = read.numberIfAny(field) ?? 0;
     if (value !== 0) found[field] = field === 'cork' || field === 'nodelay' ? true : value;
   }
   return found;
@@ -65,16 +69,16 @@ const FORGOTTEN = {
   delayedAckMax: [TCP.DELACK_MAX_US, 200_000],
 } as const;
 
+const FORGOTTEN_BATCH = batchOf(IPPROTO.TCP, FORGOTTEN);
+
 /** What a new socket sends at most in one segment before it knows better; of no use to a connection. */
 const USUAL_MSS = 536;
 
 /** The options of {@link FORGOTTEN} and others that differ from those of a new socket; for the note. */
 export function captureForgottenTcp(local: LocalFd, wasConnected: boolean, context: DumpContext): InetNote {
-  const found: Record<string, number> = {};
-  for (const key in FORGOTTEN) {
-    const [name, usual] = FORGOTTEN[key as keyof typeof FORGOTTEN];
-    const value = getNumberIfAny(local, name, IPPROTO.TCP);
-    if (value !== undefined && value !== usual && !(wasConnected && isOfKernel(key, value, local))) found[key] = value;
+  const found = FORGOTTEN_BATCH.read(local).unusual(FORGOTTEN) ?? {};
+  if (wasConnected) {
+    for (const [key, value] of Object.entries(found)) if (isOfKernel(key, value, local)) delete found[key];
   }
   // Of a connection the kernel tells what it has found out, not what was asked for.
   if (!wasConnected) {

@@ -67,13 +67,18 @@ export function sized(file: OpenFile): Sized {
 export function readStreams(detached: DetachedProcess, connections: readonly Sized[]): (Stream | undefined)[] {
   // One byte more than there should be in each queue tells if there is.
   // They are written to, so that the kernel has no pages to find while a connection is in repair mode.
-  const queues = connections.map(({ inLength, outLength }) => new Uint8Array(inLength + outLength + 2).fill(1));
+  const lengths = connections.map(({ inLength, outLength }) => inLength + outLength + 2);
+  const all = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0)).fill(1);
   using pins = new Pins();
+  const address = pins.address(all);
   const program = detached.program();
   const words = new Words(program);
+  let at = 0;
   const readings = connections.map((sized, i) => {
     program.expect(program.attempt('getppid'), process.pid);
-    return new Reading(program, words, sized, queues[i] as Uint8Array, pins.address(queues[i] as Uint8Array));
+    const from = at;
+    at += lengths[i] as number; // one for each connection
+    return new Reading(program, words, sized, all.subarray(from, at), address + from);
   });
   detached.run(program);
   return readings.map((reading) => reading.result());
