@@ -24,11 +24,15 @@ typedef struct {
 
 #define WORD(of, offset) ((_Atomic unsigned *)((of)->ring + (offset)))
 
+/* How long a thread of the kernel waits for requests before it sleeps (SQPOLL), in milliseconds; 0 for the usual. */
+__attribute__((unused)) static unsigned ring_idle;
+
 __attribute__((unused)) static void ring_open(Ring *r, unsigned entries, unsigned cq_entries, unsigned flags) {
   memset(r, 0, sizeof *r);
   r->flags = flags;
   r->p.flags = flags | IORING_SETUP_CQSIZE;
   r->p.cq_entries = cq_entries;
+  r->p.sq_thread_idle = ring_idle;
   r->fd = syscall(SYS_io_uring_setup, entries, &r->p);
   if (r->fd < 0 && (errno == ENOSYS || errno == EPERM)) skip("no io_uring here");
   check(r->fd >= 0, "flags %x", flags);

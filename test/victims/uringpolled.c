@@ -1,12 +1,13 @@
 /*
  * A ring of io_uring whose requests a thread of the kernel takes (SQPOLL), as Node.js has one: used all the time,
- * watched by an epoll instance, with a registered buffer; and one whose thread sleeps.
+ * watched by an epoll instance, with a registered buffer; one whose thread sleeps; and one whose thread sleeps while a
+ * request is in its queue, before the program wakes it.
  */
 #include "uring.h"
 #include <stdatomic.h>
 #include <sys/epoll.h>
 
-static Ring busy, idle;
+static Ring busy, idle, asleep;
 static int epoll, file;
 static char *buffer;
 static uint64_t turns;
@@ -62,6 +63,10 @@ int main(void) {
     await(&idle, 1);
     ring_take(&idle, i);
   }
+  ring_idle = 1;
+  ring_open(&asleep, 8, 16, IORING_SETUP_SQPOLL);
+  while (!(atomic_load(WORD(&asleep, asleep.p.sq_off.flags)) & IORING_SQ_NEED_WAKEUP)) victim_nap(1);
+  ring_nop(&asleep, 77);
   ring_nop(&busy, 99);
   await(&busy, 1);
   victim_ready();
@@ -73,5 +78,7 @@ int main(void) {
   ring_nop(&idle, 1234);
   await(&idle, 1);
   ring_take(&idle, 1234);
+  await(&asleep, 1);
+  ring_take(&asleep, 77);
   victim_pass();
 }

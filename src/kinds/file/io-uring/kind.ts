@@ -101,11 +101,16 @@ function isUnsteady(tree: SeenTree, before: SeenTree | undefined): boolean {
   return !isSteady;
 }
 
-/** Whether requests are in flight, or wait to be taken by a thread of the kernel. */
+/**
+ * Whether requests are in flight, or wait to be taken by a thread of the kernel, in a tree that is frozen. A thread
+ * that sleeps is woken, as the program was about to do: it may take at any time what is in the queue.
+ */
 function isBusy(file: OpenFile, state: RingState): boolean {
   if (state.inFlight > 0 || !state.poller) return state.inFlight > 0;
   using ring = new MappedRing(file.local, pagesOf(layoutOf(state)));
-  return ring.counter('sqTail') !== state.sqHead;
+  const isWaiting = ring.counter('sqTail') !== state.sqHead;
+  if (isWaiting) ring.wake();
+  return isWaiting;
 }
 
 const layoutOf = ({ flags, sqEntries, cqEntries, array, cqes }: RingState) => ({
@@ -203,7 +208,10 @@ function capture(file: OpenFile, id: number, context: DumpContext): void {
   if (!state || !files) throw refuse(file, 'the ring of io_uring has changed while the tasks stood still');
   const { flags, sqEntries, cqEntries, sqHead, cqTail, array, cqes, submitter, buffers, poller } = state;
   if (isBusy(file, state)) {
-    const reason = `${state.inFlight} requests of io_uring are in flight and do not come to an end`;
+    const reason =
+      state.inFlight > 0
+        ? `${state.inFlight} requests of io_uring are in flight and do not come to an end`
+        : 'requests wait in the queue of io_uring that the thread of the kernel (SQPOLL) does not take';
     throw refuse(file, reason, `dump it again when they have ended, or ${WITHOUT}`);
   }
   using ring = new MappedRing(file.local, pagesOf(layoutOf(state)));
