@@ -1,12 +1,14 @@
 /** The network lock, from the side of the peer: nothing is lost, nothing is reset, no rule remains. */
 import { describe, expect, test } from 'bun:test';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { NFT_TABLE_F } from '../../src/kernel/constants/nftables.ts';
 import { free, HARM, moments, stasisKilled } from './kit/harm.ts';
-import { stasis } from './kit/stasis.ts';
+import { stasis, stasisCommand } from './kit/stasis.ts';
+import { tablesBy } from './kit/tables.ts';
 import { sleep, until } from './kit/until.ts';
 import { Victim } from './kit/victim.ts';
 
@@ -199,6 +201,33 @@ test(
   },
   60_000 + HARM * 1000,
 );
+
+test('what a killed dump has left is removed although nobody has waited for it', async () => {
+  using victim = await Victim.run(echo('127.0.0.1'));
+  using peer = await Peer.of(portOf(victim), '127.0.0.1');
+  // A parent that never waits for its child. The dump is held where its lasting table is there and sees no packets.
+  const hold = 'test "$CRTOOLS_SCRIPT_ACTION" != post-dump || exec sleep 2';
+  const line = [...stasisCommand(), ...victim.dumpLine([...CARRY, '--action-script', hold])];
+  const program = 'import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); sys.stdin.read()';
+  const parent = spawn('python3', ['-c', program, ...line], { stdio: ['pipe', 'pipe', 'ignore'] });
+  try {
+    const [pid] = (await once(parent.stdout, 'data')).map(Number);
+    const tables = () => tablesBy(new Set([pid ?? 0])).filter(({ flags }) => flags & NFT_TABLE_F.DORMANT);
+    await until(
+      () => (tables().length > 0 ? true : undefined),
+      20_000,
+      () => 'the dump has made no table',
+    );
+    process.kill(pid ?? 0, 'SIGKILL');
+    await free(victim.pid);
+    expect(tables()).toHaveLength(1);
+    await victim.dump([...CARRY, '--leave-running']);
+    expect(tables()).toEqual([]);
+    await peer.asks('at once');
+  } finally {
+    parent.kill();
+  }
+}, 30_000);
 
 test('what a lock needs is asked before the freeze', async () => {
   using victim = await Victim.run(echo('127.0.0.1'));

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { HOUSE } from './house.ts';
+import { noteKilled } from './tables.ts';
 
 let command: readonly string[] | undefined;
 
@@ -72,6 +73,7 @@ export function run(command: readonly string[], options: RunOptions = {}): Promi
     child.on('exit', (status, signal) => {
       const ended = performance.now();
       clearTimeout(timer);
+      if (signal && child.pid !== undefined) noteKilled(child.pid);
       setImmediate(() => {
         child.stdout.destroy();
         child.stderr.destroy();

@@ -20,6 +20,7 @@ import { trySyscall } from '../../../src/kernel/syscall.ts';
 import { victimBinary } from './compile.ts';
 import { complaint, type Outcome, type RunOptions, stasisOk } from './stasis.ts';
 import { differences, type TaskState } from './state.ts';
+import { removeTables } from './tables.ts';
 import { bearersOf, descendants, environmentOf, otherThreads, readTreeState, statOf } from './tree.ts';
 import { sleep, until } from './until.ts';
 
@@ -276,12 +277,14 @@ export class Victim implements Disposable {
     this.remains();
   }
 
-  /** Ends the processes and removes the directory. */
+  /** Ends the processes, and removes the directory and what the dumps have left in the packet filters. */
   [Symbol.dispose](): void {
     if (this.#ended) return;
     this.#ended = true;
     this.kill();
     living.delete(this);
+    // A dump that nobody restores leaves its network lock.
+    removeTables(this.dir);
     rmSync(this.dir, { recursive: true, force: true });
   }
 }

@@ -1,25 +1,27 @@
 /** Tables of nf_tables that are temporary, and what a Stasis that was killed has left of them. */
 
 import { hostPid } from '../../../base/brands.ts';
-import { StasisError } from '../../../base/errors.ts';
 import { logInfo } from '../../../base/log.ts';
 import { NFT_TABLE_F } from '../../../kernel/constants/nftables.ts';
+import { namespaceOf } from '../../../kernel/namespace.ts';
 import { listTables, NftBatch } from '../../../kernel/netlink/nftables.ts';
 import { NetlinkError, type NetlinkSocket } from '../../../kernel/netlink/socket.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
 import { parseStat } from '../../../kernel/proc/stat.ts';
+import { hasEnded } from '../../../kernel/proc/tree.ts';
 import { ERRNO } from '../../../kernel/syscall.ts';
 
 const PREFIX = 'stasis';
 
-/** The comment of a table of ours: who has made it. */
+/** The comment of a table of ours: who has made it. A process ID alone says nothing in another PID namespace. */
 export function ownComment(): string {
-  return `${PREFIX} ${process.pid} ${parseStat(readProc('self', 'stat')).starttime}`;
+  const { starttime } = parseStat(readProc('self', 'stat'));
+  return `${PREFIX} ${process.pid} ${starttime} ${namespaceOf('self', 'pid') ?? 0}`;
 }
 
 /** The name of a table that exists as long as we have its socket. */
 export function ownTable(): string {
-  return `${PREFIX}-${process.pid}`;
+  return `${PREFIX}-${process.pid}-${namespaceOf('self', 'pid') ?? 0}`;
 }
 
 /**
@@ -27,20 +29,14 @@ export function ownTable(): string {
  * killed before it had saved the tree. They saw no packets, so nothing was locked.
  */
 export function removeLeftovers(socket: NetlinkSocket): void {
+  const ownNamespace = namespaceOf('self', 'pid') ?? 0;
   for (const { name, flags, comment } of listTables(socket)) {
-    const [, pid, starttime] = /^stasis (\d+) (\d+)$/.exec(comment ?? '') ?? [];
-    if (pid === undefined || !(flags & NFT_TABLE_F.DORMANT) || isRunning(Number(pid), Number(starttime))) continue;
+    const maker = /^stasis (\d+) (\d+) (\d+)$/.exec(comment ?? '');
+    if (!maker || !(flags & NFT_TABLE_F.DORMANT)) continue;
+    const [pid = 0, starttime = 0, namespace] = maker.slice(1).map(Number);
+    if (namespace !== ownNamespace || !hasEnded(hostPid(pid), starttime)) continue;
     logInfo(`table ${name} was left by a Stasis that was killed, and is removed`);
     deleteTableIfAny(socket, name);
-  }
-}
-
-function isRunning(pid: number, starttime: number): boolean {
-  try {
-    return parseStat(readProc(hostPid(pid), 'stat')).starttime === starttime;
-  } catch (error) {
-    if (error instanceof StasisError && error.kind === 'gone') return false;
-    throw error;
   }
 }
 
