@@ -127,6 +127,12 @@ function networkFeatures(): Feature[] {
     extra('net_diag_raw', network.rawDiag, 'raw sockets', 'the module raw_diag'),
     extra('newifindex', network.newInterfaceIndex, 'interfaces moved in with their old numbers', 'Linux 5.14'),
     extra('network_lock_nftables', network.nftablesLock, '--network-lock nftables', 'Linux 5.6, the module nf_tables'),
+    unnamedExtra(
+      'nft_table_owner',
+      network.nftablesOwner,
+      'a network lock that ends with Stasis, however Stasis ends',
+      'Linux 5.12, the module nf_tables; or --network-lock skip',
+    ),
     extra('sockopt_buf_lock', sockets.bufferLock, 'buffer sizes of sockets, as fixed by the program', 'Linux 5.15'),
     extra(
       'ipv6_freebind',

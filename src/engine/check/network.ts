@@ -13,6 +13,7 @@ import {
   SOCK_DIAG_BY_FAMILY,
   VETH_INFO_PEER,
 } from '../../kernel/constants/netlink.ts';
+import { NFT_TABLE_F } from '../../kernel/constants/nftables.ts';
 import { AF, IPPROTO, SOCK } from '../../kernel/constants/sockets.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { Ifinfomsg, InetDiagReq, Rtgenmsg } from '../../kernel/layouts/netlink.ts';
@@ -144,6 +145,14 @@ export const nftablesLock: Probe = () =>
     using socket = isolatedSocket(seed, NETLINK.NETFILTER, 'nf_tables');
     const batch = new NftBatch().addTable('stasis', {}).addSet('stasis', 'pairs', [NFT_TYPE.IPV4, NFT_TYPE.PORT]);
     return refused('an nf_tables set of pairs', () => socket.transact(batch.messages()));
+  });
+
+/** nf_tables accepts a table that vanishes with the socket by which it was made; tried in a namespace of its own. */
+export const nftablesOwner: Probe = () =>
+  inThrowaway((seed) => {
+    using socket = isolatedSocket(seed, NETLINK.NETFILTER, 'nf_tables');
+    const batch = new NftBatch().addTable('stasis', { flags: NFT_TABLE_F.OWNER });
+    return refused('an nf_tables table with an owner', () => socket.transact(batch.messages()));
   });
 
 /** Whether there is an iptables-save for the legacy tables, for each IP version in use. */
