@@ -54,6 +54,8 @@ interface Load {
   readonly command: readonly [program: 'eatmem' | 'loads', ...args: string[]];
   /** Of a series that shows growth: its name, and how many there are in this one. */
   readonly series?: readonly [name: string, count: number];
+  /** Options of both programs, for dump and restore. */
+  readonly options?: readonly string[];
 }
 
 const HOLD = '1000000';
@@ -63,16 +65,24 @@ const LOADS: readonly Load[] = [
   { name: '1G', title: '1 GiB', command: ['eatmem', '1024', HOLD] },
   ...many('tasks'),
   ...many('threads'),
+  ...many('connections', ['--tcp-established', '--network-lock', 'nftables']),
+  ...many('pairs'),
+  ...many('descriptors', [], [100, 1000, 10_000]),
   { name: 'prefork', title: '8 workers, 512 MiB copy-on-write', command: ['loads', 'prefork', '512', '8'] },
 ];
 
-/** A series of 10, 100 and 1,000. */
-function many(what: 'tasks' | 'threads'): Load[] {
-  return [10, 100, 1000].map((count) => ({
+/** A series, of 10, 100 and 1,000 if no counts are given. */
+function many(
+  what: 'tasks' | 'threads' | 'connections' | 'pairs' | 'descriptors',
+  options: readonly string[] = [],
+  counts: readonly number[] = [10, 100, 1000],
+): Load[] {
+  return counts.map((count) => ({
     name: `${what}${count}`,
     title: `${count.toLocaleString('en')} ${what}`,
     command: ['loads', what, String(count)],
     series: [what, count],
+    options,
   }));
 }
 
@@ -123,13 +133,27 @@ async function measure(load: Load, runs: number): Promise<Map<Tool, Times>> {
   // The first round warms the caches and does not count.
   for (let round = 0; round <= runs; round++) {
     for (const [tool, times] of all) {
-      const once = await cycle(tool, load);
+      const once = await cycleOrFailure(tool, load);
       if (round > 0) for (const key of Object.keys(MEASURES) as Measure[]) times[key].push(once[key]);
       if (process.stderr.isTTY) process.stderr.write(`\r${load.title}: ${round} of ${runs}   `);
     }
   }
   if (process.stderr.isTTY) process.stderr.write('\n');
   return all;
+}
+
+/** As {@link cycle}; what is not ours may fail. */
+async function cycleOrFailure(tool: Tool, load: Load): Promise<Record<Measure, number>> {
+  try {
+    return await cycle(tool, load);
+  } catch (error) {
+    if (tool.name === 'stasis') throw error;
+    console.error(`${load.title}: ${error instanceof Error ? error.message : error}`);
+    trySyscall('kill', -current, 9);
+    bury(current);
+    current = 0;
+    return { dump: Number.NaN, restore: Number.NaN, running: Number.NaN, frozen: Number.NaN };
+  }
 }
 
 /** One family: dumped and left running, dumped and ended, restored, ended. */
@@ -140,14 +164,16 @@ async function cycle(tool: Tool, load: Load): Promise<Record<Measure, number>> {
   current = pid;
   const ended = new Promise((resolve) => child.on('exit', resolve));
   const before = memoryUse(pid);
+  const extra = load.options ?? [];
+  const line = ['dump', '-t', String(pid), '-D', images, '-o', 'dump.log', ...extra];
   fresh(images);
-  const running = command(tool, ['dump', '-t', String(pid), '-D', images, '-o', 'dump.log', '-R']);
+  const running = command(tool, [...line, '-R']);
   const frozen = frozenTime(images);
   fresh(images);
-  const dump = command(tool, ['dump', '-t', String(pid), '-D', images, '-o', 'dump.log']);
+  const dump = command(tool, line);
   await ended;
   bury(pid);
-  const restore = command(tool, ['restore', '-D', images, '-o', 'restore.log', '-d']);
+  const restore = command(tool, ['restore', '-D', images, '-o', 'restore.log', '-d', ...extra]);
   remember(load, tool, { before, after: memoryUse(pid) });
   syscall('kill', -pid, 9);
   bury(pid);
@@ -249,11 +275,15 @@ function timesTable(): string {
     for (const key of Object.keys(MEASURES) as Measure[]) {
       const values = medians(load, key);
       const [ours = Number.NaN, theirs] = values;
-      const ratio = theirs === undefined ? [] : [`${(ours / theirs).toFixed(2)} ×`];
-      rows.push([load.title, MEASURES[key], ...values.map((value) => `${value.toFixed(1)} ms`), ...ratio]);
+      const ratio = theirs === undefined ? [] : [Number.isNaN(theirs) ? '' : `${(ours / theirs).toFixed(2)} ×`];
+      rows.push([load.title, MEASURES[key], ...values.map((value) => orFailure(value, 'ms', 1)), ...ratio]);
     }
   }
   return table(header, rows);
+}
+
+function orFailure(value: number, unit: string, digits: number): string {
+  return Number.isNaN(value) ? 'fails' : `${value.toFixed(digits)} ${unit}`;
 }
 
 /** What one more costs, from each load of a series to the next: the same all the way where growth is linear. */
@@ -267,7 +297,7 @@ function growthTable(): string {
     for (const key of ['dump', 'restore'] as const) {
       const [from, to] = [medians(load, key), medians(next, key)];
       const each = to.map((value, n) => ((value - (from[n] ?? Number.NaN)) / (many - few)) * 1000);
-      rows.push([`${few} to ${many} ${what}`, MEASURES[key], ...each.map((value) => `${value.toFixed(0)} µs`)]);
+      rows.push([`${few} to ${many} ${what}`, MEASURES[key], ...each.map((value) => orFailure(value, 'µs', 0))]);
     }
   }
   return rows.length === 0 ? '' : table(['one more costs', '', ...tools.map((tool) => tool.name)], rows);
