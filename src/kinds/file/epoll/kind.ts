@@ -13,7 +13,7 @@ import { detailIfAny, fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 import { addedAs, addUnderOtherNumbers, noteAddedAs, planWatches } from './stale.ts';
-import { resolveTargets } from './targets.ts';
+import { hasAll, resolveTargets } from './targets.ts';
 
 /** Calls in one program. */
 const LOT = 256;
@@ -64,8 +64,10 @@ export const epollKind: FileKind = {
   suits(entry, task) {
     const noted = notedFile(task.context, 'epoll', entry.id, whole);
     if (noted !== undefined) return noted === task.pid;
-    const numbers = new Set(task.fds.map(({ fd }) => fd));
-    return partOf(entry, 'epfd').tfd.every(({ tfd }) => numbers.has(tfd));
+    return hasAll(
+      task.fds,
+      partOf(entry, 'epfd').tfd.map(({ tfd }) => tfd),
+    );
   },
 
   // An epoll instance records the descriptor numbers of its targets, so the task itself adds them.

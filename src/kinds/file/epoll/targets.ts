@@ -32,7 +32,7 @@ export function resolveTargets(
   candidates: readonly Candidate[],
 ): (number | undefined)[] {
   if (targets.length === 0) return []; // a fast way, since there may be many empty instances
-  const byFd = new Map(candidates.map((candidate) => [candidate.fd, candidate]));
+  const byFd = byNumber(candidates);
   const orders = ordersOf(targets);
   return targets.map((target, i) => {
     const order = orders[i] ?? 0;
@@ -42,6 +42,24 @@ export function resolveTargets(
     if (namesake && isTarget(target.tfd)) return target.tfd;
     return candidates.find(({ fd }) => fd !== target.tfd && isTarget(fd))?.fd;
   });
+}
+
+/** Descriptors by their numbers, worked out once for each list: a task may have many instances and many descriptors. */
+const BY_NUMBER = new WeakMap<readonly Candidate[], ReadonlyMap<number, Candidate>>();
+
+function byNumber(candidates: readonly Candidate[]): ReadonlyMap<number, Candidate> {
+  let found = BY_NUMBER.get(candidates);
+  if (!found) {
+    found = new Map(candidates.map((candidate) => [candidate.fd, candidate]));
+    BY_NUMBER.set(candidates, found);
+  }
+  return found;
+}
+
+/** Whether a task has a descriptor for each of some numbers. `fds` are all that it has. */
+export function hasAll(fds: readonly Candidate[], numbers: readonly number[]): boolean {
+  const known = byNumber(fds);
+  return numbers.every((number) => known.has(number));
 }
 
 /** For each target, the number of targets before it that were added under the same number. */
