@@ -80,6 +80,7 @@ const process = {
   stops: optional(list(whole)),
   autogroup: optional(object({ nice: signed })),
   terminal: optional(oneOf('none')),
+  timeForChildren: optional(whole),
 };
 
 const threadForm = object(thread);

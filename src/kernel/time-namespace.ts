@@ -24,19 +24,14 @@ export function eachClock(a: Clocks, b: Clocks, work: (a: bigint, b: bigint) => 
 /** The current clocks without any time namespace's offset. */
 export function machineClocks(): Clocks {
   const here = { monotonic: clock(CLOCK.MONOTONIC), boottime: clock(CLOCK.BOOTTIME) };
-  return eachClock(here, offsetsFor('self'), (reading, offset) => reading - offset);
+  return eachClock(here, offsetsForChildren('self'), (reading, offset) => reading - offset);
 }
 
 /**
- * The current clocks as a task sees them. The task's children must be born into its own time namespace, since the
- * kernel shows only the offsets for children (`timens_offsets`).
+ * The offsets of the namespace the children of a task are born into, the only ones that the kernel shows; none where it
+ * has no time namespaces.
  */
-export function clocksOf(pid: HostPid): Clocks {
-  return eachClock(machineClocks(), offsetsFor(pid), (reading, offset) => reading + offset);
-}
-
-/** The offsets of the namespace the children of a task are born into; none where the kernel has no time namespaces. */
-function offsetsFor(pid: HostPid | 'self'): Clocks {
+export function offsetsForChildren(pid: HostPid | 'self'): Clocks {
   const bytes = readProcIfAny(pid, 'timens_offsets');
   if (!bytes) return { monotonic: 0n, boottime: 0n };
   const { monotonic, boottime } = parseTimeOffsets(bytes);

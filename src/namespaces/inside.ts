@@ -29,7 +29,7 @@ export const NAMESPACE_FLAGS: Readonly<Record<NamespaceName, bigint>> = {
 export type EnterableNamespace = Extract<NamespaceName, 'net' | 'ipc' | 'uts' | 'mnt' | 'cgroup'>;
 
 /** Opens a namespace that a process is in. @throws SyscallError */
-export function openNamespace(pid: HostPid | 'self', name: NamespaceName): Fd {
+export function openNamespace(pid: HostPid | 'self', name: NamespaceName | 'time_for_children'): Fd {
   const path = `/proc/${pid}/ns/${name}`;
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC, 0);
   if (fd < 0) throw new SyscallError('openat', -fd, { resource: path });

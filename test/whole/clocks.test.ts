@@ -12,6 +12,16 @@ import { goOn, Victim } from './kit/victim.ts';
 
 victimSuite('clocks', [{ victim: 'clocks', ways: ['restore', 'running', 'cycles', 'again'] }]);
 
+victimSuite('time namespaces', [
+  {
+    victim: 'timens',
+    ways: ['restore', 'running', 'cycles', 'again'],
+    ignore: [/ns\/time/],
+    images: [/_ns_id/, /^timens-/],
+    limitMs: 60_000,
+  },
+]);
+
 const SECOND = 1_000_000_000n;
 
 /** Has Stasis run on a machine that seems to have been booted so many seconds earlier. */

@@ -6,5 +6,11 @@ const NUMBERS = [/_ns_id/, /^(uts|ipc)ns-/];
 
 victimSuite('UTS namespaces', [{ victim: 'utsns', ignore: [/ns\/uts/], images: NUMBERS }]);
 victimSuite('IPC namespaces', [
-  { victim: 'ipcns', ways: ['restore', 'running', 'cycles', 'again'], ignore: [/ns\/ipc/], images: NUMBERS },
+  {
+    victim: 'ipcns',
+    ways: ['restore', 'running', 'cycles', 'again'],
+    limitMs: 60_000,
+    ignore: [/ns\/ipc/],
+    images: NUMBERS,
+  },
 ]);

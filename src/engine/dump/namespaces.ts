@@ -37,15 +37,15 @@ export function captureNamespaces(context: DumpContext): void {
 }
 
 /**
- * Obstacles for the namespaces of a task that no kind carries. A time namespace may differ: a restored tree gets one of
- * its own.
+ * Obstacles for the namespaces of a task that no kind carries. Those of time are carried by the kind `clocks`, which
+ * makes one for a tree that had none of its own as well.
  */
-export function foreignNamespaces(task: SeenTask, { root }: SeenTree): StasisError[] {
+export function foreignNamespaces(task: SeenTask): StasisError[] {
   const table = SEEN_NAMESPACES.of(task.tree);
   const own = NAMESPACE_NAMES.flatMap((name) => {
     const namespace = table.of(task.pid, name);
-    if (!namespace || namespace.ours || namespaceKinds.some((kind) => kind.name === name)) return [];
-    return name === 'time' && namespace === table.of(root.pid, 'time') ? [] : [namespace];
+    const isCarried = name === 'time' || namespaceKinds.some((kind) => kind.name === name);
+    return !namespace || namespace.ours || isCarried ? [] : [namespace];
   });
   const remedy = enterRemedy(
     task.pid,

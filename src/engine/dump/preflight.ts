@@ -86,7 +86,7 @@ function obstaclesOfTask(task: SeenTask, tree: TreeSnapshot): Obstacle[] {
   if (!task.status.hasMemory) return statusObstacles(task).map((error) => ({ error }));
   return [
     ...look('status', () => statusObstacles(task)),
-    ...look('namespaces', () => foreignNamespaces(task, tree)),
+    ...look('namespaces', () => foreignNamespaces(task)),
     ...task.threads.slice(1).flatMap((thread) => look('thread', () => apart(task, thread), thread)),
     ...taskKinds.flatMap(({ name, obstacles, thread: doors }) => [
       ...(obstacles ? look(name, () => obstacles(task)) : []),
