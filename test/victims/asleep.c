@@ -1,5 +1,5 @@
 /*
- * Interrupted system calls: asleep NAME sits in one while it is dumped, and looks at how it ended.
+ * Interrupted system calls: asleep NAME [MILLISECONDS] sits in one while it is dumped, and looks at how it ended.
  *
  * The time of one with a timeout stands still while the task does not exist, and so does CLOCK_MONOTONIC: what has
  * passed is the timeout, whether it was given as a length of time or as a moment. One without a limit must not end by
@@ -14,12 +14,12 @@
 #include <sys/select.h>
 #include <sys/sem.h>
 
-/* How long the timed calls sleep, and how far off the wake-up may be on a busy machine. */
-#define SLEEP_MS 1500
+/* How long the timed calls sleep unless the test says so, and how far off the wake-up may be on a busy machine. */
+static int64_t sleep_ms = 1500;
 #define EARLY_MS 20
 #define LATE_MS 400
 
-static const struct timespec sleep_time = {SLEEP_MS / 1000, SLEEP_MS % 1000 * 1000000};
+static struct timespec sleep_time;
 static volatile sig_atomic_t caught;
 static char mask_in_handler[64];
 
@@ -36,7 +36,7 @@ static void on_signal(int signal) {
 static void timed(int64_t began) {
   int64_t took = now_ms(CLOCK_MONOTONIC) - began;
   victim_wait();
-  int64_t lo = SLEEP_MS, hi = SLEEP_MS + victim_gone.hi - victim_gone.lo;
+  int64_t lo = sleep_ms, hi = sleep_ms + victim_gone.hi - victim_gone.lo;
   check(took >= lo - EARLY_MS, "took %ld ms, at least %ld expected", (long)took, (long)lo);
   check(took <= hi + LATE_MS, "took %ld ms, at most %ld expected", (long)took, (long)hi);
   victim_pass();
@@ -53,6 +53,8 @@ static void woken(const char *mask_before) {
 int main(int argc, char **argv) {
   const char *name = argc > 1 ? argv[1] : "nanosleep";
   static char mask_before[64];
+  if (argc > 2) sleep_ms = atoi(argv[2]);
+  sleep_time = (struct timespec){sleep_ms / 1000, sleep_ms % 1000 * 1000000};
   struct timespec left = {7, 7};
   static uint32_t word = 3;
   int64_t began;
@@ -98,13 +100,13 @@ int main(int argc, char **argv) {
     check(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, 0) == 0);
     timed(began);
   } else if (IS("poll")) {
-    check(poll(0, 0, SLEEP_MS) == 0);
+    check(poll(0, 0, sleep_ms) == 0);
     timed(began);
   } else if (IS("ppoll")) {
     check(ppoll(0, 0, &sleep_time, &suspended) == 0);
     timed(began);
   } else if (IS("select")) {
-    struct timeval t = {SLEEP_MS / 1000, SLEEP_MS % 1000 * 1000};
+    struct timeval t = {sleep_ms / 1000, sleep_ms % 1000 * 1000};
     check(select(0, 0, 0, 0, &t) == 0);
     timed(began);
   } else if (IS("pselect")) {

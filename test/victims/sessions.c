@@ -208,6 +208,57 @@ static void apart_high(int m) {
 }
 static void apart(int m) { staying(apart_high, m); }
 
+/*
+ * Members of one session, whose leader is gone, below three that never were in it: each of these was below the one
+ * before when the leader lived. The numbers count from that of the highest.
+ */
+static void stacked_orphan(int member) { bear(member); }
+static void stacked_leader(int m) {
+  check(setsid() == getpid());
+  pid_t pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0l, 0l, 0l, 0l);
+  check(pid >= 0);
+  if (pid == 0) live(m + 3);
+  family_await(m + 3, BORN);
+  passing(stacked_orphan, m + 4); /* comes to the one in the middle */
+  tell(&family->word[1], 1);
+  await(&family->word[1], 2);
+  passing(stacked_orphan, m + 5); /* comes to the highest */
+}
+static void stacked_low(int member) { passing(stacked_leader, member - 2); }
+static void stacked_middle(int member) {
+  become_reaper();
+  pid_t pid = fork();
+  check(pid >= 0);
+  if (pid == 0) {
+    reaper = false;
+    staying(stacked_low, member + 1);
+    tell(&family->word[2], 1);
+    await(&family->word[2], 2);
+    _exit(0);
+  }
+  await(&family->word[1], 1);
+  check(!prctl(PR_SET_CHILD_SUBREAPER, 0));
+  reaper = false;
+  tell(&family->word[1], 2);
+  check(waitpid(pid, 0, 0) == pid);
+}
+static void stacked_high(int member) {
+  become_reaper();
+  pid_t pid = fork();
+  check(pid >= 0);
+  if (pid == 0) {
+    reaper = false;
+    staying(stacked_middle, member + 1);
+    _exit(0);
+  }
+  await(&family->word[2], 1);
+  check(!prctl(PR_SET_CHILD_SUBREAPER, 0));
+  reaper = false;
+  tell(&family->word[2], 2);
+  check(waitpid(pid, 0, 0) == pid);
+}
+static void stacked(int m) { staying(stacked_high, m); }
+
 static const struct {
   const char *name;
   void (*play)(int member);
@@ -215,7 +266,7 @@ static const struct {
 } scenes[] = {{"leaderless", leaderless, 2}, {"groupless", groupless, 2}, {"moved", moved, 3},
               {"older", older, 3},           {"oldest", oldest, 3},       {"crossed", crossed, 3},
               {"nested", nested, 3},         {"daemon", daemon_scene, 2},
-              {"apart", apart, 4}};
+              {"apart", apart, 4},           {"stacked", stacked, 6}};
 
 static bool chosen(int argc, char **argv, const char *name) {
   for (int i = 1; i < argc; i++)

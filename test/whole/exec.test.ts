@@ -212,7 +212,8 @@ describe('where the victim is', () => {
   }
   for (const name of ['nanosleep', 'clock_nanosleep-without-rest', 'poll', 'futex']) {
     test(`in ${name}, with a limit`, async () => {
-      using victim = await Victim.start('asleep', [name]);
+      // It must sleep until all is said and done, on a busy machine too.
+      using victim = await Victim.start('asleep', [name, '5000']);
       await endedInCall(victim.pid, execLine(victim.pid, ['pause']), 'SIGKILL');
       await endedInCall(victim.pid, execLine(victim.pid, ['select', '0', '0', '0', '0', '0']), 'SIGTERM');
       const { stderr } = await stasis(execLine(victim.pid, ['poll', '0', '0', '10']));

@@ -12,7 +12,10 @@ victimSuite('shapes', [
   { victim: 'tree', args: ['random', '30', '2', '3'], about: 'with threads' },
 ]);
 
-victimSuite('sessions and groups', [{ victim: 'sessions' }]);
+victimSuite('sessions and groups', [{ victim: 'sessions' }, { victim: 'sessions', args: ['stacked'] }]);
+
+// The lives of hundreds; that such trees can be made is what the tests of the planner say.
+victimSuite('parents that have gone again and again', [{ victim: 'restless', args: ['80', '1'], ways: ['restore'] }]);
 
 victimSuite('processes without the terminal of their session', [{ victim: 'noterminal' }]);
 

@@ -3,6 +3,8 @@
  * the only way into one. A session leader may be born in any session. A child of a leader that is neither in the
  * leader's session nor in one that a task below it began was born before the leader called setsid, in the session the
  * leader was in then.
+ *
+ * Time is proportional to the number of tasks. What cannot be decided in this way is left to search-births.ts.
  */
 
 import { addTo } from '../../base/lists.ts';
@@ -53,33 +55,9 @@ function demandBirth(task: TreeNode, leader: TreeNode | undefined): void {
   const { sid } = task;
   for (let at = task.parent; at; at = at.parent) {
     if (at.sid === sid || at.birth === sid || (leader && at.contains(leader))) return;
-    if (!mayBeBorn(at)) {
-      if (leader && wasBelow(leader, at)) return;
-      throw strayed(task, sid, at);
-    }
+    if (!mayBeBorn(at)) throw strayed(task, sid, at);
     at.birth = sid;
   }
-}
-
-/**
- * Has the leader of a session made below a task that never was in it, but has members of it below itself. The leader
- * gets its own parent when a process between them ends. Returns false if that cannot have been.
- */
-function wasBelow(leader: TreeNode, above: TreeNode): boolean {
-  if (leader.former === above) return true;
-  if (!canComeFrom(leader, above)) return false;
-  const birth = leader.birth ?? above.sid;
-  if (birth !== above.sid && birth !== above.birth) return false;
-  leader.birth = birth;
-  leader.former = above;
-  return true;
-}
-
-/** Whether a task can be made below another one, which is not above it, and get its parent when one between ends. */
-function canComeFrom(node: TreeNode, above: TreeNode): boolean {
-  const { parent } = node;
-  if (!parent || node.former || above.former) return false;
-  return parent !== above && parent.contains(above) && !above.contains(node) && !node.contains(above);
 }
 
 /**
@@ -173,7 +151,6 @@ class Placement {
       }
       const down = lowestOfChain(fixed);
       if (!down) {
-        if (this.#placeBelowOther(session, between, fixed)) return true;
         const [one, two] = fixed as [TreeNode, TreeNode]; // at least two: a single node would be a chain
         const reason = `tasks of the session are below it and below task ${two.pid}, and neither can have been born there`;
         throw unbuildable(one.pid, `session ${session.sid}`, reason);
@@ -200,33 +177,6 @@ class Placement {
     }
     for (let at = lowest; at !== home && at.parent; at = at.parent) this.#bear(at, sid);
     this.#homes.set(sid, home);
-  }
-
-  /**
-   * Places a session whose members' parents lie on two paths: a task of the one was below a task of the other when the
-   * session began, and came to where it is when a process between them ended. So it is made there again, and the
-   * helper below it, whose ancestors are then those of both. Returns false if no task can be made so.
-   */
-  #placeBelowOther(session: GoneSession, between: readonly TreeNode[], fixed: readonly TreeNode[]): boolean {
-    for (const node of fixed) {
-      const above = fixed.find((other) => {
-        return this.#mayComeFrom(node, other) && fixed.every((one) => one.contains(node) || one.contains(other));
-      });
-      if (!above) continue;
-      node.former = above;
-      for (const one of between) if (!one.contains(node) && !one.contains(above)) this.#bear(one, session.sid);
-      this.#placeSession(session, node);
-      return true;
-    }
-    return false;
-  }
-
-  /** Whether a task can be made below another one that is not above it, and get its parent when one between ends. */
-  #mayComeFrom(node: TreeNode, above: TreeNode): boolean {
-    const { birth } = node;
-    if (birth === undefined || !canComeFrom(node, above)) return false;
-    const home = this.#homes.get(birth);
-    return above.sid === birth || above.birth === birth || (home !== undefined && above.contains(home));
   }
 
   #placeOnTop(session: GoneSession): void {

@@ -1,7 +1,6 @@
 /** The steps that fork all tasks, each into its session, from the root downwards. */
 
 import { addTo } from '../../base/lists.ts';
-import type { Leaders } from './births.ts';
 import type { Tree, TreeNode } from './node.ts';
 import { type Sharable, type TreeStep, unbuildable } from './types.ts';
 
@@ -17,8 +16,9 @@ export interface SparePids {
  * The steps that make all tasks. Helpers that stand in for session leaders still exist after these steps.
  * @throws StasisError kind 'unsupported' if tasks would have to fork each other
  */
-export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePids: SparePids): Generator<TreeStep> {
-  const ends: TreeStep[] = [];
+export function* planGrowth(tree: Tree, helpers: readonly TreeNode[], sparePids: SparePids): Generator<TreeStep> {
+  // The ends of processes that stay until all tasks exist.
+  const ends: TreeStep[][] = [];
   // The nodes that each task forks before and after its setsid, in the given order, which becomes the order of its
   // children.
   const early = new Map<TreeNode, TreeNode[]>();
@@ -41,7 +41,8 @@ export function* planGrowth(tree: Tree, { helpers }: Leaders, sparePids: SparePi
     const reason = 'each of several tasks, of which it is one, could only be started by another one of them';
     throw unbuildable(missing.pid, `session ${missing.sid}`, reason);
   }
-  yield* ends;
+  // Whoever gets its parent keeps what is below it. So the lowest are first, while their parents are above them still.
+  for (const end of ends.reverse()) yield* end;
 }
 
 /**
@@ -52,18 +53,19 @@ function* forkAll(
   host: TreeNode,
   guests: readonly TreeNode[] = [],
   sparePids: SparePids,
-  ends: TreeStep[],
+  ends: TreeStep[][],
 ): Generator<TreeStep> {
   const orphans = new Map<TreeNode, TreeNode[]>();
   for (const guest of guests) {
     const { parent } = guest;
-    if (guest.former && parent) {
+    if (!parent) continue;
+    if (guest.late) {
       const between = sparePids.another();
       yield { ...fork(host, guest, false), pid: between, helper: true };
       yield { ...fork(host, guest, false), by: between };
-      ends.push(...endBetween(between, host, parent));
+      ends.push(endBetween(between, host, parent));
     } else if (parent === host || parent === host.parent) yield fork(host, guest, parent !== host);
-    else if (parent) addTo(orphans, parent, guest);
+    else addTo(orphans, parent, guest);
   }
   for (const [parent, children] of orphans) yield* orphan(host, parent, children, sparePids.first);
 }

@@ -30,6 +30,15 @@ export function chooseHosts({ nodes }: Tree, { bySession, helpers }: Leaders): v
   const free = unwantedBirths(nodes);
   for (const node of nodes) hostBySession(node, bySession);
   for (const helper of helpers) helper.host = helper.parent;
+  hostByShared(nodes, free);
+}
+
+/**
+ * Gives tasks other hosts if they share a resource with those, but not with the hosts they have.
+ * @param free session leaders that may be born in any session
+ * @throws StasisError kind 'unsupported' if no host has everything that a task shares with others
+ */
+export function hostByShared(nodes: readonly TreeNode[], free: Set<TreeNode>): void {
   for (const node of nodes) lend(node);
   for (const kind of SHARABLES) {
     for (const members of classes(nodes, kind).values()) gather(members, kind, free);
@@ -40,21 +49,15 @@ export function chooseHosts({ nodes }: Tree, { bySession, helpers }: Leaders): v
 function unwantedBirths(nodes: readonly TreeNode[]): Set<TreeNode> {
   const free = new Set(nodes.filter((node) => node.leads && node.birth === node.parent?.sid));
   for (const { parent, birth } of nodes) if (parent && birth !== parent.sid) free.delete(parent);
-  for (const node of nodes) {
-    if (!node.former) continue;
-    free.delete(node);
-    free.delete(node.former);
-  }
   return free;
 }
 
 /**
- * Makes the parent (the former one, if there is one) the host, if it is in the session the task is born in at that
- * time; else the leader of that session, which is below the parent.
+ * Makes the parent the host, if it is in the session the task is born in at that time; else the leader of that session,
+ * which is below the parent.
  */
 function hostBySession(node: TreeNode, leaders: ReadonlyMap<number, TreeNode>): void {
-  const { birth } = node;
-  const parent = node.former ?? node.parent;
+  const { birth, parent } = node;
   if (!parent || birth === undefined) return;
   if (parent.sid === birth || parent.birth === birth) {
     node.host = parent;
@@ -135,7 +138,7 @@ function spreadFrom(
  * included.
  */
 function mayFork(host: TreeNode, node: TreeNode, kind: Sharable, free: ReadonlySet<TreeNode>): boolean {
-  if (!(node.former ?? node.parent)?.contains(host) || node.contains(host)) return false;
+  if (!node.parent?.contains(host) || node.contains(host)) return false;
   if (host.shared[kind] !== node.shared[kind]) return false;
   if (!free.has(node) && host.sid !== node.birth && host.birth !== node.birth) return false;
   return SHARABLES.every((each) => {

@@ -12,17 +12,18 @@ export class TreeNode {
   readonly sid: number;
   /** Undefined for a helper. */
   readonly task: TreeTask | undefined;
-  readonly parent: TreeNode | undefined;
+  /** Undefined for the root. That of a helper is its host, so it may be decided later. */
+  parent: TreeNode | undefined;
   readonly shared: Partial<Record<Sharable, number>>;
   /** The session it is born in. For a session leader it is decided by the tasks that depend on it. */
   birth: number | undefined;
   /** The task that forks it; undefined for the root. */
   host: TreeNode | undefined;
   /**
-   * The task below which it is made, by a parent that ends when all tasks exist; it gets its own parent then. Undefined
-   * for nearly all.
+   * Whether it is a child of a helper until all tasks exist, and gets its own parent then, since tasks below it have
+   * parents that are above it only until then.
    */
-  former: TreeNode | undefined;
+  late = false;
   /** Whether it is forked before its host calls setsid. */
   early = false;
   depth = 0;

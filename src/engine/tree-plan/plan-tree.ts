@@ -21,11 +21,13 @@
  * unshare(2); tasks that each share something with another one, where the one that shared with all is gone.
  */
 import { decideBirths } from './births.ts';
-import { planGrowth } from './fork-steps.ts';
+import { planGrowth, type SparePids } from './fork-steps.ts';
+import { hostByOrder } from './fork-tree.ts';
 import { planGroups } from './groups.ts';
 import { chooseHosts } from './hosts.ts';
-import { linkTree } from './node.ts';
-import type { Planting, TreeStep, TreeTask } from './types.ts';
+import { linkTree, type Tree, type TreeNode } from './node.ts';
+import { searchBirths } from './search-births.ts';
+import { isUnbuildable, type Planting, type TreeStep, type TreeTask } from './types.ts';
 
 export type { Planting, TreeStep, TreeTask } from './types.ts';
 
@@ -34,26 +36,61 @@ const HIGH_PID = 32_767;
 const RESERVED_PIDS = 300;
 
 /**
- * Plans how the tree is made, in time proportional to the number of tasks.
+ * Plans how the tree is made, for nearly all trees in time proportional to the number of tasks.
  * @param tasks in the order in which parents list their children
  * @throws StasisError kind 'image' for a tree that cannot have been; 'usage' for a root that is to stay in a session
  *   of others without `joins`; 'unsupported', with the task, for what cannot be made
  */
 export function planTree(tasks: readonly TreeTask[], planting: Planting): readonly TreeStep[] {
-  const tree = linkTree(tasks, planting);
-  const leaders = decideBirths(tree);
-  chooseHosts(tree, leaders);
   const numbers = tasks.flatMap(({ pid, pgid, sid }) => [pid, pgid, sid]);
   const spares = (planting.sparePids ?? sparePids(numbers, () => true))[Symbol.iterator]();
   const another = (): number => spares.next().value ?? HIGH_PID;
   const first = another();
-  return [...steps()];
+  const { tree, helpers, steps } = planForks(tasks, planting, { first, another });
+  return [...steps, ...rest()];
 
-  function* steps(): Generator<TreeStep> {
-    yield* planGrowth(tree, leaders, { first, another });
+  function* rest(): Generator<TreeStep> {
     yield* planGroups(tree, planting, first);
-    for (const { pid, parent, host } of leaders.helpers) yield { do: 'end', pid, reaper: (parent ?? host)?.pid ?? 0 };
+    for (const { pid, parent } of helpers) yield { do: 'end', pid, reaper: parent?.pid ?? 0 };
     for (const { pid, zombie, subreaper } of tasks) if (subreaper && !zombie) yield { do: 'subreaper', pid, on: true };
+  }
+}
+
+/** The steps that fork all tasks and helpers. */
+interface Forks {
+  readonly tree: Tree;
+  readonly helpers: readonly TreeNode[];
+  readonly steps: readonly TreeStep[];
+}
+
+/** Nearly all trees are planned in one go. If that fails, possibilities are tried. */
+function planForks(tasks: readonly TreeTask[], planting: Planting, sparePids: SparePids): Forks {
+  try {
+    const tree = linkTree(tasks, planting);
+    const leaders = decideBirths(tree);
+    chooseHosts(tree, leaders);
+    const { helpers } = leaders;
+    return { tree, helpers, steps: [...planGrowth(tree, helpers, sparePids)] };
+  } catch (error) {
+    const forks = isUnbuildable(error) ? searchForks(tasks, planting, sparePids) : undefined;
+    // The first error tells best what is wrong.
+    if (!forks) throw error;
+    return forks;
+  }
+}
+
+/** Returns undefined if there is no way, or none is found. */
+function searchForks(tasks: readonly TreeTask[], planting: Planting, sparePids: SparePids): Forks | undefined {
+  const tree = linkTree(tasks, planting);
+  const births = searchBirths(tree);
+  if (!births) return undefined;
+  const { helpers } = births;
+  try {
+    hostByOrder(tree, births);
+    return { tree, helpers, steps: [...planGrowth(tree, helpers, sparePids)] };
+  } catch (error) {
+    if (!isUnbuildable(error)) throw error;
+    return undefined;
   }
 }
 

@@ -67,6 +67,11 @@ export function unbuildable(pid: number, resource: string, reason: string): Stas
   return new StasisError({ kind: 'unsupported', code: 'TREE_UNBUILDABLE', task: { pid }, resource, reason });
 }
 
+/** Whether an error is one of {@link unbuildable}. */
+export function isUnbuildable(error: unknown): boolean {
+  return error instanceof StasisError && error.code === 'TREE_UNBUILDABLE';
+}
+
 /** The error for a saved tree that no kernel can have had. */
 export function damaged(pid: number | undefined, reason: string): StasisError {
   return new StasisError({

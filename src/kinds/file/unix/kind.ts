@@ -6,6 +6,7 @@ import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
 import type { FileKind, OpenFile, SeenTree, TaskKind } from '../../../contract/contract.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
@@ -22,6 +23,9 @@ import { Sockets } from './rebuild.ts';
 import { type Refusal, type Standing, standingOf } from './support.ts';
 import { isUnixSocket, type Message, Survey } from './survey.ts';
 import { endWaiting, saveWaiting, setRoomAside } from './waiting.ts';
+
+/** The inodes of sockets of a tree that have been examined and can be carried. */
+const SOUND = new Slot((_: SeenTree) => new Set<number>());
 
 export const unixSocketKind: FileKind = {
   name: 'unix socket',
@@ -43,7 +47,14 @@ export const unixSocketKind: FileKind = {
 
   recognises: isUnixSocket,
 
-  obstacle: (file, task) => obstacleOf(file, task.tree),
+  obstacle(file, { tree }) {
+    // Each of hundreds of processes may have hundreds of sockets in common with the others.
+    const sound = SOUND.of(tree);
+    if (sound.has(file.stat.ino)) return undefined;
+    const found = obstacleOf(file, tree);
+    if (!found) sound.add(file.stat.ino);
+    return found;
+  },
 
   notice: (file, task) => noticeOf(file, task.tree),
 

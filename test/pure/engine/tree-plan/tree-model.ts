@@ -357,6 +357,49 @@ export function randomTree({ seed, events, sharing, job }: Life): TreeTask[] {
   return machine.tree(root);
 }
 
+/**
+ * A random tree whose tasks never rest: those made last make most of the others, as children or as siblings; a third
+ * begin sessions, a tenth exit, and many are subreapers for a while.
+ * @param size how many tasks are made; some of them have gone at the end
+ */
+export function restlessTree(seed: number, size: number): TreeTask[] {
+  const random = generator(seed);
+  const below = (n: number) => Math.floor(random() * n);
+  const machine = new Machine(90, 100);
+  const root = 101;
+  machine.fork(100, root);
+  machine.setsid(root);
+  machine.setSubreaper(root, true);
+  const made = [root + 1];
+  machine.fork(root, root + 1);
+  const lives = (pid: number) => machine.processes.get(pid)?.zombie === false;
+  while (made.length < size) {
+    const dice = below(31);
+    const chance = below(2) === 0;
+    if (dice < 10) {
+      let youngest = Math.floor(made.length * 0.9) + Math.floor(below(made.length) / 10);
+      while (!lives(made[youngest] ?? root)) youngest--;
+      const pid = root + 1 + made.length;
+      machine.fork(made[youngest] ?? root, pid, NO_SHARE, chance);
+      made.push(pid);
+      continue;
+    }
+    // The first one makes others if nobody else is left.
+    const at = dice < 17 ? below(made.length) : 1 + below(made.length);
+    const pid = made[at];
+    if (pid === undefined || !lives(pid)) continue;
+    if (dice < 17) {
+      if (!machine.at(pid).leader) machine.setsid(pid);
+    } else if (dice < 27) machine.setSubreaper(pid, chance);
+    else {
+      const { parent } = machine.at(pid);
+      machine.exit(pid);
+      if (dice < 30 && parent) machine.wait(parent.pid, pid);
+    }
+  }
+  return machine.tree(root);
+}
+
 /** Random numbers from 0 up to 1, the same ones for the same seed (mulberry32). */
 export function generator(seed: number): () => number {
   let state = seed;

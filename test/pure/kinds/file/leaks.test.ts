@@ -31,6 +31,7 @@ function contextWith(entry: FileEntry): { context: RestoreContext; end: () => vo
     options: { inheritFd: new Map() },
     fileEntries: new Map([[1, entry]]),
     images: { own: () => undefined, readEntries: () => [] },
+    hostPid: (pid: number) => pid,
     notice: () => undefined,
     undo: () => undefined,
     atEnd: (work: () => void) => void ending.push(work),
