@@ -179,7 +179,7 @@ export interface ExtendedState {
   readonly toImage: typeof xsave.toFpregs;
   readonly fromImage: typeof xsave.fromFpregs;
   /** The name under which a state that the message has no fields for is kept beside the images. */
-  readonly extraName: 'xsave';
+  readonly ownName: 'xsave';
   /** Whether there is more in use than the message has fields for. */
   readonly exceedsImage: (state: Uint8Array) => boolean;
   /** Whether two buffers are laid out alike. */

@@ -53,7 +53,7 @@ function obey(args: readonly string[]): void {
     }
     case 'show': {
       const { values, operands } = parse(rest, { nopl: { type: 'boolean' } }, ['IMAGE']);
-      decode(operands[0], undefined, { pretty: true, withoutExtra: values.nopl === true });
+      decode(operands[0], undefined, { pretty: true, withoutPayload: values.nopl === true });
       return;
     }
     case 'encode': {

@@ -60,7 +60,7 @@ export interface DumpContext extends HasSlots {
   /** Adds an entry to files.img that belongs to no descriptor of a task (for example a link remap). */
   addFile(entry: InputOf<typeof fileEntry>): void;
   /** Appends to an image that all tasks share (pipes-data, tty-info, memfd, remap-fpath …); written at the end. */
-  append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, extra?: E): void;
+  append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, payload?: E): void;
   /** Stores page contents, and counts them for stats-dump. */
   readonly pages: PageStore;
   /** Reports to the user that some state is lost or will change, although the dump goes on. */
@@ -103,8 +103,8 @@ export interface DumpThread extends SeenThread {
   /** The registers at the stop, before Stasis changed any. */
   readonly registers: Registers;
   readonly core: CoreDraft;
-  /** State that CRIU's core image has no place for, by kind. */
-  readonly extra: Record<string, Json>;
+  /** What no image of CRIU has a place for, by kind. It is saved in a file of our own, `stasis-task-PID.json`. */
+  readonly ownState: Record<string, Json>;
   readonly process: DumpTask;
 }
 

@@ -101,7 +101,7 @@ export interface TaskKind {
   /** Returns all state of this kind that is carried but will change. Called like {@link obstacles}. */
   notices?(task: SeenTask): NoticeFacts[];
   /**
-   * Reads the state of a frozen task into `task.core`, `task.mm` or `task.extra`. What only the task itself can find
+   * Reads the state of a frozen task into `task.core`, `task.mm` or `task.ownState`. What only the task itself can find
    * out is asked by calls added to `program`; the returned function is called when the program has run, and reads their
    * results.
    */
@@ -109,7 +109,7 @@ export interface TaskKind {
   /** Reads bulk data from outside: the pages of the task. Called when nothing of Stasis is left in it. */
   drain?(task: DumpTask): void;
   /** Returns properties that the process must be cloned with. Called with its images, before it is made. */
-  born?(saved: Pick<RestoreTask, 'extra'>): Partial<BirthTraits>;
+  born?(saved: Pick<RestoreTask, 'ownState'>): Partial<BirthTraits>;
   /** Rebuilds the state, one function for each phase. */
   readonly rebuild?: { readonly [P in Phase]?: (task: RestoreTask) => void };
   /**

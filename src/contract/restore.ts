@@ -3,7 +3,7 @@ import type { HostPid, LocalFd, SavedPid } from '../base/brands.ts';
 import type { TaskRef } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
 import type { ImageSet } from '../images/image-set.ts';
-import type { ProcessExtra, ThreadExtra } from '../images/own-files.ts';
+import type { OwnProcessState, OwnThreadState } from '../images/own-files.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../images/schema/files.ts';
 import type { MmEntry } from '../images/schema/memory.ts';
 import type { CoreEntry } from '../images/schema/task.ts';
@@ -69,7 +69,7 @@ export interface RestoreThread {
   readonly ref: TaskRef;
   readonly context: RestoreContext;
   readonly core: CoreEntry;
-  readonly extra: ThreadExtra;
+  readonly ownState: OwnThreadState;
   readonly tracee: Tracee;
   /**
    * Runs programs in the thread. All threads of a process share one work area, so only one of them runs a program at a
@@ -84,7 +84,7 @@ export interface RestoreThread {
 /** A process being rebuilt; as a thread it is its main thread. */
 export interface RestoreTask extends RestoreThread {
   readonly pid: SavedPid;
-  readonly extra: ProcessExtra;
+  readonly ownState: OwnProcessState;
   /** Its entry in pstree.img. */
   readonly pstree: PstreeEntry;
   readonly mm: MmEntry;

@@ -1,18 +1,18 @@
 /**
- * crit's JSON: `{"magic": "CORE", "entries": [{…, "extra": …}]}`, as CRIU's own crit prints and reads it. The blob
- * after a message stands in `extra`: bytes as base64, other forms as {@link ExtraForm} says.
+ * crit's JSON: `{"magic": "CORE", "entries": [{…, "extra": …}]}`, as CRIU's own crit prints and reads it. The
+ * payload after a message stands in `extra`: bytes as base64, other forms as {@link PayloadForm} says.
  */
 
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import { encodeMessage } from './codec.ts';
 import { ImageError } from './error.ts';
-import type { ExtraCodec, QueuedMessage, TcpQueues } from './extra.ts';
 import { type DecodedImage, type Entry, encodeImage } from './image.ts';
 import type { Json, JsonObject } from './json.ts';
 import type { HeadedKind, ImageKind } from './kind.ts';
 import { Images } from './kinds.ts';
 import type { Message } from './message.ts';
 import { asObject, type Fields, messageFromJson, messageToJson } from './message-json.ts';
+import type { PayloadCodec, QueuedMessage, TcpQueues } from './payload.ts';
 import { type IpcMsg, ipcMsg } from './schema/namespaces.ts';
 
 /** How to print an image. */
@@ -20,7 +20,7 @@ export interface JsonOptions {
   /** Print numbers as flags, addresses, devices, … where the schema says so. */
   readonly pretty?: boolean;
   /** Print only the sizes of the blobs after messages. */
-  readonly withoutExtra?: boolean;
+  readonly withoutPayload?: boolean;
 }
 
 /** An image as JSON. */
@@ -45,30 +45,30 @@ export function imageFromJson(json: Json, file: string): Uint8Array {
 /** The message and the blob codec of the entry at a certain index of an image. */
 interface Parts {
   readonly message: Message;
-  readonly extra: AnyExtra | undefined;
+  readonly payload: AnyPayload | undefined;
 }
 
 function partsAt(kind: ImageKind, index: number): Parts {
-  if (index > 0 || !('head' in kind)) return { message: kind.message(), extra: kind.extra };
-  const { head, headExtra } = kind as HeadedKind;
-  return { message: head(), extra: headExtra };
+  if (index > 0 || !('head' in kind)) return { message: kind.message(), payload: kind.payload };
+  const { head, headPayload } = kind as HeadedKind;
+  return { message: head(), payload: headPayload };
 }
 
 function entryToJson(parts: Parts, entry: Entry<Fields>, options: JsonOptions): JsonObject {
   const object = messageToJson(parts.message, entry.message, options.pretty ?? false);
-  if (!parts.extra || entry.extra === undefined) return object;
-  if (!options.withoutExtra) object.extra = extraToJson(parts.extra, entry.extra);
-  else if (parts.extra.form !== 'content') object.extra = `... <${humanSize(extraSize(parts.extra, entry))}>`;
+  if (!parts.payload || entry.payload === undefined) return object;
+  if (!options.withoutPayload) object.extra = payloadToJson(parts.payload, entry.payload);
+  else if (parts.payload.form !== 'content') object.extra = `... <${humanSize(payloadSize(parts.payload, entry))}>`;
   return object;
 }
 
 function entryFromJson(parts: Parts, json: Json, file: string): Entry<Fields> {
-  const { extra, ...rest } = asObject(json, file, parts.message.name);
+  const { extra: payload, ...rest } = asObject(json, file, parts.message.name);
   const message = messageFromJson(parts.message, rest, file);
-  if (extra === undefined || extra === '') return { message };
-  if (!parts.extra)
+  if (payload === undefined || payload === '') return { message };
+  if (!parts.payload)
     throw new ImageError({ file, field: `${parts.message.name}.extra`, reason: 'no data belongs here' });
-  return { message, extra: extraFromJson(parts.extra, extra, file) };
+  return { message, payload: payloadFromJson(parts.payload, payload, file) };
 }
 
 /** A size as `17B`, `1.5KB`, … */
@@ -82,27 +82,27 @@ function humanSize(bytes: number): string {
 }
 
 /** The blob of any kind, as {@link Entry} holds it without knowing the kind. */
-type AnyExtra = ExtraCodec<Fields, unknown>;
+type AnyPayload = PayloadCodec<Fields, unknown>;
 
-function extraToJson({ form }: AnyExtra, extra: unknown): Json {
+function payloadToJson({ form }: AnyPayload, payload: unknown): Json {
   switch (form) {
     case 'queues': {
-      const { inq, outq } = extra as TcpQueues;
+      const { inq, outq } = payload as TcpQueues;
       return { inq: encodeBase64(inq), outq: encodeBase64(outq) };
     }
     case 'values':
-      return [...(extra as Uint16Array)];
+      return [...(payload as Uint16Array)];
     case 'messages':
-      return (extra as QueuedMessage[]).flatMap(({ message, data }) => [
+      return (payload as QueuedMessage[]).flatMap(({ message, data }) => [
         messageToJson(ipcMsg, message, false),
         encodeBase64(data),
       ]);
     default:
-      return encodeBase64(extra as Uint8Array);
+      return encodeBase64(payload as Uint8Array);
   }
 }
 
-function extraFromJson({ form }: AnyExtra, json: Json, file: string): unknown {
+function payloadFromJson({ form }: AnyPayload, json: Json, file: string): unknown {
   switch (form) {
     case 'queues': {
       const { inq = '', outq = '' } = asObject(json, file, 'the queues');
@@ -110,7 +110,7 @@ function extraFromJson({ form }: AnyExtra, json: Json, file: string): unknown {
     }
     case 'values':
       if (!Array.isArray(json) || !json.every(isSemaphoreValue))
-        throw badExtra(file, 'a list of 16-bit values expected');
+        throw badPayload(file, 'a list of 16-bit values expected');
       return Uint16Array.from(json);
     case 'messages':
       return messagesFromJson(json, file);
@@ -121,7 +121,7 @@ function extraFromJson({ form }: AnyExtra, json: Json, file: string): unknown {
 
 /** A list in which each message is followed by its data. */
 function messagesFromJson(json: Json, file: string): QueuedMessage[] {
-  if (!Array.isArray(json)) throw badExtra(file, 'a list of messages expected');
+  if (!Array.isArray(json)) throw badPayload(file, 'a list of messages expected');
   const messages: QueuedMessage[] = [];
   for (let i = 0; i + 1 < json.length; i += 2) {
     const message = messageFromJson(ipcMsg, json[i] as Json, file) as unknown as IpcMsg;
@@ -135,29 +135,29 @@ function isSemaphoreValue(json: Json): json is number {
 }
 
 function bytesFromJson(json: Json, file: string): Uint8Array {
-  if (typeof json !== 'string') throw badExtra(file, 'base64 text expected');
+  if (typeof json !== 'string') throw badPayload(file, 'base64 text expected');
   return decodeBase64(json);
 }
 
-function badExtra(file: string, reason: string): ImageError {
+function badPayload(file: string, reason: string): ImageError {
   return new ImageError({ file, field: 'extra', reason });
 }
 
 /** How many bytes of data there are, as crit counts them: without padding. */
-function extraSize({ form }: AnyExtra, { message, extra }: Entry<Fields>): number {
+function payloadSize({ form }: AnyPayload, { message, payload }: Entry<Fields>): number {
   switch (form) {
     case 'segment':
       return Number(message.size);
     case 'queues':
-      return (extra as TcpQueues).inq.length + (extra as TcpQueues).outq.length;
+      return (payload as TcpQueues).inq.length + (payload as TcpQueues).outq.length;
     case 'values':
-      return (extra as Uint16Array).byteLength;
+      return (payload as Uint16Array).byteLength;
     case 'messages':
-      return (extra as QueuedMessage[]).reduce(
+      return (payload as QueuedMessage[]).reduce(
         (sum, { message, data }) => sum + encodeMessage(ipcMsg, message).length + data.length,
         0,
       );
     default:
-      return (extra as Uint8Array).length;
+      return (payload as Uint8Array).length;
   }
 }

@@ -8,17 +8,17 @@
 
 import { type DecodeOptions, readMessage, writeMessage } from './codec.ts';
 import { ImageError } from './error.ts';
-import { type ExtraCodec, readFramed, writeFramed } from './extra.ts';
 import type { HeadedKind, ImageKind, RawKind } from './kind.ts';
 import { Images } from './kinds.ts';
 import { COMMON_MAGIC, SERVICE_MAGIC } from './magic.ts';
 import type { InputOf, Message, TypeOf } from './message.ts';
+import { type PayloadCodec, readFramed, writeFramed } from './payload.ts';
 import { Reader, Writer } from './wire.ts';
 
 /** A message and the blob after it. */
 export interface Entry<M, E = unknown> {
   readonly message: M;
-  readonly extra?: E | undefined;
+  readonly payload?: E | undefined;
 }
 
 /** An image of any kind, as crit sees it. */
@@ -61,7 +61,7 @@ export function readHeaded<H extends Message, M extends Message, E>(
   options?: Options,
 ): { head: Entry<TypeOf<H>, E>; entries: Entry<TypeOf<M>, E>[] } {
   const reader = open(kind, file, bytes, options);
-  return { head: readEntry(reader, kind.head(), kind.headExtra), entries: entriesOf(kind, reader) };
+  return { head: readEntry(reader, kind.head(), kind.headPayload), entries: entriesOf(kind, reader) };
 }
 
 /**
@@ -74,7 +74,7 @@ export function decodeImage(file: string, bytes: Uint8Array, options?: Options):
   const first = reader.fixed32();
   if (first === COMMON_MAGIC || first === SERVICE_MAGIC) reader.fixed32();
   const entries: Entry<Record<string, unknown>>[] = [];
-  if ('head' in kind) entries.push(readEntry(reader, kind.head(), kind.headExtra));
+  if ('head' in kind) entries.push(readEntry(reader, kind.head(), kind.headPayload));
   for (const entry of entriesOf(kind, reader)) entries.push(entry);
   return { kind, entries };
 }
@@ -138,7 +138,7 @@ export function writeHeaded<H extends Message, M extends Message, E>(
 ): Uint8Array {
   const writer = new Writer(file, 4096);
   putEntries(writer, kind, entries, 0);
-  putEntry(writer, kind.head(), kind.headExtra, head);
+  putEntry(writer, kind.head(), kind.headPayload, head);
   return finish(kind, writer);
 }
 
@@ -152,25 +152,25 @@ export function encodeImage(
   const headed = 'head' in kind ? (kind as HeadedKind) : undefined;
   putEntries(writer, kind, entries, headed ? 1 : 0);
   const [head] = entries;
-  if (headed && head) putEntry(writer, headed.head(), headed.headExtra, head);
+  if (headed && head) putEntry(writer, headed.head(), headed.headPayload, head);
   return finish(kind, writer);
 }
 
 function entriesOf<M extends Message, E>(kind: ImageKind<M, E>, reader: Reader): Entry<TypeOf<M>, E>[] {
   const message = kind.message();
   const entries: Entry<TypeOf<M>, E>[] = [];
-  while (reader.pos < reader.end) entries.push(readEntry(reader, message, kind.extra));
+  while (reader.pos < reader.end) entries.push(readEntry(reader, message, kind.payload));
   return entries;
 }
 
 function readEntry<M extends Message, E>(
   reader: Reader,
   declared: M,
-  codec: ExtraCodec<TypeOf<M>, E> | undefined,
+  codec: PayloadCodec<TypeOf<M>, E> | undefined,
 ): Entry<TypeOf<M>, E> {
   const message = readFramed(reader, () => readMessage(reader, declared));
-  const extra = codec?.read(reader, message);
-  return extra === undefined ? { message } : { message, extra };
+  const payload = codec?.read(reader, message);
+  return payload === undefined ? { message } : { message, payload };
 }
 
 function putEntries<M extends Message, E>(
@@ -181,18 +181,18 @@ function putEntries<M extends Message, E>(
 ): void {
   const message = kind.message();
   for (let i = entries.length - 1; i >= from; i--) {
-    putEntry(writer, message, kind.extra, entries[i] as Entry<InputOf<M>, E>);
+    putEntry(writer, message, kind.payload, entries[i] as Entry<InputOf<M>, E>);
   }
 }
 
 function putEntry<M extends Message, E>(
   writer: Writer,
   declared: M,
-  codec: ExtraCodec<TypeOf<M>, E> | undefined,
-  { message, extra }: Entry<InputOf<M>, E>,
+  codec: PayloadCodec<TypeOf<M>, E> | undefined,
+  { message, payload }: Entry<InputOf<M>, E>,
 ): void {
   // The codec only looks at lengths and flags, which are the same in both types.
-  codec?.write(writer, message as unknown as TypeOf<M>, extra);
+  codec?.write(writer, message as unknown as TypeOf<M>, payload);
   writeFramed(writer, () => writeMessage(writer, declared, message));
 }
 

@@ -1,7 +1,7 @@
 /** The description of a kind of image: its file name, its magic, its messages. */
 
-import type { ExtraCodec } from './extra.ts';
 import type { Message, TypeOf } from './message.ts';
+import type { PayloadCodec } from './payload.ts';
 
 /**
  * How an image begins. `common`: the common magic, then the magic of the kind. `service`: the service magic, then the
@@ -27,14 +27,14 @@ export interface RawKind {
 export interface ImageKind<M extends Message = Message, E = unknown> extends RawKind {
   /** A function, so that the table of kinds does not build every message when it is loaded. */
   readonly message: () => M;
-  readonly extra?: ExtraCodec<TypeOf<M>, E> | undefined;
+  readonly payload?: PayloadCodec<TypeOf<M>, E> | undefined;
 }
 
 /** A kind whose first entry is another message than the rest. */
 export interface HeadedKind<H extends Message = Message, M extends Message = Message, E = unknown>
   extends ImageKind<M, E> {
   readonly head: () => H;
-  readonly headExtra?: ExtraCodec<TypeOf<H>, E> | undefined;
+  readonly headPayload?: PayloadCodec<TypeOf<H>, E> | undefined;
 }
 
 /** The file name of an image: `imageName(Images.core, 17)` is `core-17.img`. */

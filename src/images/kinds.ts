@@ -1,19 +1,19 @@
 /** All kinds of images CRIU 4.2 knows. */
 
+import type { HeadedKind, ImageKind, RawKind } from './kind.ts';
+import type { Message, TypeOf } from './message.ts';
 import {
-  type ExtraCodec,
   ghostChunk,
   ghostContent,
   mapBytes,
+  type PayloadCodec,
   packetBytes,
   pipeBytes,
   queuedMessages,
   segmentBytes,
   semValues,
   tcpQueues,
-} from './extra.ts';
-import type { HeadedKind, ImageKind, RawKind } from './kind.ts';
-import type { Message, TypeOf } from './message.ts';
+} from './payload.ts';
 import { bpfmapDataEntry, bpfmapFileEntry } from './schema/bpf.ts';
 import { cgroupEntry } from './schema/cgroup.ts';
 import { timensEntry } from './schema/common.ts';
@@ -95,14 +95,14 @@ function bare<M extends Message>(name: string, pattern: string, magic: number, m
   return { name, pattern, magic, framing: 'bare', message };
 }
 
-function withExtra<M extends Message, E>(
+function withPayload<M extends Message, E>(
   name: string,
   pattern: string,
   magic: number,
   message: () => M,
-  extra: ExtraCodec<TypeOf<M>, E>,
+  payload: PayloadCodec<TypeOf<M>, E>,
 ): ImageKind<M, E> {
-  return { name, pattern, magic, framing: 'common', message, extra };
+  return { name, pattern, magic, framing: 'common', message, payload };
 }
 
 /** A kind whose first entry is another message than the rest. */
@@ -166,8 +166,8 @@ export const Images = {
       () => ghostFileEntry,
       () => ghostChunkEntry,
     ),
-    headExtra: ghostContent,
-    extra: ghostChunk,
+    headPayload: ghostContent,
+    payload: ghostChunk,
   },
   memfdInode: image('MEMFD_INODE', 'memfd', 0x48453499, () => memfdInodeEntry),
   fileLocks: image('FILE_LOCKS', 'filelocks', 0x54323616, () => fileLockEntry),
@@ -175,10 +175,10 @@ export const Images = {
 
   // Contents of pipes and sockets.
 
-  pipesData: withExtra('PIPES_DATA', 'pipes-data', 0x56453709, () => pipeDataEntry, pipeBytes),
-  fifoData: withExtra('FIFO_DATA', 'fifo-data', 0x59333054, () => pipeDataEntry, pipeBytes),
-  skQueues: withExtra('SK_QUEUES', 'sk-queues', 0x56264026, () => skPacketEntry, packetBytes),
-  tcpStream: withExtra('TCP_STREAM', 'tcp-stream-%x', 0x51465506, () => tcpStreamEntry, tcpQueues),
+  pipesData: withPayload('PIPES_DATA', 'pipes-data', 0x56453709, () => pipeDataEntry, pipeBytes),
+  fifoData: withPayload('FIFO_DATA', 'fifo-data', 0x59333054, () => pipeDataEntry, pipeBytes),
+  skQueues: withPayload('SK_QUEUES', 'sk-queues', 0x56264026, () => skPacketEntry, packetBytes),
+  tcpStream: withPayload('TCP_STREAM', 'tcp-stream-%x', 0x51465506, () => tcpStreamEntry, tcpQueues),
 
   // Terminals.
 
@@ -192,9 +192,9 @@ export const Images = {
   pidns: image('PIDNS', 'pidns-%u', 0x61157326, () => pidnsEntry),
   userns: image('USERNS', 'userns-%u', 0x55474906, () => usernsEntry),
   ipcVar: image('IPC_VAR', 'ipcns-var-%u', 0x53115007, () => ipcVarEntry),
-  ipcnsShm: withExtra('IPCNS_SHM', 'ipcns-shm-%u', 0x46283044, () => ipcShmEntry, segmentBytes),
-  ipcnsMsg: withExtra('IPCNS_MSG', 'ipcns-msg-%u', 0x55453737, () => ipcMsgEntry, queuedMessages),
-  ipcnsSem: withExtra('IPCNS_SEM', 'ipcns-sem-%u', 0x59573019, () => ipcSemEntry, semValues),
+  ipcnsShm: withPayload('IPCNS_SHM', 'ipcns-shm-%u', 0x46283044, () => ipcShmEntry, segmentBytes),
+  ipcnsMsg: withPayload('IPCNS_MSG', 'ipcns-msg-%u', 0x55453737, () => ipcMsgEntry, queuedMessages),
+  ipcnsSem: withPayload('IPCNS_SEM', 'ipcns-sem-%u', 0x59573019, () => ipcSemEntry, semValues),
 
   // Network namespaces.
 
@@ -224,7 +224,7 @@ export const Images = {
   seccomp: image('SECCOMP', 'seccomp', 0x64413049, () => seccompEntry),
   apparmor: image('APPARMOR', 'apparmor', 0x59423047, () => apparmorEntry),
   bpfmapFile: image('BPFMAP_FILE', 'bpfmap-file', 0x57506142, () => bpfmapFileEntry),
-  bpfmapData: withExtra('BPFMAP_DATA', 'bpfmap-data', 0x64324033, () => bpfmapDataEntry, mapBytes),
+  bpfmapData: withPayload('BPFMAP_DATA', 'bpfmap-data', 0x64324033, () => bpfmapDataEntry, mapBytes),
   cpuinfo: image('CPUINFO', 'cpuinfo', 0x61404013, () => cpuinfoEntry),
 
   // Older forms: one file for each kind of open file, and parts of core and mm on their own.

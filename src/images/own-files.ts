@@ -19,7 +19,7 @@ import {
 } from './form.ts';
 
 /** The file for state of one process and its threads that CRIU's schema has no place for. */
-export function extraName(pid: number): string {
+export function ownStateName(pid: number): string {
   return `stasis-task-${pid}.json`;
 }
 
@@ -87,20 +87,20 @@ const threadForm = object(thread);
 const processForm = object({ ...thread, ...process });
 
 /** What our own file has to say of a thread. */
-export type ThreadExtra = FormType<typeof threadForm>;
+export type OwnThreadState = FormType<typeof threadForm>;
 
 /** What our own file has to say of a process and its main thread. */
-export type ProcessExtra = FormType<typeof processForm>;
+export type OwnProcessState = FormType<typeof processForm>;
 
 /** Reads the file of a process, with what it says of some other threads. @throws ImageError naming the field */
-export function readTaskExtra(
+export function readOwnState(
   bytes: Uint8Array,
   pid: number,
   tids: readonly number[],
-): { readonly own: ProcessExtra; readonly threads: ReadonlyMap<number, ThreadExtra> } {
-  const file = extraName(pid);
+): { readonly own: OwnProcessState; readonly threads: ReadonlyMap<number, OwnThreadState> } {
+  const file = ownStateName(pid);
   const others = object(Object.fromEntries(tids.map((tid) => [String(tid), optional(threadForm)])));
-  const threads = readJson(others, bytes, file) as Readonly<Record<string, ThreadExtra | undefined>>;
+  const threads = readJson(others, bytes, file) as Readonly<Record<string, OwnThreadState | undefined>>;
   return {
     own: readJson(processForm, bytes, file),
     threads: new Map(tids.map((tid) => [tid, threads[String(tid)] ?? {}])),

@@ -9,9 +9,9 @@
 
 import { type DecodeOptions, readMessage, writeMessage } from './codec.ts';
 import { ImageError } from './error.ts';
-import { readFramed, writeFramed } from './extra.ts';
 import { Images } from './kinds.ts';
 import { COMMON_MAGIC } from './magic.ts';
+import { readFramed, writeFramed } from './payload.ts';
 import { pagemapEntry, pagemapHead } from './schema/memory.ts';
 import { IMAGE_PAGE_SIZE, Reader, Writer } from './wire.ts';
 

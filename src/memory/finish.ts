@@ -7,7 +7,7 @@ import { O } from '../kernel/constants/files.ts';
 import { MADV, MAP, MLOCK_ONFAULT } from '../kernel/constants/memory.ts';
 import { PR, PR_SET_MM, PR_SET_VMA_ANON_NAME } from '../kernel/constants/prctl.ts';
 import { closeAll, handOver } from '../tracee/handover.ts';
-import { extraOf, type Mapping, type StandingMapping, spaceOf } from './space.ts';
+import { type Mapping, memoryStateOf, type StandingMapping, spaceOf } from './space.ts';
 import { adviceNumbers } from './vma.ts';
 
 /** Sets final protections, advice, locks, names, seals, the layout that /proc shows, and the executable. */
@@ -42,7 +42,7 @@ export function advise(task: RestoreTask, { start, length, entry }: Mapping): vo
 export function lock(task: RestoreTask, mapping: StandingMapping): StandingMapping {
   const { start, length, entry } = mapping;
   if ((entry.flags & MAP.LOCKED) === 0) return mapping;
-  const flags = extraOf(task).lockedOnFault.includes(start.toString(16)) ? MLOCK_ONFAULT : 0;
+  const flags = memoryStateOf(task).lockedOnFault.includes(start.toString(16)) ? MLOCK_ONFAULT : 0;
   // On fault first: that marks the mapping, and fails if it must not be locked. The second call changes the mark and
   // faults the pages in, which fails where nothing may be read (PROT_NONE, guard pages), as it had failed at first.
   task.batch.call('mlock2', start, length, MLOCK_ONFAULT);
@@ -51,7 +51,7 @@ export function lock(task: RestoreTask, mapping: StandingMapping): StandingMappi
 }
 
 function nameAnonymous(task: RestoreTask): void {
-  const { names } = extraOf(task);
+  const { names } = memoryStateOf(task);
   for (const vma of task.mm.vmas) {
     const name = names[vma.start.toString(16)];
     if (typeof name !== 'string') continue;
@@ -64,7 +64,7 @@ function nameAnonymous(task: RestoreTask): void {
 
 /** Seals the mappings that were sealed (mseal(2), since 6.10), since nothing changes them after this. */
 function seal(task: RestoreTask, mappings: readonly StandingMapping[]): void {
-  const { sealed } = extraOf(task);
+  const { sealed } = memoryStateOf(task);
   if (sealed.length === 0) return;
   for (const { start, length } of mappings) {
     if (sealed.includes(start.toString(16))) task.batch.call('mseal', start, length, 0);

@@ -101,7 +101,7 @@ export function ancestorOf(task: RestoreTask): RestoreTask | undefined {
 
 /** The PID under which a task's pages are stored, which is another task's if they shared their address space. */
 export function storedUnder(task: RestoreTask): number {
-  const { pages } = extraOf(task);
+  const { pages } = memoryStateOf(task);
   return typeof pages === 'number' ? pages : task.pid;
 }
 
@@ -109,14 +109,14 @@ export function storedUnder(task: RestoreTask): number {
 export function commonWith(task: RestoreTask, other: RestoreTask): readonly PageRange[] | undefined {
   const { sharedPages } = MEMORY.of(task.context);
   for (const one of [task, other]) {
-    const known = decodeSharedPages(extraOf(one).common);
+    const known = decodeSharedPages(memoryStateOf(one).common);
     if (known) sharedPages.set(storedUnder(one), known);
   }
   return alike(storedUnder(task), storedUnder(other), (pid) => sharedPages.get(pid));
 }
 
 /** State of the address space that CRIU's images have no place for. */
-export interface MemoryExtra {
+export interface OwnMemoryState {
   /** Names of anonymous mappings, by start address in hexadecimal. */
   readonly names: Record<string, unknown>;
   /** Start addresses. */
@@ -128,11 +128,11 @@ export interface MemoryExtra {
   readonly pages: unknown;
 }
 
-/** Reads the extra state. Nothing about its form is trusted, since anybody may have written the file. */
-export function extraOf(task: RestoreTask): MemoryExtra {
-  const extra = task.extra.memory;
-  const known = extra !== null && typeof extra === 'object' && !Array.isArray(extra);
-  const { names, lockedOnFault, sealed, common, pages } = (known ? extra : {}) as Partial<MemoryExtra>;
+/** Reads what the kind of memory has in `ownState`. Nothing of it is trusted: anybody may have written the file. */
+export function memoryStateOf(task: RestoreTask): OwnMemoryState {
+  const saved = task.ownState.memory;
+  const known = saved !== null && typeof saved === 'object' && !Array.isArray(saved);
+  const { names, lockedOnFault, sealed, common, pages } = (known ? saved : {}) as Partial<OwnMemoryState>;
   const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
   return {
     names: names ?? {},

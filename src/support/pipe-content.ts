@@ -77,7 +77,7 @@ export function restoreContent(image: ContentImage, pipeId: number, write: numbe
   const found = stored.get(pipeId);
   if (!found) return;
   stored.delete(pipeId);
-  const bytes = found.extra ?? new Uint8Array();
+  const bytes = found.payload ?? new Uint8Array();
   const pieces = bytes.length > 0 ? notedPieces(context, image.pattern, pipeId, bytes.length) : undefined;
   fill(write, found.message, bytes, pieces);
 }
@@ -105,7 +105,7 @@ function fill(
  */
 export function bringContent(image: ContentImage, pipeId: number, given: LocalFd, context: RestoreContext): void {
   const stored = CONTENTS.of(context, image);
-  const bytes = stored.get(pipeId)?.extra ?? new Uint8Array();
+  const bytes = stored.get(pipeId)?.payload ?? new Uint8Array();
   stored.delete(pipeId);
   if (bytes.length === 0 || statusOf(given).ino === pipeId) return;
   if (waitingBytes(given) > 0 || bytes.length > syscall('fcntl', given, F.GETPIPE_SZ)) {

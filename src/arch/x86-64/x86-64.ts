@@ -260,7 +260,7 @@ export const X86_64: Arch = {
   threadInfo,
   extendedState: {
     note: NT_X86_XSTATE,
-    extraName: 'xsave',
+    ownName: 'xsave',
     askLayout,
     layoutRefused: LAYOUT_REFUSED,
     layoutCalls: LAYOUT_CALLS,

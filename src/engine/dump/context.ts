@@ -14,10 +14,10 @@ import type { OpenFileTable } from './file-table.ts';
 export class SharedImages {
   readonly #entries = new Map<ImageKind<Message, unknown>, Entry<unknown, unknown>[]>();
 
-  append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, extra?: E): void {
+  append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, payload?: E): void {
     const kind = image as ImageKind<Message, unknown>;
     const list = this.#entries.get(kind) ?? [];
-    list.push(extra === undefined ? { message } : { message, extra });
+    list.push(payload === undefined ? { message } : { message, payload });
     this.#entries.set(kind, list);
   }
 
@@ -50,7 +50,7 @@ export function makeContext(
     pages,
     newFileId: () => files.newId(),
     addFile: (entry) => void files.entries.push(entry),
-    append: (image, message, extra) => shared.append(image, message, extra),
+    append: (image, message, payload) => shared.append(image, message, payload),
     notice: (facts) => notices.add(facts),
     undo: (work) => undo.add(work),
   };

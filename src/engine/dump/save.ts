@@ -20,7 +20,7 @@ import type {
 import type { ImageSetWriter } from '../../images/image-set.ts';
 import { Images } from '../../images/kinds.ts';
 import type { InputOf } from '../../images/message.ts';
-import { extraName } from '../../images/own-files.ts';
+import { ownStateName } from '../../images/own-files.ts';
 import { TaskState } from '../../images/schema/task.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
@@ -231,7 +231,7 @@ function threadPart(
     frozenAt,
     sleep,
     registers: tracee.getRegisters(),
-    extra: {},
+    ownState: {},
   };
 }
 
@@ -281,19 +281,19 @@ function writeTask(task: DumpTask, ids: ObjectIds, images: ImageSetWriter, files
   for (const thread of task.threads) {
     images.write(Images.core, pids.saved(thread.tid), [thread.core as InputOf<ReturnType<typeof Images.core.message>>]);
   }
-  writeExtra(images, task);
+  writeOwnState(images, task);
 }
 
 /**
- * Writes the extra state, one file for each process, since there may be thousands of threads. State of threads is
+ * Writes `ownState`, one file for each process, since there may be thousands of threads. State of threads is
  * stored under their TIDs, state of kinds under the names of the kinds.
  */
-function writeExtra(images: ImageSetWriter, { pid, extra, threads, tree }: DumpTask): void {
-  const whole: Record<string, Json> = { ...extra };
+function writeOwnState(images: ImageSetWriter, { pid, ownState, threads, tree }: DumpTask): void {
+  const whole: Record<string, Json> = { ...ownState };
   for (const thread of threads.slice(1)) {
-    if (Object.keys(thread.extra).length > 0) whole[String(tree.pids.saved(thread.tid))] = thread.extra;
+    if (Object.keys(thread.ownState).length > 0) whole[String(tree.pids.saved(thread.tid))] = thread.ownState;
   }
-  images.put(extraName(tree.pids.saved(pid)), new Uint8Array(Buffer.from(`${JSON.stringify(whole)}\n`)));
+  images.put(ownStateName(tree.pids.saved(pid)), new Uint8Array(Buffer.from(`${JSON.stringify(whole)}\n`)));
 }
 
 function writeZombie(pid: HostPid, { images, tree }: DumpContext): void {

@@ -369,13 +369,13 @@ function makeTask(
 }
 
 function threadPart(
-  { tid, core, extra }: ThreadPlan,
+  { tid, core, ownState }: ThreadPlan,
   context: RestoreContext,
   remote: Remote,
   batch: Batch,
 ): Omit<RestoreThread, 'process'> {
   const ref = { pid: tid, comm: core.thread_core?.comm ?? core.tc?.comm };
-  return { tid: savedPid(tid), ref, context, core, extra, tracee: remote.tracee, remote, batch };
+  return { tid: savedPid(tid), ref, context, core, ownState, tracee: remote.tracee, remote, batch };
 }
 
 /** Gives a process its other threads. */

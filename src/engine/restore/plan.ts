@@ -15,7 +15,7 @@ import {
   namespaceIdsOf,
   OUR_NAMESPACE_IDS,
 } from '../../images/namespace-ids.ts';
-import { extraName, type ProcessExtra, readTaskExtra, type ThreadExtra } from '../../images/own-files.ts';
+import { type OwnProcessState, type OwnThreadState, ownStateName, readOwnState } from '../../images/own-files.ts';
 import { PageFlags, type PageRun } from '../../images/pagemap.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../../images/schema/files.ts';
 import type { MmEntry } from '../../images/schema/memory.ts';
@@ -34,12 +34,12 @@ import { requireUnused } from './free-pids.ts';
 export interface ThreadPlan {
   readonly tid: number;
   readonly core: CoreEntry;
-  readonly extra: ThreadExtra;
+  readonly ownState: OwnThreadState;
 }
 
 /** A living process. */
 export interface TaskPlan extends ThreadPlan {
-  readonly extra: ProcessExtra;
+  readonly ownState: OwnProcessState;
   readonly tree: PstreeEntry;
   readonly ids: TaskKobjIdsEntry;
   readonly namespaces: NamespaceIds;
@@ -168,7 +168,7 @@ function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry, ours: Na
   if (new Set(others).size !== others.length) {
     throw new ImageError({ file: 'pstree.img', field: 'threads', reason: `a thread of task ${pid} is there twice` });
   }
-  const extra = readExtra(images, pid, others);
+  const ownState = loadOwnState(images, pid, others);
   return {
     tid: pid,
     tree,
@@ -178,11 +178,11 @@ function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry, ours: Na
     mm: images.readOne(Images.mm, pid),
     fs: images.readOne(Images.fs, pid),
     fds: images.read(Images.fdinfo, ids.files_id),
-    extra: extra.own,
+    ownState: ownState.own,
     others: others.map((tid) => ({
       tid,
       core: readThreadCore(images, tid),
-      extra: extra.threads.get(tid) ?? {},
+      ownState: ownState.threads.get(tid) ?? {},
     })),
   };
 }
@@ -329,8 +329,8 @@ function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
   }
 }
 
-/** Reads the extra state of a process; empty for a set that `criu` wrote. */
-function readExtra(images: ImageSet, pid: number, tids: readonly number[]): ReturnType<typeof readTaskExtra> {
-  const bytes = images.own(extraName(pid));
-  return bytes ? readTaskExtra(bytes, pid, tids) : { own: {}, threads: new Map() };
+/** Reads the `ownState` of a process; empty for a set that `criu` wrote. */
+function loadOwnState(images: ImageSet, pid: number, tids: readonly number[]): ReturnType<typeof readOwnState> {
+  const bytes = images.own(ownStateName(pid));
+  return bytes ? readOwnState(bytes, pid, tids) : { own: {}, threads: new Map() };
 }

@@ -1,9 +1,9 @@
 /** System V message queues of an IPC namespace, with the messages in them. */
 import { StasisError } from '../../base/errors.ts';
 import type { SeenNamespace } from '../../contract/contract.ts';
-import type { QueuedMessage } from '../../images/extra.ts';
 import type { Entry } from '../../images/image.ts';
 import type { InputOf } from '../../images/message.ts';
+import type { QueuedMessage } from '../../images/payload.ts';
 import type { IpcMsgEntry, IpcVarEntry, ipcMsgEntry } from '../../images/schema/namespaces.ts';
 import { IPC, MSG_COPY } from '../../kernel/constants/ipc.ts';
 import { Msqid64 } from '../../kernel/layouts/ipc.ts';
@@ -46,7 +46,7 @@ export function saveQueues(ids: IdMaps): SavedQueue[] {
     const bytes = new Uint8Array(Msqid64.size);
     syscall('msgctl', queue.id, IPC.STAT, bytes);
     const qbytes = Number(Msqid64.decode(bytes).qbytes);
-    return { message: { desc: descriptionOf(queue, ids), qbytes, qnum: messages.length }, extra: messages };
+    return { message: { desc: descriptionOf(queue, ids), qbytes, qnum: messages.length }, payload: messages };
   });
 }
 
@@ -69,7 +69,7 @@ type QueueEntry = Entry<IpcMsgEntry, QueuedMessage[]>;
 
 /** The saved settings, raised to what the queues need while they are filled. */
 export function withRoomFor(queues: readonly QueueEntry[], variables: IpcVarEntry): IpcVarEntry {
-  const lengths = queues.flatMap(({ extra = [] }) => extra.map(({ data }) => data.length));
+  const lengths = queues.flatMap(({ payload = [] }) => payload.map(({ data }) => data.length));
   const most = (numbers: readonly number[], least: number): number => numbers.reduce((a, b) => Math.max(a, b), least);
   return {
     ...variables,
@@ -79,20 +79,20 @@ export function withRoomFor(queues: readonly QueueEntry[], variables: IpcVarEntr
 }
 
 /** What `qbytes` of a queue has to be while it is filled: it may have been lowered since. */
-function roomFor({ message, extra = [] }: QueueEntry): number {
-  const bytes = extra.reduce((sum, { data }) => sum + data.length, 0);
-  return Math.max(message.qbytes, extra.length, bytes);
+function roomFor({ message, payload = [] }: QueueEntry): number {
+  const bytes = payload.reduce((sum, { data }) => sum + data.length, 0);
+  return Math.max(message.qbytes, payload.length, bytes);
 }
 
 /** Makes a queue again. Called inside the namespace. @throws StasisError */
 export function makeQueue(queue: QueueEntry, ids: IdMaps): void {
-  const { message: head, extra = [] } = queue;
+  const { message: head, payload = [] } = queue;
   const { desc, qbytes } = head;
   makeObject('msg', desc, ids, (flags) => trySyscall('msgget', desc.key | 0, flags));
   const size = (bytes: number): Uint8Array => Msqid64.encode({ qbytes: BigInt(bytes) });
   const needed = roomFor(queue);
   setOwner('msg', desc, ids, size(needed));
-  for (const { message, data } of extra) {
+  for (const { message, data } of payload) {
     const bytes = new Uint8Array(8 + data.length);
     new DataView(bytes.buffer).setBigUint64(0, message.mtype, true);
     bytes.set(data, 8);

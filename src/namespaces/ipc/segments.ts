@@ -156,7 +156,7 @@ export function segmentPageSize({ hugetlb_flag: huge = 0 }: Pick<IpcShmEntry, 'h
 
 /** Fills an empty segment that is attached at `at` with its saved content. @throws ImageError */
 export function fillSegment(
-  { message, extra }: Entry<IpcShmEntry, Uint8Array>,
+  { message, payload }: Entry<IpcShmEntry, Uint8Array>,
   namespaceId: number,
   at: number,
   context: RestoreContext,
@@ -164,7 +164,7 @@ export function fillSegment(
   const { id } = message.desc;
   // Old versions of CRIU have the content behind the entry.
   if (!message.in_pagemaps) {
-    putBytes(extra ?? new Uint8Array(), at);
+    putBytes(payload ?? new Uint8Array(), at);
     return;
   }
   const apart = idApart(namespaceId, id);

@@ -15,15 +15,15 @@ export function saveSemaphores(ids: IdMaps): Entry<InputOf<typeof ipcSemEntry>, 
     const values = new Uint16Array(array.count);
     const got = trySyscall('semctl', array.id, 0, SEM_CTL.GETALL, values);
     if (got < 0) throw new SyscallError('semctl', -got, { resource: objectName('sem', array) });
-    return { message: { desc: descriptionOf(array, ids), nsems: array.count }, extra: values };
+    return { message: { desc: descriptionOf(array, ids), nsems: array.count }, payload: values };
   });
 }
 
 /** Makes an array again. Called inside the namespace. @throws StasisError */
-export function makeSemaphores({ message, extra }: Entry<IpcSemEntry, Uint16Array>, ids: IdMaps): void {
+export function makeSemaphores({ message, payload }: Entry<IpcSemEntry, Uint16Array>, ids: IdMaps): void {
   const { desc, nsems } = message;
   makeObject('sem', desc, ids, (flags) => trySyscall('semget', desc.key | 0, nsems, flags));
   setOwner('sem', desc, ids);
-  const set = trySyscall('semctl', desc.id, 0, SEM_CTL.SETALL, extra ?? new Uint16Array(nsems));
+  const set = trySyscall('semctl', desc.id, 0, SEM_CTL.SETALL, payload ?? new Uint16Array(nsems));
   if (set < 0) throw new SyscallError('semctl', -set, { resource: objectName('sem', desc) });
 }

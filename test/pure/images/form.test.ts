@@ -16,7 +16,7 @@ import {
   whole,
 } from '../../../src/images/form.ts';
 import { readManifest } from '../../../src/images/manifest.ts';
-import { readTaskExtra } from '../../../src/images/own-files.ts';
+import { readOwnState } from '../../../src/images/own-files.ts';
 import { thrownBy } from './fixtures.ts';
 
 const bytes = (json: unknown): Uint8Array =>
@@ -70,9 +70,7 @@ describe('errors name file and field', () => {
   });
 
   test('of a thread', () => {
-    const error = thrownBy(() =>
-      readTaskExtra(bytes({ 8: { restart: { nr: 1, args: [2], remaining: '1' } } }), 7, [8]),
-    );
+    const error = thrownBy(() => readOwnState(bytes({ 8: { restart: { nr: 1, args: [2], remaining: '1' } } }), 7, [8]));
     expect(error).toMatchObject({ file: 'stasis-task-7.json', field: '8.restart.args[0]' });
   });
 });
@@ -108,7 +106,7 @@ const MARKS = {
 };
 
 test('what a dump writes is read', () => {
-  const { own, threads } = readTaskExtra(bytes(EXTRA), 7, [8, 9]);
+  const { own, threads } = readOwnState(bytes(EXTRA), 7, [8, 9]);
   const { 8: thread, ...rest } = EXTRA;
   expect(own as unknown).toEqual(rest);
   expect([...threads]).toEqual([
@@ -143,7 +141,7 @@ test('4,000 damaged files: an ImageError, or what the form allows', () => {
     // Now and then the text itself is cut.
     const file = bytes(random() < 0.1 ? json.slice(0, Math.floor(random() * json.length)) : json);
     try {
-      if (round % 2) readTaskExtra(file, 7, [8]);
+      if (round % 2) readOwnState(file, 7, [8]);
       else
         for (const { blocks } of readManifest(file).files.values())
           for (const [length] of blocks ?? []) expect(length % 32).toBe(0);

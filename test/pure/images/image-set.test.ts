@@ -48,7 +48,7 @@ describe('writing a set', () => {
     using images = new ImageSetWriter(dir);
     images.write(Images.pstree, undefined, [init]);
     images.writeEntries(Images.pipesData, undefined, [
-      { message: { pipe_id: 1, bytes: 2 }, extra: Uint8Array.of(8, 9) },
+      { message: { pipe_id: 1, bytes: 2 }, payload: Uint8Array.of(8, 9) },
     ]);
     images.put('stasis-more', Uint8Array.of(1));
     expect(thrownBy(() => new ImageSet(dir).inventory())).toBeInstanceOf(ImageError);
@@ -56,7 +56,9 @@ describe('writing a set', () => {
     const set = new ImageSet(dir);
     expect(set.inventory().img_version).toBe(2);
     expect(set.read(Images.pstree)).toEqual([init]);
-    expect(set.readEntries(Images.pipesData)).toMatchObject([{ message: { pipe_id: 1 }, extra: Uint8Array.of(8, 9) }]);
+    expect(set.readEntries(Images.pipesData)).toMatchObject([
+      { message: { pipe_id: 1 }, payload: Uint8Array.of(8, 9) },
+    ]);
     expect(set.read(Images.ttyInfo)).toEqual([]);
   });
 
@@ -137,7 +139,7 @@ describe('reading a set', () => {
     expect(set.readOne(Images.core, tasks[0]?.pid).tc?.comm).toBe('tree');
     const ghost = set.readHeaded(Images.ghostFile, 1);
     expect(ghost?.head.message.mode).toBe(0o100600);
-    expect(ghost?.head.extra).toBeInstanceOf(Uint8Array);
+    expect(ghost?.head.payload).toBeInstanceOf(Uint8Array);
   });
 
   test('what is no image file', () => {

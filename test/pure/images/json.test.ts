@@ -176,38 +176,38 @@ describe('bytes as text', () => {
 describe('images without a recorded specimen', () => {
   const desc = { key: 1, uid: 0, gid: 0, cuid: 0, cgid: 0, mode: 0o600, id: 1 };
   const bytes = (...values: number[]) => Uint8Array.from(values);
-  const cases: [ImageKind, { message: Record<string, unknown>; extra?: unknown }[]][] = [
+  const cases: [ImageKind, { message: Record<string, unknown>; payload?: unknown }[]][] = [
     [
       Images.tcpStream as unknown as ImageKind,
       [
         {
           message: { inq_len: 1, inq_seq: 0, outq_len: 2, outq_seq: 0, opt_mask: 1, snd_wscale: 7, mss_clamp: 9 },
-          extra: { inq: bytes(1), outq: bytes(2, 3) },
+          payload: { inq: bytes(1), outq: bytes(2, 3) },
         },
       ],
     ],
     [
       Images.bpfmapData as unknown as ImageKind,
-      [{ message: { map_id: 1, keys_bytes: 1, values_bytes: 2, count: 1 }, extra: bytes(1, 2, 3) }],
+      [{ message: { map_id: 1, keys_bytes: 1, values_bytes: 2, count: 1 }, payload: bytes(1, 2, 3) }],
     ],
     [
       Images.ipcnsShm as unknown as ImageKind,
       [
-        { message: { desc, size: 5n }, extra: bytes(1, 2, 3, 4, 5) },
-        { message: { desc, size: 4096n, in_pagemaps: true }, extra: bytes() },
-        { message: { desc, size: 4n }, extra: bytes(1, 2, 3, 4) },
+        { message: { desc, size: 5n }, payload: bytes(1, 2, 3, 4, 5) },
+        { message: { desc, size: 4096n, in_pagemaps: true }, payload: bytes() },
+        { message: { desc, size: 4n }, payload: bytes(1, 2, 3, 4) },
       ],
     ],
     [
       Images.ipcnsSem as unknown as ImageKind,
-      [{ message: { desc, nsems: 3 }, extra: Uint16Array.from([1, 65535, 0]) }],
+      [{ message: { desc, nsems: 3 }, payload: Uint16Array.from([1, 65535, 0]) }],
     ],
     [
       Images.ipcnsMsg as unknown as ImageKind,
       [
         {
           message: { desc, qbytes: 16384, qnum: 2 },
-          extra: [
+          payload: [
             { message: { mtype: 1n, msize: 3 }, data: bytes(1, 2, 3) },
             { message: { mtype: 2n, msize: 0 }, data: bytes() },
           ],

@@ -34,7 +34,7 @@ describe('every image', () => {
 
       const compact = printJson(imageToJson(image));
       const pretty = printJson(imageToJson(image, { pretty: true }), 4);
-      const short = printJson(imageToJson(image, { pretty: true, withoutExtra: true }), 4);
+      const short = printJson(imageToJson(image, { pretty: true, withoutPayload: true }), 4);
       expect([compact, pretty, short].map(sha1)).toEqual(upstream.get(name) ?? []);
       for (const json of [compact, pretty]) {
         expect(Buffer.compare(imageFromJson(parseJson(json, name), name), bytes)).toBe(0);

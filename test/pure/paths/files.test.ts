@@ -166,15 +166,15 @@ describe('ghost images', () => {
   }
 
   test('content in one piece', () => {
-    const extra = new TextEncoder().encode('boo');
-    expect(pour(writeHeaded(Images.ghostFile, { message: head, extra }, []))).toEqual(Buffer.from('boo'));
+    const payload = new TextEncoder().encode('boo');
+    expect(pour(writeHeaded(Images.ghostFile, { message: head, payload }, []))).toEqual(Buffer.from('boo'));
     expect(pour(writeHeaded(Images.ghostFile, { message: head }, []))).toEqual(Buffer.from(''));
   });
 
   test('content in pieces, with holes before, between and after', () => {
     const image = writeHeaded(Images.ghostFile, { message: { ...head, chunks: true, size: 100_000 } }, [
-      { message: { off: 8192, len: 3 }, extra: new TextEncoder().encode('abc') },
-      { message: { off: 40960, len: 1 }, extra: new TextEncoder().encode('d') },
+      { message: { off: 8192, len: 3 }, payload: new TextEncoder().encode('abc') },
+      { message: { off: 40960, len: 1 }, payload: new TextEncoder().encode('d') },
     ]);
     const content = Buffer.alloc(100_000);
     content.write('abc', 8192);
@@ -186,7 +186,7 @@ describe('ghost images', () => {
 
   test('a piece beyond the end', () => {
     const image = writeHeaded(Images.ghostFile, { message: { ...head, chunks: true, size: 10 } }, [
-      { message: { off: 8, len: 3 }, extra: new Uint8Array(3) },
+      { message: { off: 8, len: 3 }, payload: new Uint8Array(3) },
     ]);
     expect(pour(image)).toContain('beyond the end');
     rmSync(dir, { recursive: true });

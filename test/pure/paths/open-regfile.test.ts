@@ -165,7 +165,7 @@ describe('files without a name', () => {
     writer.write(Images.remapFpath, undefined, remaps);
     if (ghost) {
       const message = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, mode: ghost.mode };
-      writer.writeHeaded(Images.ghostFile, 7, { message, extra: new TextEncoder().encode(ghost.content) }, []);
+      writer.writeHeaded(Images.ghostFile, 7, { message, payload: new TextEncoder().encode(ghost.content) }, []);
     }
     return folder;
   }

@@ -150,6 +150,6 @@ function contentOf({ map_id, key_size, value_size }: BpfmapFileEntry, context: R
     const reason = `the entries of map ${map_id} are not ${count} keys of ${key_size} bytes and values of ${value_size}`;
     throw new ImageError({ file: 'bpfmap-data.img', reason });
   }
-  const bytes = stored.extra ?? new Uint8Array();
+  const bytes = stored.payload ?? new Uint8Array();
   return { count, keys: bytes.slice(0, keys_bytes), values: bytes.slice(keys_bytes) };
 }

@@ -81,9 +81,9 @@ function noteFor({ from, control }: WaitingDatagram, local: LocalFd): DatagramNo
 /** The bytes of the datagrams of all sockets, by the ID of the file. */
 const QUEUES = new Slot((context: RestoreContext) => {
   const queues = new Map<number, Uint8Array[]>();
-  for (const { message, extra } of context.images.readEntries(Images.skQueues)) {
+  for (const { message, payload } of context.images.readEntries(Images.skQueues)) {
     const queue = queues.get(message.id_for) ?? [];
-    queue.push(extra ?? new Uint8Array());
+    queue.push(payload ?? new Uint8Array());
     queues.set(message.id_for, queue);
   }
   return queues;

@@ -97,7 +97,7 @@ export class Connections implements Disposable {
     const before = this.#saved.get(ino);
     if (before && isSame(before, stream)) return;
     if (before && before.state !== stream.state) throw isChanging(file);
-    this.#context.images.writeEntries(Images.tcpStream, ino, [{ message: entry, extra: { inq, outq } }]);
+    this.#context.images.writeEntries(Images.tcpStream, ino, [{ message: entry, payload: { inq, outq } }]);
     this.#saved.set(ino, { ...stream, inq: NOTHING, outq: NOTHING });
   }
 

@@ -56,8 +56,8 @@ export class Connection implements Disposable {
     }
     this.#socket = socket;
     this.#stream = found.message;
-    this.#inq = found.extra?.inq ?? new Uint8Array();
-    this.#outq = found.extra?.outq ?? new Uint8Array();
+    this.#inq = found.payload?.inq ?? new Uint8Array();
+    this.#outq = found.payload?.outq ?? new Uint8Array();
   }
 
   get #local(): LocalFd {

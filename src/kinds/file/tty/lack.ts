@@ -17,8 +17,8 @@ const WITH_TERMINAL = new Slot(({ tree: { tasks } }: DumpContext) => {
 });
 
 /** Notes a process that has no terminal where others of its session have one. */
-export function captureLack({ stat, context, extra }: DumpTask): undefined {
-  if (stat.ttyNr === 0 && WITH_TERMINAL.of(context).has(stat.session)) extra.terminal = 'none';
+export function captureLack({ stat, context, ownState }: DumpTask): undefined {
+  if (stat.ttyNr === 0 && WITH_TERMINAL.of(context).has(stat.session)) ownState.terminal = 'none';
 }
 
 /** The number of a descriptor of /dev/tty, which stands for the process's terminal. */
@@ -32,7 +32,7 @@ function ownDescriptor({ fds, context }: RestoreTask): number | undefined {
  * drivers/tty/tty_jobctrl.c).
  */
 export function giveUp(task: RestoreTask): void {
-  if (task.extra.terminal !== 'none' || ownDescriptor(task) !== undefined) return;
+  if (task.ownState.terminal !== 'none' || ownDescriptor(task) !== undefined) return;
   const { batch, seed, context, pstree } = task;
   if (withSlaveOf(pstree.sid, task, (slave) => drop(task, slave))) return;
   // A job in the session of a shell has the terminal that Stasis was started on, if any.
@@ -45,7 +45,7 @@ export function giveUp(task: RestoreTask): void {
 
 /** Phase `state`: a process that has /dev/tty open gives its terminal up now, when that has been opened. */
 export function giveUpLate(task: RestoreTask): void {
-  const fd = task.extra.terminal === 'none' ? ownDescriptor(task) : undefined;
+  const fd = task.ownState.terminal === 'none' ? ownDescriptor(task) : undefined;
   if (fd !== undefined) drop(task, fd);
 }
 

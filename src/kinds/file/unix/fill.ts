@@ -21,9 +21,9 @@ export interface Queued {
 /** The messages of all queues, by the ID of the socket they wait in. */
 export function readQueues(context: RestoreContext): Map<number, Queued[]> {
   const queues = new Map<number, Queued[]>();
-  for (const { message, extra } of context.images.readEntries(Images.skQueues)) {
+  for (const { message, payload } of context.images.readEntries(Images.skQueues)) {
     const queue = queues.get(message.id_for) ?? [];
-    queue.push({ message, bytes: extra ?? new Uint8Array() });
+    queue.push({ message, bytes: payload ?? new Uint8Array() });
     queues.set(message.id_for, queue);
   }
   return queues;

@@ -27,7 +27,7 @@ function capture(task: DumpTask): undefined {
   if (looked.has(session)) return;
   looked.add(session);
   const nice = autogroupOf(task.pid)?.nice ?? 0;
-  if (nice !== 0) task.extra.autogroup = { nice };
+  if (nice !== 0) task.ownState.autogroup = { nice };
 }
 
 /**
@@ -35,7 +35,7 @@ function capture(task: DumpTask): undefined {
  * left alone.
  */
 function rebuild(task: RestoreTask): void {
-  const { nice } = (task.extra.autogroup ?? {}) as { readonly nice?: number };
+  const { nice } = (task.ownState.autogroup ?? {}) as { readonly nice?: number };
   if (nice === undefined || autogroupOf(task.tracee.pid)?.id === autogroupOf('self')?.id) return;
   const result = trySet(`/proc/${task.tracee.pid}/autogroup`, String(nice));
   if (result >= 0) return;

@@ -33,12 +33,12 @@ import {
 } from './switches.ts';
 
 /** State of a thread that CRIU's image has no fields for. Values that a new process has as well are left out. */
-interface ThreadExtra extends Switches {
+interface SavedThreadIdentity extends Switches {
   readonly personality?: number;
 }
 
 /** The same for a process. */
-interface Extra extends MemorySwitches {
+interface SavedIdentity extends MemorySwitches {
   readonly coredumpFilter?: number;
   /** PR_SET_THP_DISABLE's flags, when there are any. */
   readonly thp?: number;
@@ -73,7 +73,7 @@ function capture(task: DumpTask, program: Program): () => void {
 }
 
 /** Captures the attributes that /proc shows. */
-function captureFiles(task: DumpTask): Extra {
+function captureFiles(task: DumpTask): SavedIdentity {
   const { pid, core } = task;
   core.tc.oom_score_adj = parseNumber(readProc(pid, 'oom_score_adj'), '/proc/PID/oom_score_adj');
   const login = readProcIfAny(pid, 'loginuid');
@@ -104,17 +104,17 @@ function captureThread(thread: DumpThread, program: Program): () => void {
   return () => note(thread, 'identity', { ...(personality !== usual ? { personality } : {}), ...switches() });
 }
 
-function note(thread: DumpThread, name: string, extra: Extra | ThreadExtra): void {
-  if (Object.keys(extra).length > 0) thread.extra[name] = extra as { [key: string]: Json };
+function note(thread: DumpThread, name: string, state: SavedIdentity | SavedThreadIdentity): void {
+  if (Object.keys(state).length > 0) thread.ownState[name] = state as { [key: string]: Json };
 }
 
-function extraOf(task: Pick<RestoreTask, 'extra'>): Extra {
-  return (task.extra.process ?? {}) as Extra;
+function savedIdentityOf(task: Pick<RestoreTask, 'ownState'>): SavedIdentity {
+  return (task.ownState.process ?? {}) as SavedIdentity;
 }
 
 /** The exit signal, which clone3(2) has to set. */
-function born(saved: Pick<RestoreTask, 'extra'>): Partial<BirthTraits> {
-  const { exitSignal } = extraOf(saved);
+function born(saved: Pick<RestoreTask, 'ownState'>): Partial<BirthTraits> {
+  const { exitSignal } = savedIdentityOf(saved);
   return exitSignal === undefined ? {} : { exitSignal };
 }
 
@@ -128,7 +128,7 @@ function rebuildFirst(task: RestoreTask): void {
   if (!task.origin) forgetInherited(task);
   if (task.mm.thp_disabled) {
     // 1, or with flags 1 | flags << 1 … as PR_GET_THP_DISABLE tells them: bit 0 is "disabled", the rest are the flags.
-    const flags = (extraOf(task).thp ?? 1) & ~1;
+    const flags = (savedIdentityOf(task).thp ?? 1) & ~1;
     task.batch.call('prctl', PR.SET_THP_DISABLE, 1, flags, 0, 0);
   } else {
     task.batch.call('prctl', PR.SET_THP_DISABLE, 0, 0, 0, 0);
@@ -185,7 +185,7 @@ function rebuildFiles(task: RestoreTask): void {
   if (score !== undefined && score !== OWN_SCORE.of(task.context)) writeProc(task, 'oom_score_adj', String(score));
   // Like oom_score_adj, the filter is inherited from the process that started Stasis.
   const ownFilter = OWN_FILTER.of(task.context);
-  const filter = extraOf(task).coredumpFilter ?? COREDUMP_FILTER;
+  const filter = savedIdentityOf(task).coredumpFilter ?? COREDUMP_FILTER;
   if (ownFilter !== undefined && filter !== ownFilter) writeProc(task, 'coredump_filter', `0x${filter.toString(16)}`);
 }
 
@@ -197,10 +197,10 @@ function writeProc(task: RestoreTask, name: string, text: string): void {
 
 /** Sets the personality, as late as this since some of its bits change how memory is mapped. */
 function rebuildBeforeCreds(thread: RestoreThread): void {
-  const extra = (thread.extra.identity ?? {}) as ThreadExtra;
-  setSwitches(thread, extra);
+  const saved = (thread.ownState.identity ?? {}) as SavedThreadIdentity;
+  setSwitches(thread, saved);
   // CRIU saves one personality for all threads.
-  const personality = extra.personality ?? Number.parseInt(String(thread.process.core.tc?.personality ?? 0), 16);
+  const personality = saved.personality ?? Number.parseInt(String(thread.process.core.tc?.personality ?? 0), 16);
   if (personality !== 0) thread.batch.call('personality', personality);
 }
 
@@ -217,7 +217,7 @@ export const identity: TaskKind = {
     birth: rebuildFirst,
     files: rebuildLogin,
     state: rebuildState,
-    creds: (task) => setMemorySwitches(task, extraOf(task)),
+    creds: (task) => setMemorySwitches(task, savedIdentityOf(task)),
     last: rebuildLast,
   },
   thread: { capture: captureThread, rebuild: { state: rebuildName, creds: rebuildBeforeCreds } },

@@ -17,12 +17,12 @@ function capture(task: DumpTask, program: Program): () => void {
   return () => {
     if (program.result(asked) !== -ERRNO.EBUSY) return;
     const vma = parseSmaps(readProc(task.pid, 'smaps')).find(({ start, end }) => start <= area && area < end);
-    task.extra.futureLocks = vma?.vmFlags?.has('lf') ? 'onFault' : 'atOnce';
+    task.ownState.futureLocks = vma?.vmFlags?.has('lf') ? 'onFault' : 'atOnce';
   };
 }
 
 /** Phase `state`: all mappings are there, and the process may still lock more than its limit allows. */
-function rebuild({ batch, extra: { futureLocks } }: RestoreTask): void {
+function rebuild({ batch, ownState: { futureLocks } }: RestoreTask): void {
   if (futureLocks) batch.call('mlockall', MCL.FUTURE | (futureLocks === 'onFault' ? MCL.ONFAULT : 0));
 }
 

@@ -164,7 +164,7 @@ function inOrder(...lists: readonly PageRange[][]): PageRange[] {
  * State that CRIU's image has no place for: names given with PR_SET_VMA_ANON_NAME, mappings locked on fault, sealed
  * mappings.
  */
-function extraOf(vmas: readonly ProcVma[]): Record<string, Json> {
+function memoryStateOf(vmas: readonly ProcVma[]): Record<string, Json> {
   const names: Record<string, string> = {};
   const lockedOnFault: string[] = [];
   const sealed: string[] = [];
@@ -222,19 +222,19 @@ function drain(task: DumpTask): void {
   const earlierTasks = EARLIER_TASKS.of(task.context);
   const own = scanOwnPages(task.pid, task.vmas);
   task.mm.vmas = [...vmaEntries(task), ...own.guards.map(guardEntry)];
-  const extra = extraOf(task.vmas);
+  const state = memoryStateOf(task.vmas);
   if (task.captured.vm) {
     // A shared address space is stored once, but every task needs a pagemap, so this one is empty.
     task.context.pages.storeTask(task.pid, [], []);
     const pages = earlierTasks.sharing(task.pid);
-    if (pages !== undefined) extra.pages = task.tree.pids.saved(pages);
+    if (pages !== undefined) state.pages = task.tree.pids.saved(pages);
   } else {
     const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
     const shared = earlierTasks.sharedPagesOf(task.pid, task.stat.ppid, hidden);
     task.context.pages.storeTask(task.pid, plain, without(hidden, shared?.ranges ?? []), shared);
-    if (shared) extra.common = encodeSharedPages({ ...shared, of: task.tree.pids.saved(shared.of) });
+    if (shared) state.common = encodeSharedPages({ ...shared, of: task.tree.pids.saved(shared.of) });
   }
-  if (Object.keys(extra).length > 0) task.extra.memory = extra;
+  if (Object.keys(state).length > 0) task.ownState.memory = state;
 }
 
 /** The vma_entry for a guard region (MADV_GUARD_INSTALL), which images hold as a mapping of its own. */

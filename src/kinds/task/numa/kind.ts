@@ -29,7 +29,7 @@ function capture(thread: DumpThread, program: Program): () => void {
     // A kernel without NUMA answers ENOSYS.
     const own = program.result(asked) < 0 ? 0 : program.view(mode, 4).getInt32(0, true);
     if (own !== DEFAULT.mode)
-      thread.extra.numa = encode({ mode: own, nodes: decodeMask(program.bytes(mask, MASK_BYTES)) });
+      thread.ownState.numa = encode({ mode: own, nodes: decodeMask(program.bytes(mask, MASK_BYTES)) });
   };
 }
 
@@ -43,14 +43,14 @@ function encode({ mode, nodes }: Policy): { readonly [key: string]: Json } {
  */
 function drain(task: DumpTask): void {
   if (task.captured.vm || !NODES.of(task.context)) return;
-  const own = decode(task.extra.numa) ?? DEFAULT;
+  const own = decode(task.ownState.numa) ?? DEFAULT;
   const mappings: Json[] = [];
   for (const line of decodeText(readProc(task.pid, 'numa_maps')).split('\n')) {
     const policy = policyIn(line);
     if (!policy || (policy.mode === own.mode && policy.nodes === own.nodes)) continue;
     mappings.push({ start: policy.start, ...encode(policy) });
   }
-  if (mappings.length > 0) task.extra.numaMappings = mappings;
+  if (mappings.length > 0) task.ownState.numaMappings = mappings;
 }
 
 const NODES = new Slot(hasNodes);
@@ -74,7 +74,7 @@ function decode(value: unknown): Policy | undefined {
 }
 
 function rebuild(thread: RestoreThread): void {
-  const policy = decode(thread.extra.numa);
+  const policy = decode(thread.ownState.numa);
   if (!policy) return;
   const program = thread.batch.reserve(1, MASK_BYTES);
   const set = program.attempt('set_mempolicy', policy.mode, program.data(encodeMask(policy.nodes)), MASK_BITS);
@@ -82,7 +82,7 @@ function rebuild(thread: RestoreThread): void {
 }
 
 function rebuildMappings(task: RestoreTask): void {
-  const list = Array.isArray(task.extra.numaMappings) ? (task.extra.numaMappings as readonly Json[]) : [];
+  const list = Array.isArray(task.ownState.numaMappings) ? (task.ownState.numaMappings as readonly Json[]) : [];
   if (list.length === 0) return;
   const lengths = new Map(task.mm.vmas.map(({ start, end }) => [Number(start), Number(end - start)]));
   for (const value of list) {

@@ -22,9 +22,9 @@ function capture(thread: DumpThread, program: Program): () => void {
   const { arch } = thread.tracee;
   const layout = askLayout(thread, program);
   const state = thread.tracee.getExtendedState();
-  // If CRIU's message lacks a field for some state, the whole buffer goes into the task's extra state.
+  // If CRIU's message lacks a field for some state, the whole buffer goes into the task's own state.
   if (arch.extendedState.exceedsImage(state)) {
-    thread.extra[arch.extendedState.extraName] = Buffer.from(state).toString('base64');
+    thread.ownState[arch.extendedState.ownName] = Buffer.from(state).toString('base64');
   }
   // A call that would have to be made with another timeout, which only the kernel knows, fails with EINTR after a
   // restore by CRIU (kinds/task/restart does better when Stasis restores).
@@ -86,8 +86,8 @@ function rebuild(thread: RestoreThread): void {
 
 /** The complete buffer saved by the dump, if the buffer of this processor has the same layout. */
 function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | undefined {
-  const { extraName, isLike } = thread.tracee.arch.extendedState;
-  const text = thread.extra[extraName];
+  const { ownName, isLike } = thread.tracee.arch.extendedState;
+  const text = thread.ownState[ownName];
   if (typeof text !== 'string') return undefined;
   const state = new Uint8Array(Buffer.from(text, 'base64'));
   if (isLike(state, template)) return state;

@@ -10,21 +10,21 @@ import { forceWrite, openMemory, writeMemory } from '../../../tracee/memory.ts';
 import { AREA, type Program } from '../../../tracee/program.ts';
 import { PTRACE } from '../../../tracee/ptrace.ts';
 
-/** Adds a call that reads the permissions of the process. The returned function stores them in `task.extra`. */
+/** Adds a call that reads the permissions of the process. The returned function stores them in `task.ownState`. */
 export function capturePermission(task: DumpTask, program: Program): () => void {
   const { component, call } = task.tracee.arch.extendedState.permission;
   const at = program.space(8);
   const asked = program.attempt(call.name, call.get, at);
   return () => {
     const granted = program.result(asked) === 0 ? program.view(at, 8).getBigUint64(0, true) : 0n;
-    if ((granted >> BigInt(component)) & 1n) task.extra.xcomp = [component];
+    if ((granted >> BigInt(component)) & 1n) task.ownState.xcomp = [component];
   };
 }
 
 /** Requests the permission again. */
 export function rebuildPermission(task: RestoreTask): void {
   const { component, call, name } = task.tracee.arch.extendedState.permission;
-  const saved = task.extra.xcomp;
+  const saved = task.ownState.xcomp;
   if (!Array.isArray(saved) || !saved.includes(component)) return;
   const asked = task.batch.reserve(1).attempt(call.name, call.request, component);
   task.batch.after((program) => {

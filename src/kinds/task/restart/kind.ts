@@ -27,7 +27,7 @@ function capture(thread: DumpThread, _program: Program): undefined {
     thread.context.notice({ task: thread.ref, reason });
     return;
   }
-  thread.extra.restart = { nr: timed.nr, args: timed.args.map(String), remaining: String(left > 0n ? left : 0n) };
+  thread.ownState.restart = { nr: timed.nr, args: timed.args.map(String), remaining: String(left > 0n ? left : 0n) };
 }
 
 /** Nanoseconds left at the freeze; zero or negative if the time is over. */
@@ -66,9 +66,9 @@ function readTimespec(pid: HostPid, pointer: bigint): bigint | undefined {
   return view.getBigInt64(0, true) * BILLION + nanoseconds;
 }
 
-/** The saved call from the extra state, checked, since the file may have been edited. */
+/** The saved call from `ownState`, checked, since the file may have been edited. */
 function savedCall(thread: RestoreThread): { call: TimedCall; remaining: bigint } | undefined {
-  const saved = thread.extra.restart;
+  const saved = thread.ownState.restart;
   if (saved === undefined || saved === null) return undefined;
   const { nr, args, remaining } = saved as { nr?: unknown; args?: unknown; remaining?: unknown };
   const numbers = Array.isArray(args) && args.length === 6 && args.every((a) => /^\d{1,20}$/.test(String(a)));

@@ -14,7 +14,7 @@ import type { Ref } from '../../../tracee/program.ts';
 import { cpuMask } from './cpus.ts';
 
 /** State that CRIU's image has no fields for. Values that a new process has as well are left out. */
-interface Extra {
+interface SavedScheduling {
   /** Nanoseconds: the runtime of a deadline task, or the slice of a normal task. */
   readonly runtime?: string;
   readonly deadline?: string;
@@ -39,11 +39,11 @@ function capture(thread: DumpThread): undefined {
   // Real-time tasks keep a nice value, which has no effect; sched_getattr(2) does not return it for them.
   core.sched_nice = thread.stat.nice;
   if (REALTIME.includes(attr.policy)) core.sched_prio = attr.priority;
-  const extra = { ...attrExtra(attr, flags), ...placeExtra(thread) };
-  if (Object.keys(extra).length > 0) thread.extra.scheduling = extra as { [key: string]: Json };
+  const saved = { ...attrState(attr, flags), ...placeState(thread) };
+  if (Object.keys(saved).length > 0) thread.ownState.scheduling = saved as { [key: string]: Json };
 }
 
-function attrExtra(attr: ReturnType<typeof SchedAttr.decode>, flags: number): Extra {
+function attrState(attr: ReturnType<typeof SchedAttr.decode>, flags: number): SavedScheduling {
   const timed = attr.policy === SCHED.DEADLINE;
   const clamped =
     attr.size >= SchedAttr.size && (attr.utilMin !== 0 || (attr.utilMax !== 0 && attr.utilMax !== CLAMP_MOST));
@@ -64,7 +64,7 @@ function customSlice(runtime: bigint): boolean {
   return runtime !== 0n && runtime !== SchedAttr.decode(arena.subarray(0, SchedAttr.size)).runtime;
 }
 
-function placeExtra(thread: DumpThread): Extra {
+function placeState(thread: DumpThread): SavedScheduling {
   const online = ONLINE.of(thread.context);
   const cpus = thread.status.cpusAllowedList;
   const ioprio = trySyscall('ioprio_get', IOPRIO.WHO_PROCESS, thread.tid);
@@ -86,18 +86,18 @@ function onlineCpus(_: DumpContext): string | undefined {
 }
 
 function rebuild(thread: RestoreThread): void {
-  const extra = (thread.extra.scheduling ?? {}) as Extra;
-  if (extra.cpus !== undefined) {
-    const mask = cpuMask(extra.cpus);
+  const saved = (thread.ownState.scheduling ?? {}) as SavedScheduling;
+  if (saved.cpus !== undefined) {
+    const mask = cpuMask(saved.cpus);
     const program = thread.batch.reserve(1, mask.length);
     const result = program.attempt('sched_setaffinity', 0, mask.length, program.data(mask));
-    warnIfRefused(thread, `affinity to CPUs ${extra.cpus}`, result);
+    warnIfRefused(thread, `affinity to CPUs ${saved.cpus}`, result);
   }
-  if (extra.ioprio !== undefined) {
-    const result = thread.batch.reserve(1).attempt('ioprio_set', IOPRIO.WHO_PROCESS, 0, extra.ioprio);
-    warnIfRefused(thread, `I/O priority ${extra.ioprio}`, result);
+  if (saved.ioprio !== undefined) {
+    const result = thread.batch.reserve(1).attempt('ioprio_set', IOPRIO.WHO_PROCESS, 0, saved.ioprio);
+    warnIfRefused(thread, `I/O priority ${saved.ioprio}`, result);
   }
-  rebuildPolicy(thread, extra);
+  rebuildPolicy(thread, saved);
 }
 
 /**
@@ -112,18 +112,18 @@ function warnIfRefused(thread: RestoreThread, what: string, result: Ref): void {
   });
 }
 
-function rebuildPolicy(thread: RestoreThread, extra: Extra): void {
+function rebuildPolicy(thread: RestoreThread, saved: SavedScheduling): void {
   const nice = thread.core.thread_core?.sched_nice ?? 0;
-  const attr = policyOf(thread, extra);
+  const attr = policyOf(thread, saved);
   if (!attr) return;
   const program = thread.batch.reserve(2, SchedAttr.size);
   program.call('setpriority', 0, 0, nice);
-  if (!hasDeadline(thread, extra)) program.call('sched_setattr', 0, program.data(attr), 0);
+  if (!hasDeadline(thread, saved)) program.call('sched_setattr', 0, program.data(attr), 0);
 }
 
-function hasDeadline(thread: RestoreThread, extra: Extra): boolean {
+function hasDeadline(thread: RestoreThread, saved: SavedScheduling): boolean {
   const policy = (thread.core.thread_core?.sched_policy ?? 0) & ~SCHED.RESET_ON_FORK;
-  return policy === SCHED.DEADLINE && extra.deadline !== undefined;
+  return policy === SCHED.DEADLINE && saved.deadline !== undefined;
 }
 
 /**
@@ -131,37 +131,37 @@ function hasDeadline(thread: RestoreThread, extra: Extra): boolean {
  * against its runtime, and with SCHED_FLAG_DL_OVERRUN the kernel would send it SIGXCPU.
  */
 function rebuildDeadline(thread: RestoreThread): void {
-  const extra = (thread.extra.scheduling ?? {}) as Extra;
-  const attr = hasDeadline(thread, extra) && policyOf(thread, extra);
+  const saved = (thread.ownState.scheduling ?? {}) as SavedScheduling;
+  const attr = hasDeadline(thread, saved) && policyOf(thread, saved);
   if (!attr) return;
   thread.batch.flush();
   syscall('sched_setattr', thread.tid, attr, 0);
 }
 
 /** struct sched_attr for the saved policy; undefined if the image has none. */
-function policyOf(thread: RestoreThread, extra: Extra): Uint8Array | undefined {
+function policyOf(thread: RestoreThread, saved: SavedScheduling): Uint8Array | undefined {
   const core = thread.core.thread_core;
   if (core?.sched_policy === undefined) return undefined;
   const nice = core.sched_nice ?? 0;
   let policy = core.sched_policy & ~SCHED.RESET_ON_FORK;
-  if (policy === SCHED.DEADLINE && extra.deadline === undefined) {
+  if (policy === SCHED.DEADLINE && saved.deadline === undefined) {
     const reason = 'its deadlines are not in the images, it is scheduled as any other';
     thread.context.notice({ task: thread.ref, reason });
     policy = SCHED.NORMAL;
   }
-  const clamps = extra.utilMin === undefined ? 0 : SCHED_FLAG.UTIL_CLAMP_MIN | SCHED_FLAG.UTIL_CLAMP_MAX;
+  const clamps = saved.utilMin === undefined ? 0 : SCHED_FLAG.UTIL_CLAMP_MIN | SCHED_FLAG.UTIL_CLAMP_MAX;
   const reset = core.sched_policy & SCHED.RESET_ON_FORK ? SCHED_FLAG.RESET_ON_FORK : 0;
   return SchedAttr.encode({
     size: SchedAttr.size,
     policy,
-    flags: BigInt((extra.flags ?? 0) | clamps | reset),
+    flags: BigInt((saved.flags ?? 0) | clamps | reset),
     nice,
     priority: core.sched_prio ?? 0,
-    runtime: BigInt(extra.runtime ?? 0),
-    deadline: BigInt(extra.deadline ?? 0),
-    period: BigInt(extra.period ?? 0),
-    utilMin: extra.utilMin ?? 0,
-    utilMax: extra.utilMax ?? 0,
+    runtime: BigInt(saved.runtime ?? 0),
+    deadline: BigInt(saved.deadline ?? 0),
+    period: BigInt(saved.period ?? 0),
+    utilMin: saved.utilMin ?? 0,
+    utilMax: saved.utilMax ?? 0,
   });
 }
 

@@ -20,7 +20,7 @@ function capture(task: DumpTask, program: Program): (() => void) | undefined {
       // The PID is 0 if there is nothing to report.
       ([, at, call]) => program.result(call) === 0 && Siginfo.decode(program.bytes(at, Siginfo.size)).pid !== 0,
     );
-    task.extra.stops = untold.map(([pid]) => pid);
+    task.ownState.stops = untold.map(([pid]) => pid);
   };
 }
 
@@ -29,7 +29,7 @@ function capture(task: DumpTask, program: Program): (() => void) | undefined {
  * waitid(2).
  */
 function rebuild(task: RestoreTask): void {
-  const untold = task.extra.stops;
+  const untold = task.ownState.stops;
   if (!Array.isArray(untold)) return; // images of criu do not record this
   const told = task.context.groupStopped.filter(({ pid, ppid }) => ppid === task.pid && !untold.includes(pid));
   for (const { pid } of told) {

@@ -153,7 +153,7 @@ const SHARED_MEMORY = new Slot(({ images }: RestoreContext): ReadonlySet<number>
  * given one that exists without being in it. So if somebody else has made it, the task gets one with the same clocks.
  */
 function prepareChildren(task: RestoreTask): void {
-  const id = task.extra.timeForChildren;
+  const id = task.ownState.timeForChildren;
   if (id === undefined || FAILED.of(task.context).has(id)) return;
   const namespace = makeForChildren(task, id);
   if (typeof namespace === 'string') {

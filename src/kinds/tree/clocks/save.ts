@@ -113,5 +113,5 @@ export function noteChildren(task: DumpTask): void {
   const inodes = inodesOf(task.pid);
   if (!inodes || inodes.own === inodes.children) return;
   const id = NAMESPACES.of(task.tree).ids.get(inodes.children);
-  if (id !== undefined) task.extra.timeForChildren = id;
+  if (id !== undefined) task.ownState.timeForChildren = id;
 }

@@ -14,24 +14,24 @@ import type { Reader, Writer } from './wire.ts';
  * What a blob holds, which decides its form in crit's JSON: bytes; the content of a file; a memory segment; the queues
  * of a TCP connection; the values of semaphores; messages.
  */
-export type ExtraForm = 'bytes' | 'content' | 'segment' | 'queues' | 'values' | 'messages';
+export type PayloadForm = 'bytes' | 'content' | 'segment' | 'queues' | 'values' | 'messages';
 
 /** How the blob after a message is read and written. */
-export interface ExtraCodec<M, E> {
-  readonly form: ExtraForm;
+export interface PayloadCodec<M, E> {
+  readonly form: PayloadForm;
   /** Undefined where this message has no blob. */
   read(reader: Reader, message: M): E | undefined;
   /** Writes the blob in front of what was written before. Throws ImageError if the blob does not fit its message. */
-  write(writer: Writer, message: M, extra: E | undefined): void;
+  write(writer: Writer, message: M, payload: E | undefined): void;
 }
 
-function plainBytes<M>(sizeOf: (message: M) => number, form: ExtraForm = 'bytes'): ExtraCodec<M, Uint8Array> {
+function plainBytes<M>(sizeOf: (message: M) => number, form: PayloadForm = 'bytes'): PayloadCodec<M, Uint8Array> {
   return {
     form,
     read: (reader, message) => reader.raw(sizeOf(message)),
-    write: (writer, message, extra = new Uint8Array()) => {
-      expectSize(writer, extra.length, sizeOf(message));
-      writer.raw(extra);
+    write: (writer, message, payload = new Uint8Array()) => {
+      expectSize(writer, payload.length, sizeOf(message));
+      writer.raw(payload);
     },
   };
 }
@@ -56,11 +56,11 @@ export interface TcpQueues {
 }
 
 /** The received bytes that are not read yet, then the bytes that are not sent or not acknowledged yet. */
-export const tcpQueues: ExtraCodec<TcpStreamEntry, TcpQueues> = {
+export const tcpQueues: PayloadCodec<TcpStreamEntry, TcpQueues> = {
   form: 'queues',
   read: (reader, message) => ({ inq: reader.raw(message.inq_len), outq: reader.raw(message.outq_len) }),
-  write: (writer, message, extra) => {
-    const { inq, outq } = extra ?? { inq: new Uint8Array(), outq: new Uint8Array() };
+  write: (writer, message, payload) => {
+    const { inq, outq } = payload ?? { inq: new Uint8Array(), outq: new Uint8Array() };
     expectSize(writer, inq.length, message.inq_len);
     expectSize(writer, outq.length, message.outq_len);
     writer.raw(outq);
@@ -69,34 +69,34 @@ export const tcpQueues: ExtraCodec<TcpStreamEntry, TcpQueues> = {
 };
 
 /** The content of a deleted file: the rest of the image, unless the message says that it comes in chunks. */
-export const ghostContent: ExtraCodec<GhostFileEntry, Uint8Array> = {
+export const ghostContent: PayloadCodec<GhostFileEntry, Uint8Array> = {
   form: 'content',
   read: (reader, message) => (message.chunks ? undefined : reader.raw(reader.end - reader.pos)),
-  write: (writer, message, extra) => {
-    if (message.chunks && extra) throw writer.error('content beside chunks');
-    if (extra) writer.raw(extra);
+  write: (writer, message, payload) => {
+    if (message.chunks && payload) throw writer.error('content beside chunks');
+    if (payload) writer.raw(payload);
   },
 };
 
 /** One piece of a deleted file with holes. */
-export const ghostChunk: ExtraCodec<GhostChunkEntry, Uint8Array> = plainBytes(
+export const ghostChunk: PayloadCodec<GhostChunkEntry, Uint8Array> = plainBytes(
   (message) => Number(message.len),
   'content',
 );
 
 /** A semaphore array's values: 16 bits each, padded to eight bytes. */
-export const semValues: ExtraCodec<IpcSemEntry, Uint16Array> = {
+export const semValues: PayloadCodec<IpcSemEntry, Uint16Array> = {
   form: 'values',
   read: (reader, message) => {
     const blob = reader.raw(padded(message.nsems * 2, 8));
     const view = new DataView(blob.buffer, blob.byteOffset, blob.length);
     return Uint16Array.from({ length: message.nsems }, (_, i) => view.getUint16(2 * i, true));
   },
-  write: (writer, message, extra = new Uint16Array()) => {
-    if (extra.length !== message.nsems) throw writer.error(`${message.nsems} semaphores, ${extra.length} values`);
+  write: (writer, message, payload = new Uint16Array()) => {
+    if (payload.length !== message.nsems) throw writer.error(`${message.nsems} semaphores, ${payload.length} values`);
     const blob = new Uint8Array(padded(message.nsems * 2, 8));
     const view = new DataView(blob.buffer);
-    for (const [i, value] of extra.entries()) view.setUint16(2 * i, value, true);
+    for (const [i, value] of payload.entries()) view.setUint16(2 * i, value, true);
     writer.raw(blob);
   },
 };
@@ -108,7 +108,7 @@ export interface QueuedMessage {
 }
 
 /** A message queue's messages: each a length, an ipc_msg, and its data padded to eight bytes. */
-export const queuedMessages: ExtraCodec<IpcMsgEntry, QueuedMessage[]> = {
+export const queuedMessages: PayloadCodec<IpcMsgEntry, QueuedMessage[]> = {
   form: 'messages',
   read: (reader, queue) => {
     const messages: QueuedMessage[] = [];
@@ -120,9 +120,9 @@ export const queuedMessages: ExtraCodec<IpcMsgEntry, QueuedMessage[]> = {
     }
     return messages;
   },
-  write: (writer, queue, extra = []) => {
-    if (extra.length !== queue.qnum) throw writer.error(`${queue.qnum} messages announced, ${extra.length} given`);
-    for (const { message, data } of extra.toReversed()) {
+  write: (writer, queue, payload = []) => {
+    if (payload.length !== queue.qnum) throw writer.error(`${queue.qnum} messages announced, ${payload.length} given`);
+    for (const { message, data } of payload.toReversed()) {
       expectSize(writer, data.length, message.msize);
       writer.zeros(padded(message.msize, 8) - message.msize);
       writer.raw(data);
@@ -132,7 +132,7 @@ export const queuedMessages: ExtraCodec<IpcMsgEntry, QueuedMessage[]> = {
 };
 
 /** A System V segment's memory, padded to four bytes, unless it is stored as pages. */
-export const segmentBytes: ExtraCodec<IpcShmEntry, Uint8Array> = {
+export const segmentBytes: PayloadCodec<IpcShmEntry, Uint8Array> = {
   form: 'segment',
   read: (reader, message) => {
     if (message.in_pagemaps) return new Uint8Array();
@@ -141,15 +141,15 @@ export const segmentBytes: ExtraCodec<IpcShmEntry, Uint8Array> = {
     reader.raw(padded(size, 4) - size);
     return data;
   },
-  write: (writer, message, extra) => {
+  write: (writer, message, payload) => {
     if (message.in_pagemaps) {
-      if (extra && extra.length > 0) throw writer.error('content beside pages');
+      if (payload && payload.length > 0) throw writer.error('content beside pages');
       return;
     }
     const size = Number(message.size);
-    expectSize(writer, extra?.length ?? 0, size);
+    expectSize(writer, payload?.length ?? 0, size);
     writer.zeros(padded(size, 4) - size);
-    if (extra) writer.raw(extra);
+    if (payload) writer.raw(payload);
   },
 };
 
