@@ -91,6 +91,32 @@ export function awaitEnd(pid: number): void {
   }
 }
 
+/**
+ * As {@link awaitEnd}, of many. None is waited for while others could be reaped: the last thread of the init of a PID
+ * namespace ends when all others in the namespace have been (zap_pid_ns_processes() in kernel/pid_namespace.c).
+ */
+export function awaitEnds(pids: readonly number[]): void {
+  let left = pids;
+  while (left.length > 1) {
+    const still = left.filter((pid) => !hasBeenReaped(pid));
+    if (still.length === left.length) nap(REAPING_PAUSE);
+    left = still;
+  }
+  for (const pid of left) awaitEnd(pid);
+}
+
+/** Nanoseconds between two looks whether tasks have ended. */
+const REAPING_PAUSE = 20_000;
+
+/** Reaps a task if it has ended. True if it is gone, or not ours to wait for. */
+function hasBeenReaped(pid: number): boolean {
+  const got = trySyscall('wait4', pid, arenaAddress, W.ALL | W.NOHANG, 0);
+  if (got === -ERRNO.ECHILD) return true;
+  if (got !== pid) return false;
+  const { kind } = decodeStop(arenaView.getInt32(0, true));
+  return kind === 'exited' || kind === 'killed';
+}
+
 /** PTRACE_GETREGSET into `into`. Returns the number of bytes that the kernel wrote. */
 export function getRegset(pid: HostPid, note: number, into: Uint8Array): number {
   using pins = new Pins();

@@ -25,7 +25,7 @@ import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, t
 import { hostPidsOf } from './host-pids.ts';
 import { forceWrite, openMemory, writeMemory } from './memory.ts';
 import { AREA } from './program.ts';
-import { awaitEnd, killTracee, PTRACE, PTRACE_O } from './ptrace.ts';
+import { awaitEnds, killTracee, PTRACE, PTRACE_O } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import { withSignalsBlocked } from './signal-mask.ts';
 import { Tracee } from './tracee.ts';
@@ -222,8 +222,7 @@ function mapArea(tracee: Tracee, callAt: number, area: number): void {
 function bury(pid: HostPid): void {
   killTracee(pid);
   const [leader = pid, ...others] = threadsOf(pid);
-  for (const tid of others) awaitEnd(tid);
-  awaitEnd(leader);
+  awaitEnds([...others, leader]);
 }
 
 /**

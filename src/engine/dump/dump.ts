@@ -14,7 +14,7 @@ import { requirePageSize } from '../../kernel/page-size.ts';
 import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
 import { pointOfNoReturn, withOutcome } from '../../tracee/interruption.ts';
-import { killTracee } from '../../tracee/ptrace.ts';
+import { awaitEnds, killTracee } from '../../tracee/ptrace.ts';
 import { retryWhileStranded } from '../../tracee/stranded.ts';
 import { fire, type Hooks } from '../hooks.ts';
 import type { DumpOutcome } from '../outcome.ts';
@@ -165,9 +165,9 @@ function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: U
     undo.keep();
     for (const pid of pids) killTracee(pid);
     // The tracer can reap the main thread of a process only after the other threads are gone.
-    // The init of a PID namespace ends when all others in it have been reaped, so children come before their parents.
     const threads = tree.processes.toReversed().flatMap((process) => process.threads.toReversed());
-    for (const { tracee } of threads) tracee.awaitEnd();
+    awaitEnds(threads.map(({ tracee }) => tracee.pid));
+    for (const { tracee } of threads) tracee.forget();
     logInfo(`${pids.length === 1 ? `task ${pids[0]} is` : `${pids.length} tasks are`} saved and gone`);
     return;
   }

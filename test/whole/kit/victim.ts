@@ -50,10 +50,22 @@ export interface StartOptions {
   readonly limitMs?: number;
   /** Do not wait for "READY". */
   readonly silent?: boolean;
+  /** Options of unshare(1), which starts it as its child, a session leader, in namespaces of its own. */
+  readonly unshare?: readonly string[];
+}
+
+/**
+ * A command that has another one started by unshare(1), as a session leader. What unshare says itself at its end is not
+ * to be in the files of the victim.
+ */
+function apart(options: readonly string[]): string[] {
+  const behind = ['setsid', 'sh', '-c', 'exec "$@" 2>&3 3>&-', 'victim'];
+  return ['sh', '-c', 'exec 3>&2 2>/dev/null unshare "$@"', 'unshare', '--fork', ...options, ...behind];
 }
 
 export class Victim implements Disposable {
-  readonly pid: number;
+  /** Of its root. It changes when one with a PID namespace of its own is restored. */
+  pid: number;
   /** The directory of this run: `cwd/`, `ask`, `out`, `err`, and the images. */
   readonly dir: string;
   readonly cwd: string;
@@ -62,6 +74,8 @@ export class Victim implements Disposable {
   readonly #token: string;
   /** Of the process as started; restored ones have another. */
   readonly #startTime: number;
+  /** Whether it is in namespaces of its own; a restored one then has another process ID. */
+  readonly #isApart: boolean;
   #ended = false;
   #dumps = 0;
   /** The process and thread IDs at the latest dump. */
@@ -79,7 +93,7 @@ export class Victim implements Disposable {
     const input = openSync(options.input ?? join(this.dir, 'ask'), 'r');
     const output = openSync(join(this.dir, 'out'), 'a');
     const errors = openSync(join(this.dir, 'err'), 'a');
-    const [file = '', ...args] = command;
+    const [file = '', ...args] = options.unshare ? [...apart(options.unshare), ...command] : command;
     const child = spawn(file, args, {
       cwd: this.cwd,
       detached: true,
@@ -90,6 +104,7 @@ export class Victim implements Disposable {
     child.on('error', () => {});
     child.unref();
     this.pid = child.pid ?? 0;
+    this.#isApart = options.unshare !== undefined;
     this.#startTime = statOf(this.pid)?.starttime ?? -1;
     living.add(this);
   }
@@ -105,11 +120,18 @@ export class Victim implements Disposable {
     try {
       if (victim.pid === 0) throw new Error(`cannot start ${command[0]}`);
       if (!options.silent) await victim.waitFor(/^(READY|SKIP|FAIL)/m, options.limitMs ?? 10_000);
+      if (options.unshare) victim.pid = victim.#only();
       return victim;
     } catch (error) {
       victim[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /** The child of the unshare(1) that has made its namespaces. */
+  #only(): number {
+    const [child] = descendants(this.pid);
+    return child?.pid ?? this.#died();
   }
 
   /** Why the machine cannot run this victim, if it said so. */
@@ -210,7 +232,12 @@ export class Victim implements Disposable {
 
   /** Command line of a restore of the latest dump. */
   restoreLine(options: readonly string[] = []): string[] {
-    return ['restore', '-D', this.images, '-o', 'restore.log', '-v4', '-d', ...options];
+    const pidfile = this.#isApart ? ['--pidfile', this.#pidfile()] : [];
+    return ['restore', '-D', this.images, '-o', 'restore.log', '-v4', '-d', ...pidfile, ...options];
+  }
+
+  #pidfile(): string {
+    return join(this.images, 'pid');
   }
 
   /** Dumps it; it is gone afterwards, unless it is left running. */
@@ -234,6 +261,7 @@ export class Victim implements Disposable {
 
   async restore(options: readonly string[] = [], how: RunOptions = {}): Promise<Outcome> {
     const outcome = await stasisOk(this.restoreLine(options), join(this.images, 'restore.log'), how);
+    if (this.#isApart) this.pid = Number(readFileSync(this.#pidfile(), 'utf8'));
     if (this.#lastDump) {
       this.#gone.lo += outcome.began - this.#lastDump.ended;
       this.#gone.hi += outcome.ended - this.#lastDump.began;
