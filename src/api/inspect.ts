@@ -2,11 +2,10 @@
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import { nameOf } from '../images/display.ts';
-import { ImageError } from '../images/error.ts';
 import { ImageSet, type Wholeness } from '../images/image-set.ts';
-import { Images } from '../images/kinds.ts';
 import { PageFlags } from '../images/pagemap.ts';
-import { FdTypes, type FileEntry } from '../images/schema/files.ts';
+import { fileTypeName, SavedTree } from '../images/saved-tree.ts';
+import type { FileEntry } from '../images/schema/files.ts';
 import { TaskState } from '../images/schema/task.ts';
 import { disk } from '../kernel/disk.ts';
 
@@ -78,14 +77,12 @@ export interface MemoryReport {
 export function inspect({ imagesDir = '.' }: InspectOptions = {}): ImagesReport {
   const images = new ImageSet(imagesDir, () => {}, disk);
   const wholeness = images.wholeness();
-  const tree = images.read(Images.pstree);
-  if (tree.length === 0) throw new ImageError({ file: images.path(Images.pstree), reason: 'image is missing' });
-  const files = new Map(images.read(Images.files).map((file) => [file.id, file]));
-  const tasks = tree.map(({ pid, ppid, pgid, sid, threads }): TaskReport => {
-    const { tc } = images.readOne(Images.core, pid);
-    const [mm] = images.read(Images.mm, pid);
-    const [fs] = images.read(Images.fs, pid);
-    const name = (id: number | undefined): string | undefined => (id === undefined ? undefined : pathOf(files.get(id)));
+  const tree = new SavedTree(images);
+  const nameOfFile = (id: number | undefined) => (id === undefined ? undefined : pathOf(tree.file(id)));
+  const tasks = tree.processes.map(({ pid, ppid, pgid, sid, threads }): TaskReport => {
+    const { tc } = tree.core(pid);
+    const mm = tree.memory(pid);
+    const fs = tree.directories(pid);
     return {
       pid,
       ppid,
@@ -94,25 +91,20 @@ export function inspect({ imagesDir = '.' }: InspectOptions = {}): ImagesReport 
       comm: tc?.comm ?? '',
       state: (nameOf(TaskState, tc?.task_state ?? 0) ?? String(tc?.task_state)).toLowerCase(),
       threads,
-      exe: name(mm?.exe_file_id),
-      cwd: name(fs?.cwd_id),
-      root: name(fs?.root_id),
-      files: filesOf(images, pid, files),
-      memory: { ...mappingsOf(mm?.vmas ?? []), ...pagesOf(images, pid) },
+      exe: nameOfFile(mm?.exe_file_id),
+      cwd: nameOfFile(fs?.cwd_id),
+      root: nameOfFile(fs?.root_id),
+      files: filesOf(tree, pid),
+      memory: { ...mappingsOf(mm?.vmas ?? []), ...pagesOf(tree, pid) },
     };
   });
   return { wholeness, tasks };
 }
 
-function filesOf(images: ImageSet, pid: number, files: ReadonlyMap<number, FileEntry>): FileReport[] {
-  const [ids] = images.read(Images.ids, pid);
-  if (!ids) return [];
-  return images.read(Images.fdinfo, ids.files_id).map(({ fd, type, id }) => ({
-    fd,
-    type: nameOf(FdTypes, type) ?? String(type),
-    path: pathOf(files.get(id)),
-    id,
-  }));
+function filesOf(tree: SavedTree, pid: number): FileReport[] {
+  return tree
+    .descriptors(pid)
+    .map(({ fd, type, id }) => ({ fd, type: fileTypeName(type), path: pathOf(tree.file(id)), id }));
 }
 
 function pathOf(file: FileEntry | undefined): string | undefined {
@@ -124,10 +116,10 @@ function mappingsOf(vmas: readonly { readonly start: bigint; readonly end: bigin
   return { mappings: vmas.length, mapped };
 }
 
-function pagesOf(images: ImageSet, pid: number): { stored: number; inParent: number } {
+function pagesOf(tree: SavedTree, pid: number): { stored: number; inParent: number } {
   let stored = 0;
   let inParent = 0;
-  for (const { pages, flags } of images.readPagemap(Images.pagemap, pid)?.runs ?? []) {
+  for (const { pages, flags } of tree.pages(pid)?.runs ?? []) {
     if (flags & PageFlags.PARENT) inParent += pages * PAGE_SIZE;
     else stored += pages * PAGE_SIZE;
   }

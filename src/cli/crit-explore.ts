@@ -1,11 +1,10 @@
 /** `crit x`: what the images of a folder hold together: the process tree, its descriptors, mappings, stored pages. */
 
-import { nameOf } from '../images/display.ts';
-import { ImageError } from '../images/error.ts';
+import { addTo } from '../base/lists.ts';
 import { ImageSet } from '../images/image-set.ts';
-import { Images } from '../images/kinds.ts';
 import { encodeQuoted } from '../images/quoted-printable.ts';
-import { FdTypes, type FileEntry } from '../images/schema/files.ts';
+import { fileTypeName, SavedTree } from '../images/saved-tree.ts';
+import { FdTypes } from '../images/schema/files.ts';
 import type { MmEntry, VmaEntry } from '../images/schema/memory.ts';
 import { VmaStatus } from '../images/schema/memory.ts';
 import type { PstreeEntry } from '../images/schema/tree.ts';
@@ -30,20 +29,14 @@ export function exploreImages(
   onUnknown: UnknownFieldReporter,
   print: (text: string) => void,
 ): void {
-  const images = new ImageSet(dir, onUnknown);
-  const tasks = images.read(Images.pstree);
-  if (tasks.length === 0) throw new ImageError({ file: images.path(Images.pstree), reason: 'image is missing' });
-  const lines = view === 'ps' ? listTree(images, tasks) : listTasks(new Explorer(images), tasks, view);
+  const tree = new SavedTree(new ImageSet(dir, onUnknown));
+  const lines = view === 'ps' ? listTree(tree) : listTasks(tree, view);
   for (const line of lines) print(`${line}\n`);
 }
 
-function* listTree(images: ImageSet, tasks: readonly PstreeEntry[]): Generator<string> {
+function* listTree(tree: SavedTree): Generator<string> {
   const children = new Map<number, PstreeEntry[]>();
-  for (const task of tasks) {
-    const siblings = children.get(task.ppid);
-    if (siblings) siblings.push(task);
-    else children.set(task.ppid, [task]);
-  }
+  for (const task of tree.processes) addTo(children, task.ppid, task);
   // Emptied as they are listed, so that a damaged tree with a loop in it ends all the same.
   const takeChildren = (pid: number, depth: number) => {
     const taken = (children.get(pid) ?? []).map((task) => ({ task, depth }));
@@ -54,19 +47,16 @@ function* listTree(images: ImageSet, tasks: readonly PstreeEntry[]): Generator<s
   const ahead = takeChildren(0, 0);
   for (let next = ahead.pop(); next; next = ahead.pop()) {
     const { task, depth } = next;
-    const { tc } = images.readOne(Images.core, task.pid);
+    const { tc } = tree.core(task.pid);
     const ids = [task.pid, task.pgid, task.sid].map((id) => String(id).padStart(7)).join('');
     yield `${ids}   ${' '.repeat(4 * depth)}${tc?.comm ?? ''}`;
     for (const child of takeChildren(task.pid, depth + 1)) ahead.push(child);
   }
 }
 
-function* listTasks(
-  explorer: Explorer,
-  tasks: readonly PstreeEntry[],
-  view: 'fds' | 'mems' | 'rss',
-): Generator<string> {
-  for (const { pid } of tasks) {
+function* listTasks(tree: SavedTree, view: 'fds' | 'mems' | 'rss'): Generator<string> {
+  const explorer = new Explorer(tree);
+  for (const { pid } of tree.processes) {
     yield String(pid);
     for (const line of explorer[view](pid)) yield `\t${line}`;
   }
@@ -77,23 +67,20 @@ const PAGE = BigInt(IMAGE_PAGE_SIZE);
 
 /** The views of single tasks; each is empty for a task that has nothing of the kind, as a zombie. */
 class Explorer {
-  private readonly images: ImageSet;
-  private filesById: Map<number, FileEntry> | undefined;
+  private readonly tree: SavedTree;
   /** Shared segments are numbered as they come. */
   private readonly segments = new Map<bigint, number>();
 
-  constructor(images: ImageSet) {
-    this.images = images;
+  constructor(tree: SavedTree) {
+    this.tree = tree;
   }
 
   /** Descriptors, working directory and root. */
   *fds(pid: number): Generator<string> {
-    const [ids] = this.images.read(Images.ids, pid);
-    if (!ids) return;
-    for (const { fd, type, id } of this.images.read(Images.fdinfo, ids.files_id)) {
+    for (const { fd, type, id } of this.tree.descriptors(pid)) {
       yield `${String(fd).padStart(7)}: ${this.fileName(type, id)}`;
     }
-    const [fs] = this.images.read(Images.fs, pid);
+    const fs = this.tree.directories(pid);
     if (!fs) return;
     yield `    cwd: ${this.fileName(FdTypes.REG, fs.cwd_id)}`;
     yield `   root: ${this.fileName(FdTypes.REG, fs.root_id)}`;
@@ -101,7 +88,7 @@ class Explorer {
 
   /** The executable and all mappings. */
   *mems(pid: number): Generator<string> {
-    const [mm] = this.images.read(Images.mm, pid);
+    const mm = this.tree.memory(pid);
     if (!mm) return;
     yield `${'exe'.padEnd(36)}    ${this.fileName(FdTypes.REG, mm.exe_file_id)}`;
     for (const vma of mm.vmas) {
@@ -136,8 +123,8 @@ class Explorer {
 
   /** The runs of stored pages, each with the mappings it lies in; `~` stands for the mapping of the run before. */
   *rss(pid: number): Generator<string> {
-    const [mm] = this.images.read(Images.mm, pid);
-    const map = this.images.readPagemap(Images.pagemap, pid);
+    const mm = this.tree.memory(pid);
+    const map = this.tree.pages(pid);
     if (!mm || !map) return;
     let next = 0;
     let shown: VmaEntry | undefined;
@@ -165,18 +152,13 @@ class Explorer {
   }
 
   private fileName(type: number, id: number): string {
-    const file = this.file(id);
+    const file = this.tree.file(id);
     if (type === FdTypes.REG) return file?.reg?.name || 'unknown path';
     if (type === FdTypes.PIPE) return `pipe[${file?.pipe ? file.pipe.pipe_id : '?'}]`;
-    if (type !== FdTypes.UNIXSK) return `${typeName(type)}.${id}`;
+    if (type !== FdTypes.UNIXSK) return `${fileTypeName(type)}.${id}`;
     if (!file?.usk) return 'unix[?]';
     const { ino, peer, name } = file.usk;
     return `unix[${ino} (${peer})${name.length > 0 ? ` ${encodeQuoted(name)}` : ''}]`;
-  }
-
-  private file(id: number): FileEntry | undefined {
-    this.filesById ??= new Map(this.images.read(Images.files).map((file) => [file.id, file]));
-    return this.filesById.get(id);
   }
 }
 
@@ -188,8 +170,4 @@ function before(mm: MmEntry, index: number, start: bigint): boolean {
 
 function address(value: bigint): string {
   return value.toString(16).padStart(8, '0');
-}
-
-function typeName(type: number): string {
-  return nameOf(FdTypes, type) ?? String(type);
 }

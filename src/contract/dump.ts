@@ -3,7 +3,7 @@
 import type { Registers } from '../arch/arch.ts';
 import type { HostPid, LocalFd } from '../base/brands.ts';
 import type { NoticeFacts } from '../base/notice.ts';
-import type { ImageSetWriter } from '../images/image-set.ts';
+import type { ImageSetWriter } from '../images/image-set-writer.ts';
 import type { ImageKind } from '../images/kind.ts';
 import type { InputOf, Message } from '../images/message.ts';
 import type { fileEntry } from '../images/schema/files.ts';

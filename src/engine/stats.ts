@@ -3,7 +3,7 @@
 import { StasisError } from '../base/errors.ts';
 import type { Notices } from '../base/notice.ts';
 import { writeImage } from '../images/image.ts';
-import { writeWhole } from '../images/image-set.ts';
+import { writeWhole } from '../images/image-files.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
 import type { InputOf } from '../images/message.ts';

@@ -8,7 +8,7 @@ import type { HostPid, LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { firstIndex } from '../base/search.ts';
 import type { PageRange, PageStore, SamePages } from '../contract/contract.ts';
-import type { ImageSetWriter } from '../images/image-set.ts';
+import type { ImageSetWriter } from '../images/image-set-writer.ts';
 import { Images } from '../images/kinds.ts';
 import type { Block } from '../images/manifest.ts';
 import { PageFlags, type PageRun } from '../images/pagemap.ts';

@@ -4,7 +4,7 @@ import type { UndoStack } from '../../base/undo.ts';
 import type { DumpContext, SeenTree } from '../../contract/contract.ts';
 import { SlotStore } from '../../contract/slots.ts';
 import { type Entry, writeEntries } from '../../images/image.ts';
-import type { ImageSetWriter } from '../../images/image-set.ts';
+import type { ImageSetWriter } from '../../images/image-set-writer.ts';
 import { type ImageKind, imageName } from '../../images/kind.ts';
 import type { InputOf, Message } from '../../images/message.ts';
 import type { Pages } from '../../memory/pages.ts';

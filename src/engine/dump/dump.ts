@@ -6,7 +6,7 @@ import { logDebug, logInfo } from '../../base/log.ts';
 import { Notices } from '../../base/notice.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type { CarryOptions, DumpContext, DumpEnd, SeenTree } from '../../contract/contract.ts';
-import { ImageSetWriter } from '../../images/image-set.ts';
+import { ImageSetWriter } from '../../images/image-set-writer.ts';
 import { SIG } from '../../kernel/constants/signals.ts';
 import { disk } from '../../kernel/disk.ts';
 import { nap } from '../../kernel/nap.ts';

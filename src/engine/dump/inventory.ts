@@ -1,6 +1,6 @@
 /** The images that describe a dump as a whole. */
 import type { DumpContext } from '../../contract/contract.ts';
-import type { ImageSetWriter } from '../../images/image-set.ts';
+import type { ImageSetWriter } from '../../images/image-set-writer.ts';
 import { IMAGE_VERSION } from '../../images/magic.ts';
 import { Lsmtype } from '../../images/schema/tree.ts';
 import { readLabel } from '../../kernel/proc/label.ts';

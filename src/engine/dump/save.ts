@@ -17,7 +17,7 @@ import type {
   SeenTree,
   TaskCoreDraft,
 } from '../../contract/contract.ts';
-import type { ImageSetWriter } from '../../images/image-set.ts';
+import type { ImageSetWriter } from '../../images/image-set-writer.ts';
 import { Images } from '../../images/kinds.ts';
 import type { InputOf } from '../../images/message.ts';
 import { ownStateName } from '../../images/own-files.ts';

@@ -7,7 +7,8 @@ import { membersOf } from '../../../kernel/proc/tree.ts';
 import type { Tracee } from '../../../tracee/tracee.ts';
 import { awaitStopped, onStopped } from '../../stops.ts';
 import { FreezerCgroup } from './freezer-cgroup.ts';
-import { type SeizedProcess, type SeizedThread, Seizure } from './seizure.ts';
+import type { SeizedProcess, SeizedThread } from './seized-threads.ts';
+import { Seizure } from './seizure.ts';
 import { Sleeps } from './sleeps.ts';
 
 /** A frozen thread. */

@@ -21,7 +21,8 @@ import { callBehind, needsTimer, timedCall, UNSEEN } from '../../../kernel/timed
 import { nap } from '../../../tracee/ptrace.ts';
 import { codesFor } from './identify-by-bits.ts';
 import { RunQueueClocks, readSched } from './run-queue.ts';
-import type { SeizedThread, Seizure } from './seizure.ts';
+import type { SeizedThread } from './seized-threads.ts';
+import type { Seizure } from './seizure.ts';
 
 /** A thread that was seen asleep. */
 interface Sleeper {
