@@ -21,6 +21,14 @@ export interface CarryOptions {
   readonly cgroupRoot: readonly { readonly key: string | undefined; readonly value: string }[];
   /** `--cgroup-yard`: a directory in which cgroup hierarchies are mounted. */
   readonly cgroupYard: string | undefined;
+  /** `--root`: the root directory of a tree with mounts of its own. */
+  readonly root: string | undefined;
+  /** `--skip-mnt`: mount points that are left out. */
+  readonly skipMounts: readonly string[];
+  /** `--enable-fs`: types of file systems that are simply mounted again, or `all`. */
+  readonly enableFs: readonly string[];
+  /** `--ext-mount-map`: mount point → name at the dump, name → path at the restore. */
+  readonly extMountMap: ReadonlyMap<string, string>;
   /** Keys of `--external`. */
   readonly external: readonly string[];
   /** `--inherit-fd`: key → our own descriptor. */

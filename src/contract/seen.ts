@@ -26,6 +26,8 @@ export interface SeenTree extends HasSlots {
   readonly options: CarryOptions;
   /** The numbers of processes as images hold them. */
   readonly pids: PidView;
+  /** Registers work for when the snapshot is not needed any more. */
+  atEnd(work: () => void): void;
 }
 
 /** The numbers of processes as seen from the PID namespace of a tree's root: those that images hold. */

@@ -82,8 +82,8 @@ export function namesIn(path: string): string[] {
 const LINK_AT = 4096;
 const LONGEST_LINK = 8192;
 
-/** The target of a symbolic link; or -errno. */
-export function tryReadLink(path: string): string | number {
-  const length = trySyscall('readlinkat', AT.FDCWD, arenaPath(path), arenaAddress + LINK_AT, LONGEST_LINK);
+/** The target of a symbolic link, or, with an empty path, of the one behind the descriptor `at`; or -errno. */
+export function tryReadLink(path: string, at: number = AT.FDCWD): string | number {
+  const length = trySyscall('readlinkat', at, arenaPath(path), arenaAddress + LINK_AT, LONGEST_LINK);
   return length < 0 ? length : decodeText(arena.subarray(LINK_AT, LINK_AT + length));
 }

@@ -36,8 +36,6 @@ export function openNamespace(pid: HostPid | 'self', name: NamespaceName | 'time
   return new Fd(fd);
 }
 
-let hasOwnPlaces = false;
-
 /**
  * Does `work` inside the namespace behind `fd`, and returns to our own in any case.
  * @throws SyscallError if it may not be entered, and whatever `work` throws
@@ -56,11 +54,9 @@ class Excursion implements Disposable {
 
   constructor(name: EnterableNamespace, fd: LocalFd) {
     this.#name = name;
-    if (name === 'mnt' && !hasOwnPlaces) {
-      // A mount namespace cannot be entered while another thread has the working directory and the root in common.
-      syscall('unshare', CLONE.FS);
-      hasOwnPlaces = true;
-    }
+    // A mount namespace cannot be entered while another thread has the working directory and the root in common, as
+    // threads have that the runtime has started meanwhile.
+    if (name === 'mnt') syscall('unshare', CLONE.FS);
     this.#own = openNamespace('self', name);
     this.#places = name === 'mnt' ? [openDirectory('/'), openDirectory('.')] : [];
     const entered = trySyscall('setns', fd, NAMESPACE_FLAGS[name]);
@@ -70,6 +66,7 @@ class Excursion implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#name === 'mnt') syscall('unshare', CLONE.FS);
     const back = trySyscall('setns', this.#own.number, NAMESPACE_FLAGS[this.#name]);
     if (back < 0) {
       const reason = `Stasis cannot return to its own ${this.#name} namespace: ${describeErrno(back)}`;

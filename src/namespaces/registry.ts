@@ -6,7 +6,8 @@
  */
 import type { NamespaceKind } from '../contract/contract.ts';
 import { ipcNamespaces } from './ipc/kind.ts';
+import { mntNamespace } from './mnt/kind.ts';
 import { pidNamespace } from './pid/kind.ts';
 import { utsNamespaces } from './uts/kind.ts';
 
-export const namespaceKinds: readonly NamespaceKind[] = [pidNamespace, ipcNamespaces, utsNamespaces];
+export const namespaceKinds: readonly NamespaceKind[] = [pidNamespace, ipcNamespaces, utsNamespaces, mntNamespace];

@@ -6,12 +6,12 @@
 import type { LocalFd } from '../base/brands.ts';
 import type { ErrorCode } from '../base/error-codes.ts';
 import { encodeText } from '../base/text.ts';
-import type { CarryOptions, OpenFile } from '../contract/contract.ts';
+import type { CarryOptions, OpenFile, SeenTree } from '../contract/contract.ts';
 import { AT, FS_MAGIC, S_IF } from '../kernel/constants/files.ts';
 import { splitDeleted } from '../kernel/proc/common.ts';
 import { TOO_DEEP } from '../kernel/proc/read.ts';
-import { statusAt } from '../kernel/statx.ts';
 import { arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
+import { type PlaceIfAny, placeOf, statusIn, tryPathAt } from '../namespaces/places.ts';
 
 /** What the name by which a file was opened leads to now. */
 export type Location =
@@ -60,7 +60,8 @@ const SPECIAL: Readonly<Record<number, Location>> = {
 };
 
 /** Looks for the file under its name. Changes nothing. */
-export function location(file: OpenFile, options: CarryOptions): Location {
+export function location(file: OpenFile, tree: SeenTree): Location {
+  const { options } = tree;
   const external = externalKey(file, options);
   if (external) return { kind: 'external', name: external };
   if (file.link === TOO_DEEP) return TOO_LONG;
@@ -69,14 +70,15 @@ export function location(file: OpenFile, options: CarryOptions): Location {
   }
   if (Buffer.byteLength(encodeText(file.link)) >= 4096) return TOO_LONG;
 
-  const there = file.stat.nlink > 0 ? statusAt(file.link) : undefined;
+  const place = placeOf(file, tree);
+  const there = file.stat.nlink > 0 ? statusIn(place, file.link) : undefined;
   if (there && there.dev === file.stat.dev && there.ino === file.stat.ino) return { kind: 'visible', name: file.link };
 
   const { path, deleted } = splitDeleted(file.link);
   const magic = fileSystem(file.local);
   // The kernel makes the names of terminals, which exist as long as their masters; they never end in ` (deleted)`.
   if (magic === FS_MAGIC.DEVPTS_SUPER_MAGIC) return { kind: 'visible', name: path };
-  if (magic === FS_MAGIC.PROC_SUPER_MAGIC) return inProc(file.link);
+  if (magic === FS_MAGIC.PROC_SUPER_MAGIC) return inProc(file.link, place);
   const special = SPECIAL[magic];
   if (special) return special;
   if (file.stat.nlink === 0) return { kind: 'ghost', name: deleted ? path : file.link };
@@ -109,10 +111,10 @@ function otherNames(file: OpenFile, name: string, options: CarryOptions): Locati
  * A file of /proc. Its inodes are made on demand, so comparing them says nothing. `/proc/17` of a dead task is marked
  * as deleted, `/proc/17/stat` is not.
  */
-function inProc(link: string): Location {
+function inProc(link: string, place: PlaceIfAny): Location {
   const name = splitDeleted(link).path;
   const pid = Number(/^\/proc\/(\d+)(?:\/|$)/.exec(name)?.[1]);
-  const dead = pid > 0 && (name !== link || statusAt(`/proc/${pid}`) === undefined);
+  const dead = pid > 0 && (name !== link || statusIn(place, `/proc/${pid}`) === undefined);
   return dead ? { kind: 'deadTask', name, pid } : { kind: 'visible', name: link };
 }
 
@@ -139,8 +141,10 @@ export function isOverlay(local: LocalFd): boolean {
 }
 
 /** Makes a hard link to an open file. Returns 0 or -errno. */
-export function linkOpenFile(local: LocalFd, path: string): number {
-  const from = arenaPath('');
-  const to = arenaPath(path, 8);
-  return trySyscall('linkat', local, from, AT.FDCWD, to, AT.EMPTY_PATH);
+export function linkOpenFile(local: LocalFd, path: string, place?: PlaceIfAny): number {
+  return tryPathAt(place, path, (at) => {
+    const from = arenaPath('');
+    const to = arenaPath(at, 8);
+    return trySyscall('linkat', local, from, AT.FDCWD, to, AT.EMPTY_PATH);
+  });
 }

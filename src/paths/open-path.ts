@@ -1,8 +1,9 @@
 /** Opens a path with the flags that a file was open with at the dump. */
 import { type LocalFd, localFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
-import { AT, O } from '../kernel/constants/files.ts';
-import { arenaPath, describeErrno, ERRNO, trySyscall } from '../kernel/syscall.ts';
+import { O } from '../kernel/constants/files.ts';
+import { describeErrno, ERRNO } from '../kernel/syscall.ts';
+import { type PlaceIfAny, tryOpenAt } from '../namespaces/places.ts';
 
 /** Flags that must not take effect a second time, and flags that are set by other means. */
 const NOT_AGAIN = O.CREAT | O.EXCL | O.TRUNC | O.ASYNC | O.TMPFILE_BIT;
@@ -12,11 +13,11 @@ const NOT_AGAIN = O.CREAT | O.EXCL | O.TRUNC | O.ASYNC | O.TMPFILE_BIT;
  * open would wait forever.
  * @throws StasisError kind 'conflict', named after `name`
  */
-export function openPath(path: string, flags: number, name: string): LocalFd {
+export function openPath(path: string, flags: number, name: string, place?: PlaceIfAny): LocalFd {
   // O_TMPFILE includes O_DIRECTORY; such a file comes back as a ghost, which is no directory.
   const unnamed = (flags & O.TMPFILE_BIT) !== 0 ? O.DIRECTORY : 0;
   const how = (flags & ~(NOT_AGAIN | unnamed)) | O.CLOEXEC | O.NOCTTY;
-  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), (how & O.PATH) !== 0 ? how : how | O.NONBLOCK, 0);
+  const fd = tryOpenAt(place, path, (how & O.PATH) !== 0 ? how : how | O.NONBLOCK);
   if (fd < 0) throw openError(name, -fd);
   return localFd(fd);
 }

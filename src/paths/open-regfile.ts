@@ -6,6 +6,7 @@ import type { RegFileEntry } from '../images/schema/files.ts';
 import { F, O, S_IF, SEEK } from '../kernel/constants/files.ts';
 import { type FileStatus, statusOf } from '../kernel/statx.ts';
 import { Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { placeOfEntry } from '../namespaces/places.ts';
 import { setFlagsAndOwner } from '../support/fown.ts';
 import { inheritedFd } from '../support/inherited.ts';
 import { buildIdWords } from './build-id.ts';
@@ -55,7 +56,7 @@ function openEntry(entry: RegFileEntry, context: RestoreContext, flags: number):
       remedy: `--inherit-fd fd[N]:${entry.name}`,
     });
   }
-  return openRemapped(entry, context, flags) ?? openPath(entry.name, flags, entry.name);
+  return openRemapped(entry, context, flags) ?? openPath(entry.name, flags, entry.name, placeOfEntry(entry, context));
 }
 
 function seek(entry: RegFileEntry, fd: LocalFd): void {

@@ -5,19 +5,21 @@
  */
 import type { LocalFd } from '../base/brands.ts';
 import type { StasisError } from '../base/errors.ts';
-import type { CarryOptions, DumpContext, OpenFile } from '../contract/contract.ts';
+import type { DumpContext, OpenFile, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import { Images } from '../images/kinds.ts';
 import type { InputOf } from '../images/message.ts';
 import { FdTypes, RemapType, type regFileEntry } from '../images/schema/files.ts';
-import { AT, O, S_IF } from '../kernel/constants/files.ts';
+import { O, S_IF } from '../kernel/constants/files.ts';
 import { parseFdInfo } from '../kernel/proc/fdinfo.ts';
-import { arenaPath, ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { ERRNO, type Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { placeOf } from '../namespaces/places.ts';
 import { fileObstacle } from '../support/fdinfo.ts';
 import { captureOwner, imageFlags } from '../support/fown.ts';
 import { buildIdWords, type ReadAt } from './build-id.ts';
 import { captureGhost, ghostObstacle, reopen } from './ghost/capture.ts';
 import { isOverlay, linkOpenFile, location } from './locate.ts';
+import { unlinkFile } from './temporary-name.ts';
 
 /** A reg_file_entry to be written. */
 export type RegFileDraft = InputOf<typeof regFileEntry>;
@@ -29,13 +31,14 @@ export type RegFileDraft = InputOf<typeof regFileEntry>;
  */
 export function captureRegular(file: OpenFile, id: number, context: DumpContext): RegFileDraft {
   const flags = imageFlags(file.flags);
-  const where = location(file, context.options);
+  const where = location(file, context.tree);
   const draft = {
     id,
     flags,
     pos: position(file),
     fown: isReached(file) ? NOBODY : captureOwner(file.local, flags, context),
     mode: file.stat.mode,
+    ...mountOf(file, context),
   };
   const checks = validation(file, context);
   switch (where.kind) {
@@ -59,10 +62,15 @@ export function captureRegular(file: OpenFile, id: number, context: DumpContext)
 }
 
 /** Why a file cannot be carried; undefined if it can. Changes nothing. */
-export function regularObstacle(file: OpenFile, options: CarryOptions): StasisError | undefined {
-  const where = location(file, options);
+export function regularObstacle(file: OpenFile, tree: SeenTree): StasisError | undefined {
+  const where = location(file, tree);
   if (where.kind === 'lost') return fileObstacle(file, where.code, where.reason, where.remedy);
-  return where.kind === 'ghost' ? ghostObstacle(file, options.ghostLimit) : undefined;
+  return where.kind === 'ghost' ? ghostObstacle(file, tree.options.ghostLimit) : undefined;
+}
+
+/** The mount that the path of a file begins at, where that is not the machine's. */
+function mountOf(file: OpenFile, context: DumpContext): { readonly mnt_id?: number } {
+  return placeOf(file, context.tree) ? { mnt_id: file.mntId } : {};
 }
 
 /**
@@ -144,13 +152,15 @@ function remap(context: DumpContext, id: number, to: number, type: number): void
  * when the file has been restored.
  */
 function remapLinked(file: OpenFile, name: string, id: number, context: DumpContext): void {
+  const place = placeOf(file, context.tree);
   for (let directory = parentOf(name); ; ) {
     const linkId = context.newFileId();
     const path = `${directory === '/' ? '' : directory}/link_remap.${linkId}`;
-    const result = linkOpenFile(file.local, path);
+    const result = linkOpenFile(file.local, path, place);
     if (result === 0) {
-      context.undo(() => unlinkQuietly(path));
-      context.addFile({ type: FdTypes.REG, id: linkId, reg: { ...NOTHING_BUT_A_NAME, id: linkId, name: path } });
+      context.undo(() => unlinkFile(path, place));
+      const reg = { ...NOTHING_BUT_A_NAME, ...mountOf(file, context), id: linkId, name: path };
+      context.addFile({ type: FdTypes.REG, id: linkId, reg });
       remap(context, id, linkId, RemapType.LINKED);
       return;
     }
@@ -175,8 +185,4 @@ function parentOf(path: string): string {
 
 function linkError(file: OpenFile, path: string, errno: number): SyscallError {
   return new SyscallError('linkat', errno, { task: file.task, resource: `${file.link} as ${path}` });
-}
-
-function unlinkQuietly(path: string): void {
-  trySyscall('unlinkat', AT.FDCWD, arenaPath(path), 0);
 }

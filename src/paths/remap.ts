@@ -12,6 +12,7 @@ import { type RegFileEntry, type RemapFilePathEntry, RemapType } from '../images
 import { O } from '../kernel/constants/files.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import { seedInside } from '../namespaces/pid/seed-inside.ts';
+import { placeOfEntry, tryPathAt } from '../namespaces/places.ts';
 import { openGhost } from './ghost/restore.ts';
 import { linkOpenFile } from './locate.ts';
 import { openPath } from './open-path.ts';
@@ -73,7 +74,7 @@ function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: num
   if (pid === undefined)
     throw new ImageError({ file: 'remap-fpath.img', reason: `${entry.name} is no file of a task` });
   HELPERS.of(context, pid);
-  return openPath(entry.name, flags, entry.name);
+  return openPath(entry.name, flags, entry.name, placeOfEntry(entry, context));
 }
 
 /** Helper processes with the PIDs of dead tasks; they exist while files of these are opened. */
@@ -105,12 +106,13 @@ function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext
       reason: `file ${entry.id} is remapped to ${linkId}, which is no file`,
     });
   }
-  REMOVED_AT_END.of(context, link.name);
+  REMOVED_AT_END.of(context, link);
   return withTemporaryName(
     entry.name,
-    (path) => linkFile(link.name, path),
+    (path) => tryPathAt(placeOfEntry(link, context), link.name, (from) => linkFile(from, path)),
     unlinkFile,
     (path) => openPath(path, flags, entry.name),
+    placeOfEntry(entry, context),
   );
 }
 
@@ -118,11 +120,13 @@ function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext
  * Removes a link that the dump made, at the end of the restore. A failed restore may be repeated, so it makes the link
  * again.
  */
-const REMOVED_AT_END = new KeyedSlot((context: RestoreContext, path: string) => {
-  const local = openPath(path, O.PATH | O.NOFOLLOW, path);
+const REMOVED_AT_END = new KeyedSlot((context: RestoreContext, link: RegFileEntry) => {
+  const { name } = link;
+  const place = placeOfEntry(link, context);
+  const local = openPath(name, O.PATH | O.NOFOLLOW, name, place);
   context.undo(() => {
-    linkOpenFile(local, path);
+    linkOpenFile(local, name, place);
     trySyscall('close', local);
   });
-  context.atEnd(() => unlinkFile(path));
+  context.atEnd(() => unlinkFile(name, place));
 });

@@ -6,8 +6,9 @@ import { type LocalFd, localFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../contract/contract.ts';
 import { FdTypes, type RegFileEntry } from '../images/schema/files.ts';
-import { AT, O } from '../kernel/constants/files.ts';
-import { arenaPath, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { O } from '../kernel/constants/files.ts';
+import { SyscallError } from '../kernel/syscall.ts';
+import { type PlaceIfAny, tryOpenAt } from '../namespaces/places.ts';
 import { captureRegular } from './regfile.ts';
 
 /**
@@ -32,8 +33,8 @@ export function nameEntry(regularId: number, context: RestoreContext): RegFileEn
 }
 
 /** Opens a path with the flags a file had, but never as the controlling terminal. @throws SyscallError */
-export function openAs(path: string, flags: number): LocalFd {
-  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), (flags & ~NOT_AGAIN) | O.NOCTTY | O.CLOEXEC);
+export function openAs(path: string, flags: number, place?: PlaceIfAny): LocalFd {
+  const fd = tryOpenAt(place, path, (flags & ~NOT_AGAIN) | O.NOCTTY);
   if (fd < 0) throw new SyscallError('openat', -fd, { resource: path });
   return localFd(fd);
 }

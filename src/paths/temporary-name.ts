@@ -1,34 +1,44 @@
 /** Names that files have only until they have been opened by them. */
 import { AT } from '../kernel/constants/files.ts';
 import { arenaPath, ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { type PlaceIfAny, tryPathAt, withPathAt } from '../namespaces/places.ts';
 
 /**
  * Calls `work` while a file is at `path`, or next to it if that name is taken. `make` puts the file there and returns 0
- * or -errno, `remove` removes it. Missing directories are made for that time.
+ * or -errno, `remove` removes it. Missing directories are made for that time. The paths they are called with are ones
+ * of Stasis, wherever the place is.
  */
 export function withTemporaryName<T>(
   path: string,
   make: (path: string) => number,
   remove: (path: string) => void,
   work: (path: string) => T,
+  place?: PlaceIfAny,
 ): T {
-  return withDirectory(path.slice(0, path.lastIndexOf('/')), () => {
-    const there = makeSomewhere(path, make);
-    try {
-      return work(there);
-    } finally {
-      remove(there);
-    }
-  });
+  return withDirectory(
+    path.slice(0, path.lastIndexOf('/')),
+    () =>
+      withPathAt(place, path, (at) => {
+        const there = makeSomewhere(at, make);
+        try {
+          return work(there);
+        } finally {
+          remove(there);
+        }
+      }),
+    place,
+  );
 }
 
 /** Calls `work` while the directory `path` exists: missing directories are made for that time. */
-export function withDirectory<T>(path: string, work: () => T): T {
-  const made = makeDirectories(path);
+export function withDirectory<T>(path: string, work: () => T, place?: PlaceIfAny): T {
+  const made = makeDirectories(path, place);
   try {
     return work();
   } finally {
-    for (const directory of made.reverse()) trySyscall('unlinkat', AT.FDCWD, arenaPath(directory), AT.REMOVEDIR);
+    for (const directory of made.reverse()) {
+      tryPathAt(place, directory, (at) => trySyscall('unlinkat', AT.FDCWD, arenaPath(at), AT.REMOVEDIR));
+    }
   }
 }
 
@@ -45,16 +55,16 @@ function makeSomewhere(path: string, make: (path: string) => number): string {
 }
 
 /** Makes a directory and its missing parents. Returns those made, the topmost first. */
-function makeDirectories(path: string): string[] {
+function makeDirectories(path: string, place: PlaceIfAny): string[] {
   const made: string[] = [];
   const missing: string[] = [];
   for (let at = path.length; at > 0; at = path.lastIndexOf('/', at - 1)) {
     const directory = path.slice(0, at);
-    if (trySyscall('faccessat', AT.FDCWD, arenaPath(directory), 0) === 0) break;
+    if (tryPathAt(place, directory, (at) => trySyscall('faccessat', AT.FDCWD, arenaPath(at), 0)) === 0) break;
     missing.push(directory);
   }
   for (const directory of missing.reverse()) {
-    const result = trySyscall('mkdirat', AT.FDCWD, arenaPath(directory), 0o777);
+    const result = tryPathAt(place, directory, (at) => trySyscall('mkdirat', AT.FDCWD, arenaPath(at), 0o777));
     if (result < 0 && result !== -ERRNO.EEXIST) throw new SyscallError('mkdirat', -result, { resource: directory });
     if (result === 0) made.push(directory);
   }
@@ -67,6 +77,6 @@ export function linkFile(from: string, to: string): number {
 }
 
 /** Removes a name. It is no error if the name does not exist. */
-export function unlinkFile(path: string): void {
-  trySyscall('unlinkat', AT.FDCWD, arenaPath(path), 0);
+export function unlinkFile(path: string, place?: PlaceIfAny): void {
+  tryPathAt(place, path, (at) => trySyscall('unlinkat', AT.FDCWD, arenaPath(at), 0));
 }

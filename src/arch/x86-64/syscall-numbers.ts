@@ -1,6 +1,6 @@
 /**
  * System call numbers of x86-64, by name, up to Linux 6.17 (arch/x86/entry/syscalls/syscall_64.tbl).
- * Another architecture is another table of this shape: see arch/syscall-numbers.ts.
+ * Another architecture is another table of this shape: see nr.ts.
  */
 export const NR_X86_64 = {
   read: 0,

@@ -44,8 +44,9 @@ export function obstaclesOf(tree: TreeSnapshot): StasisError[] {
   const { root, tasks, hasStasis } = tree;
   if (root.pid === process.pid) return [ourselves(root)];
   const ofRoot = root.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
-  const ofTree = treeDoors.flatMap((doors) => lookAt(root, 'the tree', () => doors.survey?.(tree) ?? [], tree));
+  // First, since it finds out where paths begin.
   const ofNamespaces = lookAt(root, 'namespaces', () => namespaceObstacles(tree), tree);
+  const ofTree = treeDoors.flatMap((doors) => lookAt(root, 'the tree', () => doors.survey?.(tree) ?? [], tree));
   const belonging = lookAt(root, 'sessions and groups', () => BELONGING.of(tree).obstacles, tree);
   const whole = [...(hasStasis ? [ourselves(root)] : []), ...ofRoot, ...ofTree, ...ofNamespaces, ...belonging];
   const found: Obstacle[] = whole.map((error) => ({ error }));

@@ -9,6 +9,7 @@ import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
 import { statusAt } from '../../kernel/statx.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
+import { SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { kindOf } from './file-table.ts';
 import { openPath } from './snapshot.ts';
 import { unsupportedFile } from './unsupported-file.ts';
@@ -32,12 +33,14 @@ export function reachedObstacles(task: SeenTask): StasisError[] {
 function mappedFiles(task: SeenTask): ProcVma[] {
   const known = LOOKED_AT.of(task.tree);
   const doubtful: ProcVma[] = [];
+  const isOurs = SEEN_NAMESPACES.of(task.tree).of(task.pid, 'mnt')?.ours ?? true;
   for (const vma of task.vmas) {
     // The memory kind reports device memory.
     if (vma.ino === 0n || !vma.name.startsWith('/') || vma.vmFlags?.has('io') || vma.vmFlags?.has('pf')) continue;
     if (known.get(vma.name) === vma.ino) continue;
     known.set(vma.name, vma.ino);
-    if (vmaName(vma.name).kind !== 'file' || statusAt(vma.name)?.ino === Number(vma.ino)) continue;
+    if (vmaName(vma.name).kind !== 'file') continue;
+    if (isOurs && statusAt(vma.name)?.ino === Number(vma.ino)) continue;
     doubtful.push(vma);
   }
   return doubtful;

@@ -1,6 +1,7 @@
 /** Snapshots of tasks from outside, with borrowed descriptors. The tasks are not touched. */
 import { type HostPid, type LocalFd, localFd, NO_FD, ownPid, type TaskFd, taskFd } from '../../base/brands.ts';
 import { StasisError, type TaskRef } from '../../base/errors.ts';
+import { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
   FileFacts,
@@ -137,6 +138,7 @@ export class TreeSnapshot implements SeenTree, Disposable {
   dead: readonly number[] = [];
   /** Whether Stasis is one of the processes of the tree. It is not among the tasks, unless it is the root. */
   hasStasis = false;
+  readonly #ending = new UndoStack();
 
   private constructor(options: CarryOptions, frozen: boolean) {
     this.options = options;
@@ -204,7 +206,12 @@ export class TreeSnapshot implements SeenTree, Disposable {
     }
   }
 
+  atEnd(work: () => void): void {
+    this.#ending.add(work);
+  }
+
   [Symbol.dispose](): void {
+    this.#ending[Symbol.dispose]();
     for (const task of this.tasks) task[Symbol.dispose]();
   }
 }

@@ -9,8 +9,11 @@ import { handOver } from '../../tracee/handover.ts';
 /** When a process enters a namespace: as soon as it exists, or after phase `birth`. */
 type Moment = 'born' | 'placed';
 
-/** A cgroup namespace begins at the cgroup its first member is in, to which the kind `cgroups` moves it in `birth`. */
-const momentOf = ({ name }: NamespaceKind): Moment => (name === 'cgroup' ? 'placed' : 'born');
+/**
+ * A cgroup namespace begins at the cgroup its first member is in, to which the kind `cgroups` moves it in `birth`.
+ * Mounts of cgroups show what the cgroup namespace of their maker shows, so mount namespaces come after it.
+ */
+const momentOf = ({ name }: NamespaceKind): Moment => (name === 'cgroup' || name === 'mnt' ? 'placed' : 'born');
 
 /**
  * Moves a process from the namespaces it has inherited, `from`, to those it is to be in, `to`. The first member of a

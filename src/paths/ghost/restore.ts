@@ -20,6 +20,7 @@ import {
   syscall,
   trySyscall,
 } from '../../kernel/syscall.ts';
+import { placeOfEntry, tryOpenAt } from '../../namespaces/places.ts';
 import { openPath } from '../open-path.ts';
 import { linkFile, unlinkFile, withDirectory, withTemporaryName } from '../temporary-name.ts';
 import { GhostImage } from './image.ts';
@@ -71,7 +72,8 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
   const [first] = peers;
   if (!first) return ghost;
   using image = new GhostImage(context.images.path(Images.ghostFile, id), imageName(Images.ghostFile, id));
-  if (isUnnamed(first, image.head) && restoreUnnamed(ghost, peers, first, image)) return ghost;
+  if (isUnnamed(first, image.head) && restoreUnnamed(ghost, peers, first, image, context)) return ghost;
+  const place = placeOfEntry(first, context);
   const directory = (image.head.mode & S_IF.MT) === S_IF.DIR;
   withTemporaryName(
     first.name,
@@ -86,9 +88,11 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
             (other) => linkFile(path, other),
             unlinkFile,
             (other) => anchor(ghost, peer, other),
+            placeOfEntry(peer, context),
           );
       }
     },
+    place,
   );
   return ghost;
 }
@@ -118,23 +122,29 @@ function restoreUnnamed(
   peers: readonly RegFileEntry[],
   first: RegFileEntry,
   image: GhostImage,
+  context: RestoreContext,
 ): boolean {
+  const place = placeOfEntry(first, context);
   const making = first.name.slice(0, first.name.lastIndexOf('/')) || '/';
-  return withDirectory(making, () => {
-    // The open file description that made the file, if a task still has it.
-    const maker = peers.find(({ flags }) => (flags & O.TMPFILE_BIT) !== 0);
-    const how = O.TMPFILE_BIT | O.DIRECTORY | O.CLOEXEC | (maker ? maker.flags & ~SET_LATER : O.RDWR);
-    const fd = trySyscall('openat', AT.FDCWD, arenaPath(making), how, 0o600);
-    if (fd < 0) return false;
-    using made = new Fd(fd);
-    image.pour(fd);
-    syscall('lseek', fd, 0, SEEK.SET);
-    const path = `/proc/self/fd/${fd}`;
-    adorn(path, image.head, 0);
-    for (const peer of peers) ghost.anchors.set(peer.id, openPath(path, O.PATH, peer.name));
-    if (maker) ghost.opened.set(maker.id, made.release());
-    return true;
-  });
+  return withDirectory(
+    making,
+    () => {
+      // The open file description that made the file, if a task still has it.
+      const maker = peers.find(({ flags }) => (flags & O.TMPFILE_BIT) !== 0);
+      const how = O.TMPFILE_BIT | O.DIRECTORY | O.CLOEXEC | (maker ? maker.flags & ~SET_LATER : O.RDWR);
+      const fd = tryOpenAt(place, making, how, 0o600);
+      if (fd < 0) return false;
+      using made = new Fd(fd);
+      image.pour(fd);
+      syscall('lseek', fd, 0, SEEK.SET);
+      const path = `/proc/self/fd/${fd}`;
+      adorn(path, image.head, 0);
+      for (const peer of peers) ghost.anchors.set(peer.id, openPath(path, O.PATH, peer.name));
+      if (maker) ghost.opened.set(maker.id, made.release());
+      return true;
+    },
+    place,
+  );
 }
 
 /** Flags that would hinder filling in the content; they are set afterwards by whoever opens the file. */

@@ -121,7 +121,7 @@ describe('what is built is read', () => {
   }
 
   test('what kinds are told has a kind that reads it', () => {
-    const texts = ['engine', 'kinds', 'memory', 'paths', 'network', 'support'].flatMap((layer) =>
+    const texts = ['engine', 'kinds', 'memory', 'paths', 'namespaces', 'network', 'support'].flatMap((layer) =>
       readdirSync(join(SRC, layer), { recursive: true, encoding: 'utf8' })
         .filter((file) => file.endsWith('.ts'))
         .map((file) => readFileSync(join(SRC, layer, file), 'utf8')),
@@ -171,7 +171,7 @@ describe('values', () => {
     expect(refusal('dump -t 1 --pre-dump-mode read')).toBe('--pre-dump-mode: is for pre-dump, not for dump');
     expect(refusal('restore --cpu-cap=cpu')).toBe('--cpu-cap: not built yet for restore');
   });
-  test.each(['mnt[/x]:y', 'dev[1/2]:x', 'net[5]:x', 'pid[5]:x', 'veth[a]:b', 'macvlan[a]:b', 'netdev[a]:b'])(
+  test.each(['net[5]:x', 'pid[5]:x', 'veth[a]:b', 'macvlan[a]:b', 'netdev[a]:b'])(
     '--external %s is refused by name',
     (key) => {
       expect(refusal(`dump -t 1 --external ${key}`)).toBe(`external ${key}: resources of this kind are not built yet`);

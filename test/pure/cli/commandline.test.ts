@@ -242,7 +242,6 @@ describe('what is not built yet', () => {
     'restore -J net:/x',
     'restore --lsm-profile apparmor:x',
     'restore --stream',
-    'restore -M auto',
     'restore --lsm-mount-context x',
     'dump -t1 --cgroup-props x',
   ];

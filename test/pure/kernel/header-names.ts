@@ -48,6 +48,7 @@ export const NAMES: Readonly<Record<string, string>> = {
   CAPABILITY_VERSION_3: '_LINUX_CAPABILITY_VERSION_3',
   DEBUG_REGISTERS: '__builtin_offsetof(struct user, u_debugreg)',
   FUTEX_CMD_MASK: '(FUTEX_CMD_MASK & 0x7f)',
+  'MOUNT_ATTR.ATIME_MASK': 'MOUNT_ATTR__ATIME',
   NLA_TYPE_MASK: '(NLA_TYPE_MASK & 0xffff)',
   NSIG: '__SIGRTMAX',
   RLIM_INFINITY: 'RLIM64_INFINITY',
@@ -168,6 +169,7 @@ export const UNKNOWN: Readonly<Record<string, string>> = {
   ERESTART_RESTARTBLOCK: 'include/linux/errno.h',
   'FS_MAGIC.MQUEUE_MAGIC': 'ipc/mqueue.c',
   IO_RINGFD_REG_MAX: 'io_uring/tctx.h',
+  MNT_DETACH: 'include/linux/fs.h, and sys/mount.h of the C library',
   IPC_PERMISSIONS: 'no constant: S_IRWXUGO',
   MAX_RW_COUNT: 'include/linux/fs.h',
   LOCK_MARK: "CRIU's number",
@@ -194,6 +196,9 @@ const beginning = (type: string, fields: string): LayoutInC => ({ type, fields, 
 const of = (member: string, fields: string): string => fields.replace(/[^ ]+/g, `${member}.$&`);
 
 export const LAYOUTS: Readonly<Record<string, LayoutInC>> = {
+  // Mounts.
+  OpenHow: whole('struct open_how', 'flags mode resolve'),
+  MountAttr: whole('struct mount_attr', 'attr_set attr_clr propagation userns_fd'),
   // Files.
   StatxTime: whole('struct statx_timestamp', 'tv_sec tv_nsec -'),
   Statx: beginning(

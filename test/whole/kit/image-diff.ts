@@ -24,8 +24,11 @@ const EXPLAINED: readonly [pattern: RegExp, reason: string][] = [
   [/^(ghost-file-\d+|remap-fpath)\./, 'a file without a name is a new one'],
 ];
 
-/** Not compared: what pages there are depends on what the task has done since, and what a dump costs on the machine. */
-const LEFT_OUT = /^(pages-|pagemap-|stats-|irmap-cache)/;
+/**
+ * Not compared: what pages there are depends on what the task has done since, and what a dump costs on the machine.
+ * Mounts are new ones after each restore; victims compare them.
+ */
+const LEFT_OUT = /^(pages-|pagemap-|stats-|irmap-cache|mountpoints-|tmpfs-)/;
 
 /** The differences that nothing explains, a line each; empty if there are none. `also`: further ones that are known. */
 export function imageDifferences(before: string, after: string, also: readonly RegExp[] = []): string[] {
@@ -64,7 +67,15 @@ class Names {
 const SPACES: Readonly<Record<string, string>> = {
   ...{ cwd_id: 'file', exe_file_id: 'file', orig_id: 'file' },
   ...{ vm_id: 'vm', files_id: 'files', fs_id: 'fs', sighand_id: 'sighand' },
-  ...{ pipe_id: 'pipe', inode_id: 'memfd', remap_id: 'remap', tty_info_id: 'tty', map_id: 'bpf', cg_set: 'cgroups' },
+  ...{
+    pipe_id: 'pipe',
+    inode_id: 'memfd',
+    remap_id: 'remap',
+    tty_info_id: 'tty',
+    map_id: 'bpf',
+    cg_set: 'cgroups',
+    mnt_id: 'mount',
+  },
 };
 
 /** Everything in a set: path → value, as text. */

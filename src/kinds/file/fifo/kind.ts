@@ -23,7 +23,7 @@ export const fifoKind: FileKind = {
   recognises: (file) =>
     (file.stat.mode & S_IF.MT) === S_IF.IFO && !file.link.startsWith('pipe:[') && !(file.flags & O.PATH),
 
-  obstacle: (file, task) => regularObstacle(file, task.options),
+  obstacle: (file, task) => regularObstacle(file, task.tree),
 
   /** A FIFO with a name connects again with processes outside. One without a name is made again for the tree alone. */
   notice(file, task) {

@@ -39,7 +39,7 @@ function recognises(file: OpenFile): boolean {
 }
 
 function whyNot(file: OpenFile, task: SeenTask): StasisError | undefined {
-  return regularObstacle(file, task.options);
+  return regularObstacle(file, task.tree);
 }
 
 function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {

@@ -48,7 +48,7 @@ export const tunKind: FileKind = {
 
   obstacle(file, task) {
     const queue = queueOf(file.local);
-    if (!queue) return regularObstacle(file, task.options);
+    if (!queue) return regularObstacle(file, task.tree);
     const own = namespaceOf('self', 'net');
     const namespace = namespaceOfDevice(file.local);
     if (namespace !== undefined && namespace !== own) {
@@ -59,7 +59,7 @@ export const tunKind: FileKind = {
       const reason = `the network device ${queue.name} has a filter, which the kernel does not tell`;
       return fileObstacle(file, 'FILE_TUN', reason, 'have the program remove it (TUNDETACHFILTER) before the dump');
     }
-    return regularObstacle(file, task.options);
+    return regularObstacle(file, task.tree);
   },
 
   notice(file, task) {

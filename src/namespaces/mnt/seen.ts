@@ -1,0 +1,159 @@
+/** The mounts of a namespace at a dump: what they are, and where the restore will have their contents from. */
+import { StasisError } from '../../base/errors.ts';
+import type { CarryOptions, SeenNamespace, SeenTree } from '../../contract/contract.ts';
+import { KeyedSlot, Slot } from '../../contract/slots.ts';
+import { AT, O } from '../../kernel/constants/files.ts';
+import { type MountInfo, parseMountInfo } from '../../kernel/proc/mountinfo.ts';
+import { readProc } from '../../kernel/proc/read.ts';
+import { statusOf } from '../../kernel/statx.ts';
+import { arenaPath, Fd, trySyscall } from '../../kernel/syscall.ts';
+import { insideOf } from '../inside.ts';
+import { openPlace, PLACES } from '../places.ts';
+import { isRemade } from './filesystems.ts';
+import { deviceOf, type Mount, mountOf, relativePath } from './mount.ts';
+
+/** The mounts of a namespace. */
+export interface SeenMounts {
+  readonly mounts: readonly Mount[];
+}
+
+/** The mounts of each namespace of a tree. */
+export const SEEN_MOUNTS = new KeyedSlot(
+  (tree: SeenTree, namespace: SeenNamespace): SeenMounts => lookAtMounts(tree, namespace),
+);
+
+/** The mounts of the machine, that is of our own mount namespace. */
+const OWN_MOUNTS = new Slot((_: SeenTree): readonly MountInfo[] => parseMountInfo(readProc('self', 'mountinfo')));
+
+function lookAtMounts(tree: SeenTree, namespace: SeenNamespace): SeenMounts {
+  const { members } = namespace;
+  const [first] = members;
+  if (!first) return { mounts: [] };
+  const root = insideOf(first.pid, 'mnt', () => openPlace('/'));
+  tree.atEnd(() => void trySyscall('close', root));
+  const infos = withoutSkipped(mountInfosOf(namespace, root), tree.options);
+  const own = OWN_MOUNTS.of(tree);
+  const isFirst = members.includes(tree.root);
+  const mounts = infos.map((info) => withOutside(classify(info, infos, own, tree.options, isFirst), own));
+  const places = PLACES.of(tree);
+  for (const { id } of mounts) places.set(id, { root, prefix: '/' });
+  return { mounts };
+}
+
+/** The mounts of a namespace. `/proc/PID/mountinfo` shows only what is below the root directory of the process. */
+function mountInfosOf({ members }: SeenNamespace, root: SeenRoot): MountInfo[] {
+  const { mntId, ino } = statusOf(root);
+  const member = members.find(({ pid }) => {
+    const fd = trySyscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/root`), O.PATH | O.CLOEXEC);
+    if (fd < 0) return false;
+    using own = new Fd(fd);
+    const status = statusOf(own.number);
+    return status.mntId === mntId && status.ino === ino;
+  });
+  if (member) return parseMountInfo(readProc(member.pid, 'mountinfo'));
+  const [first] = members;
+  throw new StasisError({
+    kind: 'unsupported',
+    code: 'MOUNT_UNSUPPORTED',
+    task: first?.ref,
+    resource: 'mount namespace',
+    reason: 'all of its processes have changed their root directory (chroot), so that not all mounts can be seen',
+  });
+}
+
+type SeenRoot = Parameters<typeof statusOf>[0];
+
+/** Without the mounts that the user leaves out (`--skip-mnt`), and what is mounted below them. */
+function withoutSkipped(infos: readonly MountInfo[], { skipMounts }: CarryOptions): readonly MountInfo[] {
+  if (skipMounts.length === 0) return infos;
+  const skipped = new Set<number>();
+  for (const info of infos) if (skipMounts.includes(info.mountPoint)) skipped.add(info.mountId);
+  for (let before = -1; before !== skipped.size; ) {
+    before = skipped.size;
+    for (const info of infos) if (skipped.has(info.parentId)) skipped.add(info.mountId);
+  }
+  return infos.filter(({ mountId }) => !skipped.has(mountId));
+}
+
+function classify(
+  info: MountInfo,
+  infos: readonly MountInfo[],
+  own: readonly MountInfo[],
+  options: CarryOptions,
+  isFirst: boolean,
+): Mount {
+  const mount = mountOf(info);
+  const isRoot = info.mountPoint === '/' && !infos.some(({ mountId }) => mountId === info.parentId);
+  const key = isFirst && !isRoot ? mountKey(options, mount.mountPoint) : undefined;
+  if (key !== undefined) return { ...mount, origin: { kind: 'user', key } };
+  const device = options.external.flatMap((text) => {
+    const { devMajor, devMinor } = info;
+    const prefix = `dev[${devMajor}/${devMinor}]:`;
+    return text.startsWith(prefix) ? [text.slice(prefix.length)] : [];
+  })[0];
+  if (device !== undefined && !isRoot) return { ...mount, origin: { kind: 'device', key: device } };
+  const path = pathOnMachine(mount, own);
+  if (isRoot) {
+    if (path === undefined && options.root === undefined && isRemade(mount, options.enableFs)) return mount;
+    return { ...mount, origin: { kind: 'root', path } };
+  }
+  if (path === undefined || isCovered(mount, infos)) return mount;
+  return { ...mount, origin: { kind: 'machine', path } };
+}
+
+/** The name that the user has for a mount: `--external mnt[PATH]:NAME`, `--ext-mount-map PATH:NAME`. */
+function mountKey({ external, extMountMap }: CarryOptions, mountPoint: string): string | undefined {
+  const prefix = `mnt[${mountPoint}]`;
+  for (const text of external) {
+    if (text === prefix) return mountPoint;
+    if (text.startsWith(`${prefix}:`)) return text.slice(prefix.length + 1);
+  }
+  return extMountMap.get(mountPoint);
+}
+
+/** Whether a mount is a part of the file system that the root of the namespace is on. */
+function isCovered(mount: Mount, infos: readonly MountInfo[]): boolean {
+  const root = infos.find(({ mountPoint, parentId }) => {
+    return mountPoint === '/' && !infos.some(({ mountId }) => mountId === parentId);
+  });
+  return root !== undefined && deviceOf(root) === mount.dev && relativePath(root.root, mount.root) !== undefined;
+}
+
+/**
+ * A path on the machine that leads to the root of a mount; undefined if its file system is not mounted there, or what
+ * is mounted there is covered.
+ */
+function pathOnMachine(mount: Mount, own: readonly MountInfo[]): string | undefined {
+  if (mount.deleted) return undefined;
+  const candidates = own
+    .filter((info) => deviceOf(info) === mount.dev && !info.rootDeleted)
+    .flatMap((info) => {
+      const below = relativePath(info.root, mount.root);
+      if (below === undefined) return [];
+      const path = below === '' ? info.mountPoint : `${info.mountPoint === '/' ? '' : info.mountPoint}/${below}`;
+      return [{ path, info, same: path === mount.mountPoint }];
+    })
+    .sort((a, b) => Number(b.same) - Number(a.same) || b.info.root.length - a.info.root.length);
+  return candidates.find(({ path, info }) => isThere(path, info.mountId))?.path;
+}
+
+/** Whether a path leads to a mount of ours. */
+function isThere(path: string, mountId: number): boolean {
+  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.PATH | O.NOFOLLOW | O.CLOEXEC);
+  if (fd < 0) return false;
+  using opened = new Fd(fd);
+  const { mntId } = statusOf(opened.number);
+  return mntId === 0 || mntId === mountId;
+}
+
+/** Finds out whether a mount is in a peer group of the machine, or a slave of one. */
+function withOutside(mount: Mount, own: readonly MountInfo[]): Mount {
+  const group = (id: number): string | undefined =>
+    id === 0
+      ? undefined
+      : own.find(({ shared, mountPoint, mountId }) => shared === id && isThere(mountPoint, mountId))?.mountPoint;
+  const peer = group(mount.shared);
+  if (peer !== undefined) return { ...mount, outside: { as: 'peer', path: peer } };
+  const master = group(mount.master);
+  return master === undefined ? mount : { ...mount, outside: { as: 'slave', path: master } };
+}

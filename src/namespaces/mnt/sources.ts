@@ -1,0 +1,58 @@
+/** What a mount namespace has from outside: which path of the machine each of its bases comes from. */
+import { StasisError } from '../../base/errors.ts';
+import type { CarryOptions } from '../../contract/contract.ts';
+import { describeErrno } from '../../kernel/syscall.ts';
+import { type Mount, nameOf } from './mount.ts';
+import type { Base } from './plan.ts';
+
+/** The path on the machine that a base comes from; undefined for a file system that is mounted. @throws StasisError */
+export function sourcePath({ origin, mount }: Base, options: CarryOptions): string | undefined {
+  switch (origin?.kind) {
+    case 'root':
+      return options.root ?? origin.path ?? noRoot(mount);
+    case 'machine':
+      return userPath(options, mount.mountPoint) ?? origin.path;
+    case 'user':
+      return userPath(options, origin.key) ?? unnamed(mount, `mnt[${origin.key}]:PATH`);
+    default:
+      return undefined;
+  }
+}
+
+/** The path that the user gives for a mount: `--external mnt[NAME]:PATH`, `--ext-mount-map NAME:PATH`. */
+function userPath({ external, extMountMap }: CarryOptions, name: string): string | undefined {
+  const prefix = `mnt[${name}]:`;
+  const found = external.find((text) => text.startsWith(prefix) && text.length > prefix.length);
+  return found === undefined ? extMountMap.get(name) : found.slice(prefix.length);
+}
+
+function noRoot(mount: Mount): never {
+  throw new StasisError({
+    kind: 'usage',
+    code: 'MOUNT_SOURCE',
+    resource: nameOf(mount),
+    reason: 'the images tell of no path on the machine for the root directory of the tree',
+    remedy: '--root DIR',
+  });
+}
+
+function unnamed(mount: Mount, option: string): never {
+  throw new StasisError({
+    kind: 'usage',
+    code: 'MOUNT_SOURCE',
+    resource: nameOf(mount),
+    reason: 'it was left to the user when it was dumped',
+    remedy: `--external ${option}`,
+  });
+}
+
+/** The error for a source that cannot be opened. */
+export function missingSource({ mount, origin }: Base, path: string, errno: number): StasisError {
+  return new StasisError({
+    kind: 'conflict',
+    code: 'MOUNT_SOURCE',
+    resource: nameOf(mount),
+    reason: `${path}, where it comes from, cannot be opened: ${describeErrno(errno)}`,
+    remedy: origin?.kind === 'root' ? '--root DIR' : `--external mnt[${mount.mountPoint}]:PATH`,
+  });
+}
