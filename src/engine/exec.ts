@@ -112,26 +112,26 @@ const LIMIT_CALLS: readonly number[] = [NR.getrlimit, NR.setrlimit, NR.prlimit64
 function stopOthers(tgid: HostPid, tid: HostPid, patience: number, letGo: UndoStack): Tracee[] {
   // One of them may execute a program just now, and wait for the threads we have attached to be reaped.
   using watch = new DeathWatch();
-  const stopped = new Map<number, Tracee>();
+  const held = new Map<number, Tracee>();
   for (let isNew = true; isNew; ) {
     isNew = false;
     for (const other of threadsOf(tgid)) {
-      if (other === tid || stopped.has(other)) continue;
+      if (other === tid || held.has(other)) continue;
       watch.add(other);
       const tracee = Tracee.attachIfAlive(other);
       if (!tracee) continue;
       isNew = true;
       letGo.add(() => tracee.detach());
-      stopped.set(other, tracee);
+      held.set(other, tracee);
       const isStopped = unlessGone(() => {
         tracee.stop(patience * 1000);
         onStopped(tracee);
         return true;
       });
-      if (!isStopped) stopped.delete(other);
+      if (!isStopped) held.delete(other);
     }
   }
-  return [...stopped.values()];
+  return [...held.values()];
 }
 
 /**

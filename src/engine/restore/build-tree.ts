@@ -348,13 +348,13 @@ function makeTask(
   origin: RestoreTask | undefined,
   shares: Sharing,
 ): RestoreTask {
-  const { tree, mm, fs, fds } = plan;
+  const { pstree, mm, fs, fds } = plan;
   const { tracee, remote } = seed;
   const part = threadPart(plan, context, remote, batch);
   const task = {
     ...part,
-    pid: tree.pid,
-    pstree: tree,
+    pid: pstree.pid,
+    pstree,
     mm,
     fs,
     fds,

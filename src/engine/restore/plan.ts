@@ -40,7 +40,7 @@ export interface ThreadPlan {
 /** A living process. */
 export interface TaskPlan extends ThreadPlan {
   readonly ownState: OwnProcessState;
-  readonly tree: PstreeEntry;
+  readonly pstree: PstreeEntry;
   readonly ids: TaskKobjIdsEntry;
   readonly namespaces: NamespaceIds;
   readonly mm: MmEntry;
@@ -100,10 +100,10 @@ export function readPlan(
   const files = readFiles(images);
   const tasks = new Map<number, TaskPlan>();
   const zombies = new Map<number, CoreEntry>();
-  for (const tree of trees) {
-    const core = readCore(images, tree.pid);
-    if (core.tc?.task_state === TaskState.DEAD) zombies.set(tree.pid, requireEnd(core, tree));
-    else tasks.set(tree.pid, readTask(images, tree, core, inventory.root_ids ? ours : undefined));
+  for (const pstree of trees) {
+    const core = readCore(images, pstree.pid);
+    if (core.tc?.task_state === TaskState.DEAD) zombies.set(pstree.pid, requireEnd(core, pstree));
+    else tasks.set(pstree.pid, readTask(images, pstree, core, inventory.root_ids ? ours : undefined));
   }
   let pages = 0;
   for (const task of tasks.values()) {
@@ -116,7 +116,7 @@ export function readPlan(
   // Where the tree is alone, all numbers are free, and the group it is born in has none.
   const isUnused = ownPids ? () => true : origin.isUnused;
   const bornPgid = ownPids ? 0 : origin.bornPgid;
-  const treeTasks = trees.map((tree) => treeTask(tree, tasks.get(tree.pid)));
+  const treeTasks = trees.map((pstree) => treeTask(pstree, tasks.get(pstree.pid)));
   const isTaken = (number: number): boolean => !isUnused(number);
   const numbers = trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]);
   const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePids: sparePids(numbers, isUnused) });
@@ -161,17 +161,17 @@ function requireEnd(core: CoreEntry, { pid, ppid }: PstreeEntry): CoreEntry {
 }
 
 /** Reads a living process; `ours` are the namespaces of the process that dumped, undefined if the images lack them. */
-function readTask(images: ImageSet, tree: PstreeEntry, core: CoreEntry, ours: NamespaceIds | undefined): TaskPlan {
-  const { pid } = tree;
+function readTask(images: ImageSet, pstree: PstreeEntry, core: CoreEntry, ours: NamespaceIds | undefined): TaskPlan {
+  const { pid } = pstree;
   const ids = images.readOne(Images.ids, pid);
-  const others = tree.threads.filter((tid) => tid !== pid);
+  const others = pstree.threads.filter((tid) => tid !== pid);
   if (new Set(others).size !== others.length) {
     throw new ImageError({ file: 'pstree.img', field: 'threads', reason: `a thread of task ${pid} is there twice` });
   }
   const ownState = loadOwnState(images, pid, others);
   return {
     tid: pid,
-    tree,
+    pstree,
     ids,
     namespaces: ours ? namespaceIdsOf(ids, ours) : OUR_NAMESPACE_IDS,
     core: requireState(core, pid),
@@ -278,9 +278,9 @@ function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>):
     }
     numbers.add(fd);
   }
-  need(task.mm.exe_file_id, `mm-${task.tree.pid}.img`, 'exe_file_id');
-  need(task.fs.cwd_id, `fs-${task.tree.pid}.img`, 'cwd_id');
-  need(task.fs.root_id, `fs-${task.tree.pid}.img`, 'root_id');
+  need(task.mm.exe_file_id, `mm-${task.pstree.pid}.img`, 'exe_file_id');
+  need(task.fs.cwd_id, `fs-${task.pstree.pid}.img`, 'cwd_id');
+  need(task.fs.root_id, `fs-${task.pstree.pid}.img`, 'root_id');
 }
 
 /** Far above the limits of real systems (fs.nr_open is 2^20 by default). */
@@ -288,7 +288,7 @@ const MAX_FD = 1 << 26;
 
 /** Checks that mappings are ascending and page-aligned, and that every stored page lies in a mapping. */
 function checkMemory(images: ImageSet, task: TaskPlan): number {
-  const file = `mm-${task.tree.pid}.img`;
+  const file = `mm-${task.pstree.pid}.img`;
   let end = 0n;
   for (const vma of task.mm.vmas) {
     if (vma.status & VmaStatus.GUARD) continue;
@@ -298,12 +298,12 @@ function checkMemory(images: ImageSet, task: TaskPlan): number {
     }
     end = vma.end;
   }
-  const map = images.readPagemap(Images.pagemap, task.tree.pid);
-  if (!map) throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason: 'image is missing' });
+  const map = images.readPagemap(Images.pagemap, task.pstree.pid);
+  if (!map) throw new ImageError({ file: `pagemap-${task.pstree.pid}.img`, reason: 'image is missing' });
   requireMapped(task, map.runs);
   // If a manifest has confirmed the sizes of all files, looking up every page would find no further errors.
   const inherits = map.runs.some((run) => run.flags & PageFlags.PARENT);
-  if (inherits || images.wholeness() !== 'whole') storedPieces(images, Images.pagemap, task.tree.pid);
+  if (inherits || images.wholeness() !== 'whole') storedPieces(images, Images.pagemap, task.pstree.pid);
   return map.runs.reduce((sum, run) => sum + (run.flags & PageFlags.PARENT ? 0 : run.pages), 0);
 }
 
@@ -322,7 +322,7 @@ function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
       while (mapping && mapping.end <= at) mapping = mappings[++next];
       if (!mapping || mapping.start > at) {
         const reason = `pages at 0x${at.toString(16)} belong to no mapping`;
-        throw new ImageError({ file: `pagemap-${task.tree.pid}.img`, reason });
+        throw new ImageError({ file: `pagemap-${task.pstree.pid}.img`, reason });
       }
       at = mapping.end;
     }

@@ -290,7 +290,7 @@ class Context implements RestoreContext {
     this.fileEntries = plan.files;
     this.groupStopped = [...plan.tasks.values()]
       .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
-      .map(({ tree }) => tree);
+      .map(({ pstree }) => pstree);
     if (progress) this.filled = filledCounter(progress, plan.pages * PAGE_SIZE);
     this.#whenInFront = whenInFront;
     this.#undo = undo;

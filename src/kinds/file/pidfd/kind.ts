@@ -68,9 +68,9 @@ function isOf(tid: number, task: SeenTask): boolean {
 }
 
 /** Whether a process that is not a task of the tree is a zombie child of one. */
-function isZombieIn(pid: number, tree: readonly SeenTask[]): boolean {
+function isZombieIn(pid: number, tasks: readonly SeenTask[]): boolean {
   // The process may end at any moment.
   const bytes = unlessGone(() => readProcIfAny(hostPid(pid), 'stat'));
   const parent = bytes && parseStat(bytes).ppid;
-  return tree.some((task) => task.pid === parent);
+  return tasks.some((task) => task.pid === parent);
 }

@@ -18,12 +18,14 @@ const SIMPLE = [
 const MEMORY = 1;
 
 /** Whether a file in a message between tasks of this tree can be carried. */
-export function canTravel(file: OpenFile, tree: readonly SeenTask[]): boolean {
+export function canTravel(file: OpenFile, tasks: readonly SeenTask[]): boolean {
   const type = file.stat.mode & S_IF.MT;
   const isMemory = type === S_IF.CHR && file.stat.rdev >> 20 === MEMORY; // /dev/null and its like
   const isSimple =
     type === S_IF.REG || type === S_IF.DIR || isMemory || SIMPLE.some((start) => file.link.startsWith(start));
-  return (isSimple && (file.flags & O.ASYNC) === 0) || tree.some(({ fds }) => fds.some((other) => isSame(other, file)));
+  return (
+    (isSimple && (file.flags & O.ASYNC) === 0) || tasks.some(({ fds }) => fds.some((other) => isSame(other, file)))
+  );
 }
 
 function isSame(one: OpenFile, other: OpenFile): boolean {

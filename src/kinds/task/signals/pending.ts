@@ -69,8 +69,8 @@ export function requeue(thread: RestoreThread, pending: readonly Pending[]): voi
   for (const { siginfo, signal, shared } of pending) {
     const program = thread.batch.reserve(3, SIGINFO_SIZE);
     const info = program.data(siginfo);
-    const process = program.call('getpid');
-    if (shared) program.call('rt_sigqueueinfo', process, signal, info);
-    else program.call('rt_tgsigqueueinfo', process, program.call('gettid'), signal, info);
+    const ownPid = program.call('getpid');
+    if (shared) program.call('rt_sigqueueinfo', ownPid, signal, info);
+    else program.call('rt_tgsigqueueinfo', ownPid, program.call('gettid'), signal, info);
   }
 }

@@ -31,10 +31,10 @@ export function restoreQuietly(thread: RestoreThread): void {
     quietCall(thread, 'rt_sigaction', [SIG.TRAP, data, 0, SIGSET_SIZE]);
   }
   for (const { siginfo, signal, shared } of quiet) {
-    const process = quietCall(thread, 'getpid', []);
+    const ownPid = quietCall(thread, 'getpid', []);
     writeMemory(thread.tracee.pid, data, siginfo);
-    if (shared) quietCall(thread, 'rt_sigqueueinfo', [process, signal, data]);
-    else quietCall(thread, 'rt_tgsigqueueinfo', [process, quietCall(thread, 'gettid', []), signal, data]);
+    if (shared) quietCall(thread, 'rt_sigqueueinfo', [ownPid, signal, data]);
+    else quietCall(thread, 'rt_tgsigqueueinfo', [ownPid, quietCall(thread, 'gettid', []), signal, data]);
   }
 }
 
