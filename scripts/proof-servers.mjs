@@ -84,8 +84,11 @@ async function main() {
       process.exitCode = 1;
       rows.push(`| ${server.name} | FAILED | | | |`);
       const log = `${place.log()}${systemLog.since(0, server.ident)}`.split('\n').slice(-12).join('\n');
-      console.error(`\n${server.name}: ${error.message}\n${log}`);
-      if (keep) console.error(`${server.name}: its folder is ${place.dir}`);
+      console.error(`\n${server.name}: ${error.message}\n${place.warnings.slice(-20).join('\n')}\n${log}`);
+      if (keep) {
+        place.file('system.log', systemLog.since(0, server.ident));
+        console.error(`${server.name}: its folder is ${place.dir}`);
+      }
     }
     process.off('exit', clean);
     place.clean({ keep: keep && failed });

@@ -25,6 +25,8 @@ export class Place {
   /** The root of the server's tree. */
   root;
   times = { dump: [], restore: [] };
+  /** What Stasis has warned of. */
+  warnings = [];
   processes = 0;
   threads = 0;
 
@@ -117,12 +119,21 @@ export class Place {
     this.processes = tree.length;
     this.threads = tree.reduce((sum, pid) => sum + threadsOf(pid), 0);
     const images = mkdtempSync(join(this.dir, 'images-'));
-    this.times.dump.push(stasis('dump', '-t', `${this.root}`, '-D', images, ...OPTIONS, ...options));
+    this.times.dump.push(this.#stasis('dump', '-t', `${this.root}`, '-D', images, ...OPTIONS, ...options));
     await gone(tree);
     await sleep(50 + 200 * Math.random());
-    this.times.restore.push(stasis('restore', '-d', '-D', images, ...OPTIONS, ...options));
+    this.times.restore.push(this.#stasis('restore', '-d', '-D', images, ...OPTIONS, ...options));
     if (!existsSync(`/proc/${this.root}`)) throw new Error(`process ${this.root} is not there after the restore`);
     rmSync(images, { recursive: true });
+  }
+
+  /** Runs Stasis. What it warns of, it says of something that is not carried as it was: that is kept. */
+  #stasis(...args) {
+    const began = performance.now();
+    const { status, signal, stderr } = spawnSync(STASIS, args, { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`stasis ${args[0]} ended with ${signal ?? status}: ${stderr}`);
+    this.warnings.push(...stderr.split('\n').filter(Boolean));
+    return performance.now() - began;
   }
 
   /** What stands in the way of a dump without further options, as Stasis tells it; empty if nothing does. */
@@ -154,14 +165,6 @@ export async function freePort() {
   const { port } = server.address();
   await new Promise((resolve) => server.close(resolve));
   return port;
-}
-
-/** Runs Stasis. Returns how long that took, in milliseconds. */
-function stasis(...args) {
-  const began = performance.now();
-  const { status, signal, stderr } = spawnSync(STASIS, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`stasis ${args[0]} ended with ${signal ?? status}: ${stderr}`);
-  return performance.now() - began;
 }
 
 /** A process and all below it. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'bun:test';
 import { NR } from '../../../src/arch/syscall-numbers.ts';
 import { parseTimerList } from '../../../src/kernel/proc/timer-list.ts';
 import { callBehind, isEndless, needsTimer, timedCall } from '../../../src/kernel/timed-calls.ts';
-import { ownTimer } from '../../../src/kinds/task/restart/timers.ts';
+import { latestTimer, ownTimer } from '../../../src/kinds/task/restart/timers.ts';
 import { ascii } from './proc/fixtures.ts';
 
 const STACK = 0x7ffd_5198_53b0n;
@@ -129,5 +129,11 @@ active timers:
     expect(ownTimer([1_200_100_000n, 1_200_200_000n], 1_200_000_000n)).toBeUndefined();
     expect(ownTimer([88_000_000n], undefined)).toBe(88_000_000n);
     expect(ownTimer([], undefined)).toBeUndefined();
+  });
+
+  test('one that nobody can tell is the latest within the timeout, or the whole timeout', () => {
+    expect(latestTimer([88_000_000n, 900_000_000n, 1_200_100_000n], 1_000_000_000n)).toBe(900_000_000n);
+    expect(latestTimer([1_200_100_000n], 1_000_000_000n)).toBe(1_000_000_000n);
+    expect(latestTimer([], 1_000_000_000n)).toBe(1_000_000_000n);
   });
 });

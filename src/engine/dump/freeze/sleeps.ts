@@ -39,7 +39,7 @@ interface Sleeper {
   readonly timer: 'none' | 'first' | 'restarted';
 }
 
-/** Most restarted calls that are told apart; more of them end early, with EINTR. */
+/** Most restarted calls that are told apart; more of them may end late. */
 const MOST_RESTARTED = 1024;
 /** Nanoseconds between two checks whether timers are set again. */
 const PAUSE = 100_000;
@@ -89,8 +89,8 @@ export class Sleeps {
       // The thread woke up after it was observed, so the call it sleeps in now has just begun.
       if (timer === 'first' && !sleptOn(tid, sleeper)) continue;
       const deadline = own.get(tid);
-      const left = deadline === undefined ? [] : [deadline - now];
-      sleeps.set(tid, { nr, args, wchan, since: sleeper.since, gone: timer === 'first' ? others : left });
+      const left = deadline === undefined ? others : [deadline - now];
+      sleeps.set(tid, { nr, args, wchan, since: sleeper.since, gone: timer === 'none' ? [] : left });
     }
     return { frozenAt, sleeps };
   }
@@ -110,7 +110,7 @@ export class Sleeps {
     const spelt = new Map<bigint, number>();
     const end = performance.now() + LONGEST_TELLING_MS;
     let digit = 0;
-    // On a machine that is too busy for this, the calls end early as well.
+    // On a machine that is too busy for this, the calls may end late as well.
     for (; digit < codes.digits && performance.now() < end; digit++) {
       const some = restarted.filter((_, i) => codes.has(i, digit));
       seizure.resume(some);

@@ -12,7 +12,7 @@ import { interruptedCall, sleepOf } from '../../../support/interrupted.ts';
 import { tryReadMemory } from '../../../tracee/memory.ts';
 import type { Program } from '../../../tracee/program.ts';
 import { resumeEndlessCall } from './endless.ts';
-import { ownTimer } from './timers.ts';
+import { latestTimer, ownTimer } from './timers.ts';
 
 const BILLION = 1_000_000_000n;
 
@@ -20,7 +20,7 @@ function capture(thread: DumpThread, _program: Program): undefined {
   const found = interruptedCall(thread);
   if (!found || found.again !== undefined) return;
   const { timed } = found;
-  const left = timed && remainingTime(thread, timed, found.nr !== timed.nr);
+  const left = timed && (remainingTime(thread, timed, found.nr !== timed.nr) ?? mostRemaining(thread, timed));
   if (!timed || left === undefined) {
     const what = `the interrupted system call ${timed?.nr ?? found.nr}`;
     const reason = `${what} will end early with EINTR: its remaining time is unknown`;
@@ -48,6 +48,22 @@ function remainingTime(thread: DumpThread, call: TimedCall, restarted: boolean):
   const first = sleep?.nr === call.nr && asleep !== undefined;
   const expected = first ? whole - asleep : undefined;
   return ownTimer(sleep?.gone ?? [], expected) ?? expected;
+}
+
+/**
+ * The most nanoseconds that a call can have left whose remaining time is unknown; undefined if not even its timeout can
+ * be read. Many programs take an end with EINTR for a failure of what they wait for, and none expects a call to end
+ * before its time; that it ends late can always happen.
+ */
+function mostRemaining(thread: DumpThread, call: TimedCall): bigint | undefined {
+  const whole = timeoutOf(thread, call);
+  if (whole === undefined) return undefined;
+  const most = latestTimer(sleepOf(thread)?.gone ?? [], whole);
+  const reason =
+    `the interrupted system call ${call.nr} may end late, after ${Number(most / 1_000_000n) / 1000} s at most: ` +
+    'its remaining time is unknown';
+  thread.context.notice({ task: thread.ref, reason });
+  return most;
 }
 
 function timeoutOf(thread: DumpThread, call: TimedCall): bigint | undefined {

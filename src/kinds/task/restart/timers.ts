@@ -18,3 +18,11 @@ export function ownTimer(gone: readonly bigint[], expected: bigint | undefined):
   const isNear = (left: bigint | undefined): boolean => left !== undefined && left <= expected + SOON;
   return isNear(near) && !isNear(next) ? near : undefined;
 }
+
+/**
+ * The most that a sleep can have left whose timer is one of `gone`, or of which nothing is known if that is empty, and
+ * whose whole timeout is given.
+ */
+export function latestTimer(gone: readonly bigint[], whole: bigint): bigint {
+  return gone.findLast((left) => left <= whole) ?? whole;
+}
