@@ -119,12 +119,24 @@ export class Place {
     this.processes = tree.length;
     this.threads = tree.reduce((sum, pid) => sum + threadsOf(pid), 0);
     const images = mkdtempSync(join(this.dir, 'images-'));
-    this.times.dump.push(this.#stasis('dump', '-t', `${this.root}`, '-D', images, ...OPTIONS, ...options));
+    this.times.dump.push(await this.#dump('-t', `${this.root}`, '-D', images, ...OPTIONS, ...options));
     await gone(tree);
     await sleep(50 + 200 * Math.random());
     this.times.restore.push(this.#stasis('restore', '-d', '-D', images, ...OPTIONS, ...options));
     if (!existsSync(`/proc/${this.root}`)) throw new Error(`process ${this.root} is not there after the restore`);
     rmSync(images, { recursive: true });
+  }
+
+  /** Dumps the tree. While the server still has to accept a connection, that is refused: it is done a little later. */
+  async #dump(...args) {
+    for (let turn = 1; ; turn++) {
+      try {
+        return this.#stasis('dump', ...args);
+      } catch (error) {
+        if (turn === 10 || !error.message.includes('to be accepted')) throw error;
+        await sleep(300);
+      }
+    }
   }
 
   /** Runs Stasis. What it warns of, it says of something that is not carried as it was: that is kept. */

@@ -27,14 +27,24 @@ async function listen(place, take) {
 
 /**
  * A way to sshd that keeps back what a client says after its version and a piece of the first message, until `letGo` is
- * called.
+ * called. `begun` is a promise for the moment when sshd has said something on the next connection.
  */
 async function slowWay(place, to) {
-  const way = { held: [], isOpen: true, letGo() {} };
+  const way = { isOpen: true, begun: undefined, letGo() {} };
+  let begin;
+  way.expect = () => {
+    way.isOpen = false;
+    way.begun = new Promise((resolve) => {
+      begin = resolve;
+    });
+  };
   way.port = await listen(place, (near) => {
     const far = connect(to, '127.0.0.1');
     let passed = 0;
-    far.on('data', (data) => near.write(data));
+    far.on('data', (data) => {
+      near.write(data);
+      begin();
+    });
     far.on('error', () => near.destroy());
     far.on('close', () => near.destroy());
     near.on('close', () => far.destroy());
@@ -162,9 +172,10 @@ async function login(place) {
   let begun;
   return {
     async before(cycle) {
-      way.isOpen = false;
+      way.expect();
       begun = place.client('a login', 'ssh', [...toHost(place, 'root', way.port), `echo in-$((${cycle} * 5))-`]);
-      await new Promise((resolve) => setTimeout(resolve, 400));
+      await way.begun;
+      await new Promise((resolve) => setTimeout(resolve, 100));
     },
     async after(cycle) {
       way.letGo();

@@ -83,8 +83,9 @@ export interface Sleep {
   readonly wchan: string;
   /**
    * The kernel's timers that were there before the freeze and are gone after it although they were not due, each as
-   * nanoseconds left at the freeze, ascending. The timer of this sleep is among them; if `nr` is restart_syscall and the
-   * timers could be told apart, it is the only one. Empty where the kernel does not tell, or where nothing depends on it.
+   * nanoseconds left at the freeze, ascending. The timer of this sleep is among them; if `nr` is restart_syscall and
+   * the timers could be told apart, it is the only one. Empty where the kernel does not tell, or where nothing depends
+   * on it.
    */
   readonly gone: readonly bigint[];
 }

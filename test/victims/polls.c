@@ -1,6 +1,6 @@
 /*
- * Threads in poll(2) with a time limit: polls THREADS. When it is asked, none may have returned: neither with EINTR, nor
- * because its time was over.
+ * Threads in poll(2) with a time limit: polls THREADS. When it is asked, none may have returned: neither with EINTR,
+ * nor because its time was over.
  */
 #include "victim.h"
 #include <poll.h>
