@@ -75,7 +75,10 @@ static struct {
 } boxes[8];
 static int count;
 
-static size_t size_at(int i) { return i == 3 ? 0 : i == 5 ? 20000 : 10 + i; }
+/* An empty datagram that was looked at once is seen by no other look: without one, many dumps see the same. */
+static bool none_empty;
+
+static size_t size_at(int i) { return i == 3 && !none_empty ? 0 : i == 5 ? 20000 : 10 + i; }
 
 /* A socket at `own`, to which somebody at `other` has sent datagrams, to the address `to`. */
 static void box(const char *own, const char *other, const char *to, int protocol, bool connected) {
@@ -200,7 +203,9 @@ static void verify(void) {
   if (echo >= 0) check(port_of(echo) == 0x1234);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  (void)argv;
+  none_empty = argc > 1;
   box("127.0.0.1", "127.0.0.1", "127.0.0.1", IPPROTO_UDP, false);
   box("0.0.0.0", "127.0.0.2", "127.0.0.3", IPPROTO_UDP, false);
   box("127.0.0.4", "127.0.0.5", "127.0.0.4", IPPROTO_UDP, true);

@@ -1,0 +1,341 @@
+/**
+ * The promises for trees with sockets, rings of io_uring and network devices: after a failed dump every queue,
+ * connection, device and rule is as it was; after a failed restore nothing is left.
+ */
+import { describe, expect, test } from 'bun:test';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  allFree,
+  duration,
+  HARM,
+  moments,
+  nothingLeft,
+  type Occasion,
+  occasions,
+  stasisKilled,
+  strays,
+  traces,
+  withFailure,
+} from './kit/harm.ts';
+import { addressesIn, allAddresses, devicesOf, type NetworkState, networkState } from './kit/network.ts';
+import { type Outcome, stasis, stasisOk } from './kit/stasis.ts';
+import { differences } from './kit/state.ts';
+import { hasTable, tableOfDump, tablesBy } from './kit/tables.ts';
+import { until } from './kit/until.ts';
+import { goOn, Victim } from './kit/victim.ts';
+
+interface Row {
+  readonly victim: string;
+  readonly args?: readonly string[];
+  /** Options for dump and restore. */
+  readonly options?: readonly string[];
+  /** What it holds may change while it runs: only the victim itself says that it is well. */
+  readonly changes?: true;
+  /**
+   * The restores of the sweeps fail at their end. A connection that was restored and is ended with its process leaves
+   * the kernel with one that waits for its end (TIME_WAIT), in the way of the next restore; a device is gone then.
+   */
+  readonly failing?: true;
+}
+
+const ROWS: readonly Row[] = [
+  { victim: 'uring' },
+  { victim: 'uringtasks' },
+  { victim: 'uringpolled' },
+  { victim: 'tun', failing: true },
+  { victim: 'datagrams', args: ['full'] },
+  { victim: 'netlinks' },
+  { victim: 'packetsocks' },
+  { victim: 'unixpairs' },
+  { victim: 'unixdgrams', changes: true },
+  { victim: 'tcpstates', args: ['4'], options: ['--tcp-established'], changes: true, failing: true },
+];
+
+/** How often Stasis is killed for each row, and how many of its calls fail. */
+const KILLS = Math.ceil(HARM / 8);
+const FAILURES = Math.ceil(HARM / 4);
+const LONG = 90_000 + HARM * 3000;
+
+/** A victim of a row, and the devices it has made, which are removed with it. */
+class Subject implements Disposable {
+  readonly victim: Victim;
+  readonly row: Row;
+
+  private constructor(victim: Victim, row: Row) {
+    this.victim = victim;
+    this.row = row;
+  }
+
+  static async of(row: Row): Promise<Subject | undefined> {
+    const victim = await Victim.start(row.victim, row.args);
+    if (!victim.skipped) {
+      await goOn();
+      return new Subject(victim, row);
+    }
+    console.log(`skipped, ${row.victim}: ${victim.skipped}`);
+    victim[Symbol.dispose]();
+    return undefined;
+  }
+
+  get dumpLine(): string[] {
+    return this.victim.dumpLine([...(this.row.options ?? [])]);
+  }
+
+  get runningLine(): string[] {
+    return this.victim.dumpLine(['--leave-running', ...(this.row.options ?? [])]);
+  }
+
+  /** Of a restore that a sweep makes. */
+  get restoreLine(): string[] {
+    const failing = this.row.failing ? ['--pidfile', '/nowhere/pid'] : [];
+    return this.victim.restoreLine([...(this.row.options ?? []), ...failing]);
+  }
+
+  dump(): Promise<Outcome> {
+    return this.victim.dump(this.row.options);
+  }
+
+  restore(): Promise<Outcome> {
+    return this.victim.restore(this.row.options);
+  }
+
+  /** The sockets and devices it has, once looks some time apart see the same. */
+  async network(): Promise<NetworkState> {
+    let last = networkState(this.victim);
+    for (let look = 0; look < 50; look++) {
+      await goOn(5);
+      const now = networkState(this.victim);
+      if (differences(last, now).length === 0) return now;
+      last = now;
+    }
+    return last;
+  }
+
+  /** Throws unless it goes on and has what it had. It looks at all that it has itself, every few milliseconds. */
+  async unharmed(before: NetworkState, note: string): Promise<void> {
+    const { victim, row } = this;
+    const said = victim.output();
+    expect(said, note).not.toContain('FAIL');
+    expect(victim.alive(), `${note}; it said ${said}`).toBe(true);
+    await allFree([...victim.members(), ...victim.threads()]);
+    await goOn(20);
+    expect(victim.output(), note).not.toContain('FAIL');
+    const left = (): string[] => {
+      const now = networkState(victim);
+      // What it opens for a moment, to look at itself, is no difference.
+      const changes = differences(before, now).filter((line) => !line.includes('was not there'));
+      return row.changes ? changes.filter((line) => line.includes('is not there')) : changes;
+    };
+    await until(
+      () => (left().length === 0 ? true : undefined),
+      5000,
+      () => `${note}: ${left().join('\n')}`,
+    );
+  }
+
+  /** After a restore: it is there and well, and is ended for the next time; or nothing is there. */
+  async allOrNothing(before: NetworkState, note: string): Promise<boolean> {
+    const { victim } = this;
+    // What Stasis had in its hands when it was killed is in the middle of its death.
+    await goOn(20);
+    const there = victim.alive() && strays(victim).length === 0;
+    if (there) {
+      await allFree([...victim.members(), ...victim.threads()]);
+      await goOn(20);
+      expect(victim.output(), note).not.toContain('FAIL');
+      victim.kill();
+      await victim.waitGone();
+    } else {
+      await nothingLeft(victim);
+    }
+    const own = addressesIn(before);
+    const left = (): string[] => [...allAddresses()].filter((address) => own.has(address));
+    await until(
+      () => (left().length === 0 ? true : undefined),
+      3000,
+      () => `${note}: sockets are left at ${left().join(', ')}`,
+    );
+    return there;
+  }
+
+  [Symbol.dispose](): void {
+    this.victim[Symbol.dispose]();
+    for (const device of devicesOf(this.victim))
+      spawnSync('ip', ['link', 'delete', device.split(' ')[0] ?? ''], { stdio: 'ignore' });
+  }
+}
+
+const words = (moment: number, span: number): string => `killed after ${moment.toFixed(1)} of ${span.toFixed(1)} ms`;
+
+function told({ call, when, of }: Occasion, outcome: Outcome): string {
+  return `${call} number ${when} of ${of} fails; ${outcome.stderr.slice(-300)}`;
+}
+
+/** Some of a list, at random. */
+function some<T>(list: readonly T[], count: number): T[] {
+  return [...list].sort(() => Math.random() - 0.5).slice(0, count);
+}
+
+describe.each(ROWS.map((row) => [[row.victim, ...(row.args ?? [])].join(' '), row] as const))('%s', (_, row) => {
+  test(
+    'SIGKILL to Stasis at any moment of a dump that leaves it running',
+    async () => {
+      using subject = await Subject.of(row);
+      if (!subject) return;
+      const before = await subject.network();
+      const span = await duration(() => stasisOk(subject.runningLine));
+      for (const moment of moments(KILLS, span * 1.25)) {
+        await stasisKilled(subject.runningLine, moment);
+        await subject.unharmed(before, words(moment, span));
+      }
+      // What is left of those that died inside must not be in the way of the next.
+      await stasisOk(subject.runningLine);
+      expect(tablesBy()).toEqual([]);
+      await subject.victim.verdict();
+    },
+    LONG,
+  );
+
+  test(
+    'SIGKILL to Stasis at any moment of a dump that ends it',
+    async () => {
+      using subject = await Subject.of(row);
+      if (!subject) return;
+      const { victim } = subject;
+      let before = await subject.network();
+      const span = await duration(() => stasisOk(subject.runningLine));
+      let ended = 0;
+      for (const moment of moments(KILLS, span * 1.4)) {
+        const { signal } = await stasisKilled(subject.dumpLine, moment);
+        if (signal) await goOn(100); // the kernel may be about to kill it
+        if (victim.alive()) {
+          await subject.unharmed(before, words(moment, span));
+          continue;
+        }
+        ended++;
+        await victim.waitGone();
+        expect(existsSync(join(victim.images, 'inventory.img')), words(moment, span)).toBe(true);
+        const table = tableOfDump(victim.images);
+        await subject.restore();
+        expect(hasTable(table), words(moment, span)).toBe(false);
+        await goOn();
+        before = await subject.network();
+      }
+      await stasisOk(subject.runningLine);
+      expect(tablesBy()).toEqual([]);
+      await victim.verdict();
+      console.log(`${row.victim}: ended and restored ${ended} of ${KILLS}`);
+    },
+    LONG,
+  );
+
+  test(
+    'SIGKILL to Stasis at any moment of a restore',
+    async () => {
+      using subject = await Subject.of(row);
+      if (!subject) return;
+      const { victim } = subject;
+      const before = await subject.network();
+      await subject.dump();
+      const table = tableOfDump(victim.images);
+      const lock = hasTable(table);
+      const devices = devicesOf(victim);
+      const span = await duration(() =>
+        stasis(subject.restoreLine).finally(() => subject.allOrNothing(before, 'whole')),
+      );
+      const clean = traces(victim);
+      let lived = 0;
+      for (const moment of moments(KILLS, span * (row.failing ? 0.95 : 1.25))) {
+        await stasisKilled(subject.restoreLine, moment, victim.dir);
+        if (await subject.allOrNothing(before, words(moment, span))) lived++;
+        expect(traces(victim), words(moment, span)).toEqual(clean);
+        if (row.failing) expect(hasTable(table), words(moment, span)).toBe(lock);
+        expect(devicesOf(victim), words(moment, span)).toEqual(devices);
+      }
+      await subject.restore();
+      expect(tablesBy()).toEqual([]);
+      expect(hasTable(table)).toBe(false);
+      await victim.verdict();
+      console.log(`${row.victim}: restored before the kill ${lived} of ${KILLS}`);
+    },
+    LONG,
+  );
+
+  test(
+    'any system call of Stasis may fail in a dump',
+    async () => {
+      using subject = await Subject.of(row);
+      if (!subject) return;
+      const { victim } = subject;
+      const before = await subject.network();
+      const all = await occasions(subject.runningLine, 1, victim);
+      let failed = 0;
+      for (const occasion of some(all, FAILURES)) {
+        const outcome = await withFailure(victim, subject.runningLine, occasion, 'EIO');
+        if (outcome.status !== 0) failed++;
+        await subject.unharmed(before, told(occasion, outcome));
+      }
+      expect(tablesBy()).toEqual([]);
+      await victim.verdict();
+      console.log(`${row.victim}: dumps that ended with an error ${failed} of ${FAILURES}`);
+    },
+    LONG,
+  );
+
+  test(
+    'any system call of Stasis may fail in a restore',
+    async () => {
+      using subject = await Subject.of(row);
+      if (!subject) return;
+      const { victim } = subject;
+      const before = await subject.network();
+      await subject.dump();
+      const table = tableOfDump(victim.images);
+      const lock = hasTable(table);
+      const devices = devicesOf(victim);
+      const all = await occasions(subject.restoreLine, 1, victim);
+      await subject.allOrNothing(before, 'under strace');
+      const clean = traces(victim);
+      let failed = 0;
+      for (const occasion of some(all, FAILURES)) {
+        const outcome = await withFailure(victim, subject.restoreLine, occasion, 'EIO');
+        const lives = await subject.allOrNothing(before, told(occasion, outcome));
+        if (!lives) failed++;
+        if (outcome.status === 0) expect(lives, told(occasion, outcome)).toBe(true);
+        expect(traces(victim), told(occasion, outcome)).toEqual(clean);
+        if (row.failing) expect(hasTable(table), told(occasion, outcome)).toBe(lock);
+        expect(devicesOf(victim), told(occasion, outcome)).toEqual(devices);
+      }
+      await subject.restore();
+      expect(hasTable(table)).toBe(false);
+      await victim.verdict();
+      console.log(`${row.victim}: restores that left nothing ${failed} of ${FAILURES}`);
+    },
+    LONG,
+  );
+
+  test('a full disk', async () => {
+    using subject = await Subject.of(row);
+    if (!subject) return;
+    const { victim } = subject;
+    const before = await subject.network();
+    const small = join(victim.dir, 'small');
+    mkdirSync(small);
+    for (const size of ['12k', '40k']) {
+      expect(spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'stasis-test', small]).status).toBe(0);
+      try {
+        const line = ['dump', '-t', String(victim.pid), '-D', small, '-W', victim.dir, '-o', 'full.log'];
+        const outcome = await stasis([...line, ...(row.options ?? [])]);
+        expect(outcome.status, size).not.toBe(0);
+        expect(outcome.stderr).toMatch(/ENOSPC|no space left/i);
+        expect(existsSync(join(small, 'inventory.img'))).toBe(false);
+        await subject.unharmed(before, `a disk of ${size}`);
+      } finally {
+        spawnSync('umount', ['-l', small]);
+      }
+    }
+    await victim.verdict();
+  }, 60_000);
+});
