@@ -62,6 +62,8 @@ static void verify(void) {
   check(ask(SIOCGIFMTU, tun_name).ifr_mtu == 1333 && ask(SIOCGIFFLAGS, tun_name).ifr_flags & IFF_UP);
   check(!ioctl(tun, TUNGETSNDBUF, &buffer) && buffer == 100000, "%d", buffer);
   check(write(tun, frame, 20) == 20);
+  /* What is left of these behind four bytes of information is no header; without them it would be one. */
+  check(write(first, frame, 17) == -1 && errno == EINVAL, "%s", "packets have no information in front of them");
 }
 
 int main(void) {

@@ -17,8 +17,13 @@ import { NFT_TABLE_F } from '../../kernel/constants/nftables.ts';
 import { AF, IPPROTO, SOCK } from '../../kernel/constants/sockets.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { Ifinfomsg, InetDiagReq, Rtgenmsg } from '../../kernel/layouts/netlink.ts';
-import { decodeAttributes, encodeAttributes, u32Bytes } from '../../kernel/netlink/attributes.ts';
-import { align4 } from '../../kernel/netlink/message.ts';
+import {
+  type Attributes,
+  decodeAttributes,
+  encodeAttributes,
+  u32Bytes,
+  withAttributes,
+} from '../../kernel/netlink/attributes.ts';
 import { NFT_TYPE, NftBatch, probeNftables } from '../../kernel/netlink/nftables.ts';
 import { NetlinkError, NetlinkSocket } from '../../kernel/netlink/socket.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, syscall } from '../../kernel/syscall.ts';
@@ -69,17 +74,6 @@ function rawRefusal(socket: NetlinkSocket, family: number): string | undefined {
   const errno = errnoOf(() => askDiag(socket, family, IPPROTO.RAW));
   if (errno === 0 || errno === ERRNO.ENOENT) return undefined;
   return `sock_diag of raw sockets, family ${family}: ${describeErrno(errno)}`;
-}
-
-type Attributes = Parameters<typeof encodeAttributes>[0];
-
-/** A struct, padded to four bytes, and attributes. */
-function withAttributes(struct: Uint8Array, attributes: Attributes): Uint8Array {
-  const encoded = encodeAttributes(attributes);
-  const payload = new Uint8Array(align4(struct.length) + encoded.length);
-  payload.set(struct);
-  payload.set(encoded, align4(struct.length));
-  return payload;
 }
 
 /** A request about a network device that its attributes describe. */

@@ -75,5 +75,7 @@ export const RTM = { NEWLINK: 16, GETLINK: 18, SETLINK: 19, GETNSID: 90 } as con
 export const IFLA = { IFNAME: 3, LINKINFO: 18, NET_NS_FD: 28, LINK_NETNSID: 37, NEW_IFINDEX: 49 } as const;
 export const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
 export const VETH_INFO_PEER = 1;
+/** Attribute of a tun or tap device: whether its packets begin with `struct tun_pi`. */
+export const IFLA_TUN = { PI: 4 } as const;
 /** Attribute of a network namespace. */
 export const NETNSA = { PID: 2 } as const;

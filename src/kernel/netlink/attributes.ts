@@ -10,8 +10,20 @@ import { align4 } from './message.ts';
 
 const HEADER = Nlattr.size;
 
+/** Attributes in their order: type and value. */
+export type Attributes = readonly (readonly [type: number, value: Uint8Array])[];
+
+/** A struct, padded to four bytes, and attributes. */
+export function withAttributes(struct: Uint8Array, attributes: Attributes): Uint8Array {
+  const encoded = encodeAttributes(attributes);
+  const payload = new Uint8Array(align4(struct.length) + encoded.length);
+  payload.set(struct);
+  payload.set(encoded, align4(struct.length));
+  return payload;
+}
+
 /** Encodes attributes, in the order given. */
-export function encodeAttributes(attributes: readonly (readonly [type: number, value: Uint8Array])[]): Uint8Array {
+export function encodeAttributes(attributes: Attributes): Uint8Array {
   const size = attributes.reduce((sum, [, value]) => sum + align4(HEADER + value.length), 0);
   const out = new Uint8Array(size);
   const view = new DataView(out.buffer);

@@ -4,6 +4,7 @@ import type { LocalFd } from '../../../base/brands.ts';
 import { decodeText } from '../../../base/text.ts';
 import { IFF, TUN_IOCTL } from '../../../kernel/constants/tun.ts';
 import { Ifreq } from '../../../kernel/layouts/sockets.ts';
+import { hasPacketInformation } from '../../../kernel/netlink/tun-link.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import {
   arena,
@@ -23,7 +24,11 @@ export interface Queue {
   readonly flags: number;
 }
 
-/** The queue that a descriptor is; undefined if it is attached to no device. @throws SyscallError */
+/**
+ * The queue that a descriptor is; undefined if it is attached to no device. Of IFF_NO_PI the answer says nothing: it has
+ * the value of IFF_NOFILTER, which TUNGETIFF sets for every queue without a filter ({@link settledFlags}).
+ * @throws SyscallError
+ */
 export function queueOf(local: LocalFd): Queue | undefined {
   arena.fill(0, 0, Ifreq.size);
   const result = trySyscall('ioctl', local, TUN_IOCTL.TUNGETIFF, arenaAddress);
@@ -33,6 +38,13 @@ export function queueOf(local: LocalFd): Queue | undefined {
     name: decodeText(arena.subarray(0, arena.indexOf(0))),
     flags: arenaView.getUint16(Ifreq.offsets.value, true),
   };
+}
+
+/** The flags of a queue of our network namespace, IFF_NO_PI as it is. @throws NetlinkError */
+export function settledFlags({ name, flags }: Queue): number {
+  const hasInformation = hasPacketInformation(name);
+  if (hasInformation === undefined) return flags;
+  return hasInformation ? flags & ~IFF.NO_PI : flags | IFF.NO_PI;
 }
 
 /** Flags that are given when a descriptor is attached. */

@@ -26,7 +26,16 @@ import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
 import { fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { armAsync } from '../../../support/fown.ts';
-import { attach, isFiltered, namespaceOfDevice, queueOf, sendBuffer, setLasting, setSendBuffer } from './device.ts';
+import {
+  attach,
+  isFiltered,
+  namespaceOfDevice,
+  queueOf,
+  sendBuffer,
+  setLasting,
+  setSendBuffer,
+  settledFlags,
+} from './device.ts';
 
 /** Device 10:200. */
 const TUN = (10 << 20) | 200;
@@ -79,7 +88,7 @@ export const tunKind: FileKind = {
     const lasting = (flags & IFF.PERSIST) === 0 && !context.options.leaveRunning;
     if (lasting) TO_LAST.of(context).push(file);
     const detached = (flags & IFF.DETACH_QUEUE) !== 0;
-    noteFile(context, 'tun', id, { flags, sendBuffer: sendBuffer(file.local), lasting });
+    noteFile(context, 'tun', id, { flags: settledFlags(queue), sendBuffer: sendBuffer(file.local), lasting });
     return { tunf: { id, netdev: name, ...(detached ? { detached } : {}) } };
   },
 
