@@ -25,8 +25,8 @@ export interface Queue {
 }
 
 /**
- * The queue that a descriptor is; undefined if it is attached to no device. Of IFF_NO_PI the answer says nothing: it has
- * the value of IFF_NOFILTER, which TUNGETIFF sets for every queue without a filter ({@link settledFlags}).
+ * The queue that a descriptor is; undefined if it is attached to no device. Of IFF_NO_PI the answer says nothing, since
+ * it has the value of IFF_NOFILTER, which TUNGETIFF sets for every queue without a filter ({@link settledFlags}).
  * @throws SyscallError
  */
 export function queueOf(local: LocalFd): Queue | undefined {
