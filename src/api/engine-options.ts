@@ -7,6 +7,7 @@ import type { DumpOptions } from '../engine/dump/dump.ts';
 import type { HookEvent, Hooks } from '../engine/hooks.ts';
 import type { RestoreOptions } from '../engine/restore/restore.ts';
 import { ActionScripts } from './action-scripts.ts';
+import { cgroupProperties } from './cgroup-properties.ts';
 import type { Settings } from './settings.ts';
 
 /** What the user allows the kinds to do. */
@@ -23,6 +24,8 @@ export function carryOptions(settings: Settings): CarryOptions {
     irmapScanPaths: settings.irmapScanPath,
     manageCgroups: settings.manageCgroups,
     cgroupRoot: settings.cgroupRoot,
+    cgroupProperties: cgroupProperties(settings.cgroupPropsFile, settings.cgroupProps),
+    cgroupControllers: settings.cgroupDumpController,
     cgroupYard: settings.cgroupYard,
     root: settings.root,
     skipMounts: settings.skipMnt,

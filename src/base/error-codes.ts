@@ -149,6 +149,7 @@ export const ERROR_CODES = {
   NAMESPACE_OWN: 'A namespace that Stasis is not in.',
   NAMESPACE_PID_INIT: 'The root of the tree is not the init of its PID namespace.',
   NAMESPACE_PID_NESTED: 'Processes of the tree are in different PID namespaces.',
+  NAMESPACE_CGROUP_ROOT: 'A process is in a cgroup outside of the root of its cgroup namespace.',
   NAMESPACE_TIME_CHILDREN: 'The children of a thread are to have another time namespace than those of its process.',
   SECURITY_LABEL: 'A label of a security module cannot be told, or set.',
 

@@ -1,5 +1,14 @@
 /** The options that say which state of a tree is carried, and how. */
 
+/** What the user says of the control files of a controller. */
+export interface CgroupProperties {
+  readonly controller: string;
+  /** Whether only these are carried, and not those that are usually. */
+  readonly replace: boolean;
+  /** Their names, such as `cpu.shares`. */
+  readonly properties: readonly string[];
+}
+
 /** The options of the user that concern kinds, the same for every task. Sizes are in bytes. */
 export interface CarryOptions {
   readonly shellJob: boolean;
@@ -19,6 +28,10 @@ export interface CarryOptions {
    * a key, for all.
    */
   readonly cgroupRoot: readonly { readonly key: string | undefined; readonly value: string }[];
+  /** `--cgroup-props`: control files to be carried besides, or instead. */
+  readonly cgroupProperties: readonly CgroupProperties[];
+  /** `--cgroup-dump-controller`: the only controllers to be carried; all, if none is named. */
+  readonly cgroupControllers: readonly string[];
   /** `--cgroup-yard`: a directory in which cgroup hierarchies are mounted. */
   readonly cgroupYard: string | undefined;
   /** `--root`: the root directory of a tree with mounts of its own. */

@@ -5,8 +5,6 @@
 
 import type { RestoreTask } from '../contract/contract.ts';
 import { ImageError } from '../images/error.ts';
-import { Images } from '../images/kinds.ts';
-import { namespaceIdsOf } from '../images/namespace-ids.ts';
 import type { VmaEntry } from '../images/schema/memory.ts';
 import { VmaStatus } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
@@ -14,6 +12,7 @@ import { MREMAP, PROT, SHM } from '../kernel/constants/memory.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
 import { SAVED_SEGMENTS, segmentLength, segmentPageSize } from '../namespaces/ipc/segments.ts';
+import { SAVED_IDS } from '../namespaces/made.ts';
 import { findGap } from '../tracee/gap.ts';
 
 /** Whether a mapping belongs to a System V segment. {@link attachSegments} makes these, not mmap(). */
@@ -61,9 +60,7 @@ export function attachmentsOf(vmas: readonly VmaEntry[], lengths: (id: number) =
  */
 export function attachSegments(task: RestoreTask): void {
   if (!task.mm.vmas.some(isAttached)) return;
-  const { images } = task.context;
-  const namespace = namespaceIdsOf(images.readOne(Images.ids, task.pid), undefined).ipc;
-  const saved = SAVED_SEGMENTS.of(task.context, namespace);
+  const saved = SAVED_SEGMENTS.of(task.context, SAVED_IDS.of(task.context, task.pid).ipc);
   const length = (id: number): number => {
     const segment = saved.get(id);
     if (segment) return segmentLength(segment.message);

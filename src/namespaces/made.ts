@@ -1,6 +1,8 @@
 /** The namespaces that have been made again, at a restore. */
 import type { MadeNamespace, NamespaceName, RestoreContext } from '../contract/contract.ts';
-import { Slot } from '../contract/slots.ts';
+import { KeyedSlot, Slot } from '../contract/slots.ts';
+import { Images } from '../images/kinds.ts';
+import { type NamespaceIds, namespaceIdsOf, OUR_NAMESPACE_IDS } from '../images/namespace-ids.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import { type EnterableNamespace, inside } from './inside.ts';
 
@@ -36,6 +38,19 @@ export const MADE_NAMESPACES = new Slot((context: RestoreContext) => {
   });
   return made;
 });
+
+/** The IDs of the namespaces that a process of the tree was in. */
+export const SAVED_IDS = new KeyedSlot(({ images }: RestoreContext, pid: number): NamespaceIds => {
+  const { root_ids } = images.inventory();
+  const [entry] = images.read(Images.ids, pid);
+  // Without the IDs of the process that dumped nothing tells which namespaces are not its own.
+  return root_ids && entry ? namespaceIdsOf(entry, namespaceIdsOf(root_ids, undefined)) : OUR_NAMESPACE_IDS;
+});
+
+/** Whether a namespace was that of the process that dumped, so that it is not made again. */
+export function wasOurs({ images }: RestoreContext, name: NamespaceName, id: number): boolean {
+  return namespaceIdsOf(images.inventory().root_ids ?? {}, undefined)[name] === id;
+}
 
 /** Does `work` inside the namespace with this ID in the images; for that of Stasis itself, where we are. */
 export function insideMade<T>(context: RestoreContext, name: EnterableNamespace, id: number, work: () => T): T {

@@ -5,9 +5,16 @@
  * the others.
  */
 import type { NamespaceKind } from '../contract/contract.ts';
+import { cgroupNamespaces } from './cgroup/kind.ts';
 import { ipcNamespaces } from './ipc/kind.ts';
 import { mntNamespace } from './mnt/kind.ts';
 import { pidNamespace } from './pid/kind.ts';
 import { utsNamespaces } from './uts/kind.ts';
 
-export const namespaceKinds: readonly NamespaceKind[] = [pidNamespace, ipcNamespaces, utsNamespaces, mntNamespace];
+export const namespaceKinds: readonly NamespaceKind[] = [
+  pidNamespace,
+  ipcNamespaces,
+  utsNamespaces,
+  mntNamespace,
+  cgroupNamespaces,
+];

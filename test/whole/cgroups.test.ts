@@ -6,12 +6,16 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { ImageSet } from '../../src/images/image-set.ts';
+import { Images } from '../../src/images/kinds.ts';
+import { victimBinary } from './kit/compile.ts';
 import { stasis } from './kit/stasis.ts';
 import { Victim } from './kit/victim.ts';
 
@@ -176,6 +180,116 @@ test('a task that is where Stasis is has no image of cgroups', async () => {
   expect(existsSync(join(victim.images, 'cgroup.img'))).toBe(false);
   await victim.restore();
 });
+
+here(
+  'a cgroup namespace has the root it had, and what is below is made',
+  async () => {
+    make();
+    const enter = PLACES.map(({ dir }) => `echo $$ > ${dir}/cgroup.procs`).join('; ');
+    const lists = PLACES.map(({ below }) => join(below, 'cgroup.procs')).join(' ');
+    const victim = await Victim.run(['sh', '-c', `${enter}; exec unshare -C ${victimBinary('cgroupns')} ${lists}`]);
+    current = victim;
+    const before = membership(victim.pid);
+    const namespace = readlinkSync(`/proc/${victim.pid}/ns/cgroup`);
+    await victim.dump();
+    remove();
+    await victim.restore();
+    expect(membership(victim.pid)).toBe(before);
+    expect(readlinkSync(`/proc/${victim.pid}/ns/cgroup`)).not.toBe(readlinkSync('/proc/self/ns/cgroup'));
+    expect(namespace).not.toBe(readlinkSync('/proc/self/ns/cgroup'));
+    await victim.verdict();
+  },
+  30_000,
+);
+
+here('--cgroup-dump-controller leaves the other hierarchies alone', async () => {
+  const victim = await inPlace();
+  const [first, ...others] = PLACES;
+  if (!first || others.length === 0) return;
+  await victim.dump(['--cgroup-dump-controller', 'pids']);
+  remove();
+  await victim.restore();
+  const places = membership(victim.pid);
+  expect(places).toContain(`:pids:/${NAME}/in\n`);
+  expect(places.split(`/${NAME}/in\n`)).toHaveLength(2);
+  for (const { dir } of others) expect(existsSync(dir)).toBe(false);
+});
+
+here('--cgroup-props: which control files are carried', async () => {
+  const victim = await inPlace();
+  const props = (replace: boolean) =>
+    `"pids":\n - "strategy": "${replace ? 'replace' : 'merge'}"\n - "properties": ["notify_on_release"]`;
+  await victim.dump(['--leave-running', '--cgroup-props', props(false)]);
+  const names = () => {
+    const [image] = new ImageSet(victim.images).read(Images.cgroup);
+    const controller = image?.controllers.find(({ cnames }) => cnames.includes('pids'));
+    return controller?.dirs[0]?.properties.map(({ name }) => name) ?? [];
+  };
+  expect(names()).toContain('pids.max');
+  await victim.dump(['--cgroup-props', props(true)]);
+  expect(names()).not.toContain('pids.max');
+  expect(names()).toContain('notify_on_release');
+});
+
+/** A control file of each controller of v2 and what it is set to; of the others a machine may have few. */
+const LIMITS: readonly (readonly [file: string, value: string])[] = [
+  ['memory.max', '268435456'],
+  ['memory.high', '209715200'],
+  ['memory.low', '4096'],
+  ['memory.min', '8192'],
+  ['memory.swap.max', '1048576'],
+  ['memory.oom.group', '1'],
+  ['cpu.max', '50000 100000'],
+  ['cpu.max.burst', '1000'],
+  ['cpu.weight', '77'],
+  ['cpu.uclamp.max', '80.00'],
+  ['pids.max', '55'],
+  ['io.weight', 'default 50'],
+  ['cpuset.cpus', '0'],
+  ['cpuset.mems', '0'],
+  ['hugetlb.2MB.max', '4194304'],
+];
+const UNIFIED = ROOTS.map(({ root }) => root).find((root) => existsSync(join(root, 'cgroup.controllers')));
+
+(UNIFIED === undefined ? test.skip : test)(
+  'v2: limits of all controllers, also when these are off',
+  async () => {
+    const root = UNIFIED ?? '';
+    const [top, dir] = [join(root, NAME), join(root, NAME, 'in')];
+    const control = (where: string): string => join(where, 'cgroup.subtree_control');
+    const on = (where: string): string[] => readFileSync(control(where), 'latin1').trim().split(' ');
+    const wanted = readFileSync(join(root, 'cgroup.controllers'), 'latin1').trim().split(' ');
+    const enabled = wanted.filter((name) => !on(root).includes(name));
+    const turn = (sign: '+' | '-', where: string, names: readonly string[]): void => {
+      for (const name of names) writeFileSync(control(where), `${sign}${name}`);
+    };
+    mkdirSync(dir, { recursive: true });
+    try {
+      turn('+', root, wanted);
+      turn('+', top, wanted);
+      const set = LIMITS.filter(([file]) => existsSync(join(dir, file)));
+      expect(set.length).toBeGreaterThan(0);
+      for (const [file, value] of set) writeFileSync(join(dir, file), value);
+      const read = (): string[] => set.map(([file]) => `${file} ${readFileSync(join(dir, file), 'latin1').trim()}`);
+      const before = read();
+      const victim = await Victim.run(['sleep', '1000'], { silent: true });
+      current = victim;
+      writeFileSync(join(dir, 'cgroup.procs'), String(victim.pid));
+      await victim.dump();
+      rmdirSync(dir);
+      rmdirSync(top);
+      turn('-', root, enabled);
+      await victim.restore();
+      expect(read()).toEqual(before);
+      expect(membership(victim.pid)).toContain(`0::/${NAME}/in\n`);
+    } finally {
+      if (current) await end(current);
+      for (const one of [dir, top]) if (existsSync(one)) rmdirSync(one);
+      turn('-', root, enabled);
+    }
+  },
+  30_000,
+);
 
 /** The root in one place, its other thread below it, its child where we are. */
 async function familyInPlaces(): Promise<Victim> {

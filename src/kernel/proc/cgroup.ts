@@ -19,6 +19,11 @@ export interface CgroupMembership {
   readonly deleted: boolean;
 }
 
+/** The name of a hierarchy: its controllers and its name, as the file lists them; empty for v2. */
+export function hierarchyName({ controllers, name }: Pick<CgroupMembership, 'controllers' | 'name'>): string {
+  return [...controllers, ...(name === undefined ? [] : [`name=${name}`])].join(',');
+}
+
 const FILE = '/proc/PID/cgroup';
 
 /** Parses the file. Paths may hold colons, never newlines. Throws `kernel` for another format. */

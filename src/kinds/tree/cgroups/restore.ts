@@ -18,8 +18,9 @@ import { parseCgroup } from '../../../kernel/proc/cgroup.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
 import type { FileStatus } from '../../../kernel/statx.ts';
 import { ERRNO } from '../../../kernel/syscall.ts';
+import { MADE_NAMESPACES, SAVED_IDS, wasOurs } from '../../../namespaces/made.ts';
 import { Hierarchies, type Hierarchy, LEAVE_ALONE, label, refused } from './hierarchy.ts';
-import { isEarly, isFirst, isTaskList, savedValue, writesFor } from './properties.ts';
+import { controllersOf, isEarly, isFirst, isTaskList, savedValue, writesFor } from './properties.ts';
 import { isOf, type Member, membersOf, pathOf, rebased } from './sets.ts';
 
 /** Makes the cgroups that are missing. */
@@ -31,14 +32,26 @@ export function prepare(context: RestoreContext): void {
  * Moves a process to its cgroups, before it has memory that is charged. Until then it is in the cgroups of its maker.
  */
 export function enter(task: RestoreTask): void {
-  if (task.context.options.manageCgroups === 'ignore') return;
-  CGROUPS.of(task.context).move(task, setOf(task));
+  const { context, pid } = task;
+  if (context.options.manageCgroups === 'ignore') return;
+  const { cgroup } = SAVED_IDS.of(context, pid);
+  // The root of a cgroup namespace is where its first member is when it makes it, which is after this phase.
+  const makesNamespace = !wasOurs(context, 'cgroup', cgroup) && !MADE_NAMESPACES.of(context).get('cgroup', cgroup);
+  CGROUPS.of(context).move(task, setOf(task), makesNamespace);
+}
+
+/** Moves a process that has made a cgroup namespace from its root to its own cgroups. */
+export function leaveRoot(task: RestoreTask): void {
+  const { context, pid } = task;
+  if (context.options.manageCgroups === 'ignore') return;
+  const made = MADE_NAMESPACES.of(context).get('cgroup', SAVED_IDS.of(context, pid).cgroup);
+  if (made?.first === task) CGROUPS.of(context).move(task, setOf(task), false);
 }
 
 /** Moves a thread to its cgroups, if they differ from those of its process. */
 export function enterThread(thread: RestoreThread): void {
   if (thread.context.options.manageCgroups === 'ignore' || setOf(thread) === setOf(thread.process)) return;
-  CGROUPS.of(thread.context).move(thread, setOf(thread));
+  CGROUPS.of(thread.context).move(thread, setOf(thread), false);
 }
 
 /** The ID of a thread's cgroup set. Old images have one for the process only. */
@@ -109,10 +122,10 @@ class SavedCgroups {
     }
   }
 
-  /** Moves a process with all its threads, or one thread, to the cgroups of a set. */
-  move(thread: RestoreThread, id: number): void {
+  /** Moves a process with all its threads, or one thread, to the cgroups of a set, or to the roots in it. */
+  move(thread: RestoreThread, id: number, toRoots: boolean): void {
     if (this.image.sets.length === 0) return;
-    const wanted = this.#placesOf(id);
+    const wanted = toRoots ? this.#placesOf(id).map(rootOf) : this.#placesOf(id);
     const now = membersOf(parseCgroup(readProc(thread.process.tracee.pid, `task/${thread.tracee.pid}/cgroup`)));
     for (const { name } of [...this.#own, ...wanted.filter((member) => !this.#own.some(isAt(member.name)))]) {
       const path = pathOf(wanted.find(isAt(name))?.path ?? this.#ownPath(name));
@@ -200,7 +213,7 @@ class SavedCgroups {
     if (mode === 'strict') throw unwanted(hierarchy.name, path, 'it exists already, which strict does not allow');
     if (mode !== 'none') this.#permit(hierarchy, path, '', dir.dir_perms, status, true);
     if (mode !== 'full' && mode !== 'props') return;
-    const properties = dir.properties.filter(({ name }) => !isEarly(name));
+    const properties = dir.properties.filter(({ name }) => !isEarly(name, hierarchy.name === ''));
     this.#pending.push({ hierarchy: hierarchy.name, path, properties, existed: true });
   }
 
@@ -209,12 +222,14 @@ class SavedCgroups {
     if (mode === 'none' || mode === 'props')
       throw unwanted(hierarchy.name, path, `it does not exist, and ${mode} makes none`);
     this.#make(hierarchy, path);
+    const isV2 = hierarchy.name === '';
+    if (isV2) this.#enable(hierarchy, path, controllersOf(dir.properties.map(({ name }) => name)));
     const status = hierarchy.status(path);
     if (status) this.#permit(hierarchy, path, '', dir.dir_perms, status, false);
     for (const property of dir.properties) {
-      if (isFirst(property.name)) this.#set(hierarchy, path, property, false);
+      if (isFirst(property.name, isV2)) this.#set(hierarchy, path, property, false);
     }
-    const properties = dir.properties.filter(({ name }) => !isFirst(name));
+    const properties = dir.properties.filter(({ name }) => !isFirst(name, isV2));
     this.#pending.push({ hierarchy: hierarchy.name, path, properties, existed: false });
   }
 
@@ -229,6 +244,27 @@ class SavedCgroups {
     for (const file of ['cpuset.cpus', 'cpuset.mems']) {
       if (!hierarchy.name.split(',').includes('cpuset') || hierarchy.read(path, file)?.trim() !== '') continue;
       hierarchy.write(path, file, hierarchy.read(above === '' ? '/' : above, file) ?? '');
+    }
+  }
+
+  /**
+   * Enables controllers of cgroup v2 for a new cgroup: a cgroup has the control files of those that are enabled in all
+   * cgroups above it. What cannot be enabled is told when its control files are missing.
+   */
+  #enable(hierarchy: Hierarchy, path: string, controllers: readonly string[]): void {
+    const has = (file: string, at: string, name: string): boolean =>
+      (hierarchy.read(at, file) ?? '').split(/\s+/).includes(name);
+    const above = path.split('/').slice(0, -1);
+    const ancestors = above.map((_, i) => above.slice(0, i + 1).join('/') || '/');
+    for (const name of controllers.filter((one) => !has('cgroup.controllers', path, one))) {
+      for (const ancestor of ancestors) {
+        if (has('cgroup.subtree_control', ancestor, name)) continue;
+        if (hierarchy.write(ancestor, 'cgroup.subtree_control', `+${name}`) < 0) break;
+        logInfo(`${label('', ancestor)}: controller ${name} is enabled`);
+        this.#context.undo(() =>
+          this.#again('', (again) => void again.write(ancestor, 'cgroup.subtree_control', `-${name}`)),
+        );
+      }
     }
   }
 
@@ -283,6 +319,11 @@ class SavedCgroups {
     }
     hierarchy.own(path, file, perms.uid, perms.gid, perms.mode);
   }
+}
+
+/** The root of the cgroup namespace of a place. */
+function rootOf({ name, path, cgns_prefix: prefix }: Member): Member {
+  return { name, path: prefix === undefined || prefix === 0 ? '/' : path.slice(0, prefix) };
 }
 
 /** Control files that freeze tasks. */

@@ -1,14 +1,23 @@
 /** Captures cgroups: the sets of the tasks, and the directories of these cgroups. */
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
-import { decodeText, encodeText } from '../../../base/text.ts';
-import type { CarryOptions, DumpContext, DumpThread } from '../../../contract/contract.ts';
+import { decodeText } from '../../../base/text.ts';
+import type {
+  CarryOptions,
+  CgroupProperties,
+  DumpContext,
+  DumpThread,
+  SeenNamespace,
+} from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
+import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import type { CgControllerEntry, CgroupDirEntry, CgroupPropEntry, CgSetEntry } from '../../../images/schema/cgroup.ts';
 import { S_IF } from '../../../kernel/constants/files.ts';
 import { parseCgroup } from '../../../kernel/proc/cgroup.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
+import { CGROUP_ROOTS } from '../../../namespaces/cgroup/kind.ts';
+import { SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
 import { Hierarchies, type Hierarchy, label } from './hierarchy.ts';
 import { isTaskList, propertyNames, savedValue } from './properties.ts';
 import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMembers } from './sets.ts';
@@ -20,23 +29,43 @@ import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMemb
 const DUMPER = 1;
 const FIRST_ID = 2;
 
-/** Sets by the text of /proc/PID/cgroup; ours is the first. */
-const SETS = new Slot((_: DumpContext) => new Map([[decodeText(readProc('self', 'cgroup')), DUMPER]]));
+/** Sets by the cgroup namespace and the text of /proc/PID/cgroup; ours is the first. */
+const SETS = new Slot(
+  (_: DumpContext) => new Map([[keyOf(NAMESPACE_IDS.cgroup_ns_id, readProc('self', 'cgroup')), DUMPER]]),
+);
+
+function keyOf(namespaceId: number, bytes: Uint8Array): string {
+  return `${namespaceId} ${decodeText(bytes)}`;
+}
 
 /** Captures the set of a thread. No image is written as long as all threads are in our own cgroups. */
 export function capture(thread: DumpThread): undefined {
   const { context, process, tid } = thread;
   const known = SETS.of(context);
-  const text = decodeText(readProc(process.pid, `task/${tid}/cgroup`));
+  const namespace = SEEN_NAMESPACES.of(context.tree).of(process.pid, 'cgroup');
+  const bytes = readProc(process.pid, `task/${tid}/cgroup`);
   // Most threads have the same text, and so the same set, as another.
-  const id = known.get(text) ?? newSet(context, encodeText(text));
-  known.set(text, id);
+  const key = keyOf(namespace?.id ?? NAMESPACE_IDS.cgroup_ns_id, bytes);
+  const id = known.get(key) ?? newSet(context, bytes, namespace);
+  known.set(key, id);
   thread.core.thread_core.cg_set = id;
 }
 
-function newSet(context: DumpContext, bytes: Uint8Array): number {
-  const members = membersOf(parseCgroup(bytes)).filter(isReachable);
-  return CGROUPS.of(context).setOf(members);
+function newSet(context: DumpContext, bytes: Uint8Array, namespace: SeenNamespace | undefined): number {
+  const members = membersOf(parseCgroup(bytes)).filter((member) => isReachable(member) && isAsked(member, context));
+  const roots = namespace && !namespace.ours ? CGROUP_ROOTS.of(context.tree, namespace) : undefined;
+  return CGROUPS.of(context).setOf(roots ? members.map((member) => withRoot(member, roots.get(member.name))) : members);
+}
+
+/** A place with the root of the cgroup namespace. No root is told if it is that of the hierarchy. */
+function withRoot(member: Member, root = '/'): Member {
+  return root === '/' ? member : { ...member, cgns_prefix: root.length };
+}
+
+/** Whether the user wants a hierarchy to be carried (`--cgroup-dump-controller`): all, if none is named. */
+function isAsked({ name }: Member, { options }: DumpContext): boolean {
+  const { cgroupControllers: asked } = options;
+  return asked.length === 0 || namesOf(name).some((one) => asked.includes(one.replace(/^name=/, '')));
 }
 
 /** Whether a cgroup is inside of our cgroup namespace; others cannot be accessed. */
@@ -69,20 +98,21 @@ class SavedCgroups {
     if (known) return known.id;
     const id = FIRST_ID + this.#sets.length;
     if (this.#options.manageCgroups !== 'ignore') this.#describe(members);
-    this.#sets.push({ id, ctls: members.map(({ name, path }) => ({ name, path })) });
+    this.#sets.push({ id, ctls: [...members] });
     return id;
   }
 
   #describe(members: readonly Member[]): void {
     using hierarchies = new Hierarchies(this.#options.cgroupYard);
-    for (const { name, path } of members) {
+    for (const { name, path, cgns_prefix } of members) {
       const controller = this.#controllerOf(name);
       const root = rootFor(namesOf(name), this.#options.cgroupRoot);
-      const top = root ?? pathOf(path);
+      // What is below the root of a cgroup namespace is delegated to it, and belongs to the tree as a whole.
+      const top = root ?? pathOf(cgns_prefix === undefined ? path : path.slice(0, cgns_prefix));
       if (controller.dirs.some((dir) => below(top, pathOf(dir.dir_name)) !== undefined)) continue;
       const hierarchy = reach(hierarchies, name);
       if (!hierarchy) continue;
-      const dir = describe(hierarchy, controller.cnames, top, top.slice(1));
+      const dir = describe(hierarchy, controller.cnames, top, top.slice(1), this.#options.cgroupProperties);
       if (!dir) throw missing(name, top);
       if (dir.threaded) controller.is_threaded = true;
       controller.dirs.push(dir.entry);
@@ -131,23 +161,39 @@ function describe(
   names: readonly string[],
   path: string,
   name: string,
+  wanted: readonly CgroupProperties[],
 ): { entry: CgroupDirEntry; threaded: boolean } | undefined {
   const status = hierarchy.status(path);
   if (!status) return undefined;
-  const properties = propertyNames(names).flatMap((file) => property(hierarchy, path, file) ?? []);
+  const present = new Set(names[0] === '' ? hierarchy.names(path) : []);
+  const properties = settable(
+    propertyNames(names, wanted, present).flatMap((file) => property(hierarchy, path, file) ?? []),
+    names[0] === '',
+  );
   let threaded = properties.some((p) => p.name === 'tasks' || (p.name === 'cgroup.type' && p.value === 'threaded'));
   const children: CgroupDirEntry[] = [];
   // The link count of a directory shows the number of its subdirectories, of which most cgroups have none.
   for (const child of status.nlink > 2 ? hierarchy.names(path) : []) {
     const below = path === '/' ? `/${child}` : `${path}/${child}`;
     if (((hierarchy.status(below)?.mode ?? 0) & S_IF.MT) !== S_IF.DIR) continue;
-    const found = describe(hierarchy, names, below, child);
+    const found = describe(hierarchy, names, below, child, wanted);
     if (!found) continue;
     children.push(found.entry);
     threaded ||= found.threaded;
   }
   const { mode, uid, gid } = status;
   return { entry: { dir_name: name, children, properties, dir_perms: { mode, uid, gid } }, threaded };
+}
+
+/** Those of the control files that can be set to what they say. */
+function settable(properties: CgroupPropEntry[], isV2: boolean): CgroupPropEntry[] {
+  if (!isV2) return properties;
+  // The weight of an idle cgroup shows as 0, which cannot be written. An empty file tells of no limits.
+  const isIdle = properties.some(({ name, value }) => name === 'cpu.idle' && value === '1');
+  return properties.filter(({ name, value }) => {
+    if (name === 'cpu.weight') return !isIdle;
+    return value !== '' || name.startsWith('cgroup.');
+  });
 }
 
 /** A control file; undefined where there is none. */

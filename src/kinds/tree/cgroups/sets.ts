@@ -4,7 +4,7 @@
 import { StasisError } from '../../../base/errors.ts';
 import { ImageError } from '../../../images/error.ts';
 import type { CgControllerEntry, CgMemberEntry, CgroupEntry, CgSetEntry } from '../../../images/schema/cgroup.ts';
-import type { CgroupMembership } from '../../../kernel/proc/cgroup.ts';
+import { type CgroupMembership, hierarchyName } from '../../../kernel/proc/cgroup.ts';
 
 /**
  * A cgroup in a hierarchy. `name` holds the hierarchy's controllers and name as /proc/PID/cgroup lists them; empty for
@@ -13,21 +13,22 @@ import type { CgroupMembership } from '../../../kernel/proc/cgroup.ts';
 export interface Member {
   readonly name: string;
   readonly path: string;
+  /** In a cgroup namespace of its own: the length of the part of `path` that is the root of the namespace. */
+  readonly cgns_prefix?: number | undefined;
 }
 
 /** The cgroups of a task, sorted by the name of the hierarchy, as CRIU keeps them. */
 export function membersOf(memberships: readonly CgroupMembership[]): Member[] {
   return memberships
-    .map(({ controllers, name, path }) => ({
-      name: [...controllers, ...(name === undefined ? [] : [`name=${name}`])].join(','),
-      path,
-    }))
+    .map((membership) => ({ name: hierarchyName(membership), path: membership.path }))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
 
 /** Whether two sets are equal. */
 export function sameMembers(a: readonly Member[], b: readonly Member[]): boolean {
-  return a.length === b.length && a.every(({ name, path }, at) => b[at]?.name === name && b[at]?.path === path);
+  const same = (one: Member, other: Member | undefined): boolean =>
+    one.name === other?.name && one.path === other.path && (one.cgns_prefix ?? 0) === (other.cgns_prefix ?? 0);
+  return a.length === b.length && a.every((member, at) => same(member, b[at]));
 }
 
 /** The names of a hierarchy: `cpu,cpuacct` has two. A v1 hierarchy with controllers is identified by these alone. */

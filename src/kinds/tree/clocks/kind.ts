@@ -5,7 +5,8 @@
  * remaining time, so they are not shifted twice.
  */
 import type { TaskKind } from '../../../contract/contract.ts';
-import { enterEarly, enterLate, prepareChildrenLate, SAVED, timeId } from './restore.ts';
+import { SAVED_IDS } from '../../../namespaces/made.ts';
+import { enterEarly, enterLate, prepareChildrenLate, SAVED } from './restore.ts';
 import { capture, noteChildren, threadApart } from './save.ts';
 
 /** The clocks of a tree. */
@@ -14,7 +15,7 @@ export const clocks: TaskKind = {
   drain: noteChildren,
   tree: {
     capture,
-    prepare: (context) => void SAVED.of(context, timeId(context, context.root)),
+    prepare: (context) => void SAVED.of(context, SAVED_IDS.of(context, context.root).time),
   },
   rebuild: { birth: enterEarly, mapped: enterLate, state: prepareChildrenLate },
   thread: { obstacles: threadApart },

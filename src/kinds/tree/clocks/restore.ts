@@ -5,7 +5,6 @@ import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts'
 import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { imageName } from '../../../images/kind.ts';
 import { Images } from '../../../images/kinds.ts';
-import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { openFile, tryWrite } from '../../../kernel/files.ts';
@@ -14,23 +13,16 @@ import { statusOf } from '../../../kernel/statx.ts';
 import { describeErrno, type Fd } from '../../../kernel/syscall.ts';
 import { type Clocks, eachClock, machineClocks } from '../../../kernel/time-namespace.ts';
 import { openNamespace } from '../../../namespaces/inside.ts';
-import { MADE_NAMESPACES } from '../../../namespaces/made.ts';
+import { MADE_NAMESPACES, SAVED_IDS, wasOurs } from '../../../namespaces/made.ts';
 import { handOver } from '../../../tracee/handover.ts';
 import { offsetLines, readingsOf } from './reading.ts';
 
 /** The clocks of a namespace at the dump; undefined if the images do not hold them, like those of an old CRIU. */
-export const SAVED = new KeyedSlot(({ images }: RestoreContext, id: number): Clocks | undefined => {
-  const ours = images.inventory().root_ids?.time_ns_id ?? NAMESPACE_IDS.time_ns_id;
-  const file = id === ours ? 0 : id;
-  const [entry] = images.read(Images.timens, file);
+export const SAVED = new KeyedSlot((context: RestoreContext, id: number): Clocks | undefined => {
+  const file = wasOurs(context, 'time', id) ? 0 : id;
+  const [entry] = context.images.read(Images.timens, file);
   return entry && readingsOf(entry, imageName(Images.timens, file));
 });
-
-/** The ID of the time namespace that a task is in. */
-export function timeId({ images }: RestoreContext, pid: number): number {
-  const ours = images.inventory().root_ids?.time_ns_id ?? NAMESPACE_IDS.time_ns_id;
-  return images.readOne(Images.ids, pid).time_ns_id ?? ours;
-}
 
 /** Whether the tree is one process. */
 const ALONE = new Slot(({ images }: RestoreContext) => images.read(Images.pstree).length === 1);
@@ -59,7 +51,7 @@ const FAILED = new Slot((_: RestoreContext) => new Set<number>());
 /** Has a task move to its namespace, unless it was born there. The first member of a namespace makes it. */
 function enter(task: RestoreTask): void {
   const { context } = task;
-  const id = timeId(context, task.pid);
+  const id = SAVED_IDS.of(context, task.pid).time;
   if (FAILED.of(context).has(id)) return;
   const made = MADE_NAMESPACES.of(context).get('time', id);
   if (!made) make(task, id);

@@ -124,14 +124,39 @@ describe('control files', () => {
   test('of a hierarchy', () => {
     expect(propertyNames(['pids'])[0]).toBe('pids.max');
     expect(propertyNames(['name=x'])).toEqual(['cgroup.clone_children', 'notify_on_release', 'cgroup.procs', 'tasks']);
-    expect(propertyNames([''])).toContain('cgroup.subtree_control');
+    expect(propertyNames([''], [], new Set(['cgroup.type', 'memory.max', 'memory.current']))).toEqual([
+      'memory.max',
+      'cgroup.type',
+    ]);
+    const huge = new Set(['hugetlb.2MB.max', 'hugetlb.2MB.rsvd.max', 'hugetlb.2MB.current']);
+    expect(propertyNames([''], [], huge)).toEqual(['hugetlb.2MB.max', 'hugetlb.2MB.rsvd.max']);
     expect(propertyNames(['cpu', 'cpuacct'])).toHaveLength(9);
+  });
+
+  test('as the user says', () => {
+    const say = (replace: boolean, ...properties: string[]) => [{ controller: 'pids', replace, properties }];
+    expect(propertyNames(['pids'], say(false, 'pids.x'))).toEqual(['pids.max', 'pids.x', ...propertyNames(['name=x'])]);
+    expect(propertyNames(['pids'], say(true, 'pids.x'))).toEqual(['pids.x', ...propertyNames(['name=x'])]);
+    expect(propertyNames([''], say(true, 'pids.x'), new Set(['pids.max', 'pids.x']))).toEqual(['pids.x']);
+  });
+
+  test('by lines: each by itself, and those of other devices are taken back', () => {
+    const file = 'io.max';
+    const [one, other] = ['8:0 rbps=1 wbps=max riops=max wiops=max', '8:16 rbps=2 wbps=max riops=max wiops=max'];
+    expect(writesFor(file, `${one}`, `${other}`)).toEqual([
+      { file, text: '8:16 rbps=max wbps=max riops=max wiops=max', optional: true },
+      { file, text: one, optional: true },
+    ]);
+    expect(writesFor('io.weight', 'default 50', 'default 100')).toEqual([
+      { file: 'io.weight', text: 'default 50', optional: false },
+    ]);
   });
 
   test('are saved as they can be written', () => {
     expect(savedValue('pids.max', 'max\n')).toBe('max');
     expect(savedValue('cpu.cfs_quota_us', '9223372036854775807\n')).toBe('-1');
     expect(savedValue('memory.oom_control', 'oom_kill_disable 1\nunder_oom 0\noom_kill 0\n')).toBe('1');
+    expect(savedValue('cpuset.cpus.partition', 'root invalid (Cpu list in cpuset.cpus is empty)\n')).toBe('root');
     expect(savedValue('devices.list', 'c 1:3 rwm\nb *:* m\n')).toBe('c 1:3 rwm\nb *:* m');
   });
 
@@ -164,7 +189,9 @@ describe('control files', () => {
   });
 
   test('some only before there are tasks', () => {
-    expect(['cpuset.cpus', 'devices.list', 'cgroup.type'].every(isEarly)).toBe(true);
-    expect(['pids.max', 'memory.limit_in_bytes', 'cgroup.subtree_control'].some(isEarly)).toBe(false);
+    expect(['cpuset.cpus', 'devices.list'].every((name) => isEarly(name, false))).toBe(true);
+    expect(['pids.max', 'memory.limit_in_bytes'].some((name) => isEarly(name, false))).toBe(false);
+    expect(isEarly('cgroup.type', true)).toBe(true);
+    expect(['cpuset.cpus', 'cgroup.subtree_control'].some((name) => isEarly(name, true))).toBe(false);
   });
 });
