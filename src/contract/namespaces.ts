@@ -33,8 +33,11 @@ export interface MadeNamespace {
   readonly id: number;
   /** A descriptor of ours for it, to be entered with setns(2). */
   readonly fd: LocalFd;
-  /** The process that is its first member. It can be asked to make calls inside (`batch`). */
-  readonly first: RestoreTask;
+  /**
+   * The process that has made it, which can be asked to make calls inside (`batch`); undefined if Stasis has: the
+   * network namespace of the root, which exists before any process.
+   */
+  readonly first?: RestoreTask;
 }
 
 /** A type of namespace: how its contents are saved and made again. */

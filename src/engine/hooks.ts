@@ -5,6 +5,7 @@
  */
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
+import { atHome } from '../namespaces/inside.ts';
 
 /**
  * What becomes of the work when a hook fails: `abort`: it is given up, and the tasks are as before; `resume`: the
@@ -90,7 +91,7 @@ export function fire({ at }: Hooks, event: HookEvent): number {
   const onFailure: OnFailure = HOOK_POINTS[point];
   let code: number;
   try {
-    code = at(event) ?? 0;
+    code = atHome(() => at(event)) ?? 0;
   } catch (error) {
     if (onFailure !== 'note') throw error;
     logWarn('hooks.ts', `${point}: ${error instanceof Error ? error.message : String(error)}`);

@@ -81,6 +81,11 @@ class Excursion implements Disposable {
     this.#close();
   }
 
+  /** The namespace that it has left. */
+  get own(): LocalFd {
+    return this.#own.number;
+  }
+
   #close(): void {
     for (const fd of [this.#own, ...this.#places]) fd[Symbol.dispose]();
   }
@@ -94,4 +99,33 @@ export function insideOf<T>(pid: HostPid, name: EnterableNamespace, work: () => 
 
 function openDirectory(path: string): Fd {
   return new Fd(syscall('openat', AT.FDCWD, arenaPath(path), O.PATH | O.DIRECTORY | O.CLOEXEC, 0));
+}
+
+/** The network namespace that Stasis has left for a while, if it has. */
+let home: LocalFd | undefined;
+
+/**
+ * A stay in the network namespace of a tree: sockets are looked at and made there, their lock and their devices are
+ * there. Declared before what is to end inside; without {@link enter} it is none.
+ */
+export class NetworkStay implements Disposable {
+  #excursion: Excursion | undefined;
+
+  /** Enters a network namespace. @throws SyscallError */
+  enter(fd: LocalFd): void {
+    this.#excursion = new Excursion('net', fd);
+    home = this.#excursion.own;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#excursion) return;
+    home = undefined;
+    this.#excursion[Symbol.dispose]();
+    this.#excursion = undefined;
+  }
+}
+
+/** Does `work` in our own network namespace, for what is of the machine and not of the tree: scripts, for example. */
+export function atHome<T>(work: () => T): T {
+  return home === undefined ? work() : inside('net', home, work);
 }

@@ -21,7 +21,7 @@ class MadeNamespaces {
 
   /** The namespace of this type that the root of the tree has made. */
   ofRoot(name: NamespaceName): MadeNamespace | undefined {
-    return this.all.find(({ name: is, first }) => is === name && first.pstree.ppid === 0);
+    return this.all.find(({ name: is, first }) => is === name && first?.pstree.ppid === 0);
   }
 
   /** Adds a namespace. Its descriptor is closed at the end of the restore. */

@@ -22,8 +22,25 @@ function inodesOf(pid: HostPid | 'self'): Inodes {
   return Object.fromEntries(found) as Inodes; // one for each name
 }
 
-/** The namespaces of our own. They change only for the time of an {@link inside}. */
+/** The namespaces of our own; {@link ownInodes} notes them before we are in another one for the first time. */
 let own: Inodes | undefined;
+
+function ownInodes(): Inodes {
+  own ??= inodesOf('self');
+  return own;
+}
+
+/** The inode number of a namespace of our own, also while we are in another one; -1 where the kernel has none. */
+export function ownInode(name: NamespaceName): number {
+  return ownInodes()[name];
+}
+
+/** Whether a process is in another namespace than we are when we are at home. */
+export function isElsewhere(pid: HostPid, name: NamespaceName): boolean {
+  const ours = ownInode(name);
+  const theirs = unlessGone(() => namespaceOf(pid, name));
+  return theirs !== undefined && theirs !== ours;
+}
 
 class SeenNamespaces {
   /** In the order of {@link NAMESPACE_NAMES}, and of their first members; without those of Stasis itself. */
@@ -32,8 +49,7 @@ class SeenNamespaces {
   readonly #ids = new Map<number, NamespaceIds>();
 
   constructor(tree: SeenTree) {
-    own ??= inodesOf('self');
-    const ours = own;
+    const ours = ownInodes();
     const inodes = new Map<SeenTask, Inodes>();
     for (const task of tree.tasks) {
       // Members of a running tree may end at any time.
@@ -92,6 +108,11 @@ function ownerOf(name: NamespaceName, [member]: readonly SeenTask[], others: rea
   using file = new Fd(owner);
   const { ino } = statusOf(file.number);
   return others.find((other) => other.name === 'user' && other.ino === ino);
+}
+
+/** The ID of the network namespace of a tree's root, which all its sockets are of. */
+export function rootNetworkId(tree: SeenTree): number {
+  return SEEN_NAMESPACES.of(tree).idsOf(tree.root.pid).net;
 }
 
 /** The namespaces of a tree. */

@@ -73,5 +73,5 @@ export function idsInMade({ fd }: MadeNamespace, context: RestoreContext): IdMap
   using owner = new Fd(asked);
   const { ino } = statusOf(owner.number);
   const made = MADE_NAMESPACES.of(context).all.find(({ name, fd }) => name === 'user' && statusOf(fd).ino === ino);
-  return made ? IdMaps.of(made.first.tracee.pid) : new IdMaps();
+  return made?.first ? IdMaps.of(made.first.tracee.pid) : new IdMaps();
 }

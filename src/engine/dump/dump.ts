@@ -13,6 +13,7 @@ import { nap } from '../../kernel/nap.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
+import { NetworkStay } from '../../namespaces/inside.ts';
 import { pointOfNoReturn, withOutcome } from '../../tracee/interruption.ts';
 import { awaitEnds, killTracee } from '../../tracee/ptrace.ts';
 import { retryWhileStranded } from '../../tracee/stranded.ts';
@@ -22,6 +23,7 @@ import { DumpClock } from '../stats.ts';
 import { TreeLife } from '../tree-life.ts';
 import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
+import { enterNetworkOf } from './namespaces.ts';
 import { inspectRunning, noticesOf, obstaclesOf } from './preflight.ts';
 import { beginDump, saveTree } from './save.ts';
 import { TreeSnapshot } from './snapshot.ts';
@@ -61,6 +63,8 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
 function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   const { pid } = options;
   hooks.progress?.({ step: 'freezing', done: 0, total: 0 });
+  using stay = new NetworkStay();
+  enterNetworkOf(pid, stay);
   using images = new ImageSetWriter(options.imagesDir, disk);
   const clock = new DumpClock();
   using tree = FrozenTree.freeze(pid, options);

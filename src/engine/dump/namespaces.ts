@@ -2,9 +2,44 @@
 import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { NoticeFacts } from '../../base/notice.ts';
-import type { DumpContext, NamespaceKind, SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
+import type {
+  DumpContext,
+  NamespaceKind,
+  OpenFile,
+  SeenNamespace,
+  SeenTask,
+  SeenTree,
+} from '../../contract/contract.ts';
+import { SIOCGSKNS } from '../../kernel/constants/namespaces.ts';
+import { statusOf } from '../../kernel/statx.ts';
+import { Fd, trySyscall } from '../../kernel/syscall.ts';
+import { type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
-import { NAMESPACE_NAMES, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
+import { isElsewhere, NAMESPACE_NAMES, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
+import { fileObstacle } from '../../support/fdinfo.ts';
+
+/**
+ * Enters the network namespace of the tree's root, if it is not ours: all sockets of the tree are to be of that one. So
+ * everything that is asked about sockets, and the network lock, concerns it.
+ */
+export function enterNetworkOf(root: HostPid, stay: NetworkStay): void {
+  if (!isElsewhere(root, 'net')) return;
+  using fd = openNamespace(root, 'net');
+  stay.enter(fd.number);
+}
+
+/** The obstacle that a socket is of another network namespace than the tree's root. */
+export function foreignSocket(file: OpenFile, task: SeenTask): StasisError | undefined {
+  if (file.socketDomain() === undefined) return undefined;
+  const table = SEEN_NAMESPACES.of(task.tree);
+  if (!table.others.some(({ name }) => name === 'net')) return undefined;
+  const net = trySyscall('ioctl', file.local, SIOCGSKNS, 0);
+  if (net < 0) return undefined;
+  using opened = new Fd(net);
+  if (statusOf(opened.number).ino === table.of(task.tree.root.pid, 'net')?.ino) return undefined;
+  const reason = 'it is of another network namespace than the root of the tree; such sockets are not carried yet';
+  return fileObstacle(file, 'SOCKET_OTHER_NAMESPACE', reason, 'have the program close it before the dump');
+}
 
 /** A namespace of the tree's own and its kind. */
 interface CarriedNamespace {

@@ -11,9 +11,16 @@ import { readProcIfAny } from '../../kernel/proc/read.ts';
 import { hasEnded, tellsOfNothing, unlessGone } from '../../kernel/proc/tree.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
+import { NetworkStay } from '../../namespaces/inside.ts';
 import { BELONGING } from './belonging.ts';
 import { kindOf } from './file-table.ts';
-import { foreignNamespaces, namespaceNotices, namespaceObstacles } from './namespaces.ts';
+import {
+  enterNetworkOf,
+  foreignNamespaces,
+  foreignSocket,
+  namespaceNotices,
+  namespaceObstacles,
+} from './namespaces.ts';
 import { type Obstacle, oneForEachObject } from './obstacles.ts';
 import { reachedObstacles } from './reached-files.ts';
 import { TreeSnapshot } from './snapshot.ts';
@@ -31,6 +38,8 @@ export function inspectRunning<T>(
   carry: CarryOptions,
   use: (snapshot: TreeSnapshot, obstacles: readonly StasisError[]) => T,
 ): T {
+  using stay = new NetworkStay();
+  enterNetworkOf(root, stay);
   for (let look = 1; ; look++) {
     using snapshot = TreeSnapshot.ofRunning(root, carry);
     const obstacles = obstaclesOf(snapshot);
@@ -111,7 +120,7 @@ function ofThreads(
 
 function obstacleOfFile(file: OpenFile, task: SeenTask): StasisError[] {
   const kind = kindOf(file);
-  const found = kind ? kind.obstacle?.(file, task) : unsupportedFile(file);
+  const found = kind ? (foreignSocket(file, task) ?? kind.obstacle?.(file, task)) : unsupportedFile(file);
   return found ? [found] : [];
 }
 

@@ -1,10 +1,13 @@
 /** Puts new processes into their namespaces, and makes those that do not exist yet. */
-import type { NamespaceKind, RestoreContext, RestoreTask } from '../../contract/contract.ts';
+import type { MadeNamespace, NamespaceKind, RestoreContext, RestoreTask } from '../../contract/contract.ts';
 import type { NamespaceIds } from '../../images/namespace-ids.ts';
-import { openNamespace } from '../../namespaces/inside.ts';
+import { CLONE } from '../../kernel/constants/tasks.ts';
+import { syscall } from '../../kernel/syscall.ts';
+import { type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { MADE_NAMESPACES } from '../../namespaces/made.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { handOver } from '../../tracee/handover.ts';
+import type { Plan } from './plan.ts';
 
 /** When a process enters a namespace: as soon as it exists, or after phase `birth`. */
 type Moment = 'born' | 'placed';
@@ -30,12 +33,18 @@ export function enterNamespaces(
     const { name } = kind;
     if (to[name] === from[name] || momentOf(kind) !== moment) continue;
     const made = MADE_NAMESPACES.of(task.context).get(name, to[name]);
-    if (made && name === 'pid') continue; // it was born there
+    // The root was born there.
+    if (made && (name === 'pid' || isRootNetwork(task, made))) continue;
     if (made) join(task, kind, made.fd);
     else if (to[name] === ours[name]) joinOurs(task, kind);
     else if (name === 'pid') note(task, kind, to[name]);
     else make(task, kind, to[name]);
   }
+}
+
+/** Whether a task is the root, and a namespace the one that was made for it before. */
+function isRootNetwork(task: RestoreTask, { name, first }: MadeNamespace): boolean {
+  return name === 'net' && task.pstree.ppid === 0 && first === undefined;
 }
 
 /** Has a process enter a namespace that exists. */
@@ -51,6 +60,25 @@ function join(task: RestoreTask, { flag }: NamespaceKind, fd: Parameters<typeof 
 function joinOurs(task: RestoreTask, kind: NamespaceKind): void {
   using own = openNamespace('self', kind.name);
   join(task, kind, own.number);
+}
+
+/**
+ * Makes the network namespace of the root, if that has one of its own, and stays in it: sockets are made before any
+ * process, and the root is born in the namespace that its maker is in.
+ */
+export function makeNetwork(context: RestoreContext, plan: Plan, stay: NetworkStay): void {
+  const id = plan.tasks.get(plan.root)?.namespaces.net ?? plan.ours.net;
+  const kind = namespaceKinds.find(({ name }) => name === 'net');
+  if (id === plan.ours.net || !kind) return;
+  using home = openNamespace('self', 'net');
+  syscall('unshare', CLONE.NEWNET);
+  using fd = openNamespace('self', 'net');
+  syscall('setns', home.number, CLONE.NEWNET);
+  stay.enter(fd.number);
+  const namespace = { name: kind.name, id, fd: fd.number };
+  MADE_NAMESPACES.of(context).add(namespace);
+  fd.release();
+  kind.rebuild?.(namespace, context);
 }
 
 /** Has a process make a namespace. */

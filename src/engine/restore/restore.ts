@@ -27,6 +27,7 @@ import { isUnused } from '../../kernel/proc/holders.ts';
 import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { verifyPages } from '../../memory/verify-pages.ts';
+import { NetworkStay } from '../../namespaces/inside.ts';
 import { settleOwners } from '../../support/fown.ts';
 import { reportUnasked, requireInherited } from '../../support/inherited.ts';
 import { pointOfNoReturn, requireUninterrupted, withOutcome } from '../../tracee/interruption.ts';
@@ -38,7 +39,7 @@ import { TreeLife } from '../tree-life.ts';
 import { addThreads, beginPhase, forgetChildSignal, rebuildThread, runPhase, TreeBuilder } from './build-tree.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { HostPids } from './host-pids.ts';
-import { finishNamespaces } from './namespaces.ts';
+import { finishNamespaces, makeNetwork } from './namespaces.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { resume, stopTask } from './resume.ts';
 
@@ -82,6 +83,8 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   logDebug('images are read and checked');
   // Makes Stasis a subreaper, so that it can reap all processes of the tree if the restore fails.
   using _ = new Subreaper();
+  // Left when everything in it has ended.
+  using stay = new NetworkStay();
   // Undone last, when none of the tasks is left.
   using life = new TreeLife<RestoreContext, RestoreEnd>(
     treeDoors.map((doors) => (of, how) => doors.restoreEnd?.(of, how)),
@@ -97,6 +100,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   fire(hooks, { point: 'pre-restore' });
   hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
   const began = performance.now();
+  makeNetwork(context, plan, stay);
   for (const doors of treeDoors) doors.prepare?.(context);
   const builder = new TreeBuilder(plan, context, hosts, undo);
   builder.build(options.sibling);

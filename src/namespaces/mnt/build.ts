@@ -57,7 +57,9 @@ class Builder {
     this.#copySources();
     for (const { id, from } of this.#plan.groups) if ('path' in from) this.#joinOutside(id, from.path);
     const remade = this.#bases.filter(({ key }) => !this.#workshop.bases.has(key));
-    const contexts = openContexts(remade, this.#namespace.first);
+    const { first } = this.#namespace;
+    if (!first) throw new StasisError({ kind: 'internal', reason: 'a mount namespace that no process has made' });
+    const contexts = openContexts(remade, first);
     remade.forEach((base, i) => {
       const context = contexts[i];
       if (context) this.#workshop.remounted.push({ mount: base.mount, context });

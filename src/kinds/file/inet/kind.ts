@@ -2,13 +2,13 @@
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, FileKind } from '../../../contract/contract.ts';
-import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO } from '../../../kernel/constants/sockets.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
+import { rootNetworkId } from '../../../namespaces/seen.ts';
 import { mappedOf } from '../../../network/inet-address.ts';
 import { isOwnAddress } from '../../../network/own-address.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../../../network/socket-options.ts';
@@ -75,7 +75,7 @@ export const inetSocketKind: FileKind = {
         fown: captureOwner(local, file.flags, context),
         opts,
         ip_opts: captureIpOptions(local, family),
-        ns_id: NAMESPACE_IDS.net_ns_id,
+        ns_id: rootNetworkId(context.tree),
         ...(family === AF.INET6 ? { v6only: getNumberIfAny(local, IPV6.V6ONLY, IPPROTO.IPV6) === 1 } : {}),
         ...boundDevice(family, source, opts.so_bound_dev),
         ...entry,

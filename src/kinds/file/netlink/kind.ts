@@ -6,7 +6,6 @@ import type { NoticeFacts } from '../../../base/notice.ts';
 import type { FileKind, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { dictionary, list, object, optional, signed, whole } from '../../../images/form.ts';
-import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import type { NetlinkSkEntry } from '../../../images/schema/sockets.ts';
 import { POLL } from '../../../kernel/constants/files.ts';
@@ -27,6 +26,7 @@ import {
   syscall,
   trySyscall,
 } from '../../../kernel/syscall.ts';
+import { rootNetworkId } from '../../../namespaces/seen.ts';
 import { PreparedSockets } from '../../../network/prepared-sockets.ts';
 import {
   captureForgotten,
@@ -115,7 +115,7 @@ export const netlinkKind: FileKind = {
         dst_group: peer.groups === 0 ? 0 : 32 - Math.clz32(peer.groups & -peer.groups),
         fown: captureOwner(local, file.flags, context),
         opts: captureOptions(local, AF.NETLINK),
-        ns_id: NAMESPACE_IDS.net_ns_id,
+        ns_id: rootNetworkId(context.tree),
       },
     };
   },

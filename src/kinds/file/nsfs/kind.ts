@@ -1,36 +1,35 @@
 /**
- * Descriptors of namespaces (/proc/PID/ns/*). Only namespaces that Stasis itself is in are carried, since they exist
- * again at the restore.
+ * Descriptors of namespaces (/proc/PID/ns/*): of those of Stasis itself, which exist again at the restore, and of those
+ * that processes of the tree are in, which are made again.
  */
 import { localFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { FileKind, OpenFile } from '../../../contract/contract.ts';
+import type { FileKind, NamespaceName, OpenFile, SeenTree } from '../../../contract/contract.ts';
 import { ImageError } from '../../../images/error.ts';
-import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
+import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { AT, O } from '../../../kernel/constants/files.ts';
-import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { parseNsLink } from '../../../kernel/proc/namespaces.ts';
-import { readProcLink } from '../../../kernel/proc/read.ts';
 import { arenaPath, syscall } from '../../../kernel/syscall.ts';
+import { atHome, NAMESPACE_FLAGS } from '../../../namespaces/inside.ts';
+import { MADE_NAMESPACES } from '../../../namespaces/made.ts';
+import { NAMESPACE_NAMES, ownInode, SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
 import { fileObstacle } from '../../../support/fdinfo.ts';
 import { imageFlags } from '../../../support/fown.ts';
 
-/** For each type its name in /proc, its ID in images and its CLONE_NEW* flag. */
-const TYPES = [
-  { name: 'pid', id: NAMESPACE_IDS.pid_ns_id, flag: CLONE.NEWPID },
-  { name: 'net', id: NAMESPACE_IDS.net_ns_id, flag: CLONE.NEWNET },
-  { name: 'ipc', id: NAMESPACE_IDS.ipc_ns_id, flag: CLONE.NEWIPC },
-  { name: 'uts', id: NAMESPACE_IDS.uts_ns_id, flag: CLONE.NEWUTS },
-  { name: 'time', id: NAMESPACE_IDS.time_ns_id, flag: CLONE.NEWTIME },
-  { name: 'mnt', id: NAMESPACE_IDS.mnt_ns_id, flag: CLONE.NEWNS },
-  { name: 'user', id: NAMESPACE_IDS.user_ns_id, flag: CLONE.NEWUSER },
-  { name: 'cgroup', id: NAMESPACE_IDS.cgroup_ns_id, flag: CLONE.NEWCGROUP },
-] as const;
+/** The type and inode number of the namespace behind a file. */
+function namespaceBehind({ link }: OpenFile): { readonly name: NamespaceName; readonly ino: number } | undefined {
+  const parsed = parseNsLink(link);
+  const name = NAMESPACE_NAMES.find((candidate) => candidate === parsed?.type);
+  return parsed && name ? { name, ino: parsed.ino } : undefined;
+}
 
-function typeOf(file: OpenFile): (typeof TYPES)[number] | undefined {
-  const name = parseNsLink(file.link)?.type;
-  return TYPES.find((type) => type.name === name);
+/** The ID of a namespace in the images; undefined if it is not carried. */
+function idOf(file: OpenFile, tree: SeenTree): number | undefined {
+  const found = namespaceBehind(file);
+  if (!found) return undefined;
+  const { name, ino } = found;
+  return ino === ownInode(name) ? OUR_NAMESPACE_IDS[name] : SEEN_NAMESPACES.of(tree).withInode(name, ino)?.id;
 }
 
 /** Namespaces. */
@@ -38,24 +37,30 @@ export const nsfs: FileKind = {
   name: 'nsfs',
   type: FdTypes.NS,
 
-  recognises: (file) => typeOf(file) !== undefined,
+  recognises: (file) => namespaceBehind(file) !== undefined,
 
-  obstacle(file) {
-    const type = typeOf(file);
-    if (!type || readProcLink('self', `ns/${type.name}`) === file.link) return undefined;
-    const reason = 'a descriptor of a namespace Stasis is not in itself cannot be carried yet';
+  obstacle(file, { tree }) {
+    if (idOf(file, tree) !== undefined) return undefined;
+    const reason = 'no process of the tree is in this namespace, nor is Stasis; such a descriptor is not carried yet';
     return fileObstacle(file, 'NAMESPACE_DESCRIPTOR', reason, 'have the program close it before the dump');
   },
 
-  capture(file, id) {
-    const type = typeOf(file);
-    if (!type) throw new StasisError({ kind: 'internal', reason: `${file.link} is no namespace` });
-    return { nsf: { id, ns_id: type.id, ns_cflag: Number(type.flag), flags: imageFlags(file.flags) } };
+  capture(file, id, { tree }) {
+    const name = namespaceBehind(file)?.name;
+    const namespace = idOf(file, tree);
+    if (!name || namespace === undefined) {
+      throw new StasisError({ kind: 'internal', reason: `${file.link} is no namespace that is carried` });
+    }
+    const flag = Number(NAMESPACE_FLAGS[name]);
+    return { nsf: { id, ns_id: namespace, ns_cflag: flag, flags: imageFlags(file.flags) } };
   },
 
-  rebuild(entry) {
-    const type = TYPES.find(({ flag }) => Number(flag) === entry.nsf?.ns_cflag);
-    if (!type) throw new ImageError({ file: 'files.img', reason: `file ${entry.id}: no such type of namespace` });
-    return localFd(syscall('openat', AT.FDCWD, arenaPath(`/proc/self/ns/${type.name}`), O.RDONLY | O.CLOEXEC));
+  rebuild(entry, context) {
+    const { ns_cflag: flag, ns_id: id = 0 } = entry.nsf ?? {};
+    const name = NAMESPACE_NAMES.find((candidate) => Number(NAMESPACE_FLAGS[candidate]) === flag);
+    if (!name) throw new ImageError({ file: 'files.img', reason: `file ${entry.id}: no such type of namespace` });
+    const made = MADE_NAMESPACES.of(context).get(name, id);
+    const path = made ? `/proc/self/fd/${made.fd}` : `/proc/self/ns/${name}`;
+    return atHome(() => localFd(syscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC)));
   },
 };

@@ -4,7 +4,6 @@ import { StasisError } from '../../../base/errors.ts';
 import type { FileKind, OpenFile, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { InputOf } from '../../../images/message.ts';
-import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import type { packetRing } from '../../../images/schema/sockets.ts';
 import { F, POLL } from '../../../kernel/constants/files.ts';
@@ -14,6 +13,7 @@ import { type PacketSocket, packetSockets } from '../../../kernel/netlink/packet
 import { eventsOf } from '../../../kernel/poll.ts';
 import { getNumber, getNumberIfAny } from '../../../kernel/sockets.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { rootNetworkId } from '../../../namespaces/seen.ts';
 import { deviceName } from '../../../network/devices.ts';
 import { PreparedSockets } from '../../../network/prepared-sockets.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../../../network/socket-options.ts';
@@ -97,7 +97,7 @@ export const packetKind: FileKind = {
         ...(facts.hasFanout ? { fanout: getNumber(local, PACKET.FANOUT, SOL_PACKET) >>> 0 } : {}),
         ...(facts.receiveRing ? { rx_ring: ringEntry(facts.receiveRing) } : {}),
         ...(facts.sendRing ? { tx_ring: ringEntry(facts.sendRing) } : {}),
-        ns_id: NAMESPACE_IDS.net_ns_id,
+        ns_id: rootNetworkId(context.tree),
       },
     };
   },

@@ -3,11 +3,11 @@ import type { DumpContext, OpenFile, PidView } from '../../../contract/contract.
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { InputOf } from '../../../images/message.ts';
-import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { SkShutdown, type unixSkEntry } from '../../../images/schema/sockets.ts';
 import { AF, SCM, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { peerCredentials } from '../../../kernel/sockets.ts';
+import { rootNetworkId } from '../../../namespaces/seen.ts';
 import { captureForgotten, captureOptions } from '../../../network/socket-options.ts';
 import { noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags } from '../../../support/fown.ts';
@@ -59,7 +59,7 @@ export function captureSocket(
     fown: captureOwner(file.local, file.flags, context),
     opts: options,
     ...name.entry,
-    ns_id: NAMESPACE_IDS.net_ns_id,
+    ns_id: rootNetworkId(context.tree),
     ...(shutdown === 0 ? {} : { shutdown: shutdown as 1 | 2 | 3 }),
   };
 }

@@ -7,7 +7,6 @@ import { decodeText } from '../../../base/text.ts';
 import type { DumpContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { InputOf } from '../../../images/message.ts';
-import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import type { unixSkEntry } from '../../../images/schema/sockets.ts';
 import { TCP_STATE } from '../../../kernel/constants/sockets.ts';
@@ -16,6 +15,7 @@ import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 import { socketHolders } from '../../../kernel/socket-peers.ts';
 import { followedStatus } from '../../../kernel/statx.ts';
+import { rootNetworkId } from '../../../namespaces/seen.ts';
 import { noteFile } from '../../../support/file-notes.ts';
 import { isPath } from './names.ts';
 import { KIND } from './notes.ts';
@@ -47,7 +47,7 @@ export function saveOutsidePeer(peer: UnixSocket, context: DumpContext): void {
     fown: { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 },
     opts: NO_OPTIONS,
     name: peer.name ?? new Uint8Array(),
-    ns_id: NAMESPACE_IDS.net_ns_id,
+    ns_id: rootNetworkId(context.tree),
     ...(place?.directory === undefined ? {} : { name_dir: place.directory }),
   };
   context.addFile({ type: FdTypes.UNIXSK, id, usk });
