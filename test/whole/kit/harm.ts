@@ -135,7 +135,8 @@ function mountsOfOurs(): string {
 }
 
 function notTests(path: string): boolean {
-  return !/^\/(tmp|dev\/shm)\/stasis-[a-z]+-[A-Za-z0-9]{6}$/.test(path); // made by mkdtemp()
+  // Made by mkdtemp(), and by CRIU's own tests.
+  return !/^\/(tmp|dev\/shm)\/(stasis-[a-z0-9-]+-[A-Za-z0-9]{6}|criu-root-\w+)$/.test(path);
 }
 
 /**
