@@ -7,7 +7,7 @@
 const NAMES = [
   ...['pages', 'core', 'stasis-task', 'ghost-file', 'tmpfs', 'tmpfs-dev'],
   ...['pipes-data', 'fifo-data', 'sk-queues', 'tcp-stream', 'tty-data', 'bpfmap-data'],
-  ...['ipcns-shm', 'ipcns-msg', 'ipcns-sem'],
+  ...['ipcns-shm', 'ipcns-msg', 'ipcns-sem', 'stasis-ipcns'],
 ];
 
 /**

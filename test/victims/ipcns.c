@@ -4,6 +4,7 @@
  * namespace of its own with the same IDs and keys, another one in that of the victim.
  */
 #include "family.h"
+#include <mqueue.h>
 #include <sched.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -153,8 +154,54 @@ static void make_others(void) {
   set("fs/mqueue/msg_max", me == 1 ? "31" : "30");
 }
 
+/* Priorities and lengths of the messages in a POSIX queue, in the order they are received. */
+static const struct {
+  unsigned priority;
+  size_t length;
+} POSIX[] = {{31, 0}, {5, 8192}, {5, 10}, {0, 4100}};
+enum { POSIX_MESSAGES = sizeof POSIX / sizeof *POSIX };
+
+static void make_posix_queue(void) {
+  static char text[8192];
+  struct mq_attr attributes = {.mq_maxmsg = 7, .mq_msgsize = 8192};
+  mqd_t queue = mq_open("/stasis victim", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0606, &attributes);
+  check(queue >= 0 && !fchmod(queue, 0606) && !fchown(queue, 42, 43));
+  for (int i = 0; i < POSIX_MESSAGES; i++) {
+    int which = (i + 1) % POSIX_MESSAGES; /* those of one priority in their order, the others not */
+    fill_known(text, sizeof text, seed() + 20 + which);
+    check(!mq_send(queue, text, POSIX[which].length, POSIX[which].priority));
+  }
+  check(!mq_close(queue));
+  queue = mq_open("/empty", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, 0);
+  check(queue >= 0 && !mq_close(queue));
+}
+
+/* Takes the messages out. Nobody has a descriptor of the queues before. */
+static void look_at_posix_queues(void) {
+  if (me == 2) return;
+  static char text[8192], wanted[8192];
+  mqd_t queue = mq_open("/stasis victim", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  struct mq_attr attributes;
+  struct stat status;
+  check(queue >= 0 && !mq_getattr(queue, &attributes) && !fstat(queue, &status));
+  check(attributes.mq_maxmsg == 7 && attributes.mq_msgsize == 8192 && attributes.mq_curmsgs == POSIX_MESSAGES);
+  check(status.st_uid == 42 && status.st_gid == 43 && status.st_mode == (S_IFREG | 0606), "%u:%u %o", status.st_uid,
+        status.st_gid, status.st_mode);
+  for (int i = 0; i < POSIX_MESSAGES; i++) {
+    unsigned priority = 99;
+    ssize_t length = mq_receive(queue, text, sizeof text, &priority);
+    check(length == (ssize_t)POSIX[i].length && priority == POSIX[i].priority, "message %d: %zd, %u", i, length, priority);
+    fill_known(wanted, sizeof wanted, seed() + 20 + i);
+    check(!memcmp(text, wanted, length), "message %d", i);
+  }
+  check(!mq_close(queue));
+  queue = mq_open("/empty", O_RDONLY | O_CLOEXEC);
+  check(queue >= 0 && !mq_getattr(queue, &attributes) && attributes.mq_curmsgs == 0);
+}
+
 static void make_namespace(void) {
   if (unshare(CLONE_NEWIPC)) skip("no IPC namespace can be made");
+  make_posix_queue();
   make_segments();
   make_others();
 }
@@ -184,5 +231,5 @@ int main(void) {
   }
   if (me == 0) family_born(0);
   note();
-  family_live(verify);
+  family_live_and(verify, look_at_posix_queues);
 }

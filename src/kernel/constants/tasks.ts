@@ -102,7 +102,7 @@ export const TIMER_ABSTIME = 1;
 export const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;
 
 /** Those of the resource limits that are used by number. */
-export const RLIMIT = { DATA: 2, CORE: 4, NOFILE: 7, MEMLOCK: 8, AS: 9 } as const;
+export const RLIMIT = { DATA: 2, CORE: 4, NOFILE: 7, MEMLOCK: 8, AS: 9, MSGQUEUE: 12 } as const;
 /** Names of the resource limits, indexed by number (mips, sparc and alpha order 5 to 9 otherwise). */
 export const RLIMIT_NAMES = [
   'CPU',

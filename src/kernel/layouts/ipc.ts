@@ -30,5 +30,17 @@ export const Msqid64 = struct({
   unused2: u64,
 });
 
+/** `struct mq_attr`, of mq_open(3) and mq_getattr(3). */
+export const MqAttr = struct({
+  flags: i64,
+  maxmsg: i64,
+  msgsize: i64,
+  curmsgs: i64,
+  reserved0: i64,
+  reserved1: i64,
+  reserved2: i64,
+  reserved3: i64,
+});
+
 /** `struct sembuf`, of semop(2). */
 export const Sembuf = struct({ num: u16, op: i16, flags: i16 });

@@ -1,7 +1,7 @@
 /**
- * IPC namespaces: System V shared memory, semaphores and message queues, and the settings. The images are those of
- * CRIU: `ipcns-var-N.img`, `-shm`, `-sem` and `-msg`. What the kernel lets nobody set is not as it was: the times of
- * the last operations, and the processes that did them.
+ * IPC namespaces: System V shared memory, semaphores and message queues, POSIX message queues, and the settings. The
+ * images are those of CRIU: `ipcns-var-N.img`, `-shm`, `-sem` and `-msg`; POSIX queues have a file of our own. What the
+ * kernel lets nobody set is not as it was: the times of the last operations, and the processes that did them.
  */
 import { StasisError } from '../../base/errors.ts';
 import type {
@@ -17,6 +17,13 @@ import { mapFile } from '../../kernel/proc/smaps.ts';
 import { inside, NAMESPACE_FLAGS } from '../inside.ts';
 import { idsInMade, idsInSeen } from '../user-ids.ts';
 import { objectName } from './objects.ts';
+import {
+  makePosixQueues,
+  posixQueueObstacles,
+  savedPosixQueues,
+  savePosixQueues,
+  withRoomForPosix,
+} from './posix-queues.ts';
 import { makeQueue, queueObstacles, saveQueues, withRoomFor } from './queues.ts';
 import { attachedSegments, insideSeen, SEGMENTS } from './seen-segments.ts';
 import { fillSegment, holdSegment, makeSegment, markIfDestroyed, SAVED_SEGMENTS, saveSegment } from './segments.ts';
@@ -27,6 +34,7 @@ function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
   const variables = insideSeen(namespace, readVariables);
   return [
     ...insideSeen(namespace, () => queueObstacles(namespace, variables.msg_ctlmax)),
+    ...insideSeen(namespace, () => posixQueueObstacles(namespace)),
     ...(variables.shm_rmid_forced === 0 ? [] : forced(namespace, tree)),
   ];
 }
@@ -64,6 +72,7 @@ function capture(namespace: SeenNamespace, context: DumpContext): void {
     );
     images.writeEntries(Images.ipcnsMsg, id, saveQueues(ids));
     images.writeEntries(Images.ipcnsSem, id, saveSemaphores(ids));
+    savePosixQueues(id, ids, context);
   });
 }
 
@@ -80,15 +89,17 @@ function rebuild(namespace: MadeNamespace, context: RestoreContext): void {
   const variables = images.readOne(Images.ipcVar, id);
   const queues = images.readEntries(Images.ipcnsMsg, id);
   const semaphores = images.readEntries(Images.ipcnsSem, id);
+  const posixQueues = savedPosixQueues(id, context);
   const ids = idsInMade(namespace, context);
   inside('ipc', fd, () => {
-    widenLimits(withRoomFor(queues, variables), ids);
+    widenLimits(withRoomForPosix(posixQueues, withRoomFor(queues, variables)), ids);
     for (const segment of SAVED_SEGMENTS.of(context, id).values()) {
       makeSegment(segment.message, ids);
       fillSegment(segment, id, holdSegment(segment.message, context), context);
     }
     for (const queue of queues) makeQueue(queue, ids);
     for (const array of semaphores) makeSemaphores(array, ids);
+    makePosixQueues(posixQueues, ids);
   });
 }
 

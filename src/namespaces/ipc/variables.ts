@@ -33,10 +33,11 @@ const FILES = {
 type Field = keyof typeof FILES;
 const FIELDS = Object.keys(FILES) as Field[];
 
-/** The limits that a System V object must be within when it is made. They may have been lowered afterwards. */
+/** The limits that an object must be within when it is made. They may have been lowered afterwards. */
 const LIMITS: readonly Field[] = [
   ...(['sem_ctls', 'msg_ctlmax', 'msg_ctlmnb', 'msg_ctlmni'] as const),
   ...(['shm_ctlmax', 'shm_ctlall', 'shm_ctlmni'] as const),
+  ...(['mq_queues_max', 'mq_msg_max', 'mq_msgsize_max'] as const),
 ];
 
 /** The numbers in a file; undefined if the kernel has no such file. */

@@ -333,6 +333,7 @@ export const LAYOUTS: Readonly<Record<string, LayoutInC>> = {
     'struct msqid64_ds',
     'msg_perm msg_stime msg_rtime msg_ctime msg_cbytes msg_qnum msg_qbytes msg_lspid msg_lrpid - -',
   ),
+  MqAttr: whole('struct mq_attr', 'mq_flags mq_maxmsg mq_msgsize mq_curmsgs - - - -'),
   Sembuf: whole('struct sembuf', 'sem_num sem_op sem_flg'),
   Rlimit64: whole('struct rlimit64', 'rlim_cur rlim_max'),
   CloneArgs: whole(

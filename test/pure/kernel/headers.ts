@@ -19,6 +19,7 @@ const GROUPS: readonly (readonly string[])[] = [
       'sem',
       'msg',
       'utsname',
+      'mqueue',
       'eventpoll',
       'eventfd',
       'timerfd',
