@@ -31,7 +31,7 @@ export function carryOptions(settings: Settings): CarryOptions {
     skipMounts: settings.skipMnt,
     enableFs: settings.enableFs,
     extMountMap: new Map(settings.extMountMap.map(({ key = '', value }) => [key, value])),
-    external: settings.external,
+    external: [...settings.external, ...settings.vethPair.map(({ key = '', value }) => `veth[${key}]:${value}`)],
     inheritFd: new Map(settings.inheritFd.map(({ fd, key }) => [key, fd])),
     tcpEstablished: settings.tcpEstablished,
     tcpClose: settings.tcpClose,
@@ -40,6 +40,8 @@ export function carryOptions(settings: Settings): CarryOptions {
     extUnixSockets: extUnixSockets(settings),
     unixPeer: settings.unixPeer,
     inetAddressMap: new Map(settings.inetAddrMap.map(({ key = '', value }) => [key, value])),
+    emptyNetNs: settings.emptyNetNs,
+    weakSysctls: settings.weakSysctls,
     leaveRunning: settings.finalState !== 'dead',
   };
 }

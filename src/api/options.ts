@@ -204,7 +204,7 @@ const TABLE = [
     rpc: [64, 'network_lock'], built: CARRYING,
     help: 'how connections are held meanwhile: nftables, iptables or skip (nftables)' },
   { group: 'Sockets and network', long: 'veth-pair', arg: 'IN=OUT', value: { type: 'vethPair', key: 'vethPair' },
-    rpc: [19, 'veths'], built: NONE, later: RESTORE,
+    rpc: [19, 'veths'], built: RESTORE,
     help: 'the outer name of a veth device; --external veth[IN]:OUT replaces it' },
 
   { group: 'External resources', long: 'external', arg: 'KEY', value: { type: 'external', key: 'external' },
@@ -226,7 +226,7 @@ const TABLE = [
     rpc: [13, 'root'], built: CARRYING,
     help: 'the root directory of a tree with its own mounts' },
   { group: 'Namespaces and mounts', long: 'empty-ns', arg: 'net', value: { type: 'emptyNs', key: 'emptyNetNs' },
-    rpc: [38, 'empty_ns'], built: NONE, later: BOTH,
+    rpc: [38, 'empty_ns'], built: BOTH,
     help: 'create the network namespace, leave its contents to an action script' },
   { group: 'Namespaces and mounts', long: 'ext-mount-map', short: 'M', arg: 'KEY:VALUE',
     value: { type: 'extMountMap', key: 'extMountMap' },
@@ -254,8 +254,8 @@ const TABLE = [
     idle: { in: RESTORE, because: 'mounts are made with calls that do not need it' },
     help: 'rebuild mounts the way older kernels need' },
   { group: 'Namespaces and mounts', long: 'weak-sysctls', negatable: true, value: { type: 'flag', key: 'weakSysctls' },
-    rpc: [47, 'weak_sysctls'], built: NONE,
-    idle: { in: BOTH, because: 'no sysctl is carried: they belong to namespaces, which are refused by name' },
+    rpc: [47, 'weak_sysctls'], built: RESTORE,
+    idle: { in: DUMP, because: 'a sysctl that this kernel does not have is left out of the images' },
     help: 'go on when a sysctl does not exist here' },
 
   { group: 'Cgroups and security', long: 'manage-cgroups', arg: 'MODE', argOptional: true,

@@ -114,7 +114,7 @@ function notBuilt({ as, at }: Asked, command: Command): StasisError {
 }
 
 /** Kinds of external resources that belong to namespaces, which are not carried yet. */
-const UNBUILT_RESOURCES: readonly string[] = ['net', 'pid', 'veth', 'macvlan', 'netdev'];
+const UNBUILT_RESOURCES: readonly string[] = ['net', 'pid'];
 
 function unbuiltResources({ external }: Settings): StasisError[] {
   const keys = external.filter((key) => UNBUILT_RESOURCES.includes(/^(\w+)\[/.exec(key)?.[1] ?? ''));
@@ -125,7 +125,7 @@ function unbuiltResources({ external }: Settings): StasisError[] {
         code: 'OPTION_NOT_BUILT',
         resource: `external ${key}`,
         reason: 'resources of this kind are not built yet',
-        remedy: 'leave it out; those of tty[…], file[…], unix[…], mnt[…] and dev[…] are built',
+        remedy: 'leave it out; net[…] and pid[…] are not built, all others are',
       }),
   );
 }

@@ -151,6 +151,9 @@ export const ERROR_CODES = {
   NAMESPACE_PID_NESTED: 'Processes of the tree are in different PID namespaces.',
   NAMESPACE_CGROUP_ROOT: 'A process is in a cgroup outside of the root of its cgroup namespace.',
   NAMESPACE_TIME_CHILDREN: 'The children of a thread are to have another time namespace than those of its process.',
+  NETWORK_DEVICE: 'A network device that is not carried, or for which an option is missing.',
+  NETWORK_FILTER: 'Packet filters or sets of a network namespace that are not carried.',
+  NETWORK_SYSCTL: 'A setting of a network namespace that this kernel does not take.',
   SECURITY_LABEL: 'A label of a security module cannot be told, or set.',
 
   // Images.

@@ -56,6 +56,10 @@ export interface CarryOptions {
   readonly unixPeer: 'reconnect' | 'reset' | 'refuse';
   /** `--inet-addr-map`: addresses, or addresses with a port, and what stands in their place after the restore. */
   readonly inetAddressMap: ReadonlyMap<string, string>;
+  /** `--empty-ns net`: network namespaces are made again without anything in them, for somebody else to fill. */
+  readonly emptyNetNs: boolean;
+  /** `--weak-sysctls`: settings of namespaces that this kernel does not have are passed over. */
+  readonly weakSysctls: boolean;
   /** Whether the tasks continue to run after the dump. */
   readonly leaveRunning: boolean;
 }

@@ -59,21 +59,36 @@ export function trySet(path: string, text: string): number {
 const ENTRIES = 32 * 1024;
 let entries: Uint8Array<ArrayBuffer> | undefined;
 
+/** A name in a directory. */
+export interface DirectoryEntry {
+  readonly name: string;
+  /** DT_* (include/linux/fs_types.h). */
+  readonly type: number;
+}
+
+/** `DirectoryEntry.type` of a directory. */
+export const DT_DIR = 4;
+
 /**
  * The names in a directory, without `.` and `..`, in the kernel's order (struct linux_dirent64). @throws SyscallError
  */
 export function namesIn(path: string): string[] {
+  return entriesIn(path).map(({ name }) => name);
+}
+
+/** As {@link namesIn}, with their types. @throws SyscallError */
+export function entriesIn(path: string): DirectoryEntry[] {
   entries ??= new Uint8Array(ENTRIES);
   using directory = openFile(path, O.RDONLY | O.DIRECTORY);
-  const names: string[] = [];
+  const found: DirectoryEntry[] = [];
   for (;;) {
     const filled = syscall('getdents64', directory.number, entries, ENTRIES);
-    if (filled === 0) return names;
+    if (filled === 0) return found;
     for (let at = 0; at < filled; ) {
       const length = (entries[at + 16] as number) | ((entries[at + 17] as number) << 8);
       const from = at + 19;
       const name = decodeText(entries.subarray(from, entries.indexOf(0, from)));
-      if (name !== '.' && name !== '..') names.push(name);
+      if (name !== '.' && name !== '..') found.push({ name, type: entries[at + 18] as number });
       at += length;
     }
   }

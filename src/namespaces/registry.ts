@@ -8,11 +8,13 @@ import type { NamespaceKind } from '../contract/contract.ts';
 import { cgroupNamespaces } from './cgroup/kind.ts';
 import { ipcNamespaces } from './ipc/kind.ts';
 import { mntNamespace } from './mnt/kind.ts';
+import { netNamespace } from './net/kind.ts';
 import { pidNamespace } from './pid/kind.ts';
 import { utsNamespaces } from './uts/kind.ts';
 
 export const namespaceKinds: readonly NamespaceKind[] = [
   pidNamespace,
+  netNamespace,
   ipcNamespaces,
   utsNamespaces,
   mntNamespace,

@@ -3,20 +3,13 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { AT, O } from '../../kernel/constants/files.ts';
-import {
-  IFLA,
-  IFLA_INFO,
-  NETLINK,
-  NETNSA,
-  NLM_F,
-  RTM,
-  SOCK_DIAG_BY_FAMILY,
-  VETH_INFO_PEER,
-} from '../../kernel/constants/netlink.ts';
+import { NETLINK, NLM_F, SOCK_DIAG_BY_FAMILY } from '../../kernel/constants/netlink.ts';
 import { NFT_TABLE_F } from '../../kernel/constants/nftables.ts';
+import { IFLA, IFLA_INFO, NETNSA, RTM, VETH_INFO_PEER } from '../../kernel/constants/rtnetlink.ts';
 import { AF, IPPROTO, SOCK } from '../../kernel/constants/sockets.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
-import { Ifinfomsg, InetDiagReq, Rtgenmsg } from '../../kernel/layouts/netlink.ts';
+import { InetDiagReq } from '../../kernel/layouts/netlink.ts';
+import { Ifinfomsg, Rtgenmsg } from '../../kernel/layouts/rtnetlink.ts';
 import {
   type Attributes,
   decodeAttributes,

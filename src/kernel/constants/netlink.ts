@@ -1,6 +1,6 @@
 /**
  * Netlink and its protocols (include/uapi/linux/netlink.h, sock_diag.h, unix_diag.h, packet_diag.h, netlink_diag.h,
- * inet_diag.h, rtnetlink.h, if_link.h, net_namespace.h, veth.h); nf_tables has a file of its own.
+ * inet_diag.h); rtnetlink and nf_tables have files of their own.
  */
 
 /** Protocols of netlink. */
@@ -38,7 +38,12 @@ export const NLM_F = {
   EXCL: 0x200,
   CREATE: 0x400,
   APPEND: 0x800,
+  /** Of an acknowledgement: attributes follow. */
+  ACK_TLVS: 0x200,
 } as const;
+
+/** Attribute of an acknowledgement: what the kernel says in words. */
+export const NLMSGERR_ATTR_MSG = 1;
 
 /** The value of an attribute consists of attributes. */
 export const NLA_F_NESTED = 0x8000;
@@ -68,14 +73,3 @@ export const NDIAG_FLAG_CB_RUNNING = 0x1;
 export const INET_DIAG = { INFO: 2, SHUTDOWN: 8, MD5SIG: 18 } as const;
 /** In both words of a cookie: any socket. */
 export const INET_DIAG_NOCOOKIE = 0xffff_ffff;
-
-/** Messages about network devices and namespaces. */
-export const RTM = { NEWLINK: 16, GETLINK: 18, SETLINK: 19, GETNSID: 90 } as const;
-/** Attributes of a device, of its kind, and of the other end of a pair. */
-export const IFLA = { IFNAME: 3, LINKINFO: 18, NET_NS_FD: 28, LINK_NETNSID: 37, NEW_IFINDEX: 49 } as const;
-export const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
-export const VETH_INFO_PEER = 1;
-/** Attribute of a tun or tap device: whether its packets begin with `struct tun_pi`. */
-export const IFLA_TUN = { PI: 4 } as const;
-/** Attribute of a network namespace. */
-export const NETNSA = { PID: 2 } as const;

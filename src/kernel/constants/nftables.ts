@@ -7,10 +7,18 @@ export const NFT_MSG = {
   GETTABLE: 1,
   DELTABLE: 2,
   NEWCHAIN: 3,
+  GETCHAIN: 4,
   NEWRULE: 6,
+  GETRULE: 7,
   NEWSET: 9,
+  GETSET: 10,
   NEWSETELEM: 12,
+  GETSETELEM: 13,
   GETGEN: 16,
+  NEWOBJ: 18,
+  GETOBJ: 19,
+  NEWFLOWTABLE: 22,
+  GETFLOWTABLE: 23,
 } as const;
 /** Messages around those that are carried out as a whole. */
 export const NFNL_MSG_BATCH = { BEGIN: 0x10, END: 0x11 } as const;
@@ -43,11 +51,24 @@ export const NFT_REG = { VERDICT: 0, '32_00': 8 } as const;
 
 /** Attributes. */
 export const NFTA_LIST = { ELEM: 1 } as const;
-export const NFTA_TABLE = { NAME: 1, FLAGS: 2, USERDATA: 6 } as const;
-export const NFTA_CHAIN = { TABLE: 1, NAME: 3, HOOK: 4, TYPE: 7 } as const;
+export const NFTA_TABLE = { NAME: 1, FLAGS: 2, USE: 3, HANDLE: 4, USERDATA: 6, OWNER: 7 } as const;
+export const NFTA_CHAIN = { TABLE: 1, HANDLE: 2, NAME: 3, HOOK: 4, USE: 6, TYPE: 7 } as const;
 export const NFTA_HOOK = { HOOKNUM: 1, PRIORITY: 2 } as const;
-export const NFTA_RULE = { TABLE: 1, CHAIN: 2, EXPRESSIONS: 4 } as const;
-export const NFTA_SET = { TABLE: 1, NAME: 2, FLAGS: 3, KEY_TYPE: 4, KEY_LEN: 5, DESC: 9, ID: 10 } as const;
+export const NFTA_RULE = { TABLE: 1, CHAIN: 2, HANDLE: 3, EXPRESSIONS: 4, POSITION: 6 } as const;
+export const NFTA_SET = {
+  TABLE: 1,
+  NAME: 2,
+  FLAGS: 3,
+  KEY_TYPE: 4,
+  KEY_LEN: 5,
+  DESC: 9,
+  ID: 10,
+  HANDLE: 16,
+  TYPE: 19,
+  COUNT: 20,
+} as const;
+export const NFTA_OBJ = { USE: 5, HANDLE: 6 } as const;
+export const NFTA_FLOWTABLE = { USE: 4, HANDLE: 5 } as const;
 export const NFTA_SET_DESC = { CONCAT: 2 } as const;
 export const NFTA_SET_FIELD = { LEN: 1 } as const;
 export const NFTA_SET_ELEM_LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;

@@ -4,7 +4,7 @@
  */
 import { O, SO as OWN_SO, TTY_IOCTL } from '../../arch/numbers.ts';
 
-export const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK: 40 } as const;
+export const AF = { UNIX: 1, INET: 2, BRIDGE: 7, INET6: 10, NETLINK: 16, PACKET: 17, VSOCK: 40 } as const;
 
 export const SOCK = {
   STREAM: 1,

@@ -5,9 +5,13 @@ import { io, ior, iow } from './ioctl.ts';
 export const TUN_IOCTL = {
   TUNSETIFF: iow('T', 202, 4),
   TUNSETPERSIST: iow('T', 203, 4),
+  TUNSETOWNER: iow('T', 204, 4),
+  TUNSETGROUP: iow('T', 206, 4),
   TUNGETIFF: ior('T', 210, 4),
   TUNGETSNDBUF: ior('T', 211, 4),
   TUNSETSNDBUF: iow('T', 212, 4),
+  TUNGETVNETHDRSZ: ior('T', 215, 4),
+  TUNSETVNETHDRSZ: iow('T', 216, 4),
   TUNSETQUEUE: iow('T', 217, 4),
   TUNSETIFINDEX: iow('T', 218, 4),
   TUNGETFILTER: ior('T', 219, 16),
@@ -30,3 +34,6 @@ export const IFF = {
 
 /** The send buffer of a queue for which nobody has chosen one. */
 export const TUN_SNDBUF = 0x7fff_ffff;
+
+/** The size of the header before each packet (IFF_VNET_HDR) for which nobody has chosen one. */
+export const TUN_VNET_HEADER = 10;

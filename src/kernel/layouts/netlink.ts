@@ -1,8 +1,8 @@
 /**
- * Netlink (include/uapi/linux/netlink.h, rtnetlink.h, netfilter/nfnetlink.h), and the lists of sockets (inet_diag.h,
- * unix_diag.h, packet_diag.h, netlink_diag.h).
+ * Netlink (include/uapi/linux/netlink.h, netfilter/nfnetlink.h), and the lists of sockets (inet_diag.h, unix_diag.h,
+ * packet_diag.h, netlink_diag.h).
  */
-import { array, bytes, i32, struct, u8, u16, u32, type ValueOf } from './struct.ts';
+import { array, bytes, struct, u8, u16, u32, type ValueOf } from './struct.ts';
 
 /** `struct nlmsghdr`. */
 export const Nlmsghdr = struct({ length: u32, type: u16, flags: u16, sequence: u32, port: u32 });
@@ -12,12 +12,6 @@ export const Nlattr = struct({ length: u16, type: u16 });
 
 /** `struct nfgenmsg`; `resource` is in network order. */
 export const Nfgenmsg = struct({ family: u8, version: u8, resource: bytes(2) });
-
-/** `struct ifinfomsg`. */
-export const Ifinfomsg = struct({ family: u8, pad: u8, type: u16, index: i32, flags: u32, change: u32 });
-
-/** `struct rtgenmsg`. */
-export const Rtgenmsg = struct({ family: u8 });
 
 /** `struct inet_diag_sockid`. Ports and addresses are in network order. */
 export const InetDiagSockid = struct({

@@ -1,12 +1,14 @@
 /** A netlink socket for requests to the kernel. */
 import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
+import { decodeText } from '../../base/text.ts';
 import { F } from '../constants/files.ts';
-import { NLM_F, NLMSG } from '../constants/netlink.ts';
+import { NETLINK_OPTION, NLM_F, NLMSG, NLMSGERR_ATTR_MSG, SOL_NETLINK } from '../constants/netlink.ts';
 import { AF, MSG, SO, SOCK } from '../constants/sockets.ts';
 import { Nlmsghdr } from '../layouts/netlink.ts';
 import { trySetNumber } from '../sockets.ts';
 import { describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../syscall.ts';
+import { decodeAttributes } from './attributes.ts';
 import { decodeMessages, encodeMessage, errorOf, type NetlinkMessage } from './message.ts';
 
 /**
@@ -22,8 +24,10 @@ export class NetlinkError extends StasisError {
   /** Positive. */
   readonly errno: number;
 
-  constructor(errno: number, what: string) {
-    super({ kind: 'kernel', resource: what, reason: `netlink: ${describeErrno(errno)}` });
+  /** `why`: what the kernel says of it, if it says anything. */
+  constructor(errno: number, what: string, why?: string) {
+    const reason = why === undefined ? '' : ` (${why})`;
+    super({ kind: 'kernel', resource: what, reason: `netlink: ${describeErrno(errno)}${reason}` });
     this.name = 'NetlinkError';
     this.errno = errno;
   }
@@ -42,6 +46,9 @@ export class NetlinkSocket implements Disposable {
     this.#fd =
       typeof socket === 'number' ? new Fd(syscall('socket', AF.NETLINK, SOCK.RAW | SOCK.CLOEXEC, socket)) : socket;
     this.#what = what;
+    // The kernel then says in words why it refuses something, in place of repeating the request (since 4.12).
+    trySetNumber(this.#fd.number, NETLINK_OPTION.EXT_ACK, 1, SOL_NETLINK);
+    trySetNumber(this.#fd.number, NETLINK_OPTION.CAP_ACK, 1, SOL_NETLINK);
   }
 
   /**
@@ -110,7 +117,7 @@ export class NetlinkSocket implements Disposable {
         if (message.sequence !== sequence) continue; // belongs to an earlier request that failed halfway
         interrupted ||= (message.flags & NLM_F.DUMP_INTR) !== 0;
         if (message.type === NLMSG.ERROR && errorOf(message) !== 0) {
-          throw new NetlinkError(errorOf(message), this.#what);
+          throw new NetlinkError(errorOf(message), this.#what, explanationOf(message));
         }
         // The message that ends a list carries a result too.
         if (message.type === NLMSG.DONE && message.payload.length >= 4 && errorOf(message) > 0) {
@@ -143,6 +150,13 @@ export class NetlinkSocket implements Disposable {
   [Symbol.dispose](): void {
     this.#fd[Symbol.dispose]();
   }
+}
+
+/** What the kernel says about an error: an attribute behind the errno and the header of the request. */
+function explanationOf({ flags, payload }: NetlinkMessage): string | undefined {
+  if ((flags & NLM_F.ACK_TLVS) === 0) return undefined;
+  const text = decodeAttributes(payload.subarray(4 + Nlmsghdr.size)).get(NLMSGERR_ATTR_MSG);
+  return text && decodeText(text.subarray(0, -1));
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {

@@ -1,7 +1,8 @@
 /** What rtnetlink tells of tun and tap devices (tun_fill_info() in drivers/net/tun.c). */
 import { cstring } from '../../base/text.ts';
-import { IFLA, IFLA_INFO, IFLA_TUN, NETLINK, RTM } from '../constants/netlink.ts';
-import { Ifinfomsg } from '../layouts/netlink.ts';
+import { NETLINK } from '../constants/netlink.ts';
+import { IFLA, IFLA_INFO, IFLA_TUN, RTM } from '../constants/rtnetlink.ts';
+import { Ifinfomsg } from '../layouts/rtnetlink.ts';
 import { decodeAttributes, withAttributes } from './attributes.ts';
 import { NetlinkSocket } from './socket.ts';
 

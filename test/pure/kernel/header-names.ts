@@ -15,6 +15,7 @@ export const PREFIXES: Readonly<Record<string, string>> = {
   ERRNO: '',
   CAP_NAMES: 'CAP_',
   FS_MAGIC: '',
+  IFF_LINK: 'IFF_',
   F_LCK: 'F_',
   IOC: '_IOC_',
   MCAST_MODE: 'MCAST_',
@@ -85,6 +86,14 @@ for (const name of ['THREAD', 'PROCESS', 'SESSION', 'USER', 'USER_SESSION']) {
 
 /** The first version of Linux whose headers have a name, as 601 for 6.1, if it is later than Debian 12's (6.1). */
 export const SINCE: Readonly<Record<string, number>> = {
+  'IFLA.GRO_IPV4_MAX_SIZE': 603,
+  'IFLA.GSO_IPV4_MAX_SIZE': 603,
+  'NHA.GROUP_STATS': 609,
+  'NHA.HW_STATS_ENABLE': 609,
+  'NHA.HW_STATS_USED': 609,
+  'NHA.OP_FLAGS': 609,
+  'NFTA_SET.COUNT': 616,
+  'NFTA_SET.TYPE': 616,
   'AUX.HWCAP3': 609,
   'AUX.HWCAP4': 609,
   'BPF_MAP_TYPES.CGROUP_STORAGE_DEPRECATED': 602,
@@ -180,6 +189,7 @@ export const UNKNOWN: Readonly<Record<string, string>> = {
   'SCM.PIDFD': 'include/linux/socket.h; the C library has it from glibc 2.39 on',
   SUID_DUMP_ROOT: 'include/linux/sched/coredump.h',
   TUN_SNDBUF: 'drivers/net/tun.c: INT_MAX',
+  TUN_VNET_HEADER: 'drivers/net/tun.c: sizeof(struct virtio_net_hdr)',
   USER_END: 'arch/x86/include/asm/page_64_types.h: DEFAULT_MAP_WINDOW',
   'UDP.SEND_CSCOV': 'include/net/udplite.h',
   'UDP.RECV_CSCOV': 'include/net/udplite.h',
@@ -272,7 +282,16 @@ export const LAYOUTS: Readonly<Record<string, LayoutInC>> = {
   Nlattr: whole('struct nlattr', 'nla_len nla_type'),
   Nfgenmsg: whole('struct nfgenmsg', 'nfgen_family version res_id'),
   Ifinfomsg: whole('struct ifinfomsg', 'ifi_family __ifi_pad ifi_type ifi_index ifi_flags ifi_change'),
-  Rtgenmsg: whole('struct rtgenmsg', 'rtgen_family'),
+  Rtgenmsg: { type: 'struct rtgenmsg', fields: 'rtgen_family - -', isBeginning: true },
+  Ifaddrmsg: whole('struct ifaddrmsg', 'ifa_family ifa_prefixlen ifa_flags ifa_scope ifa_index'),
+  Rtmsg: whole(
+    'struct rtmsg',
+    'rtm_family rtm_dst_len rtm_src_len rtm_tos rtm_table rtm_protocol rtm_scope rtm_type rtm_flags',
+  ),
+  FibRuleHdr: whole('struct fib_rule_hdr', 'family dst_len src_len tos table res1 res2 action flags'),
+  Ndmsg: whole('struct ndmsg', 'ndm_family ndm_pad1 ndm_pad2 ndm_ifindex ndm_state ndm_flags ndm_type'),
+  Nhmsg: whole('struct nhmsg', 'nh_family nh_scope nh_protocol resvd nh_flags'),
+  Tcmsg: whole('struct tcmsg', 'tcm_family tcm__pad1 tcm__pad2 tcm_ifindex tcm_handle tcm_parent tcm_info'),
   InetDiagSockid: whole('struct inet_diag_sockid', 'idiag_sport idiag_dport idiag_src idiag_dst idiag_if idiag_cookie'),
   InetDiagReq: whole('struct inet_diag_req_v2', 'sdiag_family sdiag_protocol idiag_ext pad idiag_states id'),
   InetDiagMsg: whole(

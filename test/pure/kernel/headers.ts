@@ -62,7 +62,20 @@ const GROUPS: readonly (readonly string[])[] = [
   ['in', 'in6', 'tcp', 'udp', 'icmp', 'sockios', 'un'].map((name) => `linux/${name}.h`),
   ['netlink', 'sock_diag', 'unix_diag', 'packet_diag', 'netlink_diag', 'inet_diag', 'rtnetlink', 'if_link', 'veth']
     .concat('net_namespace', 'if_packet', 'if_tun', 'sockios', 'netfilter', 'netfilter/nfnetlink')
-    .concat('netfilter/nf_tables', 'if', 'ioctl')
+    .concat(
+      'netfilter/nf_tables',
+      'if',
+      'ioctl',
+      'if_addr',
+      'if_arp',
+      'if_bonding',
+      'neighbour',
+      'nexthop',
+      'fib_rules',
+      'netfilter/nfnetlink_conntrack',
+      'netfilter/ipset/ip_set',
+    )
+    .concat('netfilter/nf_conntrack_tcp')
     .map((name) => `linux/${name}.h`)
     .concat('asm/ioctls.h'),
   ['linux/io_uring.h'],

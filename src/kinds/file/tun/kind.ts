@@ -21,11 +21,6 @@ import { IFF, TUN_SNDBUF } from '../../../kernel/constants/tun.ts';
 import { namespaceOf } from '../../../kernel/namespace.ts';
 import { describeErrno, Fd, syscall } from '../../../kernel/syscall.ts';
 import { deviceIndex } from '../../../network/devices.ts';
-import { openRegular } from '../../../paths/open-regfile.ts';
-import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
-import { fileObstacle, partOf } from '../../../support/fdinfo.ts';
-import { notedFile, noteFile } from '../../../support/file-notes.ts';
-import { armAsync } from '../../../support/fown.ts';
 import {
   attach,
   isFiltered,
@@ -35,7 +30,12 @@ import {
   setLasting,
   setSendBuffer,
   settledFlags,
-} from './device.ts';
+} from '../../../network/tun-device.ts';
+import { openRegular } from '../../../paths/open-regfile.ts';
+import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
+import { fileObstacle, partOf } from '../../../support/fdinfo.ts';
+import { notedFile, noteFile } from '../../../support/file-notes.ts';
+import { armAsync } from '../../../support/fown.ts';
 
 /** Device 10:200. */
 const TUN = (10 << 20) | 200;

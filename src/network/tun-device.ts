@@ -1,21 +1,11 @@
 /** What a descriptor of /dev/net/tun is attached to (drivers/net/tun.c). */
-
-import type { LocalFd } from '../../../base/brands.ts';
-import { decodeText } from '../../../base/text.ts';
-import { IFF, TUN_IOCTL } from '../../../kernel/constants/tun.ts';
-import { Ifreq } from '../../../kernel/layouts/sockets.ts';
-import { hasPacketInformation } from '../../../kernel/netlink/tun-link.ts';
-import { statusOf } from '../../../kernel/statx.ts';
-import {
-  arena,
-  arenaAddress,
-  arenaPath,
-  arenaView,
-  ERRNO,
-  Fd,
-  SyscallError,
-  trySyscall,
-} from '../../../kernel/syscall.ts';
+import type { LocalFd } from '../base/brands.ts';
+import { decodeText } from '../base/text.ts';
+import { IFF, TUN_IOCTL } from '../kernel/constants/tun.ts';
+import { Ifreq } from '../kernel/layouts/sockets.ts';
+import { hasPacketInformation } from '../kernel/netlink/tun-link.ts';
+import { statusOf } from '../kernel/statx.ts';
+import { arena, arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
 
 /** A queue of a tun or tap device. */
 export interface Queue {
@@ -73,15 +63,65 @@ export function setLasting(local: LocalFd, lasting: boolean): void {
 
 /** The size of the send buffer of a queue. @throws SyscallError */
 export function sendBuffer(local: LocalFd): number {
-  const result = trySyscall('ioctl', local, TUN_IOCTL.TUNGETSNDBUF, arenaAddress);
-  if (result < 0) throw new SyscallError('ioctl', -result, { resource: '/dev/net/tun' });
+  return ask(local, TUN_IOCTL.TUNGETSNDBUF);
+}
+
+/** @throws SyscallError */
+export function setSendBuffer(local: LocalFd, size: number): void {
+  tell(local, TUN_IOCTL.TUNSETSNDBUF, size);
+}
+
+/** The size of the header before each packet, if the device has one. @throws SyscallError */
+export function vnetHeader(local: LocalFd): number {
+  return ask(local, TUN_IOCTL.TUNGETVNETHDRSZ);
+}
+
+/** What a new device is to be. Owner and group are IDs, or -1 for none. */
+export interface NewDevice extends Queue {
+  readonly index: number;
+  readonly owner: number;
+  readonly group: number;
+  readonly sendBuffer: number;
+  readonly vnetHeader: number;
+}
+
+/**
+ * Makes a persistent device in the network namespace in which `local` was opened. `local` is attached to the device,
+ * and lets it go when it is closed. @throws SyscallError
+ */
+export function makeDevice(local: LocalFd, device: NewDevice): void {
+  tell(local, TUN_IOCTL.TUNSETIFINDEX, device.index);
+  const result = request(local, TUN_IOCTL.TUNSETIFF, device.name, device.flags & CHOSEN);
+  if (result < 0) throw failed(result, device.name);
+  // Owner and group are arguments themselves; none is what a device begins with.
+  for (const [command, id] of [
+    [TUN_IOCTL.TUNSETOWNER, device.owner],
+    [TUN_IOCTL.TUNSETGROUP, device.group],
+  ] as const) {
+    const set = id === -1 ? 0 : trySyscall('ioctl', local, command, id);
+    if (set < 0) throw failed(set, device.name);
+  }
+  tell(local, TUN_IOCTL.TUNSETSNDBUF, device.sendBuffer);
+  tell(local, TUN_IOCTL.TUNSETVNETHDRSZ, device.vnetHeader);
+  setLasting(local, true);
+}
+
+/** Reads a number. */
+function ask(local: LocalFd, command: number): number {
+  const result = trySyscall('ioctl', local, command, arenaAddress);
+  if (result < 0) throw failed(result);
   return arenaView.getInt32(0, true);
 }
 
-export function setSendBuffer(local: LocalFd, size: number): void {
-  arenaView.setInt32(0, size, true);
-  const result = trySyscall('ioctl', local, TUN_IOCTL.TUNSETSNDBUF, arenaAddress);
-  if (result < 0) throw new SyscallError('ioctl', -result, { resource: '/dev/net/tun' });
+/** Sets a number that is passed by its address. */
+function tell(local: LocalFd, command: number, value: number): void {
+  arenaView.setInt32(0, value, true);
+  const result = trySyscall('ioctl', local, command, arenaAddress);
+  if (result < 0) throw failed(result);
+}
+
+function failed(result: number, resource = '/dev/net/tun'): SyscallError {
+  return new SyscallError('ioctl', -result, { resource });
 }
 
 /** Whether a tap device has a filter (TUNATTACHFILTER). The kernel tells no more than its length. */

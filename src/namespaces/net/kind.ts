@@ -1,0 +1,112 @@
+/**
+ * Network namespaces: devices, addresses, routes, rules, neighbours, sysctls, packet filters. The images are those of
+ * CRIU; what it has no place for is in a file of our own (own-file.ts).
+ */
+import type { StasisError } from '../../base/errors.ts';
+import type { DumpContext, NamespaceKind, RestoreContext, SeenNamespace, SeenTree } from '../../contract/contract.ts';
+import { KeyedSlot, Slot } from '../../contract/slots.ts';
+import type { Fd } from '../../kernel/syscall.ts';
+import { inside, insideOf, NAMESPACE_FLAGS, openNamespace } from '../inside.ts';
+import { SEEN_NAMESPACES } from '../seen.ts';
+import { captureNetwork } from './capture.ts';
+import { externalDevices } from './externals.ts';
+import { captureTracked, filterObstacles, restoreTracked } from './filters.ts';
+import type { Link } from './links.ts';
+import { type ChosenQueue, NetworkView } from './look.ts';
+import { obstacleOfLink, queueNotices } from './obstacles.ts';
+import { NetworkRestore } from './rebuild.ts';
+import { ATTACHED_TUN } from './tun-links.ts';
+
+export const netNamespace: NamespaceKind = {
+  name: 'net',
+  flag: NAMESPACE_FLAGS.net,
+
+  obstacles(namespace, tree) {
+    if (tree.options.emptyNetNs) return [];
+    const external = externalNames(tree);
+    const { links, filters } = CONTENTS.of(tree, namespace);
+    return [...links.flatMap((link) => obstacleOfLink(link, namespace, external) ?? []), ...filters];
+  },
+
+  notices(namespace, tree) {
+    if (tree.options.emptyNetNs) return [];
+    const { links, queues } = CONTENTS.of(tree, namespace);
+    return queueNotices(queues, links);
+  },
+
+  capture(namespace, context) {
+    const { options, images } = context;
+    if (options.emptyNetNs) {
+      insideFirst(namespace, () => captureTracked(namespace.id, images));
+      return;
+    }
+    using namespaces = new Opened(context);
+    const own = namespaces.list.find(({ id }) => id === namespace.id);
+    if (!own) return;
+    const sizes = ATTACHED_TUN.of(context);
+    inside('net', own.fd, () =>
+      captureNetwork({
+        id: namespace.id,
+        images,
+        namespaces: namespaces.list,
+        external: externalNames(context),
+        tunSizes: (name) => sizes.get(`${namespace.ino}/${name}`),
+      }),
+    );
+  },
+
+  rebuild(namespace, context) {
+    if (!context.options.emptyNetNs) NETWORKS.of(context).add(namespace);
+    else inside('net', namespace.fd, () => restoreTracked(namespace.id, context.images));
+  },
+
+  finish(_, context) {
+    NETWORKS.ifMade(context)?.finish();
+  },
+};
+
+interface Contents {
+  readonly links: readonly Link[];
+  readonly queues: readonly ChosenQueue[];
+  readonly filters: readonly StasisError[];
+}
+
+/** What of a namespace obstacles and notices are about. */
+const CONTENTS = new KeyedSlot((_: SeenTree, { members: [member] }: SeenNamespace): Contents => {
+  if (!member) return { links: [], queues: [], filters: [] };
+  return insideOf(member.pid, 'net', () => {
+    using view = new NetworkView();
+    return { links: view.links(), queues: view.chosenQueues(), filters: filterObstacles() };
+  });
+});
+
+/** Does `work` inside of a namespace. */
+function insideFirst({ members: [member] }: SeenNamespace, work: () => void): void {
+  if (member) insideOf(member.pid, 'net', work);
+}
+
+function externalNames({ options }: SeenTree | DumpContext): ReadonlySet<string> {
+  return new Set(externalDevices(options.external).netdev.keys());
+}
+
+/** The network namespaces of a tree, opened for a while. */
+class Opened implements Disposable {
+  readonly #fds: Fd[] = [];
+  readonly list: { readonly id: number; readonly fd: Fd['number'] }[] = [];
+
+  constructor({ tree }: DumpContext) {
+    for (const { name, id, members } of SEEN_NAMESPACES.of(tree).others) {
+      const [member] = members;
+      if (name !== 'net' || !member) continue;
+      const fd = openNamespace(member.pid, 'net');
+      this.#fds.push(fd);
+      this.list.push({ id, fd: fd.number });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const fd of this.#fds) fd[Symbol.dispose]();
+  }
+}
+
+const NETWORKS = new Slot((context: RestoreContext) => new NetworkRestore(context));
