@@ -236,6 +236,12 @@ export class Victim implements Disposable {
     return ['restore', '-D', this.images, '-o', 'restore.log', '-v4', '-d', ...pidfile, ...options];
   }
 
+  /** Says that a restore is to come of one in a PID namespace of its own, after which its root has another number. */
+  forgetPid(): void {
+    this.pid = 0;
+    rmSync(this.#pidfile(), { force: true });
+  }
+
   #pidfile(): string {
     return join(this.images, 'pid');
   }
