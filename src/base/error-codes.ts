@@ -84,7 +84,7 @@ export const ERROR_CODES = {
   FILE_IO_URING: 'A ring of io_uring with requests in flight, or with something that is not carried.',
   FILE_KVM: 'A virtual machine of KVM.',
   FILE_LOCKS: 'The task holds a lock or a lease on a file; `--file-locks` carries them.',
-  FILE_MESSAGE_QUEUE: 'A POSIX message queue.',
+  FILE_MESSAGE_QUEUE: 'A POSIX message queue that was removed, that notifies, or whose messages cannot be read.',
   FILE_MISSING: 'A file that was open at the dump is not there any more.',
   FILE_NAMELESS: 'A file that has no path.',
   FILE_NOT_AT_PATH: 'Another file, or none, is at the path of an open one.',

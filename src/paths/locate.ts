@@ -54,7 +54,8 @@ const SPECIAL: Readonly<Record<number, Location>> = {
   [FS_MAGIC.MQUEUE_MAGIC]: {
     kind: 'lost',
     code: 'FILE_MESSAGE_QUEUE',
-    reason: 'it is a POSIX message queue, which is not carried yet',
+    reason:
+      'it is a POSIX message queue that was removed, or one of an IPC namespace that no process of the tree is in',
     remedy: 'have the program close it (mq_close) before the dump',
   },
 };

@@ -161,6 +161,8 @@ static const struct {
 } POSIX[] = {{31, 0}, {5, 8192}, {5, 10}, {0, 4100}};
 enum { POSIX_MESSAGES = sizeof POSIX / sizeof *POSIX };
 
+static mqd_t open_queue;
+
 static void make_posix_queue(void) {
   static char text[8192];
   struct mq_attr attributes = {.mq_maxmsg = 7, .mq_msgsize = 8192};
@@ -172,11 +174,11 @@ static void make_posix_queue(void) {
     check(!mq_send(queue, text, POSIX[which].length, POSIX[which].priority));
   }
   check(!mq_close(queue));
-  queue = mq_open("/empty", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, 0);
-  check(queue >= 0 && !mq_close(queue));
+  open_queue = mq_open("/empty", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NONBLOCK, 0600, 0);
+  check(open_queue >= 0);
 }
 
-/* Takes the messages out. Nobody has a descriptor of the queues before. */
+/* Takes the messages out. */
 static void look_at_posix_queues(void) {
   if (me == 2) return;
   static char text[8192], wanted[8192];
@@ -197,6 +199,8 @@ static void look_at_posix_queues(void) {
   check(!mq_close(queue));
   queue = mq_open("/empty", O_RDONLY | O_CLOEXEC);
   check(queue >= 0 && !mq_getattr(queue, &attributes) && attributes.mq_curmsgs == 0);
+  check(!mq_send(open_queue, "here", 4, 3) && mq_receive(queue, text, sizeof text, 0) == 4);
+  check(mq_receive(open_queue, text, sizeof text, 0) < 0 && errno == EAGAIN);
 }
 
 static void make_namespace(void) {

@@ -7,7 +7,6 @@ import { Victim } from './kit/victim.ts';
 const CASES: readonly (readonly [what: string, resource: RegExp, reason: string, hint: string])[] = [
   ['secret', /fd 3 \(\/secretmem \(deleted\)\)/, 'it is secret memory (memfd_secret)', 'secretmem.enable=0'],
   ['secret-mapped', /mapping [0-9a-f-]+ \/secretmem \(deleted\)/, 'it is secret memory', 'secretmem.enable=0'],
-  ['queue', /fd 3 \(\/stasis-test-\d+\)/, 'it is a POSIX message queue', 'mq_close'],
   ['unlinked-queue', /fd 3 \(\/stasis-test-\d+ \(deleted\)\)/, 'it is a POSIX message queue', 'mq_close'],
   ['uring', /mapping [0-9a-f-]+ anon_inode:\[io_uring\]/, 'no process has a descriptor any more', 'io_uring_disabled'],
   [

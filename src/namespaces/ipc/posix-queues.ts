@@ -38,7 +38,7 @@ const fileName = (namespaceId: number): string => `stasis-ipcns-${namespaceId}.j
 const resourceOf = (name: string): string => `POSIX message queue /${name}`;
 
 /** Does `work` for each queue of the current namespace, with a descriptor of it. */
-function forEachQueue<T>(
+export function forEachQueue<T>(
   work: (name: string, fd: Fd, count: number, attributes: ReturnType<typeof MqAttr.decode>) => T,
 ): T[] {
   const opened = trySyscall('fsopen', arenaPath('mqueue'), FSOPEN_CLOEXEC);

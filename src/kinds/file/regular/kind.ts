@@ -20,6 +20,7 @@ import { openRegular } from '../../../paths/open-regfile.ts';
 import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
 import { armAsync } from '../../../support/fown.ts';
 import { openInTask, PLACEHOLDER } from '../../../support/open-in-task.ts';
+import { captureQueue, isQueue, openQueue, queueObstacle } from './message-queue.ts';
 
 /** Recognises files with a path whose only state is their content. A file opened with O_PATH may be of any type. */
 function recognises(file: OpenFile): boolean {
@@ -39,18 +40,18 @@ function recognises(file: OpenFile): boolean {
 }
 
 function whyNot(file: OpenFile, task: SeenTask): StasisError | undefined {
-  return regularObstacle(file, task.tree);
+  return isQueue(file, task.tree) ? queueObstacle(file, task) : regularObstacle(file, task.tree);
 }
 
 function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
-  return { reg: captureRegular(file, id, context) };
+  return isQueue(file, context.tree) ? captureQueue(file, id, context) : { reg: captureRegular(file, id, context) };
 }
 
 /** As FileKind.rebuild; with `flags` it is opened with these flags, to be mapped. */
 function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): LocalFd {
   if (!entry.reg) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no reg_file_entry` });
   if (isAboutDescriptor(entry.reg)) return openPath(PLACEHOLDER, O.RDONLY, entry.reg.name);
-  return openRegular(entry.reg, context, flags);
+  return openQueue(entry.reg, context) ?? openRegular(entry.reg, context, flags);
 }
 
 function finish(entry: FileEntry, fd: TaskFd, task: RestoreTask): void {
