@@ -81,6 +81,7 @@ const process = {
   autogroup: optional(object({ nice: signed })),
   terminal: optional(oneOf('none')),
   timeForChildren: optional(whole),
+  semaphoreUndo: optional(list(object({ id: whole, adjustments: list(signed) }))),
 };
 
 const threadForm = object(thread);

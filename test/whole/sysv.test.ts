@@ -127,16 +127,11 @@ describe('segments', () => {
   }, 20_000);
 });
 
-test('what a process may have to undo to semaphores is told', async () => {
-  using victim = await Victim.start('semaphores');
-  await victim.dump();
-  const log = readFileSync(join(victim.images, 'dump.log'), 'latin1');
-  expect(log).toMatch(
-    new RegExp(`task ${victim.pid} \\(\\w+\\): the process has changed semaphore array \\d+: .*SEM_UNDO`),
-  );
-  await victim.restore();
-  await victim.verdict();
-}, 20_000);
+// It is undone when the restored process ends, and not before.
+victimSuite('what a process has to undo to semaphores', [
+  { victim: 'semaphores', ways: ['restore', 'running', 'cycles', 'again'] },
+  { victim: 'semaphores', args: ['OWN'], ignore: [/ns\/ipc/], images: [/_ns_id/, /^ipcns-/] },
+]);
 
 /** A script that ends with an error at one point. */
 function refusing(point: string): string {
