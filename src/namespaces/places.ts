@@ -87,6 +87,22 @@ export function tryPathAt(place: PlaceIfAny, path: string, call: (path: string) 
   }
 }
 
+/**
+ * A path of Stasis that leads to a path of a place until the restore ends, by way of the nearest directory above that
+ * exists.
+ */
+export function ownPath(place: PlaceIfAny, path: string, context: RestoreContext): string {
+  if (!place) return path;
+  for (let end = path.lastIndexOf('/'); end >= 0; end = path.lastIndexOf('/', end - 1)) {
+    const opened = tryOpenAt(place, path.slice(0, end) || '/', O.PATH | O.DIRECTORY);
+    if (opened < 0 && end > 0) continue;
+    if (opened < 0) throw new SyscallError('openat2', -opened, { resource: path });
+    context.atEnd(() => void trySyscall('close', opened));
+    return `/proc/self/fd/${opened}${path.slice(end)}`;
+  }
+  return path;
+}
+
 /** Opens the directory of a place. @throws SyscallError */
 export function openPlace(path: string): LocalFd {
   const opened = trySyscall('openat', AT.FDCWD, arenaPath(path), O.PATH | O.CLOEXEC);

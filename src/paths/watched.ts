@@ -5,7 +5,7 @@
 
 import type { HostPid, LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
-import type { CarryOptions, OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
+import type { OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
 import { KeyedSlot, Slot } from '../contract/slots.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
@@ -17,8 +17,9 @@ import { eventsOf } from '../kernel/poll.ts';
 import type { FileHandle } from '../kernel/proc/fddetail.ts';
 import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
 import { readProc, readProcLink } from '../kernel/proc/read.ts';
-import { statusAt, statusOf } from '../kernel/statx.ts';
+import { statusOf } from '../kernel/statx.ts';
 import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { PLACES, type PlaceIfAny, placeOfEntry, statusIn, tryOpenAt } from '../namespaces/places.ts';
 import { fileObstacle } from '../support/fdinfo.ts';
 import { GhostImage } from './ghost/image.ts';
 import { searchInode } from './irmap.ts';
@@ -51,20 +52,22 @@ export function describeWatched(
   watched: Watched,
   pid: HostPid,
   mounts: Mounts,
-  options: CarryOptions,
+  tree: SeenTree,
 ): InputOf<typeof fhEntry> | undefined {
   for (const mount of mounts) {
     if (!isOn(mount, watched.dev)) continue;
     using found = openByHandle(`/proc/${pid}/root${mount.mountPoint}`, watched);
     if (!found) continue;
     const path = readProcLink('self', `fd/${found.number}`);
-    const there = path.startsWith('/') ? statusAt(path) : undefined;
+    const { mntId } = statusOf(found.number);
+    const place = PLACES.of(tree).get(mntId);
+    const there = path.startsWith('/') ? statusIn(place, path) : undefined;
     const leads = there?.dev === watched.dev && BigInt(there.ino) === watched.ino;
-    if (leads) return { ...handleMessage(watched.handle), path };
-    if (!options.forceIrmap) return handleMessage(watched.handle);
+    if (leads) return { ...handleMessage(watched.handle), path, ...(place ? { mnt_id: mntId } : {}) };
+    if (!tree.options.forceIrmap) return handleMessage(watched.handle);
     break;
   }
-  const path = searchInode(watched.dev, watched.ino, options.irmapScanPaths);
+  const path = searchInode(watched.dev, watched.ino, tree.options.irmapScanPaths);
   return path === undefined ? undefined : { ...handleMessage(watched.handle), path };
 }
 
@@ -116,7 +119,7 @@ export function unreachable(file: OpenFile, ino: bigint): StasisError {
 export function openWatched(entry: FhEntry, dev: number, ino: bigint, context: RestoreContext): Fd {
   const ghost = GHOSTS.of(context).get(`${dev}:${ino}`);
   if (ghost !== undefined) return new Fd(syscall('fcntl', context.open(ghost), F.DUPFD_CLOEXEC, 0));
-  if (entry.path !== undefined && entry.path !== '') return openWatchedPath(entry.path);
+  if (entry.path !== undefined && entry.path !== '') return openWatchedPath(entry.path, placeOfEntry(entry, context));
   const watched = { dev, ino, handle: handleOf(entry) };
   for (const mount of OWN_MOUNTS.of(context)) {
     const fd = isOn(mount, dev) ? openByHandle(mount.mountPoint, watched) : undefined;
@@ -135,8 +138,8 @@ export function openWatched(entry: FhEntry, dev: number, ino: bigint, context: R
  * Opens the path of a watched file or mount. Paths that the kernel gives contain no symbolic links, so a link at the
  * end is itself what is watched.
  */
-export function openWatchedPath(path: string): Fd {
-  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.PATH | O.NOFOLLOW | O.CLOEXEC);
+export function openWatchedPath(path: string, place?: PlaceIfAny): Fd {
+  const fd = tryOpenAt(place, path, O.PATH | O.NOFOLLOW);
   if (fd >= 0) return new Fd(fd);
   throw new SyscallError('openat', -fd, { resource: path, remedy: 'put back what was watched there' });
 }

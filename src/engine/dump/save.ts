@@ -110,12 +110,13 @@ export function saveTree(
   });
   logDebug('asked; nothing of Stasis is left in the tasks');
   for (const doors of treeDoors) doors.capture?.(context);
-  captureNamespaces(context);
   for (const { task } of saved) drain(task);
   logDebug(`memory is stored: ${pages.counts.written} pages`);
   hooks.progress?.({ step: 'writing', done: 0, total: saved.length });
   for (const { task, ids } of saved) writeTask(task, ids, images, files);
   for (const { pid, zombie } of processes) if (zombie) writeZombie(pid, context);
+  // When all files are saved: links that were made for some of them are part of what is in the namespaces.
+  captureNamespaces(context);
   images.write(Images.files, undefined, files.entries);
   images.write(
     Images.pstree,

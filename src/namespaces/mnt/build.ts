@@ -19,6 +19,7 @@ import {
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { inside } from '../inside.ts';
+import { restoreContents } from './contents.ts';
 import { ALL_ATTRIBUTES, attributesOf, type Mount, nameOf } from './mount.ts';
 import type { Base, Group, MountPlan, MountStep } from './plan.ts';
 import { makeReadOnly, mountAgain, openContexts } from './remount.ts';
@@ -26,12 +27,9 @@ import { withRemovedRoot } from './removed-root.ts';
 import { missingSource, sourcePath } from './sources.ts';
 import { WORKSHOP, type Workshop } from './workshop.ts';
 
-/** Fills a file system that was mounted again with what was saved of it; `root` is a descriptor of its root. */
-export type Fill = (mount: Mount, root: LocalFd) => void;
-
 /** Makes the mounts of a namespace. Returns a descriptor of its root. @throws StasisError naming the mount */
-export function buildMounts(plan: MountPlan, namespace: MadeNamespace, context: RestoreContext, fill: Fill): LocalFd {
-  return new Builder(plan, namespace, context, fill).build();
+export function buildMounts(plan: MountPlan, namespace: MadeNamespace, context: RestoreContext): LocalFd {
+  return new Builder(plan, namespace, context).build();
 }
 
 class Builder {
@@ -40,40 +38,24 @@ class Builder {
   readonly #context: RestoreContext;
   readonly #options: CarryOptions;
   readonly #workshop: Workshop;
-  readonly #fill: Fill;
   /** The bases that are attached in this namespace, where they can be copied from. */
   readonly #attached = new Map<string, Fd>();
 
-  constructor(plan: MountPlan, namespace: MadeNamespace, context: RestoreContext, fill: Fill) {
+  constructor(plan: MountPlan, namespace: MadeNamespace, context: RestoreContext) {
     this.#plan = plan;
     this.#namespace = namespace;
     this.#context = context;
     this.#options = context.options;
     this.#workshop = WORKSHOP.of(context);
-    this.#fill = fill;
   }
 
   build(): LocalFd {
     this.#copySources();
     for (const { id, from } of this.#plan.groups) if ('path' in from) this.#joinOutside(id, from.path);
-    const remade = this.#bases.filter(({ key }) => !this.#workshop.bases.has(key));
-    const { first } = this.#namespace;
-    if (!first) throw new StasisError({ kind: 'internal', reason: 'a mount namespace that no process has made' });
-    const contexts = openContexts(remade, first);
-    remade.forEach((base, i) => {
-      const context = contexts[i];
-      if (context) this.#workshop.remounted.push({ mount: base.mount, context });
-    });
+    this.#mountAgain();
     return inside('mnt', this.#namespace.fd, () => {
       using oldRoot = new Fd(syscall('openat', AT.FDCWD, arenaPath('/'), O.PATH | O.DIRECTORY | O.CLOEXEC));
       changeMount(oldRoot.number, { propagation: MS.PRIVATE, recursive: true }, 'the mounts of Stasis');
-      remade.forEach((base, i) => {
-        const context = contexts[i];
-        if (!context) return;
-        const mount = mountAgain(base, context, this.#options);
-        this.#workshop.bases.set(base.key, mount);
-        this.#fill(base.mount, mount.number);
-      });
       try {
         for (const base of this.#bases) this.#attachBase(base, oldRoot.number);
         for (const group of this.#plan.groups) this.#prepareGroup(group);
@@ -88,6 +70,25 @@ class Builder {
       for (const group of this.#plan.groups) this.#beginGroup(group);
       for (const { mount } of this.#plan.steps) this.#propagate(mount);
       return root;
+    });
+  }
+
+  /**
+   * Mounts and fills the file systems that are made again. Stasis is outside of the namespace still: inside of a nested
+   * one there are neither the images nor its own `/proc`.
+   */
+  #mountAgain(): void {
+    const remade = this.#bases.filter(({ key }) => !this.#workshop.bases.has(key));
+    const { first } = this.#namespace;
+    if (!first) throw new StasisError({ kind: 'internal', reason: 'a mount namespace that no process has made' });
+    const contexts = openContexts(remade, first);
+    contexts.forEach((context, i) => {
+      const base = remade[i];
+      if (!base) return;
+      this.#workshop.remounted.push({ mount: base.mount, context });
+      const mount = mountAgain(base, context, this.#options);
+      this.#workshop.bases.set(base.key, mount);
+      restoreContents(base.mount, mount.number, this.#context);
     });
   }
 

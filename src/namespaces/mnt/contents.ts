@@ -8,32 +8,39 @@ import { Images } from '../../images/kinds.ts';
 import { Fd } from '../../kernel/syscall.ts';
 import { openArchive, readArchive } from '../../support/tar/read.ts';
 import { writeArchive } from '../../support/tar/write.ts';
+import { SEEN_NAMESPACES } from '../seen.ts';
 import { isSaved } from './filesystems.ts';
-import type { Mount } from './mount.ts';
+import { isGiven, type Mount } from './mount.ts';
 import { bareCopy } from './reach.ts';
+import { otherMounts, SEEN_MOUNTS } from './seen.ts';
 
 /** The file systems that are saved already. */
 const SAVED = new Slot((_: DumpContext) => new Set<number>());
 
-/** Of file systems whose contents are saved a mount that shows all of it, by device. */
-export function savedFrom(mounts: readonly Mount[]): Map<number, Mount | undefined> {
-  const found = new Map<number, Mount | undefined>();
-  const given = new Set(mounts.filter(({ origin }) => origin !== undefined).map(({ dev }) => dev));
-  for (const mount of mounts) {
-    if (given.has(mount.dev) || !isSaved(mount)) continue;
-    const whole = mount.root === '/' && !mount.deleted ? mount : undefined;
-    found.set(mount.dev, found.get(mount.dev) ?? whole);
-  }
-  return found;
+/**
+ * Of the file systems of a namespace whose contents are saved a mount that shows all of it, by device; undefined if
+ * there is none, neither here nor in one of the `others`.
+ */
+export function savedFrom(mounts: readonly Mount[], others: readonly Mount[]): Map<number, Mount | undefined> {
+  const all = [...mounts, ...others];
+  const saved = mounts.filter((mount) => isSaved(mount) && !isGiven(mount, all));
+  const isWhole = (mount: Mount): boolean => mount.root === '/' && !mount.deleted;
+  return new Map(saved.map(({ dev }) => [dev, all.find((mount) => mount.dev === dev && isWhole(mount))]));
 }
 
 /** Saves the contents of the file systems of a namespace, each once. */
-export function captureContents(namespace: SeenNamespace, mounts: readonly Mount[], context: DumpContext): void {
+export function captureContents(namespace: SeenNamespace, context: DumpContext): void {
+  const { tree } = context;
+  const { mounts } = SEEN_MOUNTS.of(tree, namespace);
   const saved = SAVED.of(context);
-  for (const [dev, mount] of savedFrom(mounts)) {
+  for (const [dev, mount] of savedFrom(mounts, otherMounts(tree, namespace))) {
     if (!mount || saved.has(dev)) continue;
     saved.add(dev);
-    using root = bareCopy(mount, mounts, namespace);
+    const owner = SEEN_NAMESPACES.of(tree).others.find((other) => {
+      return other.name === 'mnt' && SEEN_MOUNTS.of(tree, other).mounts.includes(mount);
+    });
+    if (!owner) continue;
+    using root = bareCopy(mount, SEEN_MOUNTS.of(tree, owner).mounts, owner);
     using image = new Fd(context.images.create(imageName(Images.tmpfsDev, dev)));
     writeArchive(root.number, image.number);
   }

@@ -278,3 +278,10 @@ export function relativePath(outer: string, inner: string): string | undefined {
 export function nameOf({ id, mountPoint }: Mount): string {
   return `mount ${id} at ${mountPoint}`;
 }
+
+/** Whether the root of a mount is part of what one of the mounts has from outside. */
+export function isGiven(mount: Mount, mounts: readonly Mount[]): boolean {
+  return mounts.some(({ dev, root, origin }) => {
+    return origin !== undefined && dev === mount.dev && relativePath(root, mount.root) !== undefined;
+  });
+}

@@ -7,15 +7,16 @@ import { savedFrom } from './contents.ts';
 import { isRemade } from './filesystems.ts';
 import { type Mount, nameOf } from './mount.ts';
 import { type PlanFault, planMounts } from './plan.ts';
-import { SEEN_MOUNTS } from './seen.ts';
+import { otherMounts, SEEN_MOUNTS } from './seen.ts';
 
 /** The mounts of a namespace that cannot be carried, each with the option that helps. */
 export function mountObstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
   const { mounts } = SEEN_MOUNTS.of(tree, namespace);
+  const others = otherMounts(tree, namespace);
   const { enableFs } = tree.options;
-  const plan = planMounts(mounts, [], (mount) => isRemade(mount, enableFs));
+  const plan = planMounts(mounts, others, (mount) => isRemade(mount, enableFs));
   const faults = 'steps' in plan ? [] : plan.map((fault) => faultObstacle(fault, namespace));
-  const hidden = [...savedFrom(mounts)].flatMap(([dev, whole]) => {
+  const hidden = [...savedFrom(mounts, others)].flatMap(([dev, whole]) => {
     const mount = mounts.find((other) => other.dev === dev);
     if (whole || !mount) return [];
     const reason = 'only a part of its file system is mounted, so that its contents cannot be saved as a whole';

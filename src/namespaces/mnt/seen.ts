@@ -9,8 +9,9 @@ import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, Fd, trySyscall } from '../../kernel/syscall.ts';
 import { insideOf } from '../inside.ts';
 import { openPlace, PLACES } from '../places.ts';
+import { SEEN_NAMESPACES } from '../seen.ts';
 import { isRemade } from './filesystems.ts';
-import { deviceOf, type Mount, mountOf, relativePath } from './mount.ts';
+import { deviceOf, isGiven, type Mount, mountOf, relativePath } from './mount.ts';
 
 /** The mounts of a namespace. */
 export interface SeenMounts {
@@ -33,8 +34,13 @@ function lookAtMounts(tree: SeenTree, namespace: SeenNamespace): SeenMounts {
   tree.atEnd(() => void trySyscall('close', root));
   const infos = withoutSkipped(mountInfosOf(namespace, root), tree.options);
   const own = OWN_MOUNTS.of(tree);
-  const isFirst = members.includes(tree.root);
-  const mounts = infos.map((info) => withOutside(classify(info, infos, own, tree.options, isFirst), own));
+  const outer = SEEN_NAMESPACES.of(tree).others.find(({ name, members: its }) => {
+    return name === 'mnt' && its.includes(tree.root);
+  });
+  const isNested = outer !== undefined && outer !== namespace;
+  const around = isNested ? SEEN_MOUNTS.of(tree, outer).mounts : [];
+  const found = infos.map((info) => withOutside(classify(info, infos, own, tree.options, isNested), own));
+  const mounts = withWholeFileSystems(withoutOuter(found, around));
   const places = PLACES.of(tree);
   for (const { id } of mounts) places.set(id, { root, prefix: '/' });
   return { mounts };
@@ -80,11 +86,11 @@ function classify(
   infos: readonly MountInfo[],
   own: readonly MountInfo[],
   options: CarryOptions,
-  isFirst: boolean,
+  isNested: boolean,
 ): Mount {
   const mount = mountOf(info);
   const isRoot = info.mountPoint === '/' && !infos.some(({ mountId }) => mountId === info.parentId);
-  const key = isFirst && !isRoot ? mountKey(options, mount.mountPoint) : undefined;
+  const key = !isNested && !isRoot ? mountKey(options, mount.mountPoint) : undefined;
   if (key !== undefined) return { ...mount, origin: { kind: 'user', key } };
   const device = options.external.flatMap((text) => {
     const { devMajor, devMinor } = info;
@@ -93,12 +99,32 @@ function classify(
   })[0];
   if (device !== undefined && !isRoot) return { ...mount, origin: { kind: 'device', key: device } };
   const path = pathOnMachine(mount, own);
-  if (isRoot) {
+  if (isRoot && !isNested) {
     if (path === undefined && options.root === undefined && isRemade(mount, options.enableFs)) return mount;
     return { ...mount, origin: { kind: 'root', path } };
   }
   if (path === undefined || isCovered(mount, infos)) return mount;
   return { ...mount, origin: { kind: 'machine', path } };
+}
+
+/** In a nested namespace what the outer one has from outside comes from there: `--root` may have moved it. */
+function withoutOuter(mounts: readonly Mount[], outer: readonly Mount[]): Mount[] {
+  return mounts.map((mount) => {
+    return mount.origin?.kind === 'machine' && isGiven(mount, outer) ? { ...mount, origin: undefined } : mount;
+  });
+}
+
+/**
+ * A file system comes from the machine as a whole or not at all: if the machine shows only parts of it, it is made
+ * again.
+ */
+function withWholeFileSystems(mounts: readonly Mount[]): Mount[] {
+  const given = mounts.filter(({ origin }) => origin?.kind === 'machine');
+  const isPartial = (mount: Mount): boolean => given.some(({ dev }) => dev === mount.dev) && !isGiven(mount, mounts);
+  const partial = new Set(mounts.filter(isPartial).map(({ dev }) => dev));
+  return mounts.map((mount) => {
+    return mount.origin?.kind === 'machine' && partial.has(mount.dev) ? { ...mount, origin: undefined } : mount;
+  });
 }
 
 /** The name that the user has for a mount: `--external mnt[PATH]:NAME`, `--ext-mount-map PATH:NAME`. */
@@ -146,14 +172,33 @@ function isThere(path: string, mountId: number): boolean {
   return mntId === 0 || mntId === mountId;
 }
 
-/** Finds out whether a mount is in a peer group of the machine, or a slave of one. */
+/**
+ * Finds out whether a mount is in a peer group of the machine, or a slave of one. The master need not be on the
+ * machine, if one of its mounts is a slave of the same.
+ */
 function withOutside(mount: Mount, own: readonly MountInfo[]): Mount {
-  const group = (id: number): string | undefined =>
-    id === 0
-      ? undefined
-      : own.find(({ shared, mountPoint, mountId }) => shared === id && isThere(mountPoint, mountId))?.mountPoint;
-  const peer = group(mount.shared);
+  const pathOf = (is: (info: MountInfo) => boolean): string | undefined =>
+    own.find((info) => is(info) && isThere(info.mountPoint, info.mountId))?.mountPoint;
+  const peer = mount.shared === 0 ? undefined : pathOf(({ shared }) => shared === mount.shared);
   if (peer !== undefined) return { ...mount, outside: { as: 'peer', path: peer } };
-  const master = group(mount.master);
+  if (mount.master === 0) return mount;
+  const master =
+    pathOf(({ shared }) => shared === mount.master) ??
+    pathOf(({ shared, master: its, devMajor, devMinor, root }) => {
+      const dev = ((devMajor << 20) | devMinor) >>> 0;
+      return (
+        shared === undefined &&
+        its === mount.master &&
+        dev === mount.dev &&
+        relativePath(root, mount.root) !== undefined
+      );
+    });
   return master === undefined ? mount : { ...mount, outside: { as: 'slave', path: master } };
+}
+
+/** The mounts of the other namespaces of a tree. */
+export function otherMounts(tree: SeenTree, namespace: SeenNamespace): Mount[] {
+  return SEEN_NAMESPACES.of(tree)
+    .others.filter((other) => other.name === 'mnt' && other !== namespace)
+    .flatMap((other) => SEEN_MOUNTS.of(tree, other).mounts);
 }

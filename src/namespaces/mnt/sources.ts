@@ -23,7 +23,9 @@ export function sourcePath({ origin, mount }: Base, options: CarryOptions): stri
 function userPath({ external, extMountMap }: CarryOptions, name: string): string | undefined {
   const prefix = `mnt[${name}]:`;
   const found = external.find((text) => text.startsWith(prefix) && text.length > prefix.length);
-  return found === undefined ? extMountMap.get(name) : found.slice(prefix.length);
+  const path = found === undefined ? extMountMap.get(name) : found.slice(prefix.length);
+  // As in CRIU, paths begin at the root directory.
+  return path === undefined || path.startsWith('/') ? path : `/${path}`;
 }
 
 function noRoot(mount: Mount): never {

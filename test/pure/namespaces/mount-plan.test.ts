@@ -154,6 +154,24 @@ describe('what covers a mount', () => {
     expect(covers(text, 13)).toEqual([]);
   });
 
+  test('several that are stacked', () => {
+    const text = `${ROOT}
+11 10 0:30 / /a/b rw - tmpfs a rw
+12 10 0:31 / /a rw - tmpfs b rw
+13 12 0:32 / /a rw - tmpfs c rw`;
+    expect(covers(text, 11)).toEqual(['/a', '/a']);
+  });
+
+  test('what is on a mount that covers it goes with that', () => {
+    const text = `${ROOT}
+11 10 0:30 / /a/b/c rw - tmpfs a rw
+12 10 0:31 / /a rw - tmpfs b rw
+13 12 0:32 / /a/b rw - tmpfs c rw
+14 13 0:33 / /a/b/c rw - tmpfs d rw`;
+    expect(covers(text, 11)).toEqual(['/a']);
+    expect(covers(text, 13)).toEqual([]);
+  });
+
   test('mounts on its folders do not', () => {
     expect(covers(`${ROOT}\n11 10 0:30 / /a rw - tmpfs a rw\n12 11 0:31 / /a/b rw - tmpfs b rw`, 11)).toEqual([]);
   });

@@ -1,13 +1,14 @@
 /** fanotify(7). */
 import type { HostPid, LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../contract/contract.ts';
+import type { FileKind, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import { type FanotifyMarkEntry, type fanotifyMarkEntry, MarkType } from '../../../images/schema/events.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
 import { AT, F, FAN, FD_CLOEXEC } from '../../../kernel/constants/files.ts';
 import type { FanotifyMark } from '../../../kernel/proc/fddetail.ts';
 import { arenaPath, Fd, syscall } from '../../../kernel/syscall.ts';
+import { placeOfEntry } from '../../../namespaces/places.ts';
 import {
   describeWatched,
   hasEvents,
@@ -31,7 +32,7 @@ export const fanotifyKind: FileKind = {
     const { marks } = detailOf(file, 'fanotify');
     const mounts = MOUNTS.of(task.tree, task.pid);
     for (const mark of marks) {
-      if (!describe(mark, task.pid, mounts, task.options)) return refusal(file, mark);
+      if (!describe(mark, task.pid, mounts, task.tree)) return refusal(file, mark);
     }
     return undefined;
   },
@@ -45,7 +46,7 @@ export const fanotifyKind: FileKind = {
     const { flags: faflags, eventFlags: evflags, marks } = detailOf(file, 'fanotify');
     const mounts = MOUNTS.of(context.tree, pid);
     const mark = marks.map((seen) => {
-      const entry = describe(seen, pid, mounts, context.options);
+      const entry = describe(seen, pid, mounts, context.tree);
       if (!entry) throw refusal(file, seen);
       return entry;
     });
@@ -76,7 +77,7 @@ function describe(
   mark: FanotifyMark,
   pid: HostPid,
   mounts: Mounts,
-  options: CarryOptions,
+  tree: SeenTree,
 ): InputOf<typeof fanotifyMarkEntry> | undefined {
   const common = { id: 0, mflags: mark.markFlags, mask: mark.mask, ignored_mask: mark.ignoredMask };
   if (mark.on === 'mount') {
@@ -87,7 +88,7 @@ function describe(
   }
   const { ino, sdev, handle } = mark;
   if (mark.on !== 'inode' || ino === undefined || sdev === undefined || !handle) return undefined;
-  const found = describeWatched({ dev: sdev, ino, handle }, pid, mounts, options);
+  const found = describeWatched({ dev: sdev, ino, handle }, pid, mounts, tree);
   return found && { ...common, type: MarkType.INODE, s_dev: sdev, ie: { i_ino: ino, f_handle: found } };
 }
 
@@ -114,7 +115,7 @@ function openMarked(mark: FanotifyMarkEntry, context: RestoreContext): Fd {
   if (mark.type === MarkType.MOUNT && mark.me) {
     // Some versions of CRIU leave out the first slash.
     const path = mark.me.path ?? '';
-    return openWatchedPath(path.startsWith('/') ? path : `/${path}`);
+    return openWatchedPath(path.startsWith('/') ? path : `/${path}`, placeOfEntry(mark.me, context));
   }
   if (mark.ie) return openWatched(mark.ie.f_handle, mark.s_dev, mark.ie.i_ino, context);
   throw new StasisError({ kind: 'image', resource: 'files.img', reason: 'a fanotify mark on nothing' });

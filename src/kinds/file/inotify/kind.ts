@@ -1,6 +1,6 @@
 /** inotify(7). */
 import type { HostPid, LocalFd } from '../../../base/brands.ts';
-import type { CarryOptions, FileKind, OpenFile, RestoreContext } from '../../../contract/contract.ts';
+import type { FileKind, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { InotifyFileEntry, InotifyWdEntry, inotifyWdEntry } from '../../../images/schema/events.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
@@ -24,7 +24,7 @@ export const inotifyKind: FileKind = {
     const watches = watchesOf(file);
     if (watches.length === 0) return undefined;
     const mounts = MOUNTS.of(task.tree, task.pid);
-    const lost = watches.find((watch) => !describe(watch, task.pid, mounts, task.options));
+    const lost = watches.find((watch) => !describe(watch, task.pid, mounts, task.tree));
     return lost && unreachable(file, lost.ino);
   },
 
@@ -36,7 +36,7 @@ export const inotifyKind: FileKind = {
     const { pid } = file.task;
     const wd = watchesOf(file).map((watch) => {
       const mounts = MOUNTS.of(context.tree, pid);
-      const entry = describe(watch, pid, mounts, context.options);
+      const entry = describe(watch, pid, mounts, context.tree);
       if (!entry) throw unreachable(file, watch.ino);
       return entry;
     });
@@ -66,10 +66,10 @@ function describe(
   watch: InotifyWatch,
   pid: HostPid,
   mounts: Mounts,
-  options: CarryOptions,
+  tree: SeenTree,
 ): InputOf<typeof inotifyWdEntry> | undefined {
   const { wd, ino, sdev, mask, ignoredMask, handle } = watch;
-  const found = handle && describeWatched({ dev: sdev, ino, handle }, pid, mounts, options);
+  const found = handle && describeWatched({ dev: sdev, ino, handle }, pid, mounts, tree);
   return found && { id: 0, i_ino: ino, mask, ignored_mask: ignoredMask, s_dev: sdev, wd, f_handle: found };
 }
 

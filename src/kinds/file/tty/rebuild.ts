@@ -8,6 +8,7 @@ import { Images } from '../../../images/kinds.ts';
 import type { FileEntry, RegFileEntry } from '../../../images/schema/files.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { placeOfEntry } from '../../../namespaces/places.ts';
 import { nameEntry, openAs, reopen } from '../../../paths/special-file.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { inheritedFd } from '../../../support/inherited.ts';
@@ -62,11 +63,18 @@ function openByRole(terminal: TerminalFile, context: RestoreContext): LocalFd {
       // Only the task itself can open its controlling terminal; a placeholder takes the number until it does.
       return openAs(PLACEHOLDER, O.RDWR);
     default: {
-      using fd = new Fd(openAs(registered(terminal, context).name, file.flags));
+      using fd = new Fd(openNamed(registered(terminal, context), file.flags, context));
       applySettings(fd.number, info);
       return fd.release();
     }
   }
+}
+
+/** A file by its path, and the mount that the path begins at. */
+type Named = Pick<RegFileEntry, 'name' | 'mnt_id'>;
+
+function openNamed(file: Named, flags: number, context: RestoreContext): LocalFd {
+  return openAs(file.name, flags, placeOfEntry(file, context));
 }
 
 /** The regular-file entry of a terminal, with its name, flags and mode. */
@@ -94,7 +102,8 @@ function openExternal({ info }: TerminalFile, context: RestoreContext): LocalFd 
 /** Makes a pty with its saved number. */
 function openMaster(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const { info, file } = terminal;
-  using fd = new Fd(openPtmx(registered(terminal, context).name, file.flags, ptyNumber(terminal)));
+  const { name, mnt_id } = registered(terminal, context);
+  using fd = new Fd(openPtmx({ name, mnt_id }, file.flags, ptyNumber(terminal), context));
   setInt(fd.number, 'TIOCSPTLCK', 0);
   applySettings(fd.number, info);
   if (info.packet_mode) setInt(fd.number, 'TIOCPKT', 1);
@@ -103,11 +112,11 @@ function openMaster(terminal: TerminalFile, context: RestoreContext): LocalFd {
 }
 
 /** The kernel assigns the lowest free number, so ptys are opened and held until the wanted number comes. */
-function openPtmx(path: string, flags: number, wanted: number): LocalFd {
+function openPtmx(file: Named, flags: number, wanted: number, context: RestoreContext): LocalFd {
   const held: LocalFd[] = [];
   try {
     while (held.length < REACH) {
-      const fd = openAs(path, flags);
+      const fd = openNamed(file, flags, context);
       held.push(fd);
       const index = tryGetInt(fd, 'TIOCGPTN');
       if (index === wanted) return held.pop() as LocalFd;
@@ -127,7 +136,7 @@ function openSlave(terminal: TerminalFile, context: RestoreContext): LocalFd {
   const other = context.open(master.id);
   const reg = registered(terminal, context);
   if (master.info.locked) setInt(other, 'TIOCSPTLCK', 0);
-  using fd = new Fd(openAs(reg.name, file.flags));
+  using fd = new Fd(openNamed(reg, file.flags, context));
   if (master.info.locked) setInt(other, 'TIOCSPTLCK', 1);
   applyOwner(fd.number, info, reg.mode);
   applySettings(fd.number, info);
@@ -156,10 +165,11 @@ function openHung(context: RestoreContext, number: number): Map<number, LocalFd>
   const files = (terminalsOf(context).slaves.get(number) ?? []).filter(wasHung);
   const first = files[0];
   if (!first) return opened;
-  using master = new Fd(openPtmx(multiplexerOf(registered(first, context).name), O.RDWR, number));
+  const { name, mnt_id } = registered(first, context);
+  using master = new Fd(openPtmx({ name: multiplexerOf(name), mnt_id }, O.RDWR, number, context));
   setInt(master.number, 'TIOCSPTLCK', 0);
   for (const terminal of files) {
-    opened.set(terminal.id, openAs(registered(terminal, context).name, terminal.file.flags));
+    opened.set(terminal.id, openNamed(registered(terminal, context), terminal.file.flags, context));
   }
   return opened;
 }

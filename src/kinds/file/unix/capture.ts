@@ -31,7 +31,7 @@ export function captureSocket(
   const options = captureOptions(file.local, AF.UNIX);
   const messages = storedAs(facts.type, survey.queue(facts.ino), options.so_sndbuf);
   storeQueue(messages, id, ids, context);
-  const name = captureName(file.local, facts.name, () => survey.directoriesOf(facts.ino));
+  const name = captureName(file.local, facts.name, () => survey.directoriesOf(facts.ino), context.tree);
   const isOutside = standing === 'reconnect' || standing === 'external';
   for (const peer of isOutside ? outsidePeer(facts, survey) : []) saveOutsidePeer(peer, context);
   const isWaitedFor = facts.state === TCP_STATE.LISTEN && !context.options.leaveRunning && survey.hasUnseen(facts);

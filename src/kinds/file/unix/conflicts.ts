@@ -2,10 +2,12 @@
 
 import { StasisError } from '../../../base/errors.ts';
 import { decodeText } from '../../../base/text.ts';
+import type { RestoreContext } from '../../../contract/contract.ts';
 import { S_IF } from '../../../kernel/constants/files.ts';
 import { unixSockets } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 import { followedStatus, statusAt } from '../../../kernel/statx.ts';
+import { isOnOwnMount } from '../../../namespaces/mnt/saved.ts';
 import type { SavedSocket } from './graph.ts';
 import { isPath } from './names.ts';
 import { pathOf } from './paths.ts';
@@ -17,14 +19,15 @@ export function filePath({ entry, note }: SavedSocket): string {
 }
 
 /** Checks that all sockets can have their names. @throws StasisError kind 'conflict' */
-export function requireNamesFree(sockets: readonly SavedSocket[]): void {
+export function requireNamesFree(sockets: readonly SavedSocket[], context: RestoreContext): void {
   const paths = new Set<string>();
   const abstract = new Map<string, Uint8Array>();
   for (const socket of sockets) {
     const { name, deleted } = socket.entry;
     if (name.length === 0) continue;
     if (!isPath(name)) abstract.set(decodeText(name), name);
-    else if (!deleted) paths.add(filePath(socket));
+    // What is in a mount namespace of the tree's own is not there yet, and nobody else's.
+    else if (!deleted && !isOnOwnMount(socket.entry, context)) paths.add(filePath(socket));
   }
   for (const path of paths) requirePathFree(path);
   if (abstract.size === 0) return;

@@ -106,7 +106,7 @@ function obstacleOf(file: OpenFile, tree: SeenTree): StasisError | undefined {
   if (facts && hasOutOfBand(file.local, facts.type))
     return refusal(file, 'SOCKET_OUT_OF_BAND', 'an out-of-band byte waits', RECEIVE);
   return (
-    (facts?.name && nameObstacle(file, facts.name)) ??
+    (facts?.name && nameObstacle(file, facts.name, tree)) ??
     optionsObstacle(file) ??
     carriedFilesObstacle(file, survey.queue(file.stat.ino), tree)
   );

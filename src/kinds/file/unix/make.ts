@@ -9,6 +9,7 @@ import { showUnixName } from '../../../kernel/socket-address.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { statusAt } from '../../../kernel/statx.ts';
 import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { ownPath, placeOfEntry } from '../../../namespaces/places.ts';
 import { widen } from '../../../network/socket-options.ts';
 import { filePath } from './conflicts.ts';
 import { send } from './fill.ts';
@@ -199,10 +200,15 @@ class Making implements MadeSockets {
     if (file) this.files.set(socket.entry.id, file);
   }
 
+  /** Where the file of a socket belongs, as a path of Stasis. */
+  #pathOf(socket: SavedSocket): string {
+    return ownPath(placeOfEntry(socket.entry, this.#context), filePath(socket), this.#context);
+  }
+
   #bind(local: LocalFd, socket: SavedSocket): Fd | undefined {
     const { name, deleted, file_perms: permissions } = socket.entry;
     if (isPath(name))
-      return this.#staging.bind(local, name, filePath(socket), { deleted: deleted === true, permissions });
+      return this.#staging.bind(local, name, this.#pathOf(socket), { deleted: deleted === true, permissions });
     const address = encodeUnixAddress(name);
     syscall('bind', local, address, address.length);
     return undefined;
@@ -215,7 +221,7 @@ class Making implements MadeSockets {
   #bindForClosed(local: LocalFd, owner: SavedSocket): Fd | undefined {
     const { name, deleted, file_perms: permissions } = owner.entry;
     if (isPath(name)) {
-      const path = filePath(owner);
+      const path = this.#pathOf(owner);
       const isGone = deleted === true || statusAt(path) !== undefined;
       return this.#staging.bind(local, name, path, { deleted: isGone, permissions });
     }
@@ -234,7 +240,7 @@ class Making implements MadeSockets {
   reconnect(socket: SavedSocket, peer: SavedSocket): void {
     const local = this.locals.get(socket.entry.id) as LocalFd; // made before
     const { name } = peer.entry;
-    using file = isPath(name) ? openFile(filePath(peer), O.PATH | O.CLOEXEC) : undefined;
+    using file = isPath(name) ? openFile(this.#pathOf(peer), O.PATH | O.CLOEXEC) : undefined;
     const target: Target = file ? { file: file.number } : { address: encodeUnixAddress(name) };
     this.#makers.connect(this.#makers.itself(socket), socket, [local], target);
   }
@@ -243,7 +249,7 @@ class Making implements MadeSockets {
     const { id, name } = socket.entry;
     if (name.length === 0) return undefined;
     if (!isPath(name)) return encodeUnixAddress(name);
-    if (isOutside(socket)) this.files.set(id, this.files.get(id) ?? openFile(filePath(socket), O.PATH | O.CLOEXEC));
+    if (isOutside(socket)) this.files.set(id, this.files.get(id) ?? openFile(this.#pathOf(socket), O.PATH | O.CLOEXEC));
     const file = this.files.get(id);
     return file && addressThrough(file.number);
   }

@@ -6,14 +6,15 @@
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type { StasisError } from '../../../base/errors.ts';
 import { decodeText } from '../../../base/text.ts';
-import type { OpenFile } from '../../../contract/contract.ts';
+import type { OpenFile, SeenTree } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { unixSkEntry } from '../../../images/schema/sockets.ts';
 import { SIOCUNIXFILE } from '../../../kernel/constants/sockets.ts';
 import { tryReadLink } from '../../../kernel/files.ts';
 import { splitDeleted } from '../../../kernel/proc/common.ts';
-import { type FileStatus, statusAt, statusOf } from '../../../kernel/statx.ts';
+import { type FileStatus, statusOf } from '../../../kernel/statx.ts';
 import { Fd, trySyscall } from '../../../kernel/syscall.ts';
+import { PLACES, type PlaceIfAny, statusIn } from '../../../namespaces/places.ts';
 import { fileObstacle } from '../../../support/fdinfo.ts';
 import { pathOf } from './paths.ts';
 
@@ -44,13 +45,14 @@ export function isPath(name: Uint8Array): boolean {
 }
 
 /** Why the name of a socket cannot be made again; undefined if it can. */
-export function nameObstacle(file: OpenFile, name: Uint8Array): StasisError | undefined {
+export function nameObstacle(file: OpenFile, name: Uint8Array, tree: SeenTree): StasisError | undefined {
   if (!isPath(name)) return undefined;
   const found = socketFile(file.local);
   const refuse = (reason: string, remedy: string): StasisError => fileObstacle(file, 'SOCKET_NAME', reason, remedy);
   if (!found) return refuse('the kernel does not tell where its file is', 'give Stasis CAP_NET_ADMIN');
   if (found.deleted) return undefined;
-  const there = found.path.startsWith('/') ? statusAt(found.path) : undefined;
+  const place = PLACES.of(tree).get(found.status.mntId);
+  const there = found.path.startsWith('/') ? statusIn(place, found.path) : undefined;
   if (there && there.ino === found.status.ino && there.dev === found.status.dev) return undefined;
   const split = splitDeleted(found.path);
   if (split.deleted) {
@@ -63,25 +65,32 @@ export function nameObstacle(file: OpenFile, name: Uint8Array): StasisError | un
 
 /** What images hold of a name, and its path if that does not follow from it. */
 export interface CapturedName {
-  readonly entry: Pick<InputOf<typeof unixSkEntry>, 'name' | 'name_dir' | 'deleted' | 'file_perms'>;
+  readonly entry: Pick<InputOf<typeof unixSkEntry>, 'name' | 'name_dir' | 'deleted' | 'file_perms' | 'mnt_id'>;
   readonly path: string | undefined;
   /** The file, by which sockets that share one name are known. */
   readonly address: string | undefined;
 }
 
 /** The name of a socket for its entry. `here` are directories that a relative name may be relative to. */
-export function captureName(local: LocalFd, name: Uint8Array | undefined, here: () => string[]): CapturedName {
+export function captureName(
+  local: LocalFd,
+  name: Uint8Array | undefined,
+  here: () => string[],
+  tree: SeenTree,
+): CapturedName {
   const nothing = { path: undefined, address: undefined };
   if (!name) return { entry: { name: new Uint8Array() }, ...nothing };
   const file = isPath(name) ? socketFile(local) : undefined;
   if (!file) return { entry: { name }, ...nothing };
-  const { mode, uid, gid, dev, ino } = file.status;
+  const { mode, uid, gid, dev, ino, mntId } = file.status;
+  const place = PLACES.of(tree).get(mntId);
   const text = decodeText(name).replace(/\0+$/, '');
-  const directory = text.startsWith('/') ? undefined : directoryOf(text, file, here);
+  const directory = text.startsWith('/') ? undefined : directoryOf(text, file, here, place);
   return {
     entry: {
       name,
       file_perms: { mode, uid, gid },
+      ...(place ? { mnt_id: mntId } : {}),
       ...(directory === undefined ? {} : { name_dir: directory }),
       ...(file.deleted ? { deleted: true } : {}),
     },
@@ -96,8 +105,8 @@ function pathIn({ path, deleted }: SocketFile, name: string): string {
 }
 
 /** The directory that a relative name is relative to. */
-function directoryOf(name: string, { path, status }: SocketFile, here: () => string[]): string {
+function directoryOf(name: string, { path, status }: SocketFile, here: () => string[], place: PlaceIfAny): string {
   if (path.endsWith(`/${name}`)) return path.slice(0, -name.length - 1) || '/';
-  const leads = (directory: string): boolean => statusAt(`${directory}/${name}`)?.ino === status.ino;
+  const leads = (directory: string): boolean => statusIn(place, `${directory}/${name}`)?.ino === status.ino;
   return here().find(leads) ?? (path.slice(0, path.lastIndexOf('/')) || '/');
 }

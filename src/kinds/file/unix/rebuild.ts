@@ -81,7 +81,7 @@ export class Sockets {
       waits: ({ entry }) => this.#queues.has(entry.id),
       waitingIn: ({ entry, note }) => (note.waiting ? readWaiting(this.#context, entry.id) : []),
     });
-    requireNamesFree(this.#plan.bound);
+    requireNamesFree(this.#plan.bound, this.#context);
   }
 
   /** A task that sockets can be made in. */
