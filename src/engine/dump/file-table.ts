@@ -53,7 +53,7 @@ export class OpenFileTable implements FileTable {
   idOfPath(task: SeenRef, via: string, flags: number): number {
     const file = openPath(task, via, flags);
     try {
-      const key = `${file.stat.dev}:${file.stat.ino}:${flags}:${file.link}`;
+      const key = `${file.mntId}:${file.stat.ino}:${flags}:${file.link}`;
       const known = this.#paths.get(key);
       if (known !== undefined) return known;
       const id = this.#capture(file);
