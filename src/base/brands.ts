@@ -33,6 +33,14 @@ export type TaskAddress = NotBrandedOtherwise<'TaskAddress'>;
 /** What a task can be asked to pass to the kernel: nothing that is ours, a descriptor or an address. */
 export type TaskNumber = NotBrandedOtherwise<'HostPid' | 'SavedPid' | 'TaskFd' | 'TaskAddress'>;
 
+/**
+ * What we can pass to the kernel ourselves: any number but a PID of images, which is that of another process here if
+ * the tree has a PID namespace of its own.
+ */
+export type LocalNumber = NotBrandedOtherwise<
+  'HostPid' | 'LocalFd' | 'TaskFd' | 'LocalAddress' | 'TaskAddress' | 'Milliseconds' | 'Nanoseconds'
+>;
+
 export type Milliseconds = NotBrandedOtherwise<'Milliseconds'>;
 export type Nanoseconds = NotBrandedOtherwise<'Nanoseconds'>;
 

@@ -13,13 +13,13 @@
  * - by {@link Pins}, if a struct points to it;
  * - as a {@link PinnedBuffer}, if it is used for longer than a scope.
  */
-import type { LocalAddress } from '../base/brands.ts';
+import type { LocalAddress, LocalNumber } from '../base/brands.ts';
 
 /** A number, an address as a number, or a 64-bit value. */
 export type Word = number | bigint;
 
 /** An argument of a system call. For a buffer the kernel gets the address of its first byte; 0 if it is empty. */
-export type LocalArgument = Word | ArrayBufferView;
+export type LocalArgument = LocalNumber | bigint | ArrayBufferView;
 
 type NativeFunction = (a: Word, b: Word, c: Word) => number | bigint;
 

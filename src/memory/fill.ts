@@ -66,7 +66,7 @@ function bring(task: RestoreTask, { pieces, length, offset, file }: Lot, files: 
   using pins = new Pins();
   const local = vectorsOf([{ start: pins.address(buffer), length }]);
   const remote = vectorsOf(pieces);
-  const got = trySyscall('process_vm_writev', task.pid, local, 1, remote, pieces.length, 0);
+  const got = trySyscall('process_vm_writev', task.tracee.pid, local, 1, remote, pieces.length, 0);
   if (got < 0) throw new SyscallError('process_vm_writev', -got, { task: task.ref });
   requireAll(got, length, file);
   task.context.filled?.(length);

@@ -1,6 +1,7 @@
 /** Finds page frames that tasks share, through /proc/PID/pagemap. */
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
+import type { HostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { AT, O } from '../kernel/constants/files.ts';
@@ -19,7 +20,7 @@ const EXCLUSIVE = 1 << 24;
 const FRAME = 0x7f_ffff;
 
 /** The pages of `ranges` that other tasks have mapped as well. @throws SyscallError */
-export function framesOfOthers(pid: number, ranges: readonly PageRange[]): PageRange[] {
+export function framesOfOthers(pid: HostPid, ranges: readonly PageRange[]): PageRange[] {
   const found: PageRange[] = [];
   if (ranges.length === 0) return found;
   using pagemap = openPagemap(pid);
@@ -43,7 +44,7 @@ export function framesOfOthers(pid: number, ranges: readonly PageRange[]): PageR
  * another one. So the words of the other task are read twice, before and after those of the first.
  * @throws SyscallError
  */
-export function commonFrames(pid: number, other: number, ranges: readonly PageRange[]): PageRange[] | undefined {
+export function commonFrames(pid: HostPid, other: HostPid, ranges: readonly PageRange[]): PageRange[] | undefined {
   using mine = openPagemap(pid);
   using theirs = openPagemap(other);
   const [before, words, after] = [0, 0, 0].map(() => new Uint32Array(2 * WINDOW)) as [Words, Words, Words];
@@ -73,7 +74,7 @@ function same(words: Words, page: number, low: number, high: number): boolean {
   return words[2 * page] === low && (((words[2 * page + 1] as number) ^ high) & ~SOFT_DIRTY) === 0;
 }
 
-function openPagemap(pid: number): Fd {
+function openPagemap(pid: HostPid): Fd {
   return new Fd(syscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/pagemap`), O.RDONLY | O.CLOEXEC));
 }
 

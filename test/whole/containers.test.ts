@@ -18,6 +18,8 @@ const VICTIMS: readonly (readonly string[])[] = [
   ['events'],
   ['timers'],
   ['epolls'],
+  ['scheduling'],
+  ['heap'],
 ];
 
 describe('in namespaces of their own', () => {

@@ -1,6 +1,6 @@
 /** The address space of a task: its mappings, the pages to store, and its layout. */
 
-import type { HostPid } from '../../../base/brands.ts';
+import { type HostPid, hostPid } from '../../../base/brands.ts';
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
@@ -230,7 +230,7 @@ function drain(task: DumpTask): void {
     if (pages !== undefined) state.pages = task.tree.pids.saved(pages);
   } else {
     const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
-    const shared = earlierTasks.sharedPagesOf(task.pid, task.stat.ppid, hidden);
+    const shared = earlierTasks.sharedPagesOf(task.pid, hostPid(task.stat.ppid), hidden);
     task.context.pages.storeTask(task.pid, plain, without(hidden, shared?.ranges ?? []), shared);
     if (shared) state.common = encodeSharedPages({ ...shared, of: task.tree.pids.saved(shared.of) });
   }

@@ -135,7 +135,7 @@ function rebuildDeadline(thread: RestoreThread): void {
   const attr = hasDeadline(thread, saved) && policyOf(thread, saved);
   if (!attr) return;
   thread.batch.flush();
-  syscall('sched_setattr', thread.tid, attr, 0);
+  syscall('sched_setattr', thread.tracee.pid, attr, 0);
 }
 
 /** struct sched_attr for the saved policy; undefined if the image has none. */
