@@ -1,14 +1,17 @@
 /*
  * A process in a mount namespace of its own: file systems in memory with contents, binds of directories and files,
- * read-only ones, mounts over mounts, peer groups and slaves, a root that was removed.
+ * read-only ones, mounts over mounts, peer groups and slaves, a root that was removed. A child is in a namespace of its
+ * own in turn, where the working directory is read-only.
  *
  *   mounts        mounts of its own beside those of the machine
  *   mounts pivot  in a root of its own, with nothing of the machine but what is bound there
  */
 #include "victim.h"
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #define MOST 16384
@@ -16,6 +19,7 @@
 static char before[MOST], now[MOST];
 static char home[400];
 static int held, deleted, under;
+static pid_t child;
 
 /* The mounts below the home, each as root, place, options, type and its groups, numbered as they appear. */
 static void list_mounts(char *to) {
@@ -122,6 +126,8 @@ static void verify(void) {
   check(!lstat("tmp/null", &a) && a.st_rdev == makedev(1, 3) && !lstat("tmp/fifo", &a) && S_ISFIFO(a.st_mode));
   check(pread(deleted, note, 10, 0) == 5 && !memcmp(note, "ghost", 5) && !fstat(deleted, &a) && a.st_nlink == 0);
   check(a.st_dev == b.st_dev);
+  int status = 0;
+  check(!waitpid(child, &status, WNOHANG), "the child has ended: %x", status);
   check(open("ro/new", O_WRONLY | O_CREAT, 0600) == -1 && errno == EROFS);
 }
 
@@ -136,6 +142,20 @@ static void propagates(void) {
   check(!umount2("peer/new", MNT_DETACH));
   check(!umount2("over", MNT_DETACH));
   holds("over/under", "covered");
+}
+
+/* A child whose working directory has the path and the inode that it has outside, and is on another mount. */
+static void nest(void) {
+  child = fork();
+  check(child >= 0);
+  if (child) return;
+  check(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL));
+  bind(home, home, 0);
+  check(!mount(NULL, home, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) && !chdir(home));
+  for (;;) {
+    if (open("new", O_WRONLY | O_CREAT, 0600) != -1 || errno != EROFS) _exit(3);
+    victim_nap(5);
+  }
 }
 
 static void pivot(char *self) {
@@ -162,12 +182,15 @@ int main(int argc, char **argv) {
     if (argc > 1) pivot(argv[0]);
   }
   set_up();
+  nest();
+  victim_nap(100);
   victim_ready();
   while (!victim_asked()) {
     verify();
     victim_nap(5);
   }
   verify();
+  check(!kill(child, SIGKILL) && waitpid(child, NULL, 0) == child);
   propagates();
   victim_pass();
 }
