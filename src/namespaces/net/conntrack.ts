@@ -36,15 +36,23 @@ export function readTracked(what: Tracked): NetlinkMessage[] {
 
 /**
  * Makes entries again, from inside of the namespace. For the first packets sequence numbers of TCP are not checked,
- * since nobody knows the windows any more. @throws NetlinkError
+ * since nobody knows the windows any more. Returns how many entries the kernel does not take as it has told them, such
+ * as those of some protocols other than TCP and UDP (`ctnetlink_create_conntrack()`); their packets begin new entries.
  */
-export function writeTracked(what: Tracked, messages: readonly NetlinkMessage[]): void {
-  if (messages.length === 0) return;
+export function writeTracked(what: Tracked, messages: readonly NetlinkMessage[]): number {
+  if (messages.length === 0) return 0;
+  let refused = 0;
   using socket = new NetlinkSocket(NETLINK.NETFILTER, 'tracked connections');
   for (const { payload } of messages) {
     const request = what === 'connections' ? liberal(payload) : payload;
-    socket.request((SUBSYSTEM[what] << 8) | IPCTNL_MSG_CT.NEW, request, NLM_F.CREATE);
+    try {
+      socket.request((SUBSYSTEM[what] << 8) | IPCTNL_MSG_CT.NEW, request, NLM_F.CREATE);
+    } catch (error) {
+      if (!(error instanceof NetlinkError)) throw error;
+      refused++;
+    }
   }
+  return refused;
 }
 
 /** The entry of a connection with the flag in both directions (`struct nf_ct_tcp_flags`: flags, mask). Pure. */

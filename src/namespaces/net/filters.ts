@@ -3,6 +3,7 @@
  * as the text of `nft list ruleset`. Rules of the older iptables can only be told by its own programs.
  */
 import { StasisError } from '../../base/errors.ts';
+import type { NoticeFacts } from '../../base/notice.ts';
 import { decodeText, encodeText } from '../../base/text.ts';
 import type { ImageSet } from '../../images/image-set.ts';
 import type { ImageSetWriter } from '../../images/image-set-writer.ts';
@@ -124,11 +125,14 @@ export function restoreFilters(id: number, images: ImageSet, ruleset: Ruleset | 
   run('nft', ['-f', '-'], text);
 }
 
-/** Makes the tracked connections again, from inside of the namespace. @throws StasisError */
-export function restoreTracked(id: number, images: ImageSet): void {
+/** Makes the tracked connections again, from inside of the namespace. `notice` is told of those that are lost. */
+export function restoreTracked(id: number, images: ImageSet, notice: (facts: NoticeFacts) => void): void {
   for (const { kind, what } of TRACKED) {
     const bytes = images.bytes(kind, id);
-    if (bytes) writeTracked(what, splitMessages(bytes, imageName(kind, id)));
+    const refused = bytes ? writeTracked(what, splitMessages(bytes, imageName(kind, id))) : 0;
+    if (refused === 0) continue;
+    const reason = `${refused} of the tracked ${what} are lost: the kernel does not take them as it has told them`;
+    notice({ resource: imageName(kind, id), reason });
   }
 }
 

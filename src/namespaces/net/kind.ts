@@ -57,7 +57,8 @@ export const netNamespace: NamespaceKind = {
 
   rebuild(namespace, context) {
     if (!context.options.emptyNetNs) NETWORKS.of(context).add(namespace);
-    else inside('net', namespace.fd, () => restoreTracked(namespace.id, context.images));
+    else
+      inside('net', namespace.fd, () => restoreTracked(namespace.id, context.images, (facts) => context.notice(facts)));
   },
 
   finish(_, context) {

@@ -277,7 +277,7 @@ export class NetworkRestore implements Disposable {
     });
     inside('net', fd, () => {
       step('packet filters', () => restoreFilters(saved.id, this.#context.images, saved.nftables));
-      step('tracked connections', () => restoreTracked(saved.id, this.#context.images));
+      step('tracked connections', () => restoreTracked(saved.id, this.#context.images, this.#manner.notice));
       endSysctls(saved);
     });
     network.isComplete = true;
