@@ -7,6 +7,8 @@ export function hasRules(saved: string): boolean {
 
 /** The lock of a dump that `criu` makes in a namespace, which it takes for part of what it saves. */
 const LOCK_CHAIN = 'CRIU';
+const LOCK_CHAIN_OF_NFT = /^\tchain CRIU \{[\s\S]*?^\t\}\n\n?/gm;
+const JUMP_TO_LOCK = /^.* jump CRIU$\n?/gm;
 const LOCK_TABLE = /^table \S+ CRIU-\S+ \{[\s\S]*?^\}\n?/gm;
 
 /** A text of `iptables-save` without the rules that locked the network for the dump. */
@@ -22,9 +24,12 @@ export function withoutLockChain(saved: string): string {
     .join('\n');
 }
 
-/** A text of `nft list ruleset` without the table that locked the network for the dump. */
+/**
+ * A text of `nft list ruleset` without what locked the network for the dump: a table, or a chain that an iptables made
+ * which speaks to nf_tables.
+ */
 export function withoutLockTable(ruleset: string): string {
-  return ruleset.replace(LOCK_TABLE, '');
+  return ruleset.replace(LOCK_TABLE, '').replace(LOCK_CHAIN_OF_NFT, '').replace(JUMP_TO_LOCK, '');
 }
 
 /** Whether the name of a table is that of such a lock. */

@@ -262,8 +262,10 @@ export class NetworkRestore implements Disposable {
     const { saved, view, fd } = network;
     const step = (what: string, work: () => void): void => naming(undefined, work, what);
     step('addresses', () => settleAddresses(view, saved.addresses));
-    for (const { own, entry } of saved.links) {
-      const mode = own?.addressMode;
+    for (const { own, entry, kind } of saved.links) {
+      // Images of `criu` do not tell it; this is what devices have as a rule.
+      const usual = own === undefined && kind !== undefined ? IN6_ADDR_GEN_MODE.EUI64 : undefined;
+      const mode = own?.addressMode ?? usual;
       if (mode !== undefined) naming(entry.name, () => setAddressMode(view, entry.ifindex, mode));
     }
     step('neighbours', () => addNeighbours(view, saved.neighbours));

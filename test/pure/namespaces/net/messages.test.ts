@@ -166,6 +166,9 @@ describe('texts of filters', () => {
     const saved =
       '*filter\n:INPUT ACCEPT [0:0]\n:CRIU - [0:0]\n-A INPUT -j CRIU\n-A INPUT -s 1.1.1.1/32 -j DROP\n-A CRIU -j DROP\nCOMMIT\n';
     expect(withoutLockChain(saved)).toBe('*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 1.1.1.1/32 -j DROP\nCOMMIT\n');
+    const chains =
+      'table ip filter {\n\tchain CRIU {\n\t\tcounter drop\n\t}\n\n\tchain INPUT {\n\t\tcounter jump CRIU\n\t\taccept\n\t}\n}\n';
+    expect(withoutLockTable(chains)).toBe('table ip filter {\n\tchain INPUT {\n\t\taccept\n\t}\n}\n');
     const table = (name: string): string => `table inet ${name} {\n\tchain input {\n\t\tpolicy drop;\n\t}\n}\n`;
     expect(withoutLockTable(`${table('a')}${table('CRIU-77')}${table('b')}`)).toBe(`${table('a')}${table('b')}`);
   });
