@@ -11,31 +11,32 @@ import { insideOf } from '../inside.ts';
 import { type Mount, nameOf, relativePath } from './mount.ts';
 
 /**
- * The mounts that cover a mount or a directory above it, by their paths, in an order in which they can be unmounted.
- * Exported for tests.
+ * The mounts that cover a mount or a directory above it, by their paths, in an order in which they can be unmounted:
+ * what is on a mount goes with it, but of those that are stacked the topmost goes first. Exported for tests.
  */
 export function coversOf(mount: Mount, mounts: readonly Mount[]): string[] {
-  const byId = new Map(mounts.map((other) => [other.id, other]));
-  const isAbove = (one: Mount, other: Mount): boolean => {
-    for (let at: Mount | undefined = other, steps = 0; at && steps <= mounts.length; steps++) {
-      if (at === one) return true;
-      at = byId.get(at.parent);
-    }
-    return false;
+  const stackedOn = (below: Mount): number => {
+    const above = mounts.find(({ parent, mountPoint }) => parent === below.id && mountPoint === below.mountPoint);
+    return above && above !== below ? 1 + stackedOn(above) : 0;
   };
-  const covers = mounts
-    .filter((other) => relativePath(other.mountPoint, mount.mountPoint) !== undefined)
-    .filter((other) => !isAbove(other, mount) && !isBelowOnly(other, mount));
-  // What is on a directory of a mount goes with that; of those that are stacked the topmost goes first.
-  const goesWith = (cover: Mount, other: Mount): boolean =>
-    cover !== other && cover.mountPoint !== other.mountPoint && isAbove(cover, other);
-  const needed = covers.filter((other) => !covers.some((cover) => goesWith(cover, other)));
-  return needed.map(({ mountPoint }) => mountPoint).sort((a, b) => a.length - b.length);
-
-  /** A mount on a directory inside of the mount does not cover it; one on its root does. */
-  function isBelowOnly(other: Mount, covered: Mount): boolean {
-    return isAbove(covered, other) && other.mountPoint !== covered.mountPoint;
+  const found: string[] = [];
+  let next: Mount | undefined;
+  for (let at: Mount | undefined = mount, steps = 0; at && steps <= mounts.length; steps++) {
+    const { id, parent }: Mount = at;
+    // On the way from this mount to the next one, what is nearer to its root is met first.
+    const limit = next?.mountPoint;
+    for (const other of mounts) {
+      if (other.parent !== id || other.id === id || other === next) continue;
+      const isOnWay =
+        limit === undefined
+          ? other.mountPoint === mount.mountPoint
+          : other.mountPoint.length < limit.length && relativePath(other.mountPoint, limit) !== undefined;
+      if (isOnWay) for (let count = 1 + stackedOn(other); count > 0; count--) found.push(other.mountPoint);
+    }
+    next = at;
+    at = mounts.find((other) => other.id === parent && other.id !== id);
   }
+  return found.sort((one, other) => one.length - other.length);
 }
 
 /**

@@ -154,6 +154,20 @@ describe('what covers a mount', () => {
     expect(covers(text, 13)).toEqual([]);
   });
 
+  test('what is covered itself does not', () => {
+    const text = `${ROOT}
+11 10 0:30 / /a/b rw - tmpfs a rw
+12 11 0:31 / /a/b rw - tmpfs b rw
+13 12 0:32 / /a/b/c rw - tmpfs c rw
+14 10 0:33 / /a rw - tmpfs d rw
+15 14 0:34 / /a rw - tmpfs e rw
+16 15 0:35 / /a/b rw - tmpfs f rw`;
+    expect(covers(text, 11)).toEqual(['/a', '/a', '/a/b']);
+    expect(covers(text, 13)).toEqual(['/a', '/a']);
+    expect(covers(text, 16)).toEqual([]);
+    expect(covers(text, 14)).toEqual(['/a']);
+  });
+
   test('several that are stacked', () => {
     const text = `${ROOT}
 11 10 0:30 / /a/b rw - tmpfs a rw
