@@ -14,6 +14,7 @@ import { SIOCGSKNS } from '../../kernel/constants/namespaces.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { Fd, trySyscall } from '../../kernel/syscall.ts';
 import { type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
+import { hasOtherPidsForChildren } from '../../namespaces/pid/kind.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { isElsewhere, NAMESPACE_NAMES, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { fileObstacle } from '../../support/fdinfo.ts';
@@ -86,7 +87,8 @@ export function foreignNamespaces(task: SeenTask): StasisError[] {
     task.pid,
     own.map(({ name }) => name),
   );
-  return own.map(
+  const children = hasOtherPidsForChildren(task) ? [otherPidsForChildren(task)] : [];
+  const unknown = own.map(
     ({ name, ino }) =>
       new StasisError({
         kind: 'unsupported',
@@ -98,6 +100,17 @@ export function foreignNamespaces(task: SeenTask): StasisError[] {
         object: { type: `${name} namespace`, inode: ino },
       }),
   );
+  return [...unknown, ...children];
+}
+
+function otherPidsForChildren(task: SeenTask): StasisError {
+  return new StasisError({
+    kind: 'unsupported',
+    code: 'NAMESPACE_PID_NESTED',
+    task: task.ref,
+    reason: 'the children of the process are to have another PID namespace than itself, which is not carried yet',
+    remedy: 'dump it before it unshares its PID namespace, or the processes in that one by themselves',
+  });
 }
 
 /** Inside of a task's namespaces they are Stasis' own. Not all can be entered in a way that is of use. */

@@ -6,8 +6,7 @@
 import { StasisError } from '../../base/errors.ts';
 import type { NamespaceKind, SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
-import { namespaceOf } from '../../kernel/namespace.ts';
-import { unlessGone } from '../../kernel/proc/tree.ts';
+import { tryReadLink } from '../../kernel/files.ts';
 import { SEEN_NAMESPACES } from '../seen.ts';
 
 function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
@@ -37,12 +36,19 @@ function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
     const reason = 'the root of the tree is not the init (PID 1) of its PID namespace, without which there is none';
     return [refuse('NAMESPACE_PID_INIT', root, reason, 'name with -t the process that is PID 1 in it')];
   }
-  return namespace.members
-    .filter(({ pid }) => (unlessGone(() => namespaceOf(pid, 'pid_for_children')) ?? namespace.ino) !== namespace.ino)
-    .map((task) => {
-      const reason = 'the children of the process are to have another PID namespace than itself';
-      return refuse('NAMESPACE_PID_NESTED', task, reason, 'dump it before it unshares its PID namespace');
-    });
+  return [];
+}
+
+/**
+ * Whether the children of a process are to be in another PID namespace than itself, after unshare(2) or setns(2). Until
+ * the first of them exists, that namespace has no init, and the kernel shows no link (pidns_for_children_get()).
+ */
+export function hasOtherPidsForChildren({ pid }: SeenTask): boolean {
+  const own = tryReadLink(`/proc/${pid}/ns/pid`);
+  const children = tryReadLink(`/proc/${pid}/ns/pid_for_children`);
+  if (children === own || typeof own === 'number') return false;
+  // Kernels before 4.12 show it for nobody.
+  return typeof children === 'string' || typeof tryReadLink('/proc/self/ns/pid_for_children') === 'string';
 }
 
 export const pidNamespace: NamespaceKind = { name: 'pid', flag: CLONE.NEWPID, obstacles };
