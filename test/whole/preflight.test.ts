@@ -106,30 +106,20 @@ describe('a server', () => {
   }, 60_000);
 });
 
-test('a namespace of its own is one line, however many tasks are in it, and the remedy can be carried out', async () => {
+test('a namespace that is not carried is one line, however many tasks are in it', async () => {
   using victim = await Victim.run([
     'unshare',
-    '-nui',
+    '--user',
     'sh',
     '-c',
     'sleep 1000 & sleep 1000 & echo READY; exec sleep 1000',
   ]);
   const { text, told } = await report(victim.pid);
-  expect(told.map(({ code }) => code)).toEqual(['NAMESPACE_OWN', 'NAMESPACE_OWN', 'NAMESPACE_OWN']);
-  expect(lines(text).length).toBe(3);
-  for (const { holders, object } of told) {
-    expect(holders.map(({ pid }) => pid).sort()).toEqual([...victim.members()].sort());
-    expect(object).toMatchObject({
-      type: expect.stringMatching(/^(net|ipc|uts) namespace$/),
-      inode: expect.any(Number),
-    });
-  }
-  const enter = ['nsenter', '-t', `${process.pid}`]
-    .slice(0, 1)
-    .concat('-t', `${victim.pid}`, '--net', '--ipc', '--uts');
-  expect(told[0]?.remedy).toContain(`nsenter -t ${victim.pid}`);
-  const checked = await stasis(['check', '-t', `${victim.pid}`], { wrapper: enter });
-  expect([checked.status, checked.stdout]).toEqual([0, expect.stringContaining('can be dumped')]);
+  expect(told.map(({ code }) => code)).toEqual(['NAMESPACE_OWN']);
+  expect(lines(text).length).toBe(1);
+  const [{ holders, object } = { holders: [], object: undefined }] = told;
+  expect(holders.map(({ pid }) => pid).sort()).toEqual([...victim.members()].sort());
+  expect(object).toMatchObject({ type: 'user namespace', inode: expect.any(Number) });
 }, 60_000);
 
 describe('nothing is lost when one look fails', () => {

@@ -36,8 +36,8 @@ const CASES: readonly (readonly [what: string, resource: RegExp, reason: string,
   ['landlock', /fd 3 \(anon_inode:\[landlock-ruleset\]\)/, 'a ruleset of Landlock', 'before it makes its sandbox'],
   ['fsopen', /fd 3 \(anon_inode:\[fscontext\]\)/, 'a file system that is being set up', 'when it has mounted it'],
   ['fuse', /fd 3 \(\/dev\/fuse\)/, 'what its driver keeps', 'fusermount -u'],
-  ['same-segment', /mapping [0-9a-f]+ \/SYSV/, 'belongs to another IPC namespace than that of Stasis', 'shmdt'],
-  ['segment', /mapping [0-9a-f]+ \/SYSV/, 'belongs to another IPC namespace than that of Stasis', 'shmdt'],
+  ['same-segment', /mapping [0-9a-f]+ \/SYSV/, 'belongs to another IPC namespace than the process is in', 'shmdt'],
+  ['segment', /mapping [0-9a-f]+ \/SYSV/, 'belongs to another IPC namespace than the process is in', 'shmdt'],
 ];
 
 for (const [what, resource, reason, hint] of CASES) {
