@@ -243,7 +243,6 @@ describe('what is not built yet', () => {
     'restore --lsm-profile apparmor:x',
     'restore --stream',
     'restore --lsm-mount-context x',
-    'dump -t1 --cgroup-props x',
   ];
   test.each(unbuilt)('%s is refused by name', (line) => {
     const error = refusal(line);
