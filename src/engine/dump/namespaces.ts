@@ -13,7 +13,7 @@ import type {
 import { SIOCGSKNS } from '../../kernel/constants/namespaces.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { Fd, trySyscall } from '../../kernel/syscall.ts';
-import { type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
+import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { hasOtherPidsForChildren } from '../../namespaces/pid/kind.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { isElsewhere, NAMESPACE_NAMES, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
@@ -59,17 +59,19 @@ function carriedNamespaces(tree: SeenTree): CarriedNamespace[] {
 
 /** Everything in the namespaces of the tree that cannot be carried. */
 export function namespaceObstacles(tree: SeenTree): StasisError[] {
-  return carriedNamespaces(tree).flatMap(({ namespace, kind }) => kind.obstacles?.(namespace, tree) ?? []);
+  return carriedNamespaces(tree).flatMap(({ namespace, kind }) =>
+    atHome(() => kind.obstacles?.(namespace, tree) ?? []),
+  );
 }
 
 /** What is carried of the namespaces of the tree, but not as it is. */
 export function namespaceNotices(tree: SeenTree): NoticeFacts[] {
-  return carriedNamespaces(tree).flatMap(({ namespace, kind }) => kind.notices?.(namespace, tree) ?? []);
+  return carriedNamespaces(tree).flatMap(({ namespace, kind }) => atHome(() => kind.notices?.(namespace, tree) ?? []));
 }
 
 /** Saves what is in the namespaces of the tree. */
 export function captureNamespaces(context: DumpContext): void {
-  for (const { namespace, kind } of carriedNamespaces(context.tree)) kind.capture?.(namespace, context);
+  for (const { namespace, kind } of carriedNamespaces(context.tree)) atHome(() => kind.capture?.(namespace, context));
 }
 
 /**

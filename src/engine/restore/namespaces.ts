@@ -3,7 +3,7 @@ import type { MadeNamespace, NamespaceKind, RestoreContext, RestoreTask } from '
 import type { NamespaceIds } from '../../images/namespace-ids.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { syscall } from '../../kernel/syscall.ts';
-import { type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
+import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { MADE_NAMESPACES } from '../../namespaces/made.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { handOver } from '../../tracee/handover.ts';
@@ -74,11 +74,11 @@ export function makeNetwork(context: RestoreContext, plan: Plan, stay: NetworkSt
   syscall('unshare', CLONE.NEWNET);
   using fd = openNamespace('self', 'net');
   syscall('setns', home.number, CLONE.NEWNET);
-  stay.enter(fd.number);
   const namespace = { name: kind.name, id, fd: fd.number };
   MADE_NAMESPACES.of(context).add(namespace);
   fd.release();
   kind.rebuild?.(namespace, context);
+  stay.enter(namespace.fd);
 }
 
 /** Has a process make a namespace. */
@@ -94,14 +94,14 @@ function note(task: RestoreTask, kind: NamespaceKind, id: number): void {
   const namespace = { name: kind.name, id, fd: fd.number, first: task };
   MADE_NAMESPACES.of(task.context).add(namespace);
   fd.release();
-  kind.rebuild?.(namespace, task.context);
+  atHome(() => kind.rebuild?.(namespace, task.context));
 }
 
 /** The last step in the namespaces that were made, when all tasks are rebuilt. */
 export function finishNamespaces(context: RestoreContext): void {
   for (const kind of namespaceKinds) {
     for (const namespace of MADE_NAMESPACES.of(context).all) {
-      if (namespace.name === kind.name) kind.finish?.(namespace, context);
+      if (namespace.name === kind.name) atHome(() => kind.finish?.(namespace, context));
     }
   }
 }
