@@ -113,7 +113,7 @@ export function restoreFilters(id: number, images: ImageSet, ruleset: Ruleset | 
     if (!hasRules(text)) continue;
     const program = legacyProgram(tool, 'restore');
     if (program === undefined) throw missing(`${tool}-restore`, imageName(kind, id));
-    run(program, ['-w'], text);
+    run(program, ['-w', '-c'], text);
   }
   if (ruleset) {
     writeRuleset(ruleset);
