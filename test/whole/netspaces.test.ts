@@ -39,6 +39,7 @@ const CONTENTS: Readonly<Record<string, string>> = {
     ip link add br0 type bridge forward_delay 500 ageing_time 5000 mcast_snooping 0 group_fwd_mask 8
     ip link add v0 type veth peer name v1; ip link set v1 master br0
     bridge link set dev v1 hairpin on learning off; bridge fdb add 02:bb:00:00:00:01 dev v1 master static
+    bridge fdb add 02:bb:00:00:00:02 dev br0 self local
     ip link set v0 address 02:00:00:00:00:11 mtu 1400 txqueuelen 77 alias 'an alias'
     ip link property add dev v1 altname another-name-that-is-longer
     ip addr add 10.2.0.1/16 dev br0 valid_lft 5000 preferred_lft 4000

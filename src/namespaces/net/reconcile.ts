@@ -175,9 +175,11 @@ export function addForwarding({ socket }: NetworkView, entries: readonly Netlink
   for (const { payload } of entries) {
     const header = Ndmsg.decode(payload);
     const attributes = attributesOf(Ndmsg, payload);
-    const isOfMaster = attributes.has(NDA.MASTER);
+    const master = attributes.get(NDA.MASTER);
     // What a device receives besides its own address follows from the groups it is a member of.
-    if (!isOfMaster && !attributes.has(NDA.DST)) continue;
+    if (!master && !attributes.has(NDA.DST)) continue;
+    // An entry of a bridge about itself names it as its own master, and is set without one.
+    const isOfMaster = master !== undefined && u32sOf(master)[0] !== header.index;
     const request = withoutAttributes(Ndmsg, payload, FORWARDING_STATE);
     Ndmsg.encodeInto(request, 0, { ...header, flags: header.flags | (isOfMaster ? NTF.MASTER : NTF.SELF) });
     unless([ERRNO.EEXIST], () => socket.request(RTM.NEWNEIGH, request, NLM_F.CREATE | NLM_F.APPEND));
