@@ -57,6 +57,19 @@ export function syscall(
 }
 
 /**
+ * Makes a system call that puts back what we have changed of ourselves, or ends what is to end: as long as it has not
+ * succeeded nothing else can, so it is tried again twice. @throws SyscallError when it fails three times
+ */
+export function insist(name: SyscallName, ...args: readonly LocalArgument[]): number {
+  const [a, b, c, d, e, f] = args;
+  for (let attempt = 1; attempt < 3; attempt++) {
+    const result = trySyscall(name, a, b, c, d, e, f);
+    if (result >= 0) return result;
+  }
+  return syscall(name, a, b, c, d, e, f);
+}
+
+/**
  * A reused block for small structs that are handed to the kernel. Its contents are valid until the next user: fill it,
  * make the call, read the result. One for the whole process is enough, since system calls are synchronous.
  */

@@ -7,11 +7,10 @@
  * only needs files there uses a descriptor of its root (`RESOLVE_IN_ROOT`) instead.
  */
 import type { HostPid, LocalFd } from '../base/brands.ts';
-import { StasisError } from '../base/errors.ts';
 import type { NamespaceName } from '../contract/contract.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { CLONE } from '../kernel/constants/tasks.ts';
-import { arenaPath, describeErrno, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { arenaPath, Fd, insist, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
 /** The flag of each type of namespace in clone(2), unshare(2) and setns(2). */
 export const NAMESPACE_FLAGS: Readonly<Record<NamespaceName, bigint>> = {
@@ -67,16 +66,12 @@ class Excursion implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#name === 'mnt') syscall('unshare', CLONE.FS);
-    const back = trySyscall('setns', this.#own.number, NAMESPACE_FLAGS[this.#name]);
-    if (back < 0) {
-      const reason = `Stasis cannot return to its own ${this.#name} namespace: ${describeErrno(back)}`;
-      throw new StasisError({ kind: 'internal', reason });
-    }
+    insist('setns', this.#own.number, NAMESPACE_FLAGS[this.#name]);
     const [root, place] = this.#places;
     if (root && place) {
-      syscall('fchdir', root.number);
-      syscall('chroot', arenaPath('.'));
-      syscall('fchdir', place.number);
+      insist('fchdir', root.number);
+      insist('chroot', arenaPath('.'));
+      insist('fchdir', place.number);
     }
     this.#close();
   }

@@ -77,7 +77,12 @@ export function pollStop(pid: HostPid): Stop | 'none' | 'lost' {
  * tracer may end it all the same. Harmless if it is dead.
  */
 export function killTracee(pid: HostPid): void {
-  if (trySyscall('kill', pid, SIG.KILL) === -ERRNO.EPERM) tryPtrace(PTRACE.KILL, pid);
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const result = trySyscall('kill', pid, SIG.KILL);
+    if (result === -ERRNO.EPERM) tryPtrace(PTRACE.KILL, pid);
+    // Whoever waits for its end afterwards waits for ever if it has not been killed.
+    if (result >= 0 || result === -ERRNO.EPERM || result === -ERRNO.ESRCH) return;
+  }
 }
 
 /** Waits for the end of a task that has been killed, if it is ours to wait for: called where nothing may throw. */

@@ -20,6 +20,7 @@ import { captureQueue, queueMemory, refill } from './datagram-queue.ts';
 import { captureMemberships, joinGroups } from './multicast.ts';
 import type { MembershipNote } from './notes.ts';
 import type { InetProtocol, InetSocket, MadeSocket } from './protocol.ts';
+import { shutDownAlone } from './shut-down.ts';
 
 export const udp: InetProtocol = {
   handles: (type, protocol) => type === SOCK.DGRAM && (protocol === IPPROTO.UDP || protocol === IPPROTO.UDPLITE),
@@ -139,7 +140,7 @@ const DIRECTIONS: Readonly<Record<number, number>> = { 1: SHUT.RD, 2: SHUT.WR, 3
 /** A socket without a peer is shut down too, although the kernel answers ENOTCONN. */
 function shutDown({ entry, local }: MadeSocket): void {
   const how = DIRECTIONS[entry.shutdown ?? 0];
-  if (how !== undefined) trySyscall('shutdown', local, how);
+  if (how !== undefined) shutDownAlone(local, how);
 }
 
 /** Connects a socket that was connected. @throws StasisError (conflict) if there is no way to its peer */

@@ -3,9 +3,10 @@ import type { RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { InetSkEntry } from '../../../images/schema/sockets.ts';
 import { IPPROTO, SHUT, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
-import { syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { syscall } from '../../../kernel/syscall.ts';
 import { fieldsOf, showEnd } from './address.ts';
 import type { Captured, InetProtocol, MadeSocket } from './protocol.ts';
+import { shutDownAlone } from './shut-down.ts';
 import { Connections } from './tcp-dump.ts';
 import { tcpNotice, tcpObstacle, wasConnected } from './tcp-obstacles.ts';
 import { captureForgottenTcp, captureTcpOptions, restoreForgottenTcp, restoreTcpOptions } from './tcp-options.ts';
@@ -66,7 +67,7 @@ export const tcp: InetProtocol = {
     restoreForgottenTcp(local, note, context, `socket:[${entry.ino}]`);
     if (entry.state === TCP_STATE.LISTEN) syscall('listen', local, entry.backlog);
     else if (isConnection(entry) && context.options.tcpClose) letGo(socket);
-    else if (!isConnection(entry) && (entry.shutdown ?? 0) & 1) trySyscall('shutdown', local, SHUT.RD);
+    else if (!isConnection(entry) && (entry.shutdown ?? 0) & 1) shutDownAlone(local, SHUT.RD);
   },
 
   restoreEnd(context, how) {
@@ -87,7 +88,7 @@ function isConnection(entry: InetSkEntry): boolean {
 
 /** `--tcp-close`: nothing can be received or sent any more; the kernel notes that and yet answers ENOTCONN. */
 function letGo({ local }: MadeSocket): void {
-  trySyscall('shutdown', local, SHUT.RDWR);
+  shutDownAlone(local, SHUT.RDWR);
 }
 
 function letGoBefore(entry: InetSkEntry): StasisError {

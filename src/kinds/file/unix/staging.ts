@@ -12,7 +12,7 @@ import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { namesIn, openFile } from '../../../kernel/files.ts';
 import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
 import { statusAt } from '../../../kernel/statx.ts';
-import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { arenaPath, ERRNO, Fd, insist, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { existingDirectory, stagedName } from './paths.ts';
 
 /** Permissions of a socket's file. */
@@ -186,9 +186,9 @@ function bindFrom(
     } else syscall('chdir', arenaPath(place.directory));
     syscall('bind', local, address, address.length);
   } finally {
-    syscall('fchdir', root.number);
-    syscall('chroot', arenaPath('.'));
-    syscall('fchdir', here.number);
+    insist('fchdir', root.number);
+    insist('chroot', arenaPath('.'));
+    insist('fchdir', here.number);
   }
 }
 
