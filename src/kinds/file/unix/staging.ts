@@ -145,7 +145,7 @@ function remove(at: string, path: string): void {
     last = `${at.slice(0, at.lastIndexOf('/'))}.removed`;
     syscall('renameat2', AT.FDCWD, arenaPath(at), AT.FDCWD, arenaPath(last, 8192), 0);
   }
-  syscall('unlinkat', AT.FDCWD, arenaPath(last), 0);
+  insist('unlinkat', AT.FDCWD, arenaPath(last), 0);
 }
 
 function putBack(path: string, before: Permissions | undefined): void {
