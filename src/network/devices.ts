@@ -23,7 +23,7 @@ export function deviceName(socket: LocalFd, index: number): string | undefined {
   return decodeText(arena.subarray(0, arena.indexOf(0)));
 }
 
-/** Asks for the device that the arena names. False if there is none; another error says nothing. @throws SyscallError */
+/** Asks for the device that the arena names. False if there is none. @throws SyscallError for any other error */
 function isThere(socket: LocalFd, request: number): boolean {
   const result = trySyscall('ioctl', socket, request, arenaAddress);
   if (result < 0 && result !== -ERRNO.ENODEV) throw new SyscallError('ioctl', -result);

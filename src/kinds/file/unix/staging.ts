@@ -109,7 +109,7 @@ export class Staging implements Disposable {
   [Symbol.dispose](): void {
     for (const { at } of this.#staged) trySyscall('unlinkat', AT.FDCWD, arenaPath(at), 0);
     this.#staged = [];
-    for (const directory of this.#directories.values()) removeDirectory(directory);
+    for (const directory of this.#directories.values()) removeTree(directory);
     this.#directories.clear();
   }
 }
