@@ -65,7 +65,7 @@ class Names {
 
 /** Fields that hold such numbers, wherever they are. */
 const SPACES: Readonly<Record<string, string>> = {
-  ...{ cwd_id: 'file', exe_file_id: 'file', orig_id: 'file' },
+  ...{ cwd_id: 'file', exe_file_id: 'file', orig_id: 'file', regf_id: 'file' },
   ...{ vm_id: 'vm', files_id: 'files', fs_id: 'fs', sighand_id: 'sighand' },
   ...{
     pipe_id: 'pipe',
