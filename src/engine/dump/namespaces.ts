@@ -10,7 +10,7 @@ import type {
   SeenTask,
   SeenTree,
 } from '../../contract/contract.ts';
-import { SIOCGSKNS } from '../../kernel/constants/namespaces.ts';
+import { SIOCGSKNS } from '../../kernel/constants/sockets.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { Fd, trySyscall } from '../../kernel/syscall.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
@@ -85,11 +85,7 @@ export function foreignNamespaces(task: SeenTask): StasisError[] {
     const isCarried = name === 'time' || namespaceKinds.some((kind) => kind.name === name);
     return !namespace || namespace.ours || isCarried ? [] : [namespace];
   });
-  const remedy = enterRemedy(
-    task.pid,
-    own.map(({ name }) => name),
-  );
-  const children = hasOtherPidsForChildren(task) ? [otherPidsForChildren(task)] : [];
+  const children = hasOtherPidsForChildren(task, table.of(task.pid, 'pid')) ? [otherPidsForChildren(task)] : [];
   const unknown = own.map(
     ({ name, ino }) =>
       new StasisError({
@@ -98,7 +94,7 @@ export function foreignNamespaces(task: SeenTask): StasisError[] {
         task: task.ref,
         resource: `${name} namespace ${ino}`,
         reason: 'tasks in namespaces of their own are not carried yet',
-        remedy,
+        remedy: 'dump its processes from within, as root of the machine, once this is built',
         object: { type: `${name} namespace`, inode: ino },
       }),
   );
@@ -113,12 +109,4 @@ function otherPidsForChildren(task: SeenTask): StasisError {
     reason: 'the children of the process are to have another PID namespace than itself, which is not carried yet',
     remedy: 'dump it before it unshares its PID namespace, or the processes in that one by themselves',
   });
-}
-
-/** Inside of a task's namespaces they are Stasis' own. Not all can be entered in a way that is of use. */
-function enterRemedy(pid: HostPid, names: readonly SeenNamespace['name'][]): string | undefined {
-  if (names.includes('user')) return 'dump its processes from within, as root of the machine, once this is built';
-  const flags = names.map((name) => (name === 'mnt' ? '--mount' : `--${name}`)).join(' ');
-  const inside = `run Stasis inside, for the dump and the restore: nsenter -t ${pid} ${flags} stasis …`;
-  return names.includes('mnt') ? `${inside} (it must be installed there)` : inside;
 }

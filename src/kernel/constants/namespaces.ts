@@ -5,6 +5,3 @@ export const NS_GET = {
   NSTYPE: 0xb703,
   OWNER_UID: 0xb704,
 } as const;
-
-/** ioctl of a socket: a descriptor of its network namespace (since 4.9), as in <linux/sockios.h>. */
-export const SIOCGSKNS = 0x894c;

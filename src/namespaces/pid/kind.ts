@@ -43,10 +43,10 @@ function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
  * Whether the children of a process are to be in another PID namespace than itself, after unshare(2) or setns(2). Until
  * the first of them exists, that namespace has no init, and the kernel shows no link (pidns_for_children_get()).
  */
-export function hasOtherPidsForChildren({ pid }: SeenTask): boolean {
-  const own = tryReadLink(`/proc/${pid}/ns/pid`);
+export function hasOtherPidsForChildren({ pid }: SeenTask, own: SeenNamespace | undefined): boolean {
+  if (!own) return false;
   const children = tryReadLink(`/proc/${pid}/ns/pid_for_children`);
-  if (children === own || typeof own === 'number') return false;
+  if (children === `pid:[${own.ino}]`) return false;
   // Kernels before 4.12 show it for nobody.
   return typeof children === 'string' || typeof tryReadLink('/proc/self/ns/pid_for_children') === 'string';
 }
