@@ -15,7 +15,7 @@ static uint64_t turns;
 
 /* Writes to the registered file from the registered buffer, and reads it back. */
 static void use_registered(Ring *r) {
-  snprintf(buffer, 64, "turn %lu", (long)turns);
+  snprintf(buffer, 64, "turn %016lu", (long)turns);
   int length = strlen(buffer);
   struct io_uring_sqe *sqe = ring_sqe(r);
   sqe->opcode = IORING_OP_WRITE_FIXED;
