@@ -75,6 +75,25 @@ export function trySetNumber(local: LocalFd, name: number, value: number, level:
   return trySyscall('setsockopt', local, level, name, arenaAddress, 4);
 }
 
+/**
+ * As {@link setNumber}, for an option that another kernel may not have or not allow. Returns whether it is set.
+ * @throws SyscallError for any other reason
+ */
+export function setNumberIfAllowed(local: LocalFd, name: number, value: number, level: number): boolean {
+  const result = trySetNumber(local, name, value, level);
+  if (NOT_HERE.has(-result)) return false;
+  orThrow(result, name, level);
+  return true;
+}
+
+const NOT_HERE: ReadonlySet<number> = new Set([
+  ERRNO.ENOPROTOOPT,
+  ERRNO.EOPNOTSUPP,
+  ERRNO.EINVAL,
+  ERRNO.EPERM,
+  ERRNO.ENOENT,
+]);
+
 function orThrow(result: number, name: number, level: number): void {
   if (result < 0) throw new SyscallError('setsockopt', -result, { resource: `option ${name} of level ${level}` });
 }

@@ -30,15 +30,19 @@ export const ERRNO = {
   ENAMETOOLONG: 36,
   ENOSYS: 38,
   ENOMSG: 42,
-  ENOPROTOOPT: 92,
   EBADFD: 77,
+  EMSGSIZE: 90,
+  ENOPROTOOPT: 92,
   EOPNOTSUPP: 95,
   EADDRINUSE: 98,
   EADDRNOTAVAIL: 99,
   ENETDOWN: 100,
+  ENETUNREACH: 101,
+  ENOBUFS: 105,
   ENOTCONN: 107,
-  EINPROGRESS: 115,
   ECONNREFUSED: 111,
+  EHOSTUNREACH: 113,
+  EINPROGRESS: 115,
 } as const;
 
 /** The result of a call that goes on through restart_syscall(2); a program never sees it. */

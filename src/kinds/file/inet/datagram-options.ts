@@ -3,8 +3,7 @@ import type { InputOf } from '../../../images/message.ts';
 import type { ipOptsEntry } from '../../../images/schema/sockets.ts';
 import { ICMP_FILTER, IP, IPV6, UDP } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO } from '../../../kernel/constants/sockets.ts';
-import { getNumberIfAny, getOptionIfAny, setNumber, setOption, trySetNumber } from '../../../kernel/sockets.ts';
-import { describeErrno } from '../../../kernel/syscall.ts';
+import { getNumberIfAny, getOptionIfAny, setNumber, setNumberIfAllowed, setOption } from '../../../kernel/sockets.ts';
 import { captureIpOptions } from './ip-options.ts';
 import type { InetSocket, MadeSocket } from './protocol.ts';
 
@@ -30,14 +29,13 @@ export function captureUdpOptions({ local, protocol }: InetSocket): Record<strin
   return found;
 }
 
-/** Sets what {@link captureUdpOptions} found. What this kernel does not know or allow is told. */
+/** Sets what {@link captureUdpOptions} found. What this kernel does not know or allow is told. @throws SyscallError */
 export function restoreUdpOptions({ entry, note, local, context }: MadeSocket): void {
   for (const [key, name] of Object.entries(OF_UDP)) {
     const value = note.protocol?.[key];
     if (value === undefined) continue;
-    const result = trySetNumber(local, name, value, entry.proto);
-    if (result >= 0) continue;
-    const reason = `its option ${key} = ${value} cannot be set here: ${describeErrno(-result)}`;
+    if (setNumberIfAllowed(local, name, value, entry.proto)) continue;
+    const reason = `this kernel does not allow its option ${key} = ${value}`;
     context.notice({ resource: `socket:[${entry.ino}]`, reason });
   }
 }

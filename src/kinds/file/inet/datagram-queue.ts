@@ -18,8 +18,8 @@ import { AF, IPPROTO, LOCK_MARK, SO, SOCK } from '../../../kernel/constants/sock
 import { encodeDatagram } from '../../../kernel/layouts/ip-packet.ts';
 import { controlMessages } from '../../../kernel/layouts/sockets.ts';
 import { nap } from '../../../kernel/nap.ts';
-import { getOptionIfAny, setNumber, trySetNumber } from '../../../kernel/sockets.ts';
-import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { getOptionIfAny, setNumber } from '../../../kernel/sockets.ts';
+import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { deviceName } from '../../../network/devices.ts';
 import { mappedOf } from '../../../network/inet-address.ts';
 import { isOwnAddress } from '../../../network/own-address.ts';
@@ -115,8 +115,8 @@ export function refill(socket: MadeSocket): void {
 /** The kernel notes where a packet came in as it comes, and only if the socket asks for that. */
 function keepPacketInfo({ entry, note, local }: MadeSocket): void {
   const wanted = entry.family === AF.INET ? entry.ip_opts?.pktinfo : note.ip?.pktinfo;
-  if (wanted) trySetNumber(local, IP.PKTINFO, 1, IPPROTO.IP);
-  if (entry.family === AF.INET6 && entry.ip_opts?.pktinfo) trySetNumber(local, IPV6.RECVPKTINFO, 1, IPPROTO.IPV6);
+  if (wanted) setNumber(local, IP.PKTINFO, 1, IPPROTO.IP);
+  if (entry.family === AF.INET6 && entry.ip_opts?.pktinfo) setNumber(local, IPV6.RECVPKTINFO, 1, IPPROTO.IPV6);
 }
 
 /** Whether another socket of the images has the same port, so that a packet may get there. */
@@ -127,7 +127,7 @@ function sharesAddress({ entry, context }: MadeSocket): boolean {
   return false;
 }
 
-/** Sends a datagram to the socket. Returns whether that was possible. */
+/** Sends a datagram to the socket. Returns whether that was possible. @throws SyscallError */
 function send({ note, bytes }: Saved, { entry, context }: MadeSocket): boolean {
   const { family, proto, opts } = entry;
   const from = new Uint8Array(Buffer.from(note.from, 'base64'));
@@ -152,8 +152,21 @@ function send({ note, bytes }: Saved, { entry, context }: MadeSocket): boolean {
   const to = addressOf(target);
   const is4 = target.length === 4;
   const sender = SENDERS.of(context)[is4 ? 'inet' : 'inet6']();
-  return trySyscall('sendto', sender, packet, packet.length, 0, to, to.length) === packet.length;
+  const sent = trySyscall('sendto', sender, packet, packet.length, 0, to, to.length);
+  if (sent < 0 && !NOT_SENT.has(-sent)) throw new SyscallError('sendto', -sent, { resource: `socket:[${entry.ino}]` });
+  return sent === packet.length;
 }
+
+/** What the packet filters, routes and devices of this machine answer. */
+const NOT_SENT: ReadonlySet<number> = new Set([
+  ERRNO.EPERM,
+  ERRNO.EACCES,
+  ERRNO.EINVAL,
+  ERRNO.EMSGSIZE,
+  ERRNO.ENOBUFS,
+  ERRNO.ENETUNREACH,
+  ERRNO.EHOSTUNREACH,
+]);
 
 /** An address of IPv4 if it is one that is mapped into IPv6. */
 function plain(address: Uint8Array): Uint8Array {

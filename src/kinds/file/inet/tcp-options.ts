@@ -13,8 +13,8 @@ import {
   getNumberIfAny,
   getOptionIfAny,
   setNumber,
+  setNumberIfAllowed,
   setOption,
-  trySetNumber,
 } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
 import type { InetNote } from './notes.ts';
@@ -107,11 +107,7 @@ export function restoreForgottenTcp(local: LocalFd, note: InetNote, context: Res
     const [name] = FORGOTTEN[key as keyof typeof FORGOTTEN] ?? [];
     const value = others[key];
     if (name === undefined || value === undefined) continue;
-    const result = trySetNumber(local, name, value, IPPROTO.TCP);
-    if (result >= 0) continue;
-    if (result !== -ERRNO.ENOPROTOOPT && result !== -ERRNO.EOPNOTSUPP && result !== -ERRNO.EINVAL) {
-      throw new SyscallError('setsockopt', -result, { resource: `${resource}, ${key}` });
-    }
+    if (setNumberIfAllowed(local, name, value, IPPROTO.TCP)) continue;
     context.notice({ resource, reason: `this kernel does not allow its option ${key} = ${value}` });
   }
   if (note.congestion !== undefined) restoreCongestion(local, note.congestion, context, resource);
@@ -121,11 +117,14 @@ function restoreCongestion(local: LocalFd, name: string, context: RestoreContext
   try {
     setOption(local, TCP.CONGESTION, encodeText(name), IPPROTO.TCP);
   } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
+    if (!(error instanceof SyscallError) || !NO_ALGORITHM.has(error.errno)) throw error;
     const reason = `its congestion control ${name} is not there, so it has the usual one of this machine`;
     context.notice({ resource, reason, remedy: `load the module tcp_${name}` });
   }
 }
+
+/** Not there and not to be loaded, or not allowed to those without CAP_NET_ADMIN. */
+const NO_ALGORITHM: ReadonlySet<number> = new Set([ERRNO.ENOENT, ERRNO.EPERM]);
 
 /** Size of the name of a congestion control (`TCP_CA_NAME_MAX`). */
 const NAME = 16;
