@@ -23,7 +23,7 @@ static void await(Ring *r, unsigned count) {
 }
 
 static void write_fixed(Ring *r) {
-  snprintf(buffer, 64, "turn %lu", (long)++turns);
+  snprintf(buffer, 64, "turn %016lu", (long)++turns);
   struct io_uring_sqe *sqe = ring_sqe(r);
   sqe->opcode = IORING_OP_WRITE_FIXED;
   sqe->fd = file;

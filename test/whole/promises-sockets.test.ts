@@ -303,7 +303,7 @@ describe.each(ROWS.map((row) => [[row.victim, ...(row.args ?? [])].join(' '), ro
         const outcome = await withFailure(victim, subject.restoreLine, occasion, 'EIO');
         const lives = await subject.allOrNothing(before, told(occasion, outcome));
         if (!lives) failed++;
-        if (outcome.status === 0) expect(lives, told(occasion, outcome)).toBe(true);
+        if (outcome.status === 0) expect(lives, `${told(occasion, outcome)}; it said ${victim.output()}`).toBe(true);
         expect(traces(victim), told(occasion, outcome)).toEqual(clean);
         if (row.failing) expect(hasTable(table), told(occasion, outcome)).toBe(lock);
         expect(devicesOf(victim), told(occasion, outcome)).toEqual(devices);
