@@ -12,6 +12,7 @@ import { splitDeleted } from '../kernel/proc/common.ts';
 import { TOO_DEEP } from '../kernel/proc/read.ts';
 import { arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
 import { type PlaceIfAny, placeOf, statusIn, tryPathAt } from '../namespaces/places.ts';
+import { countsOtherwise } from './proc-names.ts';
 
 /** What the name by which a file was opened leads to now. */
 export type Location =
@@ -41,6 +42,13 @@ const BY_HANDLE: Location = {
   code: 'FILE_NOT_AT_PATH',
   reason: 'it was opened by its handle (open_by_handle_at), and the kernel knows no path of it',
   remedy: 'have the program open it by its path, or close it before the dump',
+};
+
+const NUMBER_UNKNOWN: Location = {
+  kind: 'lost',
+  code: 'FILE_NOT_AT_PATH',
+  reason: 'its process has ended, and had another number in the PID namespace of the tree, which nobody knows any more',
+  remedy: 'have the program close it, or mount a /proc of its own for the tree (unshare --mount-proc)',
 };
 
 /** Kernel objects that look like regular files, by the magic of their file system, and why they cannot be carried. */
@@ -79,7 +87,7 @@ export function location(file: OpenFile, tree: SeenTree): Location {
   const magic = fileSystem(file.local);
   // The kernel makes the names of terminals, which exist as long as their masters; they never end in ` (deleted)`.
   if (magic === FS_MAGIC.DEVPTS_SUPER_MAGIC) return { kind: 'visible', name: path };
-  if (magic === FS_MAGIC.PROC_SUPER_MAGIC) return inProc(file.link, place);
+  if (magic === FS_MAGIC.PROC_SUPER_MAGIC) return inProc(file, place, tree);
   const special = SPECIAL[magic];
   if (special) return special;
   if (file.stat.nlink === 0) return { kind: 'ghost', name: deleted ? path : file.link };
@@ -110,14 +118,21 @@ function otherNames(file: OpenFile, name: string, options: CarryOptions): Locati
 
 /**
  * A file of /proc. Its inodes are made on demand, so comparing them says nothing. `/proc/17` of a dead task is marked
- * as deleted, `/proc/17/stat` is not.
+ * as deleted, `/proc/17/stat` is not. A file of `/proc/17/net` is marked as soon as somebody else has looked it up,
+ * though its task lives: the kernel makes a new dentry for each lookup there.
  */
-function inProc(link: string, place: PlaceIfAny): Location {
+function inProc(file: OpenFile, place: PlaceIfAny, tree: SeenTree): Location {
+  const { link } = file;
   const name = splitDeleted(link).path;
   const pid = Number(/^\/proc\/(\d+)(?:\/|$)/.exec(name)?.[1]);
-  const dead = pid > 0 && (name !== link || statusIn(place, `/proc/${pid}`) === undefined);
-  return dead ? { kind: 'deadTask', name, pid } : { kind: 'visible', name: link };
+  const marked = name !== link && !OF_NET.test(name);
+  const dead = pid > 0 && (marked || statusIn(place, `/proc/${pid}`) === undefined);
+  if (!dead) return { kind: 'visible', name };
+  return countsOtherwise(file, tree) ? NUMBER_UNKNOWN : { kind: 'deadTask', name, pid };
 }
+
+/** A file that is the same for all tasks of a network namespace. */
+const OF_NET = /^\/proc\/\d+\/(task\/\d+\/)?net\//;
 
 /** The name of the file if the user has declared it external (`--external file[mnt:inode]`). */
 function externalKey(file: OpenFile, options: CarryOptions): string | undefined {

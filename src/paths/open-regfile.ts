@@ -11,6 +11,7 @@ import { setFlagsAndOwner } from '../support/fown.ts';
 import { inheritedFd } from '../support/inherited.ts';
 import { buildIdWords } from './build-id.ts';
 import { openPath } from './open-path.ts';
+import { nameHere } from './proc-names.ts';
 import { reader } from './regfile.ts';
 import { openRemapped } from './remap.ts';
 
@@ -56,7 +57,8 @@ function openEntry(entry: RegFileEntry, context: RestoreContext, flags: number):
       remedy: `--inherit-fd fd[N]:${entry.name}`,
     });
   }
-  return openRemapped(entry, context, flags) ?? openPath(entry.name, flags, entry.name, placeOfEntry(entry, context));
+  const name = nameHere(entry, context);
+  return openRemapped(entry, context, flags) ?? openPath(name, flags, name, placeOfEntry(entry, context));
 }
 
 function seek(entry: RegFileEntry, fd: LocalFd): void {

@@ -19,6 +19,7 @@ import { captureOwner, imageFlags } from '../support/fown.ts';
 import { buildIdWords, type ReadAt } from './build-id.ts';
 import { captureGhost, ghostObstacle, reopen } from './ghost/capture.ts';
 import { isOverlay, linkOpenFile, location } from './locate.ts';
+import { noteProcesses } from './proc-names.ts';
 import { unlinkFile } from './temporary-name.ts';
 
 /** A reg_file_entry to be written. */
@@ -56,6 +57,7 @@ export function captureRegular(file: OpenFile, id: number, context: DumpContext)
       remap(context, id, where.pid, RemapType.PROCFS);
       break;
     default:
+      noteProcesses(file, where.name, id, context);
       break;
   }
   return { ...draft, ...checks, name: where.name };

@@ -20,6 +20,7 @@ const VICTIMS: readonly (readonly string[])[] = [
   ['epolls'],
   ['scheduling'],
   ['heap'],
+  ['procfiles'],
 ];
 
 describe('in namespaces of their own', () => {

@@ -11,6 +11,7 @@ const VICTIMS: readonly (readonly string[])[] = [
   ['signals'],
   ['epolls'],
   ['pipes'],
+  ['procfiles'],
   ['prefork', '16', '6'],
   ['unixdgrams'],
 ];

@@ -17,6 +17,7 @@ import { TOO_DEEP } from '../../../kernel/proc/read.ts';
 import { segmentFlag } from '../../../memory/segments.ts';
 import { openPath } from '../../../paths/open-path.ts';
 import { openRegular } from '../../../paths/open-regfile.ts';
+import { nameHere } from '../../../paths/proc-names.ts';
 import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
 import { armAsync } from '../../../support/fown.ts';
 import { openInTask, PLACEHOLDER } from '../../../support/open-in-task.ts';
@@ -57,7 +58,7 @@ function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): Loc
 function finish(entry: FileEntry, fd: TaskFd, task: RestoreTask): void {
   const { id, reg } = entry;
   if (!reg) return;
-  if (isAboutDescriptor(reg)) openInTask(task, id, reg.name, reg.flags, reg.pos);
+  if (isAboutDescriptor(reg)) openInTask(task, id, nameHere(reg, task.context), reg.flags, reg.pos);
   armAsync(fd, reg.flags, task);
 }
 
