@@ -6,8 +6,7 @@ import { goOn, Victim } from './kit/victim.ts';
 
 victimSuite('descriptors', [
   { victim: 'pipes' },
-  // The kernel marks a file of net as deleted when somebody else looks it up, as this comparison does.
-  { victim: 'procfiles', ignore: [/net\/dev/] },
+  { victim: 'procfiles' },
   { victim: 'packets' },
   // A hash has another seed each time, and so another order.
   { victim: 'bpfmaps', images: [/^bpfmap-data/] },

@@ -119,9 +119,10 @@ function continues(a: ProcVma, b: ProcVma): boolean {
 /** What a victim opens for a moment, to look at itself and its children. */
 const IN_PASSING = /^\/proc\/\d+\/(task\/\d+\/)?(children|comm|pagemap|smaps|stat|status)$/;
 
+/** Where a link of /proc leads. The kernel marks a file of net as deleted when somebody else looks it up. */
 function linkOf(path: string): string | undefined {
   try {
-    return readlinkSync(path, 'latin1');
+    return readlinkSync(path, 'latin1').replace(/^(\/proc\/\d+\/(?:task\/\d+\/)?net\/.*) \(deleted\)$/, '$1');
   } catch {
     return undefined; // closed meanwhile
   }
