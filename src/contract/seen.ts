@@ -79,7 +79,13 @@ export interface OpenFile {
   /** The number in the task. */
   readonly fd: TaskFd;
   readonly local: LocalFd;
-  readonly cloexec: boolean;
+  /**
+   * The same object for all descriptors that were found to be of one open file description, to keep what is known of
+   * it. Others may be of that one all the same.
+   */
+  readonly description: object;
+  /** Undefined where the snapshot did not look: the open file is one that the parent has under this number as well. */
+  readonly cloexec: boolean | undefined;
   /** Access mode and status flags, as F_GETFL gives them, without O_CLOEXEC. */
   readonly flags: number;
   /** Offset; 0 for what cannot seek. */
@@ -91,6 +97,6 @@ export interface OpenFile {
   readonly mntId: number;
   /** The family of a socket (SO_DOMAIN); undefined for other files. */
   socketDomain(): number | undefined;
-  /** Reads /proc/PID/fdinfo/N, to be parsed by kernel/proc/fdinfo.ts. */
+  /** What /proc/PID/fdinfo/N says, to be parsed by kernel/proc/fdinfo.ts; O_CLOEXEC may be that of the parent. */
   fdinfo(): Uint8Array;
 }

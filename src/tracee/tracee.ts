@@ -101,7 +101,12 @@ export class Tracee implements Disposable {
 
   /** Requests a stop. Returns false if the task is not (or no longer) our tracee. */
   interrupt(): boolean {
-    return pt.tryPtrace(pt.PTRACE.INTERRUPT, this.pid) !== -ERRNO.ESRCH;
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      const result = pt.tryPtrace(pt.PTRACE.INTERRUPT, this.pid);
+      // Whoever waits for the stop afterwards waits for ever if it was not requested.
+      if (result >= 0 || result === -ERRNO.ESRCH) return result >= 0;
+    }
+    return true; // it is about to end (EIO), which the wait reports
   }
 
   /** Whether a stop is the requested one. If not, the task is resumed, with the signal of the stop. */

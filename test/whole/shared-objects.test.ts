@@ -7,6 +7,7 @@ victimSuite('descriptors of threads', [{ victim: 'threadfds', images: [/\.pidfd\
 
 // The kernel shows for a lease who took it: one who has closed the file cannot do that again.
 victimSuite('locks of a family', [
+  { victim: 'fdflags' },
   { victim: 'familylocks', dump: ['--file-locks'], restore: ['--file-locks'], ignore: [/^process \d+ fd 5/] },
 ]);
 

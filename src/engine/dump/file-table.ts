@@ -10,10 +10,17 @@ import { fileKinds } from '../../kinds/registry.ts';
 import { openPath } from './snapshot.ts';
 import { isBareName, unsupportedFile } from './unsupported-file.ts';
 
+/** The kinds of open file descriptions, for each of which hundreds of tasks may have a descriptor. */
+const KINDS = new WeakMap<object, FileKind | 'none'>();
+
 /** The kind of a descriptor; undefined if no kind carries it. */
 export function kindOf(file: OpenFile): FileKind | undefined {
-  if (isBareName(file)) return undefined;
-  return fileKinds.find((kind) => kind.recognises(file));
+  let kind = KINDS.get(file.description);
+  if (!kind) {
+    kind = (isBareName(file) ? undefined : fileKinds.find((one) => one.recognises(file))) ?? 'none';
+    KINDS.set(file.description, kind);
+  }
+  return kind === 'none' ? undefined : kind;
 }
 
 export class OpenFileTable implements FileTable {
@@ -23,6 +30,8 @@ export class OpenFileTable implements FileTable {
    * order.
    */
   readonly #seen = new Map<string, Seen[]>();
+  /** The IDs of those that were asked for before (OpenFile.description). */
+  readonly #known = new WeakMap<object, number>();
   readonly #paths = new Map<string, number>();
   readonly #types = new Map<number, number>();
   #nextId = 1;
@@ -38,6 +47,15 @@ export class OpenFileTable implements FileTable {
   }
 
   idOf(file: OpenFile): number {
+    let id = this.#known.get(file.description);
+    if (id === undefined) {
+      id = this.#find(file);
+      this.#known.set(file.description, id);
+    }
+    return id;
+  }
+
+  #find(file: OpenFile): number {
     const key = `${file.stat.dev}:${file.stat.ino}:${file.pos}:${file.flags}`;
     const alike = this.#seen.get(key) ?? [];
     const same = findInOrder(alike, (other) =>

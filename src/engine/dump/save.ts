@@ -1,7 +1,7 @@
 /** Saves a frozen tree into images. */
 import { thisArch } from '../../arch/index.ts';
 import { PAGE_SIZE } from '../../arch/page-size.ts';
-import type { HostPid } from '../../base/brands.ts';
+import type { HostPid, TaskFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug } from '../../base/log.ts';
@@ -36,6 +36,7 @@ import { suspendSeccomp } from '../../tracee/seccomp.ts';
 import { threadsWithoutExit } from '../../tracee/seccomp-exit.ts';
 import type { Hooks } from '../hooks.ts';
 import { makeContext, SharedImages } from './context.ts';
+import { fdFlagsOf } from './fd-flags.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
 import { ROOT_CG_SET } from './inventory.ts';
@@ -146,6 +147,7 @@ function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpT
     (program) => taskReaders(task, program),
     (program) => void remote.run(program),
   );
+  if (!task.captured.files) task.fdFlags = fdFlagsOf(task, remote);
   for (const thread of task.threads) {
     if (thread === task) continue;
     ask(
@@ -181,7 +183,7 @@ function drain(task: DumpTask): void {
 }
 
 /** A DumpTask that the engine still fills in. */
-type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] };
+type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] } & { fdFlags: ReadonlyMap<TaskFd, number> };
 
 function makeTask(
   seen: TaskSnapshot,
@@ -200,6 +202,7 @@ function makeTask(
     captured,
     mm: { vmas: [], aios: [] },
     bell: { signal: 0, actionAt: 0 },
+    fdFlags: new Map(),
     ...threadPart(seen, main, context),
     core: taskCore(seen, main),
   } as unknown as MutableDumpTask; // `process` and `threads` follow: the three know each other
@@ -267,13 +270,13 @@ function taskCore(seen: TaskSnapshot, main: FrozenThread): TaskCoreDraft {
   };
 }
 
-function writeTask(task: DumpTask, ids: ObjectIds, images: ImageSetWriter, files: OpenFileTable): void {
+function writeTask(task: MutableDumpTask, ids: ObjectIds, images: ImageSetWriter, files: OpenFileTable): void {
   const { pids } = task.tree;
   const pid = pids.saved(task.pid);
   if (!task.captured.files) {
     const fdinfo = task.fds.map((file) => {
       const id = files.idOf(file);
-      return { id, flags: file.cloexec ? 1 : 0, type: files.typeOf(id), fd: file.fd };
+      return { id, flags: task.fdFlags.get(file.fd) ?? 0, type: files.typeOf(id), fd: file.fd };
     });
     images.write(Images.fdinfo, ids.files, fdinfo);
   }

@@ -13,9 +13,10 @@ import type {
   SeenTree,
 } from '../../contract/contract.ts';
 import { SlotStore } from '../../contract/slots.ts';
-import { AT, KCMP, O } from '../../kernel/constants/files.ts';
+import { AT, F, F_LCK, KCMP, O } from '../../kernel/constants/files.ts';
 import { growTable } from '../../kernel/descriptor-table.ts';
 import { namesIn, tryReadLink } from '../../kernel/files.ts';
+import { Flock } from '../../kernel/layouts/files.ts';
 import { openPidfd, tryBorrow } from '../../kernel/pidfd.ts';
 import { parseFdHead } from '../../kernel/proc/fdinfo.ts';
 import { parseLimits, type Rlimit } from '../../kernel/proc/limits.ts';
@@ -40,7 +41,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
   readonly tree: SeenTree;
   readonly vmas: readonly ProcVma[];
   readonly limits: readonly Rlimit[];
-  readonly fds: readonly OpenFile[];
+  readonly fds: readonly BorrowedFile[];
   readonly options: CarryOptions;
 
   /** Descriptors borrowed for this task, without those taken over from its parent. */
@@ -75,7 +76,7 @@ export class TaskSnapshot implements SeenTask, Disposable {
   }
 
   /** Borrows every descriptor with pidfd_getfd(2). A descriptor that is closed meanwhile is left out. */
-  #borrowAll(inherited: readonly OpenFile[]): OpenFile[] {
+  #borrowAll(inherited: readonly BorrowedFile[]): BorrowedFile[] {
     using pidfd = openPidfd(this.pid);
     const numbers = namesIn(`/proc/${this.pid}/fd`).map((name) => taskFd(Number(name)));
     const known = new Map(inherited.map((file) => [file.fd, file]));
@@ -88,30 +89,67 @@ export class TaskSnapshot implements SeenTask, Disposable {
     }
   }
 
-  /** `namesake` is the parent's file under the same number, which usually is the same open file description. */
-  #borrow(pidfd: Fd, fd: TaskFd, namesake: OpenFile | undefined): OpenFile | undefined {
-    const info = readProcIfAny(this.pid, `fdinfo/${fd}`)?.slice();
+  /**
+   * `namesake` is the parent's file under the same number, which usually is the same open file description. There may
+   * be hundreds of tasks with hundreds of these, so /proc is not asked again what it has told of the parent's.
+   */
+  #borrow(pidfd: Fd, fd: TaskFd, namesake: BorrowedFile | undefined): BorrowedFile | undefined {
+    const { ref: task } = this;
+    if (namesake && trySyscall('kcmp', this.pid, process.pid, KCMP.FILE, fd, namesake.local) === 0) {
+      const info = namesake.mayShowOthersLocks() ? this.#fdinfo(fd) : undefined;
+      return { ...namesake, task, fd, cloexec: undefined, ...(info ? { fdinfo: () => info } : {}) };
+    }
+    const info = this.#fdinfo(fd);
     if (!info) return undefined;
     const { pos, flags } = parseFdHead(info);
-    const own = {
-      task: this.ref,
-      fd,
-      cloexec: (flags & O.CLOEXEC) !== 0,
-      flags: flags & ~O.CLOEXEC,
-      pos,
-      fdinfo: () => info,
-    };
-    if (namesake && trySyscall('kcmp', this.pid, process.pid, KCMP.FILE, fd, namesake.local) === 0) {
-      return { ...namesake, ...own };
-    }
     const got = tryBorrow(pidfd, fd);
     if (got === -ERRNO.EBADF) return undefined;
-    if (got < 0) throw borrowError(this.ref, fd, -got);
+    if (got < 0) throw borrowError(task, fd, -got);
     const local = localFd(got);
     this.#own.push(local);
     const link = linkOf(local);
-    return { ...own, local, link, socketDomain: domainOf(local, link), ...factsOf(local) };
+    return {
+      task,
+      fd,
+      local,
+      description: {},
+      cloexec: (flags & O.CLOEXEC) !== 0,
+      flags: flags & ~O.CLOEXEC,
+      pos,
+      link,
+      ...factsOf(local),
+      socketDomain: domainOf(local, link),
+      fdinfo: () => info,
+      mayShowOthersLocks: recordLocksOf(local),
+    };
   }
+
+  /** Undefined if the descriptor is closed. */
+  #fdinfo(fd: TaskFd): Uint8Array | undefined {
+    return readProcIfAny(this.pid, `fdinfo/${fd}`)?.slice();
+  }
+}
+
+/** An open file of a snapshot. */
+interface BorrowedFile extends OpenFile {
+  /**
+   * Whether fdinfo may show each task other locks: a record lock (POSIX) is shown to its owner alone, all others to
+   * everybody who has the open file description (__show_fd_locks() in fs/locks.c).
+   */
+  mayShowOthersLocks(): boolean;
+}
+
+/** A function that tells, asking the kernel once, whether there may be record locks on a file. */
+function recordLocksOf(local: LocalFd): () => boolean {
+  let may: boolean | undefined;
+  return () => {
+    if (may === undefined) {
+      // A lock for writing on all of the file, owned by nobody yet, would be in conflict with any.
+      const asked = Flock.encode({ type: F_LCK.WRLCK, whence: 0, start: 0n, length: 0n, pid: 0 });
+      may = trySyscall('fcntl', local, F.OFD_GETLK, asked) < 0 || Flock.decode(asked).type !== F_LCK.UNLCK;
+    }
+    return may;
+  };
 }
 
 function borrowError(task: TaskRef, fd: number, errno: number): StasisError {
@@ -291,6 +329,7 @@ export function openPath(task: SeenRef, via: string, flags: number): OpenFile {
     task,
     fd: NO_FD,
     local,
+    description: {},
     cloexec: false,
     flags,
     pos: 0,

@@ -24,8 +24,12 @@ import { type Refusal, type Standing, standingOf } from './support.ts';
 import { isUnixSocket, type Message, Survey } from './survey.ts';
 import { endWaiting, saveWaiting, setRoomAside } from './waiting.ts';
 
-/** The inodes of sockets of a tree that have been examined and can be carried. */
+/**
+ * The inodes of sockets of a tree that have been examined and can be carried, and of those that no notice is about.
+ * Each of hundreds of processes may have hundreds of sockets in common with the others.
+ */
 const SOUND = new Slot((_: SeenTree) => new Set<number>());
+const QUIET = new Slot((_: SeenTree) => new Set<number>());
 
 export const unixSocketKind: FileKind = {
   name: 'unix socket',
@@ -48,7 +52,6 @@ export const unixSocketKind: FileKind = {
   recognises: isUnixSocket,
 
   obstacle(file, { tree }) {
-    // Each of hundreds of processes may have hundreds of sockets in common with the others.
     const sound = SOUND.of(tree);
     if (sound.has(file.stat.ino)) return undefined;
     const found = obstacleOf(file, tree);
@@ -56,7 +59,13 @@ export const unixSocketKind: FileKind = {
     return found;
   },
 
-  notice: (file, task) => noticeOf(file, task.tree),
+  notice(file, { tree }) {
+    const quiet = QUIET.of(tree);
+    if (quiet.has(file.stat.ino)) return undefined;
+    const found = noticeOf(file, tree);
+    if (!found) quiet.add(file.stat.ino);
+    return found;
+  },
 
   capture(file, id, context) {
     const survey = Survey.of(context.tree);

@@ -197,5 +197,5 @@ function received(task: SeenRef, local: LocalFd): OpenFile {
   const link = readProcLink('self', `fd/${local}`);
   const stat = { dev, ino, mode, nlink, rdev, size };
   const own = { task, fd: NO_FD, local, cloexec: false, flags: flags & ~O.CLOEXEC, pos, link, stat, mntId };
-  return { ...own, fdinfo: () => info, socketDomain: domainOf(local, link) };
+  return { ...own, description: {}, fdinfo: () => info, socketDomain: domainOf(local, link) };
 }
