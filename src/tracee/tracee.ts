@@ -8,7 +8,7 @@ import { NT_PRSTATUS } from '../kernel/constants/ptrace.ts';
 import { SI } from '../kernel/constants/signals.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
-import { ERRNO, trySyscall } from '../kernel/syscall.ts';
+import { ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { requireUninterrupted } from './interruption.ts';
 import * as pt from './ptrace.ts';
 
@@ -117,7 +117,8 @@ export class Tracee implements Disposable {
     }
     // A stop consumes an interrupt that arrives meanwhile (ptrace_stop()), so the interrupt is requested again.
     this.interrupt();
-    pt.tryPtrace(pt.PTRACE.CONT, this.pid, 0, stop.kind === 'signal' ? stop.signal : 0);
+    const result = pt.tryPtrace(pt.PTRACE.CONT, this.pid, 0, stop.kind === 'signal' ? stop.signal : 0);
+    if (result < 0 && result !== -ERRNO.ESRCH) throw new SyscallError('ptrace', -result, { task: { pid: this.pid } });
     return false;
   }
 

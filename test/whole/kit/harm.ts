@@ -1,5 +1,5 @@
 /** What the tests of the promises share: ending Stasis at a bad moment, and looking for what it left behind. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Outcome, run, stasis, stasisCommand } from './stasis.ts';
 import { differences, type TaskState } from './state.ts';
@@ -160,13 +160,25 @@ function isStray(pid: number, members: ReadonlySet<number>, dir: string): boolea
   }
 }
 
-/** Waits until no process is left of a restore that failed. */
-export function nothingLeft(victim: Victim): Promise<true> {
+/** Keeps the contents of the files in a directory. Returns a function that puts them back, into the same files. */
+export function keepFiles(directory: string): () => void {
+  const kept = readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => ({ path: join(directory, name), bytes: readFileSync(join(directory, name)) }));
+  return () => {
+    for (const { path, bytes } of kept) {
+      if (!readFileSync(path).equals(bytes)) writeFileSync(path, bytes);
+    }
+  };
+}
+
+/** Waits until no process is left of a restore that failed; `note` says of which. */
+export function nothingLeft(victim: Victim, note = ''): Promise<true> {
   const left = (): number[] => [...strays(victim), ...victim.remains().filter((pid) => !isForeign(pid, victim))];
   return until(
     () => (left().length === 0 ? true : undefined),
     3000,
-    () => `left behind: ${left().join(', ')}`,
+    () => `left behind: ${left().join(', ')}; ${note}`,
   );
 }
 
