@@ -1,8 +1,8 @@
 /**
- * `npm run demo:vnc -- [FOLDER]`: a desktop is frozen, is gone, and comes back. Xvnc, icewm, xterm and a shell in which a
- * loop counts run in PID and IPC namespaces of their own; a viewer is connected all the time. The screen is photographed
- * before and after and must show the same windows; the loop counts on, what is typed arrives, and the window manager
- * answers the mouse. With FOLDER the pictures stay there.
+ * `npm run demo:vnc -- [FOLDER]`: a desktop is frozen, is gone, and comes back. Xvnc, icewm, xterm and a shell in which
+ * a loop counts run in PID and IPC namespaces of their own; a viewer is connected all the time. The screen is
+ * photographed before and after and must show the same windows; the loop counts on, what is typed arrives, and the
+ * window manager answers the mouse. With FOLDER the pictures stay there.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
