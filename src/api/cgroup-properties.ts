@@ -9,7 +9,10 @@ import { StasisError } from '../base/errors.ts';
 import type { CgroupProperties } from '../contract/contract.ts';
 import { disk } from '../kernel/disk.ts';
 
-/** What the options say, the file first. @throws StasisError (usage) for another form, (io) for a file not there */
+/**
+ * What the options say, those of the file first.
+ * @throws StasisError (usage) for another form, (io) for a file that is not there
+ */
 export function cgroupProperties(file: string | undefined, text: string | undefined): CgroupProperties[] {
   const fromFile = file === undefined ? [] : parse(fileText(file), file);
   return [...fromFile, ...(text === undefined ? [] : parse(text, '--cgroup-props'))];

@@ -1,4 +1,4 @@
-/** From settings to what the engine and the kinds are told. */
+/** Makes what the engine and the kinds are told from settings. */
 
 import { hostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
@@ -67,7 +67,7 @@ export function dumpOptions(settings: Settings, { imagesDir, workDir }: Director
     imagesDir,
     workDir,
     finalState: settings.finalState,
-    // As with CRIU's alarm: none at all.
+    // 0 means no limit, as with the alarm(2) that CRIU sets.
     timeout: settings.timeout || Number.POSITIVE_INFINITY,
     freezeCgroup: settings.freezeCgroup,
     carry: carryOptions(settings),

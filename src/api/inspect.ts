@@ -26,7 +26,7 @@ export interface ImagesReport {
 /** A process. */
 export interface TaskReport {
   readonly pid: number;
-  /** 0: it is the root. */
+  /** The parent's PID; 0 for the root. */
   readonly ppid: number;
   readonly pgid: number;
   readonly sid: number;

@@ -26,7 +26,7 @@ const CARRYING = ['dump', 'restore', 'check'] as const;
 const EXEC = ['exec'] as const;
 const PAGES = ['dump', 'pre-dump', 'lazy-pages', 'page-server'] as const;
 const SERVERS = ['service', 'page-server', 'lazy-pages'] as const;
-/** Not built, and refused as a whole; until then they only open their log. */
+/** Commands that are not built, and are refused as a whole; until then they only open their log. */
 // biome-ignore format: names in a row
 const UNBUILT = [
   'pre-dump', 'service', 'swrk', 'page-server', 'lazy-pages', 'dedup', 'cpuinfo dump', 'cpuinfo check',

@@ -1,4 +1,4 @@
-/** Whether we may do the work at all; asked before anything is touched. */
+/** Checks whether Stasis may do the work at all, before anything is touched. */
 
 import { StasisError } from '../base/errors.ts';
 import { type CapName, capBit } from '../kernel/constants/tasks.ts';
@@ -23,7 +23,7 @@ export function requirePrivileges(unprivileged: boolean, privileges: Privileges 
     throw new StasisError({
       kind: 'permission',
       reason: 'neither CAP_SYS_ADMIN nor CAP_CHECKPOINT_RESTORE is there',
-      // Not by setcap on the program: the environment tells its runtime what to run, and would do so with capabilities.
+      // setcap on the program is no remedy: the environment can tell its runtime what to run, with these capabilities.
       remedy: 'run as root, or with --unprivileged in a session that has these and CAP_SYS_PTRACE (capsh --addamb)',
     });
   }

@@ -1,4 +1,4 @@
-/** From the options a program gives to settings: checked by the table as those of a command line are. */
+/** Makes settings from the options that a program gives, which the table checks as it does those of a command line. */
 
 import { StasisError } from '../base/errors.ts';
 import { OPTIONS, type OptionRow } from './options.ts';
@@ -6,7 +6,7 @@ import { type Asked, judge, standingOf } from './refusals.ts';
 import { type Command, defaultSettings, type Settings } from './settings.ts';
 
 /**
- * The settings of a command: CRIU's defaults, and what `options` says otherwise. What is undefined counts as not given.
+ * The settings of a command: CRIU's defaults, except what `options` has. An undefined option counts as not given.
  *
  * @throws StasisError (usage, unsupported) for an option there is not, that has no meaning for the command, that is not
  *   built yet, or whose value is not what it takes

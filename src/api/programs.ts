@@ -165,7 +165,7 @@ function directory(path: string, role: string): string {
   throw new StasisError({ kind: 'io', resource: path, reason: `there is no such directory (${role})` });
 }
 
-/** The log goes to a program's hook as long as this lasts, and nowhere if it has none. */
+/** As long as this exists, the log goes to the program's hook, or nowhere if there is none. */
 class Logging implements Disposable {
   constructor({ log }: Pick<Hooks, 'log'>, level: LogLevel) {
     setLogLevel(level);

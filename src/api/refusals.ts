@@ -1,6 +1,6 @@
 /**
- * What giving an option with a command comes to, by the table of options. All faces ask here, so that what is refused
- * on the command line is refused in a configuration file, over RPC and in a program as well, in the same words.
+ * Decides, by the table of options, what giving an option with a command means. All faces ask here, so that what is
+ * refused on the command line is refused in a configuration file, over RPC and in a program as well, in the same words.
  */
 
 import { ObstacleError, StasisError } from '../base/errors.ts';
@@ -65,14 +65,14 @@ function together(errors: readonly StasisError[], reason: string): StasisError |
   return errors.length > 1 ? new ObstacleError(reason, errors) : errors[0];
 }
 
-/** A flag that is off and a choice that is the default ask for nothing: engines send such by the dozen. */
+/** Whether an option asks for anything. Engines give dozens of flags that are off and choices that are the default. */
 function asksForSomething({ value }: OptionRow, settings: Settings): boolean {
   switch (value.type) {
     case 'flag':
     case 'choice':
       return settings[value.key] !== defaultSettings()[value.key];
     case 'cpuCap':
-      return settings.cpuCap.image; // `none`: nothing is to be compared, and nothing is
+      return settings.cpuCap.image; // `none` asks for no comparison, and none is made
     case 'command line':
       return false;
     default:

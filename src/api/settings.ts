@@ -1,5 +1,5 @@
 /**
- * What the user asked for, typed: every option's value, CRIU's default where none was given.
+ * What the user asked for, with types: the value of every option, CRIU's default where none was given.
  *
  * Commands read a Settings object and hand the engine plain option objects made from it; nothing below `cli/`
  * knows options by their names on the command line.
@@ -64,8 +64,8 @@ export interface KeyValue {
 }
 
 /**
- * Every option's value, under the name that a program's options have as well. Sizes are bytes, times are seconds. What
- * is not told here is as on the command line.
+ * The value of every option, under the name that it has in a program's options as well. Sizes are bytes, times are
+ * seconds. A setting without a comment means what `--help` says of its option.
  */
 export interface Settings {
   // What to work on

@@ -1,6 +1,6 @@
 /**
- * From the text of an option's argument to a typed setting. Strict where CRIU's `atoi` would take anything: a
- * number with something behind it is a mistake, and is said to be one.
+ * Turns the text of an option's argument into a typed setting. Where CRIU's `atoi` would take anything, this is strict:
+ * a number with something behind it is reported as a mistake.
  */
 
 import { StasisError } from '../base/errors.ts';
@@ -98,7 +98,7 @@ const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
     else draft.extMountMap.push(pair(given, ':'));
   },
   cgroupRoot: (draft, _to, given) => {
-    // Cgroup v2 goes by an empty name.
+    // The hierarchy of cgroup v2 has an empty name.
     const [, key, value = ''] = /^(?:([^:]*):)?(.*)$/s.exec(text(given)) ?? [];
     if (value === '') throw wrong(given, 'names a path in the hierarchy');
     draft.cgroupRoot.push({ key, value });

@@ -17,7 +17,7 @@ import { printable, printErr, printOut } from './print.ts';
 import { noticeForPeople } from './report.ts';
 import { openWorkplace } from './workplace.ts';
 
-/** What CRIU says last; tools look for it. */
+/** The last line that CRIU prints; tools look for it. */
 const VERDICTS: Readonly<Record<Verdict, string>> = {
   good: 'Looks good.',
   partial:
@@ -76,7 +76,7 @@ export function listOf(names: readonly string[]): string {
 
 function checkFeature(name: string, settings: Settings): number {
   const feature = featureByName(name);
-  if (!feature) return 1; // never: it was looked up before
+  if (!feature) return 1; // cannot happen: known() has found it
   const finding = examine(feature);
   if (settings.json) printOut(`${JSON.stringify(toObject(finding))}\n`);
   else if (finding.missing === undefined) printOut(`${name} is supported\n`);
@@ -93,7 +93,7 @@ function checkKernel(settings: Settings): number {
     printOut(`${JSON.stringify({ verdict, missing: missing.length, features: findings.map(toObject) })}\n`);
   } else {
     if (settings.verbosity > 0) printOut(missing.map((one) => `Missing: ${title(one)}\n${describe(one)}`).join(''));
-    // CRIU says so on stderr.
+    // On stderr, as CRIU.
     (verdict === 'bad' ? printErr : printOut)(`${VERDICTS[verdict]}\n`);
   }
   return verdict === 'good' ? 0 : 1;
@@ -133,7 +133,7 @@ function forPeople({ task, processes, obstacles }: TaskReport): string {
   if (obstacles.length === 0) return `${whose} can be dumped.\n`;
   const lines = [`${whose} cannot be dumped:`];
   for (const obstacle of obstacles) {
-    // In a tree it has to be told whose it is.
+    // In a tree the reader has to know whose obstacle it is.
     lines.push(`  - ${printable(processes > 1 ? obstacle.message : sentenceWithoutTask(obstacle))}`);
     if (obstacle.remedy) lines.push(`    Hint: ${printable(obstacle.remedy)}`);
   }

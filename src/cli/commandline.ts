@@ -1,6 +1,6 @@
 /**
- * From words to an {@link Invocation}: the command, its settings and its operands, checked as far as that can be
- * done without looking at the machine. Reads configuration files; changes nothing.
+ * Turns words into an {@link Invocation}: the command, its settings and its operands, checked as far as is possible
+ * without looking at the machine. Configuration files are read, and nothing is changed.
  */
 
 import { OPTIONS, type OptionRow } from '../api/options.ts';
@@ -69,7 +69,7 @@ function scanOrHelp(args: readonly string[]): ReturnType<typeof scan<OptionRow>>
   }
 }
 
-/** What follows a syscall's name, or `crit`, is none of our options. */
+/** Whether our options end here: what follows the name of a system call, or `crit`, belongs to that. */
 function endsOptions(operands: readonly string[]): boolean {
   return operands[0] === 'crit' || (operands[0] === 'exec' && operands.length === 2);
 }
@@ -95,7 +95,7 @@ function commandOf(operands: readonly string[]): { command: Command; rest: reado
     if (second !== 'dump' && second !== 'check') throw usage('cpuinfo', 'needs "dump" or "check" after it', undefined);
     return { command: `cpuinfo ${second}`, rest: operands.slice(2) };
   }
-  return { command: known(word) as Command, rest: operands.slice(1) }; // help and completion were seen to before
+  return { command: known(word) as Command, rest: operands.slice(1) }; // help and completion were dealt with before
 }
 
 /** @throws StasisError (usage) when there is no such command */
@@ -121,7 +121,7 @@ export function resolveSettings(
 ): Settings {
   const draft: Draft = defaultSettings();
   for (const one of everything) applyOption(draft, one);
-  const verbosity = Math.min(4, Math.max(0, draft.verbosity)) as LogLevel; // -vvvvvv is as much as there is
+  const verbosity = Math.min(4, Math.max(0, draft.verbosity)) as LogLevel; // -vvvvvv means the highest level
   draft.deprecated ||= env.CRIU_DEPRECATED !== undefined;
   draft.libdir ??= env.CRIU_LIBS_DIR;
   return Object.assign(draft, { verbosity });
@@ -137,7 +137,7 @@ function later(command: Command): StasisError {
   });
 }
 
-/** What only makes sense, or does not make sense, together. */
+/** Checks options that need one another, or exclude one another. @throws StasisError (usage) */
 function checkTogether(command: Command, settings: Settings, rest: readonly string[]): void {
   if (settings.execCmd) {
     if (rest.length === 0) throw usage('--exec-cmd', 'needs a command', 'restore --exec-cmd -- COMMAND …');
@@ -148,7 +148,7 @@ function checkTogether(command: Command, settings: Settings, rest: readonly stri
     throw usage(rest.join(' '), `too much for ${command}`, 'options begin with a dash; --help lists them');
   }
   if (command === 'dump' || command === 'pre-dump') {
-    if (settings.tree === undefined) throw usage(undefined, 'which process to dump is missing', 'give --tree PID');
+    if (settings.tree === undefined) throw usage(undefined, 'no process was named', 'name it with --tree PID');
   }
   if (settings.restoreSibling && !settings.detached) {
     throw usage('--restore-sibling', 'only makes sense with --restore-detached', 'add -d');

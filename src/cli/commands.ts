@@ -10,13 +10,13 @@ export interface CommandText {
   readonly commands: readonly Command[];
   /** What follows the program's name. */
   readonly synopsis: string;
-  /** Half a sentence. */
+  /** What it does, as half a sentence. */
   readonly summary: string;
   /** Whole sentences: what it does, what becomes of the tasks, what it exits with. */
   readonly about: readonly string[];
   /** Command lines, each with what it is for. */
   readonly examples: readonly (readonly [line: string, purpose: string])[];
-  /** Not built yet: refused as a whole. */
+  /** The command is not built yet, and is refused as a whole. */
   readonly later?: true;
 }
 

@@ -38,7 +38,7 @@ function choices({ value, long }: OptionRow): readonly string[] {
 
 const SHELL_WORDS = 'bash zsh fish';
 
-/** After what words an argument of this option stands, as alternatives of a `case`. */
+/** The words after which an argument of this option stands, as alternatives of a `case`. */
 function triggers(option: OptionRow): string {
   return [...(option.short ? [`-${option.short}`] : []), `--${option.long}`].join('|');
 }

@@ -6,8 +6,8 @@
  *     ghost-limit 8M                      # the value may stand in quotes:
  *     external "mnt[/data]:my \"data\""
  *
- * Read in CRIU's order, later ones win: /etc/criu/default.conf, ~/.criu/default.conf, $CRIU_CONFIG_FILE, --config FILE;
- * then the command line. `--config` and `--no-default-config` both switch the two default files off.
+ * They are read in CRIU's order, and later ones win: /etc/criu/default.conf, ~/.criu/default.conf, $CRIU_CONFIG_FILE,
+ * --config FILE; then the command line. `--config` and `--no-default-config` both switch the two default files off.
  */
 
 import { OPTIONS } from '../api/options.ts';
@@ -16,7 +16,7 @@ import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { disk } from '../kernel/disk.ts';
 import { byLongName } from './getopt.ts';
 
-/** A line with something on it. */
+/** A line that is neither empty nor only a comment. */
 export interface ConfigLine {
   readonly name: string;
   readonly value: string | undefined;
@@ -37,7 +37,7 @@ export interface ConfigChoice {
 export interface ConfigFile {
   readonly path: string;
   readonly mustExist: boolean;
-  /** Nobody named it: passed over when it may not be read, as when a user inherits root's HOME. */
+  /** Nobody named the file, so it is passed over if it may not be read, as where a user has inherited root's HOME. */
   readonly byDefault?: boolean;
 }
 
@@ -56,7 +56,8 @@ export function configFiles(choice: ConfigChoice): ConfigFile[] {
 }
 
 /**
- * Reads a file's options; one that does not exist and need not has none, nor has one by default that may not be read.
+ * Reads the options of a file. A file that need not exist, and does not, has none; nor has a file read by default that
+ * may not be read.
  *
  * @throws StasisError (usage for a mistake in the file, with file and line; io when it cannot be read)
  */

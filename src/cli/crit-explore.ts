@@ -37,7 +37,7 @@ export function exploreImages(
 function* listTree(tree: SavedTree): Generator<string> {
   const children = new Map<number, PstreeEntry[]>();
   for (const task of tree.processes) addTo(children, task.ppid, task);
-  // Emptied as they are listed, so that a damaged tree with a loop in it ends all the same.
+  // Children are removed as they are listed, so that the list of a damaged tree with a loop in it ends, too.
   const takeChildren = (pid: number, depth: number) => {
     const taken = (children.get(pid) ?? []).map((task) => ({ task, depth }));
     children.delete(pid);
@@ -68,7 +68,7 @@ const PAGE = BigInt(IMAGE_PAGE_SIZE);
 /** The views of single tasks; each is empty for a task that has nothing of the kind, as a zombie. */
 class Explorer {
   private readonly tree: SavedTree;
-  /** Shared segments are numbered as they come. */
+  /** The numbers of shared segments, given in the order in which segments are met. */
   private readonly segments = new Map<bigint, number>();
 
   constructor(tree: SavedTree) {

@@ -79,7 +79,8 @@ function obey(args: readonly string[]): void {
       return;
     case undefined:
       printErr(USAGE);
-      throw new StasisError({ kind: 'image', reason: 'too few arguments' }); // 1, where other misuse gives 2
+      // No usage error: the exit code is 1, where that of other misuse is 2.
+      throw new StasisError({ kind: 'image', reason: 'too few arguments' });
     default:
       throw usage(`'${command}' is no command`);
   }
@@ -144,7 +145,7 @@ function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-/** A reader that has seen enough (`crit show … | head`) is no failure to talk about. */
+/** Whether the reader has gone (`crit show … | head`), which is not reported as a failure. */
 function isBrokenPipe(thrown: unknown): boolean {
   return thrown instanceof Error && 'code' in thrown && thrown.code === 'EPIPE';
 }

@@ -16,7 +16,7 @@ export async function run({ settings, operands }: Invocation): Promise<number> {
   if (settings.pid === undefined || call === undefined) {
     throw new StasisError({
       kind: 'usage',
-      reason: call === undefined ? 'a syscall is missing' : 'which process is to run it is missing',
+      reason: call === undefined ? 'no system call was named' : 'no process was named',
       remedy: 'exec -p PID CALL [ARG...], as in: exec -p 4711 getpid',
     });
   }

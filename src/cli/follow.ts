@@ -10,7 +10,7 @@ import { SignalForwarding } from '../tracee/forward-signals.ts';
 import { decodeStop, type Stop } from '../tracee/ptrace.ts';
 import { flushLog } from './logfile.ts';
 
-/** How often what is polled is asked, in nanoseconds. */
+/** Nanoseconds from one call of the polled functions to the next. */
 const INTERVAL = 100_000_000;
 
 /**
@@ -29,7 +29,7 @@ function wait(root: number, exitCode: boolean, polled: readonly (() => boolean)[
     if (result < 0 && result !== -ERRNO.EINTR) return exitCode ? code : 0;
     if (result !== root) continue;
     code = exitCodeOf(decodeStop(arenaView.getInt32(0, true)));
-    // Others of the tree may live on; they are nobody's to be told of what was meant for their root.
+    // Other processes of the tree may live on. Signals that were meant for the root are not passed on to these.
     signals[Symbol.dispose]();
   }
 }
@@ -49,7 +49,7 @@ function execute(command: readonly string[]): never {
   const environment = Object.entries(process.env).map(([name, value]) => cstring(`${name}=${value ?? ''}`));
   const envp = pointers(pins, environment);
   restoreSignals();
-  flushLog(); // the file closes by itself when another program begins, and takes the error if none does
+  flushLog(); // the log closes when the program is executed (O_CLOEXEC); otherwise it takes the error
   let errno = ERRNO.ENOENT as number;
   for (const path of candidates(file)) {
     const result = trySyscall('execve', arenaPath(path), argv, envp);
@@ -58,7 +58,7 @@ function execute(command: readonly string[]): never {
   throw new SyscallError('execve', errno, { resource: file });
 }
 
-/** The runtime ignores these, and what is ignored stays so for the next program (execve(2)). */
+/** Gives signals that the runtime ignores their default action: the next program would ignore them, too (execve(2)). */
 function restoreSignals(): void {
   arena.fill(0, 0, 32); // struct sigaction: SIG_DFL
   for (const signal of [SIG.PIPE, SIG.XFSZ]) trySyscall('rt_sigaction', signal, arenaAddress, 0, 8);

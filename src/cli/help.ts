@@ -6,7 +6,7 @@ import type { Command } from '../api/settings.ts';
 import { COMMAND_TEXTS, type CommandText, commandText } from './commands.ts';
 
 const WIDTH = 80;
-/** Where the explanations begin. */
+/** The column in which the explanations begin. */
 const COLUMN = 30;
 
 /** The whole help text for a program called `program`, or that of one command. */

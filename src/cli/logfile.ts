@@ -61,7 +61,7 @@ function add(line: string): void {
   if (open.length >= PIECE || isError || open.onStderr) flushLog();
 }
 
-/** Writes the lines collected so far. A log that cannot be written is said once, and ends no work. */
+/** Writes the lines collected so far. That the log cannot be written is reported once, and ends no work. */
 export function flushLog(): void {
   if (!open || open.length === 0) return;
   const text = open.lines.join('');

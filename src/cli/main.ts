@@ -1,6 +1,6 @@
 /**
- * The entry of the program: what to do, who does it, what exit code comes of it. Everything but the way to
- * `--version` is imported only when it is needed; start-up time is part of every dump.
+ * The entry of the program: finds the command, runs it and returns its exit code. What `--version` does not need is
+ * imported only where it is needed, since the time to start is part of every dump.
  */
 
 import { versionText } from '../api/version.ts';
@@ -34,7 +34,7 @@ export async function main(argv: readonly string[], programName: string): Promis
   return 1;
 }
 
-/** How an error is to be told; known better once the command line is understood. */
+/** How errors are reported. It is set anew when the command line has been understood. */
 interface Speech {
   json: boolean;
   /** The file an error is said to come from, for the log. */
@@ -85,7 +85,7 @@ async function dispatch(invocation: Invocation): Promise<number> {
       return (await import('./crit.ts')).run(invocation.operands);
     case 'show':
       console.error('Error: show is gone\nHint: crit show FILE prints an image');
-      return 255; // as CRIU
+      return 255; // as CRIU does
     default:
       throw new Error(`${invocation.command} is neither built nor refused`);
   }

@@ -24,7 +24,7 @@ let transient = false;
 /** Shows a line on the terminal that is stderr, in place of the one shown before; '' takes it away. */
 export function showTransient(text: string): void {
   if (text === '' && !transient) return;
-  transient = false; // what follows is not to be cleared by itself
+  transient = false; // so that what is printed next does not clear this line again
   // Back to the first column, and clear to the end of the line; a line that is too long must not wrap.
   write(2, `\r\x1b[K\x1b[?7l${printable(text)}\x1b[?7h`);
   transient = text !== '';
@@ -35,7 +35,7 @@ function write(fd: number, text: string): void {
   try {
     writeAll(fd, encodeText(text));
   } catch {
-    // Nobody is there to read it, and nowhere else to say so.
+    // Nobody is there to read it, and there is nowhere else to report that.
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * How far a long dump or restore is, in one line on the terminal that is written over and over. Nothing is shown in a
- * pipe, with --json, with -v0, or of work that is over within half a second: for that the clock is read and no more.
+ * pipe, with --json, with -v0, or of work that is over within half a second, for which only the clock is read.
  */
 
 import type { Settings } from '../api/settings.ts';

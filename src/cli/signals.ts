@@ -6,7 +6,7 @@ import { InterruptedError } from '../base/errors.ts';
 import { syscall } from '../kernel/syscall.ts';
 import { endWatch, watchForInterruption } from '../tracee/interruption.ts';
 
-/** Does work that can be given up. What comes after it is not disturbed: the signals stay without effect. */
+/** Does work that these signals may interrupt. Afterwards they have no effect any more. */
 export function interruptible<T>(work: () => T): T {
   watchForInterruption();
   return work();

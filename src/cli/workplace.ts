@@ -71,15 +71,15 @@ function unusable(path: string, role: string, option: string, error: unknown): S
 }
 
 /**
- * Closes a descriptor our parent left us. The runtime's own are spared: they close on exec, which one that
- * survived our exec cannot.
+ * Closes a descriptor that our parent left us. Descriptors of the runtime stay open. They are told apart by FD_CLOEXEC,
+ * which a descriptor that has come through our own execve(2) cannot have.
  */
 function closeInherited(fd: number): void {
   try {
     const flags = /^flags:\s*([0-7]+)/m.exec(latin1(readProc('self', `fdinfo/${fd}`)))?.[1] ?? '';
     if (!(Number.parseInt(flags, 8) & O.CLOEXEC)) trySyscall('close', fd);
   } catch {
-    // It was not open: that is what was asked for.
+    // It was not open, which is what was asked for.
   }
 }
 

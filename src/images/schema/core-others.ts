@@ -1,4 +1,4 @@
-/** Registers of the machines CRIU knows besides: s390, MIPS, LoongArch and RISC-V. */
+/** Registers of other architectures that CRIU knows: s390, MIPS, LoongArch and RISC-V. */
 
 import { message, nested, optional, repeated, type TypeOf, uint32, uint64 } from '../message.ts';
 
@@ -13,7 +13,7 @@ export const userS390RegsEntry = message('user_s390_regs_entry', () => ({
 }));
 export type UserS390RegsEntry = TypeOf<typeof userS390RegsEntry>;
 
-/** Vector registers 0 to 15: the halves that overlap nothing else. */
+/** Vector registers 0 to 15: the halves that are not floating point registers. */
 export const userS390VxrsLowEntry = message('user_s390_vxrs_low_entry', () => ({
   regs: repeated(uint64(1)),
 }));

@@ -32,7 +32,7 @@ export const userPpc64VrstateEntry = message('user_ppc64_vrstate_entry', () => (
 }));
 export type UserPpc64VrstateEntry = TypeOf<typeof userPpc64VrstateEntry>;
 
-/** The halves of the first 32 VSX registers that overlap nothing else. */
+/** The halves of the first 32 VSX registers that are not floating point registers. */
 export const userPpc64VsxstateEntry = message('user_ppc64_vsxstate_entry', () => ({
   vsxregs: repeated(uint64(1)),
 }));

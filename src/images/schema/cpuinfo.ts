@@ -1,8 +1,8 @@
-/** What the processor could do. */
+/** The abilities of the processor of the dump. */
 
 import { enumerated, message, nested, optional, repeated, type TypeOf, text, uint32, uint64 } from '../message.ts';
 
-/** Makers of x86 processors. */
+/** Vendors of x86 processors. */
 export const Vendor = {
   UNKNOWN: 0,
   INTEL: 1,

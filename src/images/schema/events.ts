@@ -42,7 +42,7 @@ export const signalfdEntry = message('signalfd_entry', () => ({
 }));
 export type SignalfdEntry = TypeOf<typeof signalfdEntry>;
 
-/** A timerfd: rest and interval, expirations not read yet. */
+/** A timerfd: the time that is left, its interval, and the expirations not read yet. */
 export const timerfdEntry = message('timerfd_entry', () => ({
   id: uint32(1),
   flags: uint32(2, 'hex'),

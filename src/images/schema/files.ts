@@ -30,7 +30,7 @@ import { tunfileEntry } from './network.ts';
 import { inetSkEntry, netlinkSkEntry, packetSockEntry, unixSkEntry } from './sockets.ts';
 import { ttyFileEntry } from './tty.ts';
 
-/** Kinds of open files; the last two never stand in an image. */
+/** Types of open files; the last two are never in an image. */
 export const FdTypes = {
   UND: 0,
   REG: 1,
@@ -214,7 +214,7 @@ export const remapFilePathEntry = message('remap_file_path_entry', () => ({
 }));
 export type RemapFilePathEntry = TypeOf<typeof remapFilePathEntry>;
 
-/** `filelocks.img`: one lock or lease. */
+/** `filelocks.img`: a lock or lease. */
 export const fileLockEntry = message('file_lock_entry', () => ({
   flag: uint32(1),
   type: uint32(2),

@@ -46,7 +46,7 @@ export const netDeviceEntry = message('net_device_entry', () => ({
 }));
 export type NetDeviceEntry = TypeOf<typeof netDeviceEntry>;
 
-/** The id one network namespace knows another by. */
+/** The ID by which one network namespace knows another (RTM_GETNSID). */
 export const netnsId = message('netns_id', () => ({
   target_ns_id: uint32(1),
   netnsid_value: int32(2),
@@ -68,7 +68,7 @@ export const netnsEntry = message('netns_entry', () => ({
 }));
 export type NetnsEntry = TypeOf<typeof netnsEntry>;
 
-/** Forms of a setting. */
+/** Types of the value of a setting. */
 export const SysctlType = {
   CTL_STR: 5,
   CTL_32: 6,

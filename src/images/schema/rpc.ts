@@ -2,7 +2,7 @@
 
 import { bool, enumerated, int32, message, nested, optional, repeated, type TypeOf, text, uint32 } from '../message.ts';
 
-/** How cgroups are treated. */
+/** How cgroups are treated (`--manage-cgroups`). */
 export const CriuCgMode = {
   IGNORE: 0,
   CG_NONE: 1,
@@ -13,20 +13,20 @@ export const CriuCgMode = {
   DEFAULT: 6,
 } as const;
 
-/** How the network is locked. */
+/** How the network is locked (`--network-lock`). */
 export const CriuNetworkLockMethod = {
   IPTABLES: 1,
   NFTABLES: 2,
   SKIP: 3,
 } as const;
 
-/** How a pre-dump reads memory. */
+/** How a pre-dump reads memory (`--pre-dump-mode`). */
 export const CriuPreDumpMode = {
   SPLICE: 1,
   VM_READ: 2,
 } as const;
 
-/** What is asked for. */
+/** The kinds of requests and responses. */
 export const CriuReqType = {
   EMPTY: 0,
   DUMP: 1,
@@ -82,7 +82,7 @@ export const inheritFd = message('inherit_fd', () => ({
 }));
 export type InheritFd = TypeOf<typeof inheritFd>;
 
-/** Where a controller's tree is to be rooted. */
+/** Where the cgroups of a controller begin (`--cgroup-root`). */
 export const cgroupRoot = message('cgroup_root', () => ({
   ctrl: optional(text(1)),
   path: text(2),
@@ -182,14 +182,14 @@ export const criuRestoreResp = message('criu_restore_resp', () => ({
 }));
 export type CriuRestoreResp = TypeOf<typeof criuRestoreResp>;
 
-/** A point of the work the client wants to hear of. */
+/** A notification: a point of the work that the client is told of. */
 export const criuNotify = message('criu_notify', () => ({
   script: optional(text(1)),
   pid: optional(int32(2)),
 }));
 export type CriuNotify = TypeOf<typeof criuNotify>;
 
-/** Features of kernel and program, asked for or found. */
+/** Features of the kernel and the program: in a request those asked about, in a response those found. */
 export const criuFeatures = message('criu_features', () => ({
   mem_track: optional(bool(1)),
   lazy_pages: optional(bool(2)),

@@ -17,7 +17,7 @@ import {
 } from '../message.ts';
 import { fownEntry } from './common.ts';
 
-/** Directions shut down. */
+/** The directions in which a socket was shut down (shutdown(2)). */
 export const SkShutdown = {
   NONE: 0,
   READ: 1,
@@ -25,7 +25,7 @@ export const SkShutdown = {
   BOTH: 3,
 } as const;
 
-/** Options all sockets have. */
+/** Options that all sockets have (SOL_SOCKET). */
 export const skOptsEntry = message('sk_opts_entry', () => ({
   so_sndbuf: uint32(1),
   so_rcvbuf: uint32(2),

@@ -2,13 +2,13 @@
 
 import { bool, message, type TypeOf, text } from '../message.ts';
 
-/** Asks for a file by name. */
+/** The request: the name of a file. */
 export const imgStreamerRequestEntry = message('img_streamer_request_entry', () => ({
   filename: text(1),
 }));
 export type ImgStreamerRequestEntry = TypeOf<typeof imgStreamerRequestEntry>;
 
-/** Says whether it is there. */
+/** The response: whether the file exists. */
 export const imgStreamerReplyEntry = message('img_streamer_reply_entry', () => ({
   exists: bool(1),
 }));

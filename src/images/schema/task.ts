@@ -27,7 +27,7 @@ export const SeccompMode = {
   filter: 2,
 } as const;
 
-/** The machine a core image is of; says which `thread_info` it has. */
+/** The architecture of a core image, which decides which `thread_info` it has. */
 export const March = {
   UNKNOWN: 0,
   X86_64: 1,
@@ -40,7 +40,7 @@ export const March = {
   RISCV64: 8,
 } as const;
 
-/** `task_state`: what is to become of a process. */
+/** `task_state`: in what state a process is restored. */
 export const TaskState = { ALIVE: 1, DEAD: 2, STOPPED: 3 } as const;
 
 /** State of a process; only in the image of its leader. */
@@ -67,7 +67,7 @@ export const taskCoreEntry = message('task_core_entry', () => ({
 }));
 export type TaskCoreEntry = TypeOf<typeof taskCoreEntry>;
 
-/** Ids of the kernel objects a task uses: equal ids, shared object. Also `ids-%u.img`. */
+/** IDs of the kernel objects that a task uses. Tasks with equal IDs share the object. Also `ids-%u.img`. */
 export const taskKobjIdsEntry = message('task_kobj_ids_entry', () => ({
   vm_id: uint32(1),
   files_id: uint32(2),
@@ -143,7 +143,7 @@ export const rlimitEntry = message('rlimit_entry', () => ({
 }));
 export type RlimitEntry = TypeOf<typeof rlimitEntry>;
 
-/** An interval timer: its interval and what is left, each in seconds and microseconds. */
+/** An interval timer: its interval and the time that is left, each in seconds and microseconds. */
 export const itimerEntry = message('itimer_entry', () => ({
   isec: uint64(1),
   iusec: uint64(2),
@@ -152,7 +152,7 @@ export const itimerEntry = message('itimer_entry', () => ({
 }));
 export type ItimerEntry = TypeOf<typeof itimerEntry>;
 
-/** A POSIX timer: interval and rest in seconds and nanoseconds. */
+/** A POSIX timer: its interval and the time that is left, each in seconds and nanoseconds. */
 export const posixTimerEntry = message('posix_timer_entry', () => ({
   it_id: uint32(1),
   clock_id: uint32(2),

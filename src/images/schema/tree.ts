@@ -1,4 +1,4 @@
-/** The whole dump: what it is, its processes, what it cost. */
+/** The dump as a whole: its properties, its processes, its statistics. */
 
 import {
   bool,
@@ -27,7 +27,7 @@ export const pluginsEntry = message('plugins_entry', () => ({
 }));
 export type PluginsEntry = TypeOf<typeof pluginsEntry>;
 
-/** `inventory.img`: what the dump is. */
+/** `inventory.img`: properties of the dump as a whole. */
 export const inventoryEntry = message('inventory_entry', () => ({
   img_version: uint32(1),
   fdinfo_per_id: optional(bool(2)),
@@ -55,7 +55,7 @@ export const pstreeEntry = message('pstree_entry', () => ({
 }));
 export type PstreeEntry = TypeOf<typeof pstreeEntry>;
 
-/** What a dump cost: times in microseconds, counts of pages. */
+/** Statistics of a dump: times in microseconds, counts of pages. */
 export const dumpStatsEntry = message('dump_stats_entry', () => ({
   freezing_time: uint32(1),
   frozen_time: uint32(2),
@@ -74,7 +74,7 @@ export const dumpStatsEntry = message('dump_stats_entry', () => ({
 }));
 export type DumpStatsEntry = TypeOf<typeof dumpStatsEntry>;
 
-/** What a restore cost: times in microseconds, counts of pages. */
+/** Statistics of a restore: times in microseconds, counts of pages. */
 export const restoreStatsEntry = message('restore_stats_entry', () => ({
   pages_compared: uint64(1),
   pages_skipped_cow: uint64(2),

@@ -182,7 +182,7 @@ describe('mistakes', () => {
     ['completion tcsh', /completion: needs the name of a shell/],
     ['cpuinfo', /cpuinfo: needs/],
     ['cpuinfo bogus', /cpuinfo: needs/],
-    ['dump', /which process to dump/],
+    ['dump', /no process was named/],
     ['dump extra -t1', /extra: too much for dump/],
     ['restore a b', /a b: too much for restore/],
     ['dump -t 0', /-t: cannot be "0"/],
