@@ -89,13 +89,13 @@ export function restoreOptions(settings: Settings, { imagesDir, workDir }: Direc
   };
 }
 
-/** The hooks of a command: its action scripts, then `more`, whose failure counts if the scripts have none. */
+/** The hooks of a command: `more`, then its action scripts unless that has failed. With CRIU a client is first, too. */
 export function hooksOf({ actionScript }: Settings, { imagesDir }: Directories, more: Hooks = {}): Hooks {
   if (actionScript.length === 0) return more;
   const scripts = new ActionScripts(actionScript, imagesDir);
   const at = (event: HookEvent): number => {
-    const code = scripts.at(event);
-    return code === 0 ? (more.at?.(event) ?? 0) : code;
+    const code = more.at?.(event) ?? 0;
+    return code === 0 ? scripts.at(event) : code;
   };
   return { ...more, at };
 }

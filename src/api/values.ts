@@ -4,6 +4,7 @@
  */
 
 import { StasisError } from '../base/errors.ts';
+import type { LogLevel } from '../base/log.ts';
 import { parseInetEnd } from '../network/address-map.ts';
 import type { OptionValue } from './options.ts';
 import type { Asked } from './refusals.ts';
@@ -30,6 +31,14 @@ export function applyOption(draft: Draft, given: Given): void {
   const to = given.option.value;
   // The row's type picks the writer for that very type; TypeScript cannot follow the pair through the union.
   (WRITERS[to.type] as Writer<OptionValue['type']>)(draft, to, given);
+}
+
+/** The settings of a draft to which all options were applied; CRIU's environment variables come last. */
+export function settle(draft: Draft, env: Readonly<Record<string, string | undefined>>): Settings {
+  const verbosity = Math.min(4, Math.max(0, draft.verbosity)) as LogLevel; // -vvvvvv means the highest level
+  draft.deprecated ||= env.CRIU_DEPRECATED !== undefined;
+  draft.libdir ??= env.CRIU_LIBS_DIR;
+  return Object.assign(draft, { verbosity });
 }
 
 const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {

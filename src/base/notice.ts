@@ -1,6 +1,6 @@
 /**
  * Notices: what a person has to know although the work goes on, because some state is lost or changed. Kinds give them,
- * the engine returns them with its outcome, and whoever started the work shows them; see `cli/report.ts`.
+ * the engine returns them with its outcome, and whoever started the work shows them; see `api/report.ts`.
  */
 import { sentence, type TaskRef } from './errors.ts';
 

@@ -1,8 +1,14 @@
 /** `check`: what this kernel offers; with `-t PID`, what would stand in the way of dumping that process. */
 
 import { carryOptions } from '../api/engine-options.ts';
+import { nearest } from '../api/getopt.ts';
+import type { Invocation } from '../api/invocation.ts';
+import { logGoesToFile } from '../api/logfile.ts';
+import { printable, printErr, printOut } from '../api/print.ts';
 import { requirePrivileges } from '../api/privileges.ts';
+import { noticeForPeople } from '../api/report.ts';
 import type { Settings } from '../api/settings.ts';
+import { openWorkplace } from '../api/workplace.ts';
 import { hostPid } from '../base/brands.ts';
 import { StasisError, sentenceWithoutTask, type TaskRef } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
@@ -10,12 +16,6 @@ import { examine, examineAll, type Verdict, verdictOn } from '../engine/check/ex
 import type { Finding } from '../engine/check/feature.ts';
 import { allFeatures, featureByName, featureNames } from '../engine/check/features.ts';
 import { examineTask, type TaskReport } from '../engine/check/task.ts';
-import { nearest } from './getopt.ts';
-import type { Invocation } from './invocation.ts';
-import { logGoesToFile } from './logfile.ts';
-import { printable, printErr, printOut } from './print.ts';
-import { noticeForPeople } from './report.ts';
-import { openWorkplace } from './workplace.ts';
 
 /** The last line that CRIU prints; tools look for it. */
 const VERDICTS: Readonly<Record<Verdict, string>> = {

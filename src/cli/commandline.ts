@@ -3,15 +3,14 @@
  * without looking at the machine. Configuration files are read, and nothing is changed.
  */
 
+import { configFiles, readConfigFile } from '../api/config.ts';
+import { type Found, nearest, scan } from '../api/getopt.ts';
+import type { Invocation } from '../api/invocation.ts';
 import { OPTIONS, type OptionRow } from '../api/options.ts';
 import { type Judgement, judge } from '../api/refusals.ts';
 import { type Command, defaultSettings, type Settings } from '../api/settings.ts';
-import { applyOption, type Draft, type Given } from '../api/values.ts';
+import { applyOption, type Given, settle } from '../api/values.ts';
 import { StasisError } from '../base/errors.ts';
-import type { LogLevel } from '../base/log.ts';
-import { configFiles, readConfigFile } from './config.ts';
-import { type Found, nearest, scan } from './getopt.ts';
-import type { Invocation } from './invocation.ts';
 
 /** What a command line asks for. */
 export type Request =
@@ -28,7 +27,7 @@ const COMMANDS: readonly string[] = [
   'pre-dump', 'lazy-pages', 'page-server', 'service', 'swrk', 'dedup', 'cpuinfo', 'show',
 ];
 
-const BUILT: readonly Command[] = ['dump', 'restore', 'check', 'exec', 'crit', 'show'];
+const BUILT: readonly Command[] = ['dump', 'restore', 'check', 'exec', 'swrk', 'crit', 'show'];
 
 /**
  * Understands a command line. What is not built yet comes back as a refusal instead of being thrown, so that the
@@ -46,7 +45,9 @@ export function readCommandLine(args: readonly string[], env: Readonly<Record<st
   const { command, rest } = commandOf(operands);
   const everything = [...configured(found, env), ...found];
   if (everything.some((g) => g.option.long === 'help')) return { action: 'help', topic: word };
-  const settings = resolveSettings(everything, env);
+  const draft = defaultSettings();
+  for (const one of everything) applyOption(draft, one);
+  const settings = settle(draft, env);
   const { refusal, notes } = OPTIONLESS.includes(command) ? NOTHING : judge(everything, command, settings);
   if (refusal?.kind !== 'usage') checkTogether(command, settings, rest);
   const invocation = { command, settings, operands: rest, notes };
@@ -54,7 +55,7 @@ export function readCommandLine(args: readonly string[], env: Readonly<Record<st
 }
 
 /** Commands that read their own arguments, or none. */
-const OPTIONLESS: readonly Command[] = ['crit', 'show'];
+const OPTIONLESS: readonly Command[] = ['crit', 'swrk', 'show'];
 const NOTHING: Judgement = { refusal: undefined, notes: [] };
 
 /** Help is given even for a command line that is otherwise wrong. */
@@ -112,19 +113,6 @@ function shellOf([, shell, ...more]: readonly string[]): string {
   const shells: readonly string[] = SHELLS;
   if (shell !== undefined && shells.includes(shell) && more.length === 0) return shell;
   throw usage('completion', 'needs the name of a shell', `completion ${SHELLS.join('|')}`);
-}
-
-/** Applies options in order, CRIU's environment variables last. */
-export function resolveSettings(
-  everything: readonly Given[],
-  env: Readonly<Record<string, string | undefined>>,
-): Settings {
-  const draft: Draft = defaultSettings();
-  for (const one of everything) applyOption(draft, one);
-  const verbosity = Math.min(4, Math.max(0, draft.verbosity)) as LogLevel; // -vvvvvv means the highest level
-  draft.deprecated ||= env.CRIU_DEPRECATED !== undefined;
-  draft.libdir ??= env.CRIU_LIBS_DIR;
-  return Object.assign(draft, { verbosity });
 }
 
 function later(command: Command): StasisError {

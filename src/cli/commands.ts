@@ -117,11 +117,22 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
       ['completion fish > ~/.config/fish/completions/stasis.fish', 'install it for one user of fish'],
     ],
   },
+  {
+    word: 'swrk',
+    commands: [],
+    synopsis: 'swrk FD',
+    summary: 'serve the requests of the program that has started Stasis',
+    about: [
+      'Descriptor FD is a connected unix socket of type SOCK_SEQPACKET. This is how container engines use Stasis under ' +
+        'the name criu; the options of the work come in the requests.',
+      'The exit code is 0 when all requests were granted, else 1.',
+    ],
+    examples: [['swrk 3', 'serve the client at the other end of descriptor 3']],
+  },
   later('pre-dump', ['pre-dump'], 'save the memory of a tree that runs on, for a later dump'),
   later('page-server', ['page-server'], 'receive the pages of a dump on another machine'),
   later('lazy-pages', ['lazy-pages'], 'bring pages to restored tasks when they are needed'),
   later('service', ['service'], 'serve requests over a socket'),
-  later('swrk', ['swrk'], 'serve the requests of one client'),
   later('dedup', ['dedup'], 'free what earlier images hold in vain'),
   later('cpuinfo', ['cpuinfo dump', 'cpuinfo check'], 'save or compare what the processor can do'),
 ];

@@ -2,6 +2,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { printable, printErr, printOut, writeAll } from '../api/print.ts';
 import { CRIU_VERSION } from '../api/version.ts';
 import { asStasisError, StasisError } from '../base/errors.ts';
 import { encodeText } from '../base/text.ts';
@@ -9,7 +10,6 @@ import { imageFromJson, imageToJson, type JsonOptions } from '../images/crit-jso
 import { type DecodedImage, decodeImage, UnknownMagicError } from '../images/image.ts';
 import { parseJson, printJson } from '../images/json.ts';
 import { exploreImages, isView, VIEWS } from './crit-explore.ts';
-import { printable, printErr, printOut, writeAll } from './print.ts';
 
 type Options = NonNullable<ParseArgsConfig['options']>;
 

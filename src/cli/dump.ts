@@ -1,14 +1,14 @@
 /** `dump`: freezes a process tree and writes it into image files. */
 
 import { dumpOptions, hooksOf } from '../api/engine-options.ts';
+import { dumpObject, printDumpFigures } from '../api/figures.ts';
+import type { Invocation } from '../api/invocation.ts';
+import { printOut } from '../api/print.ts';
 import { requirePrivileges } from '../api/privileges.ts';
+import { interruptible } from '../api/signals.ts';
+import { openWorkplace } from '../api/workplace.ts';
 import { dump } from '../engine/dump/dump.ts';
-import { dumpObject, printDumpFigures } from './figures.ts';
-import type { Invocation } from './invocation.ts';
-import { printOut } from './print.ts';
 import { terminalProgress } from './progress.ts';
-import { interruptible } from './signals.ts';
-import { openWorkplace } from './workplace.ts';
 
 /** Runs the command; returns its exit code. */
 export async function run(invocation: Invocation): Promise<number> {
@@ -18,7 +18,8 @@ export async function run(invocation: Invocation): Promise<number> {
   using shown = terminalProgress(settings);
   const outcome = interruptible(() => dump(dumpOptions(settings, workplace), hooksOf(settings, workplace, shown)));
   shown[Symbol.dispose]();
-  if (outcome.notices.length > 0) (await import('./report.ts')).reportNotices(outcome.notices, 'dump.ts', settings);
+  if (outcome.notices.length > 0)
+    (await import('../api/report.ts')).reportNotices(outcome.notices, 'dump.ts', settings);
   if (settings.json) printOut(`${JSON.stringify(dumpObject(outcome, settings, workplace))}\n`);
   else if (settings.displayStats) printDumpFigures(outcome.figures);
   return outcome.exitCode;

@@ -1,14 +1,14 @@
 /** `exec -p PID CALL [ARG…]`: runs one syscall in another process, which then goes on as if nothing had happened. */
 
+import type { Invocation } from '../api/invocation.ts';
+import { openLog } from '../api/logfile.ts';
+import { printOut } from '../api/print.ts';
+import { interruptible } from '../api/signals.ts';
 import { hostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { decodeText } from '../base/text.ts';
 import { type ExecArgument, type ExecOutcome, execRemote } from '../engine/exec.ts';
 import { describeErrno } from '../kernel/syscall.ts';
-import type { Invocation } from './invocation.ts';
-import { openLog } from './logfile.ts';
-import { printOut } from './print.ts';
-import { interruptible } from './signals.ts';
 
 /** Runs the command; returns its exit code. Needs no privileges of its own: the kernel decides who may trace whom. */
 export async function run({ settings, operands }: Invocation): Promise<number> {

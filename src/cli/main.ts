@@ -3,8 +3,8 @@
  * imported only where it is needed, since the time to start is part of every dump.
  */
 
+import type { Invocation } from '../api/invocation.ts';
 import { versionText } from '../api/version.ts';
-import type { Invocation } from './invocation.ts';
 
 /**
  * Runs one command line.
@@ -25,12 +25,12 @@ export async function main(argv: readonly string[], programName: string): Promis
     return await obey(argv, programName, speech);
   } catch (error) {
     failure = error;
-    const { report } = await import('./report.ts');
+    const { report } = await import('../api/report.ts');
     report(error, speech.at, speech.json);
   } finally {
-    (await import('./logfile.ts')).closeLog();
+    (await import('../api/logfile.ts')).closeLog();
   }
-  (await import('./signals.ts')).endBySignal(failure);
+  (await import('../api/signals.ts')).endBySignal(failure);
   return 1;
 }
 
@@ -63,7 +63,7 @@ async function obey(argv: readonly string[], programName: string, speech: Speech
       speech.at = `${request.invocation.command}.ts`;
       if (request.refusal) {
         // Test drivers and engines look into the log, also of a command that never began.
-        const { openWorkplace } = await import('./workplace.ts');
+        const { openWorkplace } = await import('../api/workplace.ts');
         openWorkplace(request.invocation);
         throw request.refusal;
       }
@@ -81,6 +81,8 @@ async function dispatch(invocation: Invocation): Promise<number> {
       return (await import('./check.ts')).run(invocation);
     case 'exec':
       return (await import('./exec.ts')).run(invocation);
+    case 'swrk':
+      return (await import('./swrk.ts')).run(invocation);
     case 'crit':
       return (await import('./crit.ts')).run(invocation.operands);
     case 'show':

@@ -3,10 +3,10 @@
  * pipe, with --json, with -v0, or of work that is over within half a second, for which only the clock is read.
  */
 
+import { isTerminal, showTransient } from '../api/print.ts';
 import type { Settings } from '../api/settings.ts';
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { Hooks, Progress } from '../engine/hooks.ts';
-import { isTerminal, showTransient } from './print.ts';
 
 /** Milliseconds until the line appears, and from one to the next. */
 const PATIENCE = 500;

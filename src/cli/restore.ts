@@ -1,15 +1,15 @@
 /** `restore`: brings a process tree back from its image files. */
 
 import { hooksOf, restoreOptions } from '../api/engine-options.ts';
+import { printRestoreFigures, restoreObject } from '../api/figures.ts';
+import { followTree } from '../api/follow.ts';
+import type { Invocation } from '../api/invocation.ts';
+import { printOut } from '../api/print.ts';
 import { requirePrivileges } from '../api/privileges.ts';
+import { interruptible } from '../api/signals.ts';
+import { openWorkplace } from '../api/workplace.ts';
 import { restore } from '../engine/restore/restore.ts';
-import { printRestoreFigures, restoreObject } from './figures.ts';
-import { followTree } from './follow.ts';
-import type { Invocation } from './invocation.ts';
-import { printOut } from './print.ts';
 import { terminalProgress } from './progress.ts';
-import { interruptible } from './signals.ts';
-import { openWorkplace } from './workplace.ts';
 
 /** Runs the command; returns its exit code. */
 export async function run(invocation: Invocation): Promise<number> {
@@ -24,7 +24,8 @@ export async function run(invocation: Invocation): Promise<number> {
   };
   const outcome = interruptible(() => restore(restoreOptions(settings, workplace), hooks));
   shown[Symbol.dispose]();
-  if (outcome.notices.length > 0) (await import('./report.ts')).reportNotices(outcome.notices, 'restore.ts', settings);
+  if (outcome.notices.length > 0)
+    (await import('../api/report.ts')).reportNotices(outcome.notices, 'restore.ts', settings);
   if (settings.json) printOut(`${JSON.stringify(restoreObject(outcome, workplace))}\n`);
   else if (settings.displayStats) printRestoreFigures(outcome.figures);
   if (settings.execCmd) return followTree.execute(operands);

@@ -104,9 +104,9 @@ const UNBUILT: readonly string[] = [];
 describe('what is built is read', () => {
   /** The files in which a command reads its settings. */
   const FILES: Readonly<Record<keyof typeof COMMANDS, readonly string[]>> = {
-    dump: ['cli/dump.ts', 'cli/figures.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
-    restore: ['cli/restore.ts', 'cli/figures.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
-    check: ['cli/check.ts', 'cli/workplace.ts', 'cli/main.ts', 'api/engine-options.ts', 'engine/check/examine.ts'],
+    dump: ['cli/dump.ts', 'api/figures.ts', 'api/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
+    restore: ['cli/restore.ts', 'api/figures.ts', 'api/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
+    check: ['cli/check.ts', 'api/workplace.ts', 'cli/main.ts', 'api/engine-options.ts', 'engine/check/examine.ts'],
     exec: ['cli/exec.ts', 'cli/main.ts'],
   };
   for (const [command, files] of Object.entries(FILES) as [Command & keyof typeof FILES, string[]][]) {

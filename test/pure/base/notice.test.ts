@@ -1,7 +1,7 @@
 /** Notices: one for each object, however many tasks have it; and how people and programs see them. */
 import { expect, test } from 'bun:test';
+import { noticeForPeople } from '../../../src/api/report.ts';
 import { Notices } from '../../../src/base/notice.ts';
-import { noticeForPeople } from '../../../src/cli/report.ts';
 
 const job = { pid: 17, comm: 'job' };
 

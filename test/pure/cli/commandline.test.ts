@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test';
+import type { Invocation } from '../../../src/api/invocation.ts';
 import { defaultSettings, type Settings } from '../../../src/api/settings.ts';
 import { ObstacleError, StasisError } from '../../../src/base/errors.ts';
 import { readCommandLine } from '../../../src/cli/commandline.ts';
-import type { Invocation } from '../../../src/cli/invocation.ts';
 
 const NO_FILES = ['--no-default-config'];
 
@@ -251,7 +251,7 @@ describe('what is not built yet', () => {
     expect(error?.remedy).toBeDefined();
   });
 
-  const commands = ['pre-dump -t1 --track-mem', 'service', 'swrk 3', 'page-server', 'lazy-pages', 'dedup'];
+  const commands = ['pre-dump -t1 --track-mem', 'service', 'page-server', 'lazy-pages', 'dedup'];
   test.each([...commands, 'cpuinfo dump', 'cpuinfo check'])('%s: the command is refused', (line) => {
     expect(refusal(line)?.message).toMatch(
       /^(pre-dump|service|swrk|page-server|lazy-pages|dedup|cpuinfo \w+): this comm/,

@@ -1,6 +1,6 @@
 /** A command line that was understood. */
 
-import type { Command, Settings } from '../api/settings.ts';
+import type { Command, Settings } from './settings.ts';
 
 /** A whole command line, understood. */
 export interface Invocation {

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { configFiles, parseConfig } from '../../../src/api/config.ts';
 import type { Settings } from '../../../src/api/settings.ts';
 import { StasisError } from '../../../src/base/errors.ts';
 import { readCommandLine } from '../../../src/cli/commandline.ts';
-import { configFiles, parseConfig } from '../../../src/cli/config.ts';
 import { disk } from '../../../src/kernel/disk.ts';
 
 describe('the syntax of a line', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test';
+import { byLongName, type EndsOptions, nearest, scan } from '../../../src/api/getopt.ts';
 import { OPTIONS } from '../../../src/api/options.ts';
 import { StasisError } from '../../../src/base/errors.ts';
-import { byLongName, type EndsOptions, nearest, scan } from '../../../src/cli/getopt.ts';
 
 /** Scans a line of words and writes down what was found: `as` or `as=value`, then the operands. */
 function found(line: string | string[], endsOptions?: EndsOptions): string {

@@ -88,3 +88,8 @@ export function closeLog(): void {
 export function logGoesToFile(): boolean {
   return open !== undefined && !open.onStderr;
 }
+
+/** The descriptor of the log; undefined if there is none. */
+export function logDescriptor(): number | undefined {
+  return open?.fd;
+}

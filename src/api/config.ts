@@ -10,11 +10,11 @@
  * --config FILE; then the command line. `--config` and `--no-default-config` both switch the two default files off.
  */
 
-import { OPTIONS } from '../api/options.ts';
-import type { Given } from '../api/values.ts';
 import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { disk } from '../kernel/disk.ts';
 import { byLongName } from './getopt.ts';
+import { OPTIONS } from './options.ts';
+import type { Given } from './values.ts';
 
 /** A line that is neither empty nor only a comment. */
 export interface ConfigLine {

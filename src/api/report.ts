@@ -26,9 +26,19 @@ export function report(thrown: unknown, at: string, json: boolean): void {
 export function reportNotices(notices: readonly Notice[], at: string, { json }: { readonly json: boolean }): void {
   if (!logs(2)) return;
   for (const notice of notices) {
-    if (logGoesToFile()) logWarn(at, notice.remedy ? `${notice.message} (${notice.remedy})` : notice.message);
+    if (logGoesToFile()) noticeToLog(notice, at);
     printErr(json ? `${JSON.stringify({ kind: 'warning', ...notice })}\n` : `${noticeForPeople(notice)}\n`);
   }
+}
+
+/** Writes a notice into the log; `at` is which command it was. */
+export function noticeToLog({ message, remedy }: Notice, at: string): void {
+  logWarn(at, withRemedy({ message, remedy }));
+}
+
+/** One line of the log: engines show no more than that, so it says what helps as well. */
+function withRemedy({ message, remedy }: Pick<Notice, 'message' | 'remedy'>): string {
+  return remedy ? `${message} (${remedy})` : message;
 }
 
 /** A notice as people read it: one sentence, and a hint if something can be done about it. */
@@ -37,13 +47,14 @@ export function noticeForPeople(notice: Notice): string {
   return `Warning: ${printable(notice.message)}${hint}`;
 }
 
-function toLog(error: StasisError, at: string): void {
+/** Writes an error into the log; `at` is where it surfaced. */
+export function toLog(error: StasisError, at: string): void {
   if (error instanceof InterruptedError) {
     logWarn(at, `interrupted by ${signalName(error.signal)}: ${error.reason}`);
     return;
   }
-  logError(at, error.message);
-  if (error instanceof ObstacleError) for (const obstacle of error.obstacles) logError(at, obstacle.message);
+  logError(at, withRemedy(error));
+  if (error instanceof ObstacleError) for (const obstacle of error.obstacles) logError(at, withRemedy(obstacle));
   const stack = error.cause instanceof Error ? error.cause.stack : error.stack;
   if (stack && error.kind === 'internal') for (const line of stack.split('\n')) logDebug(line);
 }

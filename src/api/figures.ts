@@ -1,8 +1,9 @@
 /** What a dump or a restore came to: `--display-stats` for people, `--json` for programs. */
-import type { Directories } from '../api/engine-options.ts';
-import type { Settings } from '../api/settings.ts';
+
 import type { DumpFigures, DumpOutcome, RestoreFigures, RestoreOutcome } from '../engine/outcome.ts';
+import type { Directories } from './engine-options.ts';
 import { printOut } from './print.ts';
+import type { Settings } from './settings.ts';
 
 /** Prints the figures of a dump on stdout, with the names CRIU gives them. Times come in microseconds. */
 export function printDumpFigures(figures: DumpFigures): void {

@@ -1,8 +1,5 @@
 /** Where a command works: its images directory, its work directory, its log. */
 
-import type { Directories } from '../api/engine-options.ts';
-import type { Settings } from '../api/settings.ts';
-import { CRIU_VERSION, STASIS_VERSION } from '../api/version.ts';
 import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { logInfo, logs, logWarn } from '../base/log.ts';
 import { O, S_IF } from '../kernel/constants/files.ts';
@@ -11,8 +8,11 @@ import { latin1 } from '../kernel/proc/common.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { type FileStatus, followedStatus } from '../kernel/statx.ts';
 import { trySyscall } from '../kernel/syscall.ts';
+import type { Directories } from './engine-options.ts';
 import type { Invocation } from './invocation.ts';
 import { openLog } from './logfile.ts';
+import type { Settings } from './settings.ts';
+import { CRIU_VERSION, STASIS_VERSION } from './version.ts';
 
 /**
  * Finds the images directory, changes to the work directory (relative paths of later options count from there, as

@@ -2,14 +2,14 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { closeLog, flushLog, logGoesToFile, openLog } from '../../../src/api/logfile.ts';
+import { printable } from '../../../src/api/print.ts';
 import { requirePrivileges } from '../../../src/api/privileges.ts';
+import { forPeople } from '../../../src/api/report.ts';
 import { defaultSettings, type Settings } from '../../../src/api/settings.ts';
+import { openWorkplace } from '../../../src/api/workplace.ts';
 import { asStasisError, ObstacleError, StasisError } from '../../../src/base/errors.ts';
 import { logDebug, logError, logInfo, logWarn } from '../../../src/base/log.ts';
-import { closeLog, flushLog, logGoesToFile, openLog } from '../../../src/cli/logfile.ts';
-import { printable } from '../../../src/cli/print.ts';
-import { forPeople } from '../../../src/cli/report.ts';
-import { openWorkplace } from '../../../src/cli/workplace.ts';
 
 let dir = '';
 const cwd = process.cwd();

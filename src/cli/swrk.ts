@@ -1,0 +1,20 @@
+/** `swrk FD`: serves one client over a socket that it has left open under that number. */
+import type { Invocation } from '../api/invocation.ts';
+import { StasisError } from '../base/errors.ts';
+import { Channel } from '../rpc/channel.ts';
+import { serve } from '../rpc/serve.ts';
+
+/** Runs the command; returns its exit code. */
+export function run({ operands }: Invocation): number {
+  const [word = '', ...more] = operands;
+  if (!/^\d+$/.test(word) || more.length > 0) {
+    throw new StasisError({
+      kind: 'usage',
+      resource: 'swrk',
+      reason: 'it takes the number of a descriptor, and nothing else',
+      remedy: 'swrk is for programs that start Stasis with a socket; see docs/rpc.md',
+    });
+  }
+  using channel = new Channel(Number(word));
+  return serve(channel, 'parent');
+}

@@ -1,0 +1,180 @@
+/** One client from its first request to its last: reads, has the work done, answers. */
+
+import { closeLog } from '../api/logfile.ts';
+import { toLog } from '../api/report.ts';
+import { CRIU_VERSION } from '../api/version.ts';
+import { asStasisError, InterruptedError, StasisError } from '../base/errors.ts';
+import { logDebug, logInfo } from '../base/log.ts';
+import { decodeMessage, encodeMessage } from '../images/codec.ts';
+import { ImageError } from '../images/error.ts';
+import type { InputOf } from '../images/message.ts';
+import { type CriuReq, CriuReqType, criuReq, criuResp } from '../images/schema/rpc.ts';
+import { W } from '../kernel/constants/ptrace.ts';
+import { arenaAddress, arenaView, trySyscall } from '../kernel/syscall.ts';
+import type { Channel } from './channel.ts';
+import { errnoOf, errorText } from './errors.ts';
+import type { Origin } from './fields.ts';
+import { checkFor, type Done, dumpFor, restoreFor } from './work.ts';
+
+type Reply = InputOf<typeof criuResp>;
+
+/** What to do for a request; undefined: nothing is answered. */
+type Answer = (request: CriuReq, channel: Channel, origin: Origin) => Done | undefined;
+
+const ANSWERS: Readonly<Record<number, Answer>> = {
+  [CriuReqType.DUMP]: dumpFor,
+  [CriuReqType.RESTORE]: restoreFor,
+  [CriuReqType.CHECK]: checkFor,
+  [CriuReqType.VERSION]: version,
+  [CriuReqType.FEATURE_CHECK]: features,
+  [CriuReqType.WAIT_PID]: waitFor,
+  [CriuReqType.PRE_DUMP]: () => notBuilt('pre-dump', 'send DUMP, with leave_running if the tasks are to go on'),
+  [CriuReqType.SINGLE_PRE_DUMP]: () => notBuilt('pre-dump', 'send DUMP, with leave_running if the tasks are to go on'),
+  [CriuReqType.PAGE_SERVER]: () => notBuilt('page-server', 'dump into a directory, and copy that'),
+  [CriuReqType.PAGE_SERVER_CHLD]: () => notBuilt('page-server', 'dump into a directory, and copy that'),
+  [CriuReqType.CPUINFO_DUMP]: () => notBuilt('cpuinfo dump', 'a restore says itself what this processor lacks'),
+  [CriuReqType.CPUINFO_CHECK]: () => notBuilt('cpuinfo check', 'a restore says itself what this processor lacks'),
+};
+
+/** After these the connection may be kept for further requests. */
+const KEEPS_OPEN: readonly number[] = [
+  ...[CriuReqType.PAGE_SERVER, CriuReqType.PAGE_SERVER_CHLD, CriuReqType.CPUINFO_DUMP, CriuReqType.CPUINFO_CHECK],
+  ...[CriuReqType.FEATURE_CHECK, CriuReqType.VERSION],
+];
+
+/**
+ * Serves a client: one request, or several if it asks to keep the connection open.
+ *
+ * @returns the exit code: 0 if all requests were granted, as clients expect of swrk
+ * @throws InterruptedError after the answer, when a signal has asked Stasis to end
+ */
+export function serve(channel: Channel, origin: Origin): number {
+  for (;;) {
+    let request: CriuReq | undefined;
+    try {
+      request = receive(channel);
+    } catch (error) {
+      answerFailure(channel, CriuReqType.EMPTY, asStasisError(error));
+      if (error instanceof InterruptedError) throw error;
+      return 1;
+    }
+    // A client that only looked whether somebody is there.
+    if (!request) return 1;
+    try {
+      const went = grant(request, channel, origin);
+      if (!went.success) return 1;
+      went.afterwards?.();
+    } finally {
+      closeLog();
+    }
+    if (!request.keep_open) return 0;
+  }
+}
+
+function receive(channel: Channel): CriuReq | undefined {
+  const bytes = channel.receive();
+  if (!bytes) return undefined;
+  // A newer client may have more to say; what this version does not know cannot be meant to change what it does.
+  try {
+    return decodeMessage(criuReq, bytes, { file: 'the request', onUnknown: ({ message }) => logDebug(message) });
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    const remedy = 'one packet is one message criu_req of CRIU 4.2';
+    throw new StasisError({ kind: 'usage', resource: 'the request', reason: error.reason, remedy, cause: error });
+  }
+}
+
+/** Does what a request asks for, and answers. Whatever happens, there is an answer. */
+function grant(request: CriuReq, channel: Channel, origin: Origin): Pick<Done, 'success' | 'afterwards'> {
+  const { type } = request;
+  let done: Done | undefined;
+  try {
+    done = answerOf(request)(request, channel, origin);
+    if (!done) return { success: true };
+    const { success, error, reply, afterwards } = done;
+    if (!success && error) return answerFailure(channel, type, error, reply);
+    send(channel, { ...reply, type, success });
+    return { success, afterwards };
+  } catch (thrown) {
+    // The work has been undone by now; its own errors were answered where they were thrown.
+    answerFailure(channel, KNOWN_TYPES.includes(type) ? type : CriuReqType.EMPTY, asStasisError(thrown));
+    if (thrown instanceof InterruptedError) throw thrown;
+    return { success: false };
+  }
+}
+
+const KNOWN_TYPES: readonly number[] = Object.keys(ANSWERS).map(Number);
+
+function answerOf({ type, keep_open: keepOpen }: CriuReq): Answer {
+  const answer = ANSWERS[type];
+  if (!answer) {
+    const remedy = 'types are those of CRIU 4.2; NOTIFY is an answer only';
+    throw new StasisError({ kind: 'usage', reason: `there is no request of type ${type}`, remedy });
+  }
+  if (keepOpen && !KEEPS_OPEN.includes(type)) {
+    const reason = 'the connection cannot be kept open after this request';
+    throw new StasisError({ kind: 'usage', resource: 'keep_open', reason, remedy: 'connect anew for the next one' });
+  }
+  return answer;
+}
+
+function answerFailure(
+  channel: Channel,
+  type: number,
+  error: StasisError,
+  more: Partial<Reply> = {},
+): { readonly success: false } {
+  toLog(error, 'rpc.ts');
+  const number = errnoOf(error);
+  try {
+    send(channel, {
+      cr_errmsg: errorText(error),
+      ...(number === undefined ? {} : { cr_errno: number }),
+      ...more,
+      type,
+      success: false,
+    });
+  } catch (thrown) {
+    // Nobody is there to be told; the log has it.
+    logInfo(`the answer could not be sent: ${asStasisError(thrown).message}`);
+  }
+  return { success: false };
+}
+
+function send(channel: Channel, reply: Reply): void {
+  channel.send(encodeMessage(criuResp, reply));
+}
+
+/** Without gitid: clients take one for a version after the release. */
+function version(): Done {
+  const [major = 0, minor = 0] = CRIU_VERSION.split('.').map(Number);
+  return { success: true, reply: { version: { major_number: major, minor_number: minor } } };
+}
+
+/** The truth about us: what is not built is not there, whatever the kernel could do. */
+function features({ features: asked }: CriuReq): Done {
+  if (!asked) throw new StasisError({ kind: 'usage', resource: 'features', reason: 'it is not said which' });
+  return { success: true, reply: { features: { mem_track: false, lazy_pages: false, pidfd_store: false } } };
+}
+
+/** Waits for a child of ours: the page server of an earlier request. */
+function waitFor({ pid = 0 }: CriuReq): Done {
+  const result = trySyscall('wait4', pid > 0 && pid < 2 ** 31 ? pid : 2 ** 31 - 1, arenaAddress, W.ALL, 0);
+  if (result >= 0) return { success: true, reply: { status: arenaView.getInt32(0, true) } };
+  const reason = 'there is no such child';
+  return {
+    success: false,
+    error: new StasisError({ kind: 'gone', resource: `process ${pid}`, reason }),
+    reply: { cr_errno: -result },
+  };
+}
+
+function notBuilt(command: string, remedy: string): never {
+  throw new StasisError({
+    kind: 'unsupported',
+    code: 'COMMAND_NOT_BUILT',
+    resource: command,
+    reason: 'this is not built yet',
+    remedy,
+  });
+}

@@ -1,0 +1,127 @@
+/** The requests that do something: dump, restore, check. */
+
+import type { Directories } from '../api/engine-options.ts';
+import { dumpOptions, hooksOf, restoreOptions } from '../api/engine-options.ts';
+import { printDumpFigures, printRestoreFigures } from '../api/figures.ts';
+import { followTree } from '../api/follow.ts';
+import type { Invocation } from '../api/invocation.ts';
+import { logDescriptor } from '../api/logfile.ts';
+import { requirePrivileges } from '../api/privileges.ts';
+import { noticeToLog } from '../api/report.ts';
+import type { Command } from '../api/settings.ts';
+import { interruptible } from '../api/signals.ts';
+import { openWorkplace } from '../api/workplace.ts';
+import { asStasisError, InterruptedError, StasisError } from '../base/errors.ts';
+import { logWarn } from '../base/log.ts';
+import { examineAll, verdictOn } from '../engine/check/examine.ts';
+import { allFeatures } from '../engine/check/features.ts';
+import { dump } from '../engine/dump/dump.ts';
+import { restore } from '../engine/restore/restore.ts';
+import type { InputOf } from '../images/message.ts';
+import type { CriuOpts, CriuReq, criuResp } from '../images/schema/rpc.ts';
+import { syscall } from '../kernel/syscall.ts';
+import type { Channel } from './channel.ts';
+import type { Origin } from './fields.ts';
+import { notifications } from './notifications.ts';
+import { understand } from './request.ts';
+
+/** How a request went. */
+export interface Done {
+  readonly success: boolean;
+  /** Why it failed. */
+  readonly error?: StasisError;
+  /** The fields of the answer besides those that say how it went. */
+  readonly reply: Partial<InputOf<typeof criuResp>>;
+  /** What is done when the answer has been sent. */
+  readonly afterwards?: (() => void) | undefined;
+}
+
+/** DUMP. Whoever has itself dumped is answered only if it goes on. */
+export function dumpFor(request: CriuReq, channel: Channel, origin: Origin): Done | undefined {
+  const reply = { dump: { restored: false } };
+  return attempt(reply, () => {
+    const { invocation, directories } = begin('dump', request.opts, channel, origin);
+    const { settings } = invocation;
+    const hooks = hooksOf(settings, directories, hooksFor(request.opts, channel));
+    const { exitCode, figures, notices } = interruptible(() => dump(dumpOptions(settings, directories), hooks));
+    for (const notice of notices) noticeToLog(notice, 'dump.ts');
+    if (settings.displayStats) printDumpFigures(figures);
+    if (exitCode !== 0) throw refused(exitCode);
+    const isGone = settings.tree === channel.peer.pid && settings.finalState !== 'running';
+    return isGone ? undefined : { success: true, reply };
+  });
+}
+
+/** RESTORE. */
+export function restoreFor(request: CriuReq, channel: Channel, origin: Origin): Done | undefined {
+  return attempt({ restore: { pid: -1 } }, () => {
+    const { invocation, directories } = begin('restore', request.opts, channel, origin);
+    const { settings, operands } = invocation;
+    const hooks = hooksOf(settings, directories, hooksFor(request.opts, channel));
+    const { pid, figures, notices } = interruptible(() => restore(restoreOptions(settings, directories), hooks));
+    for (const notice of notices) noticeToLog(notice, 'restore.ts');
+    if (settings.displayStats) printRestoreFigures(figures);
+    const afterwards = settings.execCmd ? () => become(operands) : undefined;
+    return { success: true, reply: { restore: { pid } }, afterwards };
+  });
+}
+
+/** CHECK. The options say no more than where its log is. */
+export function checkFor({ opts }: CriuReq, channel: Channel, origin: Origin): Done | undefined {
+  return attempt({}, () => {
+    if (opts?.log_file && !opts.log_to_stderr) begin('check', opts, channel, origin);
+    requirePrivileges(opts?.unprivileged ?? false);
+    const findings = examineAll(allFeatures());
+    const missing = findings.filter(
+      ({ feature, missing: why }) => feature.category === 'required' && why !== undefined,
+    );
+    for (const { feature, missing: why } of missing) logWarn('check.ts', `${feature.name} is missing: ${why}`);
+    if (verdictOn(findings, { extra: false, experimental: false }) === 'good') return { success: true, reply: {} };
+    const names = missing.map(({ feature }) => feature.name).join(', ');
+    throw new StasisError({ kind: 'kernel', reason: `this kernel lacks ${names}`, remedy: 'stasis check says more' });
+  });
+}
+
+/** What is thrown is the error of the answer, but for what ends Stasis as well. */
+function attempt(reply: Done['reply'], work: () => Done | undefined): Done | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof InterruptedError) throw error;
+    return { success: false, error: asStasisError(error), reply };
+  }
+}
+
+/** Understands a request and opens its log. @throws StasisError if it must not be done */
+function begin(
+  command: Command,
+  opts: CriuOpts | undefined,
+  channel: Channel,
+  origin: Origin,
+): { readonly invocation: Invocation; readonly directories: Directories } {
+  if (!opts) throw new StasisError({ kind: 'usage', resource: 'opts', reason: 'they are missing' });
+  const { invocation, refusal } = understand(command, opts, { pid: channel.peer.pid, origin });
+  const directories = openWorkplace(invocation);
+  if (refusal) throw refusal;
+  requirePrivileges(invocation.settings.unprivileged);
+  return { invocation, directories };
+}
+
+function hooksFor(opts: CriuOpts | undefined, channel: Channel): ReturnType<typeof notifications> {
+  return opts?.notify_scripts ? notifications(channel) : {};
+}
+
+function refused(exitCode: number): StasisError {
+  return new StasisError({
+    kind: 'usage',
+    resource: 'post-dump',
+    reason: `the client or an action script has failed there (${exitCode}): the images stay, and the tasks go on`,
+  });
+}
+
+/** Becomes the command that is to be the parent of the tree; what it prints goes to the log, as with CRIU. */
+function become(command: readonly string[]): void {
+  const log = logDescriptor();
+  if (log !== undefined) for (const standard of [1, 2]) syscall('dup3', log, standard, 0);
+  followTree.execute(command);
+}
