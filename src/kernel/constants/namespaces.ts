@@ -1,7 +1,10 @@
+/** Constants about namespaces. */
+import { io } from './ioctl.ts';
+
 /** Requests to namespace files, as in <linux/nsfs.h>: ioctl_nsfs(2). */
 export const NS_GET = {
-  USERNS: 0xb701,
-  PARENT: 0xb702,
-  NSTYPE: 0xb703,
-  OWNER_UID: 0xb704,
+  USERNS: io(0xb7, 1),
+  PARENT: io(0xb7, 2),
+  NSTYPE: io(0xb7, 3),
+  OWNER_UID: io(0xb7, 4),
 } as const;

@@ -9,6 +9,7 @@
  * What the program would see to be different is left out, and told as well: a datagram of which it is told the device
  * it came in by, or of a link-local address, unless that device was the loopback device.
  */
+import { fromBase64, toBase64 } from '../../../base/base64.ts';
 import type { LocalFd } from '../../../base/brands.ts';
 import type { DumpContext, RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
@@ -70,8 +71,8 @@ function noteFor({ from, control }: WaitingDatagram, local: LocalFd): DatagramNo
   }
   const name = device === 0 ? undefined : deviceName(local, device);
   return {
-    from: Buffer.from(from).toString('base64'),
-    ...(to ? { to: Buffer.from(to).toString('base64') } : {}),
+    from: toBase64(from),
+    ...(to ? { to: toBase64(to) } : {}),
     ...(ttl === undefined ? {} : { ttl }),
     ...(tos === undefined ? {} : { tos }),
     ...(name === undefined || name === LOOPBACK ? {} : { device: name }),
@@ -130,12 +131,12 @@ function sharesAddress({ entry, context }: MadeSocket): boolean {
 /** Sends a datagram to the socket. Returns whether that was possible. @throws SyscallError */
 function send({ note, bytes }: Saved, { entry, context }: MadeSocket): boolean {
   const { family, proto, opts } = entry;
-  const from = new Uint8Array(Buffer.from(note.from, 'base64'));
+  const from = fromBase64(note.from);
   const origin = endOf(family, from);
   if (from.length < 8 || needsDevice(family, origin) || note.device !== undefined) return false;
   if (opts.so_bound_dev && opts.so_bound_dev !== LOOPBACK) return false;
   const own = fieldsOf(entry, 'source');
-  const noted = note.to === undefined ? undefined : new Uint8Array(Buffer.from(note.to, 'base64'));
+  const noted = note.to === undefined ? undefined : fromBase64(note.to);
   const source = plain(new Uint8Array(new Uint32Array(origin.words).buffer));
   const bound = plain(new Uint8Array(new Uint32Array(own.words.slice(0, family === AF.INET ? 1 : 4)).buffer));
   const target = (noted && plain(noted)) ?? (isAny(own) ? loopback(source.length) : bound);

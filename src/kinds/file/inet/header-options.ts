@@ -2,6 +2,7 @@
  * Options that a socket puts into the headers of the packets it sends: those of IPv4 (record route, timestamp, source
  * routes, security labels) and the extension headers of IPv6. CRIU loses them.
  */
+import { fromBase64, toBase64 } from '../../../base/base64.ts';
 import type { LocalFd } from '../../../base/brands.ts';
 import { IP, IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO } from '../../../kernel/constants/sockets.ts';
@@ -37,7 +38,7 @@ export function captureHeaderOptions(local: LocalFd, family: number): Readonly<R
     const value = read.bytesIfAny(key);
     if (!value || value.length === 0) continue;
     found ??= {};
-    found[key] = Buffer.from(value).toString('base64');
+    found[key] = toBase64(value);
   }
   return found;
 }
@@ -52,7 +53,7 @@ export function restoreHeaderOptions(
   const [names, level] = namesOf(family);
   for (const [key, name] of Object.entries(names)) {
     const value = noted[key];
-    if (value !== undefined) setOption(local, name, new Uint8Array(Buffer.from(value, 'base64')), level);
+    if (value !== undefined) setOption(local, name, fromBase64(value), level);
   }
 }
 

@@ -2,6 +2,7 @@
  * The multicast groups that a socket has joined. The kernel lists groups by device and not by socket; but of each group
  * a socket tells whether it is a member, and from whom it wants to hear (MCAST_MSFILTER).
  */
+import { fromBase64, toBase64 } from '../../../base/base64.ts';
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext } from '../../../contract/contract.ts';
@@ -70,10 +71,10 @@ function membership(local: LocalFd, group: JoinedGroup, most = USUAL): Membershi
   const start = family === AF.INET ? 4 : 8;
   const sources = Array.from({ length: count }, (_, i) => {
     const at = FILTER.sources + i * ADDRESS + start;
-    return toText(answer.subarray(at, at + address.length));
+    return toBase64(answer.subarray(at, at + address.length));
   });
   const only = told.getUint32(FILTER.mode, true) === MCAST_MODE.INCLUDE;
-  return [{ group: toText(address), device: name, only, sources }];
+  return [{ group: toBase64(address), device: name, only, sources }];
 }
 
 /** Joins the groups that a socket had joined. @throws StasisError (conflict) if a device is not there */
@@ -89,11 +90,11 @@ export function joinGroups({ entry, note, local }: MadeSocket): void {
         remedy: `make the device, or give one this name (ip link set dev DEVICE name ${device})`,
       });
     }
-    const address = fromText(group);
+    const address = fromBase64(group);
     const level = levelOf(familyOf(address));
     if (!only) setOption(local, MCAST.JOIN_GROUP, request(index, address), level);
     const change = only ? MCAST.JOIN_SOURCE_GROUP : MCAST.BLOCK_SOURCE;
-    for (const source of sources) setOption(local, change, request(index, address, fromText(source)), level);
+    for (const source of sources) setOption(local, change, request(index, address, fromBase64(source)), level);
   }
 }
 
@@ -118,6 +119,3 @@ function addressOf(address: Uint8Array): Uint8Array {
   const words = [...new Uint32Array(address.slice().buffer)];
   return sockaddrOf(familyOf(address), { port: 0, words });
 }
-
-const toText = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
-const fromText = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'base64'));

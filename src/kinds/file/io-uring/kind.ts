@@ -3,6 +3,7 @@
  * with what waits in them, registered buffers and files. What the kernel keeps of it is read from the kernel's memory
  * (state.ts), since nothing shows it.
  */
+import { toBase64 } from '../../../base/base64.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type {
   DumpContext,
@@ -242,7 +243,7 @@ const TICKS = new Slot((_: DumpContext) => {
 function packed(bytes: Uint8Array): string {
   let end = bytes.length;
   while (end > 0 && bytes[end - 1] === 0) end--;
-  return Buffer.from(bytes.subarray(0, end)).toString('base64');
+  return toBase64(bytes.subarray(0, end));
 }
 
 /**

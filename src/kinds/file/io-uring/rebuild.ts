@@ -3,6 +3,7 @@
  * becomes that thread's when the thread enables it. The kernel counts requests and completions from 0, and the program
  * knows the counters: as many requests as it takes are made that do nothing.
  */
+import { fromBase64 } from '../../../base/base64.ts';
 import { type LocalFd, localFd, type TaskFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext, RestoreTask, RestoreThread } from '../../../contract/contract.ts';
@@ -100,8 +101,8 @@ function write(note: RingNote, fd: number): void {
 }
 
 function writeInto(note: RingNote, ring: MappedRing): void {
-  const content = new Uint8Array(Buffer.from(note.ring, 'base64'));
-  const sqes = new Uint8Array(Buffer.from(note.sqes, 'base64'));
+  const content = fromBase64(note.ring);
+  const sqes = fromBase64(note.sqes);
   if (content.length > ring.ringLength || sqes.length > ring.sqesLength) {
     throw new ImageError({
       file: 'stasis-files.jsonl',

@@ -1,4 +1,5 @@
 /** Saves unix sockets: entry, queue and note of each. */
+import { toBase64 } from '../../../base/base64.ts';
 import type { DumpContext, OpenFile, PidView } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
@@ -133,7 +134,7 @@ function noteOfState(
     sender && sender.pid > 0 ? [[place, pids.saved(sender.pid), sender.uid, sender.gid] as const] : [],
   );
   const sources = messages.flatMap(({ source }, place) =>
-    type === SOCK.DGRAM && source.length > 0 ? [[place, Buffer.from(source).toString('base64')] as const] : [],
+    type === SOCK.DGRAM && source.length > 0 ? [[place, toBase64(source)] as const] : [],
   );
   const options = captureForgotten(file.local, AF.UNIX);
   return {

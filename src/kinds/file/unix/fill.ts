@@ -1,4 +1,5 @@
 /** Puts the messages that waited back into the queues of sockets. */
+import { fromBase64 } from '../../../base/base64.ts';
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
@@ -57,7 +58,7 @@ export function fill(
     });
     const [pid = 0, uid = 0, gid = 0] = senders.get(place) ?? [];
     const source = sources.get(place);
-    const origin = originOf(source === undefined ? undefined : new Uint8Array(Buffer.from(source, 'base64')));
+    const origin = originOf(source === undefined ? undefined : fromBase64(source));
     if (!widened.has(origin.from)) widen(origin.from);
     widened.add(origin.from);
     // A sender that is not there keeps its number, under which the kernel finds nobody.

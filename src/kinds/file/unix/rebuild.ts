@@ -1,4 +1,5 @@
 /** Makes unix sockets again. */
+import { toBase64 } from '../../../base/base64.ts';
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import { addTo } from '../../../base/lists.ts';
 import type { RestoreContext, RestoreEnd, RestoreTask } from '../../../contract/contract.ts';
@@ -183,7 +184,7 @@ export class Sockets {
   #mutualByName(made: MadeSockets): (readonly [SavedSocket, SavedSocket])[] {
     const hasOthers = ({ entry, note }: SavedSocket, peer: SavedSocket): boolean => {
       const sources = new Map(note.sources);
-      const name = Buffer.from(peer.entry.name).toString('base64');
+      const name = toBase64(peer.entry.name);
       return (this.#queues.get(entry.id) ?? []).some((_, place) => sources.get(place) !== name);
     };
     return this.#sockets.flatMap((socket) => {

@@ -4,6 +4,7 @@
  * complete and the tasks are about to be killed, come what may, and what they hold goes into a file of its own. Room
  * for it is set aside before that.
  */
+import { fromBase64, toBase64 } from '../../../base/base64.ts';
 import type { LocalFd } from '../../../base/brands.ts';
 import { asStasisError, StasisError } from '../../../base/errors.ts';
 import type { DumpContext, OpenFile, RestoreContext } from '../../../contract/contract.ts';
@@ -90,7 +91,7 @@ function acceptAll({ file, facts, id }: Listener, context: DumpContext): Waiting
     using accepted = new Fd(got);
     const { pid: host, uid, gid } = peerCredentials(accepted.number);
     const pid = context.tree.pids.saved(host);
-    const messages = read(accepted.number, file, facts, context).map((bytes) => Buffer.from(bytes).toString('base64'));
+    const messages = read(accepted.number, file, facts, context).map((bytes) => toBase64(bytes));
     return [{ place, messages, ...(pid > 0 ? { maker: [pid, uid, gid] as const } : {}) }];
   });
   return { id, waiting };
@@ -143,7 +144,7 @@ export function readWaiting(context: RestoreContext, id: number): readonly Waiti
   return (found ?? []).map(({ place, maker, messages }) => ({
     place,
     maker,
-    messages: messages.map((text) => new Uint8Array(Buffer.from(text, 'base64'))),
+    messages: messages.map((text) => fromBase64(text)),
   }));
 }
 

@@ -1,6 +1,7 @@
 /** General registers and the extended state: floating-point and vector registers. */
 
 import type { StateLayout } from '../../../arch/arch.ts';
+import { fromBase64, toBase64 } from '../../../base/base64.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { Departure, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { interruptedCall } from '../../../support/interrupted.ts';
@@ -24,7 +25,7 @@ function capture(thread: DumpThread, program: Program): () => void {
   const state = thread.tracee.getExtendedState();
   // If CRIU's message lacks a field for some state, the whole buffer goes into the task's own state.
   if (arch.extendedState.exceedsImage(state)) {
-    thread.ownState[arch.extendedState.ownName] = Buffer.from(state).toString('base64');
+    thread.ownState[arch.extendedState.ownName] = toBase64(state);
   }
   // A call that would have to be made with another timeout, which only the kernel knows, fails with EINTR after a
   // restore by CRIU (kinds/task/restart does better when Stasis restores).
@@ -89,7 +90,7 @@ function savedWhole(thread: RestoreThread, template: Uint8Array): Uint8Array | u
   const { ownName, isLike } = thread.tracee.arch.extendedState;
   const text = thread.ownState[ownName];
   if (typeof text !== 'string') return undefined;
-  const state = new Uint8Array(Buffer.from(text, 'base64'));
+  const state = fromBase64(text);
   if (isLike(state, template)) return state;
   throw new StasisError({
     kind: 'conflict',
