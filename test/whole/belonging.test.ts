@@ -168,7 +168,8 @@ test('a session whose others are gone at the restore is made again', async () =>
 }, 120_000);
 
 test('somebody outside is in a group of the tree, but not because it reads from it', async () => {
-  const script = 'set -m; sleep 600 | sleep 601 </dev/null & jobs -p >root; pgrep -P $$ -f 601 >other; sleep 602';
+  const other601 = 'until pgrep -P $$ -f "^sleep 601" >other; do sleep 0.05; done';
+  const script = `set -m; sleep 600 | sleep 601 </dev/null & jobs -p >root; ${other601}; sleep 602`;
   const { dir, numbers } = await start(script, 'root', 'other');
   const [root = 0, other = 0] = numbers;
   expect([statOf(other)?.pgrp, statOf(root)?.pgrp]).toEqual([root, root]);
@@ -181,7 +182,8 @@ test('somebody outside is in a group of the tree, but not because it reads from 
 }, 120_000);
 
 test('what reads from the tree ends with it', async () => {
-  const script = 'set -m; sleep 600 | cat >log & jobs -p >root; pgrep -P $$ -x cat >other; sleep 602; :';
+  const cat = 'until pgrep -P $$ -x cat >other; do sleep 0.05; done';
+  const script = `set -m; sleep 600 | cat >log & jobs -p >root; ${cat}; sleep 602; :`;
   const { dir, numbers } = await start(script, 'root', 'other');
   const [root = 0, other = 0] = numbers;
   expect(statOf(other)?.pgrp).toBe(root);

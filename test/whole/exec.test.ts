@@ -205,6 +205,7 @@ describe('where the victim is', () => {
       for (let i = 0; i < 3; i++) await stasisOk(execLine(victim.pid, ['getpid']));
       for (const signal of ENDINGS) {
         await endedInCall(victim.pid, execLine(victim.pid, ['pause']), signal);
+        await free(victim.pid);
         await sleepsAgain(victim.pid, before);
       }
       await victim.verdict({ signal: 'SIGUSR1' });
@@ -215,6 +216,7 @@ describe('where the victim is', () => {
       // It must sleep until all is said and done, on a busy machine too.
       using victim = await Victim.start('asleep', [name, '5000']);
       await endedInCall(victim.pid, execLine(victim.pid, ['pause']), 'SIGKILL');
+      await free(victim.pid); // the guard of the one that was killed traces it for a moment
       await endedInCall(victim.pid, execLine(victim.pid, ['select', '0', '0', '0', '0', '0']), 'SIGTERM');
       const { stderr } = await stasis(execLine(victim.pid, ['poll', '0', '0', '10']));
       expect(stderr).toContain('only the kernel knows');

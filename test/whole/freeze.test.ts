@@ -407,6 +407,15 @@ describe.each(HIERARCHIES)('freezer cgroup %s', (_version, root, control, thawed
   );
 });
 
+test('the time is up before anybody was given any: a machine that was suspended', async () => {
+  const victim = await start('freeze-family');
+  for (let i = 0; i < 5; i++) {
+    using tree = freeze(victim, 1e-6);
+    expect(tree.processes.length).toBe(6);
+  }
+  await victim.verdict();
+}, 60_000);
+
 test('a tree that has us in it is refused', () => {
   expect(() => FrozenTree.freeze(ownPid(), { timeout: 5, freezeCgroup: undefined })).toThrow(
     /Stasis itself .* is in this tree/,

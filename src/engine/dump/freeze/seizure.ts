@@ -31,6 +31,11 @@ const STALLED = 1;
 /** Nanoseconds between two checks of threads that have not stopped yet. */
 const SHORTEST_NAP = 20_000;
 const LONGEST_NAP = 1_000_000;
+/**
+ * How often the tree is looked at before the timeout counts. A machine that was suspended meanwhile, or busy with other
+ * things, may have left neither the tasks nor Stasis any time.
+ */
+const FEWEST_LOOKS = 20;
 
 export class Seizure implements Disposable {
   readonly #root: HostPid;
@@ -42,6 +47,8 @@ export class Seizure implements Disposable {
   /** Children of vfork, which have to run: they are not seized until all others have stopped. */
   readonly #excused = new Set<number>();
   #highPriority: HighPriority | undefined;
+  /** How often something has changed since it was looked at. */
+  #changes = 0;
 
   /** `timeout`: seconds that everything may take. `onStop` is called for each thread that has just stopped. */
   constructor(root: HostPid, timeout: number, onStop: (tracee: Tracee) => void) {
@@ -97,12 +104,13 @@ export class Seizure implements Disposable {
    * `giveWay`.
    */
   awaitStable(giveWay = this.#deadline): boolean {
-    do {
+    for (;;) {
       this.#requireTime();
       if (!this.#await(giveWay)) return false;
       this.#excused.clear();
-    } while (this.#walk() || !this.#allStand());
-    return true;
+      if (!this.#walk() && this.#allStand()) return true;
+      this.#changes++;
+    }
   }
 
   /** Resumes stopped threads. */
@@ -203,7 +211,10 @@ export class Seizure implements Disposable {
       }
       // A thread that clones and exits is chased immediately. Also, the kernel's list ends early at a thread that has
       // ended meanwhile (next_tid() in fs/proc/base.c), so there may be more threads.
-      if (strange.length > 0 && (strange.length > 1 || strange[0] !== process.pid)) continue;
+      if (strange.length > 0 && (strange.length > 1 || strange[0] !== process.pid)) {
+        this.#changes++;
+        continue;
+      }
       return { tids, news: this.#checkMissing(process, tids) || news || (strange.length > 0 && !process.dead) };
     }
   }
@@ -226,7 +237,7 @@ export class Seizure implements Disposable {
   #await(giveWay: number): boolean {
     let pause = SHORTEST_NAP;
     let progress = performance.now();
-    for (;;) {
+    for (let looks = 1; ; looks++) {
       requireUninterrupted();
       const before = this.#held.moving.size;
       this.#held.poll();
@@ -236,7 +247,8 @@ export class Seizure implements Disposable {
         pause = SHORTEST_NAP;
       } else if (performance.now() - progress > STALLED) {
         const stalls = this.#unblock();
-        if (performance.now() > this.#deadline && stalls.length > 0) throw timeoutError(stalls, this.#seconds);
+        const isLate = performance.now() > this.#deadline && looks >= FEWEST_LOOKS;
+        if (isLate && stalls.length > 0) throw timeoutError(stalls, this.#seconds);
         if (performance.now() > giveWay && stalls.some(({ kind }) => kind === 'vfork')) return false;
         progress = performance.now();
       }
@@ -292,7 +304,7 @@ export class Seizure implements Disposable {
 
   #requireTime(): void {
     requireUninterrupted();
-    if (performance.now() < this.#deadline) return;
+    if (performance.now() < this.#deadline || this.#changes < FEWEST_LOOKS) return;
     throw new StasisError({
       kind: 'conflict',
       code: 'TREE_RESTLESS',
