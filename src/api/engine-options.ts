@@ -14,6 +14,8 @@ import type { Settings } from './settings.ts';
 export function carryOptions(settings: Settings): CarryOptions {
   return {
     shellJob: settings.shellJob,
+    // Only clients of the RPC can be handed a descriptor.
+    orphanPtsMaster: false,
     fileLocks: settings.fileLocks,
     linkRemap: settings.linkRemap,
     evasiveDevices: settings.evasiveDevices,

@@ -12,6 +12,11 @@ export interface CgroupProperties {
 /** The options of the user that concern kinds, the same for every task. Sizes are in bytes. */
 export interface CarryOptions {
   readonly shellJob: boolean;
+  /**
+   * Terminals whose master is open outside of the tree are carried: at the restore a master is made for whoever keeps
+   * them, and handed out ({@link RestoreContext.handOut}).
+   */
+  readonly orphanPtsMaster: boolean;
   readonly fileLocks: boolean;
   readonly linkRemap: boolean;
   readonly evasiveDevices: boolean;

@@ -55,6 +55,11 @@ export interface RestoreContext extends HasSlots {
    * the tree runs, until it answers true: the job has been brought to the foreground.
    */
   whenInFront(work: () => boolean): void;
+  /**
+   * Hands the master of a terminal out to whoever has asked for the restore, who keeps a copy of the descriptor.
+   * @throws StasisError if they do not take it
+   */
+  handOut(master: LocalFd): void;
   /** Registers cleanup that runs, in reverse order, if the restore fails. */
   undo(work: () => void): void;
   /**

@@ -15,11 +15,10 @@ import { atHome } from '../namespaces/inside.ts';
 export type OnFailure = 'abort' | 'resume' | 'note';
 
 /**
- * Every point, in CRIU's order: those of a dump, of a restore, of servers. Not all are fired yet: `pre-stream` belongs
- * to
- * --stream; the network is locked and namespaces are set up only for trees that have namespaces of their own, and an
- * orphaned master of a pseudoterminal is handed out only over RPC, none of which is built; `status-ready` is for
- * servers.
+ * Every point, in CRIU's order: those of a dump, of a restore, of servers. The network is locked and unlocked only for
+ * a tree with a network namespace of its own, and namespaces are set up only for one with any; the tasks are there by
+ * then, with their memory, but none of their open files. `orphan-pts-master` is fired for clients of the RPC only. Not
+ * fired yet are `pre-stream`, which belongs to --stream, and `status-ready`, which is for servers.
  */
 export const HOOK_POINTS = {
   'pre-stream': 'abort',

@@ -13,6 +13,7 @@ import { interruptible } from '../api/signals.ts';
 import { openWorkplace } from '../api/workplace.ts';
 import { asStasisError, InterruptedError, StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
+import type { CarryOptions } from '../contract/contract.ts';
 import { examineAll, verdictOn } from '../engine/check/examine.ts';
 import { allFeatures } from '../engine/check/features.ts';
 import { dump } from '../engine/dump/dump.ts';
@@ -43,7 +44,9 @@ export function dumpFor(request: CriuReq, channel: Channel, origin: Origin): Don
     const { invocation, directories } = begin('dump', request.opts, channel, origin);
     const { settings } = invocation;
     const hooks = hooksOf(settings, directories, hooksFor(request.opts, channel));
-    const { exitCode, figures, notices } = interruptible(() => dump(dumpOptions(settings, directories), hooks));
+    const { exitCode, figures, notices } = interruptible(() =>
+      dump(withTerminals(dumpOptions(settings, directories), request.opts), hooks),
+    );
     for (const notice of notices) noticeToLog(notice, 'dump.ts');
     if (settings.displayStats) printDumpFigures(figures);
     if (exitCode !== 0) throw refused(exitCode);
@@ -58,7 +61,9 @@ export function restoreFor(request: CriuReq, channel: Channel, origin: Origin): 
     const { invocation, directories } = begin('restore', request.opts, channel, origin);
     const { settings, operands } = invocation;
     const hooks = hooksOf(settings, directories, hooksFor(request.opts, channel));
-    const { pid, figures, notices } = interruptible(() => restore(restoreOptions(settings, directories), hooks));
+    const { pid, figures, notices } = interruptible(() =>
+      restore(withTerminals(restoreOptions(settings, directories), request.opts), hooks),
+    );
     for (const notice of notices) noticeToLog(notice, 'restore.ts');
     if (settings.displayStats) printRestoreFigures(figures);
     const afterwards = settings.execCmd ? () => become(operands) : undefined;
@@ -105,6 +110,11 @@ function begin(
   if (refusal) throw refusal;
   requirePrivileges(invocation.settings.unprivileged);
   return { invocation, directories };
+}
+
+/** Terminals whose other side a client keeps: only a client can be handed one, so no option says it. */
+function withTerminals<T extends { readonly carry: CarryOptions }>(options: T, opts: CriuOpts | undefined): T {
+  return { ...options, carry: { ...options.carry, orphanPtsMaster: opts?.orphan_pts_master ?? false } };
 }
 
 function hooksFor(opts: CriuOpts | undefined, channel: Channel): ReturnType<typeof notifications> {

@@ -14,6 +14,7 @@ import { requirePageSize } from '../../kernel/page-size.ts';
 import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
+import { isElsewhere } from '../../namespaces/seen.ts';
 import { pointOfNoReturn, withOutcome } from '../../tracee/interruption.ts';
 import { awaitEnds, killTracee } from '../../tracee/ptrace.ts';
 import { retryWhileStranded } from '../../tracee/stranded.ts';
@@ -64,6 +65,7 @@ function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   const { pid } = options;
   hooks.progress?.({ step: 'freezing', done: 0, total: 0 });
   using stay = new NetworkStay();
+  const ownNetwork = isElsewhere(pid, 'net');
   enterNetworkOf(pid, stay);
   using images = new ImageSetWriter(options.imagesDir, disk);
   const clock = new DumpClock();
@@ -71,6 +73,10 @@ function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   // Undone before the tasks continue: they must not see files that were made for the images.
   using undo = new UndoStack();
   clock.frozen();
+  if (ownNetwork) {
+    fire(hooks, { point: 'network-lock', pid });
+    undo.add(() => void fire(hooks, { point: 'network-unlock', pid }));
+  }
   logInfo(`task ${pid} is frozen, in a tree of ${tree.processes.length}`);
   using snapshot = snapshotOf(tree, withExternal(options.carry, pid, hooks));
   using life = new TreeLife<DumpContext, DumpEnd>(

@@ -10,6 +10,7 @@ import { encodeText } from '../../base/text.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
+  NamespaceKind,
   Phase,
   RestoreContext,
   RestoreEnd,
@@ -28,6 +29,7 @@ import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/sysca
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { verifyPages } from '../../memory/verify-pages.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
+import { namespaceKinds } from '../../namespaces/registry.ts';
 import { settleOwners } from '../../support/fown.ts';
 import { reportUnasked, requireInherited } from '../../support/inherited.ts';
 import { pointOfNoReturn, requireUninterrupted, withOutcome } from '../../tracee/interruption.ts';
@@ -108,6 +110,10 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const { tasks } = builder;
   // The number that whoever has started us knows the root by.
   const pid = hosts.of(plan.root) ?? plan.root;
+  if (hasOwnNamespaces(plan)) {
+    fire(hooks, { point: 'setup-namespaces', pid });
+    fire(hooks, { point: 'post-setup-namespaces', pid });
+  }
   rebuilt(context, 'memory');
   hooks.progress?.({ step: 'rebuilding', done: 0, total: tasks.length });
   const stopped = rebuild(tasks, plan, context);
@@ -118,6 +124,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   ending[Symbol.dispose]();
   if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);
   fire(hooks, { point: 'post-restore', pid });
+  if (isApart(plan, 'net')) fire(hooks, { point: 'network-unlock', pid });
   const microseconds = (until: number): number => (until - began) * 1000;
   const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
   writeRestoreStats(options.workDir, figures, context.notices);
@@ -160,6 +167,16 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: Context): R
   sideBySide(tasks, 'creds', sharing);
   rebuilt(context, 'creds');
   return finish(tasks, sharing);
+}
+
+/** Whether the root of the tree is in namespaces that were made for it; those of time are made of no such hook. */
+function hasOwnNamespaces(plan: Plan): boolean {
+  return namespaceKinds.some(({ name }) => isApart(plan, name));
+}
+
+function isApart({ root, tasks, ours }: Plan, name: NamespaceKind['name']): boolean {
+  const ids = tasks.get(root)?.namespaces;
+  return ids !== undefined && ids[name] !== ours[name];
 }
 
 /** Calls the tree doors for a phase that all tasks have finished. */
@@ -275,7 +292,7 @@ class Context implements RestoreContext {
   readonly #open = new Map<string, LocalFd>();
   readonly #undo: UndoStack;
   readonly #ending: UndoStack;
-  readonly #whenInFront: Hooks['whenInFront'];
+  readonly #hooks: Hooks;
 
   constructor(
     { carry, detached, sibling }: RestoreOptions,
@@ -284,7 +301,7 @@ class Context implements RestoreContext {
     hosts: HostPids,
     undo: UndoStack,
     ending: UndoStack,
-    { progress, whenInFront }: Hooks,
+    hooks: Hooks,
   ) {
     this.options = carry;
     this.hosts = hosts;
@@ -295,8 +312,9 @@ class Context implements RestoreContext {
     this.groupStopped = [...plan.tasks.values()]
       .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
       .map(({ pstree }) => pstree);
+    const { progress } = hooks;
     if (progress) this.filled = filledCounter(progress, plan.pages * PAGE_SIZE);
-    this.#whenInFront = whenInFront;
+    this.#hooks = hooks;
     this.#undo = undo;
     this.#ending = ending;
     ending.add(() => {
@@ -340,7 +358,11 @@ class Context implements RestoreContext {
   }
 
   whenInFront(work: () => boolean): void {
-    this.#whenInFront?.(work);
+    this.#hooks.whenInFront?.(work);
+  }
+
+  handOut(master: LocalFd): void {
+    fire(this.#hooks, { point: 'orphan-pts-master', descriptor: master });
   }
 
   undo(work: () => void): void {

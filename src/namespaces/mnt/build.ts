@@ -25,6 +25,7 @@ import type { Base, Group, MountPlan, MountStep } from './plan.ts';
 import { makeReadOnly, mountAgain, openContexts } from './remount.ts';
 import { withRemovedRoot } from './removed-root.ts';
 import { missingSource, sourcePath } from './sources.ts';
+import { makeMountedTerminals } from './terminals.ts';
 import { WORKSHOP, type Workshop } from './workshop.ts';
 
 /** Makes the mounts of a namespace. Returns a descriptor of its root. @throws StasisError naming the mount */
@@ -89,6 +90,7 @@ class Builder {
       const mount = mountAgain(base, context, this.#options);
       this.#workshop.bases.set(base.key, mount);
       restoreContents(base.mount, mount.number, this.#context);
+      makeMountedTerminals(base, mount, this.#plan.steps, this.#context);
     });
   }
 

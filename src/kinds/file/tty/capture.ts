@@ -162,7 +162,8 @@ export function terminalObstacle(file: OpenFile, task: SeenTask): StasisError | 
       return refuse('TERMINAL_NUMBER', `its number is above ${MAX_PTY}, the highest that images can hold`);
   }
   if (isHung(file) || task.options.shellJob) return shellJobObstacle(file, role, task, refuse);
-  if (role === 'slave' && !HELD.of(task.tree).masters.has(ptyIndex(file, 'slave'))) {
+  const isForeign = role === 'slave' && !task.options.orphanPtsMaster;
+  if (isForeign && !HELD.of(task.tree).masters.has(ptyIndex(file, 'slave'))) {
     return refuse(
       'TERMINAL_FOREIGN',
       'the process runs on a terminal that others hold the other side of (a shell, a terminal emulator)',

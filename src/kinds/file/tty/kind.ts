@@ -8,7 +8,7 @@ import { armAsync } from '../../../support/fown.ts';
 import { captureTerminal, terminalObstacle } from './capture.ts';
 import { finishTerminal, nameForeground, takeControl } from './control.ts';
 import { captureLack, giveUp, giveUpLate } from './lack.ts';
-import { openTerminal, terminalOf } from './rebuild.ts';
+import { handOutMasters, openTerminal, terminalOf } from './rebuild.ts';
 import { roleOf } from './terminal.ts';
 
 /** Open files of terminals; see the files beside this one. */
@@ -39,4 +39,5 @@ export const sessionTerminal: TaskKind = {
   name: 'session-terminal',
   capture: captureLack,
   rebuild: { terminal: takeControl, files: finishControl, state: giveUpLate },
+  tree: { rebuilt: { state: handOutMasters } },
 };

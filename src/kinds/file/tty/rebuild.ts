@@ -13,13 +13,11 @@ import { nameEntry, openAs, reopen } from '../../../paths/special-file.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { inheritedFd } from '../../../support/inherited.ts';
 import { PLACEHOLDER } from '../../../support/open-in-task.ts';
+import { EARLY_MASTERS, openPtyNumber } from '../../../support/ptys.ts';
 import { setInt, tryGetInt } from './ioctl.ts';
 import { planTerminals, ptyNumber, type TerminalFile, type Terminals, wasHung } from './plan.ts';
 import { adoptSettings, applyOwner, applySettings } from './settings.ts';
 import { externalKey } from './terminal.ts';
-
-/** How many ptys are opened at most to reach the wanted number. */
-const REACH = 32;
 
 /** The terminals of the images, read once. */
 export function terminalsOf(context: RestoreContext): Terminals {
@@ -37,9 +35,23 @@ export function terminalOf(entry: FileEntry, context: RestoreContext): TerminalF
   throw new ImageError({ file: 'files.img', reason: `file ${entry.id} is of type TTY and has no field tty` });
 }
 
-/** Whether the master of a slave is open outside of the tree. */
-export function isOrphan(terminal: TerminalFile, context: RestoreContext): boolean {
+/** Whether the master of a slave was open outside of the tree. */
+function isOutside(terminal: TerminalFile, context: RestoreContext): boolean {
   return terminal.role === 'slave' && !wasHung(terminal) && !terminalsOf(context).masters.has(ptyNumber(terminal));
+}
+
+/** Whether a terminal whose master was outside is replaced by that of Stasis: a shell job comes to another shell. */
+export function isOrphan(terminal: TerminalFile, context: RestoreContext): boolean {
+  return isOutside(terminal, context) && !isHandedOut(terminal, context);
+}
+
+/**
+ * Whether a terminal whose master was outside is made anew, and its master handed out. A session of the tree keeps its
+ * terminal, even if the tree is a shell job as well.
+ */
+function isHandedOut({ info }: TerminalFile, { options, images }: RestoreContext): boolean {
+  if (!options.orphanPtsMaster) return false;
+  return !options.shellJob || images.read(Images.pstree).some(({ pid }) => pid === info.sid);
 }
 
 /** A local descriptor for a terminal, with its flags and settings. */
@@ -58,7 +70,8 @@ function openByRole(terminal: TerminalFile, context: RestoreContext): LocalFd {
       return openMaster(terminal, context);
     case 'slave':
       if (wasHung(terminal)) return takeHung(terminal, context);
-      return isOrphan(terminal, context) ? openOwn(terminal, context) : openSlave(terminal, context);
+      if (!isOutside(terminal, context)) return openSlave(terminal, context);
+      return isOrphan(terminal, context) ? openOwn(terminal, context) : openHandedOut(terminal, context);
     case 'current':
       // Only the task itself can open its controlling terminal; a placeholder takes the number until it does.
       return openAs(PLACEHOLDER, O.RDWR);
@@ -111,22 +124,12 @@ function openMaster(terminal: TerminalFile, context: RestoreContext): LocalFd {
   return fd.release();
 }
 
-/** The kernel assigns the lowest free number, so ptys are opened and held until the wanted number comes. */
+/** A master with a certain number, perhaps one that is there because its slave is mounted. */
 function openPtmx(file: Named, flags: number, wanted: number, context: RestoreContext): LocalFd {
-  const held: LocalFd[] = [];
-  try {
-    while (held.length < REACH) {
-      const fd = openNamed(file, flags, context);
-      held.push(fd);
-      const index = tryGetInt(fd, 'TIOCGPTN');
-      if (index === wanted) return held.pop() as LocalFd;
-      if (index > wanted || wanted - index >= REACH) break;
-    }
-  } finally {
-    for (const fd of held) trySyscall('close', fd);
-  }
-  const reason = `terminal number ${wanted} is in use, or too far from the lowest free one`;
-  throw new StasisError({ kind: 'conflict', code: 'TERMINAL_TAKEN', resource: `/dev/pts/${wanted}`, reason });
+  const early = EARLY_MASTERS.of(context);
+  const there = early.get(wanted);
+  early.delete(wanted);
+  return there?.release() ?? openPtyNumber(() => openNamed(file, flags, context), wanted);
 }
 
 /** Opens a slave whose master is in the images too. */
@@ -172,6 +175,35 @@ function openHung(context: RestoreContext, number: number): Map<number, LocalFd>
     opened.set(terminal.id, openNamed(registered(terminal, context), terminal.file.flags, context));
   }
   return opened;
+}
+
+/** Opens a slave whose master is made for whoever keeps the terminals of the tree, such as a container engine. */
+function openHandedOut(terminal: TerminalFile, context: RestoreContext): LocalFd {
+  const reg = registered(terminal, context);
+  HANDED_OUT.of(context, ptyNumber(terminal));
+  using fd = new Fd(openNamed(reg, terminal.file.flags, context));
+  applyOwner(fd.number, terminal.info, reg.mode);
+  applySettings(fd.number, terminal.info);
+  return fd.release();
+}
+
+/** The masters that are handed out, by the number of the terminal. */
+const HANDED_OUT = new KeyedSlot((context: RestoreContext, number: number): Fd => {
+  const [first] = (terminalsOf(context).slaves.get(number) ?? []).filter((slave) => !wasHung(slave));
+  if (!first) throw new StasisError({ kind: 'internal', reason: `terminal ${number} has no slave` });
+  const { name, mnt_id } = registered(first, context);
+  const master = new Fd(openPtmx({ name: multiplexerOf(name), mnt_id }, O.RDWR, number, context));
+  context.atEnd(() => master[Symbol.dispose]());
+  setInt(master.number, 'TIOCSPTLCK', 0);
+  TO_HAND_OUT.of(context).push(master);
+  return master;
+});
+
+const TO_HAND_OUT = new Slot((_: RestoreContext): Fd[] => []);
+
+/** Hands out the masters that were made for that. */
+export function handOutMasters(context: RestoreContext): void {
+  for (const master of TO_HAND_OUT.ifMade(context) ?? []) context.handOut(master.number);
 }
 
 /** `/dev/pts/3` → `/dev/pts/ptmx`, the same instance of devpts. */
