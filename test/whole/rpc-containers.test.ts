@@ -1,4 +1,4 @@
-/** What container engines need of the RPC: the points of namespaces, and the terminal that they keep the other side of. */
+/** What container engines need of the RPC: the points of namespaces, and terminals that they keep the other side of. */
 import { expect, test } from 'bun:test';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
