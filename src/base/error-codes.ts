@@ -118,7 +118,7 @@ export const ERROR_CODES = {
   SOCKET_NAME_TAKEN: 'The name of a unix socket is in use, or its directory is missing.',
   SOCKET_MPTCP: 'A connection of MPTCP.',
   SOCKET_NETLINK: 'An answer of the kernel waits in a netlink socket.',
-  SOCKET_OTHER_NAMESPACE: 'A socket of another network namespace.',
+  SOCKET_OTHER_NAMESPACE: 'A socket of a network namespace that no process of the tree is in.',
   SOCKET_OUT_OF_BAND: 'An out-of-band byte waits in a socket.',
   SOCKET_PACKET: 'A packet socket that the kernel does not tell all of.',
   SOCKET_PORT_TAKEN: 'The address and port of a socket are in use by somebody else.',

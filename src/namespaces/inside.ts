@@ -10,6 +10,7 @@ import type { HostPid, LocalFd } from '../base/brands.ts';
 import type { NamespaceName } from '../contract/contract.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { CLONE } from '../kernel/constants/tasks.ts';
+import { statusOf } from '../kernel/statx.ts';
 import { arenaPath, Fd, insist, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
 /** The flag of each type of namespace in clone(2), unshare(2) and setns(2). */
@@ -44,10 +45,19 @@ export function inside<T>(name: EnterableNamespace, fd: LocalFd, work: () => T):
   return work();
 }
 
+/** The inode number of the network namespace that Stasis has entered last; 0 where it has entered none. */
+let presentNetwork = 0;
+
+/** A number for the network namespace that Stasis is in now: what is found out about one does not hold in another. */
+export function presentNetworkMark(): number {
+  return presentNetwork;
+}
+
 /** The time in which Stasis is in another namespace. */
 class Excursion implements Disposable {
   readonly #name: EnterableNamespace;
   readonly #own: Fd;
+  readonly #before = presentNetwork;
   /** The working directory and the root, which setns(2) to a mount namespace changes. */
   readonly #places: readonly Fd[];
 
@@ -59,7 +69,10 @@ class Excursion implements Disposable {
     this.#own = openNamespace('self', name);
     this.#places = name === 'mnt' ? [openDirectory('/'), openDirectory('.')] : [];
     const entered = trySyscall('setns', fd, NAMESPACE_FLAGS[name]);
-    if (entered === 0) return;
+    if (entered === 0) {
+      if (name === 'net') presentNetwork = statusOf(fd).ino;
+      return;
+    }
     this.#close();
     throw new SyscallError('setns', -entered, { resource: `${name} namespace` });
   }
@@ -67,6 +80,7 @@ class Excursion implements Disposable {
   [Symbol.dispose](): void {
     if (this.#name === 'mnt') syscall('unshare', CLONE.FS);
     insist('setns', this.#own.number, NAMESPACE_FLAGS[this.#name]);
+    if (this.#name === 'net') presentNetwork = this.#before;
     const [root, place] = this.#places;
     if (root && place) {
       insist('fchdir', root.number);

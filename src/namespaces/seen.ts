@@ -110,10 +110,5 @@ function ownerOf(name: NamespaceName, [member]: readonly SeenTask[], others: rea
   return others.find((other) => other.name === 'user' && other.ino === ino);
 }
 
-/** The ID of the network namespace of a tree's root, which all its sockets are of. */
-export function rootNetworkId(tree: SeenTree): number {
-  return SEEN_NAMESPACES.of(tree).idsOf(tree.root.pid).net;
-}
-
 /** The namespaces of a tree. */
 export const SEEN_NAMESPACES = new Slot((tree: SeenTree) => new SeenNamespaces(tree));

@@ -7,6 +7,7 @@ import { AF, IPPROTO, SO, SOCK, TCP_STATE } from '../kernel/constants/sockets.ts
 import type { InetEnd } from '../kernel/netlink/inet-diag.ts';
 import { rawAddress } from '../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny } from '../kernel/sockets.ts';
+import { isNetworkThere, networkIdOf } from '../namespaces/networks.ts';
 import { AddressMap } from './address-map.ts';
 import { mappedOf } from './inet-address.ts';
 
@@ -15,6 +16,8 @@ import { mappedOf } from './inet-address.ts';
  * IPv6.
  */
 export interface TcpConnection {
+  /** The ID that images have for its network namespace. */
+  readonly network: number;
   readonly local: InetEnd;
   readonly remote: InetEnd;
   /** {@link TCP_STATE}. */
@@ -26,7 +29,7 @@ export const CONNECTIONS = new Slot((tree: SeenTree): readonly TcpConnection[] =
   const byInode = new Map<number, TcpConnection | undefined>();
   for (const { fds } of tree.tasks) {
     for (const file of fds) {
-      if (isInet(file) && !byInode.has(file.stat.ino)) byInode.set(file.stat.ino, connectionOf(file));
+      if (isInet(file) && !byInode.has(file.stat.ino)) byInode.set(file.stat.ino, connectionOf(file, tree));
     }
   }
   return [...byInode.values()].filter((connection) => connection !== undefined);
@@ -38,7 +41,8 @@ function isInet(file: OpenFile): boolean {
 }
 
 /** Undefined if the socket is none of TCP, or has no connection. */
-function connectionOf({ local }: OpenFile): TcpConnection | undefined {
+function connectionOf(file: OpenFile, tree: SeenTree): TcpConnection | undefined {
+  const { local } = file;
   if (getNumberIfAny(local, SO.TYPE) !== SOCK.STREAM || getNumberIfAny(local, SO.PROTOCOL) !== IPPROTO.TCP) return;
   const state = getOptionIfAny(local, TCP.INFO, 1, IPPROTO.TCP)?.[0]; // struct tcp_info begins with it
   if (state === undefined || !isAlive(state)) return;
@@ -46,7 +50,7 @@ function connectionOf({ local }: OpenFile): TcpConnection | undefined {
   // getpeername(2) does not tell the peer of a connection that is being made, and this option wants the exact size.
   const peer = name && getOptionIfAny(local, SO.PEERNAME, name.length);
   const [own, remote] = [endOf(name), endOf(peer)];
-  return own && remote && { local: own, remote, state };
+  return own && remote && { network: networkIdOf(file, tree), local: own, remote, state };
 }
 
 function isAlive(state: number): boolean {
@@ -61,10 +65,16 @@ function endOf(address: Uint8Array | undefined): InetEnd | undefined {
   return { address: mappedOf(bytes) ?? bytes, port: address.slice(2, 4) };
 }
 
-/** The connections that images have, with the addresses they were saved with, and those they are to have. */
-export const SAVED_CONNECTIONS = new Slot(({ fileEntries, options }: RestoreContext) => {
+/**
+ * The connections that images have in network namespaces that exist before the restore, with the addresses they were
+ * saved with, and those they are to have. Nobody can reach the others before they are there.
+ */
+export const SAVED_CONNECTIONS = new Slot((context: RestoreContext) => {
+  const { fileEntries, options } = context;
   const map = new AddressMap(options.inetAddressMap);
-  const entries = [...fileEntries.values()].flatMap(({ isk }) => (isk && isConnection(isk) ? [isk] : []));
+  const entries = [...fileEntries.values()].flatMap(({ isk }) =>
+    isk && isConnection(isk) && isNetworkThere(context, isk.ns_id) ? [isk] : [],
+  );
   return {
     before: entries.map(ofEntry),
     now: entries.map((entry) => ofEntry(map.apply(entry))),
@@ -75,10 +85,11 @@ function isConnection({ type, proto, state, dst_port }: InetSkEntry): boolean {
   return type === SOCK.STREAM && proto === IPPROTO.TCP && dst_port !== 0 && isAlive(state);
 }
 
-function ofEntry({ family, state, src_addr, src_port, dst_addr, dst_port }: InetSkEntry): TcpConnection {
+function ofEntry({ family, state, src_addr, src_port, dst_addr, dst_port, ns_id }: InetSkEntry): TcpConnection {
   const end = (words: readonly number[], port: number): InetEnd => {
     const bytes = new Uint8Array(new Uint32Array(words.slice(0, family === AF.INET ? 1 : 4)).buffer);
     return { address: mappedOf(bytes) ?? bytes, port: Uint8Array.of(port >> 8, port & 0xff) };
   };
-  return { local: end(src_addr, src_port), remote: end(dst_addr, dst_port), state };
+  const network = ns_id ?? 0;
+  return { network, local: end(src_addr, src_port), remote: end(dst_addr, dst_port), state };
 }

@@ -3,6 +3,7 @@ import { type HasSlots, Slot } from '../contract/slots.ts';
 import { AF, SOCK } from '../kernel/constants/sockets.ts';
 import { rawAddress } from '../kernel/socket-facts.ts';
 import { Fd, syscall, trySyscall } from '../kernel/syscall.ts';
+import { presentNetworkMark } from '../namespaces/inside.ts';
 
 /** Addresses that were asked for, and the answers. */
 const KNOWN = new Slot((_: HasSlots) => new Map<string, boolean>());
@@ -14,13 +15,13 @@ const INET6 = { at: 8, size: 28 } as const;
 const PORT = 9;
 
 /**
- * Whether an address (4 or 16 bytes, not mapped) is one of this machine, so that packets to it do not leave it: then it
- * is also the address that the kernel chooses to send from.
+ * Whether an address (4 or 16 bytes, not mapped) is one of the network namespace that Stasis is in, so that packets to
+ * it do not leave it: then it is also the address that the kernel chooses to send from.
  */
 export function isOwnAddress(address: Uint8Array, context: HasSlots): boolean {
   if (address.length === 4 && address[0] === 127) return true; // all of 127.0.0.0/8, sent from 127.0.0.1
   const known = KNOWN.of(context);
-  const key = address.join('.');
+  const key = `${presentNetworkMark()} ${address.join('.')}`;
   const answer = known.get(key) ?? probe(address);
   known.set(key, answer);
   return answer;

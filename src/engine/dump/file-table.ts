@@ -7,6 +7,7 @@ import { KCMP } from '../../kernel/constants/files.ts';
 import { findInOrder } from '../../kernel/kcmp.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds } from '../../kinds/registry.ts';
+import { inNetworkOf } from '../../namespaces/networks.ts';
 import { openPath } from './snapshot.ts';
 import { isBareName, unsupportedFile } from './unsupported-file.ts';
 
@@ -91,7 +92,8 @@ export class OpenFileTable implements FileTable {
     if (!kind) throw unsupportedFile(file);
     if (!this.#context) throw new StasisError({ kind: 'internal', reason: 'file table without context' });
     const id = this.newId();
-    const draft = kind.capture(file, id, this.#context);
+    const context = this.#context;
+    const draft = inNetworkOf(file, context.tree, () => kind.capture(file, id, context));
     this.entries.push({ type: kind.type, id, ...draft });
     this.#types.set(id, kind.type);
     return id;

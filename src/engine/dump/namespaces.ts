@@ -10,18 +10,16 @@ import type {
   SeenTask,
   SeenTree,
 } from '../../contract/contract.ts';
-import { SIOCGSKNS } from '../../kernel/constants/sockets.ts';
-import { statusOf } from '../../kernel/statx.ts';
-import { Fd, trySyscall } from '../../kernel/syscall.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
+import { networkOf } from '../../namespaces/networks.ts';
 import { hasOtherPidsForChildren } from '../../namespaces/pid/kind.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { isElsewhere, NAMESPACE_NAMES, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { fileObstacle } from '../../support/fdinfo.ts';
 
 /**
- * Enters the network namespace of the tree's root, if it is not ours: all sockets of the tree are to be of that one. So
- * everything that is asked about sockets, and the network lock, concerns it.
+ * Enters the network namespace of the tree's root, if it is not ours: nearly all sockets of a tree are of that one. So
+ * what is asked about sockets concerns it; for those of others namespaces/networks.ts enters these for a moment.
  */
 export function enterNetworkOf(root: HostPid, stay: NetworkStay): void {
   if (!isElsewhere(root, 'net')) return;
@@ -29,16 +27,10 @@ export function enterNetworkOf(root: HostPid, stay: NetworkStay): void {
   stay.enter(fd.number);
 }
 
-/** The obstacle that a socket is of another network namespace than the tree's root. */
+/** The obstacle that a socket is of a network namespace that nobody is in whose namespaces are carried. */
 export function foreignSocket(file: OpenFile, task: SeenTask): StasisError | undefined {
-  if (file.socketDomain() === undefined) return undefined;
-  const table = SEEN_NAMESPACES.of(task.tree);
-  if (!table.others.some(({ name }) => name === 'net')) return undefined;
-  const net = trySyscall('ioctl', file.local, SIOCGSKNS, 0);
-  if (net < 0) return undefined;
-  using opened = new Fd(net);
-  if (statusOf(opened.number).ino === table.of(task.tree.root.pid, 'net')?.ino) return undefined;
-  const reason = 'it is of another network namespace than the root of the tree; such sockets are not carried yet';
+  if (file.socketDomain() === undefined || networkOf(file, task.tree)) return undefined;
+  const reason = 'no process of the tree is in its network namespace, nor is Stasis; such sockets are not carried yet';
   return fileObstacle(file, 'SOCKET_OTHER_NAMESPACE', reason, 'have the program close it before the dump');
 }
 

@@ -12,6 +12,7 @@ import { hasEnded, tellsOfNothing, unlessGone } from '../../kernel/proc/tree.ts'
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
+import { inNetworkOf } from '../../namespaces/networks.ts';
 import { BELONGING } from './belonging.ts';
 import { kindOf } from './file-table.ts';
 import {
@@ -86,7 +87,9 @@ export function noticesOf(tree: TreeSnapshot): readonly Notice[] {
 function noticesOfTask(task: SeenTask): (() => NoticeFacts[])[] {
   return [
     ...taskKinds.map((kind) => () => kind.notices?.(task) ?? []),
-    ...task.fds.map((file) => () => [kindOf(file)?.notice?.(file, task) ?? []].flat()),
+    ...task.fds.map(
+      (file) => () => inNetworkOf(file, task.tree, () => [kindOf(file)?.notice?.(file, task) ?? []].flat()),
+    ),
   ];
 }
 
@@ -120,7 +123,8 @@ function ofThreads(
 
 function obstacleOfFile(file: OpenFile, task: SeenTask): StasisError[] {
   const kind = kindOf(file);
-  const found = kind ? (foreignSocket(file, task) ?? kind.obstacle?.(file, task)) : unsupportedFile(file);
+  const ofKind = (): StasisError | undefined => inNetworkOf(file, task.tree, () => kind?.obstacle?.(file, task));
+  const found = kind ? (foreignSocket(file, task) ?? ofKind()) : unsupportedFile(file);
   return found ? [found] : [];
 }
 

@@ -58,18 +58,26 @@ function join(task: RestoreTask, { flag }: NamespaceKind, fd: Parameters<typeof 
 
 /** Has a process that was born in another namespace return to that of Stasis. */
 function joinOurs(task: RestoreTask, kind: NamespaceKind): void {
-  using own = openNamespace('self', kind.name);
+  using own = atHome(() => openNamespace('self', kind.name));
   join(task, kind, own.number);
 }
 
 /**
- * Makes the network namespace of the root, if that has one of its own, and stays in it: sockets are made before any
- * process, and the root is born in the namespace that its maker is in.
+ * Makes the network namespaces of the tree, since sockets are made before any process. Stasis stays in that of the
+ * root: a process is born in the namespace that its maker is in.
  */
-export function makeNetwork(context: RestoreContext, plan: Plan, stay: NetworkStay): void {
-  const id = plan.tasks.get(plan.root)?.namespaces.net ?? plan.ours.net;
+export function makeNetworks(context: RestoreContext, plan: Plan, stay: NetworkStay): void {
   const kind = namespaceKinds.find(({ name }) => name === 'net');
-  if (id === plan.ours.net || !kind) return;
+  const root = plan.tasks.get(plan.root)?.namespaces.net ?? plan.ours.net;
+  const all = new Set([root, ...[...plan.tasks.values()].map(({ namespaces }) => namespaces.net)]);
+  all.delete(plan.ours.net);
+  if (!kind) return;
+  for (const id of all) makeNetwork(context, kind, id);
+  const own = MADE_NAMESPACES.of(context).get('net', root);
+  if (own) stay.enter(own.fd);
+}
+
+function makeNetwork(context: RestoreContext, kind: NamespaceKind, id: number): void {
   using home = openNamespace('self', 'net');
   syscall('unshare', CLONE.NEWNET);
   using fd = openNamespace('self', 'net');
@@ -78,7 +86,6 @@ export function makeNetwork(context: RestoreContext, plan: Plan, stay: NetworkSt
   MADE_NAMESPACES.of(context).add(namespace);
   fd.release();
   kind.rebuild?.(namespace, context);
-  stay.enter(namespace.fd);
 }
 
 /** Has a process make a namespace. */

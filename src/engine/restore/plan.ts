@@ -105,7 +105,7 @@ export function readPlan(
     if (core.tc?.task_state === TaskState.DEAD) zombies.set(pstree.pid, requireEnd(core, pstree));
     else tasks.set(pstree.pid, readTask(images, pstree, core, inventory.root_ids ? ours : undefined));
   }
-  checkSockets(files, tasks.get(root.pid)?.namespaces.net ?? ours.net);
+  checkSockets(files, new Set([ours.net, ...[...tasks.values()].map(({ namespaces }) => namespaces.net)]));
   let pages = 0;
   for (const task of tasks.values()) {
     checkNamespaces(ours, task.namespaces);
@@ -215,12 +215,12 @@ function unsupported(code: ErrorCode, resource: string, reason: string): StasisE
   return new StasisError({ kind: 'unsupported', code, resource, reason });
 }
 
-/** Checks that all sockets are of one network namespace, that of the root: others cannot be made yet. */
-function checkSockets(files: ReadonlyMap<number, FileEntry>, network: number): void {
+/** Checks that all sockets are of network namespaces that processes are in: others are not made. */
+function checkSockets(files: ReadonlyMap<number, FileEntry>, networks: ReadonlySet<number>): void {
   for (const { id, isk, usk, nlsk, psk } of files.values()) {
     const of = (isk ?? usk ?? nlsk ?? psk)?.ns_id;
-    if (!of || of === network) continue;
-    const reason = `a socket of network namespace ${of}, and the root of the tree is in ${network}: not restored yet`;
+    if (!of || networks.has(of)) continue;
+    const reason = `a socket of network namespace ${of}, which no process of the images is in: not restored yet`;
     throw unsupported('SOCKET_OTHER_NAMESPACE', `file ${id}`, reason);
   }
 }

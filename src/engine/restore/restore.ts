@@ -41,7 +41,7 @@ import { TreeLife } from '../tree-life.ts';
 import { addThreads, beginPhase, forgetChildSignal, rebuildThread, runPhase, TreeBuilder } from './build-tree.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { HostPids } from './host-pids.ts';
-import { finishNamespaces, makeNetwork } from './namespaces.ts';
+import { finishNamespaces, makeNetworks } from './namespaces.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { resume, stopTask } from './resume.ts';
 
@@ -102,7 +102,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   fire(hooks, { point: 'pre-restore' });
   hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
   const began = performance.now();
-  makeNetwork(context, plan, stay);
+  makeNetworks(context, plan, stay);
   for (const doors of treeDoors) doors.prepare?.(context);
   const builder = new TreeBuilder(plan, context, hosts, undo);
   builder.build(options.sibling);

@@ -68,6 +68,8 @@ export const SO = {
   TIMESTAMPING_NEW: 65,
   PREFER_BUSY_POLL: 69,
   BUSY_POLL_BUDGET: 70,
+  /** Of the network namespace of the socket: a number that no other has had since the machine runs. */
+  NETNS_COOKIE: 71,
   BUF_LOCK: 72,
   RESERVE_MEM: 73,
   TXREHASH: 74,

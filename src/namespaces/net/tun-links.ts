@@ -10,8 +10,8 @@ import { tryOpen } from '../../kernel/files.ts';
 import { decodeAttributes } from '../../kernel/netlink/attributes.ts';
 import { u32Of } from '../../kernel/netlink/rtnetlink.ts';
 import { Fd, SyscallError } from '../../kernel/syscall.ts';
-import { attach, makeDevice, sendBuffer, vnetHeader } from '../../network/tun-device.ts';
 import type { Link } from './links.ts';
+import { attach, makeDevice, sendBuffer, vnetHeader } from './tun-device.ts';
 
 /** What only a descriptor that is attached to a device tells of it. */
 export interface TunSizes {

@@ -8,9 +8,9 @@ import { addLock, lockTable } from '../../../src/network/lock-rules.ts';
 const end = (address: number[], port: number): TcpConnection['local'] => {
   return { address: new Uint8Array(address), port: Uint8Array.of(port >> 8, port & 255) };
 };
-const four: TcpConnection = { local: end([10, 0, 0, 1], 80), remote: end([10, 0, 0, 2], 40000), state: 1 };
+const four: TcpConnection = { network: 2, local: end([10, 0, 0, 1], 80), remote: end([10, 0, 0, 2], 40000), state: 1 };
 const loopback = [...new Array<number>(15).fill(0), 1];
-const six: TcpConnection = { local: end(loopback, 80), remote: end(loopback, 40001), state: 1 };
+const six: TcpConnection = { network: 2, local: end(loopback, 80), remote: end(loopback, 40001), state: 1 };
 
 test('rules of iptables are written as iptables-save writes them', () => {
   expect(rulesOf([four, six], 4)).toEqual([

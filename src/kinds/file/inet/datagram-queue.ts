@@ -12,7 +12,7 @@
 import { fromBase64, toBase64 } from '../../../base/base64.ts';
 import type { LocalFd } from '../../../base/brands.ts';
 import type { DumpContext, RestoreContext } from '../../../contract/contract.ts';
-import { Slot } from '../../../contract/slots.ts';
+import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import { IP, IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, LOCK_MARK, SO, SOCK } from '../../../kernel/constants/sockets.ts';
@@ -21,6 +21,7 @@ import { controlMessages } from '../../../kernel/layouts/sockets.ts';
 import { nap } from '../../../kernel/nap.ts';
 import { getOptionIfAny, setNumber } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { presentNetworkMark } from '../../../namespaces/inside.ts';
 import { deviceName } from '../../../network/devices.ts';
 import { mappedOf } from '../../../network/inet-address.ts';
 import { isOwnAddress } from '../../../network/own-address.ts';
@@ -123,7 +124,8 @@ function keepPacketInfo({ entry, note, local }: MadeSocket): void {
 /** Whether another socket of the images has the same port, so that a packet may get there. */
 function sharesAddress({ entry, context }: MadeSocket): boolean {
   for (const { isk } of context.fileEntries.values()) {
-    if (isk && isk.id !== entry.id && isk.proto === entry.proto && isk.src_port === entry.src_port) return true;
+    if (!isk || isk.id === entry.id || isk.ns_id !== entry.ns_id) continue;
+    if (isk.proto === entry.proto && isk.src_port === entry.src_port) return true;
   }
   return false;
 }
@@ -152,7 +154,7 @@ function send({ note, bytes }: Saved, { entry, context }: MadeSocket): boolean {
   if (!packet) return false;
   const to = addressOf(target);
   const is4 = target.length === 4;
-  const sender = SENDERS.of(context)[is4 ? 'inet' : 'inet6']();
+  const sender = SENDERS.of(context, presentNetworkMark())[is4 ? 'inet' : 'inet6']();
   const sent = trySyscall('sendto', sender, packet, packet.length, 0, to, to.length);
   if (sent < 0 && !NOT_SENT.has(-sent)) throw new SyscallError('sendto', -sent, { resource: `socket:[${entry.ino}]` });
   return sent === packet.length;
@@ -184,8 +186,8 @@ function addressOf(address: Uint8Array, port = 0): Uint8Array {
   return sockaddrOf(address.length === 4 ? AF.INET : AF.INET6, { port, words });
 }
 
-/** Raw sockets that send, made when first needed. */
-const SENDERS = new Slot((context: RestoreContext) => {
+/** Raw sockets that send, made when first needed, for each network namespace that Stasis has been in. */
+const SENDERS = new KeyedSlot((context: RestoreContext, _network: number) => {
   const made = new Map<number, LocalFd>();
   const sender = (family: number): LocalFd => {
     const known = made.get(family);

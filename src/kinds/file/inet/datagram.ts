@@ -12,6 +12,7 @@ import { shutDownSockets } from '../../../kernel/netlink/inet-diag.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
 import { getOptionIfAny } from '../../../kernel/sockets.ts';
 import { arenaAddress, arenaView, describeErrno, trySyscall } from '../../../kernel/syscall.ts';
+import { fromAllNetworks } from '../../../namespaces/networks.ts';
 import { deviceIndex } from '../../../network/devices.ts';
 import { aboutFile, fileObstacle } from '../../../support/fdinfo.ts';
 import { fieldsOf, isAny, showEnd, sockaddrOf, sockaddrSize } from './address.ts';
@@ -121,10 +122,10 @@ function stateOf({ local, family }: InetSocket): number {
 }
 
 /** Sockets of UDP and UDPLite that are shut down. */
-const SHUT_DOWN = new Slot((_: DumpContext) => ({
-  [IPPROTO.UDP]: shutDownSockets(IPPROTO.UDP),
-  [IPPROTO.UDPLITE]: shutDownSockets(IPPROTO.UDPLITE),
-}));
+const SHUT_DOWN = new Slot(({ tree }: DumpContext) => {
+  const those = (protocol: number) => fromAllNetworks(tree, () => shutDownSockets(protocol));
+  return { [IPPROTO.UDP]: those(IPPROTO.UDP), [IPPROTO.UDPLITE]: those(IPPROTO.UDPLITE) };
+});
 
 /** Which directions are shut down. poll(2) does not tell when it is only sending. */
 function shutdownOf({ file, local, protocol }: InetSocket, context: DumpContext): { shutdown?: number } {

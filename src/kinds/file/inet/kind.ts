@@ -8,7 +8,7 @@ import { AF, IPPROTO, SO } from '../../../kernel/constants/sockets.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
-import { rootNetworkId } from '../../../namespaces/seen.ts';
+import { networkIdOf } from '../../../namespaces/networks.ts';
 import { mappedOf } from '../../../network/inet-address.ts';
 import { isOwnAddress } from '../../../network/own-address.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../../../network/socket-options.ts';
@@ -75,7 +75,7 @@ export const inetSocketKind: FileKind = {
         fown: captureOwner(local, file.flags, context),
         opts,
         ip_opts: captureIpOptions(local, family),
-        ns_id: rootNetworkId(context.tree),
+        ns_id: networkIdOf(file, context.tree),
         ...(family === AF.INET6 ? { v6only: getNumberIfAny(local, IPV6.V6ONLY, IPPROTO.IPV6) === 1 } : {}),
         ...boundDevice(family, source, opts.so_bound_dev),
         ...entry,

@@ -16,6 +16,7 @@ import { IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO, SOCK } from '../../../kernel/constants/sockets.ts';
 import { setNumber } from '../../../kernel/sockets.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { inSavedNetwork } from '../../../namespaces/networks.ts';
 import { AddressMap } from '../../../network/address-map.ts';
 import { restoreForgotten, restoreOptions } from '../../../network/socket-options.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
@@ -62,14 +63,18 @@ export class InetSockets {
   /** Makes, binds and connects all sockets. @throws StasisError */
   prepare(): void {
     for (const entry of this.#entries) {
-      this.#made.set(entry.id, this.#make(entry));
+      this.#made.set(
+        entry.id,
+        inSavedNetwork(this.#context, entry.ns_id, () => this.#make(entry)),
+      );
       this.#ports.set(portOf(entry), (this.#ports.get(portOf(entry)) ?? 0) + 1);
     }
     const shared = new Set(this.#entries.filter(({ opts }) => opts.so_reuseport).map(portOf));
     for (const socket of this.#made.values()) {
-      if (!socket.protocol.bindsItself?.(socket.entry)) bindSocket(socket, this.#sharingOf(socket, shared));
+      if (socket.protocol.bindsItself?.(socket.entry)) continue;
+      inNetwork(socket, () => bindSocket(socket, this.#sharingOf(socket, shared)));
     }
-    for (const socket of this.#made.values()) socket.protocol.connect?.(socket);
+    for (const socket of this.#made.values()) inNetwork(socket, () => socket.protocol.connect?.(socket));
   }
 
   /** How a socket is bound; `shared` has the ports of all that have SO_REUSEPORT. */
@@ -119,10 +124,12 @@ export class InetSockets {
     if (this.#isOpen) return;
     this.#isOpen = true;
     for (const socket of this.#made.values()) {
-      socket.protocol.fill?.(socket);
-      setOptions(socket);
+      inNetwork(socket, () => {
+        socket.protocol.fill?.(socket);
+        setOptions(socket);
+      });
     }
-    for (const socket of this.#made.values()) socket.protocol.open?.(socket);
+    for (const socket of this.#made.values()) inNetwork(socket, () => socket.protocol.open?.(socket));
     for (const { local, entry } of this.#made.values()) {
       setNumber(local, SO.REUSEADDR, +(entry.opts.reuseaddr ?? false));
       setNumber(local, SO.REUSEPORT, +(entry.opts.so_reuseport ?? false));
@@ -135,8 +142,13 @@ export class InetSockets {
   }
 }
 
-function portOf({ proto, src_port }: InetSkEntry): string {
-  return `${proto} ${src_port}`;
+/** Does `work` in the network namespace of a socket. */
+function inNetwork({ context, entry }: MadeSocket, work: () => void): void {
+  inSavedNetwork(context, entry.ns_id, work);
+}
+
+function portOf({ proto, src_port, ns_id }: InetSkEntry): string {
+  return `${proto} ${src_port} ${ns_id ?? 0}`;
 }
 
 /** Sets all options but those bind.ts has set or needs. */

@@ -3,13 +3,14 @@ import type { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
 import { decodeText } from '../../../base/text.ts';
 import type { OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
-import { Slot } from '../../../contract/slots.ts';
+import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { TCP, TCPI_OPT } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { halfOpenByPort, signingSockets } from '../../../kernel/netlink/inet-diag.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny, trySetNumber } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, syscall } from '../../../kernel/syscall.ts';
+import { networkIdOf, networksOf } from '../../../namespaces/networks.ts';
 import { describeFile, fileObstacle } from '../../../support/fdinfo.ts';
 import { endOf, sockaddrSize } from './address.ts';
 import type { InetSocket } from './protocol.ts';
@@ -100,12 +101,13 @@ export function tcpNotice(socket: InetSocket, { options }: SeenTask): NoticeFact
  * Connections that the other end takes for made, and this one for half made, until bytes come (TCP_DEFER_ACCEPT). Those
  * of other listening sockets are made again by the other end, which repeats its SYN.
  */
-function deferred({ local, family }: InetSocket, tree: SeenTree): number {
+function deferred({ file, local, family }: InetSocket, tree: SeenTree): number {
   if (!getNumberIfAny(local, TCP.DEFER_ACCEPT, IPPROTO.TCP)) return 0;
-  return HALF_OPEN.of(tree).get(endOf(family, rawAddress('getsockname', local)).port) ?? 0;
+  return HALF_OPEN.of(tree, networkIdOf(file, tree)).get(endOf(family, rawAddress('getsockname', local)).port) ?? 0;
 }
 
-const HALF_OPEN = new Slot((_: SeenTree) => halfOpenByPort());
+/** By the ID of a network namespace; asked for inside of that. */
+const HALF_OPEN = new KeyedSlot((_: SeenTree, _network: number) => halfOpenByPort());
 
 /** Whether a socket has, or had, a peer. */
 export function wasConnected({ local, family }: InetSocket): boolean {
@@ -122,11 +124,12 @@ function isSigned({ local, stat }: OpenFile, tree: SeenTree): boolean {
 const AO_INFO = 56;
 
 /** The sockets that sign by MD5; of a kernel that cannot do that, nothing is asked. */
-const SIGNING = new Slot((_: SeenTree) => {
+const SIGNING = new Slot((tree: SeenTree) => {
   using fd = new Fd(syscall('socket', AF.INET, SOCK.STREAM | SOCK.CLOEXEC, 0));
   // A value of this size is refused (EINVAL), and the option itself where the kernel does not have it.
   const isKnown = trySetNumber(fd.number, TCP.MD5SIG, 0, IPPROTO.TCP) !== -ERRNO.ENOPROTOOPT;
-  return isKnown ? signingSockets() : new Set<number>();
+  if (!isKnown) return new Set<number>();
+  return new Set(networksOf(tree).flatMap(({ within }) => [...within(signingSockets)]));
 });
 
 /** The protocol above TCP in the kernel, as `tls`; empty for none. */

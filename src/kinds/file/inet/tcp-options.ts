@@ -2,7 +2,7 @@
 import type { LocalFd } from '../../../base/brands.ts';
 import { decodeText, encodeText } from '../../../base/text.ts';
 import type { DumpContext, RestoreContext } from '../../../contract/contract.ts';
-import { Slot } from '../../../contract/slots.ts';
+import { KeyedSlot } from '../../../contract/slots.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { TcpOptsEntry, tcpOptsEntry } from '../../../images/schema/sockets.ts';
 import { TCP } from '../../../kernel/constants/inet.ts';
@@ -17,6 +17,7 @@ import {
   setOption,
 } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
+import { presentNetworkMark } from '../../../namespaces/inside.ts';
 import type { InetNote } from './notes.ts';
 
 const KEPT = [
@@ -88,7 +89,7 @@ export function captureForgottenTcp(local: LocalFd, wasConnected: boolean, conte
   const congestion = congestionOf(local);
   return {
     ...(Object.keys(found).length > 0 ? { protocol: found } : {}),
-    ...(congestion === USUAL_CONGESTION.of(context) ? {} : { congestion }),
+    ...(congestion === USUAL_CONGESTION.of(context, presentNetworkMark()) ? {} : { congestion }),
   };
 }
 
@@ -135,8 +136,8 @@ function congestionOf(local: LocalFd): string {
   return decodeText(end < 0 ? name : name.subarray(0, end));
 }
 
-/** The congestion control of new sockets. */
-const USUAL_CONGESTION = new Slot((_: DumpContext) => {
+/** The congestion control of new sockets, for each network namespace that Stasis has been in. */
+const USUAL_CONGESTION = new KeyedSlot((_: DumpContext, _network: number) => {
   using fd = new Fd(syscall('socket', AF.INET, SOCK.STREAM | SOCK.CLOEXEC, 0));
   return congestionOf(fd.number);
 });

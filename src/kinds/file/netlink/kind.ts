@@ -26,7 +26,7 @@ import {
   syscall,
   trySyscall,
 } from '../../../kernel/syscall.ts';
-import { rootNetworkId } from '../../../namespaces/seen.ts';
+import { fromAllNetworks, inSavedNetwork, networkIdOf } from '../../../namespaces/networks.ts';
 import { PreparedSockets } from '../../../network/prepared-sockets.ts';
 import {
   captureForgotten,
@@ -66,7 +66,7 @@ const noteForm = object({
 });
 
 const SOCKETS = new Slot((context: RestoreContext) => new PreparedSockets(context));
-const LISTED = new Slot((_: SeenTree) => netlinkSockets());
+const LISTED = new Slot((tree: SeenTree) => fromAllNetworks(tree, netlinkSockets));
 
 export const netlinkKind: FileKind = {
   name: 'netlink socket',
@@ -75,7 +75,11 @@ export const netlinkKind: FileKind = {
   tree: {
     prepare(context) {
       for (const { nlsk } of context.fileEntries.values()) {
-        if (nlsk) SOCKETS.of(context).add(nlsk.id, make(nlsk, context));
+        if (!nlsk) continue;
+        SOCKETS.of(context).add(
+          nlsk.id,
+          inSavedNetwork(context, nlsk.ns_id, () => make(nlsk, context)),
+        );
       }
     },
   },
@@ -115,7 +119,7 @@ export const netlinkKind: FileKind = {
         dst_group: peer.groups === 0 ? 0 : 32 - Math.clz32(peer.groups & -peer.groups),
         fown: captureOwner(local, file.flags, context),
         opts: captureOptions(local, AF.NETLINK),
-        ns_id: rootNetworkId(context.tree),
+        ns_id: networkIdOf(file, context.tree),
       },
     };
   },
@@ -128,7 +132,7 @@ export const netlinkKind: FileKind = {
 };
 
 function listed({ stat }: OpenFile, tree: SeenTree): ListedNetlink | undefined {
-  return LISTED.of(tree)?.get(stat.ino);
+  return LISTED.of(tree).get(stat.ino);
 }
 
 /** What waits in a socket: messages to a group of receivers, or an answer to this one. */

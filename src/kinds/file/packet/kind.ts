@@ -13,7 +13,7 @@ import { type PacketSocket, packetSockets } from '../../../kernel/netlink/packet
 import { eventsOf } from '../../../kernel/poll.ts';
 import { getNumber, getNumberIfAny } from '../../../kernel/sockets.ts';
 import { Fd, syscall } from '../../../kernel/syscall.ts';
-import { rootNetworkId } from '../../../namespaces/seen.ts';
+import { fromAllNetworks, inSavedNetwork, networkIdOf } from '../../../namespaces/networks.ts';
 import { deviceName } from '../../../network/devices.ts';
 import { PreparedSockets } from '../../../network/prepared-sockets.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../../../network/socket-options.ts';
@@ -23,7 +23,7 @@ import { armAsync, captureOwner, imageFlags } from '../../../support/fown.ts';
 import { makePacketSocket, NOTES, OPTIONS, type PacketNote } from './make.ts';
 
 const SOCKETS = new Slot((context: ConstructorParameters<typeof PreparedSockets>[0]) => new PreparedSockets(context));
-const LISTED = new Slot((_: SeenTree) => packetSockets());
+const LISTED = new Slot((tree: SeenTree) => fromAllNetworks(tree, packetSockets));
 
 const BY_PROGRAM: readonly number[] = [PACKET_FANOUT.CBPF, PACKET_FANOUT.EBPF];
 /** Index of a device that is gone. */
@@ -38,7 +38,11 @@ export const packetKind: FileKind = {
   tree: {
     prepare(context) {
       for (const { psk } of context.fileEntries.values()) {
-        if (psk) SOCKETS.of(context).add(psk.id, makePacketSocket(psk, context));
+        if (!psk) continue;
+        SOCKETS.of(context).add(
+          psk.id,
+          inSavedNetwork(context, psk.ns_id, () => makePacketSocket(psk, context)),
+        );
       }
     },
   },
@@ -97,7 +101,7 @@ export const packetKind: FileKind = {
         ...(facts.hasFanout ? { fanout: getNumber(local, PACKET.FANOUT, SOL_PACKET) >>> 0 } : {}),
         ...(facts.receiveRing ? { rx_ring: ringEntry(facts.receiveRing) } : {}),
         ...(facts.sendRing ? { tx_ring: ringEntry(facts.sendRing) } : {}),
-        ns_id: rootNetworkId(context.tree),
+        ns_id: networkIdOf(file, context.tree),
       },
     };
   },
@@ -114,7 +118,7 @@ export const packetKind: FileKind = {
 };
 
 function listed({ stat }: OpenFile, tree: SeenTree): PacketSocket | undefined {
-  return LISTED.of(tree)?.get(stat.ino);
+  return LISTED.of(tree).get(stat.ino);
 }
 
 function ringEntry(ring: PacketDiagRing): InputOf<typeof packetRing> {

@@ -20,7 +20,6 @@ import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { IFF, TUN_SNDBUF } from '../../../kernel/constants/tun.ts';
 import { namespaceOf } from '../../../kernel/namespace.ts';
 import { describeErrno, Fd, syscall } from '../../../kernel/syscall.ts';
-import { deviceIndex } from '../../../network/devices.ts';
 import {
   attach,
   isFiltered,
@@ -30,7 +29,8 @@ import {
   setLasting,
   setSendBuffer,
   settledFlags,
-} from '../../../network/tun-device.ts';
+} from '../../../namespaces/net/tun-device.ts';
+import { deviceIndex } from '../../../network/devices.ts';
 import { openRegular } from '../../../paths/open-regfile.ts';
 import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
 import { fileObstacle, partOf } from '../../../support/fdinfo.ts';

@@ -8,7 +8,6 @@ import { SkShutdown, type unixSkEntry } from '../../../images/schema/sockets.ts'
 import { AF, SCM, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { peerCredentials } from '../../../kernel/sockets.ts';
-import { rootNetworkId } from '../../../namespaces/seen.ts';
 import { captureForgotten, captureOptions } from '../../../network/socket-options.ts';
 import { noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags } from '../../../support/fown.ts';
@@ -34,7 +33,8 @@ export function captureSocket(
   storeQueue(messages, id, ids, context);
   const name = captureName(file.local, facts.name, () => survey.directoriesOf(facts.ino), context.tree);
   const isOutside = standing === 'reconnect' || standing === 'external';
-  for (const peer of isOutside ? outsidePeer(facts, survey) : []) saveOutsidePeer(peer, context);
+  for (const peer of isOutside ? outsidePeer(facts, survey) : [])
+    saveOutsidePeer(peer, survey.networkOf(peer.ino), context);
   const isWaitedFor = facts.state === TCP_STATE.LISTEN && !context.options.leaveRunning && survey.hasUnseen(facts);
   if (isWaitedFor) saveLater({ file, facts, id }, context);
   const note: SocketNote = {
@@ -60,7 +60,7 @@ export function captureSocket(
     fown: captureOwner(file.local, file.flags, context),
     opts: options,
     ...name.entry,
-    ns_id: rootNetworkId(context.tree),
+    ns_id: survey.networkOf(facts.ino),
     ...(shutdown === 0 ? {} : { shutdown: shutdown as 1 | 2 | 3 }),
   };
 }

@@ -8,6 +8,7 @@ import { unixSockets } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 import { followedStatus, statusAt } from '../../../kernel/statx.ts';
 import { isOnOwnMount } from '../../../namespaces/mnt/saved.ts';
+import { inSavedNetwork, isNetworkThere } from '../../../namespaces/networks.ts';
 import type { SavedSocket } from './graph.ts';
 import { isPath } from './names.ts';
 import { pathOf } from './paths.ts';
@@ -21,18 +22,20 @@ export function filePath({ entry, note }: SavedSocket): string {
 /** Checks that all sockets can have their names. @throws StasisError kind 'conflict' */
 export function requireNamesFree(sockets: readonly SavedSocket[], context: RestoreContext): void {
   const paths = new Set<string>();
-  const abstract = new Map<string, Uint8Array>();
+  const abstract: SavedSocket[] = [];
   for (const socket of sockets) {
-    const { name, deleted } = socket.entry;
+    const { name, deleted, ns_id: network } = socket.entry;
     if (name.length === 0) continue;
-    if (!isPath(name)) abstract.set(decodeText(name), name);
-    // What is in a mount namespace of the tree's own is not there yet, and nobody else's.
+    // What is in a namespace of the tree's own is not there yet, and nobody else's.
+    if (!isPath(name)) abstract.push(...(isNetworkThere(context, network) ? [socket] : []));
     else if (!deleted && !isOnOwnMount(socket.entry, context)) paths.add(filePath(socket));
   }
   for (const path of paths) requirePathFree(path);
-  if (abstract.size === 0) return;
-  for (const { name, ino } of unixSockets().values()) {
-    if (name && !isPath(name) && abstract.has(decodeText(name))) {
+  const [first] = abstract;
+  if (!first) return;
+  const wanted = new Set(abstract.map(({ entry }) => decodeText(entry.name)));
+  for (const { name, ino } of inSavedNetwork(context, first.entry.ns_id, unixSockets).values()) {
+    if (name && !isPath(name) && wanted.has(decodeText(name))) {
       throw taken(showUnixName(name), `another socket has that name, socket:[${ino}]`, 'end the program that has it');
     }
   }
@@ -54,11 +57,13 @@ function requirePathFree(path: string): void {
 }
 
 /** Checks that somebody is there to connect to. @throws StasisError kind 'conflict' */
-export function requireThere(peer: SavedSocket): void {
+export function requireThere(peer: SavedSocket, context: RestoreContext): void {
   const { name } = peer.entry;
   const isThere = isPath(name)
     ? followedStatus(filePath(peer)) !== undefined && isLive(filePath(peer))
-    : [...unixSockets().values()].some((other) => other.name && decodeText(other.name) === decodeText(name));
+    : [...inSavedNetwork(context, peer.entry.ns_id, unixSockets).values()].some(
+        (other) => other.name && decodeText(other.name) === decodeText(name),
+      );
   if (isThere) return;
   throw new StasisError({
     kind: 'conflict',

@@ -10,6 +10,7 @@ import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { inSavedNetwork } from '../../../namespaces/networks.ts';
 import { filePath } from './conflicts.ts';
 import type { Origin } from './fill.ts';
 import { imageError, type SavedSocket } from './graph.ts';
@@ -18,15 +19,20 @@ import { isPath } from './names.ts';
 import { pathOf } from './paths.ts';
 import type { Staging } from './staging.ts';
 
+/** What tells names apart: abstract ones are known in one network namespace, that of a socket `near` by. */
+function keyOf(name: Uint8Array, near: SavedSocket): string {
+  return isPath(name) ? decodeText(name) : `${near.entry.ns_id} ${decodeText(name)}`;
+}
+
 export class DatagramSenders implements Disposable {
   readonly #made: MadeSockets;
   readonly #staging: Staging;
   readonly #context: RestoreContext;
-  /** Bound sockets of the tree by name. */
+  /** Bound sockets of the tree by {@link keyOf}. */
   readonly #byName = new Map<string, SavedSocket>();
   /** Sockets without a name by the inode of their peer. */
   readonly #unnamed = new Map<number, SavedSocket>();
-  /** Sockets made for the purpose, by name; '' for one without. */
+  /** Sockets made for the purpose, by {@link keyOf}; by the network namespace alone for those without a name. */
   readonly #strangers = new Map<string, Fd>();
   readonly #files: Fd[] = [];
 
@@ -38,7 +44,8 @@ export class DatagramSenders implements Disposable {
       const { name, peer } = socket.entry;
       if (name.length === 0) this.#unnamed.set(peer, socket);
       // Of two with one name the later is the one that still has its file.
-      else if (!socket.entry.deleted || !this.#byName.has(decodeText(name))) this.#byName.set(decodeText(name), socket);
+      else if (!socket.entry.deleted || !this.#byName.has(keyOf(name, socket)))
+        this.#byName.set(keyOf(name, socket), socket);
     }
   }
 
@@ -46,34 +53,36 @@ export class DatagramSenders implements Disposable {
   originsFor(socket: SavedSocket, other: LocalFd | undefined): (source: Uint8Array | undefined) => Origin {
     const to = this.#made.addressOf(socket);
     return (source) => {
-      if (other !== undefined && (!to || !source || this.#isOf(other, source))) return { from: other };
+      if (other !== undefined && (!to || !source || this.#isOf(other, source, socket))) return { from: other };
       if (!to) throw imageError(socket.entry, 'messages wait in a socket that nobody can send to');
       return { from: this.#senderOf(socket, source), to };
     };
   }
 
   /** Whether the other end of a pair has a name. */
-  #isOf(other: LocalFd, source: Uint8Array): boolean {
-    const named = this.#byName.get(decodeText(source));
+  #isOf(other: LocalFd, source: Uint8Array, receiver: SavedSocket): boolean {
+    const named = this.#byName.get(keyOf(source, receiver));
     return named !== undefined && this.#made.locals.get(named.entry.id) === other;
   }
 
   #senderOf(receiver: SavedSocket, source: Uint8Array | undefined): LocalFd {
-    const known = source ? this.#byName.get(decodeText(source)) : this.#unnamed.get(receiver.entry.ino);
+    const known = source ? this.#byName.get(keyOf(source, receiver)) : this.#unnamed.get(receiver.entry.ino);
     const local = known && this.#made.locals.get(known.entry.id);
     return local ?? this.#stranger(receiver, source);
   }
 
   /** A socket in place of one that is closed, or outside of the tree. */
   #stranger(receiver: SavedSocket, source: Uint8Array | undefined): LocalFd {
-    const key = source ? decodeText(source) : '';
+    const network = receiver.entry.ns_id;
+    const key = source ? keyOf(source, receiver) : `${network}`;
     const known = this.#strangers.get(key);
     if (known) return known.number;
-    const made = new Fd(syscall('socket', AF.UNIX, SOCK.DGRAM | SOCK.CLOEXEC, 0));
+    const make = (): Fd => new Fd(syscall('socket', AF.UNIX, SOCK.DGRAM | SOCK.CLOEXEC, 0));
+    const made = inSavedNetwork(this.#context, network, make);
     this.#strangers.set(key, made);
     if (source && isPath(source)) {
       const near = filePath(receiver).split('/').slice(0, -1).join('/');
-      const path = pathOf(key.replace(/\0+$/, ''), near.startsWith('/') ? near : '/tmp');
+      const path = pathOf(decodeText(source).replace(/\0+$/, ''), near.startsWith('/') ? near : '/tmp');
       this.#files.push(this.#staging.bind(made.number, source, path, { deleted: true, permissions: undefined }));
     } else if (source) this.#bindAbstract(made.number, source);
     return made.number;

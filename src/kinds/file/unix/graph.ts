@@ -173,9 +173,10 @@ export function isOutside({ entry }: SavedSocket): boolean {
   return (entry.uflags & USK_EXTERN) !== 0;
 }
 
-/** What sockets with one name have in common. */
+/** What sockets with one name have in common. An abstract name, which begins with a zero, is of a network namespace. */
 function addressKey({ entry, note }: SavedSocket): string {
-  return `${entry.type} ${Buffer.from(entry.name).toString('hex')} ${note.address ?? ''}`;
+  const where = entry.name[0] === 0 ? (entry.ns_id ?? 0) : (note.address ?? '');
+  return `${entry.type} ${Buffer.from(entry.name).toString('hex')} ${where}`;
 }
 
 /** Tells which connected sockets have the name of the listening socket that they were accepted from. */

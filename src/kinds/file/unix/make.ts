@@ -1,6 +1,7 @@
 /** Carries out the plan of a restore's unix sockets: makes, binds and connects them. */
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
+import type { UnixSkEntry } from '../../../images/schema/sockets.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { AF, SHUT, SOCK, SOMAXCONN, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { openFile } from '../../../kernel/files.ts';
@@ -9,6 +10,7 @@ import { showUnixName } from '../../../kernel/socket-address.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { statusAt } from '../../../kernel/statx.ts';
 import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { inSavedNetwork } from '../../../namespaces/networks.ts';
 import { ownPath, placeOfEntry } from '../../../namespaces/places.ts';
 import { widen } from '../../../network/socket-options.ts';
 import { filePath } from './conflicts.ts';
@@ -56,9 +58,9 @@ export function makeAll(
 ): MadeSockets {
   const making = new Making(makers, staging, context);
   making.pairs(plan.pairs);
-  for (const { entry } of plan.singles) making.locals.set(entry.id, unixSocket(entry.type));
+  for (const { entry } of plan.singles) making.locals.set(entry.id, unixSocket(entry, context));
   for (const { owner, isListening } of plan.addresses) {
-    if (isListening) making.locals.set(owner.entry.id, unixSocket(owner.entry.type));
+    if (isListening) making.locals.set(owner.entry.id, unixSocket(owner.entry, context));
   }
   const [closed, listening] = [
     plan.addresses.filter((at) => !at.isListening),
@@ -74,9 +76,10 @@ export function makeAll(
   return making;
 }
 
-/** A socket that does not block until its own flags are set. */
-function unixSocket(type: number): LocalFd {
-  return localFd(syscall('socket', AF.UNIX, type | SOCK.CLOEXEC | SOCK.NONBLOCK, 0));
+/** A socket that does not block until its own flags are set, of the type and in the network namespace of an entry. */
+function unixSocket({ type, ns_id }: UnixSkEntry, context: RestoreContext): LocalFd {
+  const make = (): number => syscall('socket', AF.UNIX, type | SOCK.CLOEXEC | SOCK.NONBLOCK, 0);
+  return localFd(inSavedNetwork(context, ns_id, make));
 }
 
 class Making implements MadeSockets {
@@ -98,7 +101,7 @@ class Making implements MadeSockets {
 
   /** Makes pairs, those of one maker together. */
   pairs(pairs: readonly PairPlan[]): void {
-    for (const lot of alike(pairs, ({ maker, a }) => this.#makers.key(maker, a))) {
+    for (const lot of alike(pairs, ({ maker, a }) => `${this.#makers.key(maker, a)}, ${a.entry.ns_id}`)) {
       const [first] = lot;
       if (!first) continue;
       const types = lot.map(({ a }) => a.entry.type);
@@ -130,7 +133,7 @@ class Making implements MadeSockets {
 
   /** Makes the connections that were accepted at a name whose listening socket is closed. */
   acceptAtClosed(address: AddressPlan): void {
-    using socket = new Fd(unixSocket(address.owner.entry.type));
+    using socket = new Fd(unixSocket(address.owner.entry, this.#context));
     using file = this.#bindForClosed(socket.number, address.owner);
     this.#accept(address, socket.number, file ?? rawAddress('getsockname', socket.number));
   }
@@ -176,7 +179,7 @@ class Making implements MadeSockets {
     listener: LocalFd,
     target: Target,
   ): void {
-    const clients = lot.map((plan) => clientFor(plan, holder.entry.type));
+    const clients = lot.map((plan) => clientFor(plan, (plan.client ?? plan.server ?? holder).entry, this.#context));
     this.#makers.connect(maker, holder, clients, target);
     lot.forEach(({ client, server, messages }, i) => {
       const local = clients[i] as LocalFd; // one for each
@@ -258,9 +261,9 @@ class Making implements MadeSockets {
 /** Connections that wait at the same time. */
 const LOT = 100;
 
-/** The socket of a client before it is connected. */
-function clientFor({ client, server }: ConnectionPlan, type: number): LocalFd {
-  const local = unixSocket(type);
+/** The socket of a client before it is connected; `like` is one of its type and of its network namespace. */
+function clientFor({ client, server }: ConnectionPlan, like: UnixSkEntry, context: RestoreContext): LocalFd {
+  const local = unixSocket(like, context);
   // A direction that the other end does not know of was shut down before the connection was made.
   const mirrored = swapped(server?.entry.shutdown ?? 0);
   const early = server ? (client?.entry.shutdown ?? 0) & ~mirrored : 0;

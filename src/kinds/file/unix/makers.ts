@@ -7,8 +7,11 @@ import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext, RestoreTask } from '../../../contract/contract.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
+import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { borrow, openPidfd } from '../../../kernel/pidfd.ts';
 import { Fd } from '../../../kernel/syscall.ts';
+import { SAVED_IDS } from '../../../namespaces/made.ts';
+import { openSavedNetwork } from '../../../namespaces/networks.ts';
 import { seedInside } from '../../../namespaces/pid/seed-inside.ts';
 import { Batch } from '../../../tracee/batch.ts';
 import { handOver } from '../../../tracee/handover.ts';
@@ -22,6 +25,8 @@ type Maker = SocketNote['maker'];
 
 /** A process that acts for us: a task of the tree, or one in place of a process that has ended. */
 interface Actor {
+  /** The ID of the network namespace it is in. */
+  readonly network: number;
   readonly seed: Seed;
   readonly batch: Batch;
 }
@@ -38,7 +43,7 @@ export class Makers implements Disposable {
   /** The first task that has each open file, by the ID of that. */
   readonly #holders = new Map<number, RestoreTask>();
   /** Processes in place of those that have ended; undefined for a PID that is in use. */
-  readonly #ghosts = new Map<number, { readonly seed: Seed; readonly batch: Batch } | undefined>();
+  readonly #ghosts = new Map<number, Actor | undefined>();
 
   constructor(context: RestoreContext, tasks: readonly RestoreTask[]) {
     this.#context = context;
@@ -60,11 +65,16 @@ export class Makers implements Disposable {
     return creds && [task.pid, creds.euid, creds.egid];
   }
 
-  /** Has pairs made, all by the same maker. `holder` is one of the sockets. Returns both ends of each. */
+  /**
+   * Has pairs made, all by the same maker and in the network namespace of `holder`, which is one of the sockets.
+   * Returns both ends of each.
+   */
   pairs(maker: Maker, holder: SavedSocket, types: readonly number[]): (readonly [Fd, Fd])[] {
     const actor = this.#actor(maker, holder);
     const made: (readonly [Fd, Fd])[] = [];
-    for (let at = 0; at < types.length; at += LOT) made.push(...makePairs(actor, maker, types.slice(at, at + LOT)));
+    this.#inNetwork(actor, holder.entry.ns_id || actor.network, () => {
+      for (let at = 0; at < types.length; at += LOT) made.push(...makePairs(actor, maker, types.slice(at, at + LOT)));
+    });
     return made;
   }
 
@@ -85,6 +95,23 @@ export class Makers implements Disposable {
         }
       });
     }
+  }
+
+  /** Has a process be in a network namespace meanwhile: that is the one of the sockets that it makes. */
+  #inNetwork({ seed, batch, network }: Actor, wanted: number, work: () => void): void {
+    if (wanted === network) {
+      work();
+      return;
+    }
+    using there = openSavedNetwork(this.#context, wanted);
+    using own = openSavedNetwork(this.#context, network);
+    const numbers = handOver(seed, batch, [there.number, own.number]);
+    batch.call('setns', numbers[0] ?? -1, CLONE.NEWNET);
+    batch.flush();
+    work();
+    batch.call('setns', numbers[1] ?? -1, CLONE.NEWNET);
+    for (const number of numbers) batch.call('close', number);
+    batch.flush();
   }
 
   /** Gives a process descriptors, has it make calls with their numbers there, and close them. */
@@ -112,14 +139,23 @@ export class Makers implements Disposable {
   #actor(maker: Maker, holder: SavedSocket): Actor {
     const task = this.#holderOf(holder);
     const pid = maker?.[0] ?? task.pid;
-    return this.#tasks.get(pid) ?? this.#ghost(pid, task) ?? task;
+    const living = this.#tasks.get(pid);
+    return (living && this.#actorOf(living)) ?? this.#ghost(pid, task) ?? this.#actorOf(task);
+  }
+
+  #actorOf({ pid, seed, batch }: RestoreTask): Actor {
+    return { seed, batch, network: this.#networkOf(pid) };
+  }
+
+  #networkOf(pid: number): number {
+    return SAVED_IDS.of(this.#context, pid).net;
   }
 
   /** A process with the PID of a maker that has ended; undefined if the PID is in use. */
   #ghost(pid: number, task: RestoreTask): Actor | undefined {
     if (this.#ghosts.has(pid)) return this.#ghosts.get(pid);
     const seed = this.#recreate(pid, task);
-    const ghost = seed && { seed, batch: new Batch(seed.remote) };
+    const ghost = seed && { seed, batch: new Batch(seed.remote), network: this.#networkOf(this.#context.root) };
     this.#ghosts.set(pid, ghost);
     return ghost;
   }

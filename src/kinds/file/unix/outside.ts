@@ -15,7 +15,6 @@ import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
 import { socketHolders } from '../../../kernel/socket-peers.ts';
 import { followedStatus } from '../../../kernel/statx.ts';
-import { rootNetworkId } from '../../../namespaces/seen.ts';
 import { noteFile } from '../../../support/file-notes.ts';
 import { isPath } from './names.ts';
 import { KIND } from './notes.ts';
@@ -28,8 +27,8 @@ export const USK_EXTERN = 1;
 /** Peers outside that have an entry already, by inode. */
 const SAVED = new Slot((_: DumpContext) => new Set<number>());
 
-/** Saves the name of a peer outside of the tree, once. */
-export function saveOutsidePeer(peer: UnixSocket, context: DumpContext): void {
+/** Saves the name of a peer outside of the tree, once; `network` is the ID of its network namespace. */
+export function saveOutsidePeer(peer: UnixSocket, network: number, context: DumpContext): void {
   const saved = SAVED.of(context);
   if (saved.has(peer.ino)) return;
   saved.add(peer.ino);
@@ -47,7 +46,7 @@ export function saveOutsidePeer(peer: UnixSocket, context: DumpContext): void {
     fown: { uid: 0, euid: 0, signum: 0, pid_type: 0, pid: 0 },
     opts: NO_OPTIONS,
     name: peer.name ?? new Uint8Array(),
-    ns_id: rootNetworkId(context.tree),
+    ns_id: network,
     ...(place?.directory === undefined ? {} : { name_dir: place.directory }),
   };
   context.addFile({ type: FdTypes.UNIXSK, id, usk });

@@ -11,6 +11,7 @@ import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { setNumber } from '../../../kernel/sockets.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { inSavedNetwork } from '../../../namespaces/networks.ts';
 import { restoreForgotten, restoreOptions } from '../../../network/socket-options.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
 import { inheritedFd } from '../../../support/inherited.ts';
@@ -75,7 +76,7 @@ export class Sockets {
       const peer = this.#byIno.get(socket.entry.peer);
       if (!peer || !isOutside(peer)) continue;
       requireAllowed(socket, peer, this.#queues.has(socket.entry.id), options);
-      requireThere(peer);
+      requireThere(peer, this.#context);
     }
     this.#plan = planSockets(this.#sockets, {
       find: (ino) => this.#byIno.get(ino),
@@ -234,7 +235,7 @@ export class Sockets {
     const peer = this.#byIno.get(entry.peer);
     const address = peer && made.addressOf(peer);
     if (address) syscall('connect', this.#local(entry.id), address, address.length);
-    else if (note.widowed) connectWithNobody(this.#local(entry.id));
+    else if (note.widowed) inSavedNetwork(this.#context, entry.ns_id, () => connectWithNobody(this.#local(entry.id)));
   }
 
   #finish({ entry, note }: SavedSocket): void {

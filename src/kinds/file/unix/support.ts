@@ -52,7 +52,7 @@ const CLOSE = 'have the program close it before the dump';
 /** How a socket is connected, or why it cannot be carried. */
 export function standingOf(socket: UnixSocket | undefined, around: Around): Standing | Refusal {
   if (!socket) {
-    const reason = 'the kernel does not list it: it is of another network namespace';
+    const reason = 'the kernel does not list it: it is of a network namespace that no process of the tree is in';
     return { code: 'SOCKET_OTHER_NAMESPACE', reason, remedy: CLOSE };
   }
   if (socket.state === TCP_STATE.LISTEN) return refusalOfQueue(socket, around) ?? 'single';

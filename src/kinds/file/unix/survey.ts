@@ -7,6 +7,7 @@ import { type LocalFd, localFd, NO_FD } from '../../../base/brands.ts';
 import { decodeText } from '../../../base/text.ts';
 import type { OpenFile, SeenRef, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
+import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { AF, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { tryReadLink } from '../../../kernel/files.ts';
@@ -17,6 +18,7 @@ import { socketHolders } from '../../../kernel/socket-peers.ts';
 import { domainOf } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
+import { networksOf } from '../../../namespaces/networks.ts';
 import { collectGarbage } from './garbage.ts';
 import type { Packet } from './peek-buffers.ts';
 import { peekQueues } from './queue.ts';
@@ -33,8 +35,10 @@ export interface Message extends Omit<Packet, 'rights'> {
 
 export class Survey {
   readonly #tree: SeenTree;
-  /** All unix sockets of our network namespace, by inode. */
-  readonly #sockets = unixSockets();
+  /** All unix sockets of the network namespaces that the tree has sockets in, by inode. */
+  readonly #sockets: ReadonlyMap<number, UnixSocket>;
+  /** The network namespaces of those that are not in that of the root, by inode. */
+  readonly #elsewhere = new Map<number, number>();
   /** The sockets of the tree, by inode. */
   readonly #own = new Map<number, OpenFile>();
   readonly #queues = new Map<number, readonly Message[]>();
@@ -48,6 +52,7 @@ export class Survey {
 
   private constructor(tree: SeenTree) {
     this.#tree = tree;
+    this.#sockets = this.#list();
     for (const file of tree.tasks.flatMap(({ fds }) => fds)) if (isUnixSocket(file)) this.#own.set(file.stat.ino, file);
   }
 
@@ -63,9 +68,26 @@ export class Survey {
     return Survey.#slot.ifMade(tree);
   }
 
-  /** The kernel's information about a socket; undefined if it is in another network namespace. */
+  /** The kernel's information about a socket; undefined if it is in a network namespace that is not carried. */
   socket(ino: number): UnixSocket | undefined {
     return this.#sockets.get(ino);
+  }
+
+  /** The ID of the network namespace of a socket that the kernel has told of. */
+  networkOf(ino: number): number {
+    return this.#elsewhere.get(ino) ?? networksOf(this.#tree)[0]?.id ?? OUR_NAMESPACE_IDS.net;
+  }
+
+  #list(): ReadonlyMap<number, UnixSocket> {
+    const [, ...others] = networksOf(this.#tree);
+    const found = unixSockets();
+    for (const { id, within } of others) {
+      for (const [ino, socket] of within(unixSockets)) {
+        found.set(ino, socket);
+        this.#elsewhere.set(ino, id);
+      }
+    }
+    return found;
   }
 
   /** The listening socket that the connection of a client waits in, and its place there. */
@@ -87,12 +109,18 @@ export class Survey {
     if (!this.#namesakes) {
       this.#namesakes = new Map();
       for (const other of this.#sockets.values()) {
-        const key = nameKey(other);
+        const key = this.#nameKey(other);
         if (key !== undefined) this.#namesakes.set(key, (this.#namesakes.get(key) ?? 0) + 1);
       }
     }
-    const key = nameKey(socket);
+    const key = this.#nameKey(socket);
     return key !== undefined && (this.#namesakes.get(key) ?? 0) > 1;
+  }
+
+  /** What sockets with one name have in common, by which it is known: the file, or the abstract name. */
+  #nameKey({ name, file, type, ino }: UnixSocket): string | undefined {
+    if (!name || type === SOCK.DGRAM) return undefined;
+    return file ? `${file.dev}:${file.ino}` : `${this.networkOf(ino)} ${type} ${decodeText(name)}`;
   }
 
   /** Whether a connection waits in a listening socket whose client has sent something, or is closed. */
@@ -176,12 +204,6 @@ export class Survey {
     }
     return found;
   }
-}
-
-/** What sockets with one name have in common, by which it is known: the file, or the abstract name. */
-function nameKey({ name, file, type }: UnixSocket): string | undefined {
-  if (!name || type === SOCK.DGRAM) return undefined;
-  return file ? `${file.dev}:${file.ino}` : `${type} ${decodeText(name)}`;
 }
 
 /** Whether a socket can have messages. The queue of a listening socket holds connections. */

@@ -1,7 +1,7 @@
 /**
- * The lock of a dump. Two tables are made at once: one that vanishes with the socket it was made by, so that the tree
- * runs on unlocked when Stasis is killed, whatever the cause; and, if the tree is to end, one that stays, which sees no
- * packets before that moment (NFT_TABLE_F_DORMANT).
+ * The lock of a dump, in one network namespace. Two tables are made at once: one that vanishes with the socket it was
+ * made by, so that the tree runs on unlocked when Stasis is killed, whatever the cause; and, if the tree is to end, one
+ * that stays, which sees no packets before that moment (NFT_TABLE_F_DORMANT).
  */
 import { logError } from '../../../base/log.ts';
 import type { DumpContext, DumpEnd } from '../../../contract/contract.ts';
@@ -9,7 +9,7 @@ import { NETLINK } from '../../../kernel/constants/netlink.ts';
 import { NFT_TABLE_F } from '../../../kernel/constants/nftables.ts';
 import { NftBatch } from '../../../kernel/netlink/nftables.ts';
 import { NetlinkSocket } from '../../../kernel/netlink/socket.ts';
-import { CONNECTIONS, type TcpConnection } from '../../../network/connections.ts';
+import type { TcpConnection } from '../../../network/connections.ts';
 import { addLock, lockTable } from '../../../network/lock-rules.ts';
 import { RUN_ID } from '../../../support/run-id.ts';
 import { lockByIptables } from './iptables.ts';
@@ -22,11 +22,16 @@ export class DumpLock {
   readonly #lasting: string | undefined;
   readonly #byIptables: boolean;
 
-  private constructor({ tree, options }: DumpContext, lasting: string | undefined, socket: NetlinkSocket) {
+  private constructor(
+    { options }: DumpContext,
+    connections: readonly TcpConnection[],
+    lasting: string | undefined,
+    socket: NetlinkSocket,
+  ) {
     this.#socket = socket;
     this.#lasting = lasting;
     this.#byIptables = options.networkLock === 'iptables';
-    this.#connections = CONNECTIONS.of(tree);
+    this.#connections = connections;
     removeLeftovers(socket);
     const batch = new NftBatch();
     addLock(batch, ownTable(), { flags: NFT_TABLE_F.OWNER, comment: ownComment() }, this.#connections);
@@ -34,19 +39,21 @@ export class DumpLock {
     socket.transact(batch.messages());
   }
 
-  /** Locks the connections of a tree. @throws NetlinkError */
-  static make(context: DumpContext): DumpLock {
+  /** Locks connections, inside of their network namespace. @throws NetlinkError */
+  static make(context: DumpContext, connections: readonly TcpConnection[]): DumpLock {
     const lasting = context.options.leaveRunning ? undefined : lockTable(RUN_ID.of(context));
     const socket = new NetlinkSocket(NETLINK.NETFILTER, 'nf_tables');
     try {
-      return new DumpLock(context, lasting, socket);
+      return new DumpLock(context, connections, lasting, socket);
     } catch (error) {
       socket[Symbol.dispose]();
       throw error;
     }
   }
 
-  /** Unlocks the connections, or has the lock stay where the tasks are about to be killed. */
+  /**
+   * Unlocks the connections, or has the lock stay where the tasks are about to be killed. To be called inside as well.
+   */
   end(how: DumpEnd): void {
     using socket = this.#socket;
     if (how === 'dead' && this.#lasting) {

@@ -12,7 +12,7 @@ import { NetlinkError, NetlinkSocket } from '../../../kernel/netlink/socket.ts';
 import { ERRNO } from '../../../kernel/syscall.ts';
 import { CONNECTIONS, SAVED_CONNECTIONS } from '../../../network/connections.ts';
 import { isLocking, LOCK_METHODS } from '../../../network/lock-method.ts';
-import { DumpLock } from './dump-lock.ts';
+import { DumpLocks } from './dump-locks.ts';
 import { missingPrograms } from './iptables.ts';
 import { RestoreLock } from './restore-lock.ts';
 
@@ -39,7 +39,7 @@ export const networkLock: TaskKind = {
  */
 export const networkLockEnd: TreeDoors = { end: (context, how) => DUMP_LOCK.ifMade(context)?.end(how) };
 
-const DUMP_LOCK = new Slot(orExplain(DumpLock.make));
+const DUMP_LOCK = new Slot(orExplain(DumpLocks.make));
 const RESTORE_LOCK = new Slot(orExplain(RestoreLock.make));
 
 /** What a lock needs is asked before the tree is frozen. */

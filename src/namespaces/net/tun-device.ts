@@ -1,11 +1,20 @@
 /** What a descriptor of /dev/net/tun is attached to (drivers/net/tun.c). */
-import type { LocalFd } from '../base/brands.ts';
-import { decodeText } from '../base/text.ts';
-import { IFF, TUN_IOCTL } from '../kernel/constants/tun.ts';
-import { Ifreq } from '../kernel/layouts/sockets.ts';
-import { hasPacketInformation } from '../kernel/netlink/tun-link.ts';
-import { statusOf } from '../kernel/statx.ts';
-import { arena, arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import type { LocalFd } from '../../base/brands.ts';
+import { decodeText } from '../../base/text.ts';
+import { IFF, TUN_IOCTL } from '../../kernel/constants/tun.ts';
+import { Ifreq } from '../../kernel/layouts/sockets.ts';
+import { hasPacketInformation } from '../../kernel/netlink/tun-link.ts';
+import { statusOf } from '../../kernel/statx.ts';
+import {
+  arena,
+  arenaAddress,
+  arenaPath,
+  arenaView,
+  ERRNO,
+  Fd,
+  SyscallError,
+  trySyscall,
+} from '../../kernel/syscall.ts';
 
 /** A queue of a tun or tap device. */
 export interface Queue {

@@ -1,0 +1,39 @@
+/** The locks of a dump: one in each network namespace in which the tree has connections. */
+import type { DumpContext, DumpEnd } from '../../../contract/contract.ts';
+import { networksOf, type SeenNetwork } from '../../../namespaces/networks.ts';
+import { CONNECTIONS } from '../../../network/connections.ts';
+import { DumpLock } from './dump-lock.ts';
+
+export class DumpLocks {
+  readonly #locks: { readonly network: SeenNetwork; readonly lock: DumpLock }[] = [];
+
+  /** Locks the connections of a tree. @throws NetlinkError */
+  static make(context: DumpContext): DumpLocks {
+    const locks = new DumpLocks();
+    const connections = CONNECTIONS.of(context.tree);
+    try {
+      for (const network of networksOf(context.tree)) {
+        const own = connections.filter((connection) => connection.network === network.id);
+        if (own.length === 0) continue;
+        locks.#locks.push({ network, lock: network.within(() => DumpLock.make(context, own)) });
+      }
+      return locks;
+    } catch (error) {
+      locks.end('failed');
+      throw error;
+    }
+  }
+
+  /** Unlocks the connections, or has the locks stay where the tasks are about to be killed. */
+  end(how: DumpEnd): void {
+    const failed: unknown[] = [];
+    for (const { network, lock } of this.#locks.splice(0)) {
+      try {
+        network.within(() => lock.end(how));
+      } catch (error) {
+        failed.push(error); // the others are lifted all the same
+      }
+    }
+    if (failed.length > 0) throw failed[0];
+  }
+}
