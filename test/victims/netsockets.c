@@ -1,11 +1,11 @@
 /*
- * Sockets of several network namespaces in one tree. Member 0 stays where it is started ("outer"), or has a namespace of
- * its own ("inner"); members 1 and 2 have namespaces of their own; member 3 is a child of 1 that has gone back to the
- * namespace of member 0, with a socket of 1 in its hands; member 4 is a child of 2 that shares its namespace.
+ * Sockets of several network namespaces in one tree. Member 0 stays where it is started ("outer"), or has a namespace
+ * of its own ("inner"); members 1 and 2 have namespaces of their own; member 3 is a child of 1 that has gone back to
+ * the namespace of member 0, with a socket of 1 in its hands; member 4 is a child of 2 that shares its namespace.
  *
- * All have sockets with the same names, ports and port IDs, which only works in different namespaces, and messages that
- * wait in them. Each checks all the time that its sockets belong where they did, by the cookies of the namespaces, and in
- * the end takes what waits and sends more.
+ * All have sockets with the same names, ports and port IDs, which only works in different namespaces, and messages
+ * that wait in them. Each checks all the time that its sockets belong where they did, by the cookies of the
+ * namespaces, and in the end takes what waits and sends more.
  */
 #include "family.h"
 #include <arpa/inet.h>
