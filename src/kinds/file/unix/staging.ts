@@ -126,8 +126,9 @@ function removeStale(above: string): void {
   }
 }
 
-/** Removes a staging directory with its directories and sockets. */
+/** Removes a staging directory with its directories and sockets. One directory may have been reached by two paths. */
 function removeTree(path: string): void {
+  if (statusAt(path) === undefined) return;
   for (const name of namesIn(path)) {
     const inside = `${path}/${name}`;
     if (trySyscall('unlinkat', AT.FDCWD, arenaPath(inside), 0) === -ERRNO.EISDIR) removeTree(inside);
