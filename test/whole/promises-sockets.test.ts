@@ -183,6 +183,46 @@ class Subject implements Disposable {
   }
 }
 
+/** What restores of a victim leave on the machine: its files, devices and the network lock of its dump. */
+class Machine {
+  readonly #subject: Subject;
+  readonly #table: string | undefined;
+  readonly #hasLock: boolean;
+  readonly #devices: string[];
+  #clean: Traces | undefined;
+
+  /** Notes the lock and the devices, when the victim has just been dumped. */
+  constructor(subject: Subject) {
+    this.#subject = subject;
+    this.#table = tableOfDump(subject.victim.images);
+    this.#hasLock = hasTable(this.#table);
+    this.#devices = devicesOf(subject.victim);
+  }
+
+  /** Notes the traces that one restore leaves: further ones are to leave the same. */
+  noteTraces(): void {
+    this.#clean = this.#subject.traces();
+  }
+
+  /** Expects that a restore has changed nothing. `part` is of the traces, those that are compared. */
+  expectAsBefore(note: string, part: (all: Traces) => Traces = (all) => all): void {
+    const { victim, row } = this.#subject;
+    expect<Traces | undefined>(part(this.#subject.traces()), note).toEqual(this.#clean);
+    // One that has come far enough removes the lock.
+    if (row.failing) expect(hasTable(this.#table), note).toBe(this.#hasLock);
+    expect(devicesOf(victim), note).toEqual(this.#devices);
+  }
+
+  /** Expects that the victim can be restored, which leaves no lock, and finds nothing wrong. */
+  async expectRestorable(): Promise<void> {
+    await this.#subject.restore();
+    expect<Traces | undefined>(this.#subject.traces()).toEqual(this.#clean);
+    expect(tablesBy()).toEqual([]);
+    expect(hasTable(this.#table)).toBe(false);
+    await this.#subject.victim.verdict();
+  }
+}
+
 const words = (moment: number, span: number): string => `killed after ${moment.toFixed(1)} of ${span.toFixed(1)} ms`;
 
 function told({ call, when, of }: Occasion, outcome: Outcome): string {
@@ -264,26 +304,18 @@ describe.each(ROWS.map((row) => [[row.victim, ...(row.args ?? [])].join(' '), ro
       const { victim } = subject;
       const before = await subject.network();
       await subject.dump();
-      const table = tableOfDump(victim.images);
-      const lock = hasTable(table);
-      const devices = devicesOf(victim);
+      const machine = new Machine(subject);
       const span = await duration(() =>
         stasis(subject.restoreLine).finally(() => subject.allOrNothing(before, 'whole')),
       );
-      const clean = subject.traces();
+      machine.noteTraces();
       let lived = 0;
       for (const moment of moments(KILLS, span * (row.failing ? 0.95 : 1.25))) {
         await stasisKilled(subject.restoreLine, moment, victim.dir);
         if (await subject.allOrNothing(before, words(moment, span))) lived++;
-        expect(withoutStaging(subject.traces()), words(moment, span)).toEqual(clean);
-        if (row.failing) expect(hasTable(table), words(moment, span)).toBe(lock);
-        expect(devicesOf(victim), words(moment, span)).toEqual(devices);
+        machine.expectAsBefore(words(moment, span), withoutStaging);
       }
-      await subject.restore();
-      expect(subject.traces()).toEqual(clean);
-      expect(tablesBy()).toEqual([]);
-      expect(hasTable(table)).toBe(false);
-      await victim.verdict();
+      await machine.expectRestorable();
       console.log(`${row.victim}: restored before the kill ${lived} of ${KILLS}`);
     },
     LONG,
@@ -318,25 +350,20 @@ describe.each(ROWS.map((row) => [[row.victim, ...(row.args ?? [])].join(' '), ro
       const { victim } = subject;
       const before = await subject.network();
       await subject.dump();
-      const table = tableOfDump(victim.images);
-      const lock = hasTable(table);
-      const devices = devicesOf(victim);
+      const machine = new Machine(subject);
       const all = await occasions(subject.restoreLine, 1, victim);
       await subject.allOrNothing(before, 'under strace');
-      const clean = subject.traces();
+      machine.noteTraces();
       let failed = 0;
       for (const occasion of some(all, FAILURES)) {
         const outcome = await withFailure(victim, subject.restoreLine, occasion, 'EIO');
-        const lives = await subject.allOrNothing(before, told(occasion, outcome));
+        const note = told(occasion, outcome);
+        const lives = await subject.allOrNothing(before, note);
         if (!lives) failed++;
-        if (outcome.status === 0) expect(lives, `${told(occasion, outcome)}; it said ${victim.output()}`).toBe(true);
-        expect(subject.traces(), told(occasion, outcome)).toEqual(clean);
-        if (row.failing) expect(hasTable(table), told(occasion, outcome)).toBe(lock);
-        expect(devicesOf(victim), told(occasion, outcome)).toEqual(devices);
+        if (outcome.status === 0) expect(lives, `${note}; it said ${victim.output()}`).toBe(true);
+        machine.expectAsBefore(note);
       }
-      await subject.restore();
-      expect(hasTable(table)).toBe(false);
-      await victim.verdict();
+      await machine.expectRestorable();
       console.log(`${row.victim}: restores that left nothing ${failed} of ${FAILURES}`);
     },
     LONG,
