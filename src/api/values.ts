@@ -91,7 +91,7 @@ const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
   },
   inheritFd: (draft, _to, given) => {
     const parts = /^fd\[(\d+)\]:(.+)$/s.exec(text(given));
-    if (!parts) throw wrong(given, 'has the form fd[N]:KEY');
+    if (!parts) throw wrong(given, 'has a number for N, as fd[3]:pipe:[1234]');
     draft.inheritFd.push({ fd: Number(parts[1]), key: parts[2] as string }); // both groups always match
   },
   joinNs: (draft, _to, given) => {
@@ -209,7 +209,7 @@ function unixInodes(given: Given): number[] {
 function pair(given: Given, separator: string): KeyValue {
   const whole = text(given);
   const at = whole.indexOf(separator);
-  if (at < 1) throw wrong(given, `has the form ${given.option.arg}`);
+  if (at < 1) throw wrong(given, `has a ${separator} in the middle`);
   return { key: whole.slice(0, at), value: whole.slice(at + 1) };
 }
 

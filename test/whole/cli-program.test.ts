@@ -76,7 +76,7 @@ describe.each(programs)('%s', (_name, program, env) => {
   const codes: [args: string[], code: number, err: RegExp][] = [
     [[], 1, /^Usage: stasis/],
     [['bogus'], 1, /^Error: bogus: unknown command\nHint: /],
-    [['dump'], 1, /^Error: which process to dump is missing\n/],
+    [['dump'], 1, /^Error: no process was named\n/],
     [['show'], 255, /crit show/],
     [['--help', 'dump'], 0, /^$/],
     [['dump', '-t', '1', '--lazy-pages'], 1, /^Error: --lazy-pages: not built yet for dump\nHint: /],
@@ -115,7 +115,7 @@ describe.each(programs)('%s', (_name, program, env) => {
     writeFileSync(join(foreign, 'package.json'), '{"imports":{"#x":"./evil.ts"},"type":"commonjs"}');
     const { code, out, err } = run(program, ['dump'], { env, cwd: foreign });
     expect({ code, out }).toEqual({ code: 1, out: '' });
-    expect(err).toMatch(/^Error: which process to dump is missing\n/);
+    expect(err).toMatch(/^Error: no process was named\n/);
   });
 
   test('bad input never gives a stack trace', () => {

@@ -135,7 +135,7 @@ test('what cannot be done is said with cause and remedy, and nothing is touched'
   await refused({ type: DUMP, opts: { images_dir_fd: -1 } }, EBADRQC, /images_dir_fd/);
   await refused({ type: DUMP, opts: { images_dir_fd: 999 } }, EBADRQC, /descriptor 999 of the client/);
   await refused(dumpOf(victim, folder, { log_file: '../x' }), EBADRQC, /log_file/);
-  await refused(dumpOf(victim, folder, { pid: 4_194_303 }), 3, /no such task/);
+  await refused(dumpOf(victim, folder, { pid: 4_194_303 }), 3, /no such process/);
   await refused(dumpOf(victim, folder, { pid: -1 }), EBADRQC, /pid/);
   await refused(dumpOf(victim, folder, { empty_ns: 1 }), EBADRQC, /empty_ns/);
   await refused(dumpOf(victim, folder, { network_lock: 77 }), EBADRQC, /network_lock/);

@@ -1,11 +1,9 @@
 /** `check -t PID`: the preflight of a dump alone. The process is not touched. */
 import type { HostPid } from '../../base/brands.ts';
-import { StasisError, type TaskRef } from '../../base/errors.ts';
+import type { StasisError, TaskRef } from '../../base/errors.ts';
 import type { Notice } from '../../base/notice.ts';
 import type { CarryOptions } from '../../contract/contract.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
-import { readProc } from '../../kernel/proc/read.ts';
-import { parseStatus } from '../../kernel/proc/status.ts';
 import { inspectRunning, noticesOf } from '../dump/preflight.ts';
 
 /** The result of a preflight. */
@@ -21,23 +19,8 @@ export interface TaskReport {
 /** Examines a process tree from outside. @throws StasisError if it does not exist or may not be examined */
 export function examineTask(pid: HostPid, carry: CarryOptions): TaskReport {
   requirePageSize();
-  requireProcess(pid);
   return inspectRunning(pid, carry, (seen, obstacles) => {
     const { root, tasks } = seen;
     return { task: root.ref, processes: tasks.length, obstacles, notices: noticesOf(seen) };
   });
-}
-
-/** @throws StasisError unless this is the PID of a process (not the TID of another thread) */
-function requireProcess(pid: HostPid): void {
-  let tgid: number;
-  try {
-    tgid = parseStatus(readProc(pid, 'status')).tgid;
-  } catch (error) {
-    if (!(error instanceof StasisError) || error.kind !== 'gone') throw error;
-    throw new StasisError({ kind: 'gone', task: { pid }, reason: 'there is no such process', cause: error });
-  }
-  if (tgid === pid) return;
-  const reason = `this is a thread of process ${tgid}`;
-  throw new StasisError({ kind: 'usage', task: { pid }, reason, remedy: `name the process: -t ${tgid}` });
 }

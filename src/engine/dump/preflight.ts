@@ -39,13 +39,18 @@ export function inspectRunning<T>(
   carry: CarryOptions,
   use: (snapshot: TreeSnapshot, obstacles: readonly StasisError[]) => T,
 ): T {
-  using stay = new NetworkStay();
-  enterNetworkOf(root, stay);
-  for (let look = 1; ; look++) {
-    using snapshot = TreeSnapshot.ofRunning(root, carry);
-    const obstacles = obstaclesOf(snapshot);
-    if (look < MOST_LOOKS && obstacles.some(({ code }) => code === 'LOOK_FAILED')) continue;
-    return use(snapshot, obstacles);
+  try {
+    using stay = new NetworkStay();
+    enterNetworkOf(root, stay);
+    for (let look = 1; ; look++) {
+      using snapshot = TreeSnapshot.ofRunning(root, carry);
+      const obstacles = obstaclesOf(snapshot);
+      if (look < MOST_LOOKS && obstacles.some(({ code }) => code === 'LOOK_FAILED')) continue;
+      return use(snapshot, obstacles);
+    }
+  } catch (error) {
+    if (!(error instanceof StasisError) || error.kind !== 'gone' || error.task?.pid !== root) throw error;
+    throw new StasisError({ kind: 'gone', task: { pid: root }, reason: 'there is no such process', cause: error });
   }
 }
 
