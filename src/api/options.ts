@@ -25,13 +25,14 @@ const SAVING = ['dump', 'check'] as const;
 const CARRYING = ['dump', 'restore', 'check'] as const;
 const EXEC = ['exec'] as const;
 const PAGES = ['dump', 'pre-dump', 'lazy-pages', 'page-server'] as const;
-const SERVERS = ['service', 'page-server', 'lazy-pages'] as const;
+const SERVERS = ['page-server', 'lazy-pages'] as const;
+const SERVICE = ['service'] as const;
 /** Commands that are not built, and are refused as a whole; until then they only open their log. */
 // biome-ignore format: names in a row
 const UNBUILT = [
-  'pre-dump', 'service', 'swrk', 'page-server', 'lazy-pages', 'dedup', 'cpuinfo dump', 'cpuinfo check',
+  'pre-dump', 'page-server', 'lazy-pages', 'dedup', 'cpuinfo dump', 'cpuinfo check',
 ] as const;
-const WORKING = [...CARRYING, ...UNBUILT] as const;
+const WORKING = [...CARRYING, 'service', ...UNBUILT] as const;
 const ALL = [...WORKING, 'exec'] as const;
 
 // Why an option may be given where it changes nothing.
@@ -87,7 +88,7 @@ const TABLE = [
     built: NONE, later: BOTH,
     help: 'accept tasks with the mapping of user-space probes' },
   { group: 'Tasks', long: 'unprivileged', negatable: true, value: { type: 'flag', key: 'unprivileged' },
-    rpc: [67, 'unprivileged'], built: CARRYING, later: UNBUILT,
+    rpc: [67, 'unprivileged'], built: [...CARRYING, 'service'], later: UNBUILT,
     idle: { in: EXEC, because: 'exec needs no rights but to trace the process' },
     help: 'work without being root, within the limits of that' },
 
@@ -101,7 +102,7 @@ const TABLE = [
     help: 'where logs, pidfiles and statistics go (the images directory)' },
   { group: 'Directories and files', long: 'pidfile', arg: 'FILE', completes: 'file',
     value: { type: 'text', key: 'pidfile' },
-    built: RESTORE, later: SERVERS,
+    built: [...RESTORE, ...SERVICE], later: SERVERS,
     idle: { in: DUMP, because: SAME_OPTIONS },
     help: 'write the PID of the restored root, or of the server, to FILE' },
   { group: 'Directories and files', long: 'prev-images-dir', arg: 'DIR', completes: 'directory',
@@ -316,8 +317,8 @@ const TABLE = [
     rpc: [11, 'ps'], built: NONE, later: PAGES,
     help: 'send pages to, or fetch them from, a page server' },
   { group: 'Page server and service', long: 'address', arg: 'ADDRESS', value: { type: 'text', key: 'address' },
-    rpc: [11, 'ps'], built: NONE, later: [...PAGES, 'service'],
-    help: 'of the server or the service' },
+    rpc: [11, 'ps'], built: SERVICE, later: PAGES,
+    help: 'of the page server, or the path of the socket of the service (./criu_service.socket)' },
   { group: 'Page server and service', long: 'port', arg: 'PORT',
     value: { type: 'number', key: 'port', least: 1, most: 65535 },
     rpc: [11, 'ps'], built: NONE, later: PAGES,
@@ -328,11 +329,11 @@ const TABLE = [
     help: 'the connection to the page server is this descriptor' },
   { group: 'Page server and service', long: 'daemon', terminal: true, negatable: true,
     value: { type: 'flag', key: 'detached' },
-    built: RESTORE, later: SERVERS,
+    built: [...RESTORE, ...SERVICE], later: SERVERS,
     help: 'go to the background when ready' },
   { group: 'Page server and service', long: 'status-fd', arg: 'FD',
     value: { type: 'number', key: 'statusFd', least: 0 },
-    rpc: [49, 'status_fd'], built: NONE, later: SERVERS,
+    rpc: [49, 'status_fd'], built: SERVICE, later: SERVERS,
     help: 'write one zero byte to this descriptor when ready' },
   { group: 'Page server and service', long: 'tls', negatable: true, value: { type: 'flag', key: 'tls' },
     rpc: [58, 'tls'], built: NONE, later: PAGES,

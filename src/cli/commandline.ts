@@ -27,7 +27,7 @@ const COMMANDS: readonly string[] = [
   'pre-dump', 'lazy-pages', 'page-server', 'service', 'swrk', 'dedup', 'cpuinfo', 'show',
 ];
 
-const BUILT: readonly Command[] = ['dump', 'restore', 'check', 'exec', 'swrk', 'crit', 'show'];
+const BUILT: readonly Command[] = ['dump', 'restore', 'check', 'exec', 'service', 'swrk', 'crit', 'show'];
 
 /**
  * Understands a command line. What is not built yet comes back as a refusal instead of being thrown, so that the
@@ -146,7 +146,7 @@ function checkTogether(command: Command, settings: Settings, rest: readonly stri
   }
 }
 
-const TAKES_OPERANDS: readonly Command[] = ['exec', 'crit', 'swrk'];
+const TAKES_OPERANDS: readonly Command[] = ['exec', 'crit', 'swrk', 'service'];
 
 function usage(resource: string | undefined, reason: string, remedy: string | undefined): StasisError {
   return new StasisError({ kind: 'usage', resource, reason, remedy });

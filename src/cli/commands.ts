@@ -118,6 +118,21 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
     ],
   },
   {
+    word: 'service',
+    commands: ['service'],
+    synopsis: 'service [--address PATH] [OPTION...]',
+    summary: 'serve requests of any program over a socket in the file system',
+    about: [
+      'Clients connect to a unix socket of type SOCK_SEQPACKET. Each is served by a process of its own, with the user, the ' +
+        'groups and the capabilities of the client: it can have dumped what it could trace itself.',
+      'The service ends by SIGTERM or SIGINT, and removes the socket.',
+    ],
+    examples: [
+      ['service --address /run/stasis.socket', 'listen there'],
+      ['service -W /var/lib/stasis -o log --daemon --pidfile pid', 'in the background, in a directory of its own'],
+    ],
+  },
+  {
     word: 'swrk',
     commands: [],
     synopsis: 'swrk FD',
@@ -132,7 +147,6 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
   later('pre-dump', ['pre-dump'], 'save the memory of a tree that runs on, for a later dump'),
   later('page-server', ['page-server'], 'receive the pages of a dump on another machine'),
   later('lazy-pages', ['lazy-pages'], 'bring pages to restored tasks when they are needed'),
-  later('service', ['service'], 'serve requests over a socket'),
   later('dedup', ['dedup'], 'free what earlier images hold in vain'),
   later('cpuinfo', ['cpuinfo dump', 'cpuinfo check'], 'save or compare what the processor can do'),
 ];

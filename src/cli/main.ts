@@ -81,6 +81,8 @@ async function dispatch(invocation: Invocation): Promise<number> {
       return (await import('./check.ts')).run(invocation);
     case 'exec':
       return (await import('./exec.ts')).run(invocation);
+    case 'service':
+      return (await import('./service.ts')).run(invocation);
     case 'swrk':
       return (await import('./swrk.ts')).run(invocation);
     case 'crit':

@@ -2,12 +2,16 @@
 import type { Invocation } from '../api/invocation.ts';
 import { StasisError } from '../base/errors.ts';
 import { Channel } from '../rpc/channel.ts';
+import { takeRightsOf } from '../rpc/client-rights.ts';
 import { serve } from '../rpc/serve.ts';
+
+/** What the service adds when it starts Stasis for one of its clients. */
+export const SERVED = 'served';
 
 /** Runs the command; returns its exit code. */
 export function run({ operands }: Invocation): number {
-  const [word = '', ...more] = operands;
-  if (!/^\d+$/.test(word) || more.length > 0) {
+  const [word = '', from, ...more] = operands;
+  if (!/^\d+$/.test(word) || (from !== undefined && from !== SERVED) || more.length > 0) {
     throw new StasisError({
       kind: 'usage',
       resource: 'swrk',
@@ -16,5 +20,7 @@ export function run({ operands }: Invocation): number {
     });
   }
   using channel = new Channel(Number(word));
-  return serve(channel, 'parent');
+  const { pid } = channel.peer;
+  if (from === undefined) return serve(channel, { pid, origin: 'parent', rights: 'all' });
+  return serve(channel, { pid, origin: 'service', rights: takeRightsOf(channel) });
 }

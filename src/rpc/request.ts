@@ -6,6 +6,7 @@ import { type Command, defaultSettings } from '../api/settings.ts';
 import { applyOption, type Draft, type Given, settle } from '../api/values.ts';
 import { asStasisError, StasisError } from '../base/errors.ts';
 import type { CriuOpts } from '../images/schema/rpc.ts';
+import type { Rights } from './client-rights.ts';
 import { directoryOf } from './directories.ts';
 import { applyFields, IDLE, type Origin } from './fields.ts';
 
@@ -16,6 +17,7 @@ const LOG = 'criu.log';
 export interface Client {
   readonly pid: number;
   readonly origin: Origin;
+  readonly rights: Rights;
 }
 
 /** A request, understood. */
@@ -43,6 +45,7 @@ export function understand(command: Command, opts: CriuOpts, client: Client): Un
   if (command === 'dump') draft.tree ??= client.pid;
   // Nobody waits for the tree: a restore ends when it is done, or becomes another program, as the tree's parent.
   draft.detached = !draft.execCmd;
+  if (client.rights !== 'all') errors.push(...boundTo(client.rights, draft, command));
   const settings = settle(draft, process.env);
   const { refusal, notes } = judge([...configured, ...asked, ...last], command, settings);
   const invocation = { command, settings, operands: opts.exec_cmd, notes: [...notes, ...idleNotes(opts)] };
@@ -106,6 +109,27 @@ function logName(before: string | undefined, opts: CriuOpts, isLast: boolean): s
   }
   if (opts.log_file) return opts.log_file;
   return opts.log_to_stderr ? undefined : (before ?? LOG);
+}
+
+/** Keeps a request within the rights of a client that is not root; returns what it must not ask for. */
+function boundTo(rights: Rights, draft: Draft, command: Command): StasisError[] {
+  draft.unprivileged = true;
+  const errors: StasisError[] = [];
+  if (draft.actionScript.length > 0) {
+    // Scripts are started by the runtime, which has threads with the rights of the service.
+    const remedy = 'ask to be notified instead (notify_scripts)';
+    errors.push(notPermitted('action-script', 'the service runs no scripts for clients that are not root', remedy));
+  }
+  if (command === 'restore' && rights === 'dump') {
+    const reason =
+      'the service restores nothing for clients that have neither CAP_SYS_ADMIN nor CAP_CHECKPOINT_RESTORE';
+    errors.push(notPermitted(undefined, reason, 'have root restore the images'));
+  }
+  return errors;
+}
+
+function notPermitted(resource: string | undefined, reason: string, remedy: string): StasisError {
+  return new StasisError({ kind: 'permission', resource, reason, remedy });
 }
 
 function idleNotes(opts: CriuOpts): string[] {

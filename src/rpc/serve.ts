@@ -13,13 +13,13 @@ import { W } from '../kernel/constants/ptrace.ts';
 import { arenaAddress, arenaView, trySyscall } from '../kernel/syscall.ts';
 import type { Channel } from './channel.ts';
 import { errnoOf, errorText } from './errors.ts';
-import type { Origin } from './fields.ts';
+import type { Client } from './request.ts';
 import { checkFor, type Done, dumpFor, restoreFor } from './work.ts';
 
 type Reply = InputOf<typeof criuResp>;
 
 /** What to do for a request; undefined: nothing is answered. */
-type Answer = (request: CriuReq, channel: Channel, origin: Origin) => Done | undefined;
+type Answer = (request: CriuReq, channel: Channel, client: Client) => Done | undefined;
 
 const ANSWERS: Readonly<Record<number, Answer>> = {
   [CriuReqType.DUMP]: dumpFor,
@@ -48,7 +48,7 @@ const KEEPS_OPEN: readonly number[] = [
  * @returns the exit code: 0 if all requests were granted, as clients expect of swrk
  * @throws InterruptedError after the answer, when a signal has asked Stasis to end
  */
-export function serve(channel: Channel, origin: Origin): number {
+export function serve(channel: Channel, client: Client): number {
   for (;;) {
     let request: CriuReq | undefined;
     try {
@@ -61,7 +61,7 @@ export function serve(channel: Channel, origin: Origin): number {
     // A client that only looked whether somebody is there.
     if (!request) return 1;
     try {
-      const went = grant(request, channel, origin);
+      const went = grant(request, channel, client);
       if (!went.success) return 1;
       went.afterwards?.();
     } finally {
@@ -85,11 +85,11 @@ function receive(channel: Channel): CriuReq | undefined {
 }
 
 /** Does what a request asks for, and answers. Whatever happens, there is an answer. */
-function grant(request: CriuReq, channel: Channel, origin: Origin): Pick<Done, 'success' | 'afterwards'> {
+function grant(request: CriuReq, channel: Channel, client: Client): Pick<Done, 'success' | 'afterwards'> {
   const { type } = request;
   let done: Done | undefined;
   try {
-    done = answerOf(request)(request, channel, origin);
+    done = answerOf(request)(request, channel, client);
     if (!done) return { success: true };
     const { success, error, reply, afterwards } = done;
     if (!success && error) return answerFailure(channel, type, error, reply);

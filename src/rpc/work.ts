@@ -22,9 +22,8 @@ import type { InputOf } from '../images/message.ts';
 import type { CriuOpts, CriuReq, criuResp } from '../images/schema/rpc.ts';
 import { syscall } from '../kernel/syscall.ts';
 import type { Channel } from './channel.ts';
-import type { Origin } from './fields.ts';
 import { notifications } from './notifications.ts';
-import { understand } from './request.ts';
+import { type Client, understand } from './request.ts';
 
 /** How a request went. */
 export interface Done {
@@ -38,10 +37,10 @@ export interface Done {
 }
 
 /** DUMP. Whoever has itself dumped is answered only if it goes on. */
-export function dumpFor(request: CriuReq, channel: Channel, origin: Origin): Done | undefined {
+export function dumpFor(request: CriuReq, channel: Channel, client: Client): Done | undefined {
   const reply = { dump: { restored: false } };
   return attempt(reply, () => {
-    const { invocation, directories } = begin('dump', request.opts, channel, origin);
+    const { invocation, directories } = begin('dump', request.opts, client);
     const { settings } = invocation;
     const hooks = hooksOf(settings, directories, hooksFor(request.opts, channel));
     const { exitCode, figures, notices } = interruptible(() =>
@@ -50,15 +49,15 @@ export function dumpFor(request: CriuReq, channel: Channel, origin: Origin): Don
     for (const notice of notices) noticeToLog(notice, 'dump.ts');
     if (settings.displayStats) printDumpFigures(figures);
     if (exitCode !== 0) throw refused(exitCode);
-    const isGone = settings.tree === channel.peer.pid && settings.finalState !== 'running';
+    const isGone = settings.tree === client.pid && settings.finalState !== 'running';
     return isGone ? undefined : { success: true, reply };
   });
 }
 
 /** RESTORE. */
-export function restoreFor(request: CriuReq, channel: Channel, origin: Origin): Done | undefined {
+export function restoreFor(request: CriuReq, channel: Channel, client: Client): Done | undefined {
   return attempt({ restore: { pid: -1 } }, () => {
-    const { invocation, directories } = begin('restore', request.opts, channel, origin);
+    const { invocation, directories } = begin('restore', request.opts, client);
     const { settings, operands } = invocation;
     const hooks = hooksOf(settings, directories, hooksFor(request.opts, channel));
     const { pid, figures, notices } = interruptible(() =>
@@ -72,10 +71,10 @@ export function restoreFor(request: CriuReq, channel: Channel, origin: Origin): 
 }
 
 /** CHECK. The options say no more than where its log is. */
-export function checkFor({ opts }: CriuReq, channel: Channel, origin: Origin): Done | undefined {
+export function checkFor({ opts }: CriuReq, _: Channel, client: Client): Done | undefined {
   return attempt({}, () => {
-    if (opts?.log_file && !opts.log_to_stderr) begin('check', opts, channel, origin);
-    requirePrivileges(opts?.unprivileged ?? false);
+    if (opts?.log_file && !opts.log_to_stderr) begin('check', opts, client);
+    requirePrivileges(client.rights !== 'all' || (opts?.unprivileged ?? false));
     const findings = examineAll(allFeatures());
     const missing = findings.filter(
       ({ feature, missing: why }) => feature.category === 'required' && why !== undefined,
@@ -101,11 +100,10 @@ function attempt(reply: Done['reply'], work: () => Done | undefined): Done | und
 function begin(
   command: Command,
   opts: CriuOpts | undefined,
-  channel: Channel,
-  origin: Origin,
+  client: Client,
 ): { readonly invocation: Invocation; readonly directories: Directories } {
   if (!opts) throw new StasisError({ kind: 'usage', resource: 'opts', reason: 'they are missing' });
-  const { invocation, refusal } = understand(command, opts, { pid: channel.peer.pid, origin });
+  const { invocation, refusal } = understand(command, opts, client);
   const directories = openWorkplace(invocation);
   if (refusal) throw refusal;
   requirePrivileges(invocation.settings.unprivileged);

@@ -2,11 +2,10 @@
 
 import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { HostPid, LocalFd } from '../../base/brands.ts';
-import { errnoNameOf, StasisError } from '../../base/errors.ts';
+import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
 import { type NoticeFacts, Notices } from '../../base/notice.ts';
-import { encodeText } from '../../base/text.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
@@ -20,7 +19,6 @@ import type {
 import { SlotStore } from '../../contract/slots.ts';
 import { ImageSet } from '../../images/image-set.ts';
 import { TaskState } from '../../images/schema/task.ts';
-import { O } from '../../kernel/constants/files.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { disk } from '../../kernel/disk.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
@@ -32,6 +30,7 @@ import { NetworkStay } from '../../namespaces/inside.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { settleOwners } from '../../support/fown.ts';
 import { reportUnasked, requireInherited } from '../../support/inherited.ts';
+import { writePidfile } from '../../support/pidfile.ts';
 import { pointOfNoReturn, requireUninterrupted, withOutcome } from '../../tracee/interruption.ts';
 import { fire, type Hooks } from '../hooks.ts';
 import type { RestoreOutcome } from '../outcome.ts';
@@ -122,7 +121,11 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   reportUnasked(context);
   logInfo(tasks.length === 1 ? 'the task is rebuilt' : `${tasks.length} tasks are rebuilt`);
   ending[Symbol.dispose]();
-  if (options.pidfile !== undefined) writePidfile(options.pidfile, pid, undo);
+  const { pidfile } = options;
+  if (pidfile !== undefined) {
+    writePidfile(pidfile, pid);
+    undo.add(() => disk.unlink(pidfile));
+  }
   fire(hooks, { point: 'post-restore', pid });
   if (isApart(plan, 'net')) fire(hooks, { point: 'network-unlock', pid });
   const microseconds = (until: number): number => (until - began) * 1000;
@@ -231,23 +234,6 @@ function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: Readonl
   }
   for (const { batch } of tasks) batch.flush();
   logDebug(`phase ${name}`);
-}
-
-function writePidfile(path: string, pid: number, undo: UndoStack): void {
-  try {
-    const fd = disk.open(path, O.WRONLY | O.CREAT | O.EXCL, 0o666);
-    disk.write(fd, encodeText(String(pid)));
-    disk.close(fd);
-  } catch (error) {
-    const code = errnoNameOf(error) ?? String(error);
-    throw new StasisError({
-      kind: 'io',
-      resource: path,
-      reason: `the pidfile cannot be written: ${code}`,
-      cause: error,
-    });
-  }
-  undo.add(() => disk.unlink(path));
 }
 
 /** Tells of memory that was filled. */

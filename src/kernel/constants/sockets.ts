@@ -60,6 +60,8 @@ export const SO = {
   MAX_PACING_RATE: 47,
   /** Memory of the queues, as numbers of 32 bits: the first is what the receive queue takes. */
   MEMINFO: 55,
+  /** The groups of the peer of a unix socket, 4 bytes each. */
+  PEERGROUPS: 59,
   ZEROCOPY: 60,
   TXTIME: 61,
   /** Of programs whose time has 64 bits on machines of 32; others may ask for them. */

@@ -1,0 +1,62 @@
+/** Processes of the service: one for each client, so that nothing of one client is there for another. */
+import type { LocalFd } from '../base/brands.ts';
+import { cstring } from '../base/text.ts';
+import { F } from '../kernel/constants/files.ts';
+import { SA, SIG, SIG_HANDLER, SIG_HOW, SIGSET_SIZE } from '../kernel/constants/signals.ts';
+import { CLONE } from '../kernel/constants/tasks.ts';
+import { Sigaction } from '../kernel/layouts/signals.ts';
+import { latin1 } from '../kernel/proc/common.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { syscall } from '../kernel/syscall.ts';
+import { ChildProgram } from '../tracee/child-program.ts';
+import type { Program } from '../tracee/program.ts';
+
+/** Starts Stasis anew with a descriptor of ours. The runtime is asked for nothing: it would keep something of each. */
+export class Workers implements Disposable {
+  readonly #child = new ChildProgram();
+  readonly #runtime = runtimeWords();
+
+  constructor() {
+    // The kernel buries our children by itself. Another program that is executed has the default again.
+    const action = new Uint8Array(Sigaction.size);
+    Sigaction.encodeInto(action, 0, { handler: SIG_HANDLER.DFL, flags: SA.NOCLDWAIT, restorer: 0n, mask: 0n });
+    syscall('rt_sigaction', SIG.CHLD, action, 0, SIGSET_SIZE);
+  }
+
+  /**
+   * Starts Stasis with arguments and a descriptor, in a session of its own. Returns its PID; it may have ended already.
+   *
+   * @throws SyscallError if there can be no further process
+   */
+  start(args: readonly string[], descriptor: LocalFd): number {
+    const program = this.#child.program();
+    program.attempt('unshare', Number(CLONE.FILES));
+    program.attempt('fcntl', descriptor as number, F.SETFD, 0);
+    program.attempt('rt_sigprocmask', SIG_HOW.SETMASK, program.data(new Uint8Array(SIGSET_SIZE)), 0, SIGSET_SIZE);
+    const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`);
+    program.attempt(
+      'execve',
+      program.data(cstring('/proc/self/exe')),
+      pointers(program, [...this.#runtime, ...args]),
+      pointers(program, environment),
+    );
+    // Until it has executed its program it shares our memory, and we wait.
+    return this.#child.start(program, CLONE.VFORK);
+  }
+
+  [Symbol.dispose](): void {
+    this.#child[Symbol.dispose]();
+  }
+}
+
+/** The words of our own command line before the arguments of Stasis: its name, or the runtime and the script. */
+function runtimeWords(): string[] {
+  const words = latin1(readProc('self', 'cmdline')).split('\0').slice(0, -1);
+  return words.slice(0, words.length - (process.argv.length - 2));
+}
+
+/** A list of strings as execve(2) takes it, on the heap of a program. */
+function pointers(program: Program, strings: readonly string[]): number {
+  const addresses = strings.map((text) => BigInt(program.data(cstring(text))));
+  return program.data(new Uint8Array(new BigUint64Array([...addresses, 0n]).buffer));
+}
