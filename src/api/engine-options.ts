@@ -14,8 +14,9 @@ import type { Settings } from './settings.ts';
 export function carryOptions(settings: Settings): CarryOptions {
   return {
     shellJob: settings.shellJob,
-    // Only clients of the RPC can be handed a descriptor.
+    // Only clients of the RPC can be handed a descriptor, or be in the tree.
     orphanPtsMaster: false,
+    ownSocket: undefined,
     fileLocks: settings.fileLocks,
     linkRemap: settings.linkRemap,
     evasiveDevices: settings.evasiveDevices,

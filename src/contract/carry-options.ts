@@ -17,6 +17,8 @@ export interface CarryOptions {
    * them, and handed out ({@link RestoreContext.handOut}).
    */
   readonly orphanPtsMaster: boolean;
+  /** The inode of the socket by which Stasis is asked for the work, whose other end a task of the tree may have. */
+  readonly ownSocket: number | undefined;
   readonly fileLocks: boolean;
   readonly linkRemap: boolean;
   readonly evasiveDevices: boolean;

@@ -20,6 +20,7 @@ import { dump } from '../engine/dump/dump.ts';
 import { restore } from '../engine/restore/restore.ts';
 import type { InputOf } from '../images/message.ts';
 import type { CriuOpts, CriuReq, criuResp } from '../images/schema/rpc.ts';
+import { statusOf } from '../kernel/statx.ts';
 import { syscall } from '../kernel/syscall.ts';
 import type { Channel } from './channel.ts';
 import { notifications } from './notifications.ts';
@@ -44,7 +45,7 @@ export function dumpFor(request: CriuReq, channel: Channel, client: Client): Don
     const { settings } = invocation;
     const hooks = hooksOf(settings, directories, hooksFor(request.opts, channel));
     const { exitCode, figures, notices } = interruptible(() =>
-      dump(withTerminals(dumpOptions(settings, directories), request.opts), hooks),
+      dump(forClient(dumpOptions(settings, directories), request.opts, channel), hooks),
     );
     for (const notice of notices) noticeToLog(notice, 'dump.ts');
     if (settings.displayStats) printDumpFigures(figures);
@@ -61,7 +62,7 @@ export function restoreFor(request: CriuReq, channel: Channel, client: Client): 
     const { settings, operands } = invocation;
     const hooks = hooksOf(settings, directories, hooksFor(request.opts, channel));
     const { pid, figures, notices } = interruptible(() =>
-      restore(withTerminals(restoreOptions(settings, directories), request.opts), hooks),
+      restore(forClient(restoreOptions(settings, directories), request.opts, channel), hooks),
     );
     for (const notice of notices) noticeToLog(notice, 'restore.ts');
     if (settings.displayStats) printRestoreFigures(figures);
@@ -110,9 +111,14 @@ function begin(
   return { invocation, directories };
 }
 
-/** Terminals whose other side a client keeps: only a client can be handed one, so no option says it. */
-function withTerminals<T extends { readonly carry: CarryOptions }>(options: T, opts: CriuOpts | undefined): T {
-  return { ...options, carry: { ...options.carry, orphanPtsMaster: opts?.orphan_pts_master ?? false } };
+/** What no option says, since only a client can be handed a terminal, or have itself dumped. */
+function forClient<T extends { readonly carry: CarryOptions }>(
+  options: T,
+  opts: CriuOpts | undefined,
+  channel: Channel,
+): T {
+  const carry = { orphanPtsMaster: opts?.orphan_pts_master ?? false, ownSocket: statusOf(channel.fd).ino };
+  return { ...options, carry: { ...options.carry, ...carry } };
 }
 
 function hooksFor(opts: CriuOpts | undefined, channel: Channel): ReturnType<typeof notifications> {

@@ -1,5 +1,5 @@
 /** The RPC as a daemon: many clients, and what those that are not root may have done. */
-import { afterAll, beforeAll, expect, test } from 'bun:test';
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
   chmodSync,
@@ -169,3 +169,62 @@ test('in the background, with a pidfile', async () => {
     expect(existsSync(join(work, 'socket'))).toBe(signal === 'SIGKILL');
   }
 }, 30_000);
+
+/** A program that has itself dumped: it asks, and tells how it was answered. */
+const SELF = `
+import os, signal, socket, sys
+path, leave = sys.argv[1], sys.argv[2] == 'running'
+service = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+service.connect(path)
+# type: DUMP; opts { images_dir_fd: 3; leave_running; log_file: "dump.log" }
+opts = b'\\x08\\x03' + b'\\x18' + bytes([leave]) + b'\\x52\\x08dump.log'
+service.send(b'\\x08\\x01\\x12' + bytes([len(opts)]) + opts)
+for _ in range(2):
+    answer = service.recv(4096)
+    print('answer', answer.hex(), os.getpid(), flush=True)
+    if not answer: break
+signal.pause()
+`;
+
+describe('a program that has itself dumped', () => {
+  /** Starts it; tells what it has said, and when it has ended. */
+  function start(state: 'running' | 'dead') {
+    const images = mkdtempSync(join(home, 'self-'));
+    const out = join(images, 'out');
+    const command = `exec 3<${images} </dev/null >${out} 2>&1; exec /usr/bin/python3 -c "$0" ${socket} ${state}`;
+    const child = spawn('sh', ['-c', command, SELF], { detached: true, stdio: 'ignore' });
+    const ended = new Promise((resolve) => child.on('exit', resolve));
+    const shown = (): string => (existsSync(out) ? readFileSync(out, 'utf8') : '');
+    const says = (text: string): Promise<true> =>
+      until(
+        () => shown().includes(text) || undefined,
+        10_000,
+        () => `only ${JSON.stringify(shown())}`,
+      );
+    return { images, pid: child.pid ?? 0, kill: () => child.kill('SIGKILL'), ended, shown, says };
+  }
+
+  test('is answered if it goes on', async () => {
+    const program = start('running');
+    try {
+      await program.says(`answer 080110011a020800 ${program.pid}\nanswer  ${program.pid}\n`);
+    } finally {
+      program.kill();
+      await program.ended;
+    }
+  }, 20_000);
+
+  test('is answered when it is restored', async () => {
+    const program = start('dead');
+    await program.ended;
+    expect(program.shown()).toBe('');
+    using client = RpcClient.connect(socket);
+    const restored = client.ask({ type: RESTORE, opts: { images_dir_fd: -1, images_dir: program.images } });
+    expect(restored).toMatchObject({ success: true, restore: { pid: program.pid } });
+    try {
+      await program.says(`answer 080110011a020801 ${program.pid}\nanswer  ${program.pid}\n`);
+    } finally {
+      process.kill(program.pid, 'SIGKILL');
+    }
+  }, 20_000);
+});

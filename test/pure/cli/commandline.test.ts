@@ -251,7 +251,7 @@ describe('what is not built yet', () => {
     expect(error?.remedy).toBeDefined();
   });
 
-  const commands = ['pre-dump -t1 --track-mem', 'service', 'page-server', 'lazy-pages', 'dedup'];
+  const commands = ['pre-dump -t1 --track-mem', 'page-server', 'lazy-pages', 'dedup'];
   test.each([...commands, 'cpuinfo dump', 'cpuinfo check'])('%s: the command is refused', (line) => {
     expect(refusal(line)?.message).toMatch(
       /^(pre-dump|service|swrk|page-server|lazy-pages|dedup|cpuinfo \w+): this comm/,

@@ -14,6 +14,7 @@ import { captureOwner, imageFlags } from '../../../support/fown.ts';
 import { captureName } from './names.ts';
 import { KIND, type SocketNote } from './notes.ts';
 import { saveOutsidePeer } from './outside.ts';
+import { USK_SERVICE } from './own-socket.ts';
 import { hasError } from './probes.ts';
 import type { Standing } from './support.ts';
 import { isUnixSocket, type Message, type Survey } from './survey.ts';
@@ -52,9 +53,9 @@ export function captureSocket(
     id,
     ino: facts.ino,
     type: facts.type,
-    state: facts.state,
+    state: standing === 'ours' ? TCP_STATE.CLOSE : facts.state,
     flags: imageFlags(file.flags),
-    uflags: 0,
+    uflags: standing === 'ours' ? USK_SERVICE : 0,
     backlog: facts.sendQueue,
     peer: peerInImages(facts, standing, survey),
     fown: captureOwner(file.local, file.flags, context),
@@ -67,7 +68,7 @@ export function captureSocket(
 
 /** The inode of the peer as images hold it: of a connection that waits, the socket in which it does. */
 function peerInImages({ ino, peer = 0 }: UnixSocket, standing: Standing, survey: Survey): number {
-  if (standing === 'reset') return 0;
+  if (standing === 'reset' || standing === 'ours') return 0;
   return peer || (survey.waitingIn(ino)?.listener.ino ?? 0);
 }
 

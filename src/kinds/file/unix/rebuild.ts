@@ -22,6 +22,7 @@ import { isOutside, planSockets, requireConsistent, type SavedSocket, type Socke
 import { type MadeSockets, makeAll } from './make.ts';
 import { Makers } from './makers.ts';
 import { noteOf } from './notes.ts';
+import { withAnswers } from './own-socket.ts';
 import { requireAllowed, resetIfAsked } from './peers.ts';
 import { Staging } from './staging.ts';
 import { readWaiting } from './waiting.ts';
@@ -48,10 +49,11 @@ export class Sockets {
     this.#context = context;
     const entries = [...context.fileEntries.values()].flatMap(({ usk }) => usk ?? []);
     const saved = entries.map((entry) => ({ entry, note: noteOf(context, entry.id) }));
-    const all = resetIfAsked(saved, context.options);
+    const { sockets, queues } = withAnswers(saved, entries.length > 0 ? readQueues(context) : new Map());
+    const all = resetIfAsked(sockets, context.options);
+    this.#queues = queues;
     this.#byIno = new Map(all.map((socket) => [socket.entry.ino, socket]));
     this.#sockets = all.filter((socket) => !isOutside(socket) && this.#inherited(socket.entry) === undefined);
-    this.#queues = entries.length > 0 ? readQueues(context) : new Map();
     for (const socket of this.#sockets) requireConsistent(socket, this.#byIno.get(socket.entry.peer));
     context.atEnd(() => this.#close());
   }

@@ -24,6 +24,8 @@ export type Standing =
   | 'orphaned'
   /** It waits to be accepted by a listening socket of the tree. */
   | 'pending'
+  /** Its peer is ours: by it the process has asked to be dumped. */
+  | 'ours'
   /** Its peer is outside of the tree. What happens to the connection: */
   | OutsideFate;
 
@@ -58,6 +60,7 @@ export function standingOf(socket: UnixSocket | undefined, around: Around): Stan
   if (socket.state === TCP_STATE.LISTEN) return refusalOfQueue(socket, around) ?? 'single';
   if (socket.peer === undefined) return 'single';
   if (socket.peer === 0) return withoutPeer(socket, around);
+  if (socket.peer === around.options.ownSocket) return 'ours';
   if (!around.isOurs(socket.peer)) return outside(socket, socket.peer, around);
   return around.find(socket.peer)?.peer === socket.ino ? 'paired' : 'oneWay';
 }
