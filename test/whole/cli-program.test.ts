@@ -82,7 +82,7 @@ describe.each(programs)('%s', (_name, program, env) => {
     [['dump', '-t', '1', '--lazy-pages'], 1, /^Error: --lazy-pages: not built yet for dump\nHint: /],
     [['dump', '-t', '1', '-D', '/none'], 1, /^Error: \/none: the images directory does not exist\nHint: /],
     [['dump', '-t', '1', '-o', '/none/x'], 1, /^Error: \/none\/x: the log file cannot be created \(ENOENT\)\nHint: /],
-    [['service'], 1, /^Error: service: this command is not built yet\n/],
+    [['page-server'], 1, /^Error: page-server: this command is not built yet\n/],
   ];
   test.each(codes)('%p', (args, code, err) => {
     const got = run(program, args, { env });
