@@ -36,7 +36,7 @@ import { suspendSeccomp } from '../../tracee/seccomp.ts';
 import { threadsWithoutExit } from '../../tracee/seccomp-exit.ts';
 import type { Hooks } from '../hooks.ts';
 import { makeContext, SharedImages } from './context.ts';
-import { fdFlagsOf } from './fd-flags.ts';
+import { FdFlags } from './fd-flags.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
 import { ROOT_CG_SET } from './inventory.ts';
@@ -142,12 +142,14 @@ function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpT
   logDebug(`foothold in task ${task.pid} gained`);
   const { remote } = foothold;
   task.remote = remote;
+  const fdFlags = task.captured.files ? undefined : new FdFlags(task.fds);
   ask(
     remote.program(),
-    (program) => taskReaders(task, program),
+    (program) => [...taskReaders(task, program), fdFlags?.ask(program)],
     (program) => void remote.run(program),
   );
-  if (!task.captured.files) task.fdFlags = fdFlagsOf(task, remote);
+  fdFlags?.askRest(remote);
+  task.fdFlags = fdFlags?.known ?? new Map();
   for (const thread of task.threads) {
     if (thread === task) continue;
     ask(
