@@ -4,9 +4,11 @@
 import { hostPid } from '../../../base/brands.ts';
 import type { SeenTask, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
+import { PROT } from '../../../kernel/constants/memory.ts';
 import { type FileLock, parseLocks } from '../../../kernel/proc/locks.ts';
 import { readSystem } from '../../../kernel/proc/read.ts';
 import type { ProcVma } from '../../../kernel/proc/smaps.ts';
+import { type VmaName, vmaName } from '../../../kernel/proc/vmaname.ts';
 import { ERRNO, trySyscall } from '../../../kernel/syscall.ts';
 import { locksOf } from './shown.ts';
 
@@ -26,6 +28,9 @@ export function lockedMappings(task: SeenTask): LockedMapping[] {
 
 /** Locks that no descriptor of the tree shows, taken by a task of the tree or by a process that is gone. */
 const UNSHOWN = new Slot(({ tasks }: SeenTree): readonly FileLock[] => {
+  // A look at /proc/locks takes some milliseconds, for which a frozen tree would stand still: before it begins, the
+  // kernel waits until all processors have come by (percpu_down_write() in locks_start()).
+  if (!tasks.some(mapsFiles)) return [];
   const pids = new Set(tasks.map(({ pid }) => pid));
   const all = parseLocks(readSystem('/proc/locks')).filter(
     ({ kind, blocked, pid }) => kind === 'FLOCK' && !blocked && (pids.has(hostPid(pid)) || isGone(pid)),
@@ -39,6 +44,19 @@ const UNSHOWN = new Slot(({ tasks }: SeenTree): readonly FileLock[] => {
   );
   return all.filter((lock) => !shown.has(keyOf(lock)));
 });
+
+/** Mappings whose files no program has ever had a descriptor of. */
+const WITHOUT_DESCRIPTOR: readonly VmaName['kind'][] = ['anonShmem', 'anonHuge', 'sysv', 'aio'];
+
+/**
+ * Whether a task maps files that it may have opened itself, unlike its program and libraries: the kernel and the
+ * dynamic linker have opened these, and locked none.
+ */
+function mapsFiles({ vmas }: SeenTask): boolean {
+  const files = vmas.filter(({ ino }) => ino !== 0n);
+  const programs = new Set(files.filter(({ prot, shared }) => prot & PROT.EXEC && !shared).map(({ ino }) => ino));
+  return files.some(({ ino, name }) => !programs.has(ino) && !WITHOUT_DESCRIPTOR.includes(vmaName(name).kind));
+}
 
 const isGone = (pid: number): boolean => pid > 0 && trySyscall('kill', pid, 0) === -ERRNO.ESRCH;
 
