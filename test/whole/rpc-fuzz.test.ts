@@ -1,4 +1,4 @@
-/** Mutated requests: an answer to each, and nothing left behind. `npm run fuzz:rpc` gives a hundred thousand of them. */
+/** Mutated requests: an answer to each, and nothing is left. `npm run fuzz:rpc` gives a hundred thousand of them. */
 import { expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { HOUSE } from './kit/house.ts';

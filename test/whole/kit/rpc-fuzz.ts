@@ -1,7 +1,7 @@
 /**
  * Gives the RPC mutated requests, all in one process, and looks at every answer: `bun test/whole/kit/rpc-fuzz.ts COUNT
- * [SEED]`. The process has no user, no capabilities and no right to write but in a folder of its own, so that whatever a
- * mutated request asks for is refused at the latest when it comes to privileges.
+ * [SEED]`. The process has no user, no capabilities and no right to write but in a folder of its own. So whatever a
+ * mutated request asks for is refused, at the latest when it comes to privileges.
  */
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
