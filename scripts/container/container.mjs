@@ -129,7 +129,7 @@ export function writeInit(root, services) {
   const lines = [
     '#!/bin/bash',
     '# Whatever this was started with has no business in here.',
-    'for fd in /proc/self/fd/*; do fd=${fd##*/}; [ "$fd" -le 2 ] || eval "exec $fd>&-"; done',
+    'for fd in $(ls /proc/self/fd); do [ "$fd" -le 2 ] || eval "exec $fd>&-"; done',
     ...services,
     'while :; do wait -n; [ $? = 127 ] && sleep 1; done',
     '',
