@@ -34,6 +34,8 @@ export function makeHosts(bridge, prefix, cleanups) {
   for (const [i, host] of hosts.entries()) {
     must('ip', 'netns', 'add', host);
     cleanups.push(() => spawnSync('ip', ['netns', 'del', host]));
+    // The kernel takes a namespace apart a moment after it is deleted.
+    cleanups.push(() => spawnSync('ip', ['link', 'del', `${bridge}${i}`]));
     must('ip', 'link', 'add', `${bridge}${i}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', host);
     must('ip', 'link', 'set', `${bridge}${i}`, 'master', bridge, 'up');
     must('ip', '-n', host, 'link', 'set', 'lo', 'up');

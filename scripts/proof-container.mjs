@@ -26,6 +26,8 @@ const ADDRESS = `${NETWORK}.10`;
 const MAC = '02:57:a5:15:00:02';
 const PACKAGES = ['apache2', 'postgresql-15', 'cron', 'iproute2', 'procps'];
 const FILES = 8;
+/** How long a client waits, in milliseconds. Node.js gives up an idle connection 10 s after its first probe. */
+const PATIENCE = 120_000;
 
 const cleanups = [];
 
@@ -71,7 +73,7 @@ class Downloads {
 
   constructor(count, sums) {
     this.#working = Array.from({ length: count }, (_, i) =>
-      this.#work(new Agent({ keepAlive: true, maxSockets: 1 }), i, sums),
+      this.#work(new Agent({ keepAlive: true, keepAliveMsecs: PATIENCE, maxSockets: 1 }), i, sums),
     );
     // Whoever fails is looked at when all are stopped.
     for (const work of this.#working) work.catch(() => undefined);
@@ -99,14 +101,14 @@ class Downloads {
 
 function fetchSum(agent, path) {
   return new Promise((resolve, reject) => {
-    const request = get({ agent, host: ADDRESS, port: 80, path, timeout: 60_000 }, (response) => {
+    const request = get({ agent, host: ADDRESS, port: 80, path, timeout: PATIENCE }, (response) => {
       const hash = createHash('sha256');
       response.on('data', (piece) => hash.update(piece));
       response.on('end', () => resolve(hash.digest('hex')));
       response.on('error', reject);
     });
     request.on('error', reject);
-    request.on('timeout', () => request.destroy(new Error('no answer within a minute')));
+    request.on('timeout', () => request.destroy(new Error('no answer within two minutes')));
   });
 }
 

@@ -50,6 +50,8 @@ export interface TreeDoors {
    * `frozen` was called, also if another kind throws here.
    */
   end?(context: DumpContext, how: DumpEnd): void;
+  /** Called when a dump has killed all tasks. What it needs of them has to be taken in {@link end}. */
+  dead?(context: DumpContext): void;
   /**
    * Called when the images have been read, before the hooks of the point pre-restore: these may give the machine an
    * address or a file system that `prepare` looks for.

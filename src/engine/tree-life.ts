@@ -26,16 +26,19 @@ export class TreeLife<Context, How> implements Disposable {
     const context = this.#context;
     if (context === undefined) return;
     this.#context = undefined;
-    for (const door of this.#doors) {
-      try {
-        door(context, how);
-      } catch (error) {
-        logError('tree-life.ts', error instanceof Error ? error.message : String(error));
-      }
-    }
+    for (const door of this.#doors) orLog(() => door(context, how));
   }
 
   [Symbol.dispose](): void {
     this.end(this.#failed);
+  }
+}
+
+/** Does what there is no way back from: an error is logged. */
+export function orLog(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    logError('tree-life.ts', error instanceof Error ? error.message : String(error));
   }
 }

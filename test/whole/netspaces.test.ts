@@ -1,5 +1,6 @@
 /** Network namespaces: what is in them is there again after a restore, and as it was. */
 import { expect, test } from 'bun:test';
+import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inNetwork, lookAt, outside, ready } from './kit/netspace.ts';
@@ -172,6 +173,72 @@ class Outside implements Disposable {
     for (const name of this.#names) outside(`ip link delete ${name} 2> /dev/null || true`);
   }
 }
+
+const SERVER = `
+import socket
+server = socket.create_server(('', 7000))
+print('READY', flush=True)
+peer, _ = server.accept()
+while peer.recv(1): pass
+`;
+
+/** Sends segments of an open connection without a pause, and prints a line for each reset that comes back. */
+const PROBE = `
+import socket, struct, sys
+where = (sys.argv[1], 7000)
+peer = socket.create_connection(where)
+port = peer.getsockname()[1]
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+raw.setblocking(False)
+def add(data): return sum(struct.unpack('!%dH' % (len(data) // 2), data))
+ends = socket.inet_aton(peer.getsockname()[0]) + socket.inet_aton(where[0])
+def segment(check): return struct.pack('!HHIIBBHHH', port, 7000, 1, 1, 0x50, 0x10, 1000, check, 0)
+total = add(ends + struct.pack('!HH', 6, 20) + segment(0))
+while total >> 16: total = (total & 0xffff) + (total >> 16)
+ack = segment(~total & 0xffff)
+print('READY', flush=True)
+while True:
+    try: raw.sendto(ack, where)
+    except OSError: pass
+    try:
+        while True:
+            packet = raw.recv(2048)[20:]
+            if packet[13] & 4 and struct.unpack('!HH', packet[:4]) == (7000, port): print('RESET', flush=True)
+    except BlockingIOError: pass
+`;
+
+test(
+  'a namespace that ends with its tree does not reset the connections that were saved',
+  async () => {
+    using own = new Outside();
+    for (let turn = 0; turn < 5; turn++) {
+      using victim = await Victim.run(['python3', '-c', SERVER], { unshare: ['--net', '--pid', '--ipc', '--uts'] });
+      const name = own.name('sto', victim);
+      outside(`
+        ip link add ${name} type veth peer name eth0 netns ${victim.pid}
+        ip addr add 198.18.83.1/30 dev ${name}; ip link set ${name} up`);
+      inNetwork(victim.pid, 'ip link set lo up; ip addr add 198.18.83.2/30 dev eth0; ip link set eth0 up');
+      const probe = spawn('python3', ['-c', PROBE, '198.18.83.2'], { stdio: ['ignore', 'pipe', 'inherit'] });
+      try {
+        let said = '';
+        probe.stdout.on('data', (bytes) => {
+          said += bytes;
+        });
+        await until(
+          () => (said.includes('READY') ? true : undefined),
+          10_000,
+          () => `the probe says ${said}`,
+        );
+        await victim.dump(['--tcp-established', '--shell-job', '--external', `veth[eth0]:${name}`]);
+        await goOn(500);
+        expect(said).toBe('READY\n');
+      } finally {
+        probe.kill('SIGKILL');
+      }
+    }
+  },
+  LIMIT,
+);
 
 test(
   'a pair of devices with an end outside needs a name for it',

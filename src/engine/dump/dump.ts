@@ -21,7 +21,7 @@ import { retryWhileStranded } from '../../tracee/stranded.ts';
 import { fire, type Hooks } from '../hooks.ts';
 import type { DumpOutcome } from '../outcome.ts';
 import { DumpClock } from '../stats.ts';
-import { TreeLife } from '../tree-life.ts';
+import { orLog, TreeLife } from '../tree-life.ts';
 import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
 import { enterNetworkOf } from './namespaces.ts';
@@ -103,6 +103,7 @@ function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   life.end(finalState);
   snapshot[Symbol.dispose]();
   finish(tree, finalState, undo, notices);
+  if (finalState === 'dead') for (const doors of treeDoors) orLog(() => doors.dead?.(making.context));
   clock.thawed();
   return { exitCode, figures: clock.figures, notices: notices.list };
 }

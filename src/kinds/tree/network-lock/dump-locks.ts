@@ -1,10 +1,16 @@
 /** The locks of a dump: one in each network namespace in which the tree has connections. */
 import type { DumpContext, DumpEnd } from '../../../contract/contract.ts';
+import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
+import type { Fd } from '../../../kernel/syscall.ts';
+import { openNamespace } from '../../../namespaces/inside.ts';
+import { silence } from '../../../namespaces/net/silence.ts';
 import { networksOf, type SeenNetwork } from '../../../namespaces/networks.ts';
 import { CONNECTIONS } from '../../../network/connections.ts';
 import { DumpLock } from './dump-lock.ts';
 
 export class DumpLocks {
+  /** The network namespaces that may end with the tasks. */
+  readonly #ending: Fd[] = [];
   readonly #locks: { readonly network: SeenNetwork; readonly lock: DumpLock }[] = [];
 
   /** Locks the connections of a tree. @throws NetlinkError */
@@ -29,11 +35,22 @@ export class DumpLocks {
     const failed: unknown[] = [];
     for (const { network, lock } of this.#locks.splice(0)) {
       try {
-        network.within(() => lock.end(how));
+        network.within(() => {
+          lock.end(how);
+          if (how === 'dead' && network.id !== OUR_NAMESPACE_IDS.net) this.#ending.push(openNamespace('self', 'net'));
+        });
       } catch (error) {
         failed.push(error); // the others are lifted all the same
       }
     }
     if (failed.length > 0) throw failed[0];
+  }
+
+  /** The tasks are dead: nobody in a namespace that ends with them is to answer the peers any more. */
+  silence(): void {
+    for (const namespace of this.#ending.splice(0)) {
+      using fd = namespace;
+      silence(fd.number);
+    }
   }
 }

@@ -37,7 +37,10 @@ export const networkLock: TaskKind = {
  * mode by then and end without a word. If Stasis were killed while the lock becomes a lasting one and they were not,
  * the kernel would try to end them properly, and their ports would be in use for minutes.
  */
-export const networkLockEnd: TreeDoors = { end: (context, how) => DUMP_LOCK.ifMade(context)?.end(how) };
+export const networkLockEnd: TreeDoors = {
+  end: (context, how) => DUMP_LOCK.ifMade(context)?.end(how),
+  dead: (context) => DUMP_LOCK.ifMade(context)?.silence(),
+};
 
 const DUMP_LOCK = new Slot(orExplain(DumpLocks.make));
 const RESTORE_LOCK = new Slot(orExplain(RestoreLock.make));
