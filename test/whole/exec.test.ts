@@ -181,8 +181,11 @@ async function sleepsIn(pid: number): Promise<string> {
 }
 
 function asleepIn(pid: number): string {
-  const mask = /^SigBlk:.*$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[0];
-  return `${callOf(pid)} ${mask}`;
+  return `${callOf(pid)} ${maskOf(pid)}`;
+}
+
+function maskOf(pid: number): string {
+  return /^SigBlk:.*$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[0] ?? '';
 }
 
 /** Waits until it sleeps there again: a signal before that would not end its call, but come before it. */
@@ -192,6 +195,16 @@ function sleepsAgain(pid: number, before: string): Promise<true> {
     5000,
     () => `process ${pid} is in ${asleepIn(pid)}, was in ${before}`,
   );
+}
+
+/** Waits until the guard of a killed exec has led a task out of our code, where it blocks signals, and let it go. */
+async function ledOut(pid: number, mask: string): Promise<void> {
+  await until(
+    () => (maskOf(pid) === mask ? true : undefined),
+    5000,
+    () => `process ${pid} has the mask ${maskOf(pid)}, had ${mask}`,
+  );
+  await free(pid);
 }
 
 describe('where the victim is', () => {
@@ -205,8 +218,8 @@ describe('where the victim is', () => {
       for (let i = 0; i < 3; i++) await stasisOk(execLine(victim.pid, ['getpid']));
       for (const signal of ENDINGS) {
         await endedInCall(victim.pid, execLine(victim.pid, ['pause']), signal);
-        await free(victim.pid);
         await sleepsAgain(victim.pid, before);
+        await free(victim.pid);
       }
       await victim.verdict({ signal: 'SIGUSR1' });
     }, 90_000);
@@ -215,8 +228,9 @@ describe('where the victim is', () => {
     test(`in ${name}, with a limit`, async () => {
       // It must sleep until all is said and done, on a busy machine too.
       using victim = await Victim.start('asleep', [name, '5000']);
+      const mask = maskOf(victim.pid);
       await endedInCall(victim.pid, execLine(victim.pid, ['pause']), 'SIGKILL');
-      await free(victim.pid); // the guard of the one that was killed traces it for a moment
+      await ledOut(victim.pid, mask);
       await endedInCall(victim.pid, execLine(victim.pid, ['select', '0', '0', '0', '0', '0']), 'SIGTERM');
       const { stderr } = await stasis(execLine(victim.pid, ['poll', '0', '0', '10']));
       expect(stderr).toContain('only the kernel knows');
