@@ -316,4 +316,9 @@ export interface SpawnPlan {
   readonly argv: number;
   readonly socket: number;
   readonly socketTarget: number;
+  /**
+   * Arguments of capset(2) that make all capabilities inheritable. With these the process keeps them when it executes
+   * the file, whoever it is: as ambient ones.
+   */
+  readonly capabilities?: { readonly header: number; readonly sets: number } | undefined;
 }

@@ -57,6 +57,10 @@ export interface NamespaceKind {
    * Stasis is left in them.
    */
   capture?(namespace: SeenNamespace, context: DumpContext): void;
+  /** Adds the calls of a process that is about to make or enter a namespace, with this ID in the images. */
+  beforeEntering?(task: RestoreTask, id: number): void;
+  /** Called when a process is in a namespace that it has made or entered; one that is new is rebuilt by then. */
+  entered?(task: RestoreTask): void;
   /**
    * Makes again what is in a namespace. Called as soon as its first member exists: that has no memory, no descriptors
    * and no children yet. Namespaces of one process are rebuilt in the order of the registry (namespaces/registry.ts).

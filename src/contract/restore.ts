@@ -14,6 +14,7 @@ import type { Seed } from '../tracee/seed.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 import type { CarryOptions } from './carry-options.ts';
 import type { Sharing } from './dump.ts';
+import type { IdView } from './seen.ts';
 import type { HasSlots } from './slots.ts';
 
 /** The restore as a whole. */
@@ -26,6 +27,8 @@ export interface RestoreContext extends HasSlots {
   readonly fileEntries: ReadonlyMap<number, FileEntry>;
   /** PID of the first task of the tree. */
   readonly root: number;
+  /** Users and groups as the images hold them. */
+  readonly ids: IdView;
   /** The number here of a process or thread of the tree; undefined if it is not there. */
   hostPid(saved: number): HostPid | undefined;
   /** The number here of a process group; undefined if none of its members is there. */

@@ -26,6 +26,8 @@ export interface SeenTree extends HasSlots {
   readonly options: CarryOptions;
   /** The numbers of processes as images hold them. */
   readonly pids: PidView;
+  /** Users and groups as images hold them. */
+  readonly ids: IdView;
   /** Registers work for when the snapshot is not needed any more. */
   atEnd(work: () => void): void;
 }
@@ -40,6 +42,19 @@ export interface PidView {
   groupOf(pid: HostPid, group: number): SavedPid;
   /** The same of its session. */
   sessionOf(pid: HostPid, session: number): SavedPid;
+}
+
+/**
+ * Users and groups as seen from the user namespace of a tree's root, which images hold. `There` is in that namespace,
+ * `Here` in ours.
+ */
+export interface IdView {
+  /** 0xffffffff for one that has no ID there. */
+  uidThere(here: number): number;
+  gidThere(here: number): number;
+  /** Root for one that has no ID here. */
+  uidHere(there: number): number;
+  gidHere(there: number): number;
 }
 
 /** How errors name a task that is looked at. */

@@ -101,7 +101,7 @@ class Excursion implements Disposable {
 }
 
 /** As {@link inside}, for a namespace that a process is in. */
-export function insideOf<T>(pid: HostPid, name: EnterableNamespace, work: () => T): T {
+export function insideOf<T>(pid: HostPid | 'self', name: EnterableNamespace, work: () => T): T {
   using fd = openNamespace(pid, name);
   return inside(name, fd.number, work);
 }

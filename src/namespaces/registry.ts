@@ -10,9 +10,11 @@ import { ipcNamespaces } from './ipc/kind.ts';
 import { mntNamespace } from './mnt/kind.ts';
 import { netNamespace } from './net/kind.ts';
 import { pidNamespace } from './pid/kind.ts';
+import { userNamespaces } from './user/kind.ts';
 import { utsNamespaces } from './uts/kind.ts';
 
 export const namespaceKinds: readonly NamespaceKind[] = [
+  userNamespaces,
   pidNamespace,
   netNamespace,
   ipcNamespaces,

@@ -7,10 +7,12 @@ import type { LocalFd } from '../base/brands.ts';
 import type { ErrorCode } from '../base/error-codes.ts';
 import { encodeText } from '../base/text.ts';
 import type { CarryOptions, OpenFile, SeenTree } from '../contract/contract.ts';
+import { FileOwner } from '../kernel/act-as.ts';
 import { AT, FS_MAGIC, S_IF } from '../kernel/constants/files.ts';
 import { splitDeleted } from '../kernel/proc/common.ts';
 import { TOO_DEEP } from '../kernel/proc/read.ts';
-import { arenaAddress, arenaPath, arenaView, trySyscall } from '../kernel/syscall.ts';
+import { statusOf } from '../kernel/statx.ts';
+import { arenaAddress, arenaPath, arenaView, ERRNO, trySyscall } from '../kernel/syscall.ts';
 import { type PlaceIfAny, placeOf, statusIn, tryPathAt } from '../namespaces/places.ts';
 import { countsOtherwise } from './proc-names.ts';
 
@@ -158,9 +160,15 @@ export function isOverlay(local: LocalFd): boolean {
 
 /** Makes a hard link to an open file. Returns 0 or -errno. */
 export function linkOpenFile(local: LocalFd, path: string, place?: PlaceIfAny): number {
-  return tryPathAt(place, path, (at) => {
-    const from = arenaPath('');
-    const to = arenaPath(at, 8);
-    return trySyscall('linkat', local, from, AT.FDCWD, to, AT.EMPTY_PATH);
-  });
+  const link = (): number =>
+    tryPathAt(place, path, (at) => {
+      const from = arenaPath('');
+      const to = arenaPath(at, 8);
+      return trySyscall('linkat', local, from, AT.FDCWD, to, AT.EMPTY_PATH);
+    });
+  const linked = link();
+  if (linked !== -ERRNO.EOVERFLOW) return linked;
+  // Its file system belongs to a user namespace that does not know us. It knows the owner of the file.
+  using _ = new FileOwner(statusOf(local));
+  return link();
 }

@@ -7,8 +7,8 @@ import { type HostPid, hostPid, type LocalFd } from '../base/brands.ts';
 import type { DumpContext, RestoreContext, RestoreTask, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import type { FownEntry } from '../images/schema/common.ts';
+import { asUser } from '../kernel/act-as.ts';
 import { F, F_OWNER, O } from '../kernel/constants/files.ts';
-import { PR } from '../kernel/constants/prctl.ts';
 import { tryReadLink } from '../kernel/files.ts';
 import { arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
@@ -34,13 +34,15 @@ export function ownerOf(local: LocalFd, flags: number): FownEntry {
   return { uid: arenaView.getUint32(0, true), euid: arenaView.getUint32(4, true), signum, pid_type: type, pid };
 }
 
-/** As {@link ownerOf}, with the owner's number as images hold it. */
+/** As {@link ownerOf}, with the owner's number and the users as images hold them. */
 export function captureOwner(local: LocalFd, flags: number, { tree }: Pick<DumpContext, 'tree'>): FownEntry {
   const owner = ownerOf(local, flags);
-  if (owner.pid === 0 || tree.pids.depth === 0) return owner;
-  const { pid_type: type, pid } = owner;
+  if (owner.pid === 0) return owner;
+  const { pid_type: type, pid, uid, euid } = owner;
+  const users = { uid: tree.ids.uidThere(uid), euid: tree.ids.uidThere(euid) };
+  if (tree.pids.depth === 0) return { ...owner, ...users };
   const saved = type === F_OWNER.PGRP ? tree.pids.groupOf(memberOf(pid, tree), pid) : tree.pids.saved(pid);
-  return { ...owner, pid: saved };
+  return { ...owner, ...users, pid: saved };
 }
 
 /** A process of the tree that is in a group, or the group's leader. */
@@ -87,9 +89,10 @@ export function settleOwners(context: RestoreContext): void {
  * there.
  */
 function restoreOwner(local: LocalFd, owner: FownEntry, context: RestoreContext): number {
-  const { pid_type: type, pid } = owner;
+  const { pid_type: type, pid, uid, euid } = owner;
   const host = type === F_OWNER.PGRP ? context.hostGroup(pid) : context.hostPid(pid);
-  return host === undefined ? -ERRNO.ESRCH : setOwner(local, { ...owner, pid: host });
+  const users = { uid: context.ids.uidHere(uid), euid: context.ids.uidHere(euid) };
+  return host === undefined ? -ERRNO.ESRCH : setOwner(local, { ...owner, ...users, pid: host });
 }
 
 /** Sets the owner of an open file description. Answers 0, or -ESRCH if it is not there. @throws SyscallError */
@@ -103,23 +106,6 @@ export function setOwner(local: LocalFd, owner: FownEntry): number {
   const result = owner.uid === 0 && owner.euid === 0 ? own() : asUser(owner.uid, owner.euid, own);
   if (result < 0 && result !== -ERRNO.ESRCH) throw new SyscallError('fcntl', -result);
   return result;
-}
-
-/**
- * Calls `work` with other real and effective user IDs. The saved ID stays, so that they can be changed back. Only this
- * thread changes its IDs, but the kernel then clears `dumpable` of the whole process, so that is set again.
- */
-function asUser<T>(uid: number, euid: number, work: () => T): T {
-  syscall('getresuid', arenaAddress, arenaAddress + 4, arenaAddress + 8);
-  const before = [0, 4, 8].map((at) => arenaView.getUint32(at, true)) as [number, number, number];
-  const dumpable = syscall('prctl', PR.GET_DUMPABLE);
-  syscall('setresuid', uid, euid, -1);
-  try {
-    return work();
-  } finally {
-    syscall('setresuid', ...before);
-    if (dumpable === 1) trySyscall('prctl', PR.SET_DUMPABLE, 1);
-  }
 }
 
 /**

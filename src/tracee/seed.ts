@@ -13,18 +13,24 @@ import { NR } from '../arch/syscall-numbers.ts';
 import { type HostPid, hostPid, ownPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
+import { type BornUser, bornAs } from '../kernel/act-as.ts';
 import { MFD } from '../kernel/constants/files.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
+import { W } from '../kernel/constants/ptrace.ts';
 import { SIG } from '../kernel/constants/signals.ts';
 import { AF, SOCK } from '../kernel/constants/sockets.ts';
-import { CLONE, CLONE_ARGS_SIZE, RLIMIT } from '../kernel/constants/tasks.ts';
+import { CAPABILITY_VERSION_3, CLONE, CLONE_ARGS_SIZE, RLIMIT } from '../kernel/constants/tasks.ts';
 import { Pins } from '../kernel/ffi.ts';
+import { CapHeader, encodeCapSets } from '../kernel/layouts/tasks.ts';
 import { pidInUse } from '../kernel/pid-in-use.ts';
+import { readProc } from '../kernel/proc/read.ts';
+import { parseStat } from '../kernel/proc/stat.ts';
 import { threadsOf } from '../kernel/proc/tree.ts';
 import { arenaAddress, arenaPath, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { hostPidsOf } from './host-pids.ts';
 import { forceWrite, openMemory, writeMemory } from './memory.ts';
-import { AREA } from './program.ts';
+import { withNextPid } from './next-pid.ts';
+import { AREA, type Program, type Ref } from './program.ts';
 import { awaitEnds, killTracee, PTRACE, PTRACE_O } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import { withSignalsBlocked } from './signal-mask.ts';
@@ -38,6 +44,8 @@ export interface SeedOptions {
   readonly sibling: boolean;
   /** Namespaces to make it in: CLONE_NEWPID, CLONE_NEWUSER. */
   readonly flags?: bigint;
+  /** Who makes it, if that is not to be Stasis: the owner of its user namespace. */
+  readonly user?: BornUser | undefined;
   /** Descriptor numbers of the task and of tasks forked from it. The socket of the seed gets another number. */
   readonly taken: ReadonlySet<number>;
 }
@@ -70,6 +78,10 @@ export class Seed implements Disposable {
   readonly socketTarget: number;
   /** Whether its children are born in another PID namespace than ours, where they have other numbers. */
   readonly #isApart: boolean;
+  /** Has the parent of a sibling that has ended reap it. */
+  #reapSibling: ((pid: HostPid, parent: number) => void) | undefined;
+  /** Whether children of it have ended, of which the kernel has told it. */
+  discarded = false;
 
   private constructor(tracee: Tracee, socket: Fd, socketTarget: number, area: number, isApart: boolean) {
     this.#isApart = isApart;
@@ -118,10 +130,11 @@ export class Seed implements Disposable {
   /**
    * Makes this seed fork others: copies of it, with its work area and its end of the socket. They are traced and
    * stopped, and are killed if Stasis dies. All calls whose effect is to be inherited must have run before: {@link
-   * Batch.flush}.
+   * Batch.flush}. `reapSibling` has the parent of a sibling that has ended reap it.
    * @throws StasisError kind 'conflict' when a PID is in use
    */
-  fork(requests: readonly CloneRequest[]): Seed[] {
+  fork(requests: readonly CloneRequest[], reapSibling?: (pid: HostPid, parent: number) => void): Seed[] {
+    this.#reapSibling = reapSibling;
     const plans = requests.map(({ pid, sibling, exitSignal, share }) => ({
       pid,
       flags:
@@ -161,23 +174,60 @@ export class Seed implements Disposable {
 
   #cloneSome(lot: readonly ClonePlan[], born: Tracee[]): void {
     const program = this.remote.program();
-    const calls = lot.map(({ pid, flags, exitSignal }) => {
-      const wanted = program.data(new Uint8Array(new Int32Array([pid, 0]).buffer));
-      const args = new BigUint64Array(CLONE_ARGS_SIZE.VER2 / 8);
-      args[0] = flags;
-      args[4] = BigInt(exitSignal);
-      args[8] = BigInt(wanted);
-      args[9] = 1n;
-      return program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS_SIZE.VER2);
-    });
+    const calls = lot.map((plan) => addClone(program, plan, true));
     this.remote.run(program);
     const results = calls.map((call) => program.result(call));
     const made = results.filter((pid) => pid > 0);
     const hosts = this.#isApart ? hostPidsOf(this.tracee.pid, made) : made.map(hostPid);
     for (const pid of hosts) born.push(Tracee.born(pid));
     results.forEach((result, i) => {
-      if (result < 0) throw spawnError(lot[i]?.pid, -result);
+      const plan = lot[i];
+      if (result >= 0 || !plan) return;
+      if (result === -ERRNO.EPERM && !this.#isApart) born.push(this.#cloneNext(plan));
+      else throw spawnError(plan.pid, -result);
     });
+  }
+
+  /**
+   * Makes a clone in a PID namespace in which this seed may choose no numbers, since that does not belong to its user
+   * namespace: Stasis sets which number the kernel gives next, and others may be faster.
+   * @throws StasisError kind 'conflict' when the PID is in use
+   */
+  #cloneNext(plan: ClonePlan): Tracee {
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      const program = this.remote.program();
+      const call = addClone(program, plan, false);
+      withNextPid(plan.pid, this.tracee.pid, () => this.remote.run(program));
+      const made = program.result(call);
+      if (made < 0) throw spawnError(plan.pid, -made);
+      const tracee = Tracee.born(hostPid(made));
+      if (made === plan.pid) return tracee;
+      this.#discard(tracee, plan);
+    }
+    throw pidInUse(plan.pid);
+  }
+
+  /** Ends a clone that has got another number than it was to have. */
+  #discard(tracee: Tracee, { flags }: ClonePlan): void {
+    if ((flags & CLONE.THREAD) !== 0n) {
+      const remote = new Remote(tracee, this.remote.area, tracee.getRegisters(), SIG.TRAP);
+      const program = remote.program();
+      program.call('exit', 0);
+      remote.start(program);
+      tracee.awaitEnd();
+      return;
+    }
+    const { ppid } = parseStat(readProc(tracee.pid, 'stat'));
+    bury(tracee.pid);
+    // Its parent reaps it at once, since its number may be one of the tree's.
+    if (ppid === this.tracee.pid) this.reap(tracee.pid);
+    else this.#reapSibling?.(tracee.pid, ppid);
+  }
+
+  /** Makes the seed reap a child that has ended. */
+  reap(child: HostPid): void {
+    this.discarded = true;
+    this.remote.do((program) => program.call('wait4', Number(child), 0, W.ALL, 0));
   }
 
   /** Makes the process exit by itself. */
@@ -193,6 +243,21 @@ export class Seed implements Disposable {
     bury(this.tracee.pid);
     this.tracee.forget();
   }
+}
+
+/** How often a number is tried for that others may take. */
+const MOST_ATTEMPTS = 200;
+
+/** Adds a call that makes a clone, with the number that it is to have or with the next one. */
+function addClone(program: Program, { pid, flags, exitSignal }: ClonePlan, chosen: boolean): Ref {
+  const args = new BigUint64Array(CLONE_ARGS_SIZE.VER2 / 8);
+  args[0] = flags;
+  args[4] = BigInt(exitSignal);
+  if (chosen) {
+    args[8] = BigInt(program.data(new Uint8Array(new Int32Array([pid, 0]).buffer)));
+    args[9] = 1n;
+  }
+  return program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS_SIZE.VER2);
 }
 
 /** How many clones one program makes; its heap has room for that many. */
@@ -269,19 +334,35 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
   using pins = new Pins();
   const argv = new BigUint64Array(2);
   argv[0] = BigInt(pins.address(cstring('stasis-seed')));
-  const code = arch.spawnCode({ ...fds, emptyString: pins.address(cstring('')), argv: pins.address(argv) });
+  const isInside = ((options.flags ?? 0n) & CLONE.NEWUSER) !== 0n;
+  const code = arch.spawnCode({
+    ...fds,
+    emptyString: pins.address(cstring('')),
+    argv: pins.address(argv),
+    // It has all capabilities in its user namespace, and would lose them: nobody is root there yet.
+    capabilities: isInside ? allCapabilities(pins) : undefined,
+  });
   const page = syscall('mmap', 0, 2 * PAGE_SIZE, PROT.READ | PROT.WRITE, MAP.PRIVATE | MAP.ANONYMOUS, -1, 0);
   try {
     const stackTop = page + 2 * PAGE_SIZE - 64;
     writeMemory(ownPid(), page, code);
     writeMemory(ownPid(), stackTop, new Uint8Array(new BigUint64Array([BigInt(page)]).buffer));
     syscall('mprotect', page, PAGE_SIZE, PROT.READ | PROT.EXEC);
-    const outcome = clone3(options, page + PAGE_SIZE, stackTop - (page + PAGE_SIZE));
+    const make = (): number => clone3(options, page + PAGE_SIZE, stackTop - (page + PAGE_SIZE));
+    const outcome = options.user ? bornAs(options.user, make) : make();
     if (outcome < 0) throw spawnError(options.pid, -outcome);
     return hostPid(outcome);
   } finally {
     syscall('munmap', page, 2 * PAGE_SIZE);
   }
+}
+
+/** Arguments of capset(2) for all capabilities there can be, also as inheritable ones. */
+function allCapabilities(pins: Pins): { readonly header: number; readonly sets: number } {
+  const all = (1n << 64n) - 1n;
+  const header = CapHeader.encode({ version: CAPABILITY_VERSION_3, pid: 0 });
+  const sets = encodeCapSets({ effective: all, permitted: all, inheritable: all });
+  return { header: pins.address(header), sets: pins.address(sets) };
 }
 
 /**

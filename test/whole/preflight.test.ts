@@ -108,14 +108,13 @@ describe('a server', () => {
 
 test('a namespace that is not carried is one line, however many tasks are in it', async () => {
   using victim = await Victim.run([
-    'unshare',
-    '--user',
+    ...['unshare', '--map-root-user', 'unshare', '--user'],
     'sh',
     '-c',
     'sleep 1000 & sleep 1000 & echo READY; exec sleep 1000',
   ]);
   const { text, told } = await report(victim.pid);
-  expect(told.map(({ code }) => code)).toEqual(['NAMESPACE_OWN']);
+  expect(told.map(({ code }) => code)).toEqual(['NAMESPACE_USER_NESTED']);
   expect(lines(text).length).toBe(1);
   const [{ holders, object } = { holders: [], object: undefined }] = told;
   expect(holders.map(({ pid }) => pid).sort()).toEqual([...victim.members()].sort());

@@ -231,9 +231,30 @@ function detachedCode(entries: number): Uint8Array {
   return code.raw(...programCode({ kind: 'exit' })).bytes();
 }
 
+/** capset(header, sets); for each of 64 capabilities prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0). */
+function keepCapabilities(code: CodeWriter, { header, sets }: NonNullable<SpawnPlan['capabilities']>): void {
+  call(code, NR.capset, (c) => {
+    load.rdi(c, header);
+    load.rsi(c, sets);
+  });
+  code.raw(0x31, 0xdb); // xor ebx, ebx
+  const again = code.here;
+  call(code, NR.prctl, (c) => {
+    load.edi(c, 47);
+    load.esi(c, 2);
+    c.raw(0x89, 0xda); // mov edx, ebx
+    load.r10d(c, 0);
+    c.raw(0x45, 0x31, 0xc0); // xor r8d, r8d
+  });
+  code.raw(0xff, 0xc3); // inc ebx
+  code.raw(0x83, 0xfb, 0x40); // cmp ebx, 64
+  code.raw(0x0f, 0x82).backNear(again); // jb again
+}
+
 /** dup3(socket, target, 0); execveat(executable, "", argv, NULL, AT_EMPTY_PATH); exit_group(127). */
 function spawnCode(plan: SpawnPlan): Uint8Array {
   const code = new CodeWriter();
+  if (plan.capabilities) keepCapabilities(code, plan.capabilities);
   call(code, NR.dup3, (c) => {
     load.edi(c, plan.socket);
     load.esi(c, plan.socketTarget);

@@ -86,7 +86,7 @@ export function foreignNamespaces(task: SeenTask): StasisError[] {
         task: task.ref,
         resource: `${name} namespace ${ino}`,
         reason: 'tasks in namespaces of their own are not carried yet',
-        remedy: 'dump its processes from within, as root of the machine, once this is built',
+        remedy: `dump the tree while none of its processes is in a ${name} namespace of its own`,
         object: { type: `${name} namespace`, inode: ino },
       }),
   );

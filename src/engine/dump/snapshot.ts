@@ -5,6 +5,7 @@ import { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
   FileFacts,
+  IdView,
   OpenFile,
   PidView,
   SeenRef,
@@ -28,6 +29,8 @@ import { hasEnded, isWorker, membersOf, tellsOfNothing, threadsOf, unlessGone } 
 import { domainOf } from '../../kernel/sockets.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, ERRNO, type Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { isElsewhere } from '../../namespaces/seen.ts';
+import { IdMaps, OUR_IDS } from '../../support/user-ids.ts';
 import { pidView } from './pid-view.ts';
 
 /** The snapshot of a task. Its borrowed descriptors are closed when the scope ends. */
@@ -211,6 +214,13 @@ export class TreeSnapshot implements SeenTree, Disposable {
   get pids(): PidView {
     this.#pids ??= this.#viewFromRoot();
     return this.#pids;
+  }
+
+  #ids: IdView | undefined;
+
+  get ids(): IdView {
+    this.#ids ??= isElsewhere(this.root.pid, 'user') ? IdMaps.of(this.root.pid) : OUR_IDS;
+    return this.#ids;
   }
 
   #viewFromRoot(): PidView {

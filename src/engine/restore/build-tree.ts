@@ -21,6 +21,8 @@ import { SIG, signalBit } from '../../kernel/constants/signals.ts';
 import { CLONE, RLIMIT } from '../../kernel/constants/tasks.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds } from '../../kinds/registry.ts';
+import { makerOf } from '../../namespaces/user/inside.ts';
+import { SAVED_USER_NAMESPACES } from '../../namespaces/user/saved.ts';
 import { Batch } from '../../tracee/batch.ts';
 import { findGap } from '../../tracee/gap.ts';
 import { closeAll } from '../../tracee/handover.ts';
@@ -31,7 +33,7 @@ import type { Remote } from '../../tracee/remote.ts';
 import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
 import type { HostPids } from './host-pids.ts';
-import { enterNamespaces } from './namespaces.ts';
+import { enterNamespaces, noteBorn } from './namespaces.ts';
 import type { Plan, TaskPlan, ThreadPlan } from './plan.ts';
 
 /** A process that exists: a task being rebuilt, a helper, or a process that is to become a zombie. */
@@ -54,6 +56,7 @@ export class TreeBuilder {
   readonly #plan: Plan;
   readonly #context: RestoreContext;
   readonly #hosts: HostPids;
+  readonly #undo: UndoStack;
   readonly #members = new Map<number, Member>();
   /** Those that have ended as zombies of the tree. */
   readonly #zombies: HostPid[] = [];
@@ -66,7 +69,7 @@ export class TreeBuilder {
     this.#plan = plan;
     this.#hosts = hosts;
     this.#context = context;
-    undo.add(() => this.#killAll());
+    this.#undo = undo;
   }
 
   /** The living tasks, parents before their children. */
@@ -74,9 +77,24 @@ export class TreeBuilder {
     return [...this.#plan.tasks.keys()].flatMap((pid) => this.#members.get(pid)?.task ?? []);
   }
 
+  /**
+   * Makes the root, if it has a user namespace of its own, before anything that belongs to that. Returns it, as it is
+   * before phase `birth`; undefined if it is made with all others.
+   */
+  begin(sibling: boolean): RestoreTask | undefined {
+    const { root, tasks, ours } = this.#plan;
+    const id = tasks.get(root)?.namespaces.user ?? ours.user;
+    if (id === ours.user) return undefined;
+    this.#createRoot(sibling);
+    const { task } = this.#at(root);
+    if (task) noteBorn(task, 'user', id);
+    return task;
+  }
+
   /** Makes all processes, each with its memory. At the end zombies are dead and helpers gone. */
   build(sibling: boolean): void {
-    this.#createRoot(sibling);
+    if (!this.#members.has(this.#plan.root)) this.#createRoot(sibling);
+    this.#place(this.#plan.root, this.#plan.ours);
     const { steps } = this.#plan;
     for (let at = 0; at < steps.length; ) {
       requireUninterrupted();
@@ -89,18 +107,21 @@ export class TreeBuilder {
   }
 
   #createRoot(sibling: boolean): void {
-    const { root, tasks } = this.#plan;
+    this.#undo.add(() => this.#killAll());
+    const { root, tasks, ours, ownPids } = this.#plan;
     const taken = new Set([...tasks.values()].flatMap(({ fds }) => fds.map(({ fd }) => fd)));
-    const flags = this.#plan.ownPids ? CLONE.NEWPID : 0n;
-    const seed = Seed.create({ pid: root, sibling, taken, flags }, freeArea(tasks));
-    this.#admit(root, seed, undefined, this.#plan.ours);
+    const id = tasks.get(root)?.namespaces.user ?? ours.user;
+    const user = id === ours.user ? undefined : makerOf(SAVED_USER_NAMESPACES.of(this.#context, id));
+    const flags = (ownPids ? CLONE.NEWPID : 0n) | (user ? CLONE.NEWUSER : 0n);
+    const seed = Seed.create({ pid: root, sibling, taken, flags, user }, freeArea(tasks));
+    this.#admit(root, seed, undefined, ours);
     const member = this.#at(root);
     // Closes descriptors that the seed has inherited from Stasis.
     closeAll(seed, member.batch);
     member.batch.flush();
   }
 
-  /** Adds a new process. A task enters its namespaces, coming from `born`, and goes through phase `birth`. */
+  /** Adds a new process, which has the namespaces `born`. */
   #admit(pid: number, seed: Seed, origin: RestoreTask | undefined, born: NamespaceIds): void {
     const plan = this.#plan.tasks.get(pid);
     const shares = this.#sharesOf(plan);
@@ -110,6 +131,11 @@ export class TreeBuilder {
     const namespaces = plan?.namespaces ?? born;
     this.#hosts.note(pid, seed.tracee.pid);
     this.#members.set(pid, { seed, batch, task, origin, namespaces, sharesMemory, ready: shares.vm });
+  }
+
+  /** Has a new task enter its namespaces, coming from `born`, and go through phase `birth`. */
+  #place(pid: number, born: NamespaceIds): void {
+    const { task, namespaces } = this.#at(pid);
     if (!task) return;
     enterNamespaces(task, born, namespaces, this.#plan.ours, 'born');
     runPhase(task, 'birth');
@@ -189,7 +215,8 @@ export class TreeBuilder {
     }
     if (requests.some(({ pid, share }) => share.vm || this.#plan.tasks.has(pid))) this.#prepare(by);
     maker.batch.flush();
-    const seeds = maker.seed.fork(requests);
+    const seeds = maker.seed.fork(requests, (pid, parent) => this.#reapSibling(pid, parent));
+    if (maker.seed.discarded) this.#toldOfEnds.add(by);
     const origin = maker.task && maker.ready ? maker.task : maker.origin;
     // All are recorded before anything else can fail, so that they can be killed.
     seeds.forEach((seed, i) => {
@@ -208,7 +235,9 @@ export class TreeBuilder {
     });
     seeds.forEach((seed, i) => {
       const request = requests[i];
-      if (request && !request.helper) this.#admit(request.pid, seed, origin, maker.namespaces);
+      if (!request || request.helper) return;
+      this.#admit(request.pid, seed, origin, maker.namespaces);
+      this.#place(request.pid, maker.namespaces);
     });
     return at;
   }
@@ -230,6 +259,14 @@ export class TreeBuilder {
     this.#members.delete(pid);
     this.#toldOfEnds.add(reaper);
     this.#call(reaper, (batch) => batch.call('wait4', pid, 0, W.ALL, 0));
+  }
+
+  /** Has the parent of a sibling of a maker that has ended reap it. */
+  #reapSibling(pid: HostPid, parent: number): void {
+    const [above] = [...this.#members].filter(([, { seed }]) => seed.tracee.pid === parent);
+    if (!above) return;
+    above[1].seed.reap(pid);
+    this.#toldOfEnds.add(above[0]);
   }
 
   /** Makes a zombie: the process ends in the way the saved one had ended. */

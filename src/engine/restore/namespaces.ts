@@ -1,12 +1,18 @@
 /** Puts new processes into their namespaces, and makes those that do not exist yet. */
+import { StasisError } from '../../base/errors.ts';
 import type { MadeNamespace, NamespaceKind, RestoreContext, RestoreTask } from '../../contract/contract.ts';
-import type { NamespaceIds } from '../../images/namespace-ids.ts';
+import type { NamespaceIds, NamespaceName } from '../../images/namespace-ids.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
-import { syscall } from '../../kernel/syscall.ts';
+import { namespaceOf } from '../../kernel/namespace.ts';
+import { statusOf } from '../../kernel/statx.ts';
+import { type Fd, syscall } from '../../kernel/syscall.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { MADE_NAMESPACES } from '../../namespaces/made.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
+import { savedOwner } from '../../namespaces/user/saved.ts';
+import { Batch } from '../../tracee/batch.ts';
 import { handOver } from '../../tracee/handover.ts';
+import { Seed } from '../../tracee/seed.ts';
 import type { Plan } from './plan.ts';
 
 /** When a process enters a namespace: as soon as it exists, or after phase `birth`. */
@@ -16,7 +22,33 @@ type Moment = 'born' | 'placed';
  * A cgroup namespace begins at the cgroup its first member is in, to which the kind `cgroups` moves it in `birth`.
  * Mounts of cgroups show what the cgroup namespace of their maker shows, so mount namespaces come after it.
  */
-const momentOf = ({ name }: NamespaceKind): Moment => (name === 'cgroup' || name === 'mnt' ? 'placed' : 'born');
+const isPlaced = ({ name }: NamespaceKind): boolean => name === 'cgroup' || name === 'mnt';
+
+/**
+ * The namespaces that a process is to enter, in the order in which it does. A namespace belongs to the user namespace
+ * that its maker is in: so those of the user namespace that it comes from go first.
+ */
+function entries(
+  context: RestoreContext,
+  from: NamespaceIds,
+  to: NamespaceIds,
+): { readonly kind: NamespaceKind; readonly moment: Moment }[] {
+  const others = namespaceKinds.filter(({ name }) => to[name] !== from[name]);
+  if (others.length === 0) return [];
+  const user = others.filter(({ name }) => name === 'user');
+  const isInner = ({ name }: NamespaceKind): boolean =>
+    user.length > 0 && name !== 'user' && savedOwner(context, to[name]) === to.user;
+  const outer = others.filter((kind) => kind.name !== 'user' && !isInner(kind));
+  const inner = others.filter(isInner);
+  // As the registry has them, but what waits for phase `birth`, and what comes after that.
+  let moment: Moment = 'born';
+  const early = (kinds: readonly NamespaceKind[]): NamespaceKind[] =>
+    kinds.toSorted((a, b) => Number(isPlaced(a)) - Number(isPlaced(b)));
+  return [...early(outer), ...user, ...early(inner)].map((kind) => {
+    if (isPlaced(kind)) moment = 'placed';
+    return { kind, moment };
+  });
+}
 
 /**
  * Moves a process from the namespaces it has inherited, `from`, to those it is to be in, `to`. The first member of a
@@ -29,22 +61,31 @@ export function enterNamespaces(
   ours: NamespaceIds,
   moment: Moment,
 ): void {
-  for (const kind of namespaceKinds) {
+  for (const { kind, moment: its } of entries(task.context, from, to)) {
     const { name } = kind;
-    if (to[name] === from[name] || momentOf(kind) !== moment) continue;
+    if (its !== moment) continue;
     const made = MADE_NAMESPACES.of(task.context).get(name, to[name]);
     // The root was born there.
-    if (made && (name === 'pid' || isRootNetwork(task, made))) continue;
-    if (made) join(task, kind, made.fd);
-    else if (to[name] === ours[name]) joinOurs(task, kind);
-    else if (name === 'pid') note(task, kind, to[name]);
+    if (made && (name === 'pid' || made.first === task || isBornInNetwork(task, made))) continue;
+    if (made) {
+      kind.beforeEntering?.(task, to[name]);
+      join(task, kind, made.fd);
+      kind.entered?.(task);
+    } else if (to[name] === ours[name]) joinOurs(task, kind);
+    else if (name === 'pid') noteBorn(task, name, to[name]);
     else make(task, kind, to[name]);
   }
 }
 
-/** Whether a task is the root, and a namespace the one that was made for it before. */
-function isRootNetwork(task: RestoreTask, { name, first }: MadeNamespace): boolean {
-  return name === 'net' && task.pstree.ppid === 0 && first === undefined;
+/** Whether a process was born in a network namespace: the root, while Stasis was in the one that is made for it. */
+function isBornInNetwork({ tracee }: RestoreTask, { name, fd }: MadeNamespace): boolean {
+  return name === 'net' && namespaceOf(tracee.pid, 'net') === statusOf(fd).ino;
+}
+
+/** Notes a namespace that a process was born in, which is made with it. */
+export function noteBorn(task: RestoreTask, name: NamespaceName, id: number): void {
+  const kind = namespaceKinds.find((candidate) => candidate.name === name);
+  if (kind) note(task, kind, id);
 }
 
 /** Has a process enter a namespace that exists. */
@@ -63,33 +104,57 @@ function joinOurs(task: RestoreTask, kind: NamespaceKind): void {
 }
 
 /**
- * Makes the network namespaces of the tree, since sockets are made before any process. Stasis stays in that of the
- * root: a process is born in the namespace that its maker is in.
+ * Makes the network namespaces of the tree, since sockets are made before any other process. Stasis stays in that of
+ * the root: a process is born in the namespace that its maker is in. Those that belong to the user namespace of the
+ * root are made when that is there.
  */
-export function makeNetworks(context: RestoreContext, plan: Plan, stay: NetworkStay): void {
+export function makeNetworks(context: RestoreContext, plan: Plan, stay: NetworkStay, owner: number | undefined): void {
   const kind = namespaceKinds.find(({ name }) => name === 'net');
   const root = plan.tasks.get(plan.root)?.namespaces.net ?? plan.ours.net;
   const all = new Set([root, ...[...plan.tasks.values()].map(({ namespaces }) => namespaces.net)]);
   all.delete(plan.ours.net);
   if (!kind) return;
-  for (const id of all) makeNetwork(context, kind, id);
-  const own = MADE_NAMESPACES.of(context).get('net', root);
+  for (const id of all) if (savedOwner(context, id) === owner) makeNetwork(context, kind, id, owner);
+  const own = savedOwner(context, root) === owner ? MADE_NAMESPACES.of(context).get('net', root) : undefined;
   if (own) stay.enter(own.fd);
 }
 
-function makeNetwork(context: RestoreContext, kind: NamespaceKind, id: number): void {
-  using home = openNamespace('self', 'net');
-  syscall('unshare', CLONE.NEWNET);
-  using fd = openNamespace('self', 'net');
-  syscall('setns', home.number, CLONE.NEWNET);
+function makeNetwork(context: RestoreContext, kind: NamespaceKind, id: number, owner: number | undefined): void {
+  using fd = owner === undefined ? ownNetwork() : networkInside(context, owner);
   const namespace = { name: kind.name, id, fd: fd.number };
   MADE_NAMESPACES.of(context).add(namespace);
   fd.release();
   kind.rebuild?.(namespace, context);
 }
 
+/** A new network namespace, made by ourselves. */
+function ownNetwork(): Fd {
+  using home = openNamespace('self', 'net');
+  syscall('unshare', CLONE.NEWNET);
+  const made = openNamespace('self', 'net');
+  syscall('setns', home.number, CLONE.NEWNET);
+  return made;
+}
+
+/** A new network namespace that belongs to a user namespace of the tree. */
+function networkInside(context: RestoreContext, owner: number): Fd {
+  const users = MADE_NAMESPACES.of(context).get('user', owner);
+  if (!users) throw new StasisError({ kind: 'internal', reason: `user namespace ${owner} is not there yet` });
+  using seed = Seed.anywhere(AREA_AT);
+  const batch = new Batch(seed.remote);
+  const [arrived = -1] = handOver(seed, batch, [users.fd]);
+  batch.call('setns', arrived, CLONE.NEWUSER);
+  batch.call('unshare', CLONE.NEWNET);
+  batch.flush();
+  return openNamespace(seed.tracee.pid, 'net');
+}
+
+/** An address at which a seed has no mapping. */
+const AREA_AT = 0x1000_0000;
+
 /** Has a process make a namespace. */
 function make(task: RestoreTask, kind: NamespaceKind, id: number): void {
+  kind.beforeEntering?.(task, id);
   task.batch.call('unshare', kind.flag);
   task.batch.flush();
   note(task, kind, id);
@@ -102,6 +167,7 @@ function note(task: RestoreTask, kind: NamespaceKind, id: number): void {
   MADE_NAMESPACES.of(task.context).add(namespace);
   fd.release();
   atHome(() => kind.rebuild?.(namespace, task.context));
+  kind.entered?.(task);
 }
 
 /** The last step in the namespaces that were made, when all tasks are rebuilt. */

@@ -5,6 +5,7 @@ import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logWarn } from '../../base/log.ts';
+import type { IdView } from '../../contract/contract.ts';
 import { ImageError } from '../../images/error.ts';
 import type { ImageSet } from '../../images/image-set.ts';
 import { Images } from '../../images/kinds.ts';
@@ -26,6 +27,7 @@ import { NSIG, SIG } from '../../kernel/constants/signals.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { parentOf, storedPieces } from '../../support/page-store.ts';
+import { IdMaps, OUR_IDS } from '../../support/user-ids.ts';
 import { claimsOf } from '../tree-plan/claims.ts';
 import { planTree, sparePids, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { requireUnused } from './free-pids.ts';
@@ -65,6 +67,8 @@ export interface Plan {
   readonly pages: number;
   /** The namespaces of the process that dumped. A task that was in one of them stays in that of Stasis. */
   readonly ours: NamespaceIds;
+  /** Users and groups as the images hold them. */
+  readonly ids: IdView;
   /** Whether the tree gets a PID namespace of its own, so that its numbers are free. */
   readonly ownPids: boolean;
   /** The entries of all processes. */
@@ -112,6 +116,8 @@ export function readPlan(
     checkReferences(task, files);
     pages += checkMemory(images, task);
   }
+  const user = tasks.get(root.pid)?.namespaces.user ?? ours.user;
+  const ids = user === ours.user ? OUR_IDS : IdMaps.from(images.readOne(Images.userns, user));
   const ownPids = (tasks.get(root.pid)?.namespaces.pid ?? ours.pid) !== ours.pid;
   const { joins } = origin;
   // Where the tree is alone, all numbers are free, and the group it is born in has none.
@@ -124,7 +130,7 @@ export function readPlan(
   const tids = [...tasks.values()].flatMap(({ others }) => others.map(({ tid }) => tid));
   if (!ownPids) requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
-  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ownPids, trees };
+  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ids, ownPids, trees };
 }
 
 /** Checks that each PID or TID occurs once. Images do not hold the TIDs of zombies. @throws ImageError */

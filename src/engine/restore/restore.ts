@@ -9,6 +9,7 @@ import { type NoticeFacts, Notices } from '../../base/notice.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
+  IdView,
   NamespaceKind,
   Phase,
   RestoreContext,
@@ -19,6 +20,7 @@ import type {
 import { SlotStore } from '../../contract/slots.ts';
 import { ImageSet } from '../../images/image-set.ts';
 import { TaskState } from '../../images/schema/task.ts';
+import { FileOwner } from '../../kernel/act-as.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { disk } from '../../kernel/disk.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
@@ -28,6 +30,7 @@ import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { verifyPages } from '../../memory/verify-pages.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
+import { INSIDE } from '../../namespaces/user/inside.ts';
 import { settleOwners } from '../../support/fown.ts';
 import { reportUnasked, requireInherited } from '../../support/inherited.ts';
 import { writePidfile } from '../../support/pidfile.ts';
@@ -101,9 +104,17 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   fire(hooks, { point: 'pre-restore' });
   hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
   const began = performance.now();
-  makeNetworks(context, plan, stay);
-  for (const doors of treeDoors) doors.prepare?.(context);
+  makeNetworks(context, plan, stay, undefined);
   const builder = new TreeBuilder(plan, context, hosts, undo);
+  const root = builder.begin(options.sibling);
+  if (root) makeNetworks(context, plan, stay, plan.tasks.get(plan.root)?.namespaces.user);
+  const inside = root && INSIDE.of(context, root.pid);
+  if (inside) {
+    // File systems of the user namespace take no files of users that it does not know.
+    const owner = new FileOwner(inside);
+    context.atEnd(() => owner[Symbol.dispose]());
+  }
+  for (const doors of treeDoors) doors.prepare?.(context);
   builder.build(options.sibling);
   const forked = performance.now();
   const { tasks } = builder;
@@ -266,6 +277,7 @@ class Context implements RestoreContext {
   readonly options: CarryOptions;
   readonly images: ImageSet;
   readonly root: number;
+  readonly ids: IdView;
   readonly parentEnds: boolean;
   readonly fileEntries: Plan['files'];
   readonly groupStopped: RestoreContext['groupStopped'];
@@ -294,6 +306,7 @@ class Context implements RestoreContext {
     this.parentEnds = detached && !sibling;
     this.images = images;
     this.root = plan.root;
+    this.ids = plan.ids;
     this.fileEntries = plan.files;
     this.groupStopped = [...plan.tasks.values()]
       .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)

@@ -33,6 +33,7 @@ export const ERRNO = {
   ENOSYS: 38,
   ENOMSG: 42,
   EBADRQC: 56,
+  EOVERFLOW: 75,
   EBADFD: 77,
   EMSGSIZE: 90,
   ENOPROTOOPT: 92,

@@ -15,7 +15,7 @@ import type {
 import { Images } from '../../images/kinds.ts';
 import { mapFile } from '../../kernel/proc/smaps.ts';
 import { inside, NAMESPACE_FLAGS } from '../inside.ts';
-import { idsInMade, idsInSeen } from '../user-ids.ts';
+import { ownerIds } from '../user/saved.ts';
 import { objectName } from './objects.ts';
 import {
   makePosixQueues,
@@ -60,7 +60,7 @@ function forced(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
 function capture(namespace: SeenNamespace, context: DumpContext): void {
   const { id } = namespace;
   const { images, tree } = context;
-  const ids = idsInSeen(namespace);
+  const { ids } = tree;
   const mappings = mappingsIn(namespace);
   insideSeen(namespace, () => {
     const segments = [...SEGMENTS.of(tree, namespace).values()];
@@ -90,9 +90,9 @@ function rebuild(namespace: MadeNamespace, context: RestoreContext): void {
   const queues = images.readEntries(Images.ipcnsMsg, id);
   const semaphores = images.readEntries(Images.ipcnsSem, id);
   const posixQueues = savedPosixQueues(id, context);
-  const ids = idsInMade(namespace, context);
+  const { ids } = context;
   inside('ipc', fd, () => {
-    widenLimits(withRoomForPosix(posixQueues, withRoomFor(queues, variables)), ids);
+    widenLimits(withRoomForPosix(posixQueues, withRoomFor(queues, variables)), ownerIds(namespace, context));
     for (const segment of SAVED_SEGMENTS.of(context, id).values()) {
       makeSegment(segment.message, ids);
       fillSegment(segment, id, holdSegment(segment.message, context), context);
@@ -107,10 +107,9 @@ function rebuild(namespace: MadeNamespace, context: RestoreContext): void {
 function finish(namespace: MadeNamespace, context: RestoreContext): void {
   const { id, fd } = namespace;
   const variables = context.images.readOne(Images.ipcVar, id);
-  const ids = idsInMade(namespace, context);
   inside('ipc', fd, () => {
     for (const { message } of SAVED_SEGMENTS.of(context, id).values()) markIfDestroyed(message);
-    restoreVariables(variables, ids);
+    restoreVariables(variables, ownerIds(namespace, context));
   });
 }
 

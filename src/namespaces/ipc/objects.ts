@@ -1,5 +1,6 @@
 /** What System V objects of all three types have in common: IDs, keys, owners. */
 import { StasisError } from '../../base/errors.ts';
+import type { IdView } from '../../contract/contract.ts';
 import type { InputOf } from '../../images/message.ts';
 import type { IpcDescEntry, ipcDescEntry } from '../../images/schema/namespaces.ts';
 import { actAs } from '../../kernel/act-as.ts';
@@ -8,7 +9,6 @@ import { trySet } from '../../kernel/files.ts';
 import { Ipc64Perm } from '../../kernel/layouts/ipc.ts';
 import type { SysvPermissions } from '../../kernel/proc/sysvipc.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
-import type { IdMaps } from '../user-ids.ts';
 
 /** The types of objects, as the kernel's calls name them, and as people do. */
 export const OBJECT_NAMES = {
@@ -26,7 +26,7 @@ export function objectName(type: ObjectType, { id, key }: Pick<IpcDescEntry, 'id
 /** What an image has of every object. */
 export function descriptionOf(
   { id, key, mode, uid, gid, cuid, cgid }: SysvPermissions,
-  ids: IdMaps,
+  ids: IdView,
 ): InputOf<typeof ipcDescEntry> {
   return {
     key,
@@ -45,7 +45,7 @@ export function descriptionOf(
  *
  * @throws StasisError (conflict) if the ID or the key is in use
  */
-export function makeObject(type: ObjectType, desc: IpcDescEntry, ids: IdMaps, work: (flags: number) => number): void {
+export function makeObject(type: ObjectType, desc: IpcDescEntry, ids: IdView, work: (flags: number) => number): void {
   const resource = objectName(type, desc);
   const path = `/proc/sys/kernel/${type}_next_id`; // since 3.8, CONFIG_CHECKPOINT_RESTORE
   const set = trySet(path, String(desc.id));
@@ -70,7 +70,7 @@ export function removeObject(type: ObjectType, id: number): void {
 export function setOwner(
   type: ObjectType,
   desc: IpcDescEntry,
-  ids: IdMaps,
+  ids: IdView,
   more: Uint8Array = new Uint8Array(STRUCT),
 ): void {
   Ipc64Perm.encodeInto(more, 0, {

@@ -4,7 +4,7 @@
  */
 import { StasisError } from '../../base/errors.ts';
 import { cstring, encodeText } from '../../base/text.ts';
-import type { DumpContext, RestoreContext, SeenNamespace } from '../../contract/contract.ts';
+import type { DumpContext, IdView, RestoreContext, SeenNamespace } from '../../contract/contract.ts';
 import { base64, type FormType, list, object, readJson, text, whole } from '../../images/form.ts';
 import type { IpcVarEntry } from '../../images/schema/namespaces.ts';
 import { actAs } from '../../kernel/act-as.ts';
@@ -18,7 +18,6 @@ import { type PosixMessage, queuedMessages } from '../../kernel/message-queue.ts
 import { mountFileSystem } from '../../kernel/mounts.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
-import type { IdMaps } from '../user-ids.ts';
 
 const queueForm = object({
   name: text,
@@ -68,7 +67,7 @@ export function posixQueueObstacles({ ino }: SeenNamespace): StasisError[] {
 }
 
 /** Saves the queues. Called inside the namespace. */
-export function savePosixQueues(namespaceId: number, ids: IdMaps, { images }: DumpContext): void {
+export function savePosixQueues(namespaceId: number, ids: IdView, { images }: DumpContext): void {
   const queues = forEachQueue((name, fd, count, attributes): PosixQueue => {
     const messages = count === 0 ? [] : queuedMessages(fd.number, count);
     if (!messages)
@@ -112,7 +111,7 @@ export function withRoomForPosix(queues: readonly PosixQueue[], variables: IpcVa
 }
 
 /** Makes the queues again. Called inside the namespace, when its limits are wide enough. @throws SyscallError */
-export function makePosixQueues(queues: readonly PosixQueue[], ids: IdMaps): void {
+export function makePosixQueues(queues: readonly PosixQueue[], ids: IdView): void {
   if (queues.length === 0) return;
   using _ = new WideLimit();
   for (const queue of queues) {

@@ -1,6 +1,6 @@
 /** System V message queues of an IPC namespace, with the messages in them. */
 import { StasisError } from '../../base/errors.ts';
-import type { SeenNamespace } from '../../contract/contract.ts';
+import type { IdView, SeenNamespace } from '../../contract/contract.ts';
 import type { Entry } from '../../images/image.ts';
 import type { InputOf } from '../../images/message.ts';
 import type { QueuedMessage } from '../../images/payload.ts';
@@ -10,7 +10,6 @@ import { Msqid64 } from '../../kernel/layouts/ipc.ts';
 import { readSystem } from '../../kernel/proc/read.ts';
 import { parseSysvMsg, type SysvQueue } from '../../kernel/proc/sysvipc.ts';
 import { ERRNO, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
-import type { IdMaps } from '../user-ids.ts';
 import { descriptionOf, makeObject, objectName, setOwner } from './objects.ts';
 
 type SavedQueue = Entry<InputOf<typeof ipcMsgEntry>, QueuedMessage[]>;
@@ -38,7 +37,7 @@ export function queueObstacles({ ino }: SeenNamespace, longest: number): StasisE
 }
 
 /** The queues as images have them. Called inside the namespace. */
-export function saveQueues(ids: IdMaps): SavedQueue[] {
+export function saveQueues(ids: IdView): SavedQueue[] {
   return queuesHere().map((queue) => {
     const messages = tryMessages(queue);
     if (typeof messages === 'number')
@@ -85,7 +84,7 @@ function roomFor({ message, payload = [] }: QueueEntry): number {
 }
 
 /** Makes a queue again. Called inside the namespace. @throws StasisError */
-export function makeQueue(queue: QueueEntry, ids: IdMaps): void {
+export function makeQueue(queue: QueueEntry, ids: IdView): void {
   const { message: head, payload = [] } = queue;
   const { desc, qbytes } = head;
   makeObject('msg', desc, ids, (flags) => trySyscall('msgget', desc.key | 0, flags));

@@ -3,7 +3,7 @@
  * Stasis is in at that moment. The kind of the host's segments (kinds/tree/sysv) uses them, and that of IPC namespaces.
  */
 import { PAGE_SIZE } from '../../arch/page-size.ts';
-import type { DumpContext, RestoreContext } from '../../contract/contract.ts';
+import type { DumpContext, IdView, RestoreContext } from '../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../contract/slots.ts';
 import type { Entry } from '../../images/image.ts';
 import { Images } from '../../images/kinds.ts';
@@ -32,7 +32,6 @@ import {
 } from '../../kernel/syscall.ts';
 import { storedPieces } from '../../support/page-store.ts';
 import { fillMapping, pageRanges } from '../../support/segment-content.ts';
-import type { IdMaps } from '../user-ids.ts';
 import { descriptionOf, makeObject, objectName, setOwner } from './objects.ts';
 
 export type SavedSegment = Entry<InputOf<typeof ipcShmEntry>, Uint8Array>;
@@ -50,7 +49,7 @@ export function saveSegment(
   segment: SysvSegment,
   namespaceId: number,
   via: string | undefined,
-  ids: IdMaps,
+  ids: IdView,
   context: DumpContext,
 ): SavedSegment {
   using file = via === undefined ? openAttached(segment) : openFile(via, O.RDONLY);
@@ -120,7 +119,7 @@ export const SAVED_SEGMENTS = new KeyedSlot(
 );
 
 /** Makes an empty segment. @throws StasisError */
-export function makeSegment({ desc, size, hugetlb_flag: huge = 0 }: IpcShmEntry, ids: IdMaps): void {
+export function makeSegment({ desc, size, hugetlb_flag: huge = 0 }: IpcShmEntry, ids: IdView): void {
   makeObject('shm', desc, ids, (flags) => trySyscall('shmget', desc.key | 0, size, flags | huge));
   setOwner('shm', desc, ids);
   if (desc.mode & SHM_MODE.LOCKED) trySyscall('shmctl', desc.id, SHM_CTL.LOCK, 0);

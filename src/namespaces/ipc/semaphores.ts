@@ -1,4 +1,5 @@
 /** Semaphore arrays of an IPC namespace. */
+import type { IdView } from '../../contract/contract.ts';
 import type { Entry } from '../../images/image.ts';
 import type { InputOf } from '../../images/message.ts';
 import type { IpcSemEntry, ipcSemEntry } from '../../images/schema/namespaces.ts';
@@ -6,11 +7,10 @@ import { SEM_CTL } from '../../kernel/constants/ipc.ts';
 import { readSystem } from '../../kernel/proc/read.ts';
 import { parseSysvSem } from '../../kernel/proc/sysvipc.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
-import type { IdMaps } from '../user-ids.ts';
 import { descriptionOf, makeObject, objectName, setOwner } from './objects.ts';
 
 /** The arrays as images have them. Called inside the namespace. */
-export function saveSemaphores(ids: IdMaps): Entry<InputOf<typeof ipcSemEntry>, Uint16Array>[] {
+export function saveSemaphores(ids: IdView): Entry<InputOf<typeof ipcSemEntry>, Uint16Array>[] {
   return parseSysvSem(readSystem('/proc/sysvipc/sem')).map((array) => {
     const values = new Uint16Array(array.count);
     const got = trySyscall('semctl', array.id, 0, SEM_CTL.GETALL, values);
@@ -20,7 +20,7 @@ export function saveSemaphores(ids: IdMaps): Entry<InputOf<typeof ipcSemEntry>, 
 }
 
 /** Makes an array again. Called inside the namespace. @throws StasisError */
-export function makeSemaphores({ message, payload }: Entry<IpcSemEntry, Uint16Array>, ids: IdMaps): void {
+export function makeSemaphores({ message, payload }: Entry<IpcSemEntry, Uint16Array>, ids: IdView): void {
   const { desc, nsems } = message;
   makeObject('sem', desc, ids, (flags) => trySyscall('semget', desc.key | 0, nsems, flags));
   setOwner('sem', desc, ids);

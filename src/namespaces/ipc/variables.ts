@@ -1,13 +1,13 @@
 /** The limits and other settings of an IPC namespace (`/proc/sys/kernel`, `/proc/sys/fs/mqueue`). */
 import { logWarn } from '../../base/log.ts';
 import { decodeText } from '../../base/text.ts';
+import type { IdView } from '../../contract/contract.ts';
 import type { InputOf } from '../../images/message.ts';
 import type { IpcVarEntry, ipcVarEntry } from '../../images/schema/namespaces.ts';
 import { actAs } from '../../kernel/act-as.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { tryOpen, tryRead, trySet } from '../../kernel/files.ts';
 import { describeErrno, ERRNO, Fd } from '../../kernel/syscall.ts';
-import type { IdMaps } from '../user-ids.ts';
 
 /** The fields of the image, and the files below `/proc/sys` that they stand for. */
 const FILES = {
@@ -80,7 +80,7 @@ export function readVariables(): InputOf<typeof ipcVarEntry> {
 }
 
 /** Raises limits to the saved ones, so that all objects can be made: none is lower than before. */
-export function widenLimits(saved: IpcVarEntry, ids: IdMaps): void {
+export function widenLimits(saved: IpcVarEntry, owner: IdView | undefined): void {
   for (const field of LIMITS) {
     const current = numbersIn(field);
     if (!current) continue;
@@ -89,17 +89,17 @@ export function widenLimits(saved: IpcVarEntry, ids: IdMaps): void {
       field,
       current.map((value, i) => ((wanted[i] ?? 0n) > value ? (wanted[i] ?? 0n) : value)),
       current,
-      ids,
+      owner,
     );
   }
 }
 
 /** Sets everything as it was saved. */
-export function restoreVariables(saved: IpcVarEntry, ids: IdMaps): void {
+export function restoreVariables(saved: IpcVarEntry, owner: IdView | undefined): void {
   for (const field of FIELDS) {
     const wanted = savedNumbers(saved, field);
     const current = numbersIn(field);
-    if (current && wanted.length === current.length) setNumbers(field, wanted, current, ids);
+    if (current && wanted.length === current.length) setNumbers(field, wanted, current, owner);
   }
 }
 
@@ -109,12 +109,17 @@ function savedNumbers(saved: IpcVarEntry, field: Field): bigint[] {
   return Array.isArray(value) ? value.map(BigInt) : [BigInt(value as number | bigint)];
 }
 
-function setNumbers(field: Field, wanted: readonly bigint[], current: readonly bigint[], ids: IdMaps): void {
+function setNumbers(
+  field: Field,
+  wanted: readonly bigint[],
+  current: readonly bigint[],
+  owner: IdView | undefined,
+): void {
   if (wanted.every((value, i) => value === current[i])) return;
   const set = (): number => trySet(`/proc/sys/${FILES[field]}`, wanted.join(' '));
   let result = set();
   // Since 6.1 only the root of the user namespace that owns the namespace may write (ipc_permissions()).
-  if (result === -ERRNO.EACCES) result = actAs(ids.uidHere(0), ids.gidHere(0), set);
+  if (result === -ERRNO.EACCES && owner) result = actAs(owner.uidHere(0), owner.gidHere(0), set);
   // Some are there for old programs only, and some have other bounds on another kernel.
   if (result < 0) logWarn('ipc', `${FILES[field]} stays ${current.join(' ')}: ${describeErrno(result)}`);
 }

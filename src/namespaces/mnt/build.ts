@@ -87,7 +87,7 @@ class Builder {
       const base = remade[i];
       if (!base) return;
       this.#workshop.remounted.push({ mount: base.mount, context });
-      const mount = mountAgain(base, context, this.#options);
+      const mount = mountAgain(base, context, this.#context);
       this.#workshop.bases.set(base.key, mount);
       restoreContents(base.mount, mount.number, this.#context);
       makeMountedTerminals(base, mount, this.#plan.steps, this.#context);

@@ -12,7 +12,7 @@ import { SEEN_NAMESPACES } from '../seen.ts';
 import { isSaved } from './filesystems.ts';
 import { isGiven, type Mount } from './mount.ts';
 import { bareCopy } from './reach.ts';
-import { otherMounts, SEEN_MOUNTS } from './seen.ts';
+import { MACHINE_MOUNTS, otherMounts, SEEN_MOUNTS } from './seen.ts';
 
 /** The file systems that are saved already. */
 const SAVED = new Slot((_: DumpContext) => new Set<number>());
@@ -40,9 +40,9 @@ export function captureContents(namespace: SeenNamespace, context: DumpContext):
       return other.name === 'mnt' && SEEN_MOUNTS.of(tree, other).mounts.includes(mount);
     });
     if (!owner) continue;
-    using root = bareCopy(mount, SEEN_MOUNTS.of(tree, owner).mounts, owner);
+    using root = bareCopy(mount, SEEN_MOUNTS.of(tree, owner).mounts, owner, MACHINE_MOUNTS.of(tree));
     using image = new Fd(context.images.create(imageName(Images.tmpfsDev, dev)));
-    writeArchive(root.number, image.number);
+    writeArchive(root.number, image.number, tree.ids);
   }
 }
 
@@ -53,7 +53,7 @@ export function restoreContents(mount: Mount, at: LocalFd, context: RestoreConte
   for (const name of names) {
     using archive = openArchive(`${context.images.dir}/${name}`);
     if (!archive) continue;
-    readArchive(archive.number, at);
+    readArchive(archive.number, at, context.ids);
     return;
   }
   throw new ImageError({ file: names[0] ?? '', reason: 'the contents of a file system are missing' });

@@ -61,3 +61,13 @@ export function optionsOf(mount: Mount): readonly FsOption[] {
     });
   return FILE_SYSTEMS[mount.fsType]?.options?.(given, mount) ?? given;
 }
+
+/**
+ * Options of a file system with other users and groups, as `uid=` and `gid=` have them: the kernel tells and takes them
+ * as its caller's user namespace sees them.
+ */
+export function withOtherIds(options: string, uid: (id: number) => number, gid: (id: number) => number): string {
+  return options.replace(/(^|,)(uid|gid)=(\d+)/g, (_, before: string, key: string, id: string) => {
+    return `${before}${key}=${(key === 'uid' ? uid : gid)(Number(id))}`;
+  });
+}

@@ -1,5 +1,7 @@
 /** Reaches the mounts of a namespace at a dump, also those that are covered by others. */
+import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
+import { cstring } from '../../base/text.ts';
 import type { SeenNamespace } from '../../contract/contract.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
 import { MNT_DETACH, MS } from '../../kernel/constants/mounts.ts';
@@ -7,7 +9,10 @@ import { CLONE } from '../../kernel/constants/tasks.ts';
 import { changeMount, cloneMount } from '../../kernel/mounts.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
-import { insideOf } from '../inside.ts';
+import { Batch } from '../../tracee/batch.ts';
+import { handOver } from '../../tracee/handover.ts';
+import { Seed } from '../../tracee/seed.ts';
+import { insideOf, openNamespace } from '../inside.ts';
 import { type Mount, nameOf, relativePath } from './mount.ts';
 
 /**
@@ -41,30 +46,77 @@ export function coversOf(mount: Mount, mounts: readonly Mount[]): string[] {
 
 /**
  * A copy of a mount with nothing mounted on it, attached nowhere. If the mount is covered, or may not be copied, Stasis
- * changes that in a copy of the namespace that nobody else is in.
+ * changes that in a copy of the namespace that nobody else is in. `own` are the mounts of the machine.
  */
-export function bareCopy(mount: Mount, mounts: readonly Mount[], { members: [member] }: SeenNamespace): Fd {
+export function bareCopy(
+  mount: Mount,
+  mounts: readonly Mount[],
+  { members: [member], owner }: SeenNamespace,
+  own: readonly Mount[],
+): Fd {
   if (!member) throw new StasisError({ kind: 'internal', reason: 'a namespace without members' });
   const covers = coversOf(mount, mounts);
-  return insideOf(member.pid, 'mnt', () => {
-    if (covers.length > 0 || mount.unbindable) {
-      syscall('unshare', CLONE.NEWNS);
-      using root = openPath('/', mount);
-      changeMount(root.number, { propagation: MS.PRIVATE, recursive: true }, nameOf(mount));
-      for (const path of covers) {
-        // What was on a mount that was unmounted before is gone.
-        trySyscall('umount2', arenaPath(path), MNT_DETACH);
-      }
-    }
-    using fd = openPath(mount.mountPoint, mount);
-    if (statusOf(fd.number).dev !== mount.dev) {
-      throw new StasisError({
-        kind: 'conflict',
-        resource: nameOf(mount),
-        reason: 'what covers it cannot be taken away',
-      });
-    }
-    return cloneMount(fd.number, '', nameOf(mount));
+  if (covers.length === 0 && !mount.unbindable)
+    return insideOf(member.pid, 'mnt', () => cloneOf(mount) ?? covered(mount));
+  const found = owner
+    ? uncoveredInside(mount, covers, member.pid)
+    : insideOf(member.pid, 'mnt', () => uncovered(mount, covers));
+  if (found) return found;
+  // What a user namespace has got from the machine cannot be unmounted there (lock_mnt_tree() in fs/namespace.c).
+  const there = own.find(({ dev, root }) => dev === mount.dev && root === mount.root);
+  return (there && insideOf('self', 'mnt', () => uncovered(there, coversOf(there, own)))) ?? covered(mount);
+}
+
+/** In a copy of the namespace that Stasis is in: a copy of a mount; undefined if what covers it stays. */
+function uncovered(mount: Mount, covers: readonly string[]): Fd | undefined {
+  syscall('unshare', CLONE.NEWNS);
+  using root = openPath('/', mount);
+  changeMount(root.number, { propagation: MS.PRIVATE, recursive: true }, nameOf(mount));
+  // What was on a mount that was unmounted before is gone.
+  for (const path of covers) trySyscall('umount2', arenaPath(path), MNT_DETACH);
+  return cloneOf(mount);
+}
+
+/**
+ * As {@link uncovered}, for a namespace that belongs to a user namespace. In a copy that another one has made nothing
+ * can be unmounted, so a helper makes it that is in the same one.
+ */
+function uncoveredInside(mount: Mount, covers: readonly string[], member: HostPid): Fd | undefined {
+  using seed = Seed.anywhere(AREA_AT);
+  const batch = new Batch(seed.remote);
+  using users = openNamespace(member, 'user');
+  using places = openNamespace(member, 'mnt');
+  const [user = -1, place = -1] = handOver(seed, batch, [users.number, places.number]);
+  batch.call('setns', user, CLONE.NEWUSER);
+  batch.call('setns', place, CLONE.NEWNS);
+  batch.call('unshare', CLONE.NEWNS);
+  batch.flush();
+  for (const path of ['/', ...covers]) {
+    const bytes = cstring(path);
+    const program = batch.reserve(1, bytes.length);
+    const at = program.data(bytes);
+    if (path === '/') program.attempt('mount', 0, at, 0, MS.PRIVATE | MS.REC, 0);
+    else program.attempt('umount2', at, MNT_DETACH);
+    batch.flush();
+  }
+  return insideOf(seed.tracee.pid, 'mnt', () => cloneOf(mount));
+}
+
+/** An address at which a seed has no mapping. */
+const AREA_AT = 0x1000_0000;
+
+/** A copy of a mount, if its path leads to it. */
+function cloneOf(mount: Mount): Fd | undefined {
+  using fd = openPath(mount.mountPoint, mount);
+  return statusOf(fd.number).dev === mount.dev ? cloneMount(fd.number, '', nameOf(mount)) : undefined;
+}
+
+function covered(mount: Mount): never {
+  throw new StasisError({
+    kind: 'conflict',
+    resource: nameOf(mount),
+    reason: 'what covers it cannot be taken away',
+    remedy: `name what is mounted there at the restore: --external mnt[${mount.mountPoint}]:NAME`,
   });
 }
 

@@ -5,12 +5,12 @@
  */
 import { StasisError } from '../../base/errors.ts';
 import { cstring } from '../../base/text.ts';
-import type { CarryOptions, RestoreTask } from '../../contract/contract.ts';
+import type { CarryOptions, RestoreContext, RestoreTask } from '../../contract/contract.ts';
 import { FSCONFIG, FSOPEN_CLOEXEC, MS } from '../../kernel/constants/mounts.ts';
 import { type FsOption, fileSystemComplaint, mountFileSystem, trySetOption } from '../../kernel/mounts.ts';
 import { borrow, openPidfd } from '../../kernel/pidfd.ts';
 import { describeErrno, Fd, trySyscall } from '../../kernel/syscall.ts';
-import { optionsOf } from './filesystems.ts';
+import { optionsOf, withOtherIds } from './filesystems.ts';
 import { type Mount, nameOf } from './mount.ts';
 import type { Base } from './plan.ts';
 
@@ -41,8 +41,16 @@ export function openContexts(bases: readonly Base[], first: RestoreTask): Fd[] {
 }
 
 /** Makes a file system and a mount of it, attached nowhere. @throws StasisError naming the mount */
-export function mountAgain(base: Base, context: Fd, options: CarryOptions): Fd {
-  const { mount } = base;
+export function mountAgain(base: Base, context: Fd, { options, ids }: RestoreContext): Fd {
+  const there = base.mount;
+  const mount = {
+    ...there,
+    options: withOtherIds(
+      there.options,
+      (uid) => ids.uidHere(uid),
+      (gid) => ids.gidHere(gid),
+    ),
+  };
   const source = base.origin?.kind === 'device' ? devicePath(mount, base.origin.key, options) : mount.source;
   if (source !== '') setOption(mount, context, ['source', source]);
   for (const option of optionsOf(mount)) setOption(mount, context, option);

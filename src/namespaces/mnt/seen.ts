@@ -10,7 +10,7 @@ import { arenaPath, Fd, trySyscall } from '../../kernel/syscall.ts';
 import { insideOf } from '../inside.ts';
 import { openPlace, PLACES } from '../places.ts';
 import { SEEN_NAMESPACES } from '../seen.ts';
-import { isRemade } from './filesystems.ts';
+import { isRemade, withOtherIds } from './filesystems.ts';
 import { deviceOf, isGiven, type Mount, mountOf, relativePath } from './mount.ts';
 
 /** The mounts of a namespace. */
@@ -26,6 +26,9 @@ export const SEEN_MOUNTS = new KeyedSlot(
 /** The mounts of the machine, that is of our own mount namespace. */
 const OWN_MOUNTS = new Slot((_: SeenTree): readonly MountInfo[] => parseMountInfo(readProc('self', 'mountinfo')));
 
+/** The same, as mounts. */
+export const MACHINE_MOUNTS = new Slot((tree: SeenTree): readonly Mount[] => OWN_MOUNTS.of(tree).map(mountOf));
+
 function lookAtMounts(tree: SeenTree, namespace: SeenNamespace): SeenMounts {
   const { members } = namespace;
   const [first] = members;
@@ -40,7 +43,15 @@ function lookAtMounts(tree: SeenTree, namespace: SeenNamespace): SeenMounts {
   const isNested = outer !== undefined && outer !== namespace;
   const around = isNested ? SEEN_MOUNTS.of(tree, outer).mounts : [];
   const found = infos.map((info) => withOutside(classify(info, infos, own, tree.options, isNested), own));
-  const mounts = withWholeFileSystems(withoutOuter(found, around));
+  const { ids } = tree;
+  const mounts = withWholeFileSystems(withoutOuter(found, around)).map((mount) => ({
+    ...mount,
+    options: withOtherIds(
+      mount.options,
+      (uid) => ids.uidThere(uid),
+      (gid) => ids.gidThere(gid),
+    ),
+  }));
   const places = PLACES.of(tree);
   for (const { id } of mounts) places.set(id, { root, prefix: '/' });
   return { mounts };

@@ -1,5 +1,7 @@
 /** Saves what is in a network namespace. */
+
 import type { LocalFd } from '../../base/brands.ts';
+import type { IdView } from '../../contract/contract.ts';
 import type { ImageSetWriter } from '../../images/image-set-writer.ts';
 import { imageName, type RawKind } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
@@ -31,6 +33,8 @@ export interface NetworkDump {
   /** The ID of the namespace in the images. */
   readonly id: number;
   readonly images: ImageSetWriter;
+  /** Groups as the images hold them. */
+  readonly ids: IdView;
   /** All network namespaces of the tree, this one among them. */
   readonly namespaces: readonly Neighbour[];
   /** Names of devices that somebody else makes at the restore (`--external netdev[NAME]`). */
@@ -41,7 +45,7 @@ export interface NetworkDump {
 
 /** Saves a network namespace. To be called inside of it. @throws StasisError */
 export function captureNetwork(dump: NetworkDump): void {
-  const { id, images, namespaces } = dump;
+  const { id, images, ids, namespaces } = dump;
   using view = new NetworkView();
   // The kernel gives an ID to each namespace in which a device has its other end when it lists the devices, so the IDs
   // are read afterwards.
@@ -59,7 +63,7 @@ export function captureNetwork(dump: NetworkDump): void {
       all_conf6: readConf('ipv6', 'all'),
       nsids: known.map((namespace) => ({ target_ns_id: namespace.id, netnsid_value: namespace.nsid })),
       unix_conf: readUnixConf(),
-      ipv4_sysctl: readIpv4Conf(),
+      ipv4_sysctl: readIpv4Conf(ids),
     },
   ]);
   const entries = links.map((link) => completeEntry(link, entryOfLink(link, id, idOf), dump));

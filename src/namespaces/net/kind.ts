@@ -48,6 +48,7 @@ export const netNamespace: NamespaceKind = {
       captureNetwork({
         id: namespace.id,
         images,
+        ids: context.tree.ids,
         namespaces: namespaces.list,
         external: externalNames(context),
         tunSizes: (name) => sizes.get(`${namespace.ino}/${name}`),

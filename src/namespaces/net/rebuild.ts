@@ -102,7 +102,8 @@ export class NetworkRestore implements Disposable {
   }
 
   get #manner(): SysctlManner {
-    return { weak: this.#context.options.weakSysctls, notice: (facts) => this.#context.notice(facts) };
+    const { options, ids } = this.#context;
+    return { weak: options.weakSysctls, ids, notice: (facts) => this.#context.notice(facts) };
   }
 
   /** The IDs by which namespaces know one another, as far as they exist. */

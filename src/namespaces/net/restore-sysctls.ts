@@ -5,12 +5,13 @@
  */
 import { StasisError } from '../../base/errors.ts';
 import type { NoticeFacts } from '../../base/notice.ts';
+import type { IdView } from '../../contract/contract.ts';
 import type { NetnsEntry, SysctlEntry } from '../../images/schema/network.ts';
 import { IN6_ADDR_GEN_MODE } from '../../kernel/constants/rtnetlink.ts';
 import { describeErrno, ERRNO } from '../../kernel/syscall.ts';
 import type { SavedLink, SavedNetwork } from './saved-network.ts';
 import { IPV4, UNIX } from './sysctl-names.ts';
-import { confPath, FAMILIES, type Family, readSysctl, trySetSysctl, valueIn } from './sysctls.ts';
+import { confPath, FAMILIES, type Family, groupRange, readSysctl, trySetSysctl, valueIn } from './sysctls.ts';
 
 /** Settings of devices that hold from the end on, not while devices are made. */
 const LAST: ReadonlySet<string> = new Set(['accept_dad', 'addr_gen_mode']);
@@ -19,6 +20,8 @@ const LAST: ReadonlySet<string> = new Set(['accept_dad', 'addr_gen_mode']);
 export interface SysctlManner {
   /** `--weak-sysctls`: those of CRIU's images may be missing. */
   readonly weak: boolean;
+  /** Groups as the images hold them. */
+  readonly ids: IdView;
   notice(facts: NoticeFacts): void;
 }
 
@@ -35,7 +38,11 @@ export function beginSysctls({ netns, sysctls }: SavedNetwork, manner: SysctlMan
     }
   }
   set4List(netns?.unix_conf ?? [], UNIX, 'unix', manner);
-  set4List(netns?.ipv4_sysctl ?? [], IPV4, 'ipv4', manner);
+  const ranges = (netns?.ipv4_sysctl ?? []).map((entry) => ({
+    ...entry,
+    sarg: entry.sarg === undefined ? undefined : groupRange(entry.sarg, (gid) => manner.ids.gidHere(gid)),
+  }));
+  set4List(ranges, IPV4, 'ipv4', manner);
   for (const target of ['all', 'default']) trySetSysctl(confPath('ipv6', target, 'accept_dad'), '0');
   trySetSysctl(confPath('ipv6', 'default', 'addr_gen_mode'), String(IN6_ADDR_GEN_MODE.NONE));
 }

@@ -2,7 +2,9 @@
  * Reading and writing the sysctls of a network namespace, from inside: what /proc/sys/net shows depends on the
  * namespace of the thread that looks a name up there (`net_ctl_header_lookup()` in net/sysctl_net.c).
  */
+
 import { decodeText } from '../../base/text.ts';
+import type { IdView } from '../../contract/contract.ts';
 import { type SysctlEntry, SysctlType } from '../../images/schema/network.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { DT_DIR, entriesIn, namesIn, tryOpen, tryRead, trySet } from '../../kernel/files.ts';
@@ -47,10 +49,25 @@ export function readUnixConf(): SysctlEntry[] {
   return entries.some(({ iarg }) => iarg !== undefined) ? entries : [];
 }
 
-/** `ping_group_range`, as an image has it: without a value where it is the default, that nobody is allowed. */
-export function readIpv4Conf(): SysctlEntry[] {
+/**
+ * `ping_group_range`, as an image has it: without a value where it is the default, that nobody is allowed. The kernel
+ * tells and takes the groups as the reader's user namespace sees them.
+ */
+export function readIpv4Conf(ids: IdView): SysctlEntry[] {
   const entries = IPV4.map((name) => entryOf(`ipv4/${name}`, true));
-  return entries.map(({ type, sarg }) => ({ type, sarg: sarg === NO_GROUPS ? undefined : sarg }));
+  return entries.map(({ type, sarg }) => ({
+    type,
+    sarg: sarg === undefined || sarg === NO_GROUPS ? undefined : groupRange(sarg, (gid) => ids.gidThere(gid)),
+  }));
+}
+
+/** A `ping_group_range` with other numbers for its groups. */
+export function groupRange(range: string, other: (gid: number) => number): string {
+  return range
+    .trim()
+    .split(/\s+/)
+    .map((gid) => other(Number(gid)))
+    .join('\t');
 }
 
 const NO_GROUPS = '1\t0';

@@ -65,7 +65,10 @@ function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
   const type = status.mode & S_IF.MT;
   const name = imageName(Images.ghostFile, id);
   if (type !== S_IF.REG) {
-    const message = { ...headOf(file.local), symlnk_target: type === S_IF.LNK ? targetOf(file.local) : undefined };
+    const message = {
+      ...headOf(file.local, context),
+      symlnk_target: type === S_IF.LNK ? targetOf(file.local) : undefined,
+    };
     context.images.writeHeaded(Images.ghostFile, id, { message }, []);
     return;
   }
@@ -73,7 +76,7 @@ function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
   // readable.
   using source = reopen(file.local, O.RDONLY);
   const chunked = status.size >= CHUNKED_FROM;
-  const message = { ...headOf(file.local), ...(chunked ? { chunks: true, size: status.size } : {}) };
+  const message = { ...headOf(file.local, context), ...(chunked ? { chunks: true, size: status.size } : {}) };
   using image = new Fd(context.images.create(name));
   writeAll(image.number, writeHeaded(Images.ghostFile, { message }, [], name));
   if (!chunked) {
@@ -88,14 +91,14 @@ function saveGhost(file: OpenFile, id: number, context: DumpContext): void {
   }
 }
 
-function headOf(local: LocalFd): InputOf<typeof ghostFileEntry> {
+function headOf(local: LocalFd, { tree: { ids } }: DumpContext): InputOf<typeof ghostFileEntry> {
   const status = statusOf(local);
   const times = timesOf(local);
   const type = status.mode & S_IF.MT;
   const device = type === S_IF.CHR || type === S_IF.BLK;
   return {
-    uid: status.uid,
-    gid: status.gid,
+    uid: ids.uidThere(status.uid),
+    gid: ids.gidThere(status.gid),
     mode: status.mode,
     dev: status.dev,
     ino: status.ino,

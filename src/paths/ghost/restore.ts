@@ -4,7 +4,7 @@
  */
 
 import type { LocalFd } from '../../base/brands.ts';
-import type { RestoreContext } from '../../contract/contract.ts';
+import type { IdView, RestoreContext } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
 import { imageName } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
@@ -77,7 +77,7 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
   const directory = (image.head.mode & S_IF.MT) === S_IF.DIR;
   withTemporaryName(
     first.name,
-    (path) => make(path, image),
+    (path) => make(path, image, context.ids),
     directory ? removeDirectory : unlinkFile,
     (path) => {
       for (const peer of peers) {
@@ -138,7 +138,7 @@ function restoreUnnamed(
       image.pour(fd);
       syscall('lseek', fd, 0, SEEK.SET);
       const path = `/proc/self/fd/${fd}`;
-      adorn(path, image.head, 0);
+      adorn(path, image.head, 0, context.ids);
       for (const peer of peers) ghost.anchors.set(peer.id, openPath(path, O.PATH, peer.name));
       if (maker) ghost.opened.set(maker.id, made.release());
       return true;
@@ -151,12 +151,12 @@ function restoreUnnamed(
 const SET_LATER = O.APPEND | O.DIRECT | O.NONBLOCK | O.NOATIME | O.ASYNC;
 
 /** Makes the file. Returns 0, or -EEXIST if the name is taken. */
-function make(path: string, image: GhostImage): number {
+function make(path: string, image: GhostImage, ids: IdView): number {
   const { head } = image;
   const result = makeNode(path, image);
   if (result < 0) return result;
   try {
-    adorn(path, head, AT.SYMLINK_NOFOLLOW);
+    adorn(path, head, AT.SYMLINK_NOFOLLOW, ids);
   } catch (error) {
     if ((head.mode & S_IF.MT) === S_IF.DIR) removeDirectory(path);
     else unlinkFile(path);
@@ -204,9 +204,9 @@ function makeRegular(path: string, image: GhostImage): number {
  * Sets the owner, then permissions (a change of owner drops the set-user-ID bit), then times. `flags` is
  * AT_SYMLINK_NOFOLLOW, or 0 if `path` is a link in /proc that leads to the file.
  */
-function adorn(path: string, head: GhostFileEntry, flags: number): void {
+function adorn(path: string, head: GhostFileEntry, flags: number, ids: IdView): void {
   const at = arenaPath(path);
-  syscall('fchownat', AT.FDCWD, at, head.uid, head.gid, flags);
+  syscall('fchownat', AT.FDCWD, at, ids.uidHere(head.uid), ids.gidHere(head.gid), flags);
   if ((head.mode & S_IF.MT) !== S_IF.LNK) syscall('fchmodat', AT.FDCWD, at, head.mode & 0o7777);
   if (!head.atim || !head.mtim) return;
   const times = 8192;

@@ -4,6 +4,7 @@
  */
 import { type LocalFd, localFd } from '../../base/brands.ts';
 import { decodeText } from '../../base/text.ts';
+import type { IdView } from '../../contract/contract.ts';
 import { AT, O, S_IF } from '../../kernel/constants/files.ts';
 import { userDev } from '../../kernel/devnum.ts';
 import { tryWrite } from '../../kernel/files.ts';
@@ -22,9 +23,12 @@ import { trySetXattr } from '../../kernel/xattr.ts';
 import { GzipReader } from './gzip.ts';
 import { BLOCK, damaged, decodeHeader, decodePax, type TarHeader, TarType, tarNumber } from './header.ts';
 
-/** Makes the files of the compressed archive `from` below the directory `root`. @throws StasisError, SyscallError */
-export function readArchive(from: LocalFd, root: LocalFd): void {
-  new Reader(from, root).run();
+/**
+ * Makes the files of the compressed archive `from` below the directory `root`; owners are as `ids` has them.
+ * @throws StasisError, SyscallError
+ */
+export function readArchive(from: LocalFd, root: LocalFd, ids: IdView): void {
+  new Reader(from, root, ids).run();
 }
 
 /** A part of a file with its data. */
@@ -50,7 +54,10 @@ class Reader {
   /** The directory of the last entry. */
   #above: { readonly path: string; readonly fd: Fd } | undefined;
 
-  constructor(from: LocalFd, root: LocalFd) {
+  readonly #ids: IdView;
+
+  constructor(from: LocalFd, root: LocalFd, ids: IdView) {
+    this.#ids = ids;
     this.#in = new GzipReader(from);
     this.#root = root;
   }
@@ -58,7 +65,8 @@ class Reader {
   run(): void {
     try {
       for (let entry = this.#next(); entry; entry = this.#next()) this.#make(entry);
-      for (const entry of this.#directories.reverse()) this.#at(entry.header.name, (path) => adorn(path, entry));
+      for (const entry of this.#directories.reverse())
+        this.#at(entry.header.name, (path) => adorn(path, entry, this.#ids));
     } finally {
       this.#above?.fd[Symbol.dispose]();
     }
@@ -193,7 +201,7 @@ class Reader {
       const made = this.#node(path, named);
       if (made < 0) throw new SyscallError('mknodat', -made, { resource: header.name });
       if (header.type === TarType.DIRECTORY) this.#directories.push(named);
-      else if (header.type !== TarType.HARD_LINK) adorn(path, named);
+      else if (header.type !== TarType.HARD_LINK) adorn(path, named, this.#ids);
     });
   }
 
@@ -307,9 +315,9 @@ function again(path: string, make: () => number): number {
 }
 
 /** Sets the owner, then permissions and attributes, which a change of the owner resets, then the times. */
-function adorn(path: string, { header, nanoseconds, xattrs }: Entry): void {
+function adorn(path: string, { header, nanoseconds, xattrs }: Entry, ids: IdView): void {
   const at = (): number => arenaPath(path);
-  syscall('fchownat', AT.FDCWD, at(), header.uid, header.gid, AT.SYMLINK_NOFOLLOW);
+  syscall('fchownat', AT.FDCWD, at(), ids.uidHere(header.uid), ids.gidHere(header.gid), AT.SYMLINK_NOFOLLOW);
   if (header.type !== TarType.SYMLINK) syscall('fchmodat', AT.FDCWD, at(), header.mode & 0o7777);
   for (const [name, value] of xattrs) {
     const done = trySetXattr(path, name, value);

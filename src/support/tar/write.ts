@@ -1,6 +1,7 @@
 /** Writes the files below a directory as a tar archive, as GNU tar reads it: holes, hard links, extended attributes. */
 import type { LocalFd } from '../../base/brands.ts';
 import { encodeText } from '../../base/text.ts';
+import type { IdView } from '../../contract/contract.ts';
 import { AT, O, S_IF } from '../../kernel/constants/files.ts';
 import { dataRanges } from '../../kernel/data-ranges.ts';
 import { namesIn, tryReadLink } from '../../kernel/files.ts';
@@ -10,9 +11,9 @@ import { xattrsOf } from '../../kernel/xattr.ts';
 import { GzipWriter } from './gzip.ts';
 import { BLOCK, encodeHeader, encodePax, type PaxRecord, paxOf, type TarHeader, TarType } from './header.ts';
 
-/** Writes the archive of all that is below the directory `root`, compressed, to the file `to`. */
-export function writeArchive(root: LocalFd, to: number): void {
-  const writer = new Writer(to);
+/** Writes the archive of all that is below the directory `root`, compressed, to the file `to`; owners as in `ids`. */
+export function writeArchive(root: LocalFd, to: number, ids: IdView): void {
+  const writer = new Writer(to, ids);
   writer.add(root, '.', statusOf(root));
   writer.end();
 }
@@ -22,7 +23,10 @@ class Writer {
   /** The first name of each file that has several, by inode. */
   readonly #names = new Map<number, string>();
 
-  constructor(to: number) {
+  readonly #ids: IdView;
+
+  constructor(to: number, ids: IdView) {
+    this.#ids = ids;
     this.#out = new GzipWriter(to);
   }
 
@@ -33,28 +37,28 @@ class Writer {
     if (type === S_IF.SOCK) return; // is made again with its socket
     const before = isDirectory || status.nlink < 2 ? undefined : this.#names.get(status.ino);
     if (before !== undefined) {
-      this.#put({ ...headerOf(status, name), type: TarType.HARD_LINK, link: before, size: 0 }, fd, []);
+      this.#put({ ...this.#headerOf(status, name), type: TarType.HARD_LINK, link: before, size: 0 }, fd, []);
       return;
     }
     if (!isDirectory && status.nlink > 1) this.#names.set(status.ino, name);
     switch (type) {
       case S_IF.DIR:
-        this.#put({ ...headerOf(status, `${name}/`), type: TarType.DIRECTORY }, fd);
+        this.#put({ ...this.#headerOf(status, `${name}/`), type: TarType.DIRECTORY }, fd);
         this.#addAll(fd, name, status.dev);
         break;
       case S_IF.REG:
         this.#addFile(fd, name, status);
         break;
       case S_IF.LNK:
-        this.#put({ ...headerOf(status, name), type: TarType.SYMLINK, link: targetOf(fd) }, fd);
+        this.#put({ ...this.#headerOf(status, name), type: TarType.SYMLINK, link: targetOf(fd) }, fd);
         break;
       case S_IF.IFO:
-        this.#put({ ...headerOf(status, name), type: TarType.FIFO }, fd);
+        this.#put({ ...this.#headerOf(status, name), type: TarType.FIFO }, fd);
         break;
       default: {
         const device = type === S_IF.CHR ? TarType.CHARACTER : TarType.BLOCK;
         const numbers = { major: status.rdev >>> 20, minor: status.rdev & 0xfffff };
-        this.#put({ ...headerOf(status, name), type: device, ...numbers }, fd);
+        this.#put({ ...this.#headerOf(status, name), type: device, ...numbers }, fd);
       }
     }
   }
@@ -77,7 +81,7 @@ class Writer {
 
   #addFile(fd: LocalFd, name: string, status: FileStatus): void {
     using file = openContent(fd, name);
-    const header = headerOf(status, name);
+    const header = this.#headerOf(status, name);
     const ranges = [...dataRanges(file.number, status.size)];
     const [first] = ranges;
     if (status.size === 0 || (ranges.length === 1 && first?.start === 0 && first.end === status.size)) {
@@ -106,6 +110,21 @@ class Writer {
     this.#pad(data);
   }
 
+  #headerOf({ mode, uid, gid }: FileStatus, name: string): TarHeader {
+    return {
+      name,
+      mode: mode & 0o7777,
+      uid: this.#ids.uidThere(uid),
+      gid: this.#ids.gidThere(gid),
+      size: 0,
+      mtime: 0, // set when it is written
+      type: TarType.FILE,
+      link: '',
+      major: 0,
+      minor: 0,
+    };
+  }
+
   #pad(length: number): void {
     if (length % BLOCK !== 0) this.#out.write(new Uint8Array(BLOCK - (length % BLOCK)));
   }
@@ -124,21 +143,6 @@ class Writer {
     }
     this.#out.write(encodeHeader(header));
   }
-}
-
-function headerOf({ mode, uid, gid }: FileStatus, name: string): TarHeader {
-  return {
-    name,
-    mode: mode & 0o7777,
-    uid,
-    gid,
-    size: 0,
-    mtime: 0, // set when it is written
-    type: TarType.FILE,
-    link: '',
-    major: 0,
-    minor: 0,
-  };
 }
 
 function xattrRecords(fd: LocalFd): PaxRecord[] {

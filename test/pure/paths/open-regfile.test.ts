@@ -27,6 +27,7 @@ import type { FileEntry, RegFileEntry, RemapFilePathEntry } from '../../../src/i
 import { O } from '../../../src/kernel/constants/files.ts';
 import { arenaPath, Fd, syscall } from '../../../src/kernel/syscall.ts';
 import { openRegular } from '../../../src/paths/open-regfile.ts';
+import { OUR_IDS } from '../../../src/support/user-ids.ts';
 
 let dir: string;
 beforeAll(() => {
@@ -57,6 +58,7 @@ function context(options: Partial<RestoreContext['options']> = {}, files: FileEn
     } as RestoreContext['options'],
     images: new ImageSet(images),
     fileEntries: new Map(files.map((file) => [file.id, file])),
+    ids: OUR_IDS,
     slots: new SlotStore(),
     undo: () => undefined,
     atEnd: (work) => ends.push(work),

@@ -22,6 +22,7 @@ import { localFd } from '../../../src/base/brands.ts';
 import { decodePax, encodePax } from '../../../src/support/tar/header.ts';
 import { readArchive } from '../../../src/support/tar/read.ts';
 import { writeArchive } from '../../../src/support/tar/write.ts';
+import { OUR_IDS } from '../../../src/support/user-ids.ts';
 
 const WORK = mkdtempSync(join(tmpdir(), 'stasis-tar-'));
 const SOURCE = join(WORK, 'source');
@@ -62,7 +63,7 @@ function written(): string {
   const archive = join(WORK, 'own.tar.gz');
   const root = openSync(SOURCE, 'r');
   const to = openSync(archive, 'w');
-  writeArchive(localFd(root), to);
+  writeArchive(localFd(root), to, OUR_IDS);
   closeSync(root);
   closeSync(to);
   return archive;
@@ -74,7 +75,7 @@ function read(archive: string, name: string): string {
   const root = openSync(folder, 'r');
   const from = openSync(archive, 'r');
   try {
-    readArchive(localFd(from), localFd(root));
+    readArchive(localFd(from), localFd(root), OUR_IDS);
   } finally {
     closeSync(root);
     closeSync(from);

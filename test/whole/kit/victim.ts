@@ -52,6 +52,8 @@ export interface StartOptions {
   readonly silent?: boolean;
   /** Options of unshare(1), which starts it as its child, a session leader, in namespaces of its own. */
   readonly unshare?: readonly string[];
+  /** The program starts another one itself, in namespaces of its own: that one is the victim. */
+  readonly startsApart?: boolean;
 }
 
 /**
@@ -104,7 +106,7 @@ export class Victim implements Disposable {
     child.on('error', () => {});
     child.unref();
     this.pid = child.pid ?? 0;
-    this.#isApart = options.unshare !== undefined;
+    this.#isApart = options.unshare !== undefined || options.startsApart === true;
     this.#startTime = statOf(this.pid)?.starttime ?? -1;
     living.add(this);
   }
@@ -120,7 +122,7 @@ export class Victim implements Disposable {
     try {
       if (victim.pid === 0) throw new Error(`cannot start ${command[0]}`);
       if (!options.silent) await victim.waitFor(/^(READY|SKIP|FAIL)/m, options.limitMs ?? 10_000);
-      if (options.unshare) victim.pid = victim.#only();
+      if (victim.#isApart) victim.pid = victim.#only();
       return victim;
     } catch (error) {
       victim[Symbol.dispose]();

@@ -57,7 +57,10 @@ export const inetSocketKind: FileKind = {
     const source = endOf(family, rawAddress('getsockname', local));
     const destination = endOf(family, peerAddress(local, family));
     const opts = captureOptions(local, family);
-    const noted = { ...noteFor(socket, note), ...(isForeign(family, source, context) ? { foreign: true } : {}) };
+    const noted = {
+      ...noteFor(socket, note, context),
+      ...(isForeign(family, source, context) ? { foreign: true } : {}),
+    };
     if (Object.keys(noted).length > 0) noteFile(context, NOTES, id, noted);
     return {
       isk: {
@@ -123,7 +126,7 @@ function isMulticast([first = 0, ...others]: Uint8Array): boolean {
   return others.length === 3 ? first >= 224 : first === 0xff;
 }
 
-function noteFor({ local, family, type }: InetSocket, own: InetNote | undefined): InetNote {
+function noteFor({ local, family, type }: InetSocket, own: InetNote | undefined, { tree }: DumpContext): InetNote {
   const options = captureForgotten(local, family);
   const ip = captureForgottenIp(local, family, type);
   const headers = captureHeaderOptions(local, family);
@@ -133,6 +136,6 @@ function noteFor({ local, family, type }: InetSocket, own: InetNote | undefined)
     ...(options ? { options } : {}),
     ...(ip ? { ip } : {}),
     ...(headers ? { headers } : {}),
-    ...(uid === 0 ? {} : { uid }),
+    ...(tree.ids.uidThere(uid) === 0 ? {} : { uid: tree.ids.uidThere(uid) }),
   };
 }

@@ -115,7 +115,9 @@ export class InetSockets {
     const fd = new Fd(syscall('socket', family, type | SOCK.CLOEXEC, proto));
     const note = noteOf(this.#context, entry.id);
     if (family === AF.INET6 && entry.v6only) setNumber(fd.number, IPV6.V6ONLY, 1, IPPROTO.IPV6);
-    if (note.uid !== undefined) syscall('fchown', fd.number, note.uid, -1);
+    // Made by Stasis it is root's.
+    const uid = this.#context.ids.uidHere(note.uid ?? 0);
+    if (uid !== 0 || note.uid !== undefined) syscall('fchown', fd.number, uid, -1);
     return { entry, note, local: fd.release(), context: this.#context, protocol };
   }
 

@@ -59,18 +59,23 @@ function captureInode(file: OpenFile, context: DumpContext): number {
   known.set(key, id);
   // Opened again, since the task's descriptor may be write-only, and its position must not change.
   using own = reopen(file.local, O.RDONLY);
-  context.append(Images.memfdInode, describeInode(file, own.number, id));
+  context.append(Images.memfdInode, describeInode(file, own.number, id, context));
   captureSegment(own.number, file.stat.ino, file.stat.size, context);
   return id;
 }
 
-function describeInode(file: OpenFile, local: LocalFd, id: number): InputOf<typeof memfdInodeEntry> {
+function describeInode(
+  file: OpenFile,
+  local: LocalFd,
+  id: number,
+  { tree: { ids } }: DumpContext,
+): InputOf<typeof memfdInodeEntry> {
   const { uid, gid, mode, size, ino } = statusOf(local);
   const huge = segmentFlag(file) ?? 0;
   return {
     name: nameOf(file.link),
-    uid,
-    gid,
+    uid: ids.uidThere(uid),
+    gid: ids.gidThere(gid),
     size,
     shmid: ino,
     seals: sealsOf(local),
@@ -127,7 +132,7 @@ function makeInode(entry: MemfdInodeEntry, context: RestoreContext): LocalFd {
   const anonymous = entry.name === ANONYMOUS && sealed && !entry.hugetlb_flag;
   const flags = (sealed ? 0 : MFD.ALLOW_SEALING) | (entry.hugetlb_flag ?? 0);
   const local = makeSegment(anonymous ? undefined : entry.name, flags, entry.shmid, Number(entry.size), context);
-  syscall('fchown', local, entry.uid, entry.gid);
+  syscall('fchown', local, context.ids.uidHere(entry.uid), context.ids.gidHere(entry.gid));
   if (entry.mode !== undefined) syscall('fchmod', local, entry.mode & 0o7777);
   return local;
 }

@@ -104,8 +104,8 @@ function captureInfo(file: OpenFile, role: Role, index: number, id: number, cont
     type: typeOf(role),
     rdev: userDev(file.stat.rdev),
     dev: userDev(file.stat.dev),
-    uid,
-    gid,
+    uid: context.tree.ids.uidThere(uid),
+    gid: context.tree.ids.gidThere(gid),
     ...pty,
   };
   if (isHung(file)) {

@@ -141,7 +141,7 @@ function openSlave(terminal: TerminalFile, context: RestoreContext): LocalFd {
   if (master.info.locked) setInt(other, 'TIOCSPTLCK', 0);
   using fd = new Fd(openNamed(reg, file.flags, context));
   if (master.info.locked) setInt(other, 'TIOCSPTLCK', 1);
-  applyOwner(fd.number, info, reg.mode);
+  applyOwner(fd.number, info, reg.mode, context.ids);
   applySettings(fd.number, info);
   return fd.release();
 }
@@ -182,7 +182,7 @@ function openHandedOut(terminal: TerminalFile, context: RestoreContext): LocalFd
   const reg = registered(terminal, context);
   HANDED_OUT.of(context, ptyNumber(terminal));
   using fd = new Fd(openNamed(reg, terminal.file.flags, context));
-  applyOwner(fd.number, terminal.info, reg.mode);
+  applyOwner(fd.number, terminal.info, reg.mode, context.ids);
   applySettings(fd.number, terminal.info);
   return fd.release();
 }

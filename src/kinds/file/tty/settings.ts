@@ -1,5 +1,6 @@
 /** Restores the settings of terminals. */
 import type { LocalFd } from '../../../base/brands.ts';
+import type { IdView } from '../../../contract/contract.ts';
 import type { TtyInfoEntry } from '../../../images/schema/tty.ts';
 import { Termios, Winsize } from '../../../kernel/layouts/tty.ts';
 import { ERRNO, SyscallError, syscall } from '../../../kernel/syscall.ts';
@@ -41,7 +42,8 @@ function lockSettings(local: LocalFd, wanted: Termios): void {
 }
 
 /** Sets owner and permissions of a slave's device node, which the kernel has made together with the pty. */
-export function applyOwner(local: LocalFd, info: TtyInfoEntry, mode: number | undefined): void {
-  if (info.uid !== undefined && info.gid !== undefined) syscall('fchown', local, info.uid, info.gid);
+export function applyOwner(local: LocalFd, info: TtyInfoEntry, mode: number | undefined, ids: IdView): void {
+  const { uid, gid } = info;
+  if (uid !== undefined && gid !== undefined) syscall('fchown', local, ids.uidHere(uid), ids.gidHere(gid));
   if (mode !== undefined) syscall('fchmod', local, mode & 0o7777);
 }

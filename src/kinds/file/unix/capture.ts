@@ -1,6 +1,6 @@
 /** Saves unix sockets: entry, queue and note of each. */
 import { toBase64 } from '../../../base/base64.ts';
-import type { DumpContext, OpenFile, PidView } from '../../../contract/contract.ts';
+import type { DumpContext, OpenFile, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { InputOf } from '../../../images/message.ts';
@@ -40,7 +40,7 @@ export function captureSocket(
   if (isWaitedFor) saveLater({ file, facts, id }, context);
   const note: SocketNote = {
     ...(isWaitedFor ? { waiting: true } : {}),
-    ...noteOfState(file, facts, messages, isFirstOfPair(facts, context), context.tree.pids),
+    ...noteOfState(file, facts, messages, isFirstOfPair(facts, context), context.tree),
     ...(name.path === undefined ? {} : { path: name.path }),
     ...(name.address === undefined ? {} : { address: name.address }),
     ...(facts.state === TCP_STATE.ESTABLISHED && survey.isAccepted(facts) ? { accepted: true } : {}),
@@ -127,19 +127,21 @@ function noteOfState(
   { peer, type }: UnixSocket,
   messages: readonly Message[],
   tellsMaker: (maker: string) => boolean,
-  pids: PidView,
+  { pids, ids }: SeenTree,
 ): SocketNote {
   const { pid: host, uid, gid } = peerCredentials(file.local);
   const pid = pids.saved(host);
   const senders = messages.flatMap(({ sender }, place) =>
-    sender && sender.pid > 0 ? [[place, pids.saved(sender.pid), sender.uid, sender.gid] as const] : [],
+    sender && sender.pid > 0
+      ? [[place, pids.saved(sender.pid), ids.uidThere(sender.uid), ids.gidThere(sender.gid)] as const]
+      : [],
   );
   const sources = messages.flatMap(({ source }, place) =>
     type === SOCK.DGRAM && source.length > 0 ? [[place, toBase64(source)] as const] : [],
   );
   const options = captureForgotten(file.local, AF.UNIX);
   return {
-    ...(pid > 0 && tellsMaker(`${host} ${uid} ${gid}`) ? { maker: [pid, uid, gid] } : {}),
+    ...(pid > 0 && tellsMaker(`${host} ${uid} ${gid}`) ? { maker: [pid, ids.uidThere(uid), ids.gidThere(gid)] } : {}),
     ...(peer === 0 && hasError(file.local) ? { reset: true } : {}),
     ...(senders.length > 0 ? { senders } : {}),
     ...(sources.length > 0 ? { sources } : {}),

@@ -45,7 +45,7 @@ export function fill(
   queue: readonly Queued[],
   originOf: (source: Uint8Array | undefined) => Origin,
   fileOf: (id: number) => LocalFd,
-  hostPid: (saved: number) => number | undefined,
+  { hostPid, ids }: Pick<RestoreContext, 'hostPid' | 'ids'>,
 ): void {
   const { entry, note } = socket;
   const senders = new Map(note.senders?.map(([place, ...who]) => [place, who]));
@@ -62,7 +62,12 @@ export function fill(
     if (!widened.has(origin.from)) widen(origin.from);
     widened.add(origin.from);
     // A sender that is not there keeps its number, under which the kernel finds nobody.
-    sendMessage(origin, bytes, rights, pid > 0 ? { pid: hostPid(pid) ?? pid, uid, gid } : undefined);
+    sendMessage(
+      origin,
+      bytes,
+      rights,
+      pid > 0 ? { pid: hostPid(pid) ?? pid, uid: ids.uidHere(uid), gid: ids.gidHere(gid) } : undefined,
+    );
   });
 }
 

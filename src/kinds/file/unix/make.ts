@@ -25,7 +25,7 @@ import {
 } from './graph.ts';
 import type { Makers, Target } from './makers.ts';
 import { isPath } from './names.ts';
-import { addressThrough, type Staging } from './staging.ts';
+import { addressThrough, type Permissions, type Staging } from './staging.ts';
 
 /** All sockets of a restore, made and not yet filled. */
 export interface MadeSockets {
@@ -208,8 +208,15 @@ class Making implements MadeSockets {
     return ownPath(placeOfEntry(socket.entry, this.#context), filePath(socket), this.#context);
   }
 
+  /** The permissions of a file, with its owner as we see it. */
+  #permissionsOf(saved: SavedSocket['entry']['file_perms']): Permissions | undefined {
+    const { ids } = this.#context;
+    return saved && { mode: saved.mode, uid: ids.uidHere(saved.uid), gid: ids.gidHere(saved.gid) };
+  }
+
   #bind(local: LocalFd, socket: SavedSocket): Fd | undefined {
-    const { name, deleted, file_perms: permissions } = socket.entry;
+    const { name, deleted, file_perms } = socket.entry;
+    const permissions = this.#permissionsOf(file_perms);
     if (isPath(name))
       return this.#staging.bind(local, name, this.#pathOf(socket), { deleted: deleted === true, permissions });
     const address = encodeUnixAddress(name);
@@ -222,7 +229,8 @@ class Making implements MadeSockets {
    * its abstract name cannot be had a second time.
    */
   #bindForClosed(local: LocalFd, owner: SavedSocket): Fd | undefined {
-    const { name, deleted, file_perms: permissions } = owner.entry;
+    const { name, deleted, file_perms } = owner.entry;
+    const permissions = this.#permissionsOf(file_perms);
     if (isPath(name)) {
       const path = this.#pathOf(owner);
       const isGone = deleted === true || statusAt(path) !== undefined;

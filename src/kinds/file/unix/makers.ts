@@ -13,6 +13,7 @@ import { Fd } from '../../../kernel/syscall.ts';
 import { SAVED_IDS } from '../../../namespaces/made.ts';
 import { openSavedNetwork } from '../../../namespaces/networks.ts';
 import { seedInside } from '../../../namespaces/pid/seed-inside.ts';
+import { INSIDE, type Inside } from '../../../namespaces/user/inside.ts';
 import { Batch } from '../../../tracee/batch.ts';
 import { handOver } from '../../../tracee/handover.ts';
 import type { Program, Ref } from '../../../tracee/program.ts';
@@ -29,6 +30,8 @@ interface Actor {
   readonly network: number;
   readonly seed: Seed;
   readonly batch: Batch;
+  /** What it is in its user namespace; undefined where that is ours. */
+  readonly inside?: Inside | undefined;
 }
 
 /** Sockets handled by one program. */
@@ -73,7 +76,8 @@ export class Makers implements Disposable {
     const actor = this.#actor(maker, holder);
     const made: (readonly [Fd, Fd])[] = [];
     this.#inNetwork(actor, holder.entry.ns_id || actor.network, () => {
-      for (let at = 0; at < types.length; at += LOT) made.push(...makePairs(actor, maker, types.slice(at, at + LOT)));
+      for (let at = 0; at < types.length; at += LOT)
+        made.push(...makePairs(actor, this.#here(maker), types.slice(at, at + LOT)));
     });
     return made;
   }
@@ -121,10 +125,11 @@ export class Makers implements Disposable {
     locals: readonly LocalFd[],
     add: (program: Program, numbers: readonly number[]) => void,
   ): void {
-    const { seed, batch } = this.#actor(maker, holder);
+    const actor = this.#actor(maker, holder);
+    const { seed, batch } = actor;
     const numbers = handOver(seed, batch, locals);
     const program = batch.reserve(2 * locals.length + 8, ADDRESS_ROOM);
-    asMaker(program, maker, () => add(program, numbers));
+    asMaker(program, actor, this.#here(maker), () => add(program, numbers));
     for (const number of numbers) program.call('close', number);
     batch.flush();
   }
@@ -136,6 +141,12 @@ export class Makers implements Disposable {
     return task;
   }
 
+  /** A maker with the IDs that its user has here. */
+  #here(maker: Maker): Maker {
+    const { ids } = this.#context;
+    return maker && [maker[0], ids.uidHere(maker[1]), ids.gidHere(maker[2])];
+  }
+
   #actor(maker: Maker, holder: SavedSocket): Actor {
     const task = this.#holderOf(holder);
     const pid = maker?.[0] ?? task.pid;
@@ -144,7 +155,7 @@ export class Makers implements Disposable {
   }
 
   #actorOf({ pid, seed, batch }: RestoreTask): Actor {
-    return { seed, batch, network: this.#networkOf(pid) };
+    return { seed, batch, network: this.#networkOf(pid), inside: INSIDE.of(this.#context, pid) };
   }
 
   #networkOf(pid: number): number {
@@ -184,11 +195,12 @@ export type Target =
 /** Bytes for an address in a program. */
 const ADDRESS_ROOM = 128;
 
-function makePairs({ seed, batch }: Actor, maker: Maker, types: readonly number[]): (readonly [Fd, Fd])[] {
+function makePairs(actor: Actor, maker: Maker, types: readonly number[]): (readonly [Fd, Fd])[] {
+  const { seed, batch } = actor;
   batch.flush();
   const { remote } = seed;
   const { program, built } = remote.do((program) =>
-    asMaker(program, maker, () =>
+    asMaker(program, actor, maker, () =>
       types.map((type) => {
         const ends = program.space(8);
         program.call('socketpair', AF.UNIX, type | SOCK.CLOEXEC, 0, ends);
@@ -208,17 +220,20 @@ function makePairs({ seed, batch }: Actor, maker: Maker, types: readonly number[
   return pairs;
 }
 
-/** Adds calls that are made as the user and group that had made them. */
-function asMaker<T>(program: Program, maker: Maker, add: () => T): T {
+/** Adds calls that are made as the user and group that had made them, whose IDs are told as we see them. */
+function asMaker<T>(program: Program, { inside }: Actor, maker: Maker, add: () => T): T {
   const [, uid, gid] = maker ?? [];
-  const [user = 0, group = 0] = [process.geteuid?.(), process.getegid?.()];
+  const user = inside?.uid ?? process.geteuid?.() ?? 0;
+  const group = inside?.gid ?? process.getegid?.() ?? 0;
   const change = (call: 'setresuid' | 'setresgid', id: number): Ref => program.attempt(call, SAME, id, SAME);
+  const uidOf = (id: number): number => inside?.maps.uidThere(id) ?? id;
+  const gidOf = (id: number): number => inside?.maps.gidThere(id) ?? id;
   // Real and saved IDs stay, so that the effective ID can be changed back. If the change is refused, the calls are made
   // anyway.
-  if (gid !== undefined && gid !== group) change('setresgid', gid);
-  if (uid !== undefined && uid !== user) change('setresuid', uid);
+  if (gid !== undefined && gid !== group) change('setresgid', gidOf(gid));
+  if (uid !== undefined && uid !== user) change('setresuid', uidOf(uid));
   const added = add();
-  if (uid !== undefined && uid !== user) program.call('setresuid', SAME, user, SAME);
-  if (gid !== undefined && gid !== group) program.call('setresgid', SAME, group, SAME);
+  if (uid !== undefined && uid !== user) change('setresuid', uidOf(user));
+  if (gid !== undefined && gid !== group) change('setresgid', gidOf(group));
   return added;
 }

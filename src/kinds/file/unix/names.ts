@@ -89,7 +89,7 @@ export function captureName(
   return {
     entry: {
       name,
-      file_perms: { mode, uid, gid },
+      file_perms: { mode, uid: tree.ids.uidThere(uid), gid: tree.ids.gidThere(gid) },
       ...(place ? { mnt_id: mntId } : {}),
       ...(directory === undefined ? {} : { name_dir: directory }),
       ...(file.deleted ? { deleted: true } : {}),

@@ -174,13 +174,10 @@ export class Sockets {
     const isDatagram = type === SOCK.DGRAM;
     const originOf = isDatagram ? senders.originsFor(socket, other) : () => ({ from: other ?? this.#local(id) });
     const context = this.#context;
-    fill(
-      socket,
-      queue,
-      originOf,
-      (file) => context.openCarried(file),
-      (pid) => context.hostPid(pid),
-    );
+    fill(socket, queue, originOf, (file) => context.openCarried(file), {
+      hostPid: (pid) => context.hostPid(pid),
+      ids: context.ids,
+    });
   }
 
   /** Datagram sockets that are connected with each other by name, and have messages of each other only. */

@@ -90,9 +90,11 @@ function acceptAll({ file, facts, id }: Listener, context: DumpContext): Waiting
     if (got < 0) return []; // one from outside of the tree that has been given up meanwhile
     using accepted = new Fd(got);
     const { pid: host, uid, gid } = peerCredentials(accepted.number);
-    const pid = context.tree.pids.saved(host);
+    const { pids, ids } = context.tree;
+    const pid = pids.saved(host);
+    const maker = [pid, ids.uidThere(uid), ids.gidThere(gid)] as const;
     const messages = read(accepted.number, file, facts, context).map((bytes) => toBase64(bytes));
-    return [{ place, messages, ...(pid > 0 ? { maker: [pid, uid, gid] as const } : {}) }];
+    return [{ place, messages, ...(pid > 0 ? { maker } : {}) }];
   });
   return { id, waiting };
 }

@@ -20,25 +20,26 @@ function captureDumpable(task: DumpTask, program: Program): () => void {
 
 function capture(thread: DumpThread, program: Program): () => void {
   const { status, core } = thread;
+  const { ids } = thread.context.tree;
   const securebits = program.call('prctl', PR.GET_SECUREBITS, 0, 0, 0, 0);
   const deathSignal = program.space(8);
   program.call('prctl', PR.GET_PDEATHSIG, deathSignal, 0, 0, 0);
   core.thread_core.creds = {
-    uid: status.uid.real,
-    gid: status.gid.real,
-    euid: status.uid.effective,
-    egid: status.gid.effective,
-    suid: status.uid.saved,
-    sgid: status.gid.saved,
-    fsuid: status.uid.fs,
-    fsgid: status.gid.fs,
+    uid: ids.uidThere(status.uid.real),
+    gid: ids.gidThere(status.gid.real),
+    euid: ids.uidThere(status.uid.effective),
+    egid: ids.gidThere(status.gid.effective),
+    suid: ids.uidThere(status.uid.saved),
+    sgid: ids.gidThere(status.gid.saved),
+    fsuid: ids.uidThere(status.uid.fs),
+    fsgid: ids.gidThere(status.gid.fs),
     cap_inh: capWords(status.capInh),
     cap_prm: capWords(status.capPrm),
     cap_eff: capWords(status.capEff),
     cap_bnd: capWords(status.capBnd),
     cap_amb: capWords(status.capAmb ?? 0n),
     secbits: 0,
-    groups: [...status.groups],
+    groups: status.groups.map((gid) => ids.gidThere(gid)),
     ...labelFields(thread),
     ...(status.noNewPrivs ? { no_new_privs: 1 } : {}),
   };

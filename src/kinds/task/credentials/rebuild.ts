@@ -12,6 +12,8 @@ import { CapHeader, type CapSets, encodeCapSets } from '../../../kernel/layouts/
 import { readProc } from '../../../kernel/proc/read.ts';
 import { parseStatus } from '../../../kernel/proc/status.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
+import { SAVED_IDS } from '../../../namespaces/made.ts';
+import { INSIDE, type Inside } from '../../../namespaces/user/inside.ts';
 import { capMask, capNumbers } from './sets.ts';
 
 /** All possible capabilities. Those that the kernel does not know are in none of its sets, and cannot be dropped. */
@@ -46,16 +48,44 @@ export function rebuildCredentials(thread: RestoreThread): void {
 }
 
 /** Sets groups first and users last, without losing a capability. */
-function becomeUser(thread: RestoreThread, creds: CredsEntry): void {
+function becomeUser(thread: RestoreThread, saved: CredsEntry): void {
   const { batch } = thread;
+  const inside = INSIDE.of(thread.context, thread.process.pid);
+  const creds = inside ? idsThere(thread, saved, inside) : saved;
   const groups = new Uint8Array(new Uint32Array(creds.groups).buffer);
   const program = batch.reserve(6, groups.length);
-  program.call('setgroups', creds.groups.length, groups.length > 0 ? program.data(groups) : 0);
+  // Those that nobody may change the process has inherited.
+  if (!inside?.groups) program.call('setgroups', creds.groups.length, groups.length > 0 ? program.data(groups) : 0);
   program.call('prctl', PR.SET_SECUREBITS, SECBIT.NO_SETUID_FIXUP, 0, 0, 0);
-  program.call('setresgid', creds.gid, creds.egid, creds.sgid);
+  program.call('setresgid', creds.gid | 0, creds.egid | 0, creds.sgid | 0);
   program.attempt('setfsgid', creds.fsgid); // setfsgid and setfsuid return the previous ID, whether they succeed or not
-  program.call('setresuid', creds.uid, creds.euid, creds.suid);
+  program.call('setresuid', creds.uid | 0, creds.euid | 0, creds.suid | 0);
   program.attempt('setfsuid', creds.fsuid);
+}
+
+/**
+ * Credentials with the IDs of the thread's user namespace. One that has none there becomes -1, which leaves what the
+ * thread has: its process was born with it.
+ */
+function idsThere(thread: RestoreThread, creds: CredsEntry, { maps }: Inside): CredsEntry {
+  const { ids } = thread.context;
+  const isOfRoot =
+    SAVED_IDS.of(thread.context, thread.context.root).user === SAVED_IDS.of(thread.context, thread.process.pid).user;
+  if (isOfRoot) return creds;
+  const uid = (id: number): number => maps.uidThere(ids.uidHere(id));
+  const gid = (id: number): number => maps.gidThere(ids.gidHere(id));
+  return {
+    ...creds,
+    uid: uid(creds.uid),
+    euid: uid(creds.euid),
+    suid: uid(creds.suid),
+    fsuid: uid(creds.fsuid),
+    gid: gid(creds.gid),
+    egid: gid(creds.egid),
+    sgid: gid(creds.sgid),
+    fsgid: gid(creds.fsgid),
+    groups: creds.groups.map(gid),
+  };
 }
 
 /** The capability sets that a new task inherits from Stasis. */

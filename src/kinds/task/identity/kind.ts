@@ -77,7 +77,11 @@ function captureFiles(task: DumpTask): SavedIdentity {
   const { pid, core } = task;
   core.tc.oom_score_adj = parseNumber(readProc(pid, 'oom_score_adj'), '/proc/PID/oom_score_adj');
   const login = readProcIfAny(pid, 'loginuid');
-  if (login) core.tc.loginuid = parseNumber(login, '/proc/PID/loginuid');
+  if (login) {
+    // Read before anything else is, which would come into the same buffer.
+    const uid = parseNumber(login, '/proc/PID/loginuid');
+    core.tc.loginuid = task.tree.ids.uidThere(uid);
+  }
   const filter = coredumpFilterOf(pid);
   const { exitSignal } = task.stat;
   return {
@@ -140,8 +144,9 @@ function rebuildFirst(task: RestoreTask): void {
  * have no /proc.
  */
 function rebuildLogin(task: RestoreTask): void {
-  const login = task.core.tc?.loginuid;
-  if (login === undefined || login === NO_LOGIN) return;
+  const saved = task.core.tc?.loginuid;
+  if (saved === undefined || saved === NO_LOGIN) return;
+  const login = task.context.ids.uidHere(saved);
   const has = readProcIfAny(task.tracee.pid, 'loginuid');
   if (!has || parseNumber(has, '/proc/PID/loginuid') === login) return;
   using file = new Fd(

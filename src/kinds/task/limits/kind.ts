@@ -7,7 +7,7 @@ import { RLIM_INFINITY, RLIMIT_NAMES } from '../../../kernel/constants/tasks.ts'
 import { Rlimit64 } from '../../../kernel/layouts/tasks.ts';
 import { parseLimits } from '../../../kernel/proc/limits.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
-import { describeErrno } from '../../../kernel/syscall.ts';
+import { describeErrno, trySyscall } from '../../../kernel/syscall.ts';
 import { headroomObstacles } from '../../../tracee/headroom.ts';
 
 /**
@@ -26,6 +26,9 @@ function setLimit(task: RestoreTask, resource: number, limit: RlimitEntry): void
   const result = program.attempt('prlimit64', 0, resource, program.data(Rlimit64.encode(limit)), 0);
   task.batch.after((done) => {
     const errno = -done.result(result);
+    // A process in a user namespace has the rights of the machine for it no more, which we may have.
+    const bytes = Rlimit64.encode(limit);
+    if (errno > 0 && trySyscall('prlimit64', task.tracee.pid, resource, bytes, 0) === 0) return;
     if (errno > 0) throw refused(task, resource, limit, errno);
   });
 }

@@ -6,10 +6,11 @@ import { asStasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
 import type { DumpContext, DumpThread, Json, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { IOPRIO, SCHED, SCHED_FLAG } from '../../../kernel/constants/tasks.ts';
+import { IOPRIO, PRIO, SCHED, SCHED_FLAG } from '../../../kernel/constants/tasks.ts';
 import { SchedAttr } from '../../../kernel/layouts/tasks.ts';
 import { readSystem } from '../../../kernel/proc/read.ts';
 import { arena, arenaAddress, describeErrno, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { INSIDE } from '../../../namespaces/user/inside.ts';
 import type { Ref } from '../../../tracee/program.ts';
 import { cpuMask } from './cpus.ts';
 
@@ -93,7 +94,7 @@ function rebuild(thread: RestoreThread): void {
     const result = program.attempt('sched_setaffinity', 0, mask.length, program.data(mask));
     warnIfRefused(thread, `affinity to CPUs ${saved.cpus}`, result);
   }
-  if (saved.ioprio !== undefined) {
+  if (saved.ioprio !== undefined && !isInside(thread)) {
     const result = thread.batch.reserve(1).attempt('ioprio_set', IOPRIO.WHO_PROCESS, 0, saved.ioprio);
     warnIfRefused(thread, `I/O priority ${saved.ioprio}`, result);
   }
@@ -116,9 +117,31 @@ function rebuildPolicy(thread: RestoreThread, saved: SavedScheduling): void {
   const nice = thread.core.thread_core?.sched_nice ?? 0;
   const attr = policyOf(thread, saved);
   if (!attr) return;
+  if (isInside(thread)) {
+    rebuildFromOutside(thread, saved, nice, attr);
+    return;
+  }
   const program = thread.batch.reserve(2, SchedAttr.size);
   program.call('setpriority', 0, 0, nice);
   if (!hasDeadline(thread, saved)) program.call('sched_setattr', 0, program.data(attr), 0);
+}
+
+/** Whether a thread is in a user namespace of its own, where it has no rights to raise a priority (can_nice()). */
+function isInside({ context, process }: RestoreThread): boolean {
+  return INSIDE.of(context, process.pid) !== undefined;
+}
+
+/** Sets priorities from outside. */
+function rebuildFromOutside(thread: RestoreThread, saved: SavedScheduling, nice: number, attr: Uint8Array): void {
+  const { pid } = thread.tracee;
+  thread.batch.flush();
+  syscall('setpriority', PRIO.PROCESS, pid, nice);
+  if (!hasDeadline(thread, saved)) syscall('sched_setattr', pid, attr, 0);
+  if (saved.ioprio === undefined) return;
+  const done = trySyscall('ioprio_set', IOPRIO.WHO_PROCESS, pid, saved.ioprio);
+  if (done === 0) return;
+  const reason = `cannot be set here: ${describeErrno(done)}`;
+  thread.context.notice({ task: thread.ref, resource: `I/O priority ${saved.ioprio}`, reason });
 }
 
 function hasDeadline(thread: RestoreThread, saved: SavedScheduling): boolean {

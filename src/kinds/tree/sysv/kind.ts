@@ -11,7 +11,6 @@ import { mapFile } from '../../../kernel/proc/smaps.ts';
 import { attachedSegments, foreignSegments, SEGMENTS } from '../../../namespaces/ipc/seen-segments.ts';
 import { type SavedSegment, saveSegment } from '../../../namespaces/ipc/segments.ts';
 import { SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
-import { IdMaps } from '../../../namespaces/user-ids.ts';
 import { markDestroyed, provideSegments } from './segment.ts';
 import { restoreUndo, saveUndo } from './semaphores.ts';
 
@@ -27,7 +26,7 @@ function capture(context: DumpContext): void {
       mapped = true;
       const segment = SEGMENTS.of(tree, namespace).get(Number(vma.ino));
       if (!segment || saved.has(segment.id)) continue;
-      saved.set(segment.id, saveSegment(segment, namespace.id, mapFile(task.pid, vma), new IdMaps(), context));
+      saved.set(segment.id, saveSegment(segment, namespace.id, mapFile(task.pid, vma), tree.ids, context));
     }
   }
   if (mapped) images.writeEntries(Images.ipcnsShm, NAMESPACE_IDS.ipc_ns_id, [...saved.values()]);

@@ -21,7 +21,6 @@ import {
   segmentsHere,
   transfer,
 } from '../../../namespaces/ipc/segments.ts';
-import { IdMaps } from '../../../namespaces/user-ids.ts';
 
 const HOST = NAMESPACE_IDS.ipc_ns_id;
 
@@ -62,7 +61,7 @@ function requireRoom({ desc, size }: IpcShmEntry, present: readonly SysvSegment[
 
 /** Makes an empty segment, which is removed if the restore fails. */
 function make(segment: IpcShmEntry, context: RestoreContext): void {
-  makeSegment(segment, new IdMaps());
+  makeSegment(segment, context.ids);
   context.undo(() => removeObject('shm', segment.desc.id));
   logDebug(`${objectName('shm', segment.desc)} is made`);
 }

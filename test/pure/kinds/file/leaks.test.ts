@@ -4,6 +4,7 @@ import type { FileKind, RestoreContext } from '../../../../src/contract/contract
 import { SlotStore } from '../../../../src/contract/slots.ts';
 import type { FileEntry } from '../../../../src/images/schema/files.ts';
 import { fileKinds } from '../../../../src/kinds/registry.ts';
+import { OUR_IDS } from '../../../../src/support/user-ids.ts';
 
 /** There is no such signal: fcntl(F_SETSIG) refuses it. */
 const fown = { uid: 0, euid: 0, signum: 200, pid_type: 0, pid: 0 };
@@ -31,6 +32,7 @@ function contextWith(entry: FileEntry): { context: RestoreContext; end: () => vo
     options: { inheritFd: new Map() },
     fileEntries: new Map([[1, entry]]),
     images: { own: () => undefined, readEntries: () => [] },
+    ids: OUR_IDS,
     hostPid: (pid: number) => pid,
     notice: () => undefined,
     undo: () => undefined,

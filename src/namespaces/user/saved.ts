@@ -1,0 +1,72 @@
+/** User namespaces in images: `userns-N.img`, and `stasis-userns-N.json` for what that has no place for. */
+import type { MadeNamespace, RestoreContext } from '../../contract/contract.ts';
+import { KeyedSlot, Slot } from '../../contract/slots.ts';
+import { type FormType, list, object, oneOf, optional, readJson, whole } from '../../images/form.ts';
+import { Images } from '../../images/kinds.ts';
+import type { UsernsEntry } from '../../images/schema/namespaces.ts';
+import { IdMaps } from '../../support/user-ids.ts';
+import { SAVED_IDS, wasOurs } from '../made.ts';
+
+const range = object({ inside: whole, outside: whole, count: whole });
+
+const note = object({
+  /** The user, as its parent sees it, that has all capabilities in it. */
+  owner: whole,
+  /** Whether its processes may not change their groups (`/proc/PID/setgroups`). */
+  setgroups: optional(oneOf('deny')),
+  /** Project IDs of quotas. */
+  projects: optional(list(range)),
+  /** The user and the group without an ID in it that processes in it have. */
+  strangers: optional(object({ uid: optional(whole), gid: optional(whole) })),
+  /** The groups that all of its processes are in, if these include some without an ID in it. */
+  groups: optional(list(whole)),
+  /** The namespaces that belong to it, by the IDs of the images. */
+  owns: list(whole),
+});
+
+/** What CRIU's image has no place for. */
+export type UserNote = FormType<typeof note>;
+
+/** The name of the file, by the ID of the namespace. */
+export const userNoteName = (id: number): string => `stasis-userns-${id}.json`;
+
+/** A user namespace as images have it. */
+export interface SavedUserNamespace {
+  readonly entry: UsernsEntry;
+  /** Undefined in images of criu. */
+  readonly note: UserNote | undefined;
+}
+
+/** The user namespace with this ID. @throws ImageError */
+export const SAVED_USER_NAMESPACES = new KeyedSlot((context: RestoreContext, id: number): SavedUserNamespace => {
+  const { images } = context;
+  const entry = images.readOne(Images.userns, id);
+  const name = userNoteName(id);
+  const bytes = images.own(name);
+  return { entry, note: bytes && readJson(note, bytes, name) };
+});
+
+/** The IDs of the user namespaces that are to be made. */
+const USER_IDS = new Slot((context: RestoreContext): readonly number[] => {
+  const ids = context.images.read(Images.pstree).map(({ pid }) => SAVED_IDS.of(context, pid).user);
+  return [...new Set(ids)].filter((id) => !wasOurs(context, 'user', id));
+});
+
+/** The user namespace that owns a namespace of another type; undefined if that is ours. */
+export function savedOwner(context: RestoreContext, id: number): number | undefined {
+  const owner = USER_IDS.of(context).find((user) => SAVED_USER_NAMESPACES.of(context, user).note?.owns.includes(id));
+  if (owner !== undefined) return owner;
+  // CRIU takes only trees whose namespaces are all owned by the one user namespace.
+  return USER_IDS.of(context).find((user) => SAVED_USER_NAMESPACES.of(context, user).note === undefined);
+}
+
+/** The IDs of the user namespace that owns a namespace; undefined if that is ours. */
+function mapsOfOwner(context: RestoreContext, id: number): IdMaps | undefined {
+  const owner = savedOwner(context, id);
+  return owner === undefined ? undefined : IdMaps.from(SAVED_USER_NAMESPACES.of(context, owner).entry);
+}
+
+/** The IDs of the user namespace that owns a namespace. */
+export function ownerIds({ id }: Pick<MadeNamespace, 'id'>, context: RestoreContext): IdMaps | undefined {
+  return mapsOfOwner(context, id);
+}
