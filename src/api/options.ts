@@ -58,7 +58,7 @@ const TABLE = [
     help: 'leave the tasks stopped after the dump or the restore' },
   { group: 'Tasks', long: 'restore-detached', short: 'd', terminal: true, negatable: true,
     value: { type: 'flag', key: 'detached' },
-    built: RESTORE,
+    built: [...RESTORE, ...SERVICE],
     help: 'end when the tasks run; else stay their parent until they are gone' },
   { group: 'Tasks', long: 'exit-code', own: true, value: { type: 'flag', key: 'exitCode' },
     built: RESTORE,

@@ -5,8 +5,8 @@ import { ObstacleError, type StasisError } from '../base/errors.ts';
 import { decodeText, encodeText } from '../base/text.ts';
 import { ERRNO } from '../kernel/syscall.ts';
 
-/** The most bytes of `cr_errmsg`; clients have small buffers. */
-const ROOM = 1023;
+/** The most bytes of `cr_errmsg`: there are clients with a buffer of 1024 bytes for the whole answer. */
+const ROOM = 900;
 
 /** CRIU's number for an error of the work itself; most have none. What is wrong with a request is EBADRQC. */
 export function errnoOf(error: StasisError): number | undefined {

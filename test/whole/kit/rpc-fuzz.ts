@@ -21,7 +21,7 @@ import { damages, generator } from '../../pure/damage.ts';
 const NOBODY = 65534;
 /** A process ID that nobody has. */
 const NOWHERE = 4_194_303;
-const LONGEST_TEXT = 1023;
+const LONGEST_TEXT = 900;
 
 /** Requests as engines send them, to be mutated. */
 function seeds(images_dir: string, images_dir_fd: number): Uint8Array[] {
