@@ -101,6 +101,25 @@ for (const [what, script] of Object.entries(CONTENTS)) {
   );
 }
 
+test(
+  'an address of which it is not known yet whether others have it',
+  async () => {
+    // Nothing is found out while there is no carrier.
+    using victim = await start(`
+      ip link add v0 type veth peer name v1; ip link set v0 up
+      ip addr add fd00:1::1/64 dev v0; ip addr add fd00:1::2/64 dev v0 nodad`);
+    if (victim.skipped) return;
+    const before = inNetwork(victim.pid, 'ip -6 addr');
+    expect(before).toContain('tentative');
+    await victim.cycle();
+    expect(inNetwork(victim.pid, 'ip -6 addr')).toBe(before);
+    inNetwork(victim.pid, 'ip link set v1 up');
+    await ready(victim.pid);
+    await victim.verdict();
+  },
+  LIMIT,
+);
+
 const RULESET = `
 table inet t {
   counter cn { packets 5 bytes 55; }

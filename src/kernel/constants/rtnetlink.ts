@@ -107,6 +107,8 @@ export const IFF_LINK = {
 export const ARPHRD = { ETHER: 1, LOOPBACK: 772 } as const;
 
 export const IFA = { ADDRESS: 1, LOCAL: 2, CACHEINFO: 6 } as const;
+/** A flag of an address of IPv6: it is not used before the kernel has found that nobody else has it. */
+export const IFA_F_TENTATIVE = 0x40;
 
 export const RTA = {
   OIF: 4,

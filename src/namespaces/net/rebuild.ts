@@ -33,7 +33,15 @@ import {
   setPresent,
   setSlaveData,
 } from './make-links.ts';
-import { addForwarding, addNeighbours, addNexthops, settleAddresses, settleRoutes, settleRules } from './reconcile.ts';
+import {
+  addForwarding,
+  addNeighbours,
+  addNexthops,
+  isTentative,
+  settleAddresses,
+  settleRoutes,
+  settleRules,
+} from './reconcile.ts';
 import { beginSysctls, endSysctls, type SysctlManner, setDeviceSysctls } from './restore-sysctls.ts';
 import { readNetwork, type SavedLink, type SavedNetwork } from './saved-network.ts';
 import { makeTunLink } from './tun-links.ts';
@@ -262,7 +270,8 @@ export class NetworkRestore implements Disposable {
   #settle(network: Network): void {
     const { saved, view, fd } = network;
     const step = (what: string, work: () => void): void => naming(undefined, work, what);
-    step('addresses', () => settleAddresses(view, saved.addresses));
+    const checked = saved.addresses.filter((address) => !isTentative(address));
+    step('addresses', () => settleAddresses(view, checked));
     for (const { own, entry, kind } of saved.links) {
       // Images of `criu` do not tell it; this is what devices have as a rule.
       const usual = own === undefined && kind !== undefined ? IN6_ADDR_GEN_MODE.EUI64 : undefined;
@@ -283,6 +292,8 @@ export class NetworkRestore implements Disposable {
       step('tracked connections', () => restoreTracked(saved.id, this.#context.images, this.#manner.notice));
       endSysctls(saved);
     });
+    // Whether others have them had not been found out yet: the kernel looks again, now that it is told to (accept_dad).
+    if (checked.length < saved.addresses.length) step('addresses', () => settleAddresses(view, saved.addresses));
     network.isComplete = true;
     logInfo(`the network namespace ${saved.id} has its ${saved.links.length} devices`);
   }

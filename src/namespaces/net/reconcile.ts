@@ -3,7 +3,7 @@
  * somebody may have deleted these: so what is there is compared with what is to be. The comparisons are pure.
  */
 import { NLM_F } from '../../kernel/constants/netlink.ts';
-import { IFA, NDA, NHA, NTF, RTA, RTM, RTM_F, RTNH_F } from '../../kernel/constants/rtnetlink.ts';
+import { IFA, IFA_F_TENTATIVE, NDA, NHA, NTF, RTA, RTM, RTM_F, RTNH_F } from '../../kernel/constants/rtnetlink.ts';
 import { AF } from '../../kernel/constants/sockets.ts';
 import { Ifaddrmsg, Ndmsg, Nhmsg, Rtmsg } from '../../kernel/layouts/rtnetlink.ts';
 import { u32Bytes, u32sOf } from '../../kernel/netlink/attributes.ts';
@@ -75,6 +75,12 @@ export const routeKey: Key = (payload) => hex(withoutAttributes(Rtmsg, routeRequ
 
 /** Rules have no state. */
 export const ruleKey: Key = (payload) => hex(payload);
+
+/** Whether the kernel was still looking for others with an address of IPv6 (duplicate address detection). */
+export function isTentative({ payload }: NetlinkMessage): boolean {
+  const { family, flags } = Ifaddrmsg.decode(payload);
+  return family === AF.INET6 && (flags & IFA_F_TENTATIVE) !== 0;
+}
 
 /** Makes the addresses of a namespace those of the images. @throws NetlinkError */
 export function settleAddresses(view: NetworkView, wanted: readonly NetlinkMessage[]): void {
