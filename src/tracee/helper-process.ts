@@ -7,10 +7,9 @@ import type { LocalFd } from '../base/brands.ts';
 import { logDebug } from '../base/log.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
 import { Batch } from './batch.ts';
-import { findGap } from './gap.ts';
 import { closeAll, handOver } from './handover.ts';
 import { writeMemory } from './memory.ts';
-import { AREA, type Program, type Ref } from './program.ts';
+import type { Program, Ref } from './program.ts';
 import type { Remote } from './remote.ts';
 import { Seed } from './seed.ts';
 
@@ -101,7 +100,7 @@ export class Helper implements Disposable {
   static start(bufferLength: number, locals: readonly LocalFd[]): Helper | undefined {
     let seed: Seed | undefined;
     try {
-      seed = Seed.anywhere(findGap([], AREA.length));
+      seed = Seed.anywhere();
       return new Helper(seed, bufferLength, locals);
     } catch (error) {
       logDebug(`no helper: ${error instanceof Error ? error.message : String(error)}`);

@@ -122,8 +122,12 @@ export class Seed implements Disposable {
     }
   }
 
-  /** Makes a seed, as {@link create}, whose PID does not matter: the kernel chooses it. @throws StasisError */
-  static anywhere(area: number): Seed {
+  /**
+   * Makes a seed, as {@link create}, whose PID does not matter: the kernel chooses it. Its work area is between its own
+   * page and the kernel's mappings (stack, vdso), unless it is to have a certain address.
+   * @throws StasisError
+   */
+  static anywhere(area = 0x1000_0000): Seed {
     return Seed.create({ pid: undefined, sibling: false, taken: new Set() }, area);
   }
 

@@ -4,14 +4,12 @@ import { Fd } from '../../kernel/syscall.ts';
 import type { Program } from '../../tracee/program.ts';
 import { Seed } from '../../tracee/seed.ts';
 
-/** Address of the work area: between the page of the seed and the kernel's mappings (stack, vdso). */
-const AREA = 0x1000_0000;
 /** Address for mappings of a probe, below 4 GiB. */
 export const PLAYGROUND = 0x2000_0000;
 
 /** Calls `work` with a new process, and kills that afterwards. @throws StasisError when none can be made */
 export function inThrowaway<T>(work: (seed: Seed) => T): T {
-  using seed = Seed.anywhere(AREA);
+  using seed = Seed.anywhere();
   return work(seed);
 }
 

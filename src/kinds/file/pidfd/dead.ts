@@ -6,9 +6,6 @@ import { PIDFD } from '../../../kernel/constants/files.ts';
 import { syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { Seed } from '../../../tracee/seed.ts';
 
-/** Where the short-lived process has its work area; its address space is empty but for one page and a stack. */
-const AREA_AT = 0x1000_0000;
-
 /** A descriptor for the dead process of `entry`. Pidfds that referred to one process refer to one process again. */
 export function takeDead(entry: PidfdEntry, context: RestoreContext): number {
   const made = DEAD.of(context, entry.ino);
@@ -28,7 +25,7 @@ const DEAD = new KeyedSlot((context: RestoreContext, ino: number) => {
   context.atEnd(() => {
     for (const fd of opened.values()) trySyscall('close', fd);
   });
-  using seed = Seed.anywhere(AREA_AT);
+  using seed = Seed.anywhere();
   for (const { pidfd } of context.fileEntries.values()) {
     if (pidfd === undefined || pidfd.nspid > 0 || pidfd.ino !== ino) continue;
     opened.set(pidfd.id, syscall('pidfd_open', seed.tracee.pid, openFlags(pidfd.flags)));

@@ -17,8 +17,7 @@ import { readLabel } from '../../../kernel/proc/label.ts';
 import { readProcLink } from '../../../kernel/proc/read.ts';
 import { ERRNO, trySyscall } from '../../../kernel/syscall.ts';
 import { ownLabel } from '../../../support/own-label.ts';
-import { findGap } from '../../../tracee/gap.ts';
-import { AREA, type Program } from '../../../tracee/program.ts';
+import type { Program } from '../../../tracee/program.ts';
 import { Seed } from '../../../tracee/seed.ts';
 
 const SYS_PTRACE = BigInt(CAP_NAMES.indexOf('SYS_PTRACE'));
@@ -71,7 +70,7 @@ function sightFor({ status, context }: DumpThread): Seed {
   const sights = SIGHTS.of(context);
   const known = sights.get(`${uid}:${gid}`);
   if (known) return known;
-  const seed = Seed.anywhere(findGap([], AREA.length));
+  const seed = Seed.anywhere();
   sights.set(`${uid}:${gid}`, seed);
   seed.remote.do((program) => {
     const header = CapHeader.encode({ version: CAPABILITY_VERSION_3, pid: 0 });

@@ -77,16 +77,13 @@ class TimeNamespaces {
 
 const NAMESPACES = new Slot((tree: SeenTree) => new TimeNamespaces(tree));
 
-/** Free in the address space of a seed. */
-const AREA = 0x1000_0000;
-
 /**
  * The offsets of a time namespace whose members' children are born into others. A process enters it, so that its
  * children are.
  */
 function offsetsFromWithin(member: HostPid): Clocks {
   using namespace = openNamespace(member, 'time');
-  using seed = Seed.anywhere(AREA);
+  using seed = Seed.anywhere();
   const batch = new Batch(seed.remote);
   const [arrived = -1] = handOver(seed, batch, [namespace.number]);
   batch.call('setns', arrived, CLONE.NEWTIME);
