@@ -75,6 +75,19 @@ const CONTAINERS = {
     if (!/Seccomp:\s+2/.test(container.exec('cat', '/proc/1/status'))) throw new Error('the filter is gone');
   },
 
+  'user namespace': (container) => {
+    const map = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+    container.edit((config) => {
+      config.linux.namespaces.push({ type: 'user' });
+      Object.assign(config.linux, { uidMappings: map, gidMappings: map });
+    });
+    must('chown', ['-R', '100000:100000', join(container.bundle, 'rootfs')]);
+    cycle(container);
+    const found = container.exec('cat', '/proc/1/uid_map').trim().split(/\s+/).join(' ');
+    if (found !== '0 100000 65536') throw new Error(`the map is ${found}`);
+    container.exec('sh', '-c', 'echo written >/data/by-root');
+  },
+
   terminal: async (container) => {
     await container.keepTerminal();
     cycle(container);
@@ -249,6 +262,7 @@ async function main(args) {
   const place = mkdtempSync(join(tmpdir(), 'stasis-engines-'));
   let failed = 0;
   try {
+    chmodSync(place, 0o755); // users of a container pass through it
     mkdirSync(join(place, 'bin'));
     symlinkSync(criu, join(place, 'bin/criu'));
     makeRootFileSystem(join(place, 'rootfs'));
