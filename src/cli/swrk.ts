@@ -9,7 +9,7 @@ import { serve } from '../rpc/serve.ts';
 export const SERVED = 'served';
 
 /** Runs the command; returns its exit code. */
-export function run({ operands }: Invocation): number {
+export async function run({ operands }: Invocation): Promise<number> {
   const [word = '', from, ...more] = operands;
   if (!/^\d+$/.test(word) || (from !== undefined && from !== SERVED) || more.length > 0) {
     throw new StasisError({
@@ -21,6 +21,6 @@ export function run({ operands }: Invocation): number {
   }
   using channel = new Channel(Number(word));
   const { pid } = channel.peer;
-  if (from === undefined) return serve(channel, { pid, origin: 'parent', rights: 'all' });
-  return serve(channel, { pid, origin: 'service', rights: takeRightsOf(channel) });
+  if (from === undefined) return await serve(channel, { pid, origin: 'parent', rights: 'all' });
+  return await serve(channel, { pid, origin: 'service', rights: takeRightsOf(channel) });
 }

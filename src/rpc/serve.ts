@@ -14,17 +14,18 @@ import { arenaAddress, arenaView, trySyscall } from '../kernel/syscall.ts';
 import type { Channel } from './channel.ts';
 import { errnoOf, errorText } from './errors.ts';
 import type { Client } from './request.ts';
-import { checkFor, type Done, dumpFor, restoreFor } from './work.ts';
+import type { Done } from './work.ts';
 
 type Reply = InputOf<typeof criuResp>;
 
 /** What to do for a request; undefined: nothing is answered. */
-type Answer = (request: CriuReq, channel: Channel, client: Client) => Done | undefined;
+type Answer = (request: CriuReq, channel: Channel, client: Client) => Done | undefined | Promise<Done | undefined>;
 
 const ANSWERS: Readonly<Record<number, Answer>> = {
-  [CriuReqType.DUMP]: dumpFor,
-  [CriuReqType.RESTORE]: restoreFor,
-  [CriuReqType.CHECK]: checkFor,
+  // The engine is loaded only if there is work to do: every engine of containers asks for the version first.
+  [CriuReqType.DUMP]: async (...asked) => (await import('./work.ts')).dumpFor(...asked),
+  [CriuReqType.RESTORE]: async (...asked) => (await import('./work.ts')).restoreFor(...asked),
+  [CriuReqType.CHECK]: async (...asked) => (await import('./work.ts')).checkFor(...asked),
   [CriuReqType.VERSION]: version,
   [CriuReqType.FEATURE_CHECK]: features,
   [CriuReqType.WAIT_PID]: waitFor,
@@ -48,7 +49,7 @@ const KEEPS_OPEN: readonly number[] = [
  * @returns the exit code: 0 if all requests were granted, as clients expect of swrk
  * @throws InterruptedError after the answer, when a signal has asked Stasis to end
  */
-export function serve(channel: Channel, client: Client): number {
+export async function serve(channel: Channel, client: Client): Promise<number> {
   for (;;) {
     let request: CriuReq | undefined;
     try {
@@ -61,7 +62,7 @@ export function serve(channel: Channel, client: Client): number {
     // A client that only looked whether somebody is there.
     if (!request) return 1;
     try {
-      const went = grant(request, channel, client);
+      const went = await grant(request, channel, client);
       if (!went.success) return 1;
       went.afterwards?.();
     } finally {
@@ -85,11 +86,15 @@ function receive(channel: Channel): CriuReq | undefined {
 }
 
 /** Does what a request asks for, and answers. Whatever happens, there is an answer. */
-function grant(request: CriuReq, channel: Channel, client: Client): Pick<Done, 'success' | 'afterwards'> {
+async function grant(
+  request: CriuReq,
+  channel: Channel,
+  client: Client,
+): Promise<Pick<Done, 'success' | 'afterwards'>> {
   const { type } = request;
   let done: Done | undefined;
   try {
-    done = answerOf(request)(request, channel, client);
+    done = await answerOf(request)(request, channel, client);
     if (!done) return { success: true };
     const { success, error, reply, afterwards } = done;
     if (!success && error) return answerFailure(channel, type, error, reply);

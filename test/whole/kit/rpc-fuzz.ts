@@ -69,14 +69,14 @@ function seeds(images_dir: string, images_dir_fd: number): Uint8Array[] {
 }
 
 /** Sends bytes to a server of their own; all that it answers. */
-function answers(bytes: Uint8Array, origin: Origin, rights: Rights): CriuResp[] {
+async function answers(bytes: Uint8Array, origin: Origin, rights: Rights): Promise<CriuResp[]> {
   const [ours, theirs] = socketPair(AF.UNIX, SOCK.SEQPACKET);
   using client = ours;
   syscall('sendto', client.number, bytes, bytes.length, 0, 0, 0);
   // There is no second request, so that the server comes to its end.
   syscall('shutdown', client.number, SHUT.WR);
   using channel = new Channel(theirs.release());
-  serve(channel, { pid: process.pid, origin, rights });
+  await serve(channel, { pid: process.pid, origin, rights });
   const found: CriuResp[] = [];
   const buffer = new Uint8Array(64 * 1024);
   for (;;) {
@@ -97,7 +97,7 @@ function complaint(found: readonly CriuResp[]): string | undefined {
   return /\n\s+at |unexpected:|mistake in Stasis/.test(text) ? text : undefined;
 }
 
-function main(count: number, seed: number): void {
+async function main(count: number, seed: number): Promise<void> {
   const parent = mkdtempSync(join(existsSync('/run') ? '/run' : tmpdir(), 'stasis-fuzz-'));
   const images = join(parent, 'images');
   mkdirSync(images);
@@ -109,7 +109,7 @@ function main(count: number, seed: number): void {
     rmSync(parent, { recursive: true });
   });
   const bases = seeds(images, openSync(images, 'r'));
-  answers(bases[0] as Uint8Array, 'service', 'dump'); // whatever is loaded late is loaded now
+  await answers(bases[0] as Uint8Array, 'service', 'dump'); // whatever is loaded late is loaded now
   syscall('setgroups', 0, 0);
   // The saved user stays root, to clean up; the capabilities in effect are gone.
   syscall('setresgid', NOBODY, NOBODY, NOBODY);
@@ -126,7 +126,7 @@ function main(count: number, seed: number): void {
     }
     // An empty packet is the same as the end of the connection.
     if (bytes.length === 0) continue;
-    const found = answers(
+    const found = await answers(
       bytes,
       random(2) === 0 ? 'parent' : 'service',
       (['all', 'restore', 'dump'] as const)[random(3)] ?? 'all',
@@ -139,4 +139,4 @@ function main(count: number, seed: number): void {
   console.log(JSON.stringify({ seed, ...counts, grown }));
 }
 
-main(Number(process.argv[2] ?? 100_000), Number(process.argv[3] ?? 1));
+await main(Number(process.argv[2] ?? 100_000), Number(process.argv[3] ?? 1));
