@@ -1,12 +1,12 @@
 /** Trees in several namespaces of their own at once, as in a container; and the promises for them. */
 import { describe, expect, test } from 'bun:test';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { allFree, allGoOn, duration, HARM, moments, nothingLeft, stasisKilled, strays } from './kit/harm.ts';
 import { stasisOk } from './kit/stasis.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
-const APART = { unshare: ['--pid', '--mount-proc', '--uts', '--ipc'], limitMs: 20_000 } as const;
+const APART = { unshare: ['--pid', '--mount-proc', '--uts', '--ipc', '--net', '--cgroup'], limitMs: 20_000 } as const;
 const KILLS = Math.ceil(HARM / 4);
 const LONG = 90_000 + KILLS * 6000;
 
@@ -38,7 +38,13 @@ describe('in namespaces of their own', () => {
 });
 
 const tree = (): Promise<Victim> => Victim.start('tree', ['random', '20', '5', '2'], APART);
-const mounts = (): string => readFileSync('/proc/self/mountinfo', 'utf8').replace(/^.* \/run\/netns.*\n/gm, '');
+/** What a restore could leave on the machine: mounts, and network devices. */
+const leftovers = (): readonly string[] => [
+  ...readFileSync('/proc/self/mountinfo', 'utf8')
+    .replace(/^.* \/run\/netns.*\n/gm, '')
+    .split('\n'),
+  ...readdirSync('/sys/class/net'),
+];
 
 describe('SIGKILL to Stasis, and the tree is in namespaces of its own', () => {
   test(
@@ -61,7 +67,7 @@ describe('SIGKILL to Stasis, and the tree is in namespaces of its own', () => {
     async () => {
       using victim = await tree();
       await victim.dump();
-      const before = mounts();
+      const before = leftovers();
       const pidfile = join(victim.images, 'pid');
       const line = victim.restoreLine();
       const span = (await victim.restore()).ms;
@@ -81,7 +87,7 @@ describe('SIGKILL to Stasis, and the tree is in namespaces of its own', () => {
           await nothingLeft(victim);
           expect(strays(victim)).toEqual([]);
         }
-        expect(mounts()).toBe(before);
+        expect(leftovers()).toEqual(before);
       }
       victim.kill();
       await nothingLeft(victim);
