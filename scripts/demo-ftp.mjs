@@ -20,6 +20,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { installPackages, onPath } from './debian.mjs';
 import { bringingAddress, giveAddress, inHost, makeHosts, must, takeAddress } from './hosts.mjs';
+import { cleanups, runScript } from './main.mjs';
 import { home, run } from './setup.mjs';
 
 const SIZE = 1 << 30;
@@ -30,7 +31,6 @@ const BRIDGE = 'stasis-ftp';
 const NETWORK = '198.18.77';
 const ADDRESS = `${NETWORK}.1`;
 
-const cleanups = [];
 async function checksum(path) {
   const hash = createHash('sha256');
   for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(piece);
@@ -167,15 +167,4 @@ async function main() {
   await verify(await act({ dir, address: ADDRESS, from, to, leave, options: bringingAddress(dir, to, ADDRESS) }));
 }
 
-process.on('SIGINT', () => process.exit(130));
-process.on('SIGTERM', () => process.exit(143));
-process.on('exit', () => {
-  for (const work of cleanups.splice(0).reverse()) work();
-});
-main().then(
-  () => process.exit(),
-  (error) => {
-    console.error(`\nError: ${error.message}`);
-    process.exit(1);
-  },
-);
+runScript(main);

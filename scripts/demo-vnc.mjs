@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { installPackages, onPath } from './debian.mjs';
+import { cleanups, runScript } from './main.mjs';
 import { png } from './screen/png.mjs';
 import { Viewer } from './screen/viewer.mjs';
 import { home, run } from './setup.mjs';
@@ -23,8 +24,6 @@ const PROGRAMS = {
 const OPTIONS = ['--tcp-established', '--ext-unix-sk', '--file-locks'];
 /** Where the terminal is on the screen, in pixels: the loop prints there. */
 const TERMINAL = { left: 20, top: 20, right: 560, bottom: 420 };
-
-const cleanups = [];
 
 /** Waits until `found` returns something, for so many seconds. */
 async function until(seconds, what, found) {
@@ -190,15 +189,4 @@ async function main() {
   console.log(`The pictures are in ${folder}.`);
 }
 
-process.on('SIGINT', () => process.exit(130));
-process.on('SIGTERM', () => process.exit(143));
-process.on('exit', () => {
-  for (const work of cleanups.splice(0).reverse()) work();
-});
-main().then(
-  () => process.exit(),
-  (error) => {
-    console.error(`Error: ${error.message}`);
-    process.exit(1);
-  },
-);
+runScript(main);

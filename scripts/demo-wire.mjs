@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { installPackages, onPath } from './debian.mjs';
 import { bringingAddress, giveAddress, inHost, makeHosts, must, takeAddress } from './hosts.mjs';
+import { cleanups, runScript } from './main.mjs';
 import { home, run } from './setup.mjs';
 
 const BRIDGE = 'stasis-wire';
@@ -53,7 +54,6 @@ const FIELDS = [
   ],
 ];
 
-const cleanups = [];
 const steps = [];
 /** Notes that a step has come, for the table. */
 const step = (what) => steps.push({ at: Date.now() / 1000, what });
@@ -168,15 +168,4 @@ async function main() {
   if (!answered || answered !== asked) throw new Error('not every question was answered');
 }
 
-process.on('SIGINT', () => process.exit(130));
-process.on('SIGTERM', () => process.exit(143));
-process.on('exit', () => {
-  for (const work of cleanups.splice(0).reverse()) work();
-});
-main().then(
-  () => process.exit(),
-  (error) => {
-    console.error(`Error: ${error.message}`);
-    process.exit(1);
-  },
-);
+runScript(main);

@@ -16,6 +16,7 @@ import { Container, writeInit } from './container/container.mjs';
 import { makeRoot } from './container/debian-root.mjs';
 import { installPackages, isInstalled } from './debian.mjs';
 import { makeHosts, must } from './hosts.mjs';
+import { cleanups, runScript } from './main.mjs';
 import { client } from './servers/dialogue.mjs';
 import { gone, treeOf } from './servers/place.mjs';
 import { home, run } from './setup.mjs';
@@ -28,8 +29,6 @@ const PACKAGES = ['apache2', 'postgresql-15', 'cron', 'iproute2', 'procps'];
 const FILES = 8;
 /** How long a client waits, in milliseconds. Node.js gives up an idle connection 10 s after its first probe. */
 const PATIENCE = 120_000;
-
-const cleanups = [];
 
 /** A bridge in each host, by which a container reaches the network of the hosts. */
 function makeInnerBridges(hosts) {
@@ -199,15 +198,4 @@ async function main() {
   );
 }
 
-process.on('SIGINT', () => process.exit(130));
-process.on('SIGTERM', () => process.exit(143));
-process.on('exit', () => {
-  for (const work of cleanups.splice(0).reverse()) work();
-});
-main().then(
-  () => process.exit(),
-  (error) => {
-    console.error(`\nError: ${error.message}`);
-    process.exit(1);
-  },
-);
+runScript(main);

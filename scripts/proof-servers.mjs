@@ -9,6 +9,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { installPackages, isInstalled } from './debian.mjs';
+import { runScript } from './main.mjs';
 import { Place } from './servers/place.mjs';
 import { withSystemLog } from './servers/system-log.mjs';
 import { home, run } from './setup.mjs';
@@ -98,12 +99,4 @@ async function main() {
   console.log(rows.join('\n'));
 }
 
-process.on('SIGINT', () => process.exit(130));
-process.on('SIGTERM', () => process.exit(143));
-main().then(
-  () => process.exit(),
-  (error) => {
-    console.error(`Error: ${error.message}`);
-    process.exit(1);
-  },
-);
+runScript(main);

@@ -3,6 +3,7 @@ import type { PageRange } from '../../../src/contract/contract.ts';
 import { inherit, type Standing, type Wanted } from '../../../src/memory/inherit.ts';
 import { addRange, anyBetween, common, without } from '../../../src/memory/ranges.ts';
 import { alike, decodeSharedPages, encodeSharedPages, type SharedPages } from '../../../src/memory/shared-pages.ts';
+import { dice } from '../dice.ts';
 
 const PAGE = 4096;
 const range = (from: number, to: number): PageRange => ({ start: from * PAGE, length: (to - from) * PAGE });
@@ -13,17 +14,6 @@ function pagesOf(list: readonly PageRange[]): Set<number> {
   const pages = new Set<number>();
   for (const { start, length } of list) for (let at = start; at < start + length; at += PAGE) pages.add(at / PAGE);
   return pages;
-}
-
-/** A small generator, always the same: xorshift. */
-function dice(seed: number): (sides: number) => number {
-  let state = seed;
-  return (sides) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % sides;
-  };
 }
 
 function randomRanges(roll: (sides: number) => number, pages = 40): PageRange[] {

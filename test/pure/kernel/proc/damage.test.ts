@@ -12,6 +12,7 @@ import { parseStat } from '../../../../src/kernel/proc/stat.ts';
 import { parseStatus } from '../../../../src/kernel/proc/status.ts';
 import { parseTimers } from '../../../../src/kernel/proc/timers.ts';
 import { parseSyscall } from '../../../../src/kernel/proc/values.ts';
+import { dice } from '../../dice.ts';
 import { proc } from './fixtures.ts';
 
 const cases: [file: string, parse: (bytes: Uint8Array) => unknown][] = [
@@ -34,17 +35,6 @@ const cases: [file: string, parse: (bytes: Uint8Array) => unknown][] = [
   ['6.18/odd/fdinfo/pidfd', parseFdInfo],
   ['6.18/odd/status', parseIdMap],
 ];
-
-/** A small generator of pseudo-random numbers (xorshift), so that a failure can be repeated. */
-function dice(seed: number): (sides: number) => number {
-  let state = seed;
-  return (sides) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % sides;
-  };
-}
 
 /** Bytes that mean something to one of the formats. */
 const MEANINGFUL = Buffer.from('\n \t:()-,/\\0129afxZ\0\xff', 'latin1');
