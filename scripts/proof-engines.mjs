@@ -10,6 +10,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -19,7 +20,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { installPackages, isInstalled } from './debian.mjs';
-import { Container, must } from './engines/container.mjs';
+import { Container, must, pause } from './engines/container.mjs';
 import { home, run } from './setup.mjs';
 
 const PACKAGES = ['runc', 'busybox-static', 'python3', 'iproute2', 'bsdutils', 'util-linux'];
@@ -155,6 +156,43 @@ const CONTAINERS = {
     }
   },
 
+  'killed in a checkpoint': async (container) => {
+    container.run();
+    container.checkpoint('--leave-running');
+    let killed = 0;
+    for (const moment of moments(container.took.checkpoint)) {
+      killed += Number(await killedAt(moment, container, container.checkpointLine('--leave-running')));
+      container.before = container.count();
+      container.goesOn();
+      container.exec('true');
+    }
+    if (killed === 0) throw new Error('criu was never killed');
+    cycle(container, {}, true);
+  },
+
+  'killed in a restore': async (container) => {
+    cycle(container);
+    container.checkpoint();
+    const before = mounts();
+    let killed = 0;
+    for (const moment of moments(container.took.restore)) {
+      if (await killedAt(moment, container, container.restoreLine())) {
+        killed++;
+        container.runc(['delete', '--force', container.name]);
+        const count = container.count();
+        pause(200);
+        if (container.count() !== count) throw new Error('a part of it runs');
+        if (mounts() !== before) throw new Error(`mounts are left:\n${mounts()}`);
+      } else {
+        container.goesOn();
+        container.runc(['delete', '--force', container.name]);
+      }
+    }
+    if (killed === 0) throw new Error('criu was never killed');
+    container.restore();
+    container.goesOn();
+  },
+
   'several processes': (container) => {
     const others = 'for i in 1 2 3 4 5; do sleep 1000 & done; mkfifo /data/fifo; cat /data/fifo >/dev/null &';
     container.edit((config) => container.program(config, others));
@@ -221,6 +259,42 @@ function onTerminal(container, args) {
   };
   return { ended, shows, end: () => child.kill('SIGKILL') };
 }
+
+/** Moments within a span of milliseconds, one in each of twelve slices. */
+function moments(span) {
+  return Array.from({ length: 12 }, (_, i) => ((i + Math.random()) / 12) * span);
+}
+
+/** Starts runc and kills the criu that it has started, if there is one at that moment. Returns whether there was. */
+async function killedAt(milliseconds, container, args) {
+  const runc = spawn('runc', [...container.options, ...args], { env: container.environment, stdio: 'ignore' });
+  const ended = new Promise((resolve) => runc.on('exit', resolve));
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const child = childrenOf(runc.pid).find((pid) => commOf(pid) === 'criu');
+  if (child !== undefined) process.kill(child, 'SIGKILL');
+  const code = await ended;
+  return child !== undefined && code !== 0;
+}
+
+function childrenOf(pid) {
+  try {
+    const tasks = readdirSync(`/proc/${pid}/task`);
+    const texts = tasks.map((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8'));
+    return texts.flatMap((text) => text.trim().split(' ').filter(Boolean).map(Number));
+  } catch {
+    return []; // it has ended
+  }
+}
+
+function commOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+const mounts = () => readFileSync('/proc/self/mountinfo', 'utf8');
 
 /** Sends a text and waits for as much. */
 function echo(client, text) {

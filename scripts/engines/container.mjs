@@ -107,18 +107,26 @@ export class Container {
     this.waitFor(() => this.count() > 3, 'the container does not count');
   }
 
+  checkpointLine(...options) {
+    return ['checkpoint', '--image-path', this.images, '--work-path', this.work, ...options, this.name];
+  }
+
+  restoreLine(...options) {
+    const paths = ['--bundle', this.bundle, '--image-path', this.images, '--work-path', this.work];
+    return ['restore', '-d', ...(this.terminal ?? []), ...paths, ...options, this.name];
+  }
+
   checkpoint(...options) {
     const began = performance.now();
-    this.runc(['checkpoint', '--image-path', this.images, '--work-path', this.work, ...options, this.name]);
-    this.took = { checkpoint: performance.now() - began };
+    this.runc(this.checkpointLine(...options));
+    this.took = { ...this.took, checkpoint: performance.now() - began };
     this.before = this.count();
   }
 
   restore(...options) {
     const began = performance.now();
-    const paths = ['--bundle', this.bundle, '--image-path', this.images, '--work-path', this.work];
-    this.runc(['restore', '-d', ...(this.terminal ?? []), ...paths, ...options, this.name], 'ignore');
-    this.took.restore = performance.now() - began;
+    this.runc(this.restoreLine(...options), 'ignore');
+    this.took = { ...this.took, restore: performance.now() - began };
   }
 
   /** Runs a command inside. Returns what it prints. */
