@@ -20,6 +20,7 @@ import { readProc, readProcLink } from '../kernel/proc/read.ts';
 import { statusOf } from '../kernel/statx.ts';
 import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { PLACES, type PlaceIfAny, placeOfEntry, statusIn, tryOpenAt } from '../namespaces/places.ts';
+import { SEEN_NAMESPACES } from '../namespaces/seen.ts';
 import { fileObstacle } from '../support/fdinfo.ts';
 import { GhostImage } from './ghost/image.ts';
 import { searchInode } from './irmap.ts';
@@ -48,15 +49,9 @@ export function mountsOf(pid: HostPid | 'self'): Mounts {
  * held open; the restore then has to find it among the ghosts, or by its handle. Undefined if the file can be found
  * neither by handle nor by a search.
  */
-export function describeWatched(
-  watched: Watched,
-  pid: HostPid,
-  mounts: Mounts,
-  tree: SeenTree,
-): InputOf<typeof fhEntry> | undefined {
-  for (const mount of mounts) {
-    if (!isOn(mount, watched.dev)) continue;
-    using found = openByHandle(`/proc/${pid}/root${mount.mountPoint}`, watched);
+export function describeWatched(watched: Watched, pid: HostPid, tree: SeenTree): InputOf<typeof fhEntry> | undefined {
+  for (const [viewer, mount] of mountsSeenBy(pid, watched.dev, tree)) {
+    using found = openByHandle(`/proc/${viewer}/root${mount.mountPoint}`, watched);
     if (!found) continue;
     const path = readProcLink('self', `fd/${found.number}`);
     const { mntId } = statusOf(found.number);
@@ -69,6 +64,19 @@ export function describeWatched(
   }
   const path = searchInode(watched.dev, watched.ino, tree.options.irmapScanPaths);
   return path === undefined ? undefined : { ...handleMessage(watched.handle), path };
+}
+
+/**
+ * The mounts of a device, first as the process sees them that watches something there; it may have come to it through
+ * the /proc/PID/root of another, in a mount namespace that does not show it to this one.
+ */
+function* mountsSeenBy(pid: HostPid, dev: number, tree: SeenTree): Generator<readonly [HostPid, MountInfo]> {
+  for (const mount of MOUNTS.of(tree, pid)) if (isOn(mount, dev)) yield [pid, mount];
+  for (const { name, members } of SEEN_NAMESPACES.of(tree).others) {
+    const [other] = members;
+    if (name !== 'mnt' || !other || members.some((member) => member.pid === pid)) continue;
+    for (const mount of MOUNTS.of(tree, other.pid)) if (isOn(mount, dev)) yield [other.pid, mount];
+  }
 }
 
 const isOn = (mount: MountInfo, dev: number): boolean => mount.devMajor * 2 ** 20 + mount.devMinor === dev;

@@ -13,7 +13,6 @@ import {
   describeWatched,
   hasEvents,
   MOUNTS,
-  type Mounts,
   openWatched,
   openWatchedPath,
   unreachable,
@@ -30,9 +29,8 @@ export const fanotifyKind: FileKind = {
 
   obstacle(file, task) {
     const { marks } = detailOf(file, 'fanotify');
-    const mounts = MOUNTS.of(task.tree, task.pid);
     for (const mark of marks) {
-      if (!describe(mark, task.pid, mounts, task.tree)) return refusal(file, mark);
+      if (!describe(mark, task.pid, task.tree)) return refusal(file, mark);
     }
     return undefined;
   },
@@ -44,9 +42,8 @@ export const fanotifyKind: FileKind = {
     }
     const { pid } = file.task;
     const { flags: faflags, eventFlags: evflags, marks } = detailOf(file, 'fanotify');
-    const mounts = MOUNTS.of(context.tree, pid);
     const mark = marks.map((seen) => {
-      const entry = describe(seen, pid, mounts, context.tree);
+      const entry = describe(seen, pid, context.tree);
       if (!entry) throw refusal(file, seen);
       return entry;
     });
@@ -73,22 +70,17 @@ export const fanotifyKind: FileKind = {
   },
 };
 
-function describe(
-  mark: FanotifyMark,
-  pid: HostPid,
-  mounts: Mounts,
-  tree: SeenTree,
-): InputOf<typeof fanotifyMarkEntry> | undefined {
+function describe(mark: FanotifyMark, pid: HostPid, tree: SeenTree): InputOf<typeof fanotifyMarkEntry> | undefined {
   const common = { id: 0, mflags: mark.markFlags, mask: mark.mask, ignored_mask: mark.ignoredMask };
   if (mark.on === 'mount') {
-    const mount = mounts.find((candidate) => candidate.mountId === mark.mntId);
+    const mount = MOUNTS.of(tree, pid).find((candidate) => candidate.mountId === mark.mntId);
     if (!mount) return undefined;
     const dev = mount.devMajor * 2 ** 20 + mount.devMinor;
     return { ...common, type: MarkType.MOUNT, s_dev: dev, me: { mnt_id: mount.mountId, path: mount.mountPoint } };
   }
   const { ino, sdev, handle } = mark;
   if (mark.on !== 'inode' || ino === undefined || sdev === undefined || !handle) return undefined;
-  const found = describeWatched({ dev: sdev, ino, handle }, pid, mounts, tree);
+  const found = describeWatched({ dev: sdev, ino, handle }, pid, tree);
   return found && { ...common, type: MarkType.INODE, s_dev: sdev, ie: { i_ino: ino, f_handle: found } };
 }
 

@@ -7,7 +7,7 @@ import { FdTypes } from '../../../images/schema/files.ts';
 import { IN, INOTIFY_IOC_SETNEXTWD, O } from '../../../kernel/constants/files.ts';
 import type { InotifyWatch } from '../../../kernel/proc/fddetail.ts';
 import { arenaPath, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
-import { describeWatched, hasEvents, MOUNTS, type Mounts, openWatched, unreachable } from '../../../paths/watched.ts';
+import { describeWatched, hasEvents, openWatched, unreachable } from '../../../paths/watched.ts';
 import { describeFile, detailIfAny, partOf } from '../../../support/fdinfo.ts';
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
@@ -23,8 +23,7 @@ export const inotifyKind: FileKind = {
   obstacle(file, task) {
     const watches = watchesOf(file);
     if (watches.length === 0) return undefined;
-    const mounts = MOUNTS.of(task.tree, task.pid);
-    const lost = watches.find((watch) => !describe(watch, task.pid, mounts, task.tree));
+    const lost = watches.find((watch) => !describe(watch, task.pid, task.tree));
     return lost && unreachable(file, lost.ino);
   },
 
@@ -35,8 +34,7 @@ export const inotifyKind: FileKind = {
     }
     const { pid } = file.task;
     const wd = watchesOf(file).map((watch) => {
-      const mounts = MOUNTS.of(context.tree, pid);
-      const entry = describe(watch, pid, mounts, context.tree);
+      const entry = describe(watch, pid, context.tree);
       if (!entry) throw unreachable(file, watch.ino);
       return entry;
     });
@@ -62,14 +60,9 @@ function watchesOf(file: OpenFile): readonly InotifyWatch[] {
   return detailIfAny(file, 'inotify')?.watches ?? [];
 }
 
-function describe(
-  watch: InotifyWatch,
-  pid: HostPid,
-  mounts: Mounts,
-  tree: SeenTree,
-): InputOf<typeof inotifyWdEntry> | undefined {
+function describe(watch: InotifyWatch, pid: HostPid, tree: SeenTree): InputOf<typeof inotifyWdEntry> | undefined {
   const { wd, ino, sdev, mask, ignoredMask, handle } = watch;
-  const found = handle && describeWatched({ dev: sdev, ino, handle }, pid, mounts, tree);
+  const found = handle && describeWatched({ dev: sdev, ino, handle }, pid, tree);
   return found && { id: 0, i_ino: ino, mask, ignored_mask: ignoredMask, s_dev: sdev, wd, f_handle: found };
 }
 
