@@ -30,9 +30,10 @@ const SERVICE = ['service'] as const;
 /** Commands that are not built, and are refused as a whole; until then they only open their log. */
 // biome-ignore format: names in a row
 const UNBUILT = [
-  'pre-dump', 'page-server', 'lazy-pages', 'dedup', 'cpuinfo dump', 'cpuinfo check',
+  'pre-dump', 'page-server', 'lazy-pages', 'dedup',
 ] as const;
-const WORKING = [...CARRYING, 'service', ...UNBUILT] as const;
+const CPUINFO = ['cpuinfo dump', 'cpuinfo check'] as const;
+const WORKING = [...CARRYING, 'service', ...CPUINFO, ...UNBUILT] as const;
 const ALL = [...WORKING, 'exec'] as const;
 
 // Why an option may be given where it changes nothing.
@@ -82,13 +83,14 @@ const TABLE = [
     built: BOTH, later: ['pre-dump'],
     help: 'a program to run at each step of the work; may be given several times' },
   { group: 'Tasks', long: 'cpu-cap', arg: 'LIST', argOptional: true, value: { type: 'cpuCap', key: 'cpuCap' },
-    rpc: [20, 'cpu_cap'], built: NONE, later: BOTH,
+    rpc: [20, 'cpu_cap'], built: ['cpuinfo check'], later: BOTH,
+    idle: { in: ['cpuinfo dump'], because: 'everything is written' },
     help: 'the CPU facts that must agree at restore: cpu, fpu, ins, all, none, ^X for all but X (fpu,ins)' },
   { group: 'Tasks', long: 'allow-uprobes', negatable: true, value: { type: 'flag', key: 'allowUprobes' },
     built: NONE, later: BOTH,
     help: 'accept tasks with the mapping of user-space probes' },
   { group: 'Tasks', long: 'unprivileged', negatable: true, value: { type: 'flag', key: 'unprivileged' },
-    rpc: [67, 'unprivileged'], built: [...CARRYING, 'service'], later: UNBUILT,
+    rpc: [67, 'unprivileged'], built: [...CARRYING, 'service', ...CPUINFO], later: UNBUILT,
     idle: { in: EXEC, because: 'exec needs no rights but to trace the process' },
     help: 'work without being root, within the limits of that' },
 

@@ -5,6 +5,7 @@
 
 import type { ErrorCode } from '../base/error-codes.ts';
 import type { SyscallName } from './syscall-numbers.ts';
+import type * as cpu from './x86-64/cpu.ts';
 import type * as info from './x86-64/thread-info.ts';
 import type * as xsave from './x86-64/xsave.ts';
 
@@ -199,6 +200,12 @@ export interface Arch {
   /** What the field holds, without the address that is cleared at the thread's end. */
   readonly threadInfo: typeof info.threadInfo;
   readonly extendedState: ExtendedState;
+  /** What `cpuinfo.img` tells of processors. */
+  readonly processor: {
+    readonly ask: typeof cpu.askCpu;
+    readonly instructions: typeof cpu.INSTRUCTIONS;
+    readonly wordsOf: typeof cpu.WORDS_OF;
+  };
   /** Undefined where there is no 32-bit mode. */
   readonly compat: Compat | undefined;
   /**

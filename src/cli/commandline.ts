@@ -27,7 +27,18 @@ const COMMANDS: readonly string[] = [
   'pre-dump', 'lazy-pages', 'page-server', 'service', 'swrk', 'dedup', 'cpuinfo', 'show',
 ];
 
-const BUILT: readonly Command[] = ['dump', 'restore', 'check', 'exec', 'service', 'swrk', 'crit', 'show'];
+const BUILT: readonly Command[] = [
+  'dump',
+  'restore',
+  'check',
+  'exec',
+  'service',
+  'swrk',
+  'crit',
+  'show',
+  'cpuinfo dump',
+  'cpuinfo check',
+];
 
 /**
  * Understands a command line. What is not built yet comes back as a refusal instead of being thrown, so that the

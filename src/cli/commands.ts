@@ -144,11 +144,25 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
     ],
     examples: [['swrk 3', 'serve the client at the other end of descriptor 3']],
   },
+  {
+    word: 'cpuinfo',
+    commands: ['cpuinfo dump', 'cpuinfo check'],
+    synopsis: 'cpuinfo dump|check [-D DIR] [OPTION...]',
+    summary: 'save or compare what the processor can do',
+    about: [
+      'A program that has found an instruction at its start goes on using it. "dump" writes what the processor of this ' +
+        'machine can do to cpuinfo.img; "check" compares that of another machine with it, before a tree is moved there.',
+      'The exit code of check is 0 when nothing is lacking, else 1, and the error names it.',
+    ],
+    examples: [
+      ['cpuinfo dump -D images', 'write images/cpuinfo.img'],
+      ['cpuinfo check -D images --cpu-cap=ins', 'compare the instructions only'],
+    ],
+  },
   later('pre-dump', ['pre-dump'], 'save the memory of a tree that runs on, for a later dump'),
   later('page-server', ['page-server'], 'receive the pages of a dump on another machine'),
   later('lazy-pages', ['lazy-pages'], 'bring pages to restored tasks when they are needed'),
   later('dedup', ['dedup'], 'free what earlier images hold in vain'),
-  later('cpuinfo', ['cpuinfo dump', 'cpuinfo check'], 'save or compare what the processor can do'),
 ];
 
 function later(word: string, commands: readonly Command[], summary: string): CommandText {

@@ -83,6 +83,9 @@ async function dispatch(invocation: Invocation): Promise<number> {
       return (await import('./exec.ts')).run(invocation);
     case 'service':
       return (await import('./service.ts')).run(invocation);
+    case 'cpuinfo dump':
+    case 'cpuinfo check':
+      return (await import('./cpuinfo.ts')).run(invocation);
     case 'swrk':
       return (await import('./swrk.ts')).run(invocation);
     case 'crit':

@@ -33,8 +33,8 @@ const ANSWERS: Readonly<Record<number, Answer>> = {
   [CriuReqType.SINGLE_PRE_DUMP]: () => notBuilt('pre-dump', 'send DUMP, with leave_running if the tasks are to go on'),
   [CriuReqType.PAGE_SERVER]: () => notBuilt('page-server', 'dump into a directory, and copy that'),
   [CriuReqType.PAGE_SERVER_CHLD]: () => notBuilt('page-server', 'dump into a directory, and copy that'),
-  [CriuReqType.CPUINFO_DUMP]: () => notBuilt('cpuinfo dump', 'a restore says itself what this processor lacks'),
-  [CriuReqType.CPUINFO_CHECK]: () => notBuilt('cpuinfo check', 'a restore says itself what this processor lacks'),
+  [CriuReqType.CPUINFO_DUMP]: async (...asked) => (await import('./work.ts')).cpuInfoFor('dump', ...asked),
+  [CriuReqType.CPUINFO_CHECK]: async (...asked) => (await import('./work.ts')).cpuInfoFor('check', ...asked),
 };
 
 /** After these the connection may be kept for further requests. */

@@ -1,5 +1,6 @@
 /** The requests that do something: dump, restore, check. */
 
+import { cpuErrorOf } from '../api/cpuinfo.ts';
 import type { Directories } from '../api/engine-options.ts';
 import { dumpOptions, hooksOf, restoreOptions } from '../api/engine-options.ts';
 import { printDumpFigures, printRestoreFigures } from '../api/figures.ts';
@@ -16,6 +17,7 @@ import { logWarn } from '../base/log.ts';
 import type { CarryOptions } from '../contract/contract.ts';
 import { examineAll, verdictOn } from '../engine/check/examine.ts';
 import { allFeatures } from '../engine/check/features.ts';
+import { saveCpuInfo } from '../engine/cpuinfo.ts';
 import { dump } from '../engine/dump/dump.ts';
 import { restore } from '../engine/restore/restore.ts';
 import type { InputOf } from '../images/message.ts';
@@ -84,6 +86,17 @@ export function checkFor({ opts }: CriuReq, _: Channel, client: Client): Done | 
     if (verdictOn(findings, { extra: false, experimental: false }) === 'good') return { success: true, reply: {} };
     const names = missing.map(({ feature }) => feature.name).join(', ');
     throw new StasisError({ kind: 'kernel', reason: `this kernel lacks ${names}`, remedy: 'stasis check says more' });
+  });
+}
+
+/** CPUINFO_DUMP and CPUINFO_CHECK. */
+export function cpuInfoFor(what: 'dump' | 'check', { opts }: CriuReq, _: Channel, client: Client): Done | undefined {
+  return attempt({}, () => {
+    const { invocation, directories } = begin(`cpuinfo ${what}`, opts, client);
+    if (what === 'dump') saveCpuInfo(directories.imagesDir);
+    const error = what === 'check' ? cpuErrorOf(directories.imagesDir, invocation.settings.cpuCap) : undefined;
+    if (error) throw error;
+    return { success: true, reply: {} };
   });
 }
 

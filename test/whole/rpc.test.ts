@@ -8,7 +8,7 @@ import { ask, type Request, RpcClient } from './kit/rpc-client.ts';
 import { differences } from './kit/state.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
-const { DUMP, RESTORE, CHECK, VERSION, FEATURE_CHECK, WAIT_PID, PRE_DUMP, PAGE_SERVER, CPUINFO_CHECK } = CriuReqType;
+const { DUMP, RESTORE, CHECK, VERSION, FEATURE_CHECK, WAIT_PID, PRE_DUMP, PAGE_SERVER } = CriuReqType;
 const EBADRQC = 56;
 const ENOTSUP = 95;
 
@@ -144,7 +144,7 @@ test('what cannot be done is said with cause and remedy, and nothing is touched'
   await refused(dumpOf(victim, folder, { parent_img: '../1' }), ENOTSUP, /parent_img/);
   await refused(dumpOf(victim, folder, { ps: { port: 1234 } }), ENOTSUP, /ps/);
   await refused({ ...dumpOf(victim, folder), keep_open: true }, EBADRQC, /keep_open/);
-  for (const type of [PRE_DUMP, PAGE_SERVER, CPUINFO_CHECK]) await refused({ type }, ENOTSUP, /not built yet/);
+  for (const type of [PRE_DUMP, PAGE_SERVER]) await refused({ type }, ENOTSUP, /not built yet/);
   await refused({ type: WAIT_PID, pid: 1 }, 10, /no such child/);
   // The log is there although the request was refused: engines show it.
   expect(folder.read('dump.log')).toContain('Error (rpc.ts)');

@@ -22,6 +22,7 @@ import {
   SP,
   word,
 } from './code.ts';
+import { askCpu, INSTRUCTIONS, WORDS_OF } from './cpu.ts';
 import { buryCode, forwardCode, noteCode } from './handlers.ts';
 import { limitsCode } from './limits.ts';
 import { pageSums } from './page-sums.ts';
@@ -291,6 +292,7 @@ export const X86_64: Arch = {
     isLike,
     permission: TILES,
   },
+  processor: { ask: askCpu, instructions: INSTRUCTIONS, wordsOf: WORDS_OF },
   compat: {
     mapVdso: { name: 'arch_prctl', args: [ARCH.MAP_VDSO_32, 0] },
     getpid: { code: Uint8Array.of(0xcd, 0x80, 0xcc), nr: 20 }, // int 0x80; int3
