@@ -79,13 +79,10 @@ function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: num
 
 /** Helper processes with the PIDs of dead tasks; they exist while files of these are opened. */
 const HELPERS = new KeyedSlot((context: RestoreContext, pid: number) => {
-  const helper = seedInside(context, pid, HELPER_AREA);
+  const helper = seedInside(context, pid);
   context.atEnd(() => helper[Symbol.dispose]());
   return helper;
 });
-
-/** An address at which a seed has no mapping. */
-const HELPER_AREA = 0x1000_0000;
 
 /** The entries of files.img that refer to a ghost. */
 function peersOf(ghostId: number, context: RestoreContext): RegFileEntry[] {

@@ -62,6 +62,15 @@ export interface CloneRequest {
   readonly share: { readonly vm: boolean; readonly files: boolean; readonly fs: boolean; readonly sighand: boolean };
 }
 
+/** What seeds have in common that come from one another. */
+export interface Kin {
+  /**
+   * Sets which number the kernel gives next in the PID namespace of the tree; undefined if that is ours. For those who
+   * may choose none there.
+   */
+  setNext?: (pid: number) => void;
+}
+
 /** A clone3(2) call to be made in a seed. */
 interface ClonePlan {
   readonly pid: number;
@@ -76,6 +85,8 @@ export class Seed implements Disposable {
   readonly socket: Fd;
   /** The task's end of it. */
   readonly socketTarget: number;
+  /** What seeds have in common that come from one another. */
+  readonly kin: Kin;
   /** Whether its children are born in another PID namespace than ours, where they have other numbers. */
   readonly #isApart: boolean;
   /** Has the parent of a sibling that has ended reap it. */
@@ -83,7 +94,8 @@ export class Seed implements Disposable {
   /** Whether children of it have ended, of which the kernel has told it. */
   discarded = false;
 
-  private constructor(tracee: Tracee, socket: Fd, socketTarget: number, area: number, isApart: boolean) {
+  private constructor(tracee: Tracee, socket: Fd, socketTarget: number, area: number, isApart: boolean, kin: Kin = {}) {
+    this.kin = kin;
     this.#isApart = isApart;
     this.tracee = tracee;
     this.socket = socket;
@@ -127,7 +139,7 @@ export class Seed implements Disposable {
    * page and the kernel's mappings (stack, vdso), unless it is to have a certain address.
    * @throws StasisError
    */
-  static anywhere(area = 0x1000_0000): Seed {
+  static anywhere(area = SEED_AREA): Seed {
     return Seed.create({ pid: undefined, sibling: false, taken: new Set() }, area);
   }
 
@@ -152,7 +164,9 @@ export class Seed implements Disposable {
       exitSignal: sibling ? 0 : exitSignal,
     }));
     const { socket, socketTarget } = this;
-    return this.#clone(plans).map((tracee) => new Seed(tracee, socket, socketTarget, this.remote.area, this.#isApart));
+    return this.#clone(plans).map(
+      (tracee) => new Seed(tracee, socket, socketTarget, this.remote.area, this.#isApart, this.kin),
+    );
   }
 
   /** Makes threads of this seed's process with these TIDs. They are traced and stopped. @throws StasisError */
@@ -187,7 +201,8 @@ export class Seed implements Disposable {
     results.forEach((result, i) => {
       const plan = lot[i];
       if (result >= 0 || !plan) return;
-      if (result === -ERRNO.EPERM && !this.#isApart) born.push(this.#cloneNext(plan));
+      if (result === -ERRNO.EPERM)
+        born.push(this.kin.setNext ? this.#cloneAfter(plan, this.kin.setNext) : this.#cloneNext(plan));
       else throw spawnError(plan.pid, -result);
     });
   }
@@ -208,6 +223,21 @@ export class Seed implements Disposable {
       if (made === plan.pid) return tracee;
       this.#discard(tracee, plan);
     }
+    throw pidInUse(plan.pid);
+  }
+
+  /** The same in a PID namespace of the tree, in which nobody else makes processes meanwhile. */
+  #cloneAfter(plan: ClonePlan, setNext: (pid: number) => void): Tracee {
+    const program = this.remote.program();
+    const call = addClone(program, plan, false);
+    setNext(plan.pid);
+    this.remote.run(program);
+    const made = program.result(call);
+    if (made < 0) throw spawnError(plan.pid, -made);
+    const [host] = hostPidsOf(this.tracee.pid, [made]);
+    const tracee = Tracee.born(host ?? hostPid(made));
+    if (made === plan.pid) return tracee;
+    bury(tracee.pid);
     throw pidInUse(plan.pid);
   }
 
@@ -248,6 +278,9 @@ export class Seed implements Disposable {
     this.tracee.forget();
   }
 }
+
+/** An address that is free in a new seed: between its own page and the kernel's mappings (stack, vdso). */
+export const SEED_AREA = 0x1000_0000;
 
 /** How often a number is tried for that others may take. */
 const MOST_ATTEMPTS = 200;

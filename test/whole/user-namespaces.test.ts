@@ -1,6 +1,7 @@
 /** Trees in user namespaces of their own: maps, users and groups, capabilities, owners of what is in them. */
 import { describe, expect, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
+import { victimBinary } from './kit/compile.ts';
 import { goOn, type StartOptions, Victim } from './kit/victim.ts';
 
 /** What tells of the user namespace of a process, as the machine sees it. */
@@ -39,6 +40,7 @@ const ROWS: readonly { readonly way: readonly string[]; readonly victims: readon
   { way: ['--map-user=1000', '--map-group=1000', '--pid'], victims: [['signals'], ['unixdgrams']] },
   { way: ['--user', '--pid'], victims: [['heap'], ['prefork', '8', '4']] },
   { way: ['--map-root-user', '--cgroup', '--net'], victims: [['heap']] },
+  { way: ['--pid', '--mount-proc'], victims: [['threadfds']] },
   // In the PID namespace of the machine, where they may choose no numbers.
   { way: ['--map-root-user'], victims: [['prefork', '8', '4'], ['sessions'], ['threadfds'], ['timers']] },
 ];
@@ -51,8 +53,39 @@ describe('started by unshare(1)', () => {
   }
 });
 
+/** Starts a victim in user namespaces inside of one another: its parent is in the outer one. */
+const inside = (options: string, [name = '', ...args]: readonly string[]): readonly string[] => {
+  return ['sh', '-c', `unshare ${options} "$@"; :`, 'sh', victimBinary(name), ...args];
+};
+
+describe('inside of others', () => {
+  const rows: readonly (readonly [string, readonly string[], string, readonly string[]])[] = [
+    [
+      'with a PID namespace of the outer one',
+      ['--map-root-user', '--pid'],
+      '--map-user=7 --map-group=7',
+      ['prefork', '4', '2'],
+    ],
+    ['with threads', ['--map-root-user', '--pid', '--mount-proc'], '--map-user=7', ['threadfds']],
+    ['without maps', ['--map-current-user', '--pid', '--ipc', '--uts'], '--user --uts', ['unixdgrams']],
+    ['three deep', ['--map-root-user', '--pid'], '--map-root-user sh -c \'unshare --map-user=8 "$@"; :\' sh', ['heap']],
+  ];
+  test.each(rows)(
+    '%s',
+    async (_, outer, inner, victim) => {
+      using started = await Victim.run(inside(inner, victim), { unshare: outer });
+      await throughCycles(started);
+    },
+    60_000,
+  );
+});
+
 async function cycles(name: string, args: readonly string[], start: StartOptions): Promise<void> {
   using victim = await Victim.start(name, args, start);
+  await throughCycles(victim);
+}
+
+async function throughCycles(victim: Victim): Promise<void> {
   await goOn();
   const before = usersOfAll(victim);
   for (let cycle = 0; cycle < 3; cycle++) {
@@ -74,6 +107,8 @@ async function restored(victim: Victim): Promise<void> {
       return;
     } catch (error) {
       if (attempt === 5 || !/PID \d+: .* in use/.test(String(error))) throw error;
+      // What it had made before is reaped by nobody else here.
+      await victim.waitGone();
     }
   }
 }

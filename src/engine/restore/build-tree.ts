@@ -3,7 +3,7 @@
 import { type HostPid, savedPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logWarn } from '../../base/log.ts';
-import { cstring } from '../../base/text.ts';
+import { cstring, encodeText } from '../../base/text.ts';
 import type { UndoStack } from '../../base/undo.ts';
 import type {
   BirthTraits,
@@ -15,17 +15,19 @@ import type {
 } from '../../contract/contract.ts';
 import type { NamespaceIds } from '../../images/namespace-ids.ts';
 import type { CoreEntry } from '../../images/schema/task.ts';
+import { O } from '../../kernel/constants/files.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { W } from '../../kernel/constants/ptrace.ts';
 import { SIG, signalBit } from '../../kernel/constants/signals.ts';
 import { CLONE, RLIMIT } from '../../kernel/constants/tasks.ts';
+import { openFile } from '../../kernel/files.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds } from '../../kinds/registry.ts';
 import { makerOf } from '../../namespaces/user/inside.ts';
 import { SAVED_USER_NAMESPACES } from '../../namespaces/user/saved.ts';
 import { Batch } from '../../tracee/batch.ts';
 import { findGap } from '../../tracee/gap.ts';
-import { closeAll } from '../../tracee/handover.ts';
+import { closeAll, handOver } from '../../tracee/handover.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
 import { AREA } from '../../tracee/program.ts';
 import { killTracee, PTRACE, ptrace, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
@@ -115,6 +117,7 @@ export class TreeBuilder {
     const flags = (ownPids ? CLONE.NEWPID : 0n) | (user ? CLONE.NEWUSER : 0n);
     const seed = Seed.create({ pid: root, sibling, taken, flags, user }, freeArea(tasks));
     this.#admit(root, seed, undefined, ours);
+    if (ownPids) seed.kin.setNext = (pid) => setNextPid(this.#at(root), pid);
     const member = this.#at(root);
     // Closes descriptors that the seed has inherited from Stasis.
     closeAll(seed, member.batch);
@@ -313,6 +316,17 @@ export class TreeBuilder {
       trySyscall('wait4', pid, 0, W.ALL, 0);
     }
   }
+}
+
+/** Has a process set which number the kernel gives next in its PID namespace. It may see no `/proc/sys` itself. */
+function setNextPid({ seed, batch }: Member, pid: number): void {
+  using file = openFile('/proc/sys/kernel/ns_last_pid', O.WRONLY);
+  const [fd = -1] = handOver(seed, batch, [file.number]);
+  const text = encodeText(String(pid - 1));
+  const program = batch.reserve(2, text.length + 8);
+  program.call('write', fd, program.data(text), text.length);
+  program.call('close', fd);
+  batch.flush();
 }
 
 /** The usual properties of a new process. */

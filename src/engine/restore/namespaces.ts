@@ -140,7 +140,7 @@ function ownNetwork(): Fd {
 function networkInside(context: RestoreContext, owner: number): Fd {
   const users = MADE_NAMESPACES.of(context).get('user', owner);
   if (!users) throw new StasisError({ kind: 'internal', reason: `user namespace ${owner} is not there yet` });
-  using seed = Seed.anywhere(AREA_AT);
+  using seed = Seed.anywhere();
   const batch = new Batch(seed.remote);
   const [arrived = -1] = handOver(seed, batch, [users.fd]);
   batch.call('setns', arrived, CLONE.NEWUSER);
@@ -148,9 +148,6 @@ function networkInside(context: RestoreContext, owner: number): Fd {
   batch.flush();
   return openNamespace(seed.tracee.pid, 'net');
 }
-
-/** An address at which a seed has no mapping. */
-const AREA_AT = 0x1000_0000;
 
 /** Has a process make a namespace. */
 function make(task: RestoreTask, kind: NamespaceKind, id: number): void {

@@ -30,7 +30,7 @@ import { fileKinds, treeDoors } from '../../kinds/registry.ts';
 import { verifyPages } from '../../memory/verify-pages.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
-import { INSIDE } from '../../namespaces/user/inside.ts';
+import { FILE_OWNER } from '../../namespaces/user/inside.ts';
 import { settleOwners } from '../../support/fown.ts';
 import { reportUnasked, requireInherited } from '../../support/inherited.ts';
 import { writePidfile } from '../../support/pidfile.ts';
@@ -108,10 +108,10 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const builder = new TreeBuilder(plan, context, hosts, undo);
   const root = builder.begin(options.sibling);
   if (root) makeNetworks(context, plan, stay, plan.tasks.get(plan.root)?.namespaces.user);
-  const inside = root && INSIDE.of(context, root.pid);
-  if (inside) {
-    // File systems of the user namespace take no files of users that it does not know.
-    const owner = new FileOwner(inside);
+  const files = FILE_OWNER.of(context);
+  if (files) {
+    // File systems of a user namespace take no files of users that it does not know.
+    const owner = new FileOwner(files);
     context.atEnd(() => owner[Symbol.dispose]());
   }
   for (const doors of treeDoors) doors.prepare?.(context);

@@ -6,6 +6,7 @@
 import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { CarryOptions, MadeNamespace, RestoreContext } from '../../contract/contract.ts';
+import { FileOwner } from '../../kernel/act-as.ts';
 import { AT, O, S_IF } from '../../kernel/constants/files.ts';
 import { MNT_DETACH, MOUNT_ATTR, MS } from '../../kernel/constants/mounts.ts';
 import {
@@ -18,7 +19,8 @@ import {
 } from '../../kernel/mounts.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
-import { inside } from '../inside.ts';
+import { inside as insideNamespace } from '../inside.ts';
+import { INSIDE } from '../user/inside.ts';
 import { restoreContents } from './contents.ts';
 import { ALL_ATTRIBUTES, attributesOf, type Mount, nameOf } from './mount.ts';
 import type { Base, Group, MountPlan, MountStep } from './plan.ts';
@@ -54,7 +56,7 @@ class Builder {
     this.#copySources();
     for (const { id, from } of this.#plan.groups) if ('path' in from) this.#joinOutside(id, from.path);
     this.#mountAgain();
-    return inside('mnt', this.#namespace.fd, () => {
+    return insideNamespace('mnt', this.#namespace.fd, () => {
       using oldRoot = new Fd(syscall('openat', AT.FDCWD, arenaPath('/'), O.PATH | O.DIRECTORY | O.CLOEXEC));
       changeMount(oldRoot.number, { propagation: MS.PRIVATE, recursive: true }, 'the mounts of Stasis');
       try {
@@ -89,6 +91,9 @@ class Builder {
       this.#workshop.remounted.push({ mount: base.mount, context });
       const mount = mountAgain(base, context, this.#context);
       this.#workshop.bases.set(base.key, mount);
+      // It belongs to the user namespace of whoever has opened its context.
+      const inside = INSIDE.of(this.#context, first.pid);
+      using _ = inside && new FileOwner(inside);
       restoreContents(base.mount, mount.number, this.#context);
       makeMountedTerminals(base, mount, this.#plan.steps, this.#context);
     });
@@ -308,7 +313,7 @@ export function finishMounts({ id, fd }: MadeNamespace, context: RestoreContext)
       if (made) changeMount(made.number, { set: MOUNT_ATTR.RDONLY }, nameOf(mount));
     }
   };
-  if (own.length > 0) inside('mnt', fd, change);
+  if (own.length > 0) insideNamespace('mnt', fd, change);
   for (const made of remounted.splice(0)) {
     if ((made.mount.superFlags & MS.RDONLY) !== 0) makeReadOnly(made);
     made.context[Symbol.dispose]();

@@ -82,7 +82,7 @@ function uncovered(mount: Mount, covers: readonly string[]): Fd | undefined {
  * can be unmounted, so a helper makes it that is in the same one.
  */
 function uncoveredInside(mount: Mount, covers: readonly string[], member: HostPid): Fd | undefined {
-  using seed = Seed.anywhere(AREA_AT);
+  using seed = Seed.anywhere();
   const batch = new Batch(seed.remote);
   using users = openNamespace(member, 'user');
   using places = openNamespace(member, 'mnt');
@@ -101,9 +101,6 @@ function uncoveredInside(mount: Mount, covers: readonly string[], member: HostPi
   }
   return insideOf(seed.tracee.pid, 'mnt', () => cloneOf(mount));
 }
-
-/** An address at which a seed has no mapping. */
-const AREA_AT = 0x1000_0000;
 
 /** A copy of a mount, if its path leads to it. */
 function cloneOf(mount: Mount): Fd | undefined {

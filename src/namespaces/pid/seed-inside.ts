@@ -2,18 +2,19 @@
 import type { RestoreContext } from '../../contract/contract.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
-import { Seed } from '../../tracee/seed.ts';
+import { SEED_AREA, Seed } from '../../tracee/seed.ts';
 import { openNamespace } from '../inside.ts';
 import { MADE_NAMESPACES } from '../made.ts';
 
 /**
- * Makes a seed whose PID, as the tree sees it, is `pid`. If the tree has a PID namespace of its own, the seed is born
- * in that: setns(2) to a PID namespace concerns the children of the caller, and only they enter it.
+ * Makes a seed whose PID, as the tree sees it, is `pid`, or any. If the tree has a PID namespace of its own, the seed
+ * is born in that: setns(2) to a PID namespace concerns the children of the caller, and only they enter it.
  * @throws StasisError kind 'conflict' when the PID is in use
  */
-export function seedInside(context: RestoreContext, pid: number, area: number): Seed {
+export function seedInside(context: RestoreContext, pid?: number, area?: number): Seed {
   const namespace = MADE_NAMESPACES.of(context).ofRoot('pid');
-  const make = (): Seed => Seed.create({ pid, sibling: false, taken: new Set() }, area);
+  const make = (): Seed =>
+    pid === undefined ? Seed.anywhere(area) : Seed.create({ pid, sibling: false, taken: new Set() }, area ?? SEED_AREA);
   if (!namespace) return make();
   using own = openNamespace('self', 'pid');
   const entered = trySyscall('setns', namespace.fd, CLONE.NEWPID);

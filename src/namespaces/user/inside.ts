@@ -1,9 +1,9 @@
 /** What the processes that are being restored are in their user namespaces, until they get their credentials. */
 import type { RestoreContext } from '../../contract/contract.ts';
-import { KeyedSlot } from '../../contract/slots.ts';
+import { KeyedSlot, Slot } from '../../contract/slots.ts';
 import { firstGroup, firstUser, IdMaps } from '../../support/user-ids.ts';
 import { SAVED_IDS, wasOurs } from '../made.ts';
-import { SAVED_USER_NAMESPACES, type SavedUserNamespace } from './saved.ts';
+import { SAVED_USER_NAMESPACES, type SavedUserNamespace, USER_IDS } from './saved.ts';
 
 /** The IDs of a user namespace, and the user and group that its processes have for the time being, as we see them. */
 export interface Inside {
@@ -41,3 +41,18 @@ export function makerOf({ entry, note }: SavedUserNamespace): {
   const isStranger = note?.strangers?.uid !== undefined;
   return { uid: isStranger ? uid : (note?.owner ?? 0), gid: note?.strangers?.gid ?? gid, groups: note?.groups ?? [] };
 }
+
+/**
+ * To whom files belong that Stasis makes in a restore, before they get their own owners; undefined if that does not
+ * matter. Of namespaces inside of one another the innermost decides: all of them know its users.
+ */
+export const FILE_OWNER = new Slot(
+  (context: RestoreContext): { readonly uid: number; readonly gid: number } | undefined => {
+    const owners = USER_IDS.of(context).flatMap((id) => {
+      const maps = IdMaps.from(SAVED_USER_NAMESPACES.of(context, id).entry);
+      const [uid, gid] = [firstUser(maps), firstGroup(maps)];
+      return uid === undefined || gid === undefined ? [] : [{ uid, gid }];
+    });
+    return owners.at(-1);
+  },
+);

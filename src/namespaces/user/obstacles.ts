@@ -2,6 +2,7 @@
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
+import { NO_ID } from '../../support/user-ids.ts';
 import { ownInode, SEEN_NAMESPACES } from '../seen.ts';
 import { SEEN_USERS } from './seen.ts';
 
@@ -20,12 +21,17 @@ export function userObstacles(namespace: SeenNamespace, tree: SeenTree): StasisE
       object: { type: 'user namespace', inode: namespace.ino },
     });
   const { parent, strangers, groups, groupsAgree } = SEEN_USERS.of(tree, namespace);
-  if (parent !== ownInode('user')) {
-    const reason = 'it is inside of another user namespace than that of Stasis, which is not carried yet';
-    const remedy = 'start what it holds in a user namespace that the machine itself makes';
-    return namespace.members.map((task) => refuse('NAMESPACE_USER_NESTED', reason, remedy, task));
+  const { owner: around, members } = namespace;
+  if (parent !== ownInode('user') && (!around || members.includes(tree.root))) {
+    const reason = 'it is inside of another user namespace, which is neither that of Stasis nor in the tree';
+    const remedy = 'name with -t a process of the user namespace around it, if it comes from that';
+    return members.map((task) => refuse('NAMESPACE_USER_NESTED', reason, remedy, task));
   }
   const found: StasisError[] = [];
+  if (around && isBeyond(namespace, around, tree)) {
+    const reason = 'its processes have users or groups that have no ID in the user namespace around it either';
+    found.push(refuse('NAMESPACE_USER_IDS', reason, 'give these users and groups an ID in the uid_map and gid_map'));
+  }
   if (strangers.uids.length > 1 || strangers.gids.length > 1) {
     const reason = 'its processes have several users or groups without an ID in it, which nobody can give them there';
     found.push(refuse('NAMESPACE_USER_IDS', reason, 'give these users and groups an ID in its uid_map and gid_map'));
@@ -57,28 +63,67 @@ export function userObstacles(namespace: SeenNamespace, tree: SeenTree): StasisE
       'the process is outside of the user namespace that its parent is in, so that it cannot be born there';
     return refuse('NAMESPACE_USER_OWNER', reason, 'dump the tree before the parent enters the namespace', task);
   });
+  const strays = members
+    .filter((task) => task !== tree.root && !comesFrom(task, namespace, tree))
+    .map((task) => {
+      const reason = 'its parent is neither in it nor in the user namespace around it, so that it cannot be born there';
+      return refuse('NAMESPACE_USER_OWNER', reason, 'dump it while the process that has started it lives', task);
+    });
   const numbered = bornInside(namespace, tree).map((task) => {
     const reason = 'its processes are in a PID namespace that is not theirs, where they may choose no numbers';
     return refuse('NAMESPACE_USER_PIDS', reason, 'start it in a PID namespace as well (unshare --pid --fork)', task);
   });
-  return [...found, ...outside, ...numbered];
+  return [...found, ...outside, ...strays, ...numbered];
 }
 
-/** Processes outside of the namespace whose parents are inside. */
-function leavers({ members }: SeenNamespace, { tasks, root }: SeenTree): SeenTask[] {
+/** Whether processes of a namespace have IDs that those of the one around it can neither take nor have. */
+function isBeyond(namespace: SeenNamespace, around: SeenNamespace, tree: SeenTree): boolean {
+  const { strangers, groups } = SEEN_USERS.of(tree, namespace);
+  const outer = SEEN_USERS.of(tree, around);
+  const uid = (id: number): boolean => outer.maps.uidThere(id) !== NO_ID || outer.strangers.uids.includes(id);
+  const gid = (id: number): boolean => outer.maps.gidThere(id) !== NO_ID || outer.strangers.gids.includes(id);
+  if (!strangers.uids.every(uid) || !strangers.gids.every(gid)) return true;
+  if (!groups) return false;
+  return outer.groups ? outer.groups.join() !== groups.join() : groups.some((id) => outer.maps.gidThere(id) === NO_ID);
+}
+
+/** Whether the parent of a process is in the same user namespace or in the one around it. */
+function comesFrom({ stat }: SeenTask, namespace: SeenNamespace, tree: SeenTree): boolean {
+  const parent = tree.tasks.find(({ pid }) => Number(pid) === stat.ppid);
+  const users = parent && SEEN_NAMESPACES.of(tree).of(parent.pid, 'user');
+  return !users || users === namespace || (users.ours ? undefined : users) === namespace.owner;
+}
+
+/** Whether a user namespace is another one or inside of that. */
+function isWithin(namespace: SeenNamespace | undefined, outer: SeenNamespace): boolean {
+  return namespace !== undefined && (namespace === outer || isWithin(namespace.owner, outer));
+}
+
+/** Processes that are not within the user namespace that their parents are in. */
+function leavers(namespace: SeenNamespace, { tasks, root }: SeenTree): SeenTask[] {
+  const { members } = namespace;
   const inside = new Set(members.map(({ pid }) => Number(pid)));
-  return tasks.filter((task) => task !== root && !inside.has(task.pid) && inside.has(task.stat.ppid));
+  return tasks.filter((task) => {
+    if (task === root || !inside.has(task.stat.ppid)) return false;
+    return !isWithin(SEEN_NAMESPACES.of(task.tree).of(task.pid, 'user'), namespace);
+  });
 }
 
-/** Processes that are born inside, or have threads that are, in a PID namespace that belongs to somebody else. */
+/**
+ * Processes that are born inside, or have threads that are, in a PID namespace in which neither they nor the root of
+ * the tree can see to it that they get their numbers.
+ */
 function bornInside(namespace: SeenNamespace, tree: SeenTree): SeenTask[] {
   const { members } = namespace;
+  const { root } = tree;
   const table = SEEN_NAMESPACES.of(tree);
   const inside = new Set(members.map(({ pid }) => Number(pid)));
+  const ofRoot = table.of(root.pid, 'pid');
   return members.filter(({ pid, stat, threads }) => {
     const isBorn = inside.has(stat.ppid) || threads.length > 1;
     const numbers = table.of(pid, 'pid');
-    // In ours Stasis can see to it that they get theirs.
-    return isBorn && numbers !== undefined && !numbers.ours && numbers.owner !== namespace;
+    if (!isBorn || !numbers || numbers.ours || numbers.owner === namespace) return false;
+    const users = table.of(root.pid, 'user');
+    return numbers !== ofRoot || numbers.owner !== (users?.ours ? undefined : users);
   });
 }

@@ -10,7 +10,9 @@ import { SAVED_IDS, wasOurs } from '../made.ts';
 const range = object({ inside: whole, outside: whole, count: whole });
 
 const note = object({
-  /** The user, as its parent sees it, that has all capabilities in it. */
+  /** The ID of the user namespace that it is inside of, if that is not the one of Stasis. */
+  parent: optional(whole),
+  /** The user that has all capabilities in it. */
   owner: whole,
   /** Whether its processes may not change their groups (`/proc/PID/setgroups`). */
   setgroups: optional(oneOf('deny')),
@@ -46,8 +48,8 @@ export const SAVED_USER_NAMESPACES = new KeyedSlot((context: RestoreContext, id:
   return { entry, note: bytes && readJson(note, bytes, name) };
 });
 
-/** The IDs of the user namespaces that are to be made. */
-const USER_IDS = new Slot((context: RestoreContext): readonly number[] => {
+/** The IDs of the user namespaces that are to be made, outer ones before those inside of them. */
+export const USER_IDS = new Slot((context: RestoreContext): readonly number[] => {
   const ids = context.images.read(Images.pstree).map(({ pid }) => SAVED_IDS.of(context, pid).user);
   return [...new Set(ids)].filter((id) => !wasOurs(context, 'user', id));
 });

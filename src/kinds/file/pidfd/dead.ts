@@ -4,7 +4,7 @@ import { KeyedSlot } from '../../../contract/slots.ts';
 import type { PidfdEntry } from '../../../images/schema/files.ts';
 import { PIDFD } from '../../../kernel/constants/files.ts';
 import { syscall, trySyscall } from '../../../kernel/syscall.ts';
-import { Seed } from '../../../tracee/seed.ts';
+import { seedInside } from '../../../namespaces/pid/seed-inside.ts';
 
 /** A descriptor for the dead process of `entry`. Pidfds that referred to one process refer to one process again. */
 export function takeDead(entry: PidfdEntry, context: RestoreContext): number {
@@ -25,7 +25,8 @@ const DEAD = new KeyedSlot((context: RestoreContext, ino: number) => {
   context.atEnd(() => {
     for (const fd of opened.values()) trySyscall('close', fd);
   });
-  using seed = Seed.anywhere();
+  // In the PID namespace of the tree: signals to one of another get EINVAL (access_pidfd_pidns()).
+  using seed = seedInside(context);
   for (const { pidfd } of context.fileEntries.values()) {
     if (pidfd === undefined || pidfd.nspid > 0 || pidfd.ino !== ino) continue;
     opened.set(pidfd.id, syscall('pidfd_open', seed.tracee.pid, openFlags(pidfd.flags)));
