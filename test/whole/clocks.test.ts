@@ -10,7 +10,14 @@ import { goesOn } from './kit/harm.ts';
 import { victimSuite } from './kit/suite.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
-victimSuite('clocks', [{ victim: 'clocks', ways: ['restore', 'running', 'cycles', 'again'] }]);
+// Its timers may come to their end meanwhile, on a busy machine; it looks at them itself.
+victimSuite('clocks', [
+  {
+    victim: 'clocks',
+    ways: ['restore', 'running', 'cycles', 'again'],
+    ignore: [/^fd [34]: was "anon_inode:\[timerfd\]/],
+  },
+]);
 
 victimSuite('time namespaces', [
   {
