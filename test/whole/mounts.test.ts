@@ -7,6 +7,7 @@ const ANEW = { ignore: [/ns\/mnt/], images: [/_ns_id/] };
 victimSuite('mount namespaces', [
   { victim: 'mounts', limitMs: 60_000, ...ANEW },
   { victim: 'mounts', args: ['pivot'], limitMs: 60_000, ...ANEW },
+  { victim: 'ghostmounts', ...ANEW },
   // The file system is another one, with numbers of its own.
   { victim: 'watchapart', ignore: [/ns\/mnt/, /^fd 3$/], images: [/_ns_id/, /s_dev$|f_handle/] },
 ]);

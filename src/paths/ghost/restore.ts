@@ -10,6 +10,7 @@ import { imageName } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
 import type { GhostFileEntry, RegFileEntry } from '../../images/schema/files.ts';
 import { AT, O, S_IF, SEEK } from '../../kernel/constants/files.ts';
+import { statusAt } from '../../kernel/statx.ts';
 import {
   arenaAddress,
   arenaPath,
@@ -20,7 +21,7 @@ import {
   syscall,
   trySyscall,
 } from '../../kernel/syscall.ts';
-import { placeOfEntry, tryOpenAt } from '../../namespaces/places.ts';
+import { placeOfEntry, tryOpenAt, tryPathAt } from '../../namespaces/places.ts';
 import { openPath } from '../open-path.ts';
 import { linkFile, unlinkFile, withDirectory, withTemporaryName } from '../temporary-name.ts';
 import { GhostImage } from './image.ts';
@@ -81,6 +82,7 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
     directory ? removeDirectory : unlinkFile,
     (path) => {
       for (const peer of peers) {
+        if (peer.mnt_id !== first.mnt_id && anchorThroughMount(ghost, peer, path, context)) continue;
         if (peer.name === first.name || directory) anchor(ghost, peer, path);
         else
           withTemporaryName(
@@ -95,6 +97,21 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
     place,
   );
   return ghost;
+}
+
+/**
+ * Opens a ghost through another mount than the one it is made on, if that shows the directory as well. A link from one
+ * to the other is refused (EXDEV), though the file system is the same. Returns whether the file is there.
+ */
+function anchorThroughMount(ghost: RestoredGhost, peer: RegFileEntry, path: string, context: RestoreContext): boolean {
+  const result = tryPathAt(placeOfEntry(peer, context), peer.name, (at) => {
+    const there = at.slice(0, at.lastIndexOf('/')) + path.slice(path.lastIndexOf('/'));
+    const [made, seen] = [statusAt(path), statusAt(there)];
+    if (made?.dev !== seen?.dev || made?.ino !== seen?.ino) return -ERRNO.ENOENT;
+    anchor(ghost, peer, there);
+    return 0;
+  });
+  return result === 0;
 }
 
 function anchor(ghost: RestoredGhost, entry: RegFileEntry, path: string): void {
