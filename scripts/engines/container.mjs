@@ -1,7 +1,7 @@
 /** One container of runc: made, run, checkpointed, restored and looked at with runc alone, as its users do. */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -159,12 +159,33 @@ export class Container {
     }
   }
 
+  /** On a busy machine runc gives up before the last process has left, and leaves its cgroups. */
+  removeCgroups() {
+    const left = () =>
+      cgroupFolders()
+        .map((folder) => join(folder, this.name))
+        .filter((path) => existsSync(path));
+    for (const end = performance.now() + 5000; performance.now() < end; pause(20)) {
+      const folders = left();
+      if (folders.length === 0) return;
+      for (const folder of folders) spawnSync('rmdir', [folder], { stdio: 'ignore' });
+    }
+  }
+
   /** Ends it and removes what is left of it. */
   end() {
     this.holder?.kill();
     spawnSync('runc', [...this.options, 'delete', '--force', this.name]);
+    this.removeCgroups();
     rmSync(this.bundle, { recursive: true, force: true });
   }
+}
+
+/** Where the hierarchies of cgroups are: one of version 2, or one for each controller. */
+function cgroupFolders() {
+  const top = '/sys/fs/cgroup';
+  const below = readdirSync(top, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [top, ...below.map(({ name }) => join(top, name))];
 }
 
 /** Runs a program that must succeed. Returns what it prints. */
