@@ -80,6 +80,14 @@ describe('inside of others', () => {
   );
 });
 
+test('that mounts from outside are not locked any more is told', async () => {
+  using victim = await Victim.start('heap', [], { unshare: ['--map-root-user', '--mount', '--pid'] });
+  const { stderr } = await victim.dump();
+  expect(stderr).toMatch(/others could not be unmounted inside of the user namespace; restored they can be/);
+  await victim.restore();
+  await victim.verdict();
+}, 60_000);
+
 async function cycles(name: string, args: readonly string[], start: StartOptions): Promise<void> {
   using victim = await Victim.start(name, args, start);
   await throughCycles(victim);

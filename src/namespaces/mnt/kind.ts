@@ -20,6 +20,7 @@ import { entryOf, type Mount, nameOf } from './mount.ts';
 import { type MountNote, notesName } from './notes.ts';
 import { mountObstacles } from './obstacles.ts';
 import { planMounts } from './plan.ts';
+import { lockedMounts } from './reach.ts';
 import { otherSavedMounts, SAVED_MOUNTS } from './saved.ts';
 import { SEEN_MOUNTS } from './seen.ts';
 import { WORKSHOP } from './workshop.ts';
@@ -30,6 +31,20 @@ function capture(namespace: SeenNamespace, context: DumpContext): void {
   context.images.write(Images.mnts, namespace.id, mounts.map(entryOf));
   if (notes.length > 0) context.images.put(notesName(namespace.id), encodeText(`${JSON.stringify(notes)}\n`));
   captureContents(namespace, context);
+  if (namespace.owner) tellOfLocks(namespace, mounts, context);
+}
+
+/**
+ * What a user namespace has got from outside nobody may unmount inside, or take attributes from (MNT_LOCKED). A restore
+ * mounts it inside, where it is not locked.
+ */
+function tellOfLocks(namespace: SeenNamespace, mounts: readonly Mount[], context: DumpContext): void {
+  const locked = lockedMounts(mounts, namespace);
+  const [first] = locked;
+  if (!first) return;
+  const others = locked.length > 1 ? ` and ${locked.length - 1} others` : '';
+  const reason = `${nameOf(first)}${others} could not be unmounted inside of the user namespace; restored they can be`;
+  context.notice({ resource: `mount namespace ${namespace.ino}`, reason });
 }
 
 /** What images have no place for; undefined if there is nothing. */

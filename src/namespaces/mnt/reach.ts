@@ -8,7 +8,7 @@ import { MNT_DETACH, MS } from '../../kernel/constants/mounts.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { changeMount, cloneMount } from '../../kernel/mounts.ts';
 import { statusOf } from '../../kernel/statx.ts';
-import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { Batch } from '../../tracee/batch.ts';
 import { handOver } from '../../tracee/handover.ts';
 import { Seed } from '../../tracee/seed.ts';
@@ -82,24 +82,62 @@ function uncovered(mount: Mount, covers: readonly string[]): Fd | undefined {
  * can be unmounted, so a helper makes it that is in the same one.
  */
 function uncoveredInside(mount: Mount, covers: readonly string[], member: HostPid): Fd | undefined {
-  using seed = Seed.anywhere();
-  const batch = new Batch(seed.remote);
-  using users = openNamespace(member, 'user');
-  using places = openNamespace(member, 'mnt');
-  const [user = -1, place = -1] = handOver(seed, batch, [users.number, places.number]);
-  batch.call('setns', user, CLONE.NEWUSER);
-  batch.call('setns', place, CLONE.NEWNS);
-  batch.call('unshare', CLONE.NEWNS);
-  batch.flush();
-  for (const path of ['/', ...covers]) {
-    const bytes = cstring(path);
-    const program = batch.reserve(1, bytes.length);
-    const at = program.data(bytes);
-    if (path === '/') program.attempt('mount', 0, at, 0, MS.PRIVATE | MS.REC, 0);
-    else program.attempt('umount2', at, MNT_DETACH);
-    batch.flush();
+  using copy = new InnerCopy(member);
+  for (const path of covers) copy.unmount(path);
+  return insideOf(copy.pid, 'mnt', () => cloneOf(mount));
+}
+
+/** The mounts of a namespace that belongs to a user namespace which the kernel lets nobody unmount in there. */
+export function lockedMounts(mounts: readonly Mount[], { members: [member] }: SeenNamespace): Mount[] {
+  if (!member) return [];
+  using copy = new InnerCopy(member.pid);
+  // What is on a mount goes with it, so the deepest go first. The root cannot be unmounted in any case.
+  const deepest = mounts
+    .filter(({ mountPoint }) => mountPoint !== '/')
+    .toSorted((a, b) => b.mountPoint.length - a.mountPoint.length || b.id - a.id);
+  return deepest.filter(({ mountPoint }) => copy.unmount(mountPoint) === -ERRNO.EINVAL);
+}
+
+/** A private copy of the mount namespace of a process, made by a helper that is in the same user namespace. */
+class InnerCopy implements Disposable {
+  readonly #seed = Seed.anywhere();
+  readonly #batch = new Batch(this.#seed.remote);
+
+  constructor(member: HostPid) {
+    try {
+      using users = openNamespace(member, 'user');
+      using places = openNamespace(member, 'mnt');
+      const [user = -1, place = -1] = handOver(this.#seed, this.#batch, [users.number, places.number]);
+      const root = cstring('/');
+      const program = this.#batch.reserve(4, root.length + 8);
+      program.call('setns', user, CLONE.NEWUSER);
+      program.call('setns', place, CLONE.NEWNS);
+      program.call('unshare', CLONE.NEWNS);
+      program.call('mount', 0, program.data(root), 0, MS.PRIVATE | MS.REC, 0);
+      this.#batch.flush();
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
-  return insideOf(seed.tracee.pid, 'mnt', () => cloneOf(mount));
+
+  /** The helper. */
+  get pid(): HostPid {
+    return this.#seed.tracee.pid;
+  }
+
+  /** Unmounts what is at a path, with all that is on it. Returns 0 or -errno. */
+  unmount(path: string): number {
+    const bytes = cstring(path);
+    const program = this.#batch.reserve(1, bytes.length + 8);
+    const done = program.attempt('umount2', program.data(bytes), MNT_DETACH);
+    this.#batch.flush();
+    return program.result(done);
+  }
+
+  [Symbol.dispose](): void {
+    this.#seed[Symbol.dispose]();
+  }
 }
 
 /** A copy of a mount, if its path leads to it. */
