@@ -52,7 +52,7 @@ bundle('stasis.mjs', ['--target=node', '--format=esm', '--external=koffi', '--ex
 bundle('index.mjs', ['--target=node', '--format=esm', '--external=koffi', '--external=bun:ffi']);
 declare();
 run(tool('bun'), [join(home, 'scripts', 'manual.mjs')]);
-for (const name of ['criu', 'crit']) {
+for (const name of ['criu', 'crit', 'criu-ns']) {
   rmSync(join(dist, name), { force: true });
   symlinkSync('stasis', join(dist, name));
 }

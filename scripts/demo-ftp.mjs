@@ -2,6 +2,7 @@
  * `npm run demo:ftp`: a file server moves in the middle of a download. vsftpd serves 1 GiB to curl; it is dumped and is
  * gone for two seconds; restored, the download goes on, and the checksum is right. First on one machine, then from one
  * host to another: two network namespaces on a bridge, the server's address moving along. `-- --lftp`: to lftp.
+ * `-- --isolated`: vsftpd puts each session into namespaces of its own.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -11,6 +12,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -26,6 +28,7 @@ import { home, run } from './setup.mjs';
 const SIZE = 1 << 30;
 const PORT = 5311;
 const OPTIONS = ['--shell-job', '--ext-unix-sk', '--tcp-established', '--file-locks'];
+const ISOLATED = process.argv.includes('--isolated') ? 'YES' : 'NO';
 const CLIENT = process.argv.includes('--lftp') ? 'lftp' : 'curl';
 const BRIDGE = 'stasis-ftp';
 const NETWORK = '198.18.77';
@@ -48,6 +51,11 @@ async function gone(pids) {
     await sleep(50);
   }
   throw new Error(`processes ${pids.join(', ')} are still there`);
+}
+
+/** The namespaces of a type that processes are in. */
+function namespacesOf(pids, name) {
+  return new Set(pids.map((pid) => readlinkSync(`/proc/${pid}/ns/${name}`)));
 }
 
 const sizeOf = (path) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
@@ -75,7 +83,8 @@ function startServer(dir, address, host) {
     [
       ...['listen=YES', `listen_address=${address}`, `listen_port=${PORT}`, 'background=NO', 'anonymous_enable=YES'],
       ...[`anon_root=${join(dir, 'files')}`, 'local_enable=NO', 'connect_from_port_20=NO', 'seccomp_sandbox=NO'],
-      ...[`secure_chroot_dir=${join(dir, 'empty')}`, 'isolate=NO', 'isolate_network=NO', ''],
+      ...[`secure_chroot_dir=${join(dir, 'empty')}`, `isolate=${ISOLATED}`],
+      ...[`isolate_network=${ISOLATED}`, ''],
     ].join('\n'),
   );
   return spawn(...inHost(host, 'vsftpd', config), { stdio: 'ignore', detached: true });
@@ -112,6 +121,9 @@ async function act({ dir, address, from, to, leave, options = [] }) {
   cleanups.push(() => client.kill('SIGKILL'));
   await watch(got, SIZE * 0.4, `${CLIENT} downloads from vsftpd`, () => code !== undefined);
   pids = childrenOf(server.pid);
+  const apart = ['pid', 'ipc', 'net'].filter((name) => namespacesOf(pids, name).size > 1);
+  // Debian's vsftpd makes no PID namespaces.
+  if (ISOLATED === 'YES' && apart.length < 2) throw new Error(`sessions are isolated by: ${apart.join(', ')}`);
   const dumped = stasis(from, 'dump', '-t', String(server.pid), '-D', images, ...OPTIONS);
   const before = sizeOf(got);
   await gone(pids);
@@ -124,7 +136,7 @@ async function act({ dir, address, from, to, leave, options = [] }) {
   bar(sizeOf(got), '');
   if (process.stdout.isTTY) process.stdout.write('\n');
   console.log(
-    `  dumped ${pids.length} processes in ${dumped} ms at ${Math.floor((before / SIZE) * 100)} %, restored in ${restored} ms`,
+    `  dumped ${pids.length} processes in ${dumped} ms at ${Math.floor((before / SIZE) * 100)} %, restored in ${restored} ms${apart.length > 0 ? `; namespaces of their own: ${apart.join(', ')}` : ''}`,
   );
   if (code !== 0) throw new Error(`${CLIENT} ended with ${code ?? 'nothing'}`);
   return got;

@@ -43,6 +43,7 @@ export function carryOptions(settings: Settings): CarryOptions {
     extUnixSockets: extUnixSockets(settings),
     unixPeer: settings.unixPeer,
     inetAddressMap: new Map(settings.inetAddrMap.map(({ key = '', value }) => [key, value])),
+    joinNamespaces: settings.joinNs.map(({ ns, target }) => ({ type: ns, target })),
     emptyNetNs: settings.emptyNetNs,
     weakSysctls: settings.weakSysctls,
     leaveRunning: settings.finalState !== 'dead',

@@ -55,7 +55,6 @@ export function judge(asked: readonly Asked[], command: Command, settings: Setti
     else if (option.value.type === 'command line' && at !== undefined)
       notes.push(`${at}: ${as} has no effect in a configuration file`);
   }
-  unbuilt.push(...unbuiltResources(settings));
   return { refusal: together(foreign, 'some options have no meaning here') ?? together(unbuilt, UNBUILT), notes };
 }
 
@@ -111,21 +110,4 @@ function notBuilt({ as, at }: Asked, command: Command): StasisError {
     reason: `not built yet for ${command}`,
     remedy: 'leave it out; --help marks the options that are not built yet',
   });
-}
-
-/** Kinds of external resources that belong to namespaces, which are not carried yet. */
-const UNBUILT_RESOURCES: readonly string[] = ['net', 'pid'];
-
-function unbuiltResources({ external }: Settings): StasisError[] {
-  const keys = external.filter((key) => UNBUILT_RESOURCES.includes(/^(\w+)\[/.exec(key)?.[1] ?? ''));
-  return keys.map(
-    (key) =>
-      new StasisError({
-        kind: 'unsupported',
-        code: 'OPTION_NOT_BUILT',
-        resource: `external ${key}`,
-        reason: 'resources of this kind are not built yet',
-        remedy: 'leave it out; net[…] and pid[…] are not built, all others are',
-      }),
-  );
 }

@@ -162,6 +162,7 @@ export interface Settings {
   /** Descriptors of ours that take the place of resources. */
   inheritFd: InheritFd[];
   joinNs: JoinNs[];
+  newPidNs: boolean;
   emptyNetNs: boolean;
   extMountMap: KeyValue[];
   autoExtMounts: boolean;
@@ -264,6 +265,7 @@ export function defaultSettings(): Settings {
     external: [],
     inheritFd: [],
     joinNs: [],
+    newPidNs: false,
     emptyNetNs: false,
     extMountMap: [],
     autoExtMounts: false,

@@ -22,8 +22,7 @@ import { CRIU_VERSION, STASIS_VERSION } from './version.ts';
  */
 export function openWorkplace({ settings, command, notes }: Invocation): Directories {
   for (const fd of settings.closeFds) closeInherited(fd);
-  const imagesDir = directory(settings.imagesDir, 'images', '-D');
-  const workDir = settings.workDir === undefined ? imagesDir : directory(settings.workDir, 'work', '-W');
+  const { imagesDir, workDir } = directoriesOf(settings);
   try {
     process.chdir(workDir);
   } catch (error) {
@@ -33,6 +32,13 @@ export function openWorkplace({ settings, command, notes }: Invocation): Directo
   if (logs(3)) logInfo(`Version: ${CRIU_VERSION} (Stasis ${STASIS_VERSION}, ${command}, ${runtimeName()})`);
   for (const note of notes) logInfo(note);
   warnOfPlugins(settings);
+  return { imagesDir, workDir };
+}
+
+/** The directories a command is to work in. @throws StasisError (io) when one is missing */
+export function directoriesOf(settings: Settings): Directories {
+  const imagesDir = directory(settings.imagesDir, 'images', '-D');
+  const workDir = settings.workDir === undefined ? imagesDir : directory(settings.workDir, 'work', '-W');
   return { imagesDir, workDir };
 }
 

@@ -147,8 +147,10 @@ export const ERROR_CODES = {
   MOUNT_REFUSED: 'The kernel does not mount a file system again.',
   NAMESPACE_DESCRIPTOR: 'A descriptor of a namespace that Stasis is not in.',
   NAMESPACE_OWN: 'A namespace that Stasis is not in.',
+  NAMESPACE_EXTERNAL:
+    'A namespace that the user is to give at the restore, or has named to join, and that is missing or cannot be taken.',
   NAMESPACE_PID_INIT: 'The root of the tree is not the init of its PID namespace.',
-  NAMESPACE_PID_NESTED: 'Processes of the tree are in different PID namespaces.',
+  NAMESPACE_PID_NESTED: 'A PID namespace below that of the root whose init, or parent, no process of the tree is in.',
   NAMESPACE_USER_IDS: 'Processes in a user namespace have users or groups that cannot be given to them there again.',
   NAMESPACE_USER_NESTED: 'A user namespace is inside of another one than that of Stasis.',
   NAMESPACE_USER_PIDS: 'Processes of a user namespace are in a PID namespace that does not belong to it.',

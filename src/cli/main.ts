@@ -14,6 +14,7 @@ import { versionText } from '../api/version.ts';
  * @returns the exit code, CRIU's
  */
 export async function main(argv: readonly string[], programName: string): Promise<number> {
+  if (programName === 'criu-ns') return (await import('./criu-ns.ts')).run(argv, main);
   if (programName === 'crit') return (await import('./crit.ts')).run(argv);
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
     console.log(versionText(programName).trimEnd()); // node:fs alone would take a fifth of this command's time

@@ -7,25 +7,33 @@ import type { Invocation } from '../api/invocation.ts';
 import { printOut } from '../api/print.ts';
 import { requirePrivileges } from '../api/privileges.ts';
 import { interruptible } from '../api/signals.ts';
-import { openWorkplace } from '../api/workplace.ts';
+import { directoriesOf, openWorkplace } from '../api/workplace.ts';
 import { restore } from '../engine/restore/restore.ts';
 import { terminalProgress } from './progress.ts';
 
 /** Runs the command; returns its exit code. */
 export async function run(invocation: Invocation): Promise<number> {
-  const { settings, operands } = invocation;
-  requirePrivileges(settings.unprivileged);
-  const workplace = openWorkplace(invocation);
+  const { operands } = invocation;
+  requirePrivileges(invocation.settings.unprivileged);
+  const apart = invocation.settings.newPidNs ? await import('./apart.ts') : undefined;
+  const inside = apart?.RestoreInside.begin(invocation.settings);
+  if (apart && !inside) {
+    const { pidfile } = restoreOptions(invocation.settings, directoriesOf(invocation.settings));
+    return apart.restoreApart(invocation.settings, pidfile);
+  }
+  const settings = inside?.settings(invocation.settings) ?? invocation.settings;
+  const workplace = openWorkplace({ ...invocation, settings });
   using shown = terminalProgress(settings);
   const whenInFront: (() => boolean)[] = [];
   const hooks = {
-    ...hooksOf(settings, workplace, shown),
+    ...hooksOf(settings, workplace, inside ? { ...shown, at: (event) => inside.at(event) } : shown),
     whenInFront: (work: () => boolean) => whenInFront.push(work),
   };
   const outcome = interruptible(() => restore(restoreOptions(settings, workplace), hooks));
   shown[Symbol.dispose]();
   if (outcome.notices.length > 0)
     (await import('../api/report.ts')).reportNotices(outcome.notices, 'restore.ts', settings);
+  inside?.tell(outcome, restoreObject(outcome, workplace));
   if (settings.json) printOut(`${JSON.stringify(restoreObject(outcome, workplace))}\n`);
   else if (settings.displayStats) printRestoreFigures(outcome.figures);
   if (settings.execCmd) return followTree.execute(operands);

@@ -63,6 +63,8 @@ export interface CarryOptions {
   readonly unixPeer: 'reconnect' | 'reset' | 'refuse';
   /** `--inet-addr-map`: addresses, or addresses with a port, and what stands in their place after the restore. */
   readonly inetAddressMap: ReadonlyMap<string, string>;
+  /** `--join-ns`: types of namespaces, and where those are that the tree is restored into: PIDs or files. */
+  readonly joinNamespaces: readonly { readonly type: string; readonly target: string }[];
   /** `--empty-ns net`: network namespaces are made again without anything in them, for somebody else to fill. */
   readonly emptyNetNs: boolean;
   /** `--weak-sysctls`: settings of namespaces that this kernel does not have are passed over. */

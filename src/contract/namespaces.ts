@@ -34,10 +34,12 @@ export interface MadeNamespace {
   /** A descriptor of ours for it, to be entered with setns(2). */
   readonly fd: LocalFd;
   /**
-   * The process that has made it, which can be asked to make calls inside (`batch`); undefined if Stasis has: the
-   * network namespace of the root, which exists before any process.
+   * The process that has made it, which can be asked to make calls inside (`batch`); undefined if none has: network
+   * namespaces exist before any process, those that are given before the restore.
    */
   readonly first?: RestoreTask;
+  /** It was there before, and nothing of it is made again. */
+  readonly isGiven?: boolean;
 }
 
 /** A type of namespace: how its contents are saved and made again. */

@@ -31,6 +31,11 @@ export interface RestoreContext extends HasSlots {
   readonly ids: IdView;
   /** The number here of a process or thread of the tree; undefined if it is not there. */
   hostPid(saved: number): HostPid | undefined;
+  /**
+   * What a task calls a process, a thread, a session or a group of the tree, in a tree of several PID namespaces; 0 if
+   * it does not see it.
+   */
+  numberFor(task: RestoreTask, saved: number): number;
   /** The number here of a process group; undefined if none of its members is there. */
   hostGroup(saved: number): HostPid | undefined;
   /** Whether the root's parent is Stasis, and ends when the restore is done. */

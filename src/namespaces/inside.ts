@@ -120,8 +120,9 @@ let home: LocalFd | undefined;
 export class NetworkStay implements Disposable {
   #excursion: Excursion | undefined;
 
-  /** Enters a network namespace. @throws SyscallError */
+  /** Enters a network namespace, unless it has entered one. @throws SyscallError */
   enter(fd: LocalFd): void {
+    if (this.#excursion) return;
     this.#excursion = new Excursion('net', fd);
     home = this.#excursion.own;
   }

@@ -19,9 +19,9 @@ class MadeNamespaces {
     return this.#made.get(`${name} ${id}`);
   }
 
-  /** The namespace of this type that the root of the tree has made. */
-  ofRoot(name: NamespaceName): MadeNamespace | undefined {
-    return this.all.find(({ name: is, first }) => is === name && first?.pstree.ppid === 0);
+  /** The PID namespace that the root of the tree has made or was given. */
+  pidsOfRoot(): MadeNamespace | undefined {
+    return this.all.find(({ name, first, isGiven }) => name === 'pid' && (isGiven || first?.pstree.ppid === 0));
   }
 
   /** Adds a namespace. Its descriptor is closed at the end of the restore. */

@@ -104,9 +104,11 @@ export function inSavedNetwork<T>(context: RestoreContext, id: number | undefine
   return made ? inside('net', made.fd, work) : atHome(work);
 }
 
-/** Whether a network namespace exists before the restore: it is that of Stasis. */
+/** Whether a network namespace exists before the restore: it is that of Stasis, or is given. */
 export function isNetworkThere(context: RestoreContext, id: number | undefined): boolean {
-  return wasOurs(context, 'net', id || SAVED_IDS.of(context, context.root).net);
+  const network = id || SAVED_IDS.of(context, context.root).net;
+  const made = MADE_NAMESPACES.of(context).get('net', network);
+  return made ? made.isGiven === true : wasOurs(context, 'net', network);
 }
 
 /** A descriptor of the network namespace that has this ID in the images, at a restore. The caller owns it. */

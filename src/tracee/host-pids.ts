@@ -15,6 +15,8 @@ import { childrenOfThread, threadsOf } from '../kernel/proc/tree.ts';
 export function hostPidsOf(maker: HostPid, made: readonly number[]): HostPid[] {
   if (made.length === 0) return [];
   const parent = hostPid(parseStat(readProc(maker, 'stat')).ppid);
+  // Those in a namespace further in have more numbers than their maker.
+  const level = (parseStatus(readProc(maker, 'status')).nsPid?.length ?? 1) - 1;
   const last = (pids: readonly HostPid[]): readonly HostPid[] => pids.slice(-made.length);
   const candidates = [
     ...last(childrenOfThread(maker, maker)),
@@ -23,7 +25,7 @@ export function hostPidsOf(maker: HostPid, made: readonly number[]): HostPid[] {
   ];
   const byNumber = new Map<number, HostPid>();
   for (const pid of candidates) {
-    const inner = parseStatus(readProc(pid, 'status')).nsPid?.at(-1);
+    const inner = parseStatus(readProc(pid, 'status')).nsPid?.[level];
     if (inner !== undefined && pid !== maker && !byNumber.has(inner)) byNumber.set(inner, pid);
   }
   return made.map((number) => {

@@ -110,6 +110,15 @@ export function awaitEnds(pids: readonly number[]): void {
   for (const pid of left) awaitEnd(pid);
 }
 
+/**
+ * Waits until none of some processes and threads, which have been killed, is ours to wait for. One that we trace may
+ * have to be waited for twice: as its tracer, and as its parent once its own parent has ended.
+ */
+export function reapAll(pids: readonly number[]): void {
+  const isOurs = (pid: number): boolean => trySyscall('wait4', pid, 0, W.ALL | W.NOHANG, 0) !== -ERRNO.ECHILD;
+  while (pids.filter(isOurs).length > 0) nap(REAPING_PAUSE);
+}
+
 /** Nanoseconds between two looks whether tasks have ended. */
 const REAPING_PAUSE = 20_000;
 

@@ -46,14 +46,22 @@ export interface SeedOptions {
   readonly flags?: bigint;
   /** Who makes it, if that is not to be Stasis: the owner of its user namespace. */
   readonly user?: BornUser | undefined;
+  /** Whether it is born in another PID namespace than ours. */
+  readonly isApart?: boolean;
   /** Descriptor numbers of the task and of tasks forked from it. The socket of the seed gets another number. */
   readonly taken: ReadonlySet<number>;
 }
 
 /** A seed to be cloned by another seed. */
 export interface CloneRequest {
-  /** The PID it must have, in the PID namespace it is born in. */
+  /** The PID it must have, in the PID namespace of its maker; in others, where `numbers` has more. */
   readonly pid: number;
+  /** The PIDs it must have from the namespace it is born in outwards, if that is not all that `pid` says. */
+  readonly numbers?: readonly number[] | undefined;
+  /** Whether it is the init of a new PID namespace. */
+  readonly isInit?: boolean;
+  /** Whether it is born in another PID namespace than its maker. */
+  readonly isFurtherIn?: boolean;
   /** Make it a child of the maker's parent. */
   readonly sibling: boolean;
   /** The signal its parent gets when it ends. */
@@ -74,6 +82,7 @@ export interface Kin {
 /** A clone3(2) call to be made in a seed. */
 interface ClonePlan {
   readonly pid: number;
+  readonly numbers?: readonly number[] | undefined;
   readonly flags: bigint;
   readonly exitSignal: number;
 }
@@ -124,7 +133,7 @@ export class Seed implements Disposable {
       const tracee = Tracee.attach(pid, PTRACE_O.EXITKILL);
       tracee.stop();
       mapArea(tracee, callAt, area);
-      return new Seed(tracee, ours, socketTarget, area, ((options.flags ?? 0n) & CLONE.NEWPID) !== 0n);
+      return new Seed(tracee, ours, socketTarget, area, options.isApart ?? false);
     } catch (error) {
       ours[Symbol.dispose]();
       if (pid !== undefined) bury(pid);
@@ -151,10 +160,12 @@ export class Seed implements Disposable {
    */
   fork(requests: readonly CloneRequest[], reapSibling?: (pid: HostPid, parent: number) => void): Seed[] {
     this.#reapSibling = reapSibling;
-    const plans = requests.map(({ pid, sibling, exitSignal, share }) => ({
+    const plans = requests.map(({ pid, numbers, isInit, sibling, exitSignal, share }) => ({
       pid,
+      numbers,
       flags:
         CLONE.PTRACE |
+        (isInit ? CLONE.NEWPID : 0n) |
         (sibling ? CLONE.PARENT : 0n) |
         (share.vm ? CLONE.VM : 0n) |
         (share.files ? CLONE.FILES : 0n) |
@@ -164,16 +175,21 @@ export class Seed implements Disposable {
       exitSignal: sibling ? 0 : exitSignal,
     }));
     const { socket, socketTarget } = this;
-    return this.#clone(plans).map(
-      (tracee) => new Seed(tracee, socket, socketTarget, this.remote.area, this.#isApart, this.kin),
-    );
+    return this.#clone(plans).map((tracee, i) => {
+      const isApart = this.#isApart || (requests[i]?.isFurtherIn ?? false);
+      return new Seed(tracee, socket, socketTarget, this.remote.area, isApart, this.kin);
+    });
   }
 
-  /** Makes threads of this seed's process with these TIDs. They are traced and stopped. @throws StasisError */
-  threads(tids: readonly number[]): Remote[] {
+  /**
+   * Makes threads of this seed's process with these TIDs, each in its PID namespace and in those further out. They are
+   * traced and stopped.
+   * @throws StasisError
+   */
+  threads(tids: readonly (readonly number[])[]): Remote[] {
     const flags = CLONE.PTRACE | CLONE.VM | CLONE.FS | CLONE.FILES | CLONE.SIGHAND | CLONE.THREAD | CLONE.SYSVSEM;
     const { area } = this.remote;
-    const born = this.#clone(tids.map((pid) => ({ pid, flags, exitSignal: 0 })));
+    const born = this.#clone(tids.map((numbers) => ({ pid: numbers.at(-1) ?? 0, numbers, flags, exitSignal: 0 })));
     return born.map((tracee) => new Remote(tracee, area, tracee.getRegisters(), SIG.TRAP));
   }
 
@@ -201,9 +217,10 @@ export class Seed implements Disposable {
     results.forEach((result, i) => {
       const plan = lot[i];
       if (result >= 0 || !plan) return;
-      if (result === -ERRNO.EPERM)
-        born.push(this.kin.setNext ? this.#cloneAfter(plan, this.kin.setNext) : this.#cloneNext(plan));
-      else throw spawnError(plan.pid, -result);
+      // Of several numbers nobody can say which come next.
+      if (result !== -ERRNO.EPERM || (plan.numbers?.length ?? 1) > 1)
+        throw spawnError(plan.pid, -result, this.#isApart);
+      born.push(this.kin.setNext ? this.#cloneAfter(plan, this.kin.setNext) : this.#cloneNext(plan));
     });
   }
 
@@ -271,6 +288,16 @@ export class Seed implements Disposable {
     this.remote.start(program);
   }
 
+  /** Kills the task, and leaves it to the caller to wait for. Returns all of its threads that may be waited for. */
+  kill(): HostPid[] {
+    const { pid } = this.tracee;
+    const threads = threadsOf(pid);
+    this.socket[Symbol.dispose]();
+    killTracee(pid);
+    this.tracee.forget();
+    return [pid, ...threads];
+  }
+
   /** Kills and reaps the task. No error if it is gone already. */
   [Symbol.dispose](): void {
     this.socket[Symbol.dispose]();
@@ -286,13 +313,15 @@ export const SEED_AREA = 0x1000_0000;
 const MOST_ATTEMPTS = 200;
 
 /** Adds a call that makes a clone, with the number that it is to have or with the next one. */
-function addClone(program: Program, { pid, flags, exitSignal }: ClonePlan, chosen: boolean): Ref {
+function addClone(program: Program, { pid, numbers = [pid], flags, exitSignal }: ClonePlan, chosen: boolean): Ref {
   const args = new BigUint64Array(CLONE_ARGS_SIZE.VER2 / 8);
   args[0] = flags;
   args[4] = BigInt(exitSignal);
   if (chosen) {
-    args[8] = BigInt(program.data(new Uint8Array(new Int32Array([pid, 0]).buffer)));
-    args[9] = 1n;
+    // An even number of them, as of all data of a program.
+    const padded = numbers.length % 2 === 0 ? numbers : [...numbers, 0];
+    args[8] = BigInt(program.data(new Uint8Array(new Int32Array(padded).buffer)));
+    args[9] = BigInt(numbers.length);
   }
   return program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS_SIZE.VER2);
 }
@@ -387,7 +416,7 @@ function spawn(options: SeedOptions, fds: Omit<SpawnPlan, 'emptyString' | 'argv'
     syscall('mprotect', page, PAGE_SIZE, PROT.READ | PROT.EXEC);
     const make = (): number => clone3(options, page + PAGE_SIZE, stackTop - (page + PAGE_SIZE));
     const outcome = options.user ? bornAs(options.user, make) : make();
-    if (outcome < 0) throw spawnError(options.pid, -outcome);
+    if (outcome < 0) throw spawnError(options.pid, -outcome, options.isApart);
     return hostPid(outcome);
   } finally {
     syscall('munmap', page, 2 * PAGE_SIZE);
@@ -421,8 +450,12 @@ function clone3(options: SeedOptions, stack: number, stackSize: number): number 
   return withSignalsBlocked(() => trySyscall('clone3', args, CLONE_ARGS_SIZE.VER2));
 }
 
-function spawnError(pid: number | undefined, errno: number): StasisError {
+function spawnError(pid: number | undefined, errno: number, isApart = false): StasisError {
   if (pid === undefined) return new SyscallError('clone3', errno);
+  if (errno === ERRNO.EEXIST && isApart) {
+    const reason = 'the number is in use in the PID namespace that the tree is restored into';
+    return new StasisError({ kind: 'conflict', code: 'PID_TAKEN', resource: `PID ${pid}`, reason });
+  }
   if (errno === ERRNO.EEXIST) {
     return pidInUse(pid);
   }

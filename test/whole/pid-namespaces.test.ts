@@ -1,5 +1,6 @@
 /** Trees in PID namespaces of their own: their processes keep the numbers they know, and get others here. */
 import { describe, expect, test } from 'bun:test';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { stasis } from './kit/stasis.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
@@ -26,32 +27,57 @@ describe('in a PID namespace of its own', () => {
         await goOn();
       }
       await victim.verdict();
-    }, 30_000);
+    }, 60_000);
   }
 });
 
-describe('refused before the freeze', () => {
-  const refused: readonly (readonly [string, readonly string[], string])[] = [
+/** Programs of the machine, as people start them by hand. */
+describe('the PID namespace of unshare(1)', () => {
+  const commands: readonly (readonly [string, readonly string[]])[] = [
+    ['for its next child', ['unshare', '--pid', 'sleep', '1000']],
+    ['with its child in it', ['unshare', '--pid', '--fork', 'sleep', '1000']],
     [
-      'a process whose children are to be in another PID namespace',
-      ['unshare', '--pid', 'sleep', '1000'],
-      'the children of the process',
+      'with IPC and network namespaces, too',
+      ['unshare', '--pid', '--ipc', '--net', '--fork', 'sh', '-c', 'sleep 1000; true'],
     ],
-    [
-      'a process in another one than the root',
-      ['unshare', '--pid', '--fork', 'sleep', '1000'],
-      'in another PID namespace',
-    ],
+    ['with two, one in the other', ['unshare', '--pid', '--fork', 'unshare', '--pid', '--fork', 'sleep', '1000']],
   ];
-  test.each(refused)('%s', async (_, command, reason) => {
+  test.each(commands)('%s', async (_, command) => {
     using victim = await Victim.run(command, { silent: true });
+    await goOn(300);
+    const before = victim.members().map(levels);
+    for (let cycle = 0; cycle < 3; cycle++) {
+      await victim.cycle();
+      expect(victim.members().map(levels)).toEqual(before);
+    }
+  });
+
+  test('a /proc of it that the process outside has mounted', async () => {
+    using victim = await Victim.run(['unshare', '--pid', '--fork', '--mount-proc', 'sleep', '1000'], { silent: true });
     await goOn(300);
     const outcome = await stasis(victim.dumpLine());
     expect(outcome.status).toBe(1);
-    expect(outcome.stderr).toContain(reason);
+    expect(outcome.stderr).toContain('it shows another PID namespace');
     expect(victim.alive()).toBe(true);
   });
+});
 
+/** The numbers of a process, and where its next child will have some. */
+function levels(pid: number): string {
+  const numbers = /^NSpid:.*$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[0] ?? '';
+  const isElsewhere = linkOf(pid, 'pid_for_children') !== linkOf(pid, 'pid');
+  return `${numbers} ${isElsewhere}`;
+}
+
+function linkOf(pid: number, name: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/${name}`);
+  } catch {
+    return 'none'; // it has no init yet
+  }
+}
+
+describe('refused before the freeze', () => {
   test('a tree without the init of its PID namespace', async () => {
     using victim = await Victim.start('prefork', ['4', '2'], PIDS);
     const [, child] = victim.members();

@@ -14,6 +14,7 @@ import { commOf, type Membership, memberships } from '../../kernel/proc/holders.
 import { readProc } from '../../kernel/proc/read.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { unlessGone } from '../../kernel/proc/tree.ts';
+import { PID_PLACES } from '../../namespaces/pid/seen.ts';
 import { type Claim, claimsOf } from '../tree-plan/claims.ts';
 import { planTree, type TreeTask } from '../tree-plan/plan-tree.ts';
 import { OBJECTS, type ObjectIds } from './object-ids.ts';
@@ -42,7 +43,9 @@ function look(tree: SeenTree, statOfTask: (task: SeenTask) => ProcStat | undefin
   );
   const joins = options.shellJob || root.stat.session !== root.pid; // another check reports that --shell-job is needed
   try {
-    const steps = planTree(tasks, { joins, bornPgid: root.stat.pgrp, isTaken: (number) => outside.has(number) });
+    const places = PID_PLACES.of(tree, 'here');
+    const isTaken = (number: number): boolean => outside.has(number);
+    const steps = planTree(tasks, { joins, bornPgid: root.stat.pgrp, isTaken, places });
     return conflicts(claimsOf(steps, tasks), tasks, tree, outside);
   } catch (error) {
     if (!(error instanceof StasisError)) throw error;

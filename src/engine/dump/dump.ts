@@ -14,6 +14,7 @@ import { requirePageSize } from '../../kernel/page-size.ts';
 import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
+import { heldUpInits } from '../../namespaces/pid/seen.ts';
 import { isElsewhere } from '../../namespaces/seen.ts';
 import { pointOfNoReturn, withOutcome } from '../../tracee/interruption.ts';
 import { awaitEnds, killTracee } from '../../tracee/ptrace.ts';
@@ -101,8 +102,9 @@ function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   // kinds end, since connections of tasks that are about to be killed must not be left in repair mode by us.
   if (finalState === 'dead') for (const { threads } of tree.processes) threads[0]?.tracee.dieWithUs();
   life.end(finalState);
+  const heldUp = heldUpInits(snapshot);
   snapshot[Symbol.dispose]();
-  finish(tree, finalState, undo, notices);
+  finish(tree, finalState, undo, notices, heldUp);
   if (finalState === 'dead') for (const doors of treeDoors) orLog(() => doors.dead?.(making.context));
   clock.thawed();
   return { exitCode, figures: clock.figures, notices: notices.list };
@@ -168,16 +170,22 @@ function steadySnapshot(make: () => TreeSnapshot): TreeSnapshot {
 
 /**
  * The last step: the tasks are killed, continue, or stay stopped. What was made for the images is undone if they
- * continue.
+ * continue. Nobody waits for the ends of those that are `heldUp`.
  */
-function finish(tree: FrozenTree, finalState: DumpOptions['finalState'], undo: UndoStack, notices: Notices): void {
+function finish(
+  tree: FrozenTree,
+  finalState: DumpOptions['finalState'],
+  undo: UndoStack,
+  notices: Notices,
+  heldUp: ReadonlySet<HostPid>,
+): void {
   const pids = tree.processes.map(({ pid }) => pid);
   if (finalState === 'dead') {
     undo.keep();
     for (const pid of pids) killTracee(pid);
     // The tracer can reap the main thread of a process only after the other threads are gone.
     const threads = tree.processes.toReversed().flatMap((process) => process.threads.toReversed());
-    awaitEnds(threads.map(({ tracee }) => tracee.pid));
+    awaitEnds(threads.map(({ tracee }) => tracee.pid).filter((pid) => !heldUp.has(pid)));
     for (const { tracee } of threads) tracee.forget();
     logInfo(`${pids.length === 1 ? `task ${pids[0]} is` : `${pids.length} tasks are`} saved and gone`);
     return;

@@ -12,7 +12,7 @@ import type {
 } from '../../contract/contract.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { networkOf } from '../../namespaces/networks.ts';
-import { hasOtherPidsForChildren } from '../../namespaces/pid/kind.ts';
+import { childrenObstacle } from '../../namespaces/pid/kind.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { isElsewhere, NAMESPACE_NAMES, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { fileObstacle } from '../../support/fdinfo.ts';
@@ -77,7 +77,6 @@ export function foreignNamespaces(task: SeenTask): StasisError[] {
     const isCarried = name === 'time' || namespaceKinds.some((kind) => kind.name === name);
     return !namespace || namespace.ours || isCarried ? [] : [namespace];
   });
-  const children = hasOtherPidsForChildren(task, table.of(task.pid, 'pid')) ? [otherPidsForChildren(task)] : [];
   const unknown = own.map(
     ({ name, ino }) =>
       new StasisError({
@@ -90,15 +89,5 @@ export function foreignNamespaces(task: SeenTask): StasisError[] {
         object: { type: `${name} namespace`, inode: ino },
       }),
   );
-  return [...unknown, ...children];
-}
-
-function otherPidsForChildren(task: SeenTask): StasisError {
-  return new StasisError({
-    kind: 'unsupported',
-    code: 'NAMESPACE_PID_NESTED',
-    task: task.ref,
-    reason: 'the children of the process are to have another PID namespace than itself, which is not carried yet',
-    remedy: 'dump it before it unshares its PID namespace, or the processes in that one by themselves',
-  });
+  return [...unknown, ...[childrenObstacle(task) ?? []].flat()];
 }

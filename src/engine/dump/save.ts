@@ -27,6 +27,7 @@ import { parseStat } from '../../kernel/proc/stat.ts';
 import { NOBODY } from '../../kernel/proc/tree.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { Pages } from '../../memory/pages.ts';
+import { PID_PLACES } from '../../namespaces/pid/seen.ts';
 import { Foothold } from '../../tracee/foothold.ts';
 import { limitsToLift } from '../../tracee/headroom.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
@@ -124,6 +125,8 @@ export function saveTree(
     undefined,
     processes.map((process) => treeEntry(process, context.tree)),
   );
+  const places = PID_PLACES.of(context.tree, 'saved')?.encode();
+  if (places) images.put(places.name, places.bytes);
   shared.write(images);
 }
 

@@ -1,19 +1,13 @@
 /** Builds a tree: carries out the steps of the planner until every process exists and has its memory. */
 
-import { type HostPid, savedPid } from '../../base/brands.ts';
+import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logWarn } from '../../base/log.ts';
 import { cstring, encodeText } from '../../base/text.ts';
 import type { UndoStack } from '../../base/undo.ts';
-import type {
-  BirthTraits,
-  Phase,
-  RestoreContext,
-  RestoreTask,
-  RestoreThread,
-  Sharing,
-} from '../../contract/contract.ts';
+import type { BirthTraits, Phase, RestoreContext, RestoreTask, Sharing } from '../../contract/contract.ts';
 import type { NamespaceIds } from '../../images/namespace-ids.ts';
+import type { PidPlace } from '../../images/pid-places.ts';
 import type { CoreEntry } from '../../images/schema/task.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
@@ -23,6 +17,8 @@ import { CLONE, RLIMIT } from '../../kernel/constants/tasks.ts';
 import { openFile } from '../../kernel/files.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { taskKinds } from '../../kinds/registry.ts';
+import { MADE_NAMESPACES } from '../../namespaces/made.ts';
+import { bornIn } from '../../namespaces/pid/seed-inside.ts';
 import { makerOf } from '../../namespaces/user/inside.ts';
 import { SAVED_USER_NAMESPACES } from '../../namespaces/user/saved.ts';
 import { Batch } from '../../tracee/batch.ts';
@@ -30,13 +26,13 @@ import { findGap } from '../../tracee/gap.ts';
 import { closeAll, handOver } from '../../tracee/handover.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
 import { AREA } from '../../tracee/program.ts';
-import { killTracee, PTRACE, ptrace, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
-import type { Remote } from '../../tracee/remote.ts';
+import { killTracee, PTRACE, ptrace, reapAll, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
 import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
 import type { HostPids } from './host-pids.ts';
-import { enterNamespaces, noteBorn } from './namespaces.ts';
-import type { Plan, TaskPlan, ThreadPlan } from './plan.ts';
+import { makeTask } from './make-task.ts';
+import { birthplaceOfRoot, choosePids, enterNamespaces, noteBorn } from './namespaces.ts';
+import type { Plan, TaskPlan } from './plan.ts';
 
 /** A process that exists: a task being rebuilt, a helper, or a process that is to become a zombie. */
 interface Member {
@@ -47,6 +43,8 @@ interface Member {
   readonly origin: RestoreTask | undefined;
   /** The namespaces it is in. */
   readonly namespaces: NamespaceIds;
+  /** Its numbers in a tree of several PID namespaces. */
+  readonly place: PidPlace | undefined;
   /** Whether it shares memory with the task that made it. */
   readonly sharesMemory: boolean;
   /** Whether its address space is as its children have to inherit it. */
@@ -96,7 +94,7 @@ export class TreeBuilder {
   /** Makes all processes, each with its memory. At the end zombies are dead and helpers gone. */
   build(sibling: boolean): void {
     if (!this.#members.has(this.#plan.root)) this.#createRoot(sibling);
-    this.#place(this.#plan.root, this.#plan.ours);
+    this.#place(this.#plan.root, birthplaceOfRoot(this.#context, this.#plan));
     const { steps } = this.#plan;
     for (let at = 0; at < steps.length; ) {
       requireUninterrupted();
@@ -114,9 +112,11 @@ export class TreeBuilder {
     const taken = new Set([...tasks.values()].flatMap(({ fds }) => fds.map(({ fd }) => fd)));
     const id = tasks.get(root)?.namespaces.user ?? ours.user;
     const user = id === ours.user ? undefined : makerOf(SAVED_USER_NAMESPACES.of(this.#context, id));
-    const flags = (ownPids ? CLONE.NEWPID : 0n) | (user ? CLONE.NEWUSER : 0n);
-    const seed = Seed.create({ pid: root, sibling, taken, flags, user }, freeArea(tasks));
-    this.#admit(root, seed, undefined, ours);
+    const given = MADE_NAMESPACES.of(this.#context).pidsOfRoot();
+    const flags = (ownPids && !given ? CLONE.NEWPID : 0n) | (user ? CLONE.NEWUSER : 0n);
+    const options = { pid: root, sibling, taken, flags, user, isApart: ownPids };
+    const seed = bornIn(given, () => Seed.create(options, freeArea(tasks)));
+    this.#admit(root, seed, undefined, birthplaceOfRoot(this.#context, this.#plan));
     if (ownPids) seed.kin.setNext = (pid) => setNextPid(this.#at(root), pid);
     const member = this.#at(root);
     // Closes descriptors that the seed has inherited from Stasis.
@@ -130,10 +130,12 @@ export class TreeBuilder {
     const shares = this.#sharesOf(plan);
     const batch = new Batch(seed.remote);
     const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares);
-    const sharesMemory = this.#members.get(pid)?.sharesMemory ?? false;
-    const namespaces = plan?.namespaces ?? born;
+    const before = this.#members.get(pid);
+    const sharesMemory = before?.sharesMemory ?? false;
+    const place = before?.place ?? this.#plan.places?.of(pid);
+    const namespaces = plan?.namespaces ?? before?.namespaces ?? born;
     this.#hosts.note(pid, seed.tracee.pid);
-    this.#members.set(pid, { seed, batch, task, origin, namespaces, sharesMemory, ready: shares.vm });
+    this.#members.set(pid, { seed, batch, task, origin, namespaces, place, sharesMemory, ready: shares.vm });
   }
 
   /** Has a new task enter its namespaces, coming from `born`, and go through phase `birth`. */
@@ -186,7 +188,7 @@ export class TreeBuilder {
         this.#call(step.pid, (batch) => batch.call('setsid'));
         break;
       case 'setpgid':
-        this.#call(step.pid, (batch) => batch.call('setpgid', 0, step.pgid));
+        this.#setGroup(step.pid, step.pgid, step.by);
         break;
       case 'subreaper':
         this.#call(step.pid, (batch) => batch.call('prctl', PR.SET_CHILD_SUBREAPER, step.on ? 1 : 0, 0, 0, 0));
@@ -209,29 +211,51 @@ export class TreeBuilder {
     batch.flush();
   }
 
+  /** Puts a process into a group: it does so itself, or its parent. */
+  #setGroup(pid: number, pgid: number, by = pid): void {
+    const { places } = this.#plan;
+    const whose = by === pid ? 0 : this.#numberFor(by, this.#at(pid));
+    const group = places?.numberIn(this.#at(by).place?.namespace ?? places.root, pgid) ?? pgid;
+    this.#call(by, (batch) => batch.call('setpgid', whose, group));
+  }
+
+  /** What one process calls another. */
+  #numberFor(by: number, { place, seed }: Member): number {
+    const level = this.#at(by).place?.numbers.length ?? 1;
+    return place?.numbers[level - 1] ?? seed.tracee.pid;
+  }
+
   #fork(steps: readonly TreeStep[], at: number, by: number): number {
     const maker = this.#at(by);
-    const requests: (CloneRequest & { helper: boolean })[] = [];
+    const requests: (CloneRequest & { helper: boolean; place?: PidPlace })[] = [];
+    const way = wayInto(steps[at], maker.place);
     for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) {
+      if (wayInto(step, maker.place) !== way) break;
       const task = this.#plan.tasks.get(step.pid);
-      requests.push({ ...step, ...(task ? traitsOf(task) : PLAIN_TRAITS) });
+      const numbers = step.place?.numbers.toReversed();
+      const further = { isInit: way === 'init', isFurtherIn: way !== 'own' };
+      requests.push({ ...step, ...(task ? traitsOf(task) : PLAIN_TRAITS), numbers, ...further });
     }
     if (requests.some(({ pid, share }) => share.vm || this.#plan.tasks.has(pid))) this.#prepare(by);
     maker.batch.flush();
-    const seeds = maker.seed.fork(requests, (pid, parent) => this.#reapSibling(pid, parent));
-    if (maker.seed.discarded) this.#toldOfEnds.add(by);
+    const reap = (pid: HostPid, parent: number): void => this.#reapSibling(pid, parent);
+    const { seed } = maker;
+    const seeds = typeof way === 'number' ? this.#forkInto(way, maker, requests, reap) : seed.fork(requests, reap);
+    if (seed.discarded) this.#toldOfEnds.add(by);
     const origin = maker.task && maker.ready ? maker.task : maker.origin;
     // All are recorded before anything else can fail, so that they can be killed.
     seeds.forEach((seed, i) => {
       const sharesMemory = requests[i]?.share.vm ?? false;
       const batch = new Batch(seed.remote);
-      const { namespaces } = maker;
+      const place = requests[i]?.place;
+      const namespaces = place ? { ...maker.namespaces, pid: place.namespace } : maker.namespaces;
       this.#members.set(requests[i]?.pid ?? seed.tracee.pid, {
         seed,
         batch,
         task: undefined,
         origin,
         namespaces,
+        place,
         sharesMemory,
         ready: false,
       });
@@ -245,6 +269,19 @@ export class TreeBuilder {
     return at;
   }
 
+  /** Has a process make others in a PID namespace further in, whose init exists. */
+  #forkInto(
+    namespace: number,
+    { seed, batch, namespaces }: Member,
+    requests: readonly CloneRequest[],
+    reapSibling: Parameters<Seed['fork']>[1],
+  ): Seed[] {
+    choosePids(this.#context, seed, batch, namespace);
+    const seeds = seed.fork(requests, reapSibling);
+    choosePids(this.#context, seed, batch, namespaces.pid);
+    return seeds;
+  }
+
   /** Rebuilds the memory of a task, unless that is done. */
   #prepare(pid: number): void {
     const member = this.#at(pid);
@@ -256,12 +293,14 @@ export class TreeBuilder {
 
   /** Ends a helper. Only its parent can reap it, so the parent does. */
   #end(pid: number, reaper: number): void {
-    const { tracee } = this.#at(pid).seed;
+    const member = this.#at(pid);
+    const { tracee } = member.seed;
+    const number = this.#plan.places ? this.#numberFor(reaper, member) : pid;
     killTracee(tracee.pid);
     tracee.awaitEnd();
     this.#members.delete(pid);
     this.#toldOfEnds.add(reaper);
-    this.#call(reaper, (batch) => batch.call('wait4', pid, 0, W.ALL, 0));
+    this.#call(reaper, (batch) => batch.call('wait4', number, 0, W.ALL, 0));
   }
 
   /** Has the parent of a sibling of a maker that has ended reap it. */
@@ -309,12 +348,9 @@ export class TreeBuilder {
    */
   #killAll(): void {
     const seeds = [...this.#members.values()].map(({ seed }) => seed);
-    for (const { tracee } of seeds) killTracee(tracee.pid);
-    for (const seed of seeds.reverse()) seed[Symbol.dispose]();
-    // A zombie is ours to reap as soon as its parent is dead.
-    for (const pid of [...seeds.map(({ tracee }) => tracee.pid), ...this.#zombies]) {
-      trySyscall('wait4', pid, 0, W.ALL, 0);
-    }
+    // None is waited for while others live: an init ends after all others of its namespace.
+    const left = seeds.flatMap((seed) => seed.kill());
+    reapAll([...new Set([...left, ...this.#zombies])]);
   }
 }
 
@@ -327,6 +363,16 @@ function setNextPid({ seed, batch }: Member, pid: number): void {
   program.call('write', fd, program.data(text), text.length);
   program.call('close', fd);
   batch.flush();
+}
+
+/**
+ * How a process gets into its PID namespace: it is that of its maker, a new one, or the one with this ID, which its
+ * maker has to ask for.
+ */
+function wayInto(step: TreeStep | undefined, maker: PidPlace | undefined): 'own' | 'init' | number {
+  const place = step?.do === 'fork' ? step.place : undefined;
+  if (!place || !maker || place.namespace === maker.namespace) return 'own';
+  return place.numbers.at(-1) === 1 ? 'init' : place.namespace;
 }
 
 /** The usual properties of a new process. */
@@ -387,65 +433,4 @@ export function beginPhase(task: RestoreTask, phase: Phase): void {
     if (phase === 'state' || phase === 'creds' || phase === 'last') kind.thread?.rebuild?.[phase]?.(task);
   }
   task.batch.begin();
-}
-
-type MutableRestoreTask = { -readonly [K in keyof RestoreTask]: RestoreTask[K] };
-
-function makeTask(
-  plan: TaskPlan,
-  context: RestoreContext,
-  seed: Seed,
-  batch: Batch,
-  origin: RestoreTask | undefined,
-  shares: Sharing,
-): RestoreTask {
-  const { pstree, mm, fs, fds } = plan;
-  const { tracee, remote } = seed;
-  const part = threadPart(plan, context, remote, batch);
-  const task = {
-    ...part,
-    pid: pstree.pid,
-    pstree,
-    mm,
-    fs,
-    fds,
-    seed,
-    tracee,
-    origin,
-    shares,
-  } as MutableRestoreTask;
-  task.process = task; // a process is also its main thread
-  task.threads = [task];
-  return task;
-}
-
-function threadPart(
-  { tid, core, ownState }: ThreadPlan,
-  context: RestoreContext,
-  remote: Remote,
-  batch: Batch,
-): Omit<RestoreThread, 'process'> {
-  const ref = { pid: tid, comm: core.thread_core?.comm ?? core.tc?.comm };
-  return { tid: savedPid(tid), ref, context, core, ownState, tracee: remote.tracee, remote, batch };
-}
-
-/** Gives a process its other threads. */
-export function addThreads(task: RestoreTask, plans: readonly ThreadPlan[], hosts: HostPids): void {
-  if (plans.length === 0) return;
-  task.batch.flush();
-  const remotes = task.seed.threads(plans.map(({ tid }) => tid));
-  const others = plans.map((thread, i): RestoreThread => {
-    const remote = remotes[i] as Remote; // as many as were requested
-    hosts.note(thread.tid, remote.tracee.pid);
-    return { ...threadPart(thread, task.context, remote, new Batch(remote)), process: task };
-  });
-  (task as MutableRestoreTask).threads = [task, ...others];
-}
-
-/** Rebuilds a thread that is not the main one, from its first phase to its last. */
-export function rebuildThread(thread: RestoreThread): void {
-  for (const phase of ['state', 'creds', 'last'] as const) {
-    for (const kind of taskKinds) kind.thread?.rebuild?.[phase]?.(thread);
-  }
-  thread.batch.flush();
 }

@@ -1,11 +1,14 @@
 /** Puts new processes into their namespaces, and makes those that do not exist yet. */
+import { localFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { MadeNamespace, NamespaceKind, RestoreContext, RestoreTask } from '../../contract/contract.ts';
 import type { NamespaceIds, NamespaceName } from '../../images/namespace-ids.ts';
+import type { PidPlaces } from '../../images/pid-places.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { type Fd, syscall } from '../../kernel/syscall.ts';
+import { takeGiven } from '../../namespaces/given.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { MADE_NAMESPACES } from '../../namespaces/made.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
@@ -65,7 +68,7 @@ export function enterNamespaces(
     const { name } = kind;
     if (its !== moment) continue;
     const made = MADE_NAMESPACES.of(task.context).get(name, to[name]);
-    // The root was born there.
+    // It was born there.
     if (made && (name === 'pid' || made.first === task || isBornInNetwork(task, made))) continue;
     if (made) {
       kind.beforeEntering?.(task, to[name]);
@@ -109,15 +112,53 @@ function joinOurs(task: RestoreTask, kind: NamespaceKind): void {
  * root are made when that is there.
  */
 export function makeNetworks(context: RestoreContext, plan: Plan, stay: NetworkStay, owner: number | undefined): void {
+  atHome(() => makeMissingNetworks(context, plan, owner));
+  if (savedOwner(context, rootIds(plan).net) === owner) stayWithRoot(context, plan, stay);
+}
+
+function makeMissingNetworks(context: RestoreContext, plan: Plan, owner: number | undefined): void {
   const kind = namespaceKinds.find(({ name }) => name === 'net');
   const root = plan.tasks.get(plan.root)?.namespaces.net ?? plan.ours.net;
   const all = new Set([root, ...[...plan.tasks.values()].map(({ namespaces }) => namespaces.net)]);
   all.delete(plan.ours.net);
   if (!kind) return;
-  for (const id of all) if (savedOwner(context, id) === owner) makeNetwork(context, kind, id, owner);
-  const own = savedOwner(context, root) === owner ? MADE_NAMESPACES.of(context).get('net', root) : undefined;
+  for (const id of all) {
+    const isMissing = savedOwner(context, id) === owner && !MADE_NAMESPACES.of(context).get('net', id);
+    if (isMissing) makeNetwork(context, kind, id, owner);
+  }
+}
+
+/**
+ * Takes the namespaces that are given, before anything is made, and enters the network namespace of the root if that is
+ * among them.
+ */
+export function takeGivenNamespaces(context: RestoreContext, plan: Plan, stay: NetworkStay): void {
+  takeGiven(
+    context,
+    rootIds(plan),
+    [...plan.tasks.values()].map(({ namespaces }) => namespaces),
+  );
+  stayWithRoot(context, plan, stay);
+}
+
+function rootIds({ tasks, root, ours }: Plan): NamespaceIds {
+  return tasks.get(root)?.namespaces ?? ours;
+}
+
+/** Enters the network namespace of the root, if that is there. */
+function stayWithRoot(context: RestoreContext, plan: Plan, stay: NetworkStay): void {
+  const own = MADE_NAMESPACES.of(context).get('net', rootIds(plan).net);
   if (own) stay.enter(own.fd);
 }
+
+/** What the root is in when it is born, as IDs of the images; of what is given to it none, unless it is born there. */
+export function birthplaceOfRoot(context: RestoreContext, { ours }: Plan): NamespaceIds {
+  const given = MADE_NAMESPACES.of(context).all.filter(({ isGiven, name }) => isGiven && name !== 'pid');
+  return { ...ours, ...Object.fromEntries(given.map(({ name }) => [name, NOWHERE])) };
+}
+
+/** The ID of no namespace. */
+const NOWHERE = -1;
 
 function makeNetwork(context: RestoreContext, kind: NamespaceKind, id: number, owner: number | undefined): void {
   using fd = owner === undefined ? ownNetwork() : networkInside(context, owner);
@@ -171,7 +212,31 @@ function note(task: RestoreTask, kind: NamespaceKind, id: number): void {
 export function finishNamespaces(context: RestoreContext): void {
   for (const kind of namespaceKinds) {
     for (const namespace of MADE_NAMESPACES.of(context).all) {
-      if (namespace.name === kind.name) atHome(() => kind.finish?.(namespace, context));
+      if (namespace.name === kind.name && !namespace.isGiven) atHome(() => kind.finish?.(namespace, context));
     }
   }
+}
+
+/** Has a process make its next children in the PID namespace that has this ID in the images. */
+export function choosePids(
+  context: RestoreContext,
+  seed: RestoreTask['seed'],
+  batch: RestoreTask['batch'],
+  id: number,
+): void {
+  const made = MADE_NAMESPACES.of(context).get('pid', id);
+  using own = made ? undefined : openNamespace('self', 'pid');
+  const [arrived = -1] = handOver(seed, batch, [made?.fd ?? own?.number ?? localFd(-1)]);
+  const program = batch.reserve(2);
+  program.call('setns', arrived, CLONE.NEWPID);
+  program.call('close', arrived);
+  batch.flush();
+}
+
+/** Has a task make its next children where it would have made them. It makes none during the restore any more. */
+export function setPidsForChildren(task: RestoreTask, places: PidPlaces): void {
+  const namespace = places.forChildren.get(task.pid);
+  if (namespace === undefined) return;
+  if (namespace === 0) task.batch.call('unshare', CLONE.NEWPID);
+  else choosePids(task.context, task.seed, task.batch, namespace);
 }

@@ -18,6 +18,7 @@ import {
 } from '../../images/namespace-ids.ts';
 import { type OwnProcessState, type OwnThreadState, ownStateName, readOwnState } from '../../images/own-files.ts';
 import { PageFlags, type PageRun } from '../../images/pagemap.ts';
+import { PidPlaces } from '../../images/pid-places.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../../images/schema/files.ts';
 import type { MmEntry } from '../../images/schema/memory.ts';
 import { VmaStatus } from '../../images/schema/memory.ts';
@@ -73,6 +74,8 @@ export interface Plan {
   readonly ownPids: boolean;
   /** The entries of all processes. */
   readonly trees: readonly PstreeEntry[];
+  /** Who has which numbers, if the tree is in several PID namespaces. */
+  readonly places: PidPlaces | undefined;
 }
 
 const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
@@ -125,12 +128,27 @@ export function readPlan(
   const bornPgid = ownPids ? 0 : origin.bornPgid;
   const treeTasks = trees.map((pstree) => treeTask(pstree, tasks.get(pstree.pid)));
   const isTaken = (number: number): boolean => !isUnused(number);
-  const numbers = trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]);
-  const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePids: sparePids(numbers, isUnused) });
+  const places = readPlaces(images, tasks, root.pid);
+  const outer = trees.flatMap(({ pid, pgid, sid, threads }) => [pid, pgid, sid, ...threads]);
+  const numbers = [...outer, ...[...(places?.inner.values() ?? [])].flatMap((place) => place.numbers)];
+  const steps = planTree(treeTasks, { joins, bornPgid, isTaken, sparePids: sparePids(numbers, isUnused), places });
   const tids = [...tasks.values()].flatMap(({ others }) => others.map(({ tid }) => tid));
   if (!ownPids) requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
-  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ids, ownPids, trees };
+  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ids, ownPids, trees, places };
+}
+
+/** Who has which numbers, in a tree of several PID namespaces. @throws StasisError if the images do not tell */
+function readPlaces(images: ImageSet, tasks: ReadonlyMap<number, TaskPlan>, root: number): PidPlaces | undefined {
+  const places = PidPlaces.read(images);
+  const own = tasks.get(root)?.namespaces.pid;
+  for (const [pid, { namespaces }] of tasks) {
+    const noted = places?.inner.get(pid)?.namespace ?? own;
+    if (namespaces.pid === noted && (!places || places.root === own)) continue;
+    const reason = 'the images do not tell which numbers it had in its PID namespace';
+    throw unsupported('NAMESPACE_PID_NESTED', `task ${pid}`, reason);
+  }
+  return places;
 }
 
 /** Checks that each PID or TID occurs once. Images do not hold the TIDs of zombies. @throws ImageError */

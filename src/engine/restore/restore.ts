@@ -40,10 +40,11 @@ import type { RestoreOutcome } from '../outcome.ts';
 import { writeRestoreStats } from '../stats.ts';
 import { stopSignalOf } from '../stops.ts';
 import { TreeLife } from '../tree-life.ts';
-import { addThreads, beginPhase, forgetChildSignal, rebuildThread, runPhase, TreeBuilder } from './build-tree.ts';
+import { beginPhase, forgetChildSignal, runPhase, TreeBuilder } from './build-tree.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { HostPids } from './host-pids.ts';
-import { finishNamespaces, makeNetworks } from './namespaces.ts';
+import { addThreads, rebuildThread } from './make-task.ts';
+import { finishNamespaces, makeNetworks, setPidsForChildren, takeGivenNamespaces } from './namespaces.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { resume, stopTask } from './resume.ts';
 
@@ -100,6 +101,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const context = new Context(options, images, plan, hosts, undo, ending, hooks);
   if (unverified) context.notice({ resource: '--verify', reason: `${unverified}, so page contents are not verified` });
   life.begin(context);
+  takeGivenNamespaces(context, plan, stay);
   for (const doors of treeDoors) doors.begin?.(context);
   fire(hooks, { point: 'pre-restore' });
   hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
@@ -165,7 +167,7 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: Context): R
   phase(tasks, 'files');
   rebuilt(context, 'files');
   // Threads are made before descriptors, which may refer to them (pidfd) or signal them (F_SETOWN).
-  for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? [], context.hosts);
+  for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? [], context.hosts, plan.places);
   const tables = tasks.filter(({ shares }) => !shares.files);
   for (const task of tables) placeDescriptors(task);
   const sharing = memorySharers(tasks, plan);
@@ -174,6 +176,7 @@ function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: Context): R
   for (const task of tasks) addTo(sharers, filesId(task), task);
   finishDescriptors(tables, (task) => sharers.get(filesId(task)) ?? [], context.carried);
   settleOwners(context);
+  if (plan.places) for (const task of tasks) setPidsForChildren(task, plan.places);
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
   sideBySide(tasks, 'state', sharing);
   for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
@@ -288,6 +291,7 @@ class Context implements RestoreContext {
   readonly carried = new Set<number>();
   /** Descriptors made so far, by file ID and, for files to be mapped, flags. */
   readonly #open = new Map<string, LocalFd>();
+  readonly #places: Plan['places'];
   readonly #undo: UndoStack;
   readonly #ending: UndoStack;
   readonly #hooks: Hooks;
@@ -303,6 +307,7 @@ class Context implements RestoreContext {
   ) {
     this.options = carry;
     this.hosts = hosts;
+    this.#places = plan.places;
     this.parentEnds = detached && !sibling;
     this.images = images;
     this.root = plan.root;
@@ -323,6 +328,10 @@ class Context implements RestoreContext {
 
   hostPid(saved: number): HostPid | undefined {
     return this.hosts.of(saved);
+  }
+
+  numberFor({ pid }: RestoreTask, saved: number): number {
+    return this.#places?.numberIn(this.#places.of(pid).namespace, saved) ?? saved;
   }
 
   hostGroup(saved: number): HostPid | undefined {

@@ -20,6 +20,7 @@
  * below its parent, where the parent has called execve meanwhile; the same with descriptors or directories after
  * unshare(2); tasks that each share something with another one, where the one that shared with all is gone.
  */
+import { PlanAcross } from './across.ts';
 import { decideBirths } from './births.ts';
 import { planGrowth, type SparePids } from './fork-steps.ts';
 import { hostByOrder } from './fork-tree.ts';
@@ -47,10 +48,10 @@ export function planTree(tasks: readonly TreeTask[], planting: Planting): readon
   const another = (): number => spares.next().value ?? HIGH_PID;
   const first = another();
   const { tree, helpers, steps } = planForks(tasks, planting, { first, another });
-  return [...steps, ...rest()];
+  if (planting.places) return [...new PlanAcross(tree, planting.places, planting).steps(steps, [...ends()])];
+  return [...steps, ...planGroups(tree, planting, first), ...ends()];
 
-  function* rest(): Generator<TreeStep> {
-    yield* planGroups(tree, planting, first);
+  function* ends(): Generator<TreeStep> {
     for (const { pid, parent } of helpers) yield { do: 'end', pid, reaper: parent?.pid ?? 0 };
     for (const { pid, zombie, subreaper } of tasks) if (subreaper && !zombie) yield { do: 'subreaper', pid, on: true };
   }

@@ -1,5 +1,6 @@
 /** Input and output of the planner of a process tree. */
 import { StasisError } from '../../base/errors.ts';
+import type { PidPlace, PidPlaces } from '../../images/pid-places.ts';
 
 /** The resources that processes can share through clone(2): CLONE_VM, SIGHAND, FILES, FS. */
 export type Sharable = 'vm' | 'sighand' | 'files' | 'fs';
@@ -39,6 +40,8 @@ export interface Planting {
    * root leads its own.
    */
   readonly isTaken?: ((number: number) => boolean) | undefined;
+  /** Where the numbers belong, if the tree is in several PID namespaces. */
+  readonly places?: PidPlaces | undefined;
 }
 
 /** One operation in a living task. All steps in sequence make the tree. */
@@ -53,12 +56,15 @@ export type TreeStep =
       readonly share: Readonly<Record<Sharable, boolean>>;
       /** A helper, which is not part of the tree; an `end` follows. */
       readonly helper: boolean;
+      /** Its numbers, in a tree that is in several PID namespaces. */
+      readonly place?: PidPlace;
     }
   | { readonly do: 'setsid'; readonly pid: number }
   /** A session leader gets its controlling terminal before other members of its session are forked. */
   | { readonly do: 'terminal'; readonly pid: number }
   | { readonly do: 'subreaper'; readonly pid: number; readonly on: boolean }
-  | { readonly do: 'setpgid'; readonly pid: number; readonly pgid: number }
+  /** `by`: the parent, which does it where the task itself cannot name the group. */
+  | { readonly do: 'setpgid'; readonly pid: number; readonly pgid: number; readonly by?: number }
   /** A helper dies, and its parent reaps it. */
   | { readonly do: 'end'; readonly pid: number; readonly reaper: number };
 

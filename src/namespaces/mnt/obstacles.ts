@@ -3,6 +3,10 @@
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { SeenNamespace, SeenTree } from '../../contract/contract.ts';
+import { tryReadLink } from '../../kernel/files.ts';
+import { insideOf } from '../inside.ts';
+import { INNER_PIDS } from '../pid/seen.ts';
+import { SEEN_NAMESPACES } from '../seen.ts';
 import { savedFrom } from './contents.ts';
 import { isRemade } from './filesystems.ts';
 import { type Mount, nameOf } from './mount.ts';
@@ -22,7 +26,26 @@ export function mountObstacles(namespace: SeenNamespace, tree: SeenTree): Stasis
     const reason = 'only a part of its file system is mounted, so that its contents cannot be saved as a whole';
     return [obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, external(mount))];
   });
-  return [...faults, ...hidden];
+  return [...faults, ...hidden, ...otherProcs(mounts, namespace, tree)];
+}
+
+/**
+ * A /proc of another PID namespace than that of the process which mounts it again: the first in the mount namespace,
+ * which is there before the processes further in are.
+ */
+function otherProcs(mounts: readonly Mount[], namespace: SeenNamespace, tree: SeenTree): StasisError[] {
+  const [first] = namespace.members;
+  const own = first && SEEN_NAMESPACES.of(tree).of(first.pid, 'pid');
+  if (!own || INNER_PIDS.of(tree).length === 0) return [];
+  const procs = mounts.filter(({ fsType, origin }) => fsType === 'proc' && origin === undefined);
+  if (procs.length === 0) return [];
+  const shown = insideOf(first.pid, 'mnt', () => procs.map(({ mountPoint }) => tryReadLink(`${mountPoint}/1/ns/pid`)));
+  return procs.flatMap((mount, i) => {
+    if (typeof shown[i] !== 'string' || shown[i] === `pid:[${own.ino}]`) return [];
+    const reason = 'it shows another PID namespace than that of the first process of its mount namespace';
+    const remedy = 'unshare the mount namespace inside of the PID namespace: unshare --pid --fork unshare --mount-proc';
+    return [obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, remedy)];
+  });
 }
 
 function faultObstacle({ mount, reason }: PlanFault, namespace: SeenNamespace): StasisError {

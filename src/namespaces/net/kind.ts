@@ -5,7 +5,9 @@
 import type { StasisError } from '../../base/errors.ts';
 import type { DumpContext, NamespaceKind, RestoreContext, SeenNamespace, SeenTree } from '../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../contract/slots.ts';
+import { Images } from '../../images/kinds.ts';
 import type { Fd } from '../../kernel/syscall.ts';
+import { externalName } from '../given.ts';
 import { inside, insideOf, NAMESPACE_FLAGS, openNamespace } from '../inside.ts';
 import { SEEN_NAMESPACES } from '../seen.ts';
 import { captureNetwork } from './capture.ts';
@@ -22,20 +24,25 @@ export const netNamespace: NamespaceKind = {
   flag: NAMESPACE_FLAGS.net,
 
   obstacles(namespace, tree) {
-    if (tree.options.emptyNetNs) return [];
+    if (tree.options.emptyNetNs || externalName(namespace, tree.options)) return [];
     const external = externalNames(tree);
     const { links, filters } = CONTENTS.of(tree, namespace);
     return [...links.flatMap((link) => obstacleOfLink(link, namespace, external) ?? []), ...filters];
   },
 
   notices(namespace, tree) {
-    if (tree.options.emptyNetNs) return [];
+    if (tree.options.emptyNetNs || externalName(namespace, tree.options)) return [];
     const { links, queues } = CONTENTS.of(tree, namespace);
     return queueNotices(queues, links);
   },
 
   capture(namespace, context) {
     const { options, images } = context;
+    const key = externalName(namespace, options);
+    if (key !== undefined) {
+      images.write(Images.netns, namespace.id, [{ ext_key: key }]);
+      return;
+    }
     if (options.emptyNetNs) {
       insideFirst(namespace, () => captureTracked(namespace.id, images));
       return;

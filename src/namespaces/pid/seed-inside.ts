@@ -1,5 +1,5 @@
 /** Helper processes in the PID namespace of a restored tree. */
-import type { RestoreContext } from '../../contract/contract.ts';
+import type { MadeNamespace, RestoreContext } from '../../contract/contract.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
 import { SEED_AREA, Seed } from '../../tracee/seed.ts';
@@ -12,9 +12,15 @@ import { MADE_NAMESPACES } from '../made.ts';
  * @throws StasisError kind 'conflict' when the PID is in use
  */
 export function seedInside(context: RestoreContext, pid?: number, area?: number): Seed {
-  const namespace = MADE_NAMESPACES.of(context).ofRoot('pid');
-  const make = (): Seed =>
-    pid === undefined ? Seed.anywhere(area) : Seed.create({ pid, sibling: false, taken: new Set() }, area ?? SEED_AREA);
+  const namespace = MADE_NAMESPACES.of(context).pidsOfRoot();
+  return bornIn(namespace, () => {
+    if (pid === undefined) return Seed.anywhere(area);
+    return Seed.create({ pid, sibling: false, taken: new Set() }, area ?? SEED_AREA);
+  });
+}
+
+/** Does `make`, which makes a process, such that it is born in a PID namespace; in ours, if there is none. */
+export function bornIn<T>(namespace: MadeNamespace | undefined, make: () => T): T {
   if (!namespace) return make();
   using own = openNamespace('self', 'pid');
   const entered = trySyscall('setns', namespace.fd, CLONE.NEWPID);

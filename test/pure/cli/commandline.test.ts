@@ -239,7 +239,6 @@ describe('what is not built yet', () => {
     'dump -t1 --track-mem',
     'dump -t1 --page-server',
     'dump -t1 --prev-images-dir ../1',
-    'restore -J net:/x',
     'restore --lsm-profile apparmor:x',
     'restore --stream',
     'restore --lsm-mount-context x',

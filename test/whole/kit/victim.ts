@@ -54,15 +54,24 @@ export interface StartOptions {
   readonly unshare?: readonly string[];
   /** The program starts another one itself, in namespaces of its own: that one is the victim. */
   readonly startsApart?: boolean;
+  /** Options of nsenter(1), which has it join namespaces; in a PID namespace as a session leader, too. */
+  readonly enter?: readonly string[];
 }
 
 /**
  * A command that has another one started by unshare(1), as a session leader. What unshare says itself at its end is not
  * to be in the files of the victim.
  */
-function apart(options: readonly string[]): string[] {
+function apart(program: 'unshare' | 'nsenter', options: readonly string[]): string[] {
   const behind = ['setsid', 'sh', '-c', 'exec "$@" 2>&3 3>&-', 'victim'];
-  return ['sh', '-c', 'exec 3>&2 2>/dev/null unshare "$@"', 'unshare', '--fork', ...options, ...behind];
+  return ['sh', '-c', `exec 3>&2 2>/dev/null ${program} "$@"`, program, ...options, ...behind];
+}
+
+/** What comes before the command, and whether the victim has another process as its parent by that. */
+function before({ unshare, enter }: StartOptions): { readonly words: readonly string[]; readonly isApart: boolean } {
+  if (unshare) return { words: apart('unshare', ['--fork', ...unshare]), isApart: true };
+  if (enter?.includes('--pid')) return { words: apart('nsenter', enter), isApart: true };
+  return { words: enter ? ['nsenter', ...enter] : [], isApart: false };
 }
 
 export class Victim implements Disposable {
@@ -95,7 +104,8 @@ export class Victim implements Disposable {
     const input = openSync(options.input ?? join(this.dir, 'ask'), 'r');
     const output = openSync(join(this.dir, 'out'), 'a');
     const errors = openSync(join(this.dir, 'err'), 'a');
-    const [file = '', ...args] = options.unshare ? [...apart(options.unshare), ...command] : command;
+    const { words, isApart } = before(options);
+    const [file = '', ...args] = [...words, ...command];
     const child = spawn(file, args, {
       cwd: this.cwd,
       detached: true,
@@ -106,7 +116,7 @@ export class Victim implements Disposable {
     child.on('error', () => {});
     child.unref();
     this.pid = child.pid ?? 0;
-    this.#isApart = options.unshare !== undefined || options.startsApart === true;
+    this.#isApart = isApart || options.startsApart === true;
     this.#startTime = statOf(this.pid)?.starttime ?? -1;
     living.add(this);
   }

@@ -79,7 +79,7 @@ export function nameForeground(task: RestoreTask): void {
   withTerminal(task, (slave, { info }) => {
     if (info.pgrp <= 0) return;
     const program = task.batch.reserve(1, 8);
-    const group = program.data(new Uint8Array(new Int32Array([info.pgrp]).buffer));
+    const group = program.data(new Uint8Array(new Int32Array([task.context.numberFor(task, info.pgrp)]).buffer));
     program.attempt('ioctl', slave, TTY_IOCTL.TIOCSPGRP, group);
   });
 }

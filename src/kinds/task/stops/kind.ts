@@ -9,10 +9,13 @@ function capture(task: DumpTask, program: Program): (() => void) | undefined {
   const { groupStopped: stopped } = task.context;
   if (stopped.size === 0) return undefined;
   const children = task.tree.tasks.filter(({ pid, stat }) => stat.ppid === task.pid && stopped.has(pid));
+  const level = (task.status.nsPid?.length ?? 1) - 1;
   const asked = children.map((child): [number, number, Ref] => {
     const pid = task.tree.pids.saved(child.pid);
+    // What the task calls it, in a PID namespace of its own.
+    const number = child.status.nsPid?.[level] ?? pid;
     const at = program.space(Siginfo.size);
-    return [pid, at, program.attempt('waitid', P.PID, pid, at, W.STOPPED | W.NOHANG | W.NOWAIT, 0)];
+    return [pid, at, program.attempt('waitid', P.PID, number, at, W.STOPPED | W.NOHANG | W.NOWAIT, 0)];
   });
   if (asked.length === 0) return undefined;
   return () => {
@@ -34,7 +37,8 @@ function rebuild(task: RestoreTask): void {
   const told = task.context.groupStopped.filter(({ pid, ppid }) => ppid === task.pid && !untold.includes(pid));
   for (const { pid } of told) {
     const program = task.batch.reserve(1, Siginfo.size);
-    program.attempt('waitid', P.PID, pid, program.space(Siginfo.size), W.STOPPED | W.NOHANG, 0);
+    const number = task.context.numberFor(task, pid);
+    program.attempt('waitid', P.PID, number, program.space(Siginfo.size), W.STOPPED | W.NOHANG, 0);
   }
 }
 

@@ -14,7 +14,7 @@ import { CONNECTIONS, SAVED_CONNECTIONS } from '../../../network/connections.ts'
 import { isLocking, LOCK_METHODS } from '../../../network/lock-method.ts';
 import { DumpLocks } from './dump-locks.ts';
 import { missingPrograms } from './iptables.ts';
-import { RestoreLock } from './restore-lock.ts';
+import { RestoreLocks } from './restore-lock.ts';
 
 /** Registered before the sockets of IP: at the end of a restore connections go on when the lock is lifted. */
 export const networkLock: TaskKind = {
@@ -43,7 +43,7 @@ export const networkLockEnd: TreeDoors = {
 };
 
 const DUMP_LOCK = new Slot(orExplain(DumpLocks.make));
-const RESTORE_LOCK = new Slot(orExplain(RestoreLock.make));
+const RESTORE_LOCK = new Slot(orExplain(RestoreLocks.make));
 
 /** What a lock needs is asked before the tree is frozen. */
 function survey(tree: SeenTree): StasisError[] {

@@ -9,7 +9,9 @@ import { NFT_TABLE_F } from '../../../kernel/constants/nftables.ts';
 import { NftBatch } from '../../../kernel/netlink/nftables.ts';
 import { NetlinkSocket } from '../../../kernel/netlink/socket.ts';
 import type { Fd } from '../../../kernel/syscall.ts';
-import { SAVED_CONNECTIONS } from '../../../network/connections.ts';
+import { inside, openNamespace } from '../../../namespaces/inside.ts';
+import { inSavedNetwork } from '../../../namespaces/networks.ts';
+import { SAVED_CONNECTIONS, type TcpConnection } from '../../../network/connections.ts';
 import { LOCK_METHODS } from '../../../network/lock-method.ts';
 import { addLock, lockTable } from '../../../network/lock-rules.ts';
 import { unlockByIptables } from './iptables.ts';
@@ -21,25 +23,30 @@ const SPARE = 256;
 export class RestoreLock {
   readonly #socket: NetlinkSocket;
   readonly #context: RestoreContext;
+  /** The network namespace: its ID in the images, and a descriptor. */
+  readonly #network: number;
+  readonly #inside: Fd;
   /** Closed after the sockets if Stasis is killed, so that what they send then does not get out. */
   readonly #last: Fd | undefined;
 
-  private constructor(context: RestoreContext, socket: NetlinkSocket) {
+  private constructor(context: RestoreContext, network: number, socket: NetlinkSocket) {
     this.#context = context;
+    this.#network = network;
+    this.#inside = openNamespace('self', 'net');
     this.#socket = socket;
     removeLeftovers(socket);
     const batch = new NftBatch();
     const traits = { flags: NFT_TABLE_F.OWNER, comment: ownComment() };
-    addLock(batch, ownTable(), traits, SAVED_CONNECTIONS.of(context).now);
+    addLock(batch, ownTable(), traits, ofNetwork(SAVED_CONNECTIONS.of(context).now, network));
     socket.transact(batch.messages());
     this.#last = socket.duplicateAbove(SPARE + 2 * context.fileEntries.size);
   }
 
-  /** Locks the connections that are about to be made. @throws NetlinkError */
-  static make(context: RestoreContext): RestoreLock {
+  /** Locks the connections that are about to be made in a network namespace, from inside. @throws NetlinkError */
+  static make(context: RestoreContext, network: number): RestoreLock {
     const socket = new NetlinkSocket(NETLINK.NETFILTER, 'nf_tables');
     try {
-      return new RestoreLock(context, socket);
+      return new RestoreLock(context, network, socket);
     } catch (error) {
       socket[Symbol.dispose]();
       throw error;
@@ -50,11 +57,44 @@ export class RestoreLock {
   end(how: RestoreEnd): void {
     using socket = this.#socket;
     using _ = this.#last;
+    using namespace = this.#inside;
     if (how === 'restored') {
       const { dump_criu_run_id, network_lock_method = LOCK_METHODS.iptables } = this.#context.images.inventory();
       deleteTableIfAny(socket, lockTable(dump_criu_run_id ?? this.#context.root));
-      if (network_lock_method === LOCK_METHODS.iptables) unlockByIptables(SAVED_CONNECTIONS.of(this.#context).before);
+      if (network_lock_method === LOCK_METHODS.iptables) {
+        const own = ofNetwork(SAVED_CONNECTIONS.of(this.#context).before, this.#network);
+        inside('net', namespace.number, () => unlockByIptables(own));
+      }
     }
     deleteTableIfAny(socket, ownTable());
+  }
+}
+
+function ofNetwork(connections: readonly TcpConnection[], network: number): TcpConnection[] {
+  return connections.filter((connection) => connection.network === network);
+}
+
+/** The locks of a restore: one in each network namespace in which connections are made and that is there before. */
+export class RestoreLocks {
+  readonly #locks: RestoreLock[] = [];
+
+  /** @throws NetlinkError */
+  static make(context: RestoreContext): RestoreLocks {
+    const locks = new RestoreLocks();
+    const networks = new Set(SAVED_CONNECTIONS.of(context).now.map(({ network }) => network));
+    try {
+      for (const network of networks) {
+        locks.#locks.push(inSavedNetwork(context, network, () => RestoreLock.make(context, network)));
+      }
+      return locks;
+    } catch (error) {
+      locks.end('failed');
+      throw error;
+    }
+  }
+
+  /** Lifts our locks, and those of the images if the connections are there again. */
+  end(how: RestoreEnd): void {
+    for (const lock of this.#locks.splice(0)) lock.end(how);
   }
 }
