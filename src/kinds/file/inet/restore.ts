@@ -8,15 +8,19 @@
  */
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
+import { decodeText } from '../../../base/text.ts';
 import type { RestoreContext, RestoreEnd } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import type { InetSkEntry } from '../../../images/schema/sockets.ts';
+import { actAs } from '../../../kernel/act-as.ts';
 import { IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { readSystem } from '../../../kernel/proc/read.ts';
 import { setNumber } from '../../../kernel/sockets.ts';
-import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { inSavedNetwork } from '../../../namespaces/networks.ts';
+import { FILE_OWNER } from '../../../namespaces/user/inside.ts';
 import { AddressMap } from '../../../network/address-map.ts';
 import { restoreForgotten, restoreOptions } from '../../../network/socket-options.ts';
 import { setFlagsAndOwner } from '../../../support/fown.ts';
@@ -112,12 +116,12 @@ export class InetSockets {
         reason,
       });
     }
-    const fd = new Fd(syscall('socket', family, type | SOCK.CLOEXEC, proto));
+    const fd = makeSocket(entry);
     const note = noteOf(this.#context, entry.id);
     if (family === AF.INET6 && entry.v6only) setNumber(fd.number, IPV6.V6ONLY, 1, IPPROTO.IPV6);
-    // Made by Stasis it is root's.
     const uid = this.#context.ids.uidHere(note.uid ?? 0);
-    if (uid !== 0 || note.uid !== undefined) syscall('fchown', fd.number, uid, -1);
+    // Made by Stasis it is root's, or the user's whom files belong to for the time being.
+    if (uid !== 0 || note.uid !== undefined || FILE_OWNER.of(this.#context)) syscall('fchown', fd.number, uid, -1);
     return { entry, note, local: fd.release(), context: this.#context, protocol };
   }
 
@@ -167,4 +171,20 @@ function setOptions({ entry, note, local, context }: MadeSocket): void {
 
 function imageError({ ino }: InetSkEntry, reason: string): ImageError {
   return new ImageError({ file: 'files.img', reason: `socket:[${ino}]: ${reason}` });
+}
+
+/** Makes a socket. @throws SyscallError */
+function makeSocket({ family, type, proto }: InetSkEntry): Fd {
+  const make = (): number => trySyscall('socket', family, type | SOCK.CLOEXEC, proto);
+  let made = make();
+  // Sockets of ICMP have those who are in certain groups, whatever their rights (ping_init_sock() in net/ipv4/ping.c).
+  if (made === -ERRNO.EACCES) made = inPingGroup(make);
+  if (made < 0) throw new SyscallError('socket', -made);
+  return new Fd(made);
+}
+
+/** Does `work` in a group that may have sockets of ICMP in this network namespace, if there is any. */
+function inPingGroup<T>(work: () => T): T {
+  const [low = 0] = decodeText(readSystem('/proc/sys/net/ipv4/ping_group_range')).trim().split(/\s+/).map(Number);
+  return actAs(process.geteuid?.() ?? 0, low, work);
 }
