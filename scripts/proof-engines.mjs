@@ -136,6 +136,32 @@ const CONTAINERS = {
     if ((await ask()) !== 'hello') throw new Error('the restored server does not answer');
   },
 
+  'network by its path': async (container) => {
+    // As with Podman: the engine makes the namespace and keeps it; a client stays connected.
+    const name = `stasis-proof-${process.pid}`;
+    const device = `sta${process.pid % 10_000_000}`;
+    const lines = [
+      `ip netns add ${name}`,
+      `ip link add ${device} type veth peer name eth0 netns ${name}`,
+      `ip addr add 198.18.78.1/30 dev ${device}`,
+      `ip link set ${device} up`,
+      `ip -n ${name} addr add 198.18.78.2/30 dev eth0`,
+      `ip -n ${name} link set eth0 up`,
+    ];
+    must('sh', ['-ec', lines.join('\n')]);
+    try {
+      container.edit((config) => {
+        const network = config.linux.namespaces.find(({ type }) => type === 'network');
+        network.path = `/run/netns/${name}`;
+        container.program(config, 'nc -l -p 80 -e cat &');
+      });
+      container.run();
+      await staysConnected(container, 80, '198.18.78.2');
+    } finally {
+      must('ip', ['netns', 'del', name]);
+    }
+  },
+
   'shell job': async (container) => {
     container.edit((config) => {
       config.process.terminal = true;
@@ -216,18 +242,7 @@ const CONTAINERS = {
       container.program(config, `nc -l -p ${port} -e cat &`);
     });
     container.run();
-    const client = connect(port, '127.0.0.1');
-    try {
-      if ((await echo(client, 'before')) !== 'before') throw new Error('no connection');
-      container.checkpoint('--tcp-established');
-      client.write('meanwhile ');
-      container.restore('--tcp-established');
-      container.goesOn();
-      const answer = await echo(client, 'after');
-      if (answer !== 'meanwhile after') throw new Error(`the client got ${answer}`);
-    } finally {
-      client.destroy();
-    }
+    await staysConnected(container, port, '127.0.0.1');
   },
 };
 
@@ -298,6 +313,22 @@ function commOf(pid) {
 function mountsBelow(folder) {
   const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return lines.filter((line) => line.includes(folder)).join('\n');
+}
+
+/** Checkpoints and restores a container that sends back what it gets, with a client connected all the time. */
+async function staysConnected(container, port, address) {
+  const client = connect(port, address);
+  try {
+    if ((await echo(client, 'before')) !== 'before') throw new Error('no connection');
+    container.checkpoint('--tcp-established');
+    client.write('meanwhile ');
+    container.restore('--tcp-established');
+    container.goesOn();
+    const answer = await echo(client, 'after');
+    if (answer !== 'meanwhile after') throw new Error(`the client got ${answer}`);
+  } finally {
+    client.destroy();
+  }
 }
 
 /** Sends a text and waits for as much. */
