@@ -24,7 +24,7 @@ export function userObstacles(namespace: SeenNamespace, tree: SeenTree): StasisE
   const { owner: around, members } = namespace;
   if (parent !== ownInode('user') && (!around || members.includes(tree.root))) {
     const reason = 'it is inside of another user namespace, which is neither that of Stasis nor in the tree';
-    const remedy = 'name with -t a process of the user namespace around it, if it comes from that';
+    const remedy = 'start it in one user namespace only, or name with -t a process of the one around it';
     return members.map((task) => refuse('NAMESPACE_USER_NESTED', reason, remedy, task));
   }
   const found: StasisError[] = [];
