@@ -1,7 +1,7 @@
 /**
- * npm run install-local [-- --prefix DIR] [--remove]: puts the built program into PATH, as stasis, criu and crit, with
- * its manual page and shell completions. DIR is /usr/local for root, else ~/.local. What somebody else put there is
- * left alone.
+ * npm run install-local [-- --prefix DIR] [--remove]: puts the built program into PATH, as stasis, criu, criu-ns and
+ * crit, with its manual page and shell completions. DIR is /usr/local for root, else ~/.local. What somebody else put
+ * there is left alone.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -29,6 +29,7 @@ const { prefix, remove } = chosen();
 const links = {
   'bin/stasis': program,
   'bin/criu': program,
+  'bin/criu-ns': program,
   'bin/crit': program,
   'share/man/man1/stasis.1': page,
   'share/man/man1/criu.1': page,

@@ -32,6 +32,7 @@ test('is in PATH under each name, again and again, and goes without a trace', ()
   for (let round = 0; round < 2; round++) expect(install()).toMatchObject({ status: 0 });
   expect(inPath('stasis', '--version')).toStartWith('Stasis ');
   expect(inPath('criu', '--version')).toStartWith('Version: 4.2\n');
+  expect(inPath('criu-ns', '--version')).toStartWith('Version: 4.2\n');
   expect(inPath('crit', '--help')).toStartWith('Usage: crit ');
   expect(readFileSync(join(prefix, 'share/man/man1/criu.1'), 'utf8')).toContain('.TH STASIS 1');
   expect(install('--remove').status).toBe(0);
