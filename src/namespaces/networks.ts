@@ -28,6 +28,9 @@ class SeenNetworks {
   /** By the cookie that the kernel has for a namespace: one option tells it, where an inode takes three calls. */
   readonly #byCookie = new Map<bigint, SeenNetwork | undefined>();
 
+  /** By the inode of a socket, which every door asks about. */
+  readonly #bySocket = new Map<number, SeenNetwork | undefined>();
+
   constructor(tree: SeenTree) {
     const table = SEEN_NAMESPACES.of(tree);
     const home = { id: OUR_NAMESPACE_IDS.net, ino: ownInode('net'), within: atHome };
@@ -43,7 +46,12 @@ class SeenNetworks {
   }
 
   /** The network namespace of a socket; undefined if no process of the tree is in it. */
-  of({ local }: OpenFile): SeenNetwork | undefined {
+  of({ local, stat }: OpenFile): SeenNetwork | undefined {
+    if (!this.#bySocket.has(stat.ino)) this.#bySocket.set(stat.ino, this.#find(local));
+    return this.#bySocket.get(stat.ino);
+  }
+
+  #find(local: OpenFile['local']): SeenNetwork | undefined {
     const cookie = getOptionIfAny(local, SO.NETNS_COOKIE, 8);
     if (!cookie) return this.#ask(local); // kernels before 5.14
     const key = new DataView(cookie.buffer, cookie.byteOffset).getBigUint64(0, true);
