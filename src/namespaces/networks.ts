@@ -27,7 +27,6 @@ class SeenNetworks {
   readonly #byInode = new Map<number, SeenNetwork>();
   /** By the cookie that the kernel has for a namespace: one option tells it, where an inode takes three calls. */
   readonly #byCookie = new Map<bigint, SeenNetwork | undefined>();
-
   /** By the inode of a socket, which every door asks about. */
   readonly #bySocket = new Map<number, SeenNetwork | undefined>();
 
