@@ -37,6 +37,7 @@ import {
   addForwarding,
   addNeighbours,
   addNexthops,
+  awaitAddresses,
   isTentative,
   settleAddresses,
   settleRoutes,
@@ -287,6 +288,7 @@ export class NetworkRestore implements Disposable {
       if (saved.rules) settleRules(view, AF.INET, saved.rules);
       if (saved.rules6) settleRules(view, AF.INET6, saved.rules6);
     });
+    step('addresses', () => awaitAddresses(view, checked));
     inside('net', fd, () => {
       step('packet filters', () => restoreFilters(saved.id, this.#context.images, saved.nftables));
       step('tracked connections', () => restoreTracked(saved.id, this.#context.images, this.#manner.notice));

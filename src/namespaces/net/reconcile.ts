@@ -6,6 +6,7 @@ import { NLM_F } from '../../kernel/constants/netlink.ts';
 import { IFA, IFA_F_TENTATIVE, NDA, NHA, NTF, RTA, RTM, RTM_F, RTNH_F } from '../../kernel/constants/rtnetlink.ts';
 import { AF } from '../../kernel/constants/sockets.ts';
 import { Ifaddrmsg, Ndmsg, Nhmsg, Rtmsg } from '../../kernel/layouts/rtnetlink.ts';
+import { nap } from '../../kernel/nap.ts';
 import { u32Bytes, u32sOf } from '../../kernel/netlink/attributes.ts';
 import type { NetlinkMessage } from '../../kernel/netlink/message.ts';
 import { attributesOf, payloadOf, withoutAttributes } from '../../kernel/netlink/rtnetlink.ts';
@@ -92,12 +93,29 @@ export function settleAddresses(view: NetworkView, wanted: readonly NetlinkMessa
   }
 }
 
+/** How often new addresses are looked at, and nanoseconds between two looks. */
+const LOOKS = 500;
+const PAUSE = 1_000_000;
+
+/**
+ * Waits until addresses of IPv6 that are not to be checked are taken into use. The kernel does so in a worker
+ * (addrconf_dad_work() in net/ipv6/addrconf.c), which goes by the setting accept_dad at that moment.
+ */
+export function awaitAddresses(view: NetworkView, settled: readonly NetlinkMessage[]): void {
+  const keys = new Set(settled.filter(isInet6).map(({ payload }) => addressKey(payload)));
+  const isWaiting = (address: NetlinkMessage): boolean => isTentative(address) && keys.has(addressKey(address.payload));
+  for (let look = 0; keys.size > 0 && look < LOOKS && view.addresses().some(isWaiting); look++) nap(PAUSE);
+}
+
+function isInet6({ payload }: NetlinkMessage): boolean {
+  return Ifaddrmsg.decode(payload).family === AF.INET6;
+}
+
 /**
  * The kernel lists addresses of IPv6 with the newest first (ipv6_link_dev_addr() in net/ipv6/addrconf.c), those of IPv4
  * with the oldest first, whose order tells which one is the primary of a subnet. Pure.
  */
 export function inOrderOfAdding(addresses: readonly NetlinkMessage[]): NetlinkMessage[] {
-  const isInet6 = ({ payload }: NetlinkMessage): boolean => Ifaddrmsg.decode(payload).family === AF.INET6;
   return [...addresses.filter((one) => !isInet6(one)), ...addresses.filter(isInet6).reverse()];
 }
 

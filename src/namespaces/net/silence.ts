@@ -9,16 +9,26 @@ import { StasisError } from '../../base/errors.ts';
 import { ARPHRD, IFF_LINK } from '../../kernel/constants/rtnetlink.ts';
 import { namesIn } from '../../kernel/files.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
+import { nap } from '../../kernel/nap.ts';
 import { parseMountInfo } from '../../kernel/proc/mountinfo.ts';
 import { readProc } from '../../kernel/proc/read.ts';
+import { hasEnded } from '../../kernel/proc/tree.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { inside } from '../inside.ts';
 import { NetworkView } from './look.ts';
 import { setFlags } from './make-links.ts';
 
-/** Takes the devices of a namespace down, unless somebody else keeps it. @throws NetlinkError */
-export function silence(namespace: LocalFd): void {
-  if (isKept(statusOf(namespace).ino)) return;
+/**
+ * Takes the devices of a namespace down, unless somebody else keeps it. `parent` is the process above the tree: one that
+ * has made the namespace and waits for the tree (unshare(1)) is in it as well, and ends now.
+ * @throws NetlinkError
+ */
+export function silence(namespace: LocalFd, parent: HostPid): void {
+  const { ino } = statusOf(namespace);
+  if (isMounted(ino)) return;
+  const members = membersOf(ino);
+  if (members.some((pid) => pid !== parent)) return;
+  if (members.length > 0 && !endsSoon(parent)) return;
   inside('net', namespace, () => {
     using view = new NetworkView();
     for (const { index, flags, type } of view.links()) {
@@ -28,14 +38,27 @@ export function silence(namespace: LocalFd): void {
   });
 }
 
-/** Whether a namespace is mounted somewhere (`ip netns add`), or a process is in it. */
-function isKept(ino: number): boolean {
-  const mounts = parseMountInfo(readProc('self', 'mountinfo'));
-  if (mounts.some(({ root }) => root === `net:[${ino}]`)) return true;
-  return namesIn('/proc').some((name) => {
-    if (!/^\d+$/.test(name) || Number(name) === process.pid) return false;
-    return networkOf(hostPid(Number(name))) === ino;
-  });
+/** Whether a namespace is mounted somewhere (`ip netns add`). */
+function isMounted(ino: number): boolean {
+  return parseMountInfo(readProc('self', 'mountinfo')).some(({ root }) => root === `net:[${ino}]`);
+}
+
+/** The processes in a namespace, without Stasis. */
+function membersOf(ino: number): HostPid[] {
+  const others = namesIn('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+  return others.map((name) => hostPid(Number(name))).filter((pid) => networkOf(pid) === ino);
+}
+
+/** How long the parent may take to end, in looks and nanoseconds between two. */
+const LOOKS = 200;
+const PAUSE = 1_000_000;
+
+function endsSoon(pid: HostPid): boolean {
+  for (let look = 0; look < LOOKS; look++) {
+    if (hasEnded(pid)) return true;
+    nap(PAUSE);
+  }
+  return false;
 }
 
 /** The network namespace of a process; undefined if it has ended, or is one that Stasis may not look at. */

@@ -1,4 +1,5 @@
 /** The locks of a dump: one in each network namespace in which the tree has connections. */
+import type { HostPid } from '../../../base/brands.ts';
 import type { DumpContext, DumpEnd } from '../../../contract/contract.ts';
 import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import type { Fd } from '../../../kernel/syscall.ts';
@@ -47,10 +48,10 @@ export class DumpLocks {
   }
 
   /** The tasks are dead: nobody in a namespace that ends with them is to answer the peers any more. */
-  silence(): void {
+  silence(parent: HostPid): void {
     for (const namespace of this.#ending.splice(0)) {
       using fd = namespace;
-      silence(fd.number);
+      silence(fd.number, parent);
     }
   }
 }

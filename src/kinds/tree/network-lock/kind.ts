@@ -3,6 +3,7 @@
  * kernel would acknowledge what nobody saves any more, and when the tasks are gone it would answer their peers with RST
  * (`tcp_v4_send_reset()`). TCP sends again what was dropped.
  */
+import { hostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext, SeenTree, TaskKind, TreeDoors } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
@@ -39,7 +40,7 @@ export const networkLock: TaskKind = {
  */
 export const networkLockEnd: TreeDoors = {
   end: (context, how) => DUMP_LOCK.ifMade(context)?.end(how),
-  dead: (context) => DUMP_LOCK.ifMade(context)?.silence(),
+  dead: (context) => DUMP_LOCK.ifMade(context)?.silence(hostPid(context.tree.root.stat.ppid)),
 };
 
 const DUMP_LOCK = new Slot(orExplain(DumpLocks.make));
