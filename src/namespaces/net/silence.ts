@@ -19,8 +19,8 @@ import { NetworkView } from './look.ts';
 import { setFlags } from './make-links.ts';
 
 /**
- * Takes the devices of a namespace down, unless somebody else keeps it. `parent` is the process above the tree: one that
- * has made the namespace and waits for the tree (unshare(1)) is in it as well, and ends now.
+ * Takes the devices of a namespace down, unless somebody else keeps it. `parent` is the process above the tree: one
+ * that has made the namespace and waits for the tree (unshare(1)) is in it as well, and ends now.
  * @throws NetlinkError
  */
 export function silence(namespace: LocalFd, parent: HostPid): void {
