@@ -3,6 +3,7 @@
  * sets which number the kernel gives next.
  */
 import type { HostPid } from '../base/brands.ts';
+import { startCollector } from '../kernel/collector.ts';
 import { SCHED } from '../kernel/constants/tasks.ts';
 import { trySet } from '../kernel/files.ts';
 import { readSystem } from '../kernel/proc/read.ts';
@@ -18,6 +19,8 @@ const LAST_PID = '/proc/sys/kernel/ns_last_pid';
  * @throws SyscallError if the number cannot be set, and whatever `work` throws
  */
 export function withNextPid(pid: number, maker: HostPid, work: () => void): void {
+  // A thread of our own that is made in between takes a number that the tree may need later, and keeps it.
+  startCollector();
   const before = parseNumber(readSystem(LAST_PID), LAST_PID);
   using _ = new Undisturbed([0, maker]);
   const set = trySet(LAST_PID, String(pid - 1));
