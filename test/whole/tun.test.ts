@@ -2,6 +2,7 @@
 import { expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { inNetwork } from './kit/netspace.ts';
 import { stasis } from './kit/stasis.ts';
 import { until } from './kit/until.ts';
 import { goOn, Victim } from './kit/victim.ts';
@@ -69,3 +70,17 @@ test('a device that is gone is found before a process is made', async () => {
   expect(refused.stderr).toContain(`ip tuntap add dev stn${victim.pid}`);
   expect(victim.exists()).toBe(false);
 }, 20_000);
+
+test('devices of a network namespace of the tree come back with it, and are transient', async () => {
+  using victim = await Victim.start('tun', [], { unshare: ['--net', '--pid'] });
+  if (victim.skipped) return;
+  for (let cycle = 0; cycle < 3; cycle++) {
+    const { stderr } = await victim.dump();
+    expect(stderr).toBe('');
+    await victim.restore();
+    const devices = inNetwork(victim.pid, 'ip -d link show type tun');
+    expect(devices.match(/persist off/g)?.length).toBe(2);
+    await goOn();
+  }
+  await victim.verdict();
+}, 30_000);

@@ -1,8 +1,11 @@
 /**
  * Descriptors of /dev/net/tun: the user side of a network device. A device that nobody has open is gone, with its
- * addresses and routes, unless it is persistent. So a dump that ends the tasks makes it persistent, and the restore,
- * which attaches to it again, makes it what it was.
+ * addresses and routes, unless it is persistent. So where a device is one of the machine, a dump that ends the tasks
+ * makes it persistent, and the restore, which attaches to it again, makes it what it was. A network namespace of the
+ * tree is restored with its devices, which are persistent until then.
  */
+
+import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type {
   DumpContext,
@@ -11,15 +14,19 @@ import type {
   OpenFile,
   RestoreContext,
   RestoreEnd,
+  SeenTree,
 } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { flag, object, whole } from '../../../images/form.ts';
+import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes, type FileEntry } from '../../../images/schema/files.ts';
+import type { TunfileEntry, TunLinkEntry } from '../../../images/schema/network.ts';
 import { F, O, S_IF } from '../../../kernel/constants/files.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { IFF, TUN_SNDBUF } from '../../../kernel/constants/tun.ts';
-import { namespaceOf } from '../../../kernel/namespace.ts';
 import { describeErrno, Fd, syscall } from '../../../kernel/syscall.ts';
+import { SAVED_IDS } from '../../../namespaces/made.ts';
+import { readNetwork } from '../../../namespaces/net/saved-network.ts';
 import {
   attach,
   isFiltered,
@@ -29,7 +36,10 @@ import {
   setLasting,
   setSendBuffer,
   settledFlags,
+  vnetHeader,
 } from '../../../namespaces/net/tun-device.ts';
+import { ATTACHED_TUN } from '../../../namespaces/net/tun-links.ts';
+import { inSavedNetwork, isNetworkThere, networkOf } from '../../../namespaces/networks.ts';
 import { deviceIndex } from '../../../network/devices.ts';
 import { openRegular } from '../../../paths/open-regfile.ts';
 import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
@@ -58,11 +68,9 @@ export const tunKind: FileKind = {
   obstacle(file, task) {
     const queue = queueOf(file.local);
     if (!queue) return regularObstacle(file, task.tree);
-    const own = namespaceOf('self', 'net');
-    const namespace = namespaceOfDevice(file.local);
-    if (namespace !== undefined && namespace !== own) {
-      const reason = `the network device ${queue.name} is in another network namespace than that of Stasis`;
-      return fileObstacle(file, 'FILE_TUN', reason, 'run Stasis in that namespace (nsenter --net)');
+    if (!networkOf(file, task.tree)) {
+      const reason = `the network device ${queue.name} is in a network namespace that no process of the tree is in`;
+      return fileObstacle(file, 'FILE_TUN', reason, 'have the program close it before the dump');
     }
     if (isFiltered(file.local)) {
       const reason = `the network device ${queue.name} has a filter, which the kernel does not tell`;
@@ -72,7 +80,7 @@ export const tunKind: FileKind = {
   },
 
   notice(file, task) {
-    const queue = task.options.leaveRunning ? undefined : queueOf(file.local);
+    const queue = task.options.leaveRunning || !isOfMachine(file, task.tree) ? undefined : queueOf(file.local);
     if (!queue || queue.flags & IFF.PERSIST) return undefined;
     const reason = `the network device ${queue.name} stays on this machine until the restore`;
     const remedy = `ip link delete ${queue.name} removes it, if there is to be no restore`;
@@ -83,42 +91,66 @@ export const tunKind: FileKind = {
     const queue = queueOf(file.local);
     // As in CRIU's images, the entry of the path has the same ID.
     context.addFile({ type: FdTypes.REG, id, reg: captureRegular(file, id, context) });
-    if (!queue) return { tunf: { id } };
-    const { name, flags } = queue;
-    const lasting = (flags & IFF.PERSIST) === 0 && !context.options.leaveRunning;
-    if (lasting) TO_LAST.of(context).push(file);
+    const network = networkOf(file, context.tree);
+    const ns_id = network?.id ?? OUR_NAMESPACE_IDS.net;
+    if (!queue) return { tunf: { id, ns_id } };
+    const { name } = queue;
+    const flags = network ? network.within(() => settledFlags(queue)) : queue.flags;
+    const isTransient = (flags & IFF.PERSIST) === 0;
+    const stays = ns_id === OUR_NAMESPACE_IDS.net;
+    const lasting = isTransient && !(stays && context.options.leaveRunning);
+    if (stays && lasting) TO_LAST.of(context).push(file);
+    if (!stays) {
+      const sizes = { sendBuffer: sendBuffer(file.local), vnetHeader: vnetHeader(file.local) };
+      ATTACHED_TUN.of(context).set(`${namespaceOfDevice(file.local)}/${name}`, sizes);
+    }
     const detached = (flags & IFF.DETACH_QUEUE) !== 0;
-    noteFile(context, 'tun', id, { flags: settledFlags(queue), sendBuffer: sendBuffer(file.local), lasting });
-    return { tunf: { id, netdev: name, ...(detached ? { detached } : {}) } };
+    noteFile(context, 'tun', id, { flags, sendBuffer: sendBuffer(file.local), lasting });
+    return { tunf: { id, netdev: name, ...(detached ? { detached } : {}), ns_id } };
   },
 
-  rebuild(entry, context) {
-    using fd = new Fd(openRegular(partOf(entry, 'reg'), context));
-    const name = partOf(entry, 'tunf').netdev;
-    if (name === undefined) return fd.release();
-    const { flags, sendBuffer: size, lasting } = noteOf(entry, context);
-    const result = attach(fd.number, { name, flags });
-    if (result < 0) throw conflict(name, `it cannot be attached to: ${describeErrno(-result)}`);
-    if (size !== TUN_SNDBUF) setSendBuffer(fd.number, size);
-    if (lasting) LASTING.of(context).set(name, new Fd(syscall('fcntl', fd.number, F.DUPFD_CLOEXEC, 0)));
-    return fd.release();
-  },
+  rebuild: (entry, context) => inSavedNetwork(context, partOf(entry, 'tunf').ns_id, () => open(entry, context)),
 
   finish(entry, fd, task) {
     armAsync(fd, partOf(entry, 'reg').flags, task);
   },
 };
 
+/** Opens a descriptor, in the network namespace it belongs to, and attaches it. */
+function open(entry: FileEntry, context: RestoreContext): LocalFd {
+  using fd = new Fd(openRegular(partOf(entry, 'reg'), context));
+  const name = partOf(entry, 'tunf').netdev;
+  if (name === undefined) return fd.release();
+  const { flags, sendBuffer: size, lasting } = noteOf(entry, context);
+  const result = attach(fd.number, { name, flags });
+  if (result < 0) throw conflict(name, `it cannot be attached to: ${describeErrno(-result)}`);
+  if (size !== TUN_SNDBUF) setSendBuffer(fd.number, size);
+  if (lasting) LASTING.of(context).set(name, new Fd(syscall('fcntl', fd.number, F.DUPFD_CLOEXEC, 0)));
+  return fd.release();
+}
+
+/** Whether the device of a queue is in the network namespace of the machine. */
+const isOfMachine = (file: OpenFile, tree: SeenTree): boolean => networkOf(file, tree)?.id === OUR_NAMESPACE_IDS.net;
+
 function noteOf(entry: FileEntry, context: RestoreContext): { flags: number; sendBuffer: number; lasting: boolean } {
   const note = notedFile(context, 'tun', entry.id, noteForm);
   if (note) return note;
-  const reason = 'images of criu keep what this device is with its network namespace, which is not restored yet';
+  const saved = linkOf(partOf(entry, 'tunf'), context);
+  if (saved) return { flags: saved.flags, sendBuffer: saved.sndbuf, lasting: (saved.flags & IFF.PERSIST) === 0 };
+  const reason = 'images of criu keep what this device is with its network namespace, and do not tell of it';
   throw new StasisError({
     kind: 'unsupported',
     code: 'FILE_TUN',
     resource: partOf(entry, 'tunf').netdev ?? '',
     reason,
   });
+}
+
+/** What images of criu tell of a device in a network namespace that is restored. */
+function linkOf({ netdev, ns_id }: TunfileEntry, context: RestoreContext): TunLinkEntry | undefined {
+  if (isNetworkThere(context, ns_id)) return undefined;
+  const { links } = readNetwork(context.images, ns_id || SAVED_IDS.of(context, context.root).net);
+  return links.find(({ entry }) => entry.name === netdev)?.entry.tun;
 }
 
 function conflict(name: string, reason: string): StasisError {
@@ -150,12 +182,16 @@ function makeTransient(context: RestoreContext, how: RestoreEnd): void {
   }
 }
 
-/** Looks for the devices before there is a process. @throws StasisError (conflict) naming one that is missing */
-function requireDevices({ fileEntries }: RestoreContext): void {
-  const names = [...fileEntries.values()].flatMap(({ tunf }) => tunf?.netdev ?? []);
-  if (names.length === 0) return;
-  using socket = new Fd(syscall('socket', AF.INET, SOCK.DGRAM | SOCK.CLOEXEC, 0));
-  for (const name of names) {
-    if (deviceIndex(socket.number, name) === undefined) throw conflict(name, 'there is no such device on this machine');
+/** Looks for the devices of the machine before there is a process. @throws StasisError (conflict) naming a missing one */
+function requireDevices(context: RestoreContext): void {
+  const wanted = [...context.fileEntries.values()].flatMap(({ tunf }) =>
+    tunf?.netdev !== undefined && isNetworkThere(context, tunf.ns_id) ? [{ ...tunf, name: tunf.netdev }] : [],
+  );
+  for (const { name, ns_id } of wanted) {
+    inSavedNetwork(context, ns_id, () => {
+      using socket = new Fd(syscall('socket', AF.INET, SOCK.DGRAM | SOCK.CLOEXEC, 0));
+      if (deviceIndex(socket.number, name) !== undefined) return;
+      throw conflict(name, 'there is no such device on this machine');
+    });
   }
 }
