@@ -136,7 +136,10 @@ function noteOf(entry: FileEntry, context: RestoreContext): { flags: number; sen
   const note = notedFile(context, 'tun', entry.id, noteForm);
   if (note) return note;
   const saved = linkOf(partOf(entry, 'tunf'), context);
-  if (saved) return { flags: saved.flags, sendBuffer: saved.sndbuf, lasting: (saved.flags & IFF.PERSIST) === 0 };
+  if (saved) {
+    const flags = saved.flags | (partOf(entry, 'tunf').detached ? IFF.DETACH_QUEUE : 0);
+    return { flags, sendBuffer: saved.sndbuf, lasting: (flags & IFF.PERSIST) === 0 };
+  }
   const reason = 'images of criu keep what this device is with its network namespace, and do not tell of it';
   throw new StasisError({
     kind: 'unsupported',
@@ -182,7 +185,7 @@ function makeTransient(context: RestoreContext, how: RestoreEnd): void {
   }
 }
 
-/** Looks for the devices of the machine before there is a process. @throws StasisError (conflict) naming a missing one */
+/** Looks for the devices of the machine before there is a process. @throws StasisError (conflict) naming one */
 function requireDevices(context: RestoreContext): void {
   const wanted = [...context.fileEntries.values()].flatMap(({ tunf }) =>
     tunf?.netdev !== undefined && isNetworkThere(context, tunf.ns_id) ? [{ ...tunf, name: tunf.netdev }] : [],
