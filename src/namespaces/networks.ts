@@ -44,8 +44,11 @@ class SeenNetworks {
     this.all = found.sort((a, b) => +(b.id === rootId) - +(a.id === rootId));
   }
 
-  /** The network namespace of a socket; undefined if no process of the tree is in it. */
-  of({ local, stat }: OpenFile): SeenNetwork | undefined {
+  /** The network namespace of a socket, or of a tun device; undefined if no process of the tree is in it. */
+  of(file: OpenFile): SeenNetwork | undefined {
+    const { local, stat } = file;
+    // All descriptors of a device have the inode of its file, whatever namespace they are of.
+    if (file.socketDomain() === undefined) return this.#ask(local);
     if (!this.#bySocket.has(stat.ino)) this.#bySocket.set(stat.ino, this.#find(local));
     return this.#bySocket.get(stat.ino);
   }
@@ -74,7 +77,7 @@ export function networksOf(tree: SeenTree): readonly SeenNetwork[] {
   return NETWORKS.of(tree).all;
 }
 
-/** The network namespace of a socket; undefined if no process of the tree is in it, nor Stasis. */
+/** The network namespace of a socket, or of a tun device; undefined if no process of the tree is in it, nor Stasis. */
 export function networkOf(file: OpenFile, tree: SeenTree): SeenNetwork | undefined {
   return NETWORKS.of(tree).of(file);
 }

@@ -84,3 +84,13 @@ test('devices of a network namespace of the tree come back with it, and are tran
   }
   await victim.verdict();
 }, 30_000);
+
+test('devices of one name in two network namespaces of the tree', async () => {
+  using victim = await Victim.start('tunapart', [], { unshare: ['--net', '--pid', '--mount-proc'] });
+  if (victim.skipped) return;
+  for (let cycle = 0; cycle < 3; cycle++) {
+    await victim.cycle();
+    await goOn();
+  }
+  await victim.verdict();
+}, 30_000);

@@ -119,13 +119,14 @@ export const tunKind: FileKind = {
 /** Opens a descriptor, in the network namespace it belongs to, and attaches it. */
 function open(entry: FileEntry, context: RestoreContext): LocalFd {
   using fd = new Fd(openRegular(partOf(entry, 'reg'), context));
-  const name = partOf(entry, 'tunf').netdev;
+  const { netdev: name, ns_id } = partOf(entry, 'tunf');
   if (name === undefined) return fd.release();
   const { flags, sendBuffer: size, lasting } = noteOf(entry, context);
   const result = attach(fd.number, { name, flags });
   if (result < 0) throw conflict(name, `it cannot be attached to: ${describeErrno(-result)}`);
   if (size !== TUN_SNDBUF) setSendBuffer(fd.number, size);
-  if (lasting) LASTING.of(context).set(name, new Fd(syscall('fcntl', fd.number, F.DUPFD_CLOEXEC, 0)));
+  const [devices, key] = [LASTING.of(context), `${ns_id ?? 0}/${name}`];
+  if (lasting && !devices.has(key)) devices.set(key, new Fd(syscall('fcntl', fd.number, F.DUPFD_CLOEXEC, 0)));
   return fd.release();
 }
 
@@ -174,7 +175,7 @@ function makeLasting(context: DumpContext, how: DumpEnd): void {
   for (const { local } of TO_LAST.ifMade(context) ?? []) setLasting(local, true);
 }
 
-/** Devices that are to be transient again, by name. */
+/** Devices that are to be transient again, by network namespace and name: one queue of each. */
 const LASTING = new Slot((_: RestoreContext) => new Map<string, Fd>());
 
 /** A failed restore can be repeated, so only a successful one makes devices what they were. */
