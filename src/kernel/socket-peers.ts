@@ -2,14 +2,14 @@
  * Who is at the other end of a socket, as far as that is a process of this machine. Told in errors and reports: it
  * takes a look at every descriptor of every process.
  */
-import { hostPid, type LocalFd } from '../base/brands.ts';
+import type { LocalFd } from '../base/brands.ts';
 import { AF, IPPROTO } from './constants/sockets.ts';
 import { namesIn, tryReadLink } from './files.ts';
 import { type InetEnd, inetSocketBetween } from './netlink/inet-diag.ts';
 import { unixSockets } from './netlink/unix-diag.ts';
 import { readProc } from './proc/read.ts';
 import { parseStat } from './proc/stat.ts';
-import { unlessGone } from './proc/tree.ts';
+import { allProcesses, unlessGone } from './proc/tree.ts';
 import { rawAddress, type SocketFacts } from './socket-facts.ts';
 
 /** A process that has a socket open, and the number it has it under. */
@@ -48,13 +48,12 @@ function inetEnd(address: Uint8Array | undefined): InetEnd | undefined {
 export function socketHolders(inodes: ReadonlySet<number>): Map<number, SocketHolder> {
   const found = new Map<number, SocketHolder>();
   if (inodes.size === 0) return found;
-  for (const name of namesIn('/proc')) {
-    const pid = Number(name);
-    if (!(pid > 0) || pid === process.pid) continue;
+  for (const pid of allProcesses()) {
+    if (pid === process.pid) continue;
     for (const fd of (unlessGone(() => namesIn(`/proc/${pid}/fd`)) ?? []).map(Number)) {
       const ino = socketInode(tryReadLink(`/proc/${pid}/fd/${fd}`));
       if (ino === undefined || !inodes.has(ino) || found.has(ino)) continue;
-      const comm = unlessGone(() => parseStat(readProc(hostPid(pid), 'stat')).comm);
+      const comm = unlessGone(() => parseStat(readProc(pid, 'stat')).comm);
       if (comm !== undefined) found.set(ino, { pid, comm, fd });
     }
   }

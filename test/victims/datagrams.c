@@ -251,11 +251,7 @@ int main(int argc, char **argv) {
   }
   verify();
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   for (int i = 0; i < count; i++) receive(i);
   victim_pass();
 }

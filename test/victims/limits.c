@@ -37,11 +37,7 @@ int main(void) {
   for (int i = 0; i < 10; i++) check(!sigqueue(getpid(), 50, (union sigval){i}));
   for (int i = 0; i < RLIM_NLIMITS; i++) check(!setrlimit(i, &was[i]), "limit %d", i);
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   for (int i = 0; i < 10; i++) {
     siginfo_t info;
     check(sigtimedwait(&set, &info, &(struct timespec){0, 0}) == 50 && info.si_int == i, "%d", i);

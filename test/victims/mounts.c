@@ -185,11 +185,7 @@ int main(int argc, char **argv) {
   nest();
   victim_nap(100);
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   check(!kill(child, SIGKILL) && waitpid(child, NULL, 0) == child);
   propagates();
   victim_pass();

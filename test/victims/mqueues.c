@@ -41,11 +41,7 @@ int main(int argc, char **argv) {
     check(!mq_notify(queue, &told));
   }
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   last();
   victim_pass();
 }

@@ -108,11 +108,7 @@ int main(void) {
   bind_to(ringed, LO, ETH_P_IP);
   verify();
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   receives();
   victim_pass();
 }

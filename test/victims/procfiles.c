@@ -71,11 +71,7 @@ int main(void) {
     check(files[i].fd >= 0, "%s", path);
   }
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   kill(child, SIGKILL);
   check(waitpid(child, 0, 0) == child);
   victim_pass();

@@ -68,11 +68,7 @@ int main(void) {
   check(anonymous_tail != MAP_FAILED && !mprotect(anonymous + 8 * PAGE, PAGE, PROT_READ));
   check(!names());
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   check(!names());
   victim_pass();
 }

@@ -31,11 +31,7 @@ int main(int argc, char **argv) {
   }
   family_born(0);
   family_settle();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   check(!kill(child, SIGKILL) && waitpid(child, 0, 0) == child);
   int taken = semctl(set, 1, GETVAL), given = semctl(set, 0, GETVAL);
   check(taken == 3 && given == 4, "the semaphores are %d and %d at the end", taken, given);

@@ -120,11 +120,7 @@ int main(int argc, char **argv) {
   check(!syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0l, &mask_was, 8l));
   check(!syscall(SYS_rt_sigpending, &pending_was, 8l));
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   if (!plain) take_all();
   victim_pass();
 }

@@ -99,11 +99,7 @@ int main(int argc, char **argv) {
   set_up();
   read_layout(&layout);
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   pid_t child = fork();
   if (child == 0) {
     whole[5 * PAGE] = 77;

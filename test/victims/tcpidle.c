@@ -205,11 +205,7 @@ int main(void) {
   const int fds[] = {plain, plain6, dual, only6, group[0], group[1], group[2], idle, idle6, alone, device, far, far6};
   for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) ports[i] = port_of(fds[i]);
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   serves(plain, "127.0.0.1");
   serves(plain6, "::1");
   serves(dual, "127.0.0.1");

@@ -295,11 +295,7 @@ int main(int argc, char **argv) {
   addresses(argc > 1 ? argv[1] : "4");
   set_up();
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   finish();
   victim_pass();
 }

@@ -440,11 +440,7 @@ int main(int argc, char **argv) {
   while (ready < count || asleep < waiting) victim_nap(1);
   check(!prctl(PR_SET_DUMPABLE, 1)); /* changes of users have taken it away */
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   end_all();
   victim_pass();
 }

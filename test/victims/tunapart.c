@@ -51,11 +51,7 @@ int main(void) {
   check(child > 0 && !unshare(CLONE_NEWNET));
   here = attached();
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   kill(child, SIGKILL);
   check(waitpid(child, 0, 0) == child);
   victim_pass();

@@ -215,11 +215,7 @@ int main(int argc, char **argv) {
   /* Names stay relative to where they were bound. */
   check(!chdir(plain ? "." : "sub") && !chdir(plain ? "." : ".."));
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   for (int i = 0; i < (plain ? CRIUS : SERVICES); i++) accept_all(&services[i]);
   victim_pass();
 }

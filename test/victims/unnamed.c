@@ -57,11 +57,7 @@ int main(void) {
   deleted = open("deleted", O_RDWR | O_CREAT, 0600);
   check(deleted >= 0 && !unlink("deleted"));
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   named(file, "first", false);
   char name[64];
   uintptr_t start = (uintptr_t)mapped;

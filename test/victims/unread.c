@@ -55,11 +55,7 @@ int main(int argc, char **argv) {
   keeps = argc > 1 && !strcmp(argv[1], "running");
   if (signalled >= 0) check(!fcntl(signalled, F_SETOWN, getpid()) && !fcntl(signalled, F_SETFL, O_ASYNC));
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   char got[16] = "";
   int in = open(path, O_RDONLY | O_NONBLOCK);
   check(in >= 0 && read(in, got, sizeof got) == 6 && !strcmp(got, "unread"), "%s", got);

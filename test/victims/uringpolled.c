@@ -70,11 +70,7 @@ int main(void) {
   ring_nop(&busy, 99);
   await(&busy, 1);
   victim_ready();
-  while (!victim_asked()) {
-    verify();
-    victim_nap(5);
-  }
-  verify();
+  victim_watch(verify);
   ring_nop(&idle, 1234);
   await(&idle, 1);
   ring_take(&idle, 1234);

@@ -4,12 +4,12 @@
  * `set_tid` fails with EEXIST as long as anybody is in a session or group of that number, its leader dead or not.
  */
 import { hostPid } from '../../base/brands.ts';
-import { namesIn } from '../files.ts';
+
 import { ERRNO, trySyscall } from '../syscall.ts';
 import { readProc } from './read.ts';
 import { parseStat } from './stat.ts';
 import { parseStatus } from './status.ts';
-import { unlessGone } from './tree.ts';
+import { allProcesses, unlessGone } from './tree.ts';
 
 /** A process, with the session and the group it is in; 0 for those of another PID namespace. */
 export interface Membership {
@@ -52,10 +52,7 @@ export function isZombies(number: number): boolean {
  */
 export function memberships(sessions?: ReadonlySet<number>): Membership[] {
   const found: Membership[] = [];
-  for (const name of namesIn('/proc')) {
-    const first = name.charCodeAt(0);
-    if (first < 0x31 || first > 0x39) continue; // no number
-    const pid = Number(name);
+  for (const pid of allProcesses()) {
     const sid = trySyscall('getsid', pid);
     if (sid < 0 || (sessions && !sessions.has(sid))) continue;
     const pgid = trySyscall('getpgid', pid);

@@ -8,6 +8,16 @@ import { readProc, readProcIfAny } from './read.ts';
 import { type ProcStat, parseStat } from './stat.ts';
 import { parseChildren } from './values.ts';
 
+/** The process IDs of all processes there are, zombies among them. */
+export function allProcesses(): HostPid[] {
+  return namesIn('/proc')
+    .filter((name) => {
+      const first = name.charCodeAt(0);
+      return first >= 0x31 && first <= 0x39; // a number
+    })
+    .map((name) => hostPid(Number(name)));
+}
+
 /** The thread ids of a process, in the kernel's order: the main thread first. None if it is gone. */
 export function threadsOf(pid: HostPid): HostPid[] {
   return (unlessGone(() => namesIn(`/proc/${pid}/task`)) ?? []).map((name) => hostPid(Number(name)));

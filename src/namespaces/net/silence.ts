@@ -4,15 +4,15 @@
  * addresses are there, and neither connections nor a lock. Whatever comes in then is answered with a reset, and the
  * connections that the images have are lost. So its devices are taken down while Stasis still holds the namespace.
  */
-import { type HostPid, hostPid, type LocalFd } from '../../base/brands.ts';
+import { type HostPid, type LocalFd, ownPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { ARPHRD, IFF_LINK } from '../../kernel/constants/rtnetlink.ts';
-import { namesIn } from '../../kernel/files.ts';
+
 import { namespaceOf } from '../../kernel/namespace.ts';
 import { nap } from '../../kernel/nap.ts';
 import { parseMountInfo } from '../../kernel/proc/mountinfo.ts';
 import { readProc } from '../../kernel/proc/read.ts';
-import { hasEnded } from '../../kernel/proc/tree.ts';
+import { allProcesses, hasEnded } from '../../kernel/proc/tree.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { inside } from '../inside.ts';
 import { NetworkView } from './look.ts';
@@ -45,8 +45,7 @@ function isMounted(ino: number): boolean {
 
 /** The processes in a namespace, without Stasis. */
 function membersOf(ino: number): HostPid[] {
-  const others = namesIn('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
-  return others.map((name) => hostPid(Number(name))).filter((pid) => networkOf(pid) === ino);
+  return allProcesses().filter((pid) => pid !== ownPid() && networkOf(pid) === ino);
 }
 
 /** How long the parent may take to end, in looks and nanoseconds between two. */
