@@ -21,18 +21,38 @@ static char home[400];
 static int held, deleted, under;
 static pid_t child;
 
-/* The mounts below the home, each as root, place, options, type and its groups, numbered as they appear. */
-static void list_mounts(char *to) {
-  static char text[8 * MOST];
-  static int groups[64];
-  int count = 0, n, fd = open("/proc/self/mountinfo", O_RDONLY);
-  size_t length = 0, used = 0;
+static char readings[2][8 * MOST];
+
+static char *read_mountinfo(int which) {
+  char *text = readings[which];
+  int n, fd = open("/proc/self/mountinfo", O_RDONLY);
+  size_t length = 0;
   check(fd >= 0);
-  while ((n = read(fd, text + length, sizeof text - 1 - length)) > 0) length += n;
+  while ((n = read(fd, text + length, sizeof readings[which] - 1 - length)) > 0) length += n;
   check(!close(fd));
   text[length] = 0;
+  return text;
+}
+
+/*
+ * What mountinfo says, once two readings are the same. It takes several calls, and a restore in between numbers the
+ * mounts anew: then the rest begins in the middle of a line.
+ */
+static char *mountinfo(void) {
+  read_mountinfo(0);
+  for (int turn = 1; turn < 10; turn++)
+    if (!strcmp(read_mountinfo(turn & 1), readings[~turn & 1])) return readings[0];
+  check(0, "mountinfo does not come to rest");
+  return 0;
+}
+
+/* The mounts below the home, each as root, place, options, type and its groups, numbered as they appear. */
+static void list_mounts(char *to) {
+  static int groups[64];
+  int count = 0;
+  size_t used = 0;
   to[0] = 0;
-  for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+  for (char *line = mountinfo(), *end; (end = strchr(line, '\n')); line = end + 1) {
     char root[500], place[500], options[200];
     *end = 0;
     check(sscanf(line, "%*d %*d %*s %499s %499s %199s", root, place, options) == 3);
