@@ -8,11 +8,16 @@
  *     loads connections N     one process with both ends of N connections of TCP, bytes waiting in both directions
  *     loads pairs N           one process with N pairs of Unix sockets, three messages waiting in each direction
  *     loads descriptors N     one process with N descriptors of 8 kinds
+ *     loads container ROOT tasks|mounts|links N
+ *                             an init in PID, mount, network, IPC and UTS namespaces of its own, with ROOT as its root
+ *                             directory: N processes, or one with N mounts, or one with N devices; "ready" is followed
+ *                             by its PID, and the parent ends
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +25,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -103,10 +111,74 @@ static void descriptors(long n) {
   }
 }
 
+static void run(const char *line) {
+  if (system(line)) fprintf(stderr, "%s failed\n", line), exit(2);
+}
+
+static _Noreturn void container(const char *root, const char *what, long n, int told) {
+  char line[200];
+  must(setsid(), "setsid");
+  must(mount(0, "/", 0, MS_PRIVATE | MS_REC, 0), "mount");
+  run("ip link set lo up");
+  for (long i = 0; !strcmp(what, "links") && i < n; i += 2) {
+    snprintf(line, sizeof line, "ip link add a%ld type veth peer name b%ld && ip link set a%ld up", i, i, i);
+    run(line);
+  }
+  must(mount(root, root, 0, MS_BIND, 0), "mount");
+  must(chdir(root), "chdir");
+  must((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
+  must(umount2(".", MNT_DETACH), "umount2");
+  must(mount("proc", "/proc", "proc", 0, 0), "mount");
+  snprintf(line, sizeof line, "%ld", n);
+  must(dup2(told, 3), "dup2");
+  must(close_range(4, ~0u, 0), "close_range");
+  must(execl("/loads", "loads", "inside", what, line, NULL), "exec");
+  abort();
+}
+
+/* What a container does whose root is its own. */
+static _Noreturn void inside(const char *what, long n) {
+  char line[200];
+  for (long i = 0; !strcmp(what, "mounts") && i < n; i++) {
+    snprintf(line, sizeof line, "/mounts/%ld", i);
+    if (mkdir(line, 0755) && access(line, F_OK)) perror(line), exit(2);
+    must(mount("/proc/..", line, 0, MS_BIND, 0), line);
+  }
+  close_range(0, 2, 0);
+  long children = strcmp(what, "tasks") ? 0 : n - 1;
+  for (long i = 0; i < children; i++) {
+    if (must(fork(), "fork")) continue;
+    close(3);
+    fill(memory(16 * PAGE, MAP_PRIVATE), 16, i);
+    rest();
+  }
+  while (__atomic_load_n(ready, __ATOMIC_SEQ_CST) < children) usleep(1000);
+  if (write(3, "x", 1) != 1) exit(2);
+  close(3);
+  rest();
+}
+
+static int contain(char **argv) {
+  long n = atol(argv[4]);
+  int all = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+  must(unshare(all), "unshare");
+  int ends[2];
+  char byte;
+  must(pipe(ends), "pipe");
+  pid_t pid = must(fork(), "fork");
+  if (pid == 0) container(argv[2], argv[3], n, ends[1]);
+  close(ends[1]);
+  if (read(ends[0], &byte, 1) != 1) return 2;
+  dprintf(1, "ready %d\n", pid);
+  return 0;
+}
+
 int main(int argc, char **argv) {
-  close_range(3, ~0u, 0);
   if (argc < 3) return 2;
+  close_range(strcmp(argv[1], "inside") ? 3 : 4, ~0u, 0);
   ready = (int *)memory(PAGE, MAP_SHARED);
+  if (!strcmp(argv[1], "container") && argc == 5) return contain(argv);
+  if (!strcmp(argv[1], "inside") && argc == 4) inside(argv[2], atol(argv[3]));
   long n = atol(argv[argc - 1]);
   struct rlimit files = {20000, 20000};
   must(setrlimit(RLIMIT_NOFILE, &files), "setrlimit");

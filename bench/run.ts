@@ -1,19 +1,22 @@
 /**
- * Measures dump and restore, of one process of several sizes, of many tasks, of many threads and of a family that
- * shares memory copy-on-write, images on tmpfs; against a `criu` in the same run when there is one.
+ * Measures dump and restore, of one process of several sizes, of many tasks, of many threads, of a family that shares
+ * memory copy-on-write and of containers, images on tmpfs; against a `criu` in the same run when there is one.
  *
  *     npm run build && node_modules/.bin/bun bench/run.ts [--criu PATH] [--runs N] [--markdown FILE] \
- *         [--only toy,1G,tasks100]
+ *         [--only toy,1G,tasks100] [--against NAME=PATH]...
  *
  * Where others start processes at the same time, `unshare -pf --mount-proc` before it keeps process IDs from being
  * taken.
  *
- * The two take turns, run for run, and medians of whole commands are shown: from the start of the program to its end.
+ * All take turns, run for run, and medians of whole commands are shown: from the start of the program to its end, and
+ * the processor time of it. `--against` names another build of Stasis: ratios to an older commit tell what a change
+ * costs.
  * `--markdown` writes the table into a file, between the lines `<!-- bench -->` and `<!-- /bench -->` if it has them.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
   closeSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -30,6 +33,7 @@ import { syscall, trySyscall } from '../src/kernel/syscall.ts';
 
 const HOUSE = join(import.meta.dirname, '..');
 const PR_SET_CHILD_SUBREAPER = 36;
+const RUSAGE_CHILDREN = -1;
 
 const { values: options } = parseArgs({
   options: {
@@ -37,6 +41,7 @@ const { values: options } = parseArgs({
     stasis: { type: 'string', default: join(HOUSE, 'dist/stasis') },
     runs: { type: 'string', default: '11' },
     only: { type: 'string' },
+    against: { type: 'string', multiple: true, default: [] },
     markdown: { type: 'string' },
   },
 });
@@ -56,7 +61,22 @@ interface Load {
   readonly series?: readonly [name: string, count: number];
   /** Options of both programs, for dump and restore. */
   readonly options?: readonly string[];
+  /** It is a container, whose root directory is {@link root}. */
+  readonly isContainer?: boolean;
 }
+
+const memory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+const dir = mkdtempSync(join(memory, 'stasis-bench-'));
+/** The root directory of containers. */
+const ROOT = join(dir, 'root');
+
+/** What a container has, how many of it, and how it is called. */
+const CONTAINERS = [
+  ['tasks', 1, 'empty container'],
+  ['tasks', 30, 'container of 30 processes'],
+  ['mounts', 200, 'container with 200 mounts'],
+  ['links', 20, 'container with 20 network devices'],
+] as const;
 
 const HOLD = '1000000';
 const LOADS: readonly Load[] = [
@@ -68,6 +88,10 @@ const LOADS: readonly Load[] = [
   ...many('connections', ['--tcp-established', '--network-lock', 'nftables']),
   ...many('pairs'),
   ...many('descriptors', [], [100, 1000, 10_000]),
+  ...CONTAINERS.map(([what, count, title]): Load => {
+    const command: Load['command'] = ['loads', 'container', ROOT, what, String(count)];
+    return { name: `container-${what}${count}`, title, command, isContainer: true };
+  }),
   { name: 'prefork', title: '8 workers, 512 MiB copy-on-write', command: ['loads', 'prefork', '512', '8'] },
 ];
 
@@ -88,7 +112,9 @@ function many(
 
 const MEASURES = {
   dump: 'dump',
+  dumpCpu: 'processor time of it',
   restore: 'restore',
+  restoreCpu: 'processor time of it',
   running: 'dump --leave-running',
   frozen: 'frozen time of it',
 } as const;
@@ -100,21 +126,25 @@ type Times = Record<Measure, number[]>;
 /** What a family uses of the machine's memory, in MiB, before the dump and after the restore. */
 type Use = Record<'before' | 'after', number>;
 
-const memory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
-const dir = mkdtempSync(join(memory, 'stasis-bench-'));
 let current = 0;
 process.on('exit', () => {
   if (current > 0) trySyscall('kill', -current, 9);
+  spawnSync('umount', ['-q', ROOT]);
   rmSync(dir, { recursive: true, force: true });
 });
 // Restored processes become our children, so that their process IDs are free as soon as they end.
 syscall('prctl', PR_SET_CHILD_SUBREAPER, 1);
 
 const tools: Tool[] = [{ name: 'stasis', path: options.stasis }];
+for (const other of options.against) {
+  const [name = '', path = ''] = other.split('=', 2);
+  tools.push({ name, path });
+}
 if (options.criu) tools.push({ name: 'criu', path: options.criu });
 const chosen = options.only?.split(',');
 const loads = LOADS.filter((load) => chosen?.includes(load.name) ?? true);
 const binaries = { eatmem: compile('test/victims/eatmem.c'), loads: compile('bench/loads.c') };
+if (loads.some(({ isContainer }) => isContainer)) makeRoot();
 const results = new Map<Load, Map<Tool, Times>>();
 const uses = new Map<Load, Map<Tool, Use>>();
 for (const load of loads) results.set(load, await measure(load, Number(options.runs)));
@@ -122,14 +152,24 @@ report();
 
 function compile(source: string): string {
   const path = join(dir, basename(source, '.c'));
-  const gcc = spawnSync('gcc', ['-O2', '-pthread', '-o', path, join(HOUSE, source)], { encoding: 'utf8' });
+  const gcc = spawnSync('gcc', ['-O2', '-pthread', '-static', '-o', path, join(HOUSE, source)], { encoding: 'utf8' });
   if (gcc.status !== 0) throw new Error(`gcc: ${gcc.error?.message ?? gcc.stderr}`);
   return path;
 }
 
+/** Makes the root directory of containers, a mount as `criu` wants it. */
+function makeRoot(): void {
+  for (const name of ['proc', 'mounts']) mkdirSync(join(ROOT, name), { recursive: true });
+  const made = spawnSync('mount', ['--bind', ROOT, ROOT], { encoding: 'utf8' });
+  if (made.status !== 0) throw new Error(`mount: ${made.stderr}`);
+  spawnSync('mount', ['--make-private', ROOT]);
+  copyFileSync(binaries.loads, join(ROOT, 'loads'));
+}
+
 async function measure(load: Load, runs: number): Promise<Map<Tool, Times>> {
   const all = new Map<Tool, Times>();
-  for (const tool of tools) all.set(tool, { dump: [], restore: [], running: [], frozen: [] });
+  const empty = (): Times => ({ dump: [], dumpCpu: [], restore: [], restoreCpu: [], running: [], frozen: [] });
+  for (const tool of tools) all.set(tool, empty());
   // The first round warms the caches and does not count.
   for (let round = 0; round <= runs; round++) {
     for (const [tool, times] of all) {
@@ -147,12 +187,12 @@ async function cycleOrFailure(tool: Tool, load: Load): Promise<Record<Measure, n
   try {
     return await cycle(tool, load);
   } catch (error) {
-    if (tool.name === 'stasis') throw error;
+    if (tool === tools[0]) throw error;
     console.error(`${load.title}: ${error instanceof Error ? error.message : error}`);
     trySyscall('kill', -current, 9);
     bury(current);
     current = 0;
-    return { dump: Number.NaN, restore: Number.NaN, running: Number.NaN, frozen: Number.NaN };
+    return Object.fromEntries(Object.keys(MEASURES).map((key) => [key, Number.NaN])) as Record<Measure, number>;
   }
 }
 
@@ -160,25 +200,36 @@ async function cycleOrFailure(tool: Tool, load: Load): Promise<Record<Measure, n
 async function cycle(tool: Tool, load: Load): Promise<Record<Measure, number>> {
   const images = join(dir, 'images');
   const child = await start(load);
-  const pid = child.pid ?? 0;
+  const pid = load.isContainer ? saidPid() : (child.pid ?? 0);
   current = pid;
-  const ended = new Promise((resolve) => child.on('exit', resolve));
+  const ended = load.isContainer ? undefined : new Promise((resolve) => child.on('exit', resolve));
   const before = memoryUse(pid);
   const extra = load.options ?? [];
   const line = ['dump', '-t', String(pid), '-D', images, '-o', 'dump.log', ...extra];
   fresh(images);
-  const running = command(tool, [...line, '-R']);
+  const running = command(tool, [...line, '-R']).wall;
   const frozen = frozenTime(images);
   fresh(images);
   const dump = command(tool, line);
   await ended;
   bury(pid);
-  const restore = command(tool, ['restore', '-D', images, '-o', 'restore.log', '-d', ...extra]);
-  remember(load, tool, { before, after: memoryUse(pid) });
-  syscall('kill', -pid, 9);
-  bury(pid);
+  const pidfile = join(dir, 'pid');
+  rmSync(pidfile, { force: true });
+  const place = load.isContainer ? ['--root', ROOT] : [];
+  const words = ['restore', '-D', images, '-o', 'restore.log', '-d', '--pidfile', pidfile, ...place, ...extra];
+  const restore = command(tool, words);
+  const restored = Number(readFileSync(pidfile, 'utf8'));
+  current = restored;
+  remember(load, tool, { before, after: memoryUse(restored) });
+  syscall('kill', -restored, 9);
+  bury(restored);
   current = 0;
-  return { dump, restore, running, frozen };
+  return { dump: dump.wall, dumpCpu: dump.cpu, restore: restore.wall, restoreCpu: restore.cpu, running, frozen };
+}
+
+/** The PID that the program has said. */
+function saidPid(): number {
+  return Number(readFileSync(join(dir, 'output'), 'utf8').split(' ')[1]);
 }
 
 /** Waits for the end of all children of a process group: its orphans became ours. */
@@ -235,13 +286,22 @@ function fresh(folder: string): void {
   mkdirSync(folder);
 }
 
-/** Runs a command and answers its wall time in milliseconds. */
-function command(tool: Tool, args: readonly string[]): number {
+/** Runs a command and answers how long it took, and its processor time with that of its children, in milliseconds. */
+function command(tool: Tool, args: readonly string[]): { readonly wall: number; readonly cpu: number } {
+  const before = cpuOfChildren();
   const began = performance.now();
   const done = spawnSync(tool.path, args, { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' });
-  const took = performance.now() - began;
+  const wall = performance.now() - began;
   if (done.status !== 0) throw new Error(`${tool.name} ${args.join(' ')}: ${done.stderr}`);
-  return took;
+  return { wall, cpu: cpuOfChildren() - before };
+}
+
+/** What children that have been waited for have used, in milliseconds: getrusage(2). */
+function cpuOfChildren(): number {
+  const usage = new BigInt64Array(18); // struct rusage: ru_utime, ru_stime, each in seconds and microseconds
+  syscall('getrusage', RUSAGE_CHILDREN, new Uint8Array(usage.buffer));
+  const [user = 0n, userMicro = 0n, system = 0n, systemMicro = 0n] = usage;
+  return Number(user + system) * 1000 + Number(userMicro + systemMicro) / 1000;
 }
 
 /** From stats-dump, in milliseconds. */
@@ -269,14 +329,15 @@ function medians(load: Load, key: Measure): number[] {
 }
 
 function timesTable(): string {
-  const header = ['', '', ...tools.map((tool) => tool.name), ...(tools.length > 1 ? ['ratio'] : [])];
+  const ratioTo = ({ name }: Tool): string => (tools.length > 2 ? `to ${name}` : 'ratio');
+  const header = ['', '', ...tools.map((tool) => tool.name), ...tools.slice(1).map(ratioTo)];
   const rows: string[][] = [];
   for (const load of results.keys()) {
     for (const key of Object.keys(MEASURES) as Measure[]) {
       const values = medians(load, key);
-      const [ours = Number.NaN, theirs] = values;
-      const ratio = theirs === undefined ? [] : [Number.isNaN(theirs) ? '' : `${(ours / theirs).toFixed(2)} ×`];
-      rows.push([load.title, MEASURES[key], ...values.map((value) => orFailure(value, 'ms', 1)), ...ratio]);
+      const [ours = Number.NaN, ...others] = values;
+      const ratios = others.map((theirs) => (Number.isNaN(theirs) ? '' : `${(ours / theirs).toFixed(2)} ×`));
+      rows.push([load.title, MEASURES[key], ...values.map((value) => orFailure(value, 'ms', 1)), ...ratios]);
     }
   }
   return table(header, rows);

@@ -5,22 +5,11 @@
  */
 
 import { spawn } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { installPackages, isInstalled } from './debian.mjs';
-import { Container, must, pause } from './engines/container.mjs';
+import { Container, makePlace, must, pause } from './engines/container.mjs';
 import { home, run } from './setup.mjs';
 
 const PACKAGES = ['runc', 'busybox-static', 'python3', 'iproute2', 'bsdutils', 'util-linux'];
@@ -348,17 +337,6 @@ function echo(client, text) {
   });
 }
 
-/** A root file system with nothing but busybox. */
-function makeRootFileSystem(path) {
-  for (const name of ['bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'root', 'run', 'data', 'vol']) {
-    mkdirSync(join(path, name), { recursive: true });
-  }
-  must('cp', ['/bin/busybox', join(path, 'bin')]);
-  must('chroot', [path, '/bin/busybox', '--install', '-s', '/bin']);
-  writeFileSync(join(path, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
-  writeFileSync(join(path, 'etc/hostname'), '');
-}
-
 /** Goes through the containers that were asked for; returns how many fail. */
 async function main(args) {
   const at = args.indexOf('--criu');
@@ -368,13 +346,9 @@ async function main(args) {
   if (unknown) throw new Error(`there is no container "${unknown}"; there are ${Object.keys(CONTAINERS).join(', ')}`);
   if (!installPackages(PACKAGES.filter((name) => !isInstalled(name)))) throw new Error('packages are missing');
   if (!existsSync(criu) && !run(process.execPath, [join(home, 'scripts', 'build.mjs')])) return 1;
-  const place = mkdtempSync(join(tmpdir(), 'stasis-engines-'));
+  const place = makePlace(criu);
   let failed = 0;
   try {
-    chmodSync(place, 0o755); // users of a container pass through it
-    mkdirSync(join(place, 'bin'));
-    symlinkSync(criu, join(place, 'bin/criu'));
-    makeRootFileSystem(join(place, 'rootfs'));
     for (const name of names.length > 0 ? names : Object.keys(CONTAINERS)) {
       const container = new Container(place, name.replaceAll(' ', '-'));
       try {

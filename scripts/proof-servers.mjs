@@ -14,7 +14,7 @@ import { Place } from './servers/place.mjs';
 import { withSystemLog } from './servers/system-log.mjs';
 import { home, run } from './setup.mjs';
 
-const FILES = ['dnsmasq', 'node', 'redis', 'ssh', 'sendmail', 'apache2', 'postgres', 'mariadb', 'tomcat'];
+const FILES = ['dnsmasq', 'node', 'redis', 'ssh', 'sendmail', 'apache2', 'postgres', 'mariadb', 'tomcat', 'chromium'];
 
 /** The names that were asked for, and how many cycles. */
 function wishes(args) {

@@ -7,7 +7,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CHECKS } from './checks.mjs';
 import { canCompile, installPackages, onPath } from './debian.mjs';
-import { ensureInstalled, home, run, tool } from './setup.mjs';
+import { failuresIn } from './failures.mjs';
+import { ensureInstalled, home, run, runKept, tool } from './setup.mjs';
 
 /** Programs the tests use, and the Debian packages that bring them. */
 const PROGRAMS = {
@@ -22,22 +23,22 @@ const PROGRAMS = {
   java: ['default-jre-headless'],
 };
 
+/** How long one test file may take. */
+const LIMIT_MINUTES = 8;
+
 const started = Date.now();
 const chosen = process.argv.slice(2);
 const results = [];
 
 ensureInstalled();
 installPrograms();
-step('build', () => run(process.execPath, [join(home, 'scripts/build.mjs')]), true);
-step('victims', () => run(tool('bun'), [join(home, 'test/whole/kit/compile.ts')]), true);
+await step('build', () => run(process.execPath, [join(home, 'scripts/build.mjs')]), true);
+await step('victims', () => run(tool('bun'), [join(home, 'test/whole/kit/compile.ts')]), true);
 if (chosen.length === 0) {
-  for (const [name, check] of CHECKS) step(name, check);
+  for (const [name, check] of CHECKS) await step(name, check);
 }
 for (const file of testFiles()) {
-  // A limit for each file, so that one that hangs does not take the others with it.
-  step(file, () =>
-    run(tool('bun'), ['test', '--timeout', '30000', `./${file}`], { timeout: 8 * 60_000, killSignal: 'SIGTERM' }),
-  );
+  await step(file, () => testFile(file));
 }
 summary();
 
@@ -54,12 +55,29 @@ function testFiles() {
   return chosen.length === 0 ? files : files.filter((file) => chosen.some((part) => file.includes(part)));
 }
 
-/** Runs one step and notes how it went; nothing makes sense after a failed one that is `vital`. */
-function step(name, work, vital = false) {
+/** Runs a test file; returns whether it passed, or what failed in it. */
+async function testFile(file) {
+  // A limit for each file, so that one that hangs does not take the others with it.
+  const limits = { timeout: LIMIT_MINUTES * 60_000, killSignal: 'SIGTERM' };
+  const { passed, signal, errors } = await runKept(tool('bun'), ['test', '--timeout', '30000', `./${file}`], limits);
+  if (passed) return true;
+  return [
+    ...failuresIn(errors),
+    ...(signal ? [`It was ended by ${signal}; it may take ${LIMIT_MINUTES} minutes.`] : []),
+  ];
+}
+
+/**
+ * Runs one step and notes how it went: whether it passed, or what failed, as text. Nothing makes sense after a failed
+ * one that is `vital`.
+ */
+async function step(name, work, vital = false) {
   console.log(`\n— ${name}`);
   const began = Date.now();
-  const passed = work();
-  results.push({ name, passed, seconds: (Date.now() - began) / 1000 });
+  const answer = await work();
+  const passed = answer === true;
+  const failures = passed || answer === false ? [] : answer;
+  results.push({ name, passed, failures, seconds: (Date.now() - began) / 1000 });
   if (!passed && vital) summary();
 }
 
@@ -67,6 +85,10 @@ function summary() {
   console.log('\nSummary');
   for (const { name, passed, seconds } of results) {
     console.log(`  ${passed ? 'pass' : 'FAIL'}  ${seconds.toFixed(1).padStart(6)} s  ${name}`);
+  }
+  // What failed comes last: the beginning of so long an output is often cut off.
+  for (const { name, failures } of results.filter((result) => result.failures.length > 0)) {
+    console.log(`\n${name}\n${failures.join('\n\n').replace(/^(?=.)/gm, '  ')}\n`);
   }
   const failed = results.filter((result) => !result.passed).length;
   const minutes = ((Date.now() - started) / 60_000).toFixed(1);

@@ -1,7 +1,7 @@
 /**
  * Stasis as a package: what a program may use. Linux on x86-64, under Node from 20.16 on or under Bun, as root.
  *
- *     import { check, dump, restore, inspect } from 'stasis';
+ *     import { check, dump, preDump, restore, inspect } from 'stasis';
  *
  * All functions are synchronous and work in the calling process.
  */

@@ -1,7 +1,18 @@
 /** One container of runc: made, run, checkpointed, restored and looked at with runc alone, as its users do. */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -179,6 +190,27 @@ export class Container {
     this.removeCgroups();
     rmSync(this.bundle, { recursive: true, force: true });
   }
+}
+
+/** Makes the folder of all containers: a root file system for each to copy, and `criu`. Whoever calls removes it. */
+export function makePlace(criu) {
+  const place = mkdtempSync(join(tmpdir(), 'stasis-engines-'));
+  chmodSync(place, 0o755); // users of a container pass through it
+  mkdirSync(join(place, 'bin'));
+  symlinkSync(criu, join(place, 'bin/criu'));
+  makeRootFileSystem(join(place, 'rootfs'));
+  return place;
+}
+
+/** A root file system with nothing but busybox. */
+function makeRootFileSystem(path) {
+  for (const name of ['bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'root', 'run', 'data', 'vol']) {
+    mkdirSync(join(path, name), { recursive: true });
+  }
+  must('cp', ['/bin/busybox', join(path, 'bin')]);
+  must('chroot', [path, '/bin/busybox', '--install', '-s', '/bin']);
+  writeFileSync(join(path, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
+  writeFileSync(join(path, 'etc/hostname'), '');
 }
 
 /** Where the hierarchies of cgroups are: one of version 2, or one for each controller. */

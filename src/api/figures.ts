@@ -15,10 +15,10 @@ export function printDumpFigures(figures: DumpFigures): void {
     // Pages are written as they are read.
     time('Memory write', 0),
     time('IRMAP resolve', 0),
-    count('Memory pages scanned', figures.pages),
-    count('Memory pages skipped from parent', 0),
+    count('Memory pages scanned', figures.pages + figures.pagesInParent + figures.lazyPages),
+    count('Memory pages skipped from parent', figures.pagesInParent),
     count('Memory pages written', figures.pages),
-    count('Lazy memory pages', 0),
+    count('Lazy memory pages', figures.lazyPages),
     count('Shared memory pages written', figures.sharedPages),
   ]);
 }
@@ -41,11 +41,22 @@ export function dumpObject(
   { tree, finalState }: Settings,
   { imagesDir }: Directories,
 ): Record<string, unknown> {
-  const { freezing, frozen, memory, pages, sharedPages } = figures;
+  const { freezing, frozen, memory, pages, pagesInParent, lazyPages, sharedPages } = figures;
   const microseconds = rounded({ freezing, frozen, memory });
   // A post-dump script that failed lets the tasks go on.
   const left = exitCode === 0 ? finalState : 'running';
-  return { command: 'dump', pid: tree, imagesDir, finalState: left, exitCode, microseconds, pages, sharedPages };
+  return {
+    command: 'dump',
+    pid: tree,
+    imagesDir,
+    finalState: left,
+    exitCode,
+    microseconds,
+    pages,
+    pagesInParent,
+    ...(lazyPages > 0 ? { lazyPages } : {}),
+    sharedPages,
+  };
 }
 
 /** The outcome of a restore, as `--json` prints it. Times are microseconds. */

@@ -14,10 +14,18 @@ import { examineTask } from '../engine/check/task.ts';
 import { dump as dumpTree } from '../engine/dump/dump.ts';
 import type { Hooks as EngineHooks } from '../engine/hooks.ts';
 import type { DumpOutcome, RestoreOutcome } from '../engine/outcome.ts';
+import { preDump as preDumpTree } from '../engine/pre-dump/pre-dump.ts';
 import { restore as restoreTree } from '../engine/restore/restore.ts';
 import { S_IF } from '../kernel/constants/files.ts';
 import { followedStatus } from '../kernel/statx.ts';
-import { carryOptions, type Directories, dumpOptions, hooksOf, restoreOptions } from './engine-options.ts';
+import {
+  carryOptions,
+  type Directories,
+  dumpOptions,
+  hooksOf,
+  preDumpOptions,
+  restoreOptions,
+} from './engine-options.ts';
 import type { OptionTable } from './options.ts';
 import { requirePrivileges } from './privileges.ts';
 import { settingsFor } from './program-settings.ts';
@@ -37,6 +45,9 @@ type OptionsFor<C extends Command> = { readonly [K in KeysFor<C>]?: Settings[K] 
 
 /** What to dump, where to, what may be carried. See {@link Settings} for what each means, and in which unit. */
 export type DumpOptions = Omit<OptionsFor<'dump'>, 'tree'> & { readonly tree: number };
+
+/** Whose memory to save, and where to. */
+export type PreDumpOptions = Omit<OptionsFor<'pre-dump'>, 'tree'> & { readonly tree: number };
 
 /** What to restore and how. */
 export type RestoreOptions = OptionsFor<'restore'>;
@@ -93,6 +104,23 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   const directories = directoriesOf(settings);
   using _ = new Logging(hooks, settings.verbosity);
   return dumpTree(dumpOptions(settings, directories), hooksOf(settings, directories, hooks));
+}
+
+/**
+ * Saves the memory of a process tree that goes on, for a dump that follows with `prevImagesDir`.
+ *
+ * @example
+ * preDump({ tree: 4711, imagesDir: '/var/tmp/1' });
+ * dump({ tree: 4711, imagesDir: '/var/tmp/2', prevImagesDir: '../1' });
+ *
+ * @throws StasisError
+ */
+export function preDump(options: PreDumpOptions, hooks: Hooks = {}): DumpOutcome {
+  const settings = settingsFor('pre-dump', options);
+  requirePrivileges(settings.unprivileged);
+  const directories = directoriesOf(settings);
+  using _ = new Logging(hooks, settings.verbosity);
+  return preDumpTree(preDumpOptions(settings, directories), hooks);
 }
 
 /**

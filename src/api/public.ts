@@ -20,6 +20,8 @@ export {
   type FeatureReport,
   type Hooks,
   type KernelReport,
+  type PreDumpOptions,
+  preDump,
   type RestoreOptions,
   restore,
   type TreeReport,

@@ -31,7 +31,14 @@ export interface Judgement {
 export function standingOf(option: OptionRow, command: Command): Standing {
   if (option.built.includes(command)) return 'built';
   if (option.later?.includes(command)) return 'later';
-  return option.idle?.in.includes(command) ? 'idle' : 'foreign';
+  if (option.idle?.in.includes(command)) return 'idle';
+  // Callers give a pre-dump the options of the dump that follows, which say how the rest of the tree is carried.
+  return command === 'pre-dump' && standingOf(option, 'dump') !== 'foreign' ? 'idle' : 'foreign';
+}
+
+/** Why an option that is accepted changes nothing. */
+export function whyIdle({ idle }: OptionRow, command: Command): string {
+  return idle?.in.includes(command) ? idle.because : 'a pre-dump saves memory only';
 }
 
 /**
@@ -47,7 +54,7 @@ export function judge(asked: readonly Asked[], command: Command, settings: Setti
   for (const one of asked) {
     const { option, as, at } = one;
     const standing = standingOf(option, command);
-    if (standing === 'idle') notes.push(`${as} changes nothing here: ${option.idle?.because}`);
+    if (standing === 'idle') notes.push(`${as} changes nothing here: ${whyIdle(option, command)}`);
     else if (standing === 'foreign' && (at !== undefined || !asksForSomething(option, settings)))
       notes.push(`${as} has no meaning for ${command}`);
     else if (standing === 'foreign') foreign.push(meaningless(one, command));

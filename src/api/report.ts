@@ -1,6 +1,7 @@
 /** How errors and notices reach people (a sentence and a hint), programs (`--json`) and the log (CRIU's line shape). */
 
 import { asStasisError, InterruptedError, ObstacleError, type StasisError } from '../base/errors.ts';
+import { addTo } from '../base/lists.ts';
 import { logDebug, logError, logs, logWarn } from '../base/log.ts';
 import type { Notice } from '../base/notice.ts';
 import { signalName } from '../kernel/constants/signals.ts';
@@ -65,15 +66,41 @@ export function forPeople(error: StasisError): string {
     return `Interrupted by ${signalName(error.signal)}: ${printable(error.reason)}`;
   const lines = [`Error: ${printable(error.message)}`];
   if (error instanceof ObstacleError) {
-    for (const obstacle of error.obstacles) {
-      lines.push(`  - ${printable(obstacle.message)}`);
-      // Obstacles of one kind share their remedy; it is said once, below.
-      if (obstacle.remedy && !sharedRemedy(error)) lines.push(`    ${printable(obstacle.remedy)}`);
-    }
+    // If all share their remedy, it is the hint.
+    const isShared = sharedRemedy(error) !== undefined;
+    lines.push(...obstacleLines(error.obstacles, (obstacle) => (isShared ? undefined : obstacle.remedy)));
   }
   const hint = error.remedy ?? (error instanceof ObstacleError ? sharedRemedy(error) : undefined) ?? internal(error);
   if (hint) lines.push(`Hint: ${printable(hint)}`);
   return lines.join('\n');
+}
+
+/** So many obstacles of one kind, with one remedy, are told each by itself; a browser may hold thirty locks. */
+const MOST_ALIKE = 5;
+
+/**
+ * Obstacles as lines of a list. Those of one kind that share a remedy stand together, above it; of many the first are
+ * told, and the others counted: `--json` has them all.
+ */
+export function obstacleLines(
+  obstacles: readonly StasisError[],
+  remedyOf: (obstacle: StasisError) => string | undefined,
+  tell: (obstacle: StasisError) => string = ({ message }) => message,
+): string[] {
+  const groups = new Map<unknown, StasisError[]>();
+  for (const obstacle of obstacles) {
+    addTo(groups, obstacle.remedy === undefined ? obstacle : `${obstacle.code} ${obstacle.remedy}`, obstacle);
+  }
+  return [...groups.values()].flatMap((alike) => {
+    const shown = alike.length > MOST_ALIKE ? alike.slice(0, MOST_ALIKE - 1) : alike;
+    const rest = alike.length - shown.length;
+    const remedy = alike[0] && remedyOf(alike[0]);
+    return [
+      ...shown.map((obstacle) => `  - ${printable(tell(obstacle))}`),
+      ...(rest > 0 ? [`  - and ${rest} more like these (--json lists all of them)`] : []),
+      ...(remedy === undefined ? [] : [`    ${printable(remedy)}`]),
+    ];
+  });
 }
 
 function sharedRemedy(error: ObstacleError): string | undefined {

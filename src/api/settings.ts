@@ -78,6 +78,14 @@ export interface Settings {
   /** Where logs, pidfiles and statistics go; undefined means {@link Settings.imagesDir}. */
   workDir: string | undefined;
   prevImagesDir: string | undefined;
+  /** With `dump`: the archive the images go into, a file or `-` for stdout. */
+  to: string | undefined;
+  /** With `restore`: the archive the images are in, a file or `-` for stdin. */
+  from: string | undefined;
+  /** The file of the key that an archive is encrypted with. */
+  encrypt: string | undefined;
+  /** A directory for what of an archive cannot be brought to its place at once; undefined: memory. */
+  spool: string | undefined;
   /** A file for the PID of the restored root, which must not exist; relative to the work directory. */
   pidfile: string | undefined;
   root: string | undefined;
@@ -187,6 +195,8 @@ export interface Settings {
   // Memory
   trackMem: boolean;
   preDumpMode: 'splice' | 'read';
+  /** How page contents are compressed. */
+  compress: 'zstd' | 'none';
   autoDedup: boolean;
   lazyPages: boolean;
   pageServer: boolean;
@@ -217,6 +227,10 @@ export function defaultSettings(): Settings {
     imagesDir: '.',
     workDir: undefined,
     prevImagesDir: undefined,
+    to: undefined,
+    from: undefined,
+    encrypt: undefined,
+    spool: undefined,
     pidfile: undefined,
     root: undefined,
     logFile: undefined,
@@ -283,6 +297,7 @@ export function defaultSettings(): Settings {
     cgroupYard: undefined,
     trackMem: false,
     preDumpMode: 'splice',
+    compress: 'none',
     autoDedup: false,
     lazyPages: false,
     pageServer: false,

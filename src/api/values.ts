@@ -131,7 +131,7 @@ const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {
   'command line': () => {},
 };
 
-const NAMESPACES: readonly string[] = ['net', 'uts', 'ipc', 'time', 'mnt', 'user'];
+const NAMESPACES: readonly string[] = ['net', 'uts', 'ipc', 'time', 'mnt', 'pid', 'user'];
 
 function text(given: Given): string {
   if (!given.value) throw usage(given, 'is empty', `write ${given.as} ${given.option.arg}`);

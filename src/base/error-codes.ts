@@ -21,6 +21,18 @@ export const ERROR_CODES = {
   COMMAND_NOT_BUILT: 'A command of CRIU that Stasis does not have yet.',
   OPTION_NOT_BUILT: 'An option of CRIU that has no effect in Stasis yet, and is refused for that reason.',
 
+  // Page servers.
+  PAGE_SERVER_UNREACHABLE: 'There is no page server at that address, or one cannot be made there.',
+  PAGE_SERVER_LOST: 'A page server, or the dump it serves, has gone away or does not answer.',
+  PAGE_SERVER_FAILED: 'A page server could not store what it was sent.',
+  PAGE_SERVER_PROTOCOL: 'The other side of a page server does not speak the protocol of CRIU 4.2.',
+
+  // Lazy pages.
+  LAZY_PAGES_UNREACHABLE: 'No lazy-pages daemon listens in the work directory, or the kernel offers no lazy pages.',
+  LAZY_PAGES_LOST: 'A lazy-pages daemon, or the restore it serves, has gone away or does not answer.',
+  LAZY_PAGES_OTHER_IMAGES: 'A lazy-pages daemon has other images than the restore it serves.',
+  PAGES_ELSEWHERE: 'The images lack pages that a dump with --lazy-pages has kept.',
+
   // Trees, processes and threads.
   ALL_SIGNALS_PENDING: 'Every signal by which Stasis could enter the task is pending in it.',
   ARCHITECTURE: 'The processor is of another architecture than the images, or of one Stasis has no code for.',
@@ -62,7 +74,6 @@ export const ERROR_CODES = {
   MEMORY_DEVICE: 'A mapping of device memory.',
   MEMORY_IO_URING: 'A mapped ring of io_uring whose descriptor is closed.',
   MEMORY_MAPPING: 'A mapping of a kind that is not carried.',
-  MEMORY_PROTECTION_KEY: 'A mapping with a protection key (pkey_mprotect).',
   MEMORY_SHADOW_STACK: 'A shadow stack (CET).',
   MEMORY_UPROBES: 'A mapping that belongs to uprobes.',
   MEMORY_USERFAULTFD: 'A mapping that is watched by a userfaultfd.',
@@ -118,7 +129,8 @@ export const ERROR_CODES = {
   SOCKET_NAME_TAKEN: 'The name of a unix socket is in use, or its directory is missing.',
   SOCKET_MPTCP: 'A connection of MPTCP.',
   SOCKET_NETLINK: 'An answer of the kernel waits in a netlink socket.',
-  SOCKET_OTHER_NAMESPACE: 'A socket of a network namespace that no process of the tree is in.',
+  SOCKET_OTHER_NAMESPACE:
+    'A socket of a network namespace that no process of the tree is in, and that is not the tree’s alone.',
   SOCKET_OUT_OF_BAND: 'An out-of-band byte waits in a socket.',
   SOCKET_PACKET: 'A packet socket that the kernel does not tell all of.',
   SOCKET_PORT_TAKEN: 'The address and port of a socket are in use by somebody else.',
@@ -145,15 +157,17 @@ export const ERROR_CODES = {
   MOUNT_SOURCE: 'What a mount comes from is not there, or was left to the user.',
   MOUNT_PLACE: 'The directory of a mount is not there any more.',
   MOUNT_REFUSED: 'The kernel does not mount a file system again.',
-  NAMESPACE_DESCRIPTOR: 'A descriptor of a namespace that Stasis is not in.',
+  NAMESPACE_DESCRIPTOR:
+    'A descriptor of a namespace that is not the tree’s alone, or of a type that is carried only with processes in it.',
   NAMESPACE_OWN: 'A namespace that Stasis is not in.',
   NAMESPACE_EXTERNAL:
     'A namespace that the user is to give at the restore, or has named to join, and that is missing or cannot be taken.',
   NAMESPACE_PID_INIT: 'The root of the tree is not the init of its PID namespace.',
   NAMESPACE_PID_NESTED: 'A PID namespace below that of the root whose init, or parent, no process of the tree is in.',
   NAMESPACE_USER_IDS: 'Processes in a user namespace have users or groups that cannot be given to them there again.',
-  NAMESPACE_USER_NESTED: 'A user namespace is inside of another one than that of Stasis.',
-  NAMESPACE_USER_PIDS: 'Processes of a user namespace are in a PID namespace that does not belong to it.',
+  NAMESPACE_USER_NESTED: 'A user namespace is inside of another one, in which only processes outside of the tree are.',
+  NAMESPACE_USER_PIDS:
+    'A PID namespace belongs to another user namespace than whoever makes its processes could give it.',
   NAMESPACE_USER_OWNER: 'The processes or namespaces of a tree and its user namespace do not go together.',
   NAMESPACE_CGROUP_ROOT: 'A process is in a cgroup outside of the root of its cgroup namespace.',
   NAMESPACE_TIME_CHILDREN: 'The children of a thread are to have another time namespace than those of its process.',
@@ -163,6 +177,7 @@ export const ERROR_CODES = {
   SECURITY_LABEL: 'A label of a security module cannot be told, or set.',
 
   // Images.
+  COMPRESSION: 'Page contents are compressed, and this runtime cannot do that, or the work needs plain ones.',
   IMAGE_CHANGED: 'An image file is not what the dump wrote.',
   IMAGE_FILE_TYPE: 'The images have an open file of a type that is not restored yet.',
   IMAGE_MISSING: 'An image file is missing.',

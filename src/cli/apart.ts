@@ -11,14 +11,14 @@ import { decodeText, encodeText } from '../base/text.ts';
 import type { HookEvent } from '../engine/hooks.ts';
 import type { RestoreOutcome } from '../engine/outcome.ts';
 import { O } from '../kernel/constants/files.ts';
-import { FSCONFIG, FSOPEN_CLOEXEC, MS } from '../kernel/constants/mounts.ts';
+import { MS } from '../kernel/constants/mounts.ts';
 import { PR } from '../kernel/constants/prctl.ts';
 import { W } from '../kernel/constants/ptrace.ts';
 import { SIG } from '../kernel/constants/signals.ts';
 import { CLONE } from '../kernel/constants/tasks.ts';
 import { TTY_IOCTL } from '../kernel/constants/tty.ts';
 import { namesIn, openFile } from '../kernel/files.ts';
-import { attachMount, changeMount, mountFileSystem } from '../kernel/mounts.ts';
+import { attachMount, changeMount, mountNew } from '../kernel/mounts.ts';
 import { namespaceOf } from '../kernel/namespace.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseStatus } from '../kernel/proc/status.ts';
@@ -36,6 +36,7 @@ import {
   trySyscall,
 } from '../kernel/syscall.ts';
 import { requireInherited } from '../support/inherited.ts';
+import { ownProgram } from '../support/own-program.ts';
 import { writePidfile } from '../support/pidfile.ts';
 import { SignalForwarding } from '../tracee/forward-signals.ts';
 import { decodeStop } from '../tracee/ptrace.ts';
@@ -130,9 +131,8 @@ function start(
     if (fd < 3) return 'inherit' as const;
     return fd === number ? extra : fds.includes(fd) ? fd : ('ignore' as const);
   });
-  const isCompiled = !/(^|\/)(bun|node)$/.test(process.execPath);
-  const script = isCompiled ? [] : [...process.execArgv, process.argv[1] ?? ''];
-  const child = process.getBuiltinModule('node:child_process').spawn(process.execPath, [...script, ...words], {
+  const [program, ...first] = ownProgram();
+  const child = process.getBuiltinModule('node:child_process').spawn(program, [...first, ...words], {
     stdio,
     env: { ...process.env, STASIS_PROGRAM: 'criu', [TASK]: task(number) },
   });
@@ -230,9 +230,7 @@ function mountProc(): void {
   syscall('unshare', CLONE.NEWNS);
   using root = openFile('/', O.PATH | O.DIRECTORY | O.CLOEXEC);
   changeMount(root.number, { propagation: MS.SLAVE, recursive: true }, 'the mounts of Stasis');
-  using context = new Fd(syscall('fsopen', arenaPath('proc'), FSOPEN_CLOEXEC));
-  syscall('fsconfig', context.number, FSCONFIG.CMD_CREATE, 0, 0, 0);
-  using proc = mountFileSystem(context.number, 0);
+  using proc = mountNew('proc');
   using place = openFile('/proc', O.PATH | O.DIRECTORY | O.CLOEXEC);
   attachMount(proc.number, place.number, '/proc');
 }

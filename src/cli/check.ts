@@ -6,7 +6,7 @@ import type { Invocation } from '../api/invocation.ts';
 import { logGoesToFile } from '../api/logfile.ts';
 import { printable, printErr, printOut } from '../api/print.ts';
 import { requirePrivileges } from '../api/privileges.ts';
-import { noticeForPeople } from '../api/report.ts';
+import { noticeForPeople, obstacleLines } from '../api/report.ts';
 import type { Settings } from '../api/settings.ts';
 import { openWorkplace } from '../api/workplace.ts';
 import { hostPid } from '../base/brands.ts';
@@ -131,11 +131,8 @@ function forPeople({ task, processes, obstacles }: TaskReport): string {
   const name = ({ pid, comm }: TaskRef): string => `task ${pid}${comm ? ` (${printable(comm)})` : ''}`;
   const whose = processes > 1 ? `The tree of ${name(task)}, ${processes} processes,` : `T${name(task).slice(1)}`;
   if (obstacles.length === 0) return `${whose} can be dumped.\n`;
-  const lines = [`${whose} cannot be dumped:`];
-  for (const obstacle of obstacles) {
-    // In a tree the reader has to know whose obstacle it is.
-    lines.push(`  - ${printable(processes > 1 ? obstacle.message : sentenceWithoutTask(obstacle))}`);
-    if (obstacle.remedy) lines.push(`    Hint: ${printable(obstacle.remedy)}`);
-  }
-  return `${lines.join('\n')}\n`;
+  const hint = ({ remedy }: StasisError): string | undefined => (remedy ? `Hint: ${remedy}` : undefined);
+  // In a tree the reader has to know whose obstacle it is.
+  const tell = (obstacle: StasisError): string => (processes > 1 ? obstacle.message : sentenceWithoutTask(obstacle));
+  return `${[`${whose} cannot be dumped:`, ...obstacleLines(obstacles, hint, tell)].join('\n')}\n`;
 }

@@ -27,19 +27,6 @@ const COMMANDS: readonly string[] = [
   'pre-dump', 'lazy-pages', 'page-server', 'service', 'swrk', 'dedup', 'cpuinfo', 'show',
 ];
 
-const BUILT: readonly Command[] = [
-  'dump',
-  'restore',
-  'check',
-  'exec',
-  'service',
-  'swrk',
-  'crit',
-  'show',
-  'cpuinfo dump',
-  'cpuinfo check',
-];
-
 /**
  * Understands a command line. What is not built yet comes back as a refusal instead of being thrown, so that the
  * caller can open the log first: engines and test drivers look for the reason there.
@@ -62,7 +49,7 @@ export function readCommandLine(args: readonly string[], env: Readonly<Record<st
   const { refusal, notes } = OPTIONLESS.includes(command) ? NOTHING : judge(everything, command, settings);
   if (refusal?.kind !== 'usage') checkTogether(command, settings, rest);
   const invocation = { command, settings, operands: rest, notes };
-  return { action: 'run', invocation, refusal: BUILT.includes(command) ? refusal : later(command) };
+  return { action: 'run', invocation, refusal };
 }
 
 /** Commands that read their own arguments, or none. */
@@ -126,16 +113,6 @@ function shellOf([, shell, ...more]: readonly string[]): string {
   throw usage('completion', 'needs the name of a shell', `completion ${SHELLS.join('|')}`);
 }
 
-function later(command: Command): StasisError {
-  return new StasisError({
-    kind: 'unsupported',
-    code: 'COMMAND_NOT_BUILT',
-    resource: command,
-    reason: 'this command is not built yet',
-    remedy: '--help lists the commands there are',
-  });
-}
-
 /** Checks options that need one another, or exclude one another. @throws StasisError (usage) */
 function checkTogether(command: Command, settings: Settings, rest: readonly string[]): void {
   if (settings.execCmd) {
@@ -157,7 +134,7 @@ function checkTogether(command: Command, settings: Settings, rest: readonly stri
   }
 }
 
-const TAKES_OPERANDS: readonly Command[] = ['exec', 'crit', 'swrk', 'service'];
+const TAKES_OPERANDS: readonly Command[] = ['exec', 'crit', 'swrk', 'service', 'page-server', 'lazy-pages'];
 
 function usage(resource: string | undefined, reason: string, remedy: string | undefined): StasisError {
   return new StasisError({ kind: 'usage', resource, reason, remedy });

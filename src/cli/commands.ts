@@ -16,8 +16,6 @@ export interface CommandText {
   readonly about: readonly string[];
   /** Command lines, each with what it is for. */
   readonly examples: readonly (readonly [line: string, purpose: string])[];
-  /** The command is not built yet, and is refused as a whole. */
-  readonly later?: true;
 }
 
 /** Every command, in the order in which people meet them. */
@@ -30,6 +28,8 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
     about: [
       'The process PID and all its descendants are frozen and written into the images directory. Then they end, or with ' +
         '-R they go on. What cannot be saved is named before anything is touched.',
+      'With --lazy-pages the processes stay frozen and keep most of their memory until a lazy-pages daemon has fetched it; if ' +
+        'that goes away before, they go on.',
       'The exit code is 0 when all is written, 1 when it is not and the processes go on as before. A post-dump action ' +
         'script that fails lets the processes go on as well; its exit code is passed on.',
     ],
@@ -38,6 +38,24 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
       ['dump -t 4711 -D images -R', 'save them and let them run on'],
       ['dump -t 4711 -D images -j', 'save a program that was started from a shell'],
       ['dump -t 4711 -D images -o dump.log -v4', 'write a detailed log to images/dump.log'],
+    ],
+  },
+  {
+    word: 'pre-dump',
+    commands: ['pre-dump'],
+    synopsis: 'pre-dump -t PID [-D DIR] [--prev-images-dir DIR] [OPTION...]',
+    summary: 'save the memory of a tree that runs on, for a later dump',
+    about: [
+      'The processes stand still only until it is known which of their pages have to be saved; the pages are read while ' +
+        'they run. A dump with --prev-images-dir then saves what has changed since. Several pre-dumps make a chain.',
+      'A small process named stasis-memory notes from one dump to the next which pages change. Without it the next dump ' +
+        'saves everything.',
+      'The exit code is 0 when the memory is saved, else 1. The processes go on in any case.',
+    ],
+    examples: [
+      ['pre-dump -t 4711 -D images/1', 'save the memory of process 4711 and its children'],
+      ['pre-dump -t 4711 -D images/2 --prev-images-dir ../1', 'save what has changed since'],
+      ['dump -t 4711 -D images/3 --prev-images-dir ../2', 'save the rest, and end them'],
     ],
   },
   {
@@ -159,15 +177,61 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
       ['cpuinfo check -D images --cpu-cap=ins', 'compare the instructions only'],
     ],
   },
-  later('pre-dump', ['pre-dump'], 'save the memory of a tree that runs on, for a later dump'),
-  later('page-server', ['page-server'], 'receive the pages of a dump on another machine'),
-  later('lazy-pages', ['lazy-pages'], 'bring pages to restored tasks when they are needed'),
-  later('dedup', ['dedup'], 'free what earlier images hold in vain'),
+  {
+    word: 'page-server',
+    commands: ['page-server'],
+    synopsis: 'page-server [-D DIR] [--address ADDRESS] [--port PORT] [OPTION...]',
+    summary: 'store the pages of a dump that is made on another machine',
+    about: [
+      'Waits for one connection of a dump or pre-dump with --page-server, of Stasis or CRIU 4.2, and writes the contents of ' +
+        'memory that it sends into the images directory, while those of its own images directory hold everything else. ' +
+        'Put together, the two can be restored. With --prev-images-dir only what has changed is sent.',
+      'Nothing is encrypted, and whoever connects first is served: use it in a network that you trust, or through a tunnel.',
+      'With --lazy-pages it gives what its images hold to a lazy-pages daemon.',
+      'The exit code is 0 when everything was stored, else 1, and then no images are left.',
+    ],
+    examples: [
+      ['page-server -D images --port 7000', 'wait for a dump'],
+      ['dump -t 4711 -D rest --page-server --address 192.0.2.1 --port 7000', 'send it the pages of process 4711'],
+    ],
+  },
+  {
+    word: 'lazy-pages',
+    commands: ['lazy-pages'],
+    synopsis: 'lazy-pages [-D DIR] [-W DIR] [OPTION...]',
+    summary: 'bring the memory of restored processes when they need it',
+    about: [
+      'Waits in the work directory for one "restore --lazy-pages" of the same images, of Stasis or CRIU. The processes run ' +
+        'before their private anonymous memory is there: whoever touches a page waits until it has come, and all others ' +
+        'follow. The daemon ends by itself when everything is there, and must not be ended before.',
+      'With --page-server, pages that are not in the images come from a "dump --lazy-pages", which has kept them in the ' +
+        'processes that it has frozen, or from a "page-server --lazy-pages", of Stasis or CRIU 4.2.',
+      'The exit code is 0 when everything was brought, else 1. If the restore had succeeded by then, whoever touches a page ' +
+        'that was not brought gets SIGBUS. If the daemon is killed (SIGKILL), the kernel gives zeros instead: end the ' +
+        'processes then.',
+    ],
+    examples: [
+      ['lazy-pages -D images', 'wait for a restore'],
+      ['lazy-pages -D images --daemon --pidfile pid', 'in the background'],
+      ['restore -D images -d --lazy-pages', 'restore, with the pages to come later'],
+      ['dump -t 4711 -D images --lazy-pages --port 7000', 'elsewhere: save all but the memory, and give that later'],
+      ['lazy-pages -D images --page-server --address 192.0.2.1 --port 7000', 'have it come from there'],
+    ],
+  },
+  {
+    word: 'dedup',
+    commands: ['dedup'],
+    synopsis: 'dedup [-D DIR]',
+    summary: 'free what earlier images of a chain hold in vain',
+    about: [
+      'Of pages that the images in DIR have anew, the contents in all earlier images of the chain are freed: holes are ' +
+        'made in their files. Afterwards only the last images can be restored; that others cannot is told at a restore. ' +
+        'A dump with --auto-dedup does the same at its end.',
+      'The exit code is 0 when that is done, else 1.',
+    ],
+    examples: [['dedup -D images/3', 'free what images/3 has replaced in images/2 and images/1']],
+  },
 ];
-
-function later(word: string, commands: readonly Command[], summary: string): CommandText {
-  return { word, commands, synopsis: word, summary, about: ['Not built yet.'], examples: [], later: true };
-}
 
 /** @returns undefined for a word that is no command */
 export function commandText(word: string): CommandText | undefined {

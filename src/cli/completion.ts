@@ -15,7 +15,7 @@ export function completionScript(shell: string): string {
 
 /** The commands there are, with the options that change something for them. */
 function commands(): { text: CommandText; options: readonly OptionRow[] }[] {
-  return COMMAND_TEXTS.filter((text) => !text.later).map((text) => {
+  return COMMAND_TEXTS.map((text) => {
     const [command] = text.commands;
     return { text, options: command === undefined ? [] : optionsOf(command) };
   });

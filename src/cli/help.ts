@@ -1,7 +1,7 @@
 /** The help texts, made from the tables of options and commands: ASCII, and no line longer than 80 columns. */
 
 import { OPTION_GROUPS, OPTIONS, type OptionRow } from '../api/options.ts';
-import { standingOf } from '../api/refusals.ts';
+import { standingOf, whyIdle } from '../api/refusals.ts';
 import type { Command } from '../api/settings.ts';
 import { COMMAND_TEXTS, type CommandText, commandText } from './commands.ts';
 
@@ -16,13 +16,12 @@ export function helpText(program: string, topic?: string): string {
 }
 
 function generalHelp(program: string): string[] {
-  const later = COMMAND_TEXTS.filter((text) => text.later).map(({ word }) => word);
   return [
     `Usage: ${program} COMMAND [OPTION...]`,
-    section('Commands', [
-      ...COMMAND_TEXTS.filter((text) => !text.later).flatMap((text) => entry(shortSynopsis(text), text.summary)),
-      ...entry('', `Not built yet: ${later.join(', ')}.`),
-    ]),
+    section(
+      'Commands',
+      COMMAND_TEXTS.flatMap((text) => entry(shortSynopsis(text), text.summary)),
+    ),
     paragraph(
       `"${program} help COMMAND" lists the options of one command. Options may stand before or after the command and ` +
         'may be abbreviated. Those marked * are not built yet and are refused.',
@@ -58,7 +57,7 @@ function commandHelp(program: string, text: CommandText): string[] {
     parts.push(section('Examples', lines));
   }
   const [command] = text.commands;
-  return command === undefined || text.later ? parts : [...parts, ...optionSections(command)];
+  return command === undefined ? parts : [...parts, ...optionSections(command)];
 }
 
 function optionSections(command: Command): string[] {
@@ -76,7 +75,7 @@ function optionSections(command: Command): string[] {
     parts.push(paragraph('Options marked * are not built yet and are refused.'));
   }
   if (idle.length > 0) {
-    const entries = idle.flatMap((option) => entry(`    --${option.long}`, option.idle?.because ?? ''));
+    const entries = idle.flatMap((option) => entry(`    --${option.long}`, whyIdle(option, command)));
     parts.push(section('Accepted, though nothing changes', entries));
   }
   return parts;

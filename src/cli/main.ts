@@ -14,6 +14,12 @@ import { versionText } from '../api/version.ts';
  * @returns the exit code, CRIU's
  */
 export async function main(argv: readonly string[], programName: string): Promise<number> {
+  if (isSetuid()) {
+    console.error(SETUID);
+    return 1;
+  }
+  // Started by a dump (network/queue-keeper.ts), and by nobody else.
+  if (argv[0] === 'keep-queues') return (await import('../network/queue-keeper.ts')).keepQueues(Number(argv[1]));
   if (programName === 'criu-ns') return (await import('./criu-ns.ts')).run(argv, main);
   if (programName === 'crit') return (await import('./crit.ts')).run(argv);
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
@@ -34,6 +40,17 @@ export async function main(argv: readonly string[], programName: string): Promis
   (await import('../api/signals.ts')).endBySignal(failure);
   return 1;
 }
+
+/**
+ * Whether the executable gave us another user than the one who started it, so that every option would act on that
+ * user's processes and files at the wish of this one.
+ */
+function isSetuid(): boolean {
+  return process.getuid?.() !== process.geteuid?.() || process.getgid?.() !== process.getegid?.();
+}
+
+const SETUID = `Error: Stasis does not run setuid or setgid: anybody could have any process dumped, and any file read
+Hint: take the bits away (chmod ug-s) and use sudo, or run "stasis service", which gives clients no more than their own rights`;
 
 /** How errors are reported. It is set anew when the command line has been understood. */
 interface Speech {
@@ -76,12 +93,20 @@ async function dispatch(invocation: Invocation): Promise<number> {
   switch (invocation.command) {
     case 'dump':
       return (await import('./dump.ts')).run(invocation);
+    case 'pre-dump':
+      return (await import('./pre-dump.ts')).run(invocation);
     case 'restore':
       return (await import('./restore.ts')).run(invocation);
     case 'check':
       return (await import('./check.ts')).run(invocation);
     case 'exec':
       return (await import('./exec.ts')).run(invocation);
+    case 'dedup':
+      return (await import('./dedup.ts')).run(invocation);
+    case 'page-server':
+      return (await import('./page-server.ts')).run(invocation);
+    case 'lazy-pages':
+      return (await import('./lazy-pages.ts')).run(invocation);
     case 'service':
       return (await import('./service.ts')).run(invocation);
     case 'cpuinfo dump':
@@ -94,7 +119,5 @@ async function dispatch(invocation: Invocation): Promise<number> {
     case 'show':
       console.error('Error: show is gone\nHint: crit show FILE prints an image');
       return 255; // as CRIU does
-    default:
-      throw new Error(`${invocation.command} is neither built nor refused`);
   }
 }

@@ -6,15 +6,13 @@ import { COMMAND_TEXTS } from './commands.ts';
 
 /** The page as roff source, with the macros of man(7). */
 export function manualPage(): string {
-  const built = COMMAND_TEXTS.filter((text) => !text.later);
-  const later = COMMAND_TEXTS.filter((text) => text.later);
   const lines = [
     '.\\" Made from the tables of options and commands by "npm run manual"; do not edit.',
     `.TH STASIS 1 "" "Stasis ${STASIS_VERSION}" "Checkpoint and restore"`,
     '.SH NAME',
     'stasis, criu \\- checkpoint and restore process trees',
     '.SH SYNOPSIS',
-    ...built.flatMap(({ synopsis }) => [`.B stasis`, plain(synopsis), '.br']),
+    ...COMMAND_TEXTS.flatMap(({ synopsis }) => [`.B stasis`, plain(synopsis), '.br']),
     '.SH DESCRIPTION',
     plain(
       'Stasis freezes a process with its threads and all its descendants, writes everything the kernel knows about them ' +
@@ -22,13 +20,11 @@ export function manualPage(): string {
         `format of CRIU ${CRIU_VERSION}; called as criu it is the same program.`,
     ),
     '.SH COMMANDS',
-    ...built.flatMap(({ synopsis, summary, about }) => [
+    ...COMMAND_TEXTS.flatMap(({ synopsis, summary, about }) => [
       '.TP',
       `.B ${plain(synopsis)}`,
       plain(`${sentence(summary)} ${about.join(' ')}`),
     ]),
-    '.PP',
-    plain(`Not built yet: ${later.map(({ word }) => word).join(', ')}.`),
     '.SH OPTIONS',
     plain(
       'Options may stand before or after the command, and may be abbreviated as long as that is unambiguous. An option is ' +
@@ -48,7 +44,7 @@ export function manualPage(): string {
         'a post-dump action script that failed.',
     ),
     '.SH EXAMPLES',
-    ...built.flatMap(({ examples }) =>
+    ...COMMAND_TEXTS.flatMap(({ examples }) =>
       examples.flatMap(([line, purpose]) => ['.TP', `.B stasis ${plain(line)}`, plain(`${sentence(purpose)}`)]),
     ),
   ];
@@ -89,7 +85,7 @@ function standing({ built, later = [], idle, value }: OptionRow): string {
 }
 
 function named(commands: readonly string[]): string {
-  const there = COMMAND_TEXTS.filter((text) => !text.later).flatMap((text) => text.commands);
+  const there = COMMAND_TEXTS.flatMap((text) => text.commands);
   const listed = commands.filter((command) => there.some((one) => one === command));
   if (listed.length === there.length) return 'every command';
   const shown = listed.length === 0 ? commands : listed;

@@ -22,6 +22,7 @@ export async function run(invocation: Invocation): Promise<number> {
     return apart.restoreApart(invocation.settings, pidfile);
   }
   const settings = inside?.settings(invocation.settings) ?? invocation.settings;
+  const from = settings.from === undefined ? undefined : (await import('./archive-ends.ts')).archiveSource(settings);
   const workplace = openWorkplace({ ...invocation, settings });
   using shown = terminalProgress(settings);
   const whenInFront: (() => boolean)[] = [];
@@ -29,7 +30,7 @@ export async function run(invocation: Invocation): Promise<number> {
     ...hooksOf(settings, workplace, inside ? { ...shown, at: (event) => inside.at(event) } : shown),
     whenInFront: (work: () => boolean) => whenInFront.push(work),
   };
-  const outcome = interruptible(() => restore(restoreOptions(settings, workplace), hooks));
+  const outcome = interruptible(() => restore({ ...restoreOptions(settings, workplace), from }, hooks));
   shown[Symbol.dispose]();
   if (outcome.notices.length > 0)
     (await import('../api/report.ts')).reportNotices(outcome.notices, 'restore.ts', settings);

@@ -9,6 +9,11 @@ export interface CgroupProperties {
   readonly properties: readonly string[];
 }
 
+/** A label of a security module; without a module, that which Stasis itself has. */
+export type WantedLabel =
+  | { readonly module: 'apparmor' | 'selinux'; readonly text: string }
+  | { readonly module: 'none' };
+
 /** The options of the user that concern kinds, the same for every task. Sizes are in bytes. */
 export interface CarryOptions {
   readonly shellJob: boolean;
@@ -69,6 +74,10 @@ export interface CarryOptions {
   readonly emptyNetNs: boolean;
   /** `--weak-sysctls`: settings of namespaces that this kernel does not have are passed over. */
   readonly weakSysctls: boolean;
+  /** `--lsm-profile`: the security label of all restored threads instead of their own. */
+  readonly securityLabel: WantedLabel | undefined;
   /** Whether the tasks continue to run after the dump. */
   readonly leaveRunning: boolean;
+  /** Whether all images go into one file or stream, which is complete before any task is killed. */
+  readonly inOneFile: boolean;
 }

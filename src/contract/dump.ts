@@ -9,10 +9,11 @@ import type { InputOf, Message } from '../images/message.ts';
 import type { fileEntry } from '../images/schema/files.ts';
 import type { mmEntry, vmaEntry } from '../images/schema/memory.ts';
 import type { coreEntry, taskCoreEntry, threadCoreEntry } from '../images/schema/task.ts';
+import type { ProcStat } from '../kernel/proc/stat.ts';
 import type { Remote } from '../tracee/remote.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 import type { CarryOptions } from './carry-options.ts';
-import type { OpenFile, SeenRef, SeenTask, SeenThread, SeenTree } from './seen.ts';
+import type { OpenFile, PidView, SeenRef, SeenTask, SeenThread, SeenTree } from './seen.ts';
 import type { HasSlots } from './slots.ts';
 
 /** What a file kind returns for the image: a file_entry without its type and id. */
@@ -63,6 +64,8 @@ export interface DumpContext extends HasSlots {
   append<M extends Message, E>(image: ImageKind<M, E>, message: InputOf<M>, payload?: E): void;
   /** Stores page contents, and counts them for stats-dump. */
   readonly pages: PageStore;
+  /** Tells which pages have not changed since the previous dump; undefined if this one is on its own. */
+  readonly changes: MemoryChanges | undefined;
   /** Reports to the user that some state is lost or will change, although the dump goes on. */
   notice(facts: NoticeFacts): void;
   /**
@@ -136,6 +139,25 @@ export interface DumpTask extends DumpThread, SeenTask {
   readonly bell: { readonly signal: number; readonly actionAt: number };
 }
 
+/** What {@link MemoryChanges} need of a task. */
+export interface MemoryOwner extends Pick<SeenTask, 'pid' | 'vmas'> {
+  readonly stat: Pick<ProcStat, 'starttime'>;
+  readonly tree: { readonly pids: Pick<PidView, 'saved'> };
+}
+
+/** Notices which pages of tasks change from one dump to the next. All tasks are stopped. */
+export interface MemoryChanges {
+  /** Whether the task has to run something first, so that from now on its writes are noticed. */
+  mustEnter(task: MemoryOwner): boolean;
+  /** Has it do that. */
+  enter(task: MemoryOwner, remote: Remote): void;
+  /**
+   * Those of the task's own pages that the images of the previous dump hold unchanged. If the next dump is to know,
+   * writes are noticed from now on.
+   */
+  inParent(task: MemoryOwner, own: readonly PageRange[]): PageRange[];
+}
+
 /** A range of memory: page-aligned, in bytes. */
 export interface PageRange {
   readonly start: number;
@@ -149,14 +171,23 @@ export interface SamePages {
   readonly ranges: readonly PageRange[];
 }
 
+/** The pages of a task that a dump stores, each list ascending. */
+export interface TaskPages {
+  readonly plain: readonly PageRange[];
+  /** Pages that process_vm_readv(2) must not read; they are read through /proc/PID/mem, which is slower. */
+  readonly hidden: readonly PageRange[];
+  /** Further pages that share frames with a task stored earlier; they are copied from that task's image. */
+  readonly same?: SamePages | undefined;
+  /** Further pages that have not changed since the previous dump, which stored them. */
+  readonly inParent?: readonly PageRange[] | undefined;
+  /** Which of all these a restore may leave until they are needed; there may be more in it. */
+  readonly lazy?: readonly PageRange[] | undefined;
+}
+
 /** Stores page contents: `pages-N.img` and its pagemap. */
 export interface PageStore {
-  /**
-   * Stores a task's own pages. `hidden`: pages that process_vm_readv(2) must not read; they are read through
-   * /proc/PID/mem, which is slower. `same`: further pages that share frames with a task stored earlier; they are copied
-   * from that task's image.
-   */
-  storeTask(pid: HostPid, ranges: readonly PageRange[], hidden: readonly PageRange[], same?: SamePages): void;
+  /** Stores a task's own pages. */
+  storeTask(pid: HostPid, pages: TaskPages): void;
   /** Stores pages of a segment, read through a local descriptor, under a pagemap of their own (pagemap-shmem). */
   storeSegment(id: number | bigint, local: LocalFd, ranges: readonly PageRange[]): void;
 }

@@ -135,15 +135,24 @@ export interface ThreadDoors {
   depart?(thread: RestoreThread, departure: Departure): void;
 }
 
-/** A kind of open file. */
-export interface FileKind {
+/** What is known of each kind of open file, also where no such file is met. */
+export interface FileSign {
   readonly name: string;
   /** Its number in FdTypes. */
   readonly type: number;
-  /** The doors for state that files of this kind share in the tree. */
-  readonly tree?: TreeDoors;
   /** Whether a descriptor is of this kind. The first kind in the registry that recognises it handles it. */
   recognises(file: OpenFile): boolean;
+  /**
+   * Whether the second step may make the file itself, so that it comes before the second steps of other kinds, which
+   * may refer to the file.
+   */
+  readonly makesItself?: boolean;
+}
+
+/** The doors of a kind of open file. */
+export interface FileDoors {
+  /** The doors for state that files of this kind share in the tree. */
+  readonly tree?: TreeDoors;
   /** Why this file cannot be carried; undefined if it can. */
   obstacle?(file: OpenFile, task: SeenTask): StasisError | undefined;
   /** What will change although the file is carried; undefined if nothing. */
@@ -161,11 +170,15 @@ export interface FileKind {
    * for it.
    */
   finish?(entry: FileEntry, fd: TaskFd, task: RestoreTask): void;
-  /**
-   * Whether the second step may make the file itself, so that it comes before the second steps of other kinds, which
-   * may refer to the file.
-   */
-  readonly makesItself?: boolean;
   /** Whether the second step can be done in this task. Without this function it can be done in any. */
   suits?(entry: FileEntry, task: RestoreTask): boolean;
+}
+
+/** A kind of open file. */
+export interface FileKind extends FileSign, FileDoors {
+  /**
+   * Loads its doors, where that is not done before the first file is met. A restore calls it for the kinds of all files
+   * in the images; {@link FileSign.recognises} loads them for what it recognises.
+   */
+  meet?(): void;
 }

@@ -6,13 +6,14 @@ import type { LocalFd } from '../base/brands.ts';
 import type { StasisError } from '../base/errors.ts';
 import type { NoticeFacts } from '../base/notice.ts';
 import type { NamespaceName } from '../images/namespace-ids.ts';
+import type { Fd } from '../kernel/syscall.ts';
 import type { DumpContext } from './dump.ts';
 import type { RestoreContext, RestoreTask } from './restore.ts';
 import type { SeenTask, SeenTree } from './seen.ts';
 
 export type { NamespaceName } from '../images/namespace-ids.ts';
 
-/** A namespace that processes of a tree are in, seen from outside at a dump. */
+/** A namespace that processes of a tree are in, that owns such a one, or that the tree keeps, seen at a dump. */
 export interface SeenNamespace {
   readonly name: NamespaceName;
   /** Its inode number in nsfs, which identifies it on this machine. */
@@ -21,10 +22,17 @@ export interface SeenNamespace {
   readonly id: number;
   /** Whether Stasis itself is in it. Then it belongs to the machine, and nothing of it is saved. */
   readonly ours: boolean;
-  /** The processes that are in it, in the order of the tree. The first one makes it at the restore. */
+  /**
+   * The processes that are in it, in the order of the tree. The first one makes it at the restore. One that owns others
+   * may have none, and one that something else of the tree keeps: an open file, or a mount.
+   */
   readonly members: readonly SeenTask[];
-  /** The user namespace that owns it, if processes of the tree are in that; for a user namespace its parent. */
+  /** The user namespace that owns it, for a user namespace its parent; undefined if that is ours or around ours. */
   readonly owner: SeenNamespace | undefined;
+  /** Whether it is mounted on a file in a mount namespace of the tree. */
+  readonly isMounted?: boolean;
+  /** Opens it. @throws SyscallError if it is gone */
+  open(): Fd;
 }
 
 /** A namespace that has been made again at a restore. It exists as long as its first member, or `fd`, does. */
@@ -34,19 +42,26 @@ export interface MadeNamespace {
   /** A descriptor of ours for it, to be entered with setns(2). */
   readonly fd: LocalFd;
   /**
-   * The process that has made it, which can be asked to make calls inside (`batch`); undefined if none has: network
-   * namespaces exist before any process, those that are given before the restore.
+   * The process that has made it, which can be asked to make calls inside (`batch`); undefined if none has: network and
+   * user namespaces exist before the processes that enter them, those that are given before the restore.
    */
   readonly first?: RestoreTask;
   /** It was there before, and nothing of it is made again. */
   readonly isGiven?: boolean;
 }
 
+/** A process that enters namespaces: a task that is being restored, or a helper. */
+export type EnteringTask = Pick<RestoreTask, 'seed' | 'batch' | 'context'>;
+
 /** A type of namespace: how its contents are saved and made again. */
-export interface NamespaceKind {
+export interface NamespaceKind extends NamespaceDoors {
   readonly name: NamespaceName;
   /** Its CLONE_NEW* flag. */
   readonly flag: bigint;
+}
+
+/** What is done with the namespaces of a type. */
+export interface NamespaceDoors {
   /**
    * Everything in a namespace that cannot be carried. Called before the freeze and again after it, for each namespace
    * that is not ours.
@@ -60,9 +75,9 @@ export interface NamespaceKind {
    */
   capture?(namespace: SeenNamespace, context: DumpContext): void;
   /** Adds the calls of a process that is about to make or enter a namespace, with this ID in the images. */
-  beforeEntering?(task: RestoreTask, id: number): void;
+  beforeEntering?(task: EnteringTask, id: number): void;
   /** Called when a process is in a namespace that it has made or entered; one that is new is rebuilt by then. */
-  entered?(task: RestoreTask): void;
+  entered?(task: EnteringTask, id: number): void;
   /**
    * Makes again what is in a namespace. Called as soon as its first member exists: that has no memory, no descriptors
    * and no children yet. Namespaces of one process are rebuilt in the order of the registry (namespaces/registry.ts).

@@ -19,6 +19,8 @@ import type { HasSlots } from './slots.ts';
 
 /** The restore as a whole. */
 export interface RestoreContext extends HasSlots {
+  /** Who brings pages when they are needed; undefined: all memory is filled at once. */
+  readonly lazy?: LazyDelivery | undefined;
   /** Told of memory that was filled, for the progress; absent where nobody wants to know. */
   readonly filled?: ((bytes: number) => void) | undefined;
   readonly options: CarryOptions;
@@ -74,6 +76,12 @@ export interface RestoreContext extends HasSlots {
    * Registers work for the end of the restore, successful or not (for example the removal of a ghost's temporary name).
    */
   atEnd(work: () => void): void;
+}
+
+/** Somebody who brings the pages of tasks later (`--lazy-pages`). */
+export interface LazyDelivery {
+  /** Gives them the userfaultfd of a task, by which they do it; ours can be closed then. @throws StasisError */
+  hand(pid: SavedPid, userfault: LocalFd): void;
 }
 
 /** A thread being rebuilt. */

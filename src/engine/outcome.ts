@@ -29,6 +29,10 @@ export interface DumpFigures {
   memory: number;
   /** Pages of 4 KiB that were written, those of shared segments not among them. */
   pages: number;
+  /** Pages that the images of the previous dump hold already. */
+  pagesInParent: number;
+  /** Pages that the tasks have kept, to be given when they are needed. */
+  lazyPages: number;
   sharedPages: number;
 }
 

@@ -13,8 +13,17 @@ import type { Pages } from '../memory/pages.ts';
 import type { DumpFigures, RestoreFigures } from './outcome.ts';
 
 export class DumpClock {
-  readonly figures: DumpFigures = { freezing: 0, frozen: 0, memory: 0, pages: 0, sharedPages: 0 };
+  readonly figures: DumpFigures = {
+    freezing: 0,
+    frozen: 0,
+    memory: 0,
+    pages: 0,
+    pagesInParent: 0,
+    lazyPages: 0,
+    sharedPages: 0,
+  };
   #since = performance.now();
+  #isOver = false;
 
   /** Records that the tree is frozen. */
   frozen(): void {
@@ -27,11 +36,20 @@ export class DumpClock {
   counted(pages: Pages): void {
     this.figures.memory = pages.counts.microseconds;
     this.figures.pages = pages.counts.written;
+    this.figures.pagesInParent = pages.counts.inParent;
+    this.figures.lazyPages = pages.counts.lazy;
     this.figures.sharedPages = pages.counts.sharedWritten;
+  }
+
+  /** Records that the tree continues for good, whatever is still to be done. */
+  released(): void {
+    this.thawed();
+    this.#isOver = true;
   }
 
   /** Records that the tree ends or continues. */
   thawed(): void {
+    if (this.#isOver) return;
     this.figures.frozen = (performance.now() - this.#since) * 1000;
   }
 
@@ -46,11 +64,11 @@ export class DumpClock {
         frozen_time: whole(figures.frozen),
         memdump_time: whole(figures.memory),
         memwrite_time: 0,
-        pages_scanned: figures.pages,
-        pages_skipped_parent: 0,
+        pages_scanned: figures.pages + figures.pagesInParent + figures.lazyPages,
+        pages_skipped_parent: figures.pagesInParent,
         pages_written: figures.pages,
         irmap_resolve: 0,
-        pages_lazy: 0,
+        pages_lazy: figures.lazyPages,
         page_pipes: 0,
         page_pipe_bufs: 0,
         shpages_scanned: figures.sharedPages,

@@ -5,7 +5,7 @@
 
 /** How the names of these files begin, up to an ID or the extension. */
 const NAMES = [
-  ...['pages', 'core', 'stasis-task', 'ghost-file', 'tmpfs', 'tmpfs-dev'],
+  ...['pages', 'core', 'stasis-task', 'stasis-pages', 'ghost-file', 'tmpfs', 'tmpfs-dev'],
   ...['pipes-data', 'fifo-data', 'sk-queues', 'tcp-stream', 'tty-data', 'bpfmap-data'],
   ...['ipcns-shm', 'ipcns-msg', 'ipcns-sem', 'stasis-ipcns'],
 ];

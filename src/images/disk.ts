@@ -24,9 +24,23 @@ export interface Disk {
   /** The status of the file at a path; undefined if there is none. */
   status(path: string): DiskStatus | undefined;
   unlink(path: string): void;
+  /** Makes a symbolic link. */
+  link(target: string, path: string): void;
   namesIn(dir: string): string[];
   /** Makes a directory and its missing parents. */
   makeDirectory(dir: string): void;
+  /** Makes a whole file, or adds to one. Only disks that have a better way than by a descriptor have this. */
+  put?(path: string, bytes: Uint8Array, adds: boolean): void;
+  /** Where the content of a file is, if not in a file of that path from its beginning on. */
+  place?(path: string): FilePlace | undefined;
+  /** A path by which a file can be opened, if not its own. */
+  openable?(path: string): string | undefined;
+}
+
+/** Where the content of a file is: in the file of this path, from `offset` on. */
+export interface FilePlace {
+  readonly path: string;
+  readonly offset: number;
 }
 
 /** The disk through node:fs. */
@@ -57,6 +71,7 @@ export function nodeDisk(): Disk {
       return stat && told(stat);
     },
     unlink: fs.unlinkSync,
+    link: (target, path) => fs.symlinkSync(target, path),
     namesIn: (dir) => fs.readdirSync(dir),
     makeDirectory: (dir) => void fs.mkdirSync(dir, { recursive: true }),
   };

@@ -13,6 +13,9 @@ import type { InputOf, Message } from './message.ts';
 import { type PageMap, writePagemap } from './pagemap.ts';
 import type { inventoryEntry } from './schema/tree.ts';
 
+/** The name of the link in a set to that of the previous dump, which holds the pages that have not changed since. */
+export const PARENT = 'parent';
+
 /**
  * Writes a folder of images. The inventory, which every restore needs, is removed before the first file is written and
  * written after all others. Just before it comes the manifest, which lists the sizes and checksums of the other files.
@@ -25,6 +28,7 @@ export class ImageSetWriter implements Disposable {
   private readonly disk: Disk;
   /** Size and checksum of each file written; undefined for files that the caller fills. */
   private readonly written = new Map<string, Mark | undefined>();
+  private readonly links: string[] = [];
   private readonly blocks = new Map<string, readonly Block[]>();
   private stale: Set<string> | undefined;
   private committed = false;
@@ -72,7 +76,10 @@ export class ImageSetWriter implements Disposable {
 
   /** Writes a file of the set as it is: a raw image, or a file that only Stasis reads. */
   put(name: string, bytes: Uint8Array): void {
-    writeAll(this.disk, this.create(name), `${this.dir}/${name}`, bytes);
+    if (this.disk.put) {
+      this.remove(name);
+      this.disk.put(`${this.dir}/${name}`, bytes, false);
+    } else writeAll(this.disk, this.create(name), `${this.dir}/${name}`, bytes);
     this.written.set(name, markOf(bytes));
   }
 
@@ -84,7 +91,8 @@ export class ImageSetWriter implements Disposable {
     }
     const path = `${this.dir}/${name}`;
     this.written.set(name, undefined);
-    writeAll(this.disk, openFile(this.disk, path, APPENDING, 'opened'), path, bytes);
+    if (this.disk.put) this.disk.put(path, bytes, true);
+    else writeAll(this.disk, openFile(this.disk, path, APPENDING, 'opened'), path, bytes);
   }
 
   /** Creates a file of the set and returns its descriptor. The caller writes it (page data) and closes it. */
@@ -93,6 +101,27 @@ export class ImageSetWriter implements Disposable {
     const fd = openFile(this.disk, `${this.dir}/${name}`, FRESH, 'created');
     this.written.set(name, undefined);
     return fd;
+  }
+
+  /** Makes the set one of a chain: names the set of the previous dump, relative to this one. */
+  linkParent(target: string): void {
+    this.remove(PARENT);
+    try {
+      this.disk.link(target, `${this.dir}/${PARENT}`);
+    } catch (error) {
+      throw ioError(`${this.dir}/${PARENT}`, 'cannot be made', error);
+    }
+    this.links.push(PARENT);
+  }
+
+  /** Removes a file that an earlier dump may have left, and that is not to be taken for one of this. */
+  drop(name: string): void {
+    this.remove(name);
+  }
+
+  /** Notes a file of the set that somebody else has written. */
+  note(name: string, mark: Mark): void {
+    this.written.set(name, mark);
   }
 
   /** Notes the checksums of page contents that somebody has filled a file of the set with. */
@@ -117,6 +146,11 @@ export class ImageSetWriter implements Disposable {
     this.committed = true;
   }
 
+  /** Keeps what was written, although somebody else completes the set: the dump whose pages these are. */
+  keep(): void {
+    this.committed = true;
+  }
+
   /** The marks of everything written; files that callers filled are read for it. */
   private marks(): Map<string, Mark> {
     const marks = new Map<string, Mark>();
@@ -135,7 +169,7 @@ export class ImageSetWriter implements Disposable {
 
   /** Removes everything written so far, as far as possible. */
   abort(): void {
-    for (const name of this.written.keys()) {
+    for (const name of [...this.links, ...this.written.keys()]) {
       try {
         this.disk.unlink(`${this.dir}/${name}`);
       } catch (error) {

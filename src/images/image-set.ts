@@ -1,6 +1,6 @@
 /** Reads a folder of images, after a comparison with the manifest of whoever wrote it. */
 
-import { type Disk, nodeDisk } from './disk.ts';
+import { type Disk, type FilePlace, nodeDisk } from './disk.ts';
 import { ImageError } from './error.ts';
 import { type Entry, readEntries, readHeaded, readImage } from './image.ts';
 import { lookAt, readFile } from './image-files.ts';
@@ -41,6 +41,7 @@ export class ImageSet {
   readonly onUnknown: UnknownFieldReporter | undefined;
   readonly disk: Disk;
   private checked: Wholeness | undefined;
+  private knownInventory: InventoryEntry | undefined;
   /** Contents of small files that were read for the comparison with the manifest. */
   private readonly kept = new Map<string, Uint8Array>();
 
@@ -53,7 +54,19 @@ export class ImageSet {
 
   /** The path of an image, whether it exists or not. */
   path(kind: RawKind, id?: ImageId): string {
-    return `${this.dir}/${imageName(kind, id)}`;
+    return this.pathOf(imageName(kind, id));
+  }
+
+  /** A path by which a file of the set can be opened, whether it exists or not. */
+  pathOf(name: string): string {
+    const path = `${this.dir}/${name}`;
+    return this.disk.openable?.(path) ?? path;
+  }
+
+  /** Where the content of a file of the set is, whether it exists or not. */
+  place(name: string): FilePlace {
+    const path = `${this.dir}/${name}`;
+    return this.disk.place?.(path) ?? { path, offset: 0 };
   }
 
   /** All messages of an image without blobs. */
@@ -98,7 +111,8 @@ export class ImageSet {
   /** The inventory; its absence means that the dump was never finished. */
   inventory(): InventoryEntry {
     const missing = 'there is no inventory: not a folder of images, or a dump that was not finished';
-    return this.readOne(Images.inventory, undefined, missing);
+    this.knownInventory ??= this.readOne(Images.inventory, undefined, missing);
+    return this.knownInventory;
   }
 
   /**
@@ -150,6 +164,11 @@ export class ImageSet {
    */
   own(name: string): Uint8Array | undefined {
     return this.wholeness() === 'stale' ? undefined : this.file(name);
+  }
+
+  /** The content of any file, whatever the manifest says of it; undefined if there is none. */
+  plain(name: string): Uint8Array | undefined {
+    return this.file(name);
   }
 
   /** The content of an image file; undefined if there is none. */

@@ -12,6 +12,7 @@ import { encodeText } from '../base/text.ts';
 import type { Disk } from './disk.ts';
 import { ImageError } from './error.ts';
 import { type Form, list, object, optional, readJson, text, whole } from './form.ts';
+import { idOfCompressedPages } from './own-files.ts';
 
 /** Its name. It does not end in `.img`: CRIU's tools would try to read it. */
 export const MANIFEST = 'stasis-manifest.json';
@@ -70,7 +71,7 @@ function* piecesOf(disk: Disk, fd: number): Generator<Uint8Array> {
 
 /** Whether only the size of a file is compared. */
 export function isPages(name: string): boolean {
-  return /^pages-[^/]*\.img$/.test(name);
+  return /^pages-[^/]*\.img$/.test(name) || idOfCompressedPages(name) !== undefined;
 }
 
 /** The content of a manifest. */

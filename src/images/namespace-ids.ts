@@ -18,8 +18,11 @@ export const NAMESPACE_IDS = {
 /** The first ID for a namespace that is not one of the process that dumps. */
 export const FIRST_FREE_NAMESPACE_ID = 9;
 
-/** The types of namespaces, as the files in `/proc/PID/ns` are called. */
-export type NamespaceName = 'user' | 'pid' | 'mnt' | 'net' | 'ipc' | 'uts' | 'time' | 'cgroup';
+/** The types of namespaces, as the files in `/proc/PID/ns` are called. User namespaces own the others. */
+export const NAMESPACE_TYPES = ['user', 'pid', 'time', 'mnt', 'net', 'ipc', 'uts', 'cgroup'] as const;
+
+/** One of these. */
+export type NamespaceName = (typeof NAMESPACE_TYPES)[number];
 
 /** The ID of a namespace of each type. */
 export type NamespaceIds = Readonly<Record<NamespaceName, number>>;

@@ -17,11 +17,33 @@ import {
   text,
   whole,
 } from './form.ts';
+import { imageName, type RawKind } from './kind.ts';
 
 /** The file for state of one process and its threads that CRIU's schema has no place for. */
 export function ownStateName(pid: number): string {
   return `stasis-task-${pid}.json`;
 }
+
+/**
+ * The file for the pagemap of a task or segment whose pages went to a page server: in the form of a pagemap image, and
+ * so that the next dump of a chain knows what there is.
+ */
+export function sentPagemapName(kind: RawKind, id: number | bigint): string {
+  return `stasis-${imageName(kind, id).replace(/\.img$/, '')}`;
+}
+
+/** Page contents that are compressed, in place of `pages-N.img` (seek-table.ts). */
+export function compressedName(pagesId: number): string {
+  return `stasis-pages-${pagesId}.zst`;
+}
+
+/** The ID in such a name; undefined if it is another one. */
+export function idOfCompressedPages(name: string): string | undefined {
+  return /^stasis-pages-(\d+)\.zst$/.exec(name)?.[1];
+}
+
+/** The list of page contents that deduplication has freed (support/freed-pages.ts). */
+export const FREED = 'stasis-freed.json';
 
 const policy = { mode: whole, nodes: hexadecimal };
 
@@ -73,6 +95,9 @@ const process = {
       common: optional(object({ of: whole, pages: list(whole) })),
       pages: optional(whole),
     }),
+  ),
+  protectionKeys: optional(
+    object({ allocated: list(whole), executeOnly: optional(whole), mappings: dictionary(whole) }),
   ),
   futureLocks: optional(oneOf('atOnce', 'onFault')),
   numaMappings: optional(list(object({ start: whole, ...policy }))),

@@ -1,6 +1,6 @@
 /** Implements the interface an image set needs (images/disk.ts) by system calls. It throws SyscallErrors. */
 import { localFd } from '../base/brands.ts';
-import { decodeText } from '../base/text.ts';
+import { cstring, decodeText } from '../base/text.ts';
 import { AT, O, S_IF } from './constants/files.ts';
 import { namesIn, openFile, tryRead, tryWrite } from './files.ts';
 import { type FileStatus, followedStatus, statusOf } from './statx.ts';
@@ -35,6 +35,7 @@ export const disk = {
     return found && told(found);
   },
   unlink: (path: string): void => void syscall('unlinkat', AT.FDCWD, arenaPath(path), 0),
+  link: (target: string, path: string): void => void syscall('symlinkat', cstring(target), AT.FDCWD, arenaPath(path)),
   namesIn,
   /** The text of a file of any kind; undefined if there is none. */
   readText(path: string): string | undefined {

@@ -43,8 +43,8 @@ interface BunFfi {
   read: { i32(pointer: number, offset: number): number };
 }
 
-async function bunBackend(): Promise<Backend> {
-  const { CFunction, dlopen, ptr, read } = (await import('bun:ffi')) as unknown as BunFfi;
+function bunBackend(): Backend {
+  const { CFunction, dlopen, ptr, read } = require('bun:ffi') as BunFfi;
   const { symbols } = dlopen('libc.so.6', {
     syscall: { args: ['i64', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64'], returns: 'i64_fast' },
     __errno_location: { args: [], returns: 'ptr' },
@@ -67,8 +67,9 @@ interface Koffi {
   decode(address: number, type: unknown): NativeFunction;
 }
 
-async function nodeBackend(): Promise<Backend> {
-  const koffi = ((await import('koffi')) as unknown as { default: Koffi }).default;
+function nodeBackend(): Backend {
+  const { createRequire } = process.getBuiltinModule('node:module');
+  const koffi = createRequire(import.meta.url)('koffi') as Koffi;
   const syscall = koffi.load('libc.so.6').func('long syscall(long, long, long, long, long, long, long)');
   return {
     syscall: syscall as RawSyscall,
@@ -78,7 +79,8 @@ async function nodeBackend(): Promise<Backend> {
   };
 }
 
-const backend = await (process.versions.bun ? bunBackend() : nodeBackend());
+// Without `await`: a module that waits while it is loaded cannot be loaded on demand (base/on-demand.ts).
+const backend = process.versions.bun ? bunBackend() : nodeBackend();
 
 /** A function of ours in machine code, `long f(long, long, long)`, to be called from here. */
 export function functionAt(address: number): (a: number, b: number, c: number) => number {

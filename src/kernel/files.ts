@@ -18,6 +18,14 @@ export function openFile(path: string, flags: number, mode = 0): Fd {
   return new Fd(fd);
 }
 
+/**
+ * Makes a file without a name on the file system of a directory, for us alone; it is gone when it is closed. Returns a
+ * descriptor or -errno: not every file system has them (EOPNOTSUPP, EISDIR).
+ */
+export function tryUnnamed(directory: string, access: number): number {
+  return tryOpen(directory, O.TMPFILE_BIT | O.DIRECTORY | access, 0o600);
+}
+
 /** Reads until `length` bytes have come or the file ends. Returns the number of bytes read, or -errno. */
 export function tryRead(fd: number, into: Uint8Array, length = into.byteLength): number {
   let done = 0;

@@ -4,7 +4,7 @@
  */
 import type { LocalFd } from '../base/brands.ts';
 import { AT, O } from './constants/files.ts';
-import { FSCONFIG, FSMOUNT_CLOEXEC, MOVE_MOUNT, OPEN_TREE, RESOLVE } from './constants/mounts.ts';
+import { FSCONFIG, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC, MOVE_MOUNT, OPEN_TREE, RESOLVE } from './constants/mounts.ts';
 import { MountAttr, OpenHow } from './layouts/mounts.ts';
 import { arena, arenaAddress, arenaPath, Fd, SyscallError, syscall, trySyscall } from './syscall.ts';
 
@@ -101,6 +101,13 @@ export function trySetOption(context: LocalFd, [key, value]: FsOption): number {
 /** Makes a mount, attached nowhere, of a file system that is configured and created. @throws SyscallError */
 export function mountFileSystem(context: LocalFd, attributes: number): Fd {
   return new Fd(syscall('fsmount', context, FSMOUNT_CLOEXEC, attributes));
+}
+
+/** Makes a file system of a type, without options, and a mount of it, attached nowhere. @throws SyscallError */
+export function mountNew(type: string): Fd {
+  using context = new Fd(syscall('fsopen', arenaPath(type), FSOPEN_CLOEXEC));
+  syscall('fsconfig', context.number, FSCONFIG.CMD_CREATE, 0, 0, 0);
+  return mountFileSystem(context.number, 0);
 }
 
 /** What the kernel says about the last failure of a file system context; empty if it says nothing. */

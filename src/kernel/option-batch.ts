@@ -68,9 +68,7 @@ export class OptionBatch<Key extends string = string> {
 
   /** The value of an option that is an int. @throws SyscallError */
   number(key: Key): number {
-    const { entry, value } = this.#placeOf(key);
-    this.#mustHave(entry);
-    return this.#view.getInt32(value, true);
+    return this.int(key, 0);
   }
 
   /** The value of an option, a copy; undefined if the kernel has refused to tell it. */
@@ -83,6 +81,27 @@ export class OptionBatch<Key extends string = string> {
     const { entry, value } = this.#placeOf(key);
     this.#mustHave(entry);
     return this.#block.view.slice(value, value + this.#view.getUint32(entry + LENGTH, true));
+  }
+
+  /** The length of an option's value. @throws SyscallError */
+  length(key: Key): number {
+    const { entry } = this.#placeOf(key);
+    this.#mustHave(entry);
+    return this.#view.getUint32(entry + LENGTH, true);
+  }
+
+  /** Number `i` of 64 bits in the value of an option. @throws SyscallError */
+  long(key: Key, i: number): bigint {
+    const { entry, value } = this.#placeOf(key);
+    this.#mustHave(entry);
+    return this.#view.getBigInt64(value + 8 * i, true);
+  }
+
+  /** Number `i` of 32 bits in the value of an option. @throws SyscallError */
+  int(key: Key, i: number): number {
+    const { entry, value } = this.#placeOf(key);
+    this.#mustHave(entry);
+    return this.#view.getInt32(value + 4 * i, true);
   }
 
   /** The options that have another value than new sockets have, by key; undefined if none has. */

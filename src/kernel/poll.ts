@@ -1,4 +1,4 @@
-/** poll(2) without waiting. Nothing is taken by asking, where SO_ERROR, for one, would clear the error it tells. */
+/** poll(2). Nothing is taken by asking, where SO_ERROR, for one, would clear the error it tells. */
 import type { LocalFd } from '../base/brands.ts';
 import { arenaAddress, arenaView, ERRNO, SyscallError, trySyscall } from './syscall.ts';
 
@@ -17,4 +17,16 @@ export function eventsOf(local: LocalFd, events: number): number {
     // A signal that comes meanwhile interrupts even a call that waits for nothing.
     if (result !== -ERRNO.EINTR) throw new SyscallError('poll', -result);
   }
+}
+
+/**
+ * Waits at most so many milliseconds, -1 for ever, until one of the `events` is there, a hang-up or an error. Returns
+ * false if none has come in time; true also when a signal has ended the wait. @throws SyscallError
+ */
+export function waitFor(local: LocalFd, events: number, milliseconds: number): boolean {
+  arenaView.setInt32(0, local, true);
+  arenaView.setInt32(4, events, true);
+  const result = trySyscall('poll', arenaAddress, 1, milliseconds);
+  if (result < 0 && result !== -ERRNO.EINTR) throw new SyscallError('poll', -result);
+  return result !== 0;
 }

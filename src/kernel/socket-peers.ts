@@ -6,7 +6,7 @@ import type { LocalFd } from '../base/brands.ts';
 import { AF, IPPROTO } from './constants/sockets.ts';
 import { namesIn, tryReadLink } from './files.ts';
 import { type InetEnd, inetSocketBetween } from './netlink/inet-diag.ts';
-import { unixSockets } from './netlink/unix-diag.ts';
+import { unixSocketWith } from './netlink/unix-diag.ts';
 import { readProc } from './proc/read.ts';
 import { parseStat } from './proc/stat.ts';
 import { allProcesses, unlessGone } from './proc/tree.ts';
@@ -25,7 +25,7 @@ export interface SocketHolder {
  * @throws StasisError
  */
 export function peerInode(local: LocalFd, ino: number, facts: SocketFacts): number | undefined {
-  if (facts.family === 'unix') return unixSockets().get(ino)?.peer || undefined;
+  if (facts.family === 'unix') return unixSocketWith(ino)?.peer || undefined;
   const protocol = facts.protocol === 'tcp' ? IPPROTO.TCP : facts.protocol === 'udp' ? IPPROTO.UDP : undefined;
   const own = inetEnd(rawAddress('getsockname', local));
   const remote = inetEnd(rawAddress('getpeername', local));

@@ -1,8 +1,8 @@
 /** Socket options and socket pairs. */
 import type { LocalFd } from '../base/brands.ts';
-import { SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
+import { MSG, SCM_MAX_FD, SO, SOCK, SOL_SOCKET } from './constants/sockets.ts';
 import { Pins } from './ffi.ts';
-import { Linger, Msghdr, Ucred } from './layouts/sockets.ts';
+import { decodeControl, Linger, Msghdr, rightsSpace, Ucred } from './layouts/sockets.ts';
 import { Timeval } from './layouts/time.ts';
 import { arena, arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from './syscall.ts';
 
@@ -162,6 +162,10 @@ export function trySendMessage(
   flags: number,
   address?: Uint8Array,
 ): number {
+  // Most messages need no struct for that, and queues have thousands.
+  if (control.length === 0) {
+    return trySyscall('sendto', local, bytes, bytes.length, flags, address ?? 0, address?.length ?? 0);
+  }
   using pins = new Pins();
   const iov = new BigUint64Array([BigInt(pins.address(bytes)), BigInt(bytes.length)]);
   const header = Msghdr.encode({
@@ -172,6 +176,21 @@ export function trySendMessage(
     controlLength: BigInt(control.length),
   });
   return trySyscall('sendmsg', local, header, flags);
+}
+
+/** Receives one byte, and the descriptors that come with it, which are closed on exec. @throws SyscallError */
+export function receiveRights(local: LocalFd): readonly number[] {
+  using pins = new Pins();
+  const control = new Uint8Array(rightsSpace(SCM_MAX_FD));
+  const iov = new BigUint64Array([BigInt(pins.address(new Uint8Array(1))), 1n]);
+  const header = Msghdr.encode({
+    iov: BigInt(pins.address(iov)),
+    iovLength: 1n,
+    control: BigInt(pins.address(control)),
+    controlLength: BigInt(control.length),
+  });
+  syscall('recvmsg', local, header, MSG.CMSG_CLOEXEC);
+  return decodeControl(control.subarray(0, Number(Msghdr.decode(header).controlLength))).rights;
 }
 
 /** A pair of connected unix sockets, closed on exec. @throws SyscallError */

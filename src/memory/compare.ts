@@ -2,8 +2,8 @@
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { PagesFiles } from '../support/pages-files.ts';
-import { addRange } from './ranges.ts';
-import { readPages, type StoredPiece } from './stored.ts';
+import { addRange } from './plan/ranges.ts';
+import { readPages, type StoredPiece } from './sources/images.ts';
 
 /** In bytes. Two such buffers stay in the processor's cache. */
 const CHUNK = 256 << 10;

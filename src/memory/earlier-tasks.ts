@@ -5,7 +5,7 @@ import type { PageRange } from '../contract/contract.ts';
 import { KCMP } from '../kernel/constants/files.ts';
 import { trySyscall } from '../kernel/syscall.ts';
 import { commonFrames } from './frames.ts';
-import type { SharedPages } from './shared-pages.ts';
+import type { SharedPages } from './plan/shared-pages.ts';
 
 export class EarlierTasks {
   /** For each task, the PID under which its pages are stored. */

@@ -1,5 +1,6 @@
 /** Phase `mapped`: finishes the address space. All children are forked, so none inherits the changes made here. */
 
+import { Part } from '../base/part.ts';
 import { cstring } from '../base/text.ts';
 import type { RestoreTask } from '../contract/contract.ts';
 import { VmaStatus } from '../images/schema/memory.ts';
@@ -7,20 +8,26 @@ import { O } from '../kernel/constants/files.ts';
 import { MADV, MAP, MLOCK_ONFAULT } from '../kernel/constants/memory.ts';
 import { PR, PR_SET_MM, PR_SET_VMA_ANON_NAME } from '../kernel/constants/prctl.ts';
 import { closeAll, handOver } from '../tracee/handover.ts';
+import { assignKeys, claimKeys } from './protection-keys.ts';
 import { type Mapping, memoryStateOf, type StandingMapping, spaceOf } from './space.ts';
 import { adviceNumbers } from './vma.ts';
+
+const LAZY = new Part(() => require('./lazy/leave.ts') as typeof import('./lazy/leave.ts'));
 
 /** Sets final protections, advice, locks, names, seals, the layout that /proc shows, and the executable. */
 export function finishMemory(task: RestoreTask): void {
   const { mappings = [], kernel } = spaceOf(task) ?? {};
   if (kernel?.unwanted) for (const { start, length } of kernel.parts) task.batch.call('munmap', start, length);
+  claimKeys(task);
   for (const mapping of mappings) finish(task, mapping);
+  assignKeys(task, mappings);
   for (const guard of task.mm.vmas.filter((vma) => vma.status & VmaStatus.GUARD)) {
     task.batch.call('madvise', Number(guard.start), Number(guard.end - guard.start), MADV.GUARD_INSTALL);
   }
   nameAnonymous(task);
   seal(task, mappings);
   setMap(task);
+  if (task.context.lazy) LAZY.load().leaveToDelivery(task, task.context.lazy);
 }
 
 function finish(task: RestoreTask, mapping: StandingMapping): void {

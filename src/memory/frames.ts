@@ -6,7 +6,7 @@ import { StasisError } from '../base/errors.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { arenaPath, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import { addRange, endOf } from './ranges.ts';
+import { addRange, endOf } from './plan/ranges.ts';
 
 /** Pages read from pagemap in one call. */
 const WINDOW = 8192;

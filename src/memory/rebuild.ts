@@ -9,17 +9,19 @@ import { logDebug } from '../base/log.ts';
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MADV, MAP, PROT } from '../kernel/constants/memory.ts';
+import { PR } from '../kernel/constants/prctl.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { parseSmaps } from '../kernel/proc/smaps.ts';
-import { PagesFiles } from '../support/pages-files.ts';
+import { isCompressed, PagesFiles } from '../support/pages-files.ts';
 import { closeAll, handOver } from '../tracee/handover.ts';
 import { AREA } from '../tracee/program.ts';
 import { equalPages } from './compare.ts';
-import { fill } from './fill.ts';
 import { lock } from './finish.ts';
 import { isPlacedByKernel, placeMappings } from './fixed-place.ts';
-import { type Inheritance, inherit, type Kept, type Standing } from './inherit.ts';
-import { addRange, anyBetween, common, totalOf, without } from './ranges.ts';
+import { type Inheritance, inherit, type Kept, type Standing } from './plan/inherit.ts';
+import { addRange, anyBetween, common, totalOf, without } from './plan/ranges.ts';
+import { fill } from './sinks/task.ts';
+import { lazyPagesOf, piecesIn, rangesOf, type StoredPiece, storedPagesOf } from './sources/images.ts';
 import {
   ancestorOf,
   commonWith,
@@ -34,7 +36,6 @@ import {
   spaceOf,
   storedUnder,
 } from './space.ts';
-import { piecesIn, rangesOf, type StoredPiece, storedPagesOf } from './stored.ts';
 import { attachSegments, isAttached } from './sysv-attach.ts';
 import { takeMappedLock } from './take-lock.ts';
 import { isInPlace, type KernelPages, kernelPagesOf, placeKernelPages } from './vdso-move.ts';
@@ -50,7 +51,11 @@ interface Birthright {
 
 /** Phase `memory`. Before and after it the task has no descriptor but its socket. */
 export function rebuildMemory(task: RestoreTask): void {
-  const stored = storedPagesOf(storedUnder(task), task.context);
+  const lazy = task.context.lazy ? lazyPagesOf(task.context.images, storedUnder(task)) : [];
+  const all = storedPagesOf(storedUnder(task), task.context);
+  const stored = lazy.length > 0 ? piecesIn(all, without(rangesOf(all), lazy)) : all;
+  // A huge page would be there for all of its pages, also for those that are to be brought later.
+  if (task.context.lazy) task.batch.call('prctl', PR.SET_THP_DISABLE, 1, 0, 0, 0);
   const birth = birthOf(task);
   const mappings = mappingsOf(task);
   const known = birth.origin && commonWith(task, birth.origin);
@@ -79,7 +84,7 @@ export function rebuildMemory(task: RestoreTask): void {
   // copy pages of the file.
   const locked = standing.map((mapping) => (mapping.prot === mapping.entry.prot ? lock(task, mapping) : mapping));
   if (descriptors.handedOver) closeAll(task.seed, task.batch);
-  noteSpace(task, { mappings: locked, kernel, stored });
+  noteSpace(task, { mappings: locked, kernel, stored, lazy });
 }
 
 /**
@@ -172,7 +177,7 @@ function handOverFiles(
     if (!wanted.has(key)) wanted.set(key, task.context.open(Number(entry.shmid), entry.fdflags ?? O.RDONLY));
     ids.set(key, Number(entry.shmid));
   });
-  const paths = [...new Set(written.map(({ file }) => file))];
+  const paths = [...new Set(written.map(({ file }) => file))].filter((path) => !isCompressed(path));
   const locals = [...wanted.values(), ...paths.map((path) => files.descriptor(path))];
   const arrived = handOver(task.seed, task.batch, locals);
   const mapped = new Map([...wanted.keys()].map((key, i) => [key, arrived[i] ?? -1]));
@@ -203,7 +208,9 @@ function map(
       reason: `a mapping of this kind (status 0x${entry.status.toString(16)}) is not carried yet`,
     });
   }
-  const prot = writing ? entry.prot | PROT.WRITE : entry.prot;
+  // For memory that may only be executed the kernel takes a protection key, at once; it gets that protection at last.
+  const readable = entry.prot === PROT.EXEC ? PROT.EXEC | PROT.READ : entry.prot;
+  const prot = writing ? readable | PROT.WRITE : readable;
   // MAP_LOCKED is left out: mlock before the contents are filled in would fault in pages twice.
   const flags = (entry.flags & ~MAP.LOCKED) | MAP.FIXED_NOREPLACE;
   task.batch.call('mmap', start, length, prot, flags, fd, fd < 0 ? 0 : Number(entry.pgoff));

@@ -6,11 +6,12 @@
 import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { AT, O } from '../kernel/constants/files.ts';
-import { PAGE_IS, PAGEMAP_SCAN } from '../kernel/constants/memory.ts';
+import { PAGE_IS, PAGEMAP_SCAN, PM_SCAN } from '../kernel/constants/memory.ts';
 import { Pins } from '../kernel/ffi.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
-import { addRange, endOf, without } from './ranges.ts';
+import { addRange, endOf, without } from './plan/ranges.ts';
+import { isAnonymous } from './vma.ts';
 
 /** Pages to be stored, and guard regions (6.13), both in ascending order. */
 export interface OwnPages {
@@ -20,15 +21,85 @@ export interface OwnPages {
 
 /** Scans the whole address space of a task. Zero pages, unchanged pages of files and untouched pages are left out. */
 export function scanOwnPages(pid: number, vmas: readonly ProcVma[]): OwnPages {
-  using pagemap = new Fd(syscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/pagemap`), O.RDONLY | O.CLOEXEC));
-  const unwanted = PAGE_IS.FILE | PAGE_IS.PFNZERO;
-  const end = endOfMappings(vmas);
-  const ranges = scan(pagemap, end, { inverted: unwanted, all: unwanted, any: PAGE_IS.PRESENT | PAGE_IS.SWAPPED });
+  using pagemap = openPagemap(pid);
+  const all = { start: 0, length: endOfMappings(vmas) };
+  const ranges = scan(pagemap, all, OWN);
   if (!ranges) return { ranges: readPagemap(pagemap, vmas), guards: [] };
   // The kernel answers EINVAL if it does not know guard regions; then there are none.
-  const guards = scan(pagemap, end, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }) ?? [];
+  const guards = scan(pagemap, all, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }) ?? [];
   // A guard region has no contents, although its markers may look like swapped pages to the scan.
-  return { ranges: without(ranges, guards), guards };
+  return { ranges: without(without(ranges, guards), markersIn(pagemap, vmas)), guards };
+}
+
+/** The upper half of a pagemap word: swapped. */
+const SWAPPED = 1 << 30;
+/** The low bits of a pagemap word of a swapped page are the type of its swap entry. */
+const SWAP_TYPE = 0x1f;
+
+/**
+ * Pages of private file mappings that writes are noticed to, of which the task has given its copy back (MADV_DONTNEED):
+ * the kernel leaves a marker, which looks like a swapped page, and their content is the file's
+ * (`pte_install_uffd_wp_if_needed()` in include/linux/mm_inline.h). Its type is the highest one, SWP_PTE_MARKER. For
+ * readers that may not see types (without CAP_SYS_ADMIN) every swapped page is taken for one of the task's.
+ */
+function markersIn(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
+  const found: PageRange[] = [];
+  for (const pages of swappedOfFiles(pagemap, vmas)) {
+    for (const [at, low, high] of wordsOf(pagemap, pages)) {
+      if ((high & SWAPPED) !== 0 && (low & SWAP_TYPE) === SWAP_TYPE) addRange(found, at, PAGE_SIZE);
+    }
+  }
+  return found;
+}
+
+/** What looks like swapped pages in private file mappings that writes are noticed to: swapped pages, and markers. */
+export function swappedOfFiles(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
+  const absent = { inverted: PAGE_IS.PRESENT, all: PAGE_IS.PRESENT | PAGE_IS.SWAPPED, any: 0 };
+  return vmas
+    .filter((vma) => !vma.shared && vma.vmFlags?.has('uw') && !isAnonymous(vma))
+    .flatMap(({ start, end }) => scan(pagemap, { start, length: end - start }, absent) ?? []);
+}
+
+/** The pagemap words of pages, each as its address and its halves. */
+function* wordsOf(pagemap: Fd, { start, length }: PageRange): Generator<readonly [number, number, number]> {
+  const words = new Uint32Array(2 * 512);
+  for (let done = 0; done < length; ) {
+    const count = Math.min(512, (length - done) / PAGE_SIZE);
+    const got = trySyscall('pread64', pagemap.number, words, count * 8, ((start + done) / PAGE_SIZE) * 8) / 8;
+    if (got <= 0) return;
+    for (let i = 0; i < got; i++) yield [start + done + i * PAGE_SIZE, words[2 * i] ?? 0, words[2 * i + 1] ?? 0];
+    done += got * PAGE_SIZE;
+  }
+}
+
+export function openPagemap(pid: number): Fd {
+  return new Fd(syscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/pagemap`), O.RDONLY | O.CLOEXEC));
+}
+
+/** Pages that are the task's own: neither unchanged pages of files nor the zero page. */
+const OWN: Wanted = {
+  inverted: PAGE_IS.FILE | PAGE_IS.PFNZERO,
+  all: PAGE_IS.FILE | PAGE_IS.PFNZERO,
+  any: PAGE_IS.PRESENT | PAGE_IS.SWAPPED,
+};
+
+/**
+ * The own pages of a range that were written to since they were protected, which they are then again; the kernel does
+ * both at once. Undefined unless all of the range is registered (kernel/userfault.ts).
+ */
+export function takeWritten(pagemap: Fd, range: PageRange): PageRange[] | undefined {
+  const flags = PM_SCAN.WP_MATCHING | PM_SCAN.CHECK_WPASYNC;
+  return scan(pagemap, range, { ...OWN, all: OWN.all | PAGE_IS.WRITTEN, flags });
+}
+
+/** The same, without protecting anything. */
+export function writtenIn(pagemap: Fd, range: PageRange): PageRange[] | undefined {
+  return scan(pagemap, range, { ...OWN, all: OWN.all | PAGE_IS.WRITTEN, flags: PM_SCAN.CHECK_WPASYNC });
+}
+
+/** The own pages of a range with the soft-dirty bit; undefined where the kernel has none. */
+export function softDirty(pagemap: Fd, range: PageRange): PageRange[] | undefined {
+  return scan(pagemap, range, { ...OWN, all: OWN.all | PAGE_IS.SOFT_DIRTY });
 }
 
 /**
@@ -46,34 +117,41 @@ function isVsyscall({ name }: ProcVma): boolean {
   return name === '[vsyscall]';
 }
 
+/** Categories (PAGE_IS) of pages, and what to do with them. */
 interface Wanted {
   readonly inverted: number;
   readonly all: number;
   readonly any: number;
+  /** PM_SCAN. */
+  readonly flags?: number;
 }
 
 const REGION_BYTES = 24;
 const REGIONS = 1024;
 
-/** One pass of PAGEMAP_SCAN; undefined if the kernel does not know it (or the category). */
-function scan(pagemap: Fd, end: number, wanted: Wanted): PageRange[] | undefined {
+/**
+ * One pass of PAGEMAP_SCAN; undefined if the kernel does not know it (or the category), or where it does not watch what
+ * is asked for (EPERM).
+ */
+function scan(pagemap: Fd, range: PageRange, wanted: Wanted): PageRange[] | undefined {
   using pins = new Pins();
   const regions = new Uint8Array(REGIONS * REGION_BYTES);
   const view = new DataView(regions.buffer);
   const found: PageRange[] = [];
   const args = new BigUint64Array(12); // struct pm_scan_arg
   args[0] = 96n;
-  args[3] = BigInt(end);
+  args[1] = BigInt(wanted.flags ?? 0);
+  args[3] = BigInt(endOf(range));
   args[5] = BigInt(pins.address(regions));
   args[6] = BigInt(REGIONS);
   args[8] = BigInt(wanted.inverted);
   args[9] = BigInt(wanted.all);
   args[10] = BigInt(wanted.any);
   args[11] = BigInt(PAGE_IS.GUARD | PAGE_IS.PFNZERO);
-  for (let start = 0, got = REGIONS; got === REGIONS; ) {
+  for (let { start } = range, got = REGIONS; got === REGIONS; ) {
     args[2] = BigInt(start);
     got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, args);
-    if (got === -ERRNO.ENOTTY || got === -ERRNO.EINVAL) return undefined;
+    if (got === -ERRNO.ENOTTY || got === -ERRNO.EINVAL || got === -ERRNO.EPERM) return undefined;
     if (got < 0) throw new SyscallError('ioctl', -got, { resource: 'PAGEMAP_SCAN' });
     for (let i = 0; i < got; i++) {
       const from = Number(view.getBigUint64(i * REGION_BYTES, true));

@@ -7,9 +7,9 @@ import { VmaStatus } from '../images/schema/memory.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MAP } from '../kernel/constants/memory.ts';
 import { mapsPolledRing } from '../support/ring-notes.ts';
-import type { Standing } from './inherit.ts';
-import { alike, decodeSharedPages, type SharedPages } from './shared-pages.ts';
-import type { StoredPiece } from './stored.ts';
+import type { Standing } from './plan/inherit.ts';
+import { alike, decodeSharedPages, type SharedPages } from './plan/shared-pages.ts';
+import type { StoredPiece } from './sources/images.ts';
 import { isAttached } from './sysv-attach.ts';
 import type { KernelPages } from './vdso-move.ts';
 
@@ -35,7 +35,10 @@ export interface StandingMapping extends Mapping, Standing {
 export interface Space {
   readonly mappings: readonly StandingMapping[];
   readonly kernel: KernelPages | undefined;
+  /** The stored pages that are filled in at once. */
   readonly stored: readonly StoredPiece[];
+  /** The pages that are brought when they are needed. */
+  readonly lazy: readonly PageRange[];
 }
 
 const SPECIAL = VmaStatus.VSYSCALL | VmaStatus.VDSO | VmaStatus.VVAR | VmaStatus.GUARD;

@@ -9,8 +9,8 @@ import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { findGap } from '../tracee/gap.ts';
 import { forceWrite, openMemory, readMemory } from '../tracee/memory.ts';
 import { AREA } from '../tracee/program.ts';
-import { endOf, totalOf } from './ranges.ts';
-import { readStored, type StoredPiece } from './stored.ts';
+import { endOf, totalOf } from './plan/ranges.ts';
+import { readStored, type StoredPiece } from './sources/images.ts';
 import { redirect } from './vdso.ts';
 import { isVvar } from './vma.ts';
 

@@ -4,38 +4,49 @@
  * restored into others than its own (`--join-ns TYPE:PID` or `TYPE:FILE`).
  */
 import { StasisError } from '../base/errors.ts';
-import type { CarryOptions, NamespaceName, RestoreContext, SeenNamespace } from '../contract/contract.ts';
+import type { NamespaceName, RestoreContext } from '../contract/contract.ts';
 import { Images } from '../images/kinds.ts';
 import type { NamespaceIds } from '../images/namespace-ids.ts';
 import { AT, F, O } from '../kernel/constants/files.ts';
 import { NS_GET } from '../kernel/constants/namespaces.ts';
 import { arenaPath, describeErrno, Fd, syscall, trySyscall } from '../kernel/syscall.ts';
 import { inheritedFd } from '../support/inherited.ts';
-import { NAMESPACE_FLAGS } from './inside.ts';
+import { emptyNamespaces } from './empty.ts';
+import { inside, NAMESPACE_FLAGS } from './inside.ts';
 import { MADE_NAMESPACES } from './made.ts';
+import { GIVEN_PLACE, openPlace } from './places.ts';
 
-/** The name that the user has for a namespace at a dump; undefined if it is not an external one. */
-export function externalName({ name, ino }: SeenNamespace, { external }: CarryOptions): string | undefined {
-  const prefix = `${name}[${ino}]:`;
-  return external.find((key) => key.startsWith(prefix) && key.length > prefix.length)?.slice(prefix.length);
-}
-
-/** The types that a tree can be restored into. CRIU refuses PID namespaces, too. */
-const JOINABLE: readonly string[] = ['net', 'ipc', 'uts', 'time'] satisfies NamespaceName[];
+/** The types that a tree can be restored into. CRIU refuses PID namespaces. */
+const JOINABLE: readonly string[] = ['net', 'ipc', 'uts', 'time', 'mnt', 'pid'] satisfies NamespaceName[];
 
 /**
  * Enters the namespaces that are given into the table of those made. `root` are the IDs of those of the tree's root,
- * which are the ones that it is restored into; `all` are those of all its processes.
+ * which are the ones that it is restored into; `tasks` are those of all its processes.
  * @throws StasisError for one that is missing, or cannot be opened
  */
-export function takeGiven(context: RestoreContext, root: NamespaceIds, all: readonly NamespaceIds[]): void {
+export function takeGiven(context: RestoreContext, root: NamespaceIds, tasks: readonly NamespaceIds[]): void {
   for (const { type, target } of context.options.joinNamespaces) {
     const name = joinable(type, target);
     if (MADE_NAMESPACES.of(context).get(name, root[name])) throw refused(type, target, 'it is given twice');
-    add(context, name, root[name], openTarget(name, target));
+    const all = new Set(tasks.map((of) => of[name]));
+    if (name === 'mnt' && all.size > 1) throw refused(type, target, 'the tree was in several mount namespaces');
+    if (name === 'pid' && context.root === 1) {
+      throw refused(type, target, 'the root of the tree has to be PID 1, which a namespace that exists has already');
+    }
+    const fd = openTarget(name, target);
+    if (name === 'mnt') beginPathsIn(context, fd);
+    add(context, name, root[name], fd);
   }
-  for (const id of new Set(all.map(({ net }) => net))) takeExternal(context, 'net', id);
+  const networks = [...tasks.map(({ net }) => net), ...emptyNamespaces(context, 'net')];
+  for (const id of new Set(networks)) takeExternal(context, 'net', id);
   takeExternal(context, 'pid', root.pid);
+}
+
+/** Has the paths of a tree begin at the root of a mount namespace. */
+function beginPathsIn(context: RestoreContext, namespace: Fd): void {
+  const root = inside('mnt', namespace.number, () => openPlace('/'));
+  context.atEnd(() => void trySyscall('close', root));
+  GIVEN_PLACE.of(context).place = { root, prefix: '/' };
 }
 
 /** Takes a namespace that was an external one at the dump. */

@@ -7,11 +7,12 @@
  * only needs files there uses a descriptor of its root (`RESOLVE_IN_ROOT`) instead.
  */
 import type { HostPid, LocalFd } from '../base/brands.ts';
-import type { NamespaceName } from '../contract/contract.ts';
+import type { NamespaceName, SeenNamespace } from '../contract/contract.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { CLONE } from '../kernel/constants/tasks.ts';
+import { parseNsLink } from '../kernel/proc/namespaces.ts';
 import { statusOf } from '../kernel/statx.ts';
-import { arenaPath, Fd, insist, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { arenaPath, ERRNO, Fd, insist, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
 /** The flag of each type of namespace in clone(2), unshare(2) and setns(2). */
 export const NAMESPACE_FLAGS: Readonly<Record<NamespaceName, bigint>> = {
@@ -25,16 +26,42 @@ export const NAMESPACE_FLAGS: Readonly<Record<NamespaceName, bigint>> = {
   cgroup: CLONE.NEWCGROUP,
 };
 
+/** The type and the inode number of a namespace, as the links of its files name it; undefined for any other text. */
+export function namespaceNamed(link: string): { readonly name: NamespaceName; readonly ino: number } | undefined {
+  if (link.startsWith('/')) return undefined;
+  const parsed = parseNsLink(link);
+  return parsed && Object.hasOwn(NAMESPACE_FLAGS, parsed.type)
+    ? { name: parsed.type as NamespaceName, ino: parsed.ino }
+    : undefined;
+}
+
 /** The types that {@link inside} can enter. */
 export type EnterableNamespace = Extract<NamespaceName, 'net' | 'ipc' | 'uts' | 'mnt' | 'cgroup'>;
 
+/**
+ * The /proc of our own mount namespace, open from the first time on that one of our own namespaces was opened: inside
+ * of a mount namespace of a tree there may be no /proc, or another one.
+ */
+let ownProc: Fd | undefined;
+
+/** The /proc of our own mount namespace, which it leads to also inside of others. */
+export function procOfOurs(): LocalFd {
+  ownProc ??= new Fd(syscall('openat', AT.FDCWD, arenaPath('/proc'), DIRECTORY, 0));
+  return ownProc.number;
+}
+
 /** Opens a namespace that a process is in. @throws SyscallError */
-export function openNamespace(pid: HostPid | 'self', name: NamespaceName | 'time_for_children'): Fd {
-  const path = `/proc/${pid}/ns/${name}`;
-  const fd = trySyscall('openat', AT.FDCWD, arenaPath(path), O.RDONLY | O.CLOEXEC, 0);
-  if (fd < 0) throw new SyscallError('openat', -fd, { resource: path });
+export function openNamespace(
+  pid: HostPid | 'self',
+  name: NamespaceName | 'time_for_children' | 'pid_for_children',
+): Fd {
+  const [from, path] = pid === 'self' ? [procOfOurs(), `self/ns/${name}`] : [AT.FDCWD, `/proc/${pid}/ns/${name}`];
+  const fd = trySyscall('openat', from, arenaPath(path), O.RDONLY | O.CLOEXEC, 0);
+  if (fd < 0) throw new SyscallError('openat', -fd, { resource: `/proc/${pid}/ns/${name}` });
   return new Fd(fd);
 }
+
+const DIRECTORY = O.PATH | O.DIRECTORY | O.CLOEXEC;
 
 /**
  * Does `work` inside the namespace behind `fd`, and returns to our own in any case.
@@ -53,6 +80,18 @@ export function presentNetworkMark(): number {
   return presentNetwork;
 }
 
+/** Enters a namespace. Returns 0 or -errno. */
+function tryEnter(name: EnterableNamespace, fd: LocalFd): number {
+  if (name !== 'mnt') return trySyscall('setns', fd, NAMESPACE_FLAGS[name]);
+  // A mount namespace cannot be entered while another thread has the working directory and the root in common
+  // (mntns_install() in fs/namespace.c), as threads have that the runtime starts, at any moment.
+  for (let attempt = 0; ; attempt++) {
+    syscall('unshare', CLONE.FS);
+    const entered = trySyscall('setns', fd, NAMESPACE_FLAGS.mnt);
+    if (entered !== -ERRNO.EINVAL || attempt >= 100) return entered;
+  }
+}
+
 /** The time in which Stasis is in another namespace. */
 class Excursion implements Disposable {
   readonly #name: EnterableNamespace;
@@ -63,12 +102,9 @@ class Excursion implements Disposable {
 
   constructor(name: EnterableNamespace, fd: LocalFd) {
     this.#name = name;
-    // A mount namespace cannot be entered while another thread has the working directory and the root in common, as
-    // threads have that the runtime has started meanwhile.
-    if (name === 'mnt') syscall('unshare', CLONE.FS);
     this.#own = openNamespace('self', name);
     this.#places = name === 'mnt' ? [openDirectory('/'), openDirectory('.')] : [];
-    const entered = trySyscall('setns', fd, NAMESPACE_FLAGS[name]);
+    const entered = tryEnter(name, fd);
     if (entered === 0) {
       if (name === 'net') presentNetwork = statusOf(fd).ino;
       return;
@@ -78,8 +114,7 @@ class Excursion implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#name === 'mnt') syscall('unshare', CLONE.FS);
-    insist('setns', this.#own.number, NAMESPACE_FLAGS[this.#name]);
+    if (tryEnter(this.#name, this.#own.number) < 0) insist('setns', this.#own.number, NAMESPACE_FLAGS[this.#name]);
     if (this.#name === 'net') presentNetwork = this.#before;
     const [root, place] = this.#places;
     if (root && place) {
@@ -103,6 +138,13 @@ class Excursion implements Disposable {
 /** As {@link inside}, for a namespace that a process is in. */
 export function insideOf<T>(pid: HostPid | 'self', name: EnterableNamespace, work: () => T): T {
   using fd = openNamespace(pid, name);
+  return inside(name, fd.number, work);
+}
+
+/** As {@link inside}, for a namespace that a dump has seen. */
+export function insideSeen<T>(name: EnterableNamespace, { ours, open }: SeenNamespace, work: () => T): T {
+  if (ours) return work();
+  using fd = open();
   return inside(name, fd.number, work);
 }
 

@@ -2,14 +2,15 @@
  * The network namespaces that the sockets of a tree belong to. A socket stays in the one it was made in, whatever its
  * process does later, and the kernel lists and makes sockets in the one that the caller is in.
  */
-import type { OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
+import { Part } from '../base/part.ts';
+import type { OpenFile, RestoreContext, SeenNamespace, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import { OUR_NAMESPACE_IDS } from '../images/namespace-ids.ts';
 import { SIOCGSKNS, SO } from '../kernel/constants/sockets.ts';
 import { getOptionIfAny } from '../kernel/sockets.ts';
 import { statusOf } from '../kernel/statx.ts';
-import { Fd, trySyscall } from '../kernel/syscall.ts';
-import { atHome, inside, insideOf, openNamespace } from './inside.ts';
+import { Fd, syscall, trySyscall } from '../kernel/syscall.ts';
+import { atHome, inside, insideSeen, openNamespace } from './inside.ts';
 import { MADE_NAMESPACES, SAVED_IDS, wasOurs } from './made.ts';
 import { ownInode, SEEN_NAMESPACES } from './seen.ts';
 
@@ -25,50 +26,72 @@ class SeenNetworks {
   /** That of the root of the tree comes first; Stasis is in it. */
   readonly all: readonly SeenNetwork[];
   readonly #byInode = new Map<number, SeenNetwork>();
-  /** By the cookie that the kernel has for a namespace: one option tells it, where an inode takes three calls. */
-  readonly #byCookie = new Map<bigint, SeenNetwork | undefined>();
+  /** Inodes by the cookie that the kernel has for a namespace: one option tells it, an inode takes three calls. */
+  readonly #byCookie = new Map<bigint, number | undefined>();
   /** By the inode of a socket, which every door asks about. */
-  readonly #bySocket = new Map<number, SeenNetwork | undefined>();
+  readonly #bySocket = new Map<number, number | undefined>();
 
   constructor(tree: SeenTree) {
     const table = SEEN_NAMESPACES.of(tree);
     const home = { id: OUR_NAMESPACE_IDS.net, ino: ownInode('net'), within: atHome };
-    const others = table.others.flatMap(({ name, id, ino, members: [member] }) =>
-      name === 'net' && member ? [{ id, ino, within: <T>(work: () => T) => insideOf(member.pid, 'net', work) }] : [],
-    );
     const rootId = table.idsOf(tree.root.pid).net;
-    const found = [home, ...others].map((network) =>
-      network.id === rootId ? { ...network, within: <T>(work: () => T) => work() } : network,
-    );
-    for (const network of found) this.#byInode.set(network.ino, network);
-    this.all = found.sort((a, b) => +(b.id === rootId) - +(a.id === rootId));
+    const enter = (network: SeenNetwork & { readonly ino: number }): void => {
+      const isRoots = network.id === rootId;
+      this.#byInode.set(network.ino, isRoots ? { ...network, within: (work) => work() } : network);
+    };
+    const networkAt = (namespace: SeenNamespace): SeenNetwork & { readonly ino: number } => ({
+      id: namespace.id,
+      ino: namespace.ino,
+      within: (work) => insideSeen('net', namespace, work),
+    });
+    enter(home);
+    for (const namespace of table.others) if (namespace.name === 'net') enter(networkAt(namespace));
+    for (const file of tree.tasks.flatMap(({ fds }) => fds)) {
+      const ino = file.socketDomain() === undefined ? undefined : this.#inodeOf(file);
+      if (ino === undefined || this.#byInode.has(ino) || !HELD.load().isCarried(tree, { name: 'net', ino })) continue;
+      const open = (): Fd => new Fd(syscall('ioctl', file.local, SIOCGSKNS, 0));
+      enter(networkAt(table.keep(tree, { name: 'net', ino, members: [], open })));
+    }
+    this.all = [...this.#byInode.values()].sort((a, b) => +(b.id === rootId) - +(a.id === rootId));
   }
 
-  /** The network namespace of a socket, or of a tun device; undefined if no process of the tree is in it. */
+  /** The network namespace of a socket, or of a tun device; undefined if it is not carried. */
   of(file: OpenFile): SeenNetwork | undefined {
+    const ino = this.#inodeOf(file);
+    return ino === undefined ? this.all[0] : this.#byInode.get(ino);
+  }
+
+  /** Undefined where nobody may ask. */
+  #inodeOf(file: OpenFile): number | undefined {
     const { local, stat } = file;
     // All descriptors of a device have the inode of its file, whatever namespace they are of.
-    if (file.socketDomain() === undefined) return this.#ask(local);
+    if (file.socketDomain() === undefined) return ask(local);
     if (!this.#bySocket.has(stat.ino)) this.#bySocket.set(stat.ino, this.#find(local));
     return this.#bySocket.get(stat.ino);
   }
 
-  #find(local: OpenFile['local']): SeenNetwork | undefined {
+  #find(local: OpenFile['local']): number | undefined {
     const cookie = getOptionIfAny(local, SO.NETNS_COOKIE, 8);
-    if (!cookie) return this.#ask(local); // kernels before 5.14
+    if (!cookie) return ask(local); // kernels before 5.14
     const key = new DataView(cookie.buffer, cookie.byteOffset).getBigUint64(0, true);
-    if (!this.#byCookie.has(key)) this.#byCookie.set(key, this.#ask(local));
+    if (!this.#byCookie.has(key)) this.#byCookie.set(key, ask(local));
     return this.#byCookie.get(key);
   }
-
-  #ask(local: OpenFile['local']): SeenNetwork | undefined {
-    const net = trySyscall('ioctl', local, SIOCGSKNS, 0);
-    // Without CAP_NET_ADMIN in it nobody may ask; then nothing else can be entered either.
-    if (net < 0) return this.all[0];
-    using opened = new Fd(net);
-    return this.#byInode.get(statusOf(opened.number).ino);
-  }
 }
+
+/**
+ * Asks a socket for the inode of its network namespace. Without CAP_NET_ADMIN in it nobody may; then nothing else can
+ * be entered either.
+ */
+function ask(local: OpenFile['local']): number | undefined {
+  const net = trySyscall('ioctl', local, SIOCGSKNS, 0);
+  if (net < 0) return undefined;
+  using opened = new Fd(net);
+  return statusOf(opened.number).ino;
+}
+
+// For trees with sockets of namespaces that none of their processes is in.
+const HELD = new Part(() => require('./held.ts') as typeof import('./held.ts'));
 
 const NETWORKS = new Slot((tree: SeenTree) => new SeenNetworks(tree));
 

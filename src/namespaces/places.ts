@@ -18,6 +18,29 @@ export interface Place {
   readonly root: LocalFd;
   /** The path of that directory in its namespace, which paths begin with. */
   readonly prefix: string;
+  /**
+   * At a restore: a descriptor of the same directory by way of a mount that shows more of its file system, and is the
+   * same one for all places of it; undefined if there is none.
+   */
+  readonly wide?: () => LocalFd | undefined;
+  /** At a restore: whether nothing can be made there, except by way of {@link wide}. */
+  readonly isReadOnly?: boolean;
+  /** At a restore: what is mounted over on this mount, by its path in the namespace, with a descriptor of it. */
+  readonly covered?: readonly Covered[];
+  /** At a dump: whether a path on this mount leads to something else, because of what is mounted over it. */
+  readonly hides?: (path: string) => boolean;
+}
+
+/** A place for making something that is to be seen at another one; that itself, unless it is read-only. */
+export function writablePlace(place: PlaceIfAny): PlaceIfAny {
+  const root = place?.isReadOnly ? place.wide?.() : undefined;
+  return place && root !== undefined ? { root, prefix: place.prefix } : place;
+}
+
+/** A file or directory that is mounted over. */
+export interface Covered {
+  readonly path: string;
+  readonly fd: LocalFd;
 }
 
 /** Paths that begin where those of Stasis do. */
@@ -33,21 +56,41 @@ export function placeOf(file: OpenFile, tree: SeenTree): PlaceIfAny {
 
 /** The place of a file of an image, at the restore. */
 export function placeOfEntry(entry: { readonly mnt_id?: number | undefined }, context: RestoreContext): PlaceIfAny {
-  return entry.mnt_id === undefined ? undefined : PLACES.of(context).get(entry.mnt_id);
+  const own = entry.mnt_id === undefined ? undefined : PLACES.of(context).get(entry.mnt_id);
+  return own ?? GIVEN_PLACE.of(context).place;
 }
 
-/** The part of a path that is below a place. */
-function below({ prefix }: Place, path: string): string {
-  return prefix !== '/' && path.startsWith(prefix) ? path.slice(prefix.length) : path;
+/** Where paths begin in a tree that is restored into a mount namespace which exists (`--join-ns mnt:…`). */
+export const GIVEN_PLACE = new Slot((_: RestoreContext): { place?: Place } => ({}));
+
+/**
+ * Places for making links from one to the other, which linkat(2) does on one mount only. Undefined where one of them
+ * has none, or nothing else is needed than the places themselves.
+ */
+export function widePlaces(one: PlaceIfAny, other: PlaceIfAny): readonly [Place, Place] | undefined {
+  const [from, to] = one === other && !one?.isReadOnly ? [] : [one?.wide?.(), other?.wide?.()];
+  if (!one || !other || from === undefined || to === undefined) return undefined;
+  return [
+    { root: from, prefix: one.prefix },
+    { root: to, prefix: other.prefix },
+  ];
+}
+
+/** Where a path on the mount of a place begins, and the part of it that is below. */
+function beginningOf({ root, prefix, covered = [] }: Place, path: string): { root: LocalFd; rest: string } {
+  const isOn = (at: string): boolean => path.startsWith(at) && (path.length === at.length || path[at.length] === '/');
+  const over = covered.filter((one) => isOn(one.path)).sort((a, b) => b.path.length - a.path.length)[0];
+  if (over) return { root: over.fd, rest: path.slice(over.path.length) };
+  return { root, rest: prefix !== '/' && path.startsWith(prefix) ? path.slice(prefix.length) : path };
 }
 
 /** Opens a path. Returns a descriptor or -errno. */
 export function tryOpenAt(place: PlaceIfAny, path: string, flags: number, mode = 0): number {
   if (!place) return trySyscall('openat', AT.FDCWD, arenaPath(path), flags | O.CLOEXEC, mode);
-  const rest = below(place, path);
-  if (rest !== '' && rest !== '/') return tryOpenInRoot(place.root, rest, flags, mode);
+  const { root, rest } = beginningOf(place, path);
+  if (rest !== '' && rest !== '/') return tryOpenInRoot(root, rest, flags, mode);
   // openat2(2) opens no file below a file, and no empty path.
-  return trySyscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${place.root}`), (flags & ~O.NOFOLLOW) | O.CLOEXEC);
+  return trySyscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${root}`), (flags & ~O.NOFOLLOW) | O.CLOEXEC);
 }
 
 /** The file at a path, a symbolic link itself; undefined if there is none. @throws SyscallError for other reasons */

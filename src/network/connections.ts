@@ -1,15 +1,19 @@
 /** The connections of TCP that a tree has, and those that images have. */
-import type { OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
+import type { LocalFd } from '../base/brands.ts';
+import type { CarryOptions, OpenFile, RestoreContext, SeenTree } from '../contract/contract.ts';
 import { Slot } from '../contract/slots.ts';
 import type { InetSkEntry } from '../images/schema/sockets.ts';
 import { TCP } from '../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO, SOCK, TCP_STATE } from '../kernel/constants/sockets.ts';
-import type { InetEnd } from '../kernel/netlink/inet-diag.ts';
+import { type InetEnd, unacceptedConnections } from '../kernel/netlink/inet-diag.ts';
 import { rawAddress } from '../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny } from '../kernel/sockets.ts';
-import { isNetworkThere, networkIdOf } from '../namespaces/networks.ts';
+import { inNetworkOf, isNetworkThere, networkIdOf } from '../namespaces/networks.ts';
+import { waitingIn } from './accept-queue.ts';
 import { AddressMap } from './address-map.ts';
+import { type End, fieldsOf, packetEndOf } from './end-fields.ts';
 import { mappedOf } from './inet-address.ts';
+import { SAVED_QUEUES } from './saved-queue.ts';
 
 /**
  * A connection with a peer that is alive. Addresses are those of its packets: of IPv4 also where the socket is one of
@@ -24,28 +28,89 @@ export interface TcpConnection {
   readonly state: number;
 }
 
-/** The connections a tree has, each once. No system call is made for files that are no sockets of IP. */
-export const CONNECTIONS = new Slot((tree: SeenTree): readonly TcpConnection[] => {
-  const byInode = new Map<number, TcpConnection | undefined>();
+/** The sockets of TCP of a tree that are of interest here, each once. */
+interface SeenSockets {
+  readonly connections: readonly TcpConnection[];
+  readonly listening: readonly OpenFile[];
+}
+
+/** No system call is made for files that are no sockets of IP. */
+const SOCKETS = new Slot((tree: SeenTree): SeenSockets => {
+  const seen = new Set<number>();
+  const connections: TcpConnection[] = [];
+  const listening: OpenFile[] = [];
   for (const { fds } of tree.tasks) {
     for (const file of fds) {
-      if (isInet(file) && !byInode.has(file.stat.ino)) byInode.set(file.stat.ino, connectionOf(file, tree));
+      if (!isInet(file) || seen.has(file.stat.ino)) continue;
+      seen.add(file.stat.ino);
+      const state = tcpState(file.local);
+      if (state === TCP_STATE.LISTEN) listening.push(file);
+      const connection = state && isAlive(state) ? connectionOf(file, state, tree) : undefined;
+      if (connection) connections.push(connection);
     }
   }
-  return [...byInode.values()].filter((connection) => connection !== undefined);
+  return { connections, listening };
 });
+
+/** The listening sockets of TCP that a tree has, each once. */
+export const LISTENING = new Slot((tree: SeenTree): readonly OpenFile[] => SOCKETS.of(tree).listening);
+
+/** The connections a tree has, each once, those that nobody has accepted among them if they are carried. */
+export const CONNECTIONS = new Slot((tree: SeenTree): readonly TcpConnection[] => {
+  return [...SOCKETS.of(tree).connections, ...QUEUED.of(tree)];
+});
+
+/** Whether connections that nobody has accepted are carried. */
+export function carriesQueues({ options }: { readonly options: CarryOptions }): boolean {
+  return options.tcpEstablished && !options.tcpClose && !options.skipInFlight;
+}
+
+/** The connections that nobody has accepted, in the queues of listening sockets of a tree, if they are carried. */
+export const QUEUED = new Slot((tree: SeenTree): readonly TcpConnection[] => {
+  if (!carriesQueues(tree)) return [];
+  const found = new Map<string, TcpConnection>();
+  for (const file of LISTENING.of(tree)) {
+    for (const connection of queuedIn(file, tree)) {
+      found.set(`${connection.network} ${endsKey(connection)}`, connection);
+    }
+  }
+  return [...found.values()];
+});
+
+/** A key for two ends. */
+export function endsKey({ local, remote }: Pick<TcpConnection, 'local' | 'remote'>): string {
+  return [local, remote].map(({ address, port }) => `${address.join('.')}:${port.join('.')}`).join(' ');
+}
+
+/** The connections at the port of a listening socket that nobody has accepted; none if its queue is empty. */
+export function queuedIn(file: OpenFile, tree: SeenTree): TcpConnection[] {
+  if (waitingIn(file.local) === 0) return [];
+  const network = networkIdOf(file, tree);
+  return inNetworkOf(file, tree, () => unacceptedEnds(file.local)).map((ends) => {
+    return { ...ends, network, state: TCP_STATE.ESTABLISHED };
+  });
+}
+
+/** As {@link queuedIn}, of a listening socket of the network namespace that we are in. */
+export function unacceptedEnds(listener: LocalFd): Pick<TcpConnection, 'local' | 'remote'>[] {
+  const port = rawAddress('getsockname', listener)?.slice(2, 4) ?? new Uint8Array(2);
+  const plain = (end: InetEnd): InetEnd => ({ ...end, address: mappedOf(end.address) ?? end.address });
+  return unacceptedConnections(port).map(({ own, remote }) => ({ local: plain(own), remote: plain(remote) }));
+}
 
 function isInet(file: OpenFile): boolean {
   const family = file.socketDomain();
   return family === AF.INET || family === AF.INET6;
 }
 
-/** Undefined if the socket is none of TCP, or has no connection. */
-function connectionOf(file: OpenFile, tree: SeenTree): TcpConnection | undefined {
-  const { local } = file;
+/** The state of a socket of TCP; undefined for other sockets. */
+function tcpState(local: LocalFd): number | undefined {
   if (getNumberIfAny(local, SO.TYPE) !== SOCK.STREAM || getNumberIfAny(local, SO.PROTOCOL) !== IPPROTO.TCP) return;
-  const state = getOptionIfAny(local, TCP.INFO, 1, IPPROTO.TCP)?.[0]; // struct tcp_info begins with it
-  if (state === undefined || !isAlive(state)) return;
+  return getOptionIfAny(local, TCP.INFO, 1, IPPROTO.TCP)?.[0]; // struct tcp_info begins with it
+}
+
+function connectionOf(file: OpenFile, state: number, tree: SeenTree): TcpConnection | undefined {
+  const { local } = file;
   const name = rawAddress('getsockname', local);
   // getpeername(2) does not tell the peer of a connection that is being made, and this option wants the exact size.
   const peer = name && getOptionIfAny(local, SO.PEERNAME, name.length);
@@ -72,12 +137,12 @@ function endOf(address: Uint8Array | undefined): InetEnd | undefined {
 export const SAVED_CONNECTIONS = new Slot((context: RestoreContext) => {
   const { fileEntries, options } = context;
   const map = new AddressMap(options.inetAddressMap);
-  const entries = [...fileEntries.values()].flatMap(({ isk }) =>
-    isk && isConnection(isk) && isNetworkThere(context, isk.ns_id) ? [isk] : [],
-  );
+  const own = [...fileEntries.values()].flatMap(({ isk }) => (isk && isConnection(isk) ? [isk] : []));
+  const queued = [...SAVED_QUEUES.of(context).values()].flat();
+  const entries = [...own, ...queued].filter(({ ns_id }) => isNetworkThere(context, ns_id));
   return {
-    before: entries.map(ofEntry),
-    now: entries.map((entry) => ofEntry(map.apply(entry))),
+    before: entries.map(connectionOfEntry),
+    now: entries.map((entry) => connectionOfEntry(map.apply(entry))),
   };
 });
 
@@ -85,11 +150,9 @@ function isConnection({ type, proto, state, dst_port }: InetSkEntry): boolean {
   return type === SOCK.STREAM && proto === IPPROTO.TCP && dst_port !== 0 && isAlive(state);
 }
 
-function ofEntry({ family, state, src_addr, src_port, dst_addr, dst_port, ns_id }: InetSkEntry): TcpConnection {
-  const end = (words: readonly number[], port: number): InetEnd => {
-    const bytes = new Uint8Array(new Uint32Array(words.slice(0, family === AF.INET ? 1 : 4)).buffer);
-    return { address: mappedOf(bytes) ?? bytes, port: Uint8Array.of(port >> 8, port & 0xff) };
-  };
-  const network = ns_id ?? 0;
-  return { network, local: end(src_addr, src_port), remote: end(dst_addr, dst_port), state };
+/** The connection of an entry in images. */
+export function connectionOfEntry(entry: InetSkEntry): TcpConnection {
+  const { family, state, ns_id: network = 0 } = entry;
+  const end = (which: End): InetEnd => packetEndOf(family, fieldsOf(entry, which));
+  return { network, local: end('source'), remote: end('destination'), state };
 }

@@ -1,13 +1,23 @@
 /** How the connections of a dump are locked, as the inventory numbers it. */
-import type { DumpContext } from '../contract/contract.ts';
-import { CONNECTIONS } from './connections.ts';
+import { Part } from '../base/part.ts';
+import type { DumpContext, SeenTree } from '../contract/contract.ts';
+import { AF } from '../kernel/constants/sockets.ts';
+
+// Only for trees that have sockets of IP.
+const CONNECTIONS = new Part(() => require('./connections.ts') as typeof import('./connections.ts'));
 
 /** CRIU's `enum NETWORK_LOCK_METHOD`, which is not that of its RPC. */
 export const LOCK_METHODS = { iptables: 0, nftables: 1, skip: 2 } as const;
 
 /** Whether the connections of a dump are locked: not those that are let go. */
 export function isLocking({ tree, options }: DumpContext): boolean {
-  return options.networkLock !== 'skip' && !options.tcpClose && CONNECTIONS.of(tree).length > 0;
+  return options.networkLock !== 'skip' && !options.tcpClose && hasConnections(tree);
+}
+
+function hasConnections(tree: SeenTree): boolean {
+  const isInet = (family: number | undefined): boolean => family === AF.INET || family === AF.INET6;
+  if (!tree.tasks.some(({ fds }) => fds.some((file) => isInet(file.socketDomain())))) return false;
+  return CONNECTIONS.load().CONNECTIONS.of(tree).length > 0;
 }
 
 /**

@@ -5,19 +5,22 @@
  *
  * A table has the names and the layout that CRIU gives its own, and so each of the two removes what the other has made.
  */
-import { NF, NF_INET, NFT_META, NFT_PAYLOAD } from '../kernel/constants/nftables.ts';
+import { NETLINK } from '../kernel/constants/netlink.ts';
+import { NF, NF_INET, NFT_META, NFT_PAYLOAD, NFT_TABLE_F } from '../kernel/constants/nftables.ts';
 import { AF, IPPROTO, LOCK_MARK } from '../kernel/constants/sockets.ts';
+import { namespaceOf } from '../kernel/namespace.ts';
 import { u32Bytes } from '../kernel/netlink/attributes.ts';
 import type { InetEnd } from '../kernel/netlink/inet-diag.ts';
 import {
   isInSet,
   metaIs,
   NFT_TYPE,
-  type NftBatch,
+  NftBatch,
   type PacketPart,
   type TableTraits,
   verdict,
 } from '../kernel/netlink/nftables.ts';
+import { NetlinkSocket } from '../kernel/netlink/socket.ts';
 import type { TcpConnection } from './connections.ts';
 
 const { NETWORK_HEADER: NETWORK, TRANSPORT_HEADER: TRANSPORT } = NFT_PAYLOAD;
@@ -30,12 +33,15 @@ const FAMILIES = [
   { family: AF.INET6, set: 'conns6', type: NFT_TYPE.IPV6, source: 8, destination: 24 },
 ] as const;
 
+/** The two ends of a connection. */
+export type LockedConnection = Pick<TcpConnection, 'local' | 'remote'>;
+
 /** Adds a table to a batch that locks the connections. */
 export function addLock(
   batch: NftBatch,
   table: string,
   traits: TableTraits,
-  connections: readonly TcpConnection[],
+  connections: readonly LockedConnection[],
 ): void {
   batch.addTable(table, traits);
   for (const { set, type } of FAMILIES) batch.addSet(table, set, [type, NFT_TYPE.PORT, type, NFT_TYPE.PORT]);
@@ -57,6 +63,11 @@ export function addLock(
       ]);
     }
   }
+  addConnections(batch, table, connections);
+}
+
+/** Has a table that there is lock further connections. */
+function addConnections(batch: NftBatch, table: string, connections: readonly LockedConnection[]): void {
   for (const { set, type } of FAMILIES) {
     const own = connections.filter(({ local }) => local.address.length === type.size);
     batch.addKeys(
@@ -83,4 +94,36 @@ const NAME = 26;
 /** The name of the table that a dump leaves, by its run ID; of images without one, by the PID of the root. */
 export function lockTable(run: string | number): string {
   return `CRIU-${run}`.slice(0, NAME);
+}
+
+/**
+ * A lock of connections for a moment, besides those of a dump or restore; it vanishes with the process. Stasis has one
+ * such lock at a time in a network namespace.
+ */
+export class ShortLock implements Disposable {
+  readonly #socket = new NetlinkSocket(NETLINK.NETFILTER, 'nf_tables');
+  readonly #name = `stasis-queue-${process.pid}-${namespaceOf('self', 'pid') ?? 0}`;
+
+  /** Locks connections of the network namespace that we are in. @throws NetlinkError */
+  constructor(connections: readonly LockedConnection[]) {
+    try {
+      const batch = new NftBatch();
+      addLock(batch, this.#name, { flags: NFT_TABLE_F.OWNER }, connections);
+      this.#socket.transact(batch.messages());
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Locks further connections. @throws NetlinkError */
+  add(connections: readonly LockedConnection[]): void {
+    const batch = new NftBatch();
+    addConnections(batch, this.#name, connections);
+    this.#socket.transact(batch.messages());
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket[Symbol.dispose]();
+  }
 }

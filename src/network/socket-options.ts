@@ -73,35 +73,37 @@ const CAPTURED = new OptionBatch({
 /** Reads the options as images hold them. Buffer sizes are those the kernel uses: twice what was requested. */
 export function captureOptions(local: LocalFd, family: number): InputOf<typeof skOptsEntry> {
   const read = CAPTURED.read(local);
-  const send = Timeval.decode(read.bytes('sendTime'));
-  const receive = Timeval.decode(read.bytes('receiveTime'));
   const mark = read.number('mark');
   const bufLock = read.numberIfAny('bufLock');
   const isLocal = family === AF.UNIX || family === AF.NETLINK;
-  const switches = SWITCHES.filter(([field]) => isLocal || !OF_LOCAL.includes(field)).map(
-    ([field]) => [field, read.number(field) !== 0] as const,
-  );
-  const device = read.bytes('device');
-  const linger = Linger.decode(read.bytes('linger'));
-  return {
+  const options: InputOf<typeof skOptsEntry> = {
     so_sndbuf: read.number('sndbuf'),
     so_rcvbuf: read.number('rcvbuf'),
-    so_snd_tmo_sec: send.sec,
-    so_snd_tmo_usec: send.usec,
-    so_rcv_tmo_sec: receive.sec,
-    so_rcv_tmo_usec: receive.usec,
+    so_snd_tmo_sec: read.long('sendTime', 0),
+    so_snd_tmo_usec: read.long('sendTime', 1),
+    so_rcv_tmo_sec: read.long('receiveTime', 0),
+    so_rcv_tmo_usec: read.long('receiveTime', 1),
     reuseaddr: read.number('reuseaddr') !== 0,
     so_reuseport: read.number('reuseport') !== 0,
     so_priority: read.number('priority') >>> 0,
     so_rcvlowat: read.number('rcvlowat') >>> 0,
-    ...(mark === 0 ? {} : { so_mark: mark >>> 0 }),
-    ...Object.fromEntries(switches),
-    ...(device.length === 0 ? {} : { so_bound_dev: decodeText(device.subarray(0, device.indexOf(0))) }),
-    so_filter: [...instructions(getFilter(local))],
     so_oobinline: read.number('oobinline'),
-    ...(linger.on ? { so_linger: linger.seconds } : {}),
-    ...(bufLock === undefined ? {} : { so_buf_lock: bufLock }),
   };
+  // struct linger: whether it is on, and the seconds.
+  const linger = read.int('linger', 0) === 0 ? undefined : read.int('linger', 1);
+  if (mark !== 0) options.so_mark = mark >>> 0;
+  for (const [field] of SWITCHES) {
+    if (isLocal || !OF_LOCAL.includes(field)) options[field] = read.number(field) !== 0;
+  }
+  if (read.length('device') > 0) {
+    const device = read.bytes('device');
+    options.so_bound_dev = decodeText(device.subarray(0, device.indexOf(0)));
+  }
+  const filter = getFilter(local);
+  if (filter.length > 0) options.so_filter = [...instructions(filter)];
+  if (linger !== undefined) options.so_linger = linger;
+  if (bufLock !== undefined) options.so_buf_lock = bufLock;
+  return options;
 }
 
 /** Sets the options, all but those that depend on addresses (SO_REUSEADDR, SO_REUSEPORT). @throws SyscallError */
@@ -117,10 +119,15 @@ export function restoreOptions(local: LocalFd, options: SkOptsEntry): void {
   for (const [field, name] of SWITCHES) if (options[field]) setNumber(local, name, 1);
   number(SO.OOBINLINE, options.so_oobinline, 0);
   if (options.so_linger !== undefined) setLinger(local, options.so_linger);
-  setTime(local, SO.SNDTIMEO, { sec: options.so_snd_tmo_sec, usec: options.so_snd_tmo_usec });
-  setTime(local, SO.RCVTIMEO, { sec: options.so_rcv_tmo_sec, usec: options.so_rcv_tmo_usec });
+  restoreTime(local, SO.SNDTIMEO, options.so_snd_tmo_sec, options.so_snd_tmo_usec);
+  restoreTime(local, SO.RCVTIMEO, options.so_rcv_tmo_sec, options.so_rcv_tmo_usec);
   if (options.so_bound_dev) setOption(local, SO.BINDTODEVICE, encodeText(options.so_bound_dev));
   if (options.so_filter.length > 0) attachFilter(local, filterCode(options.so_filter));
+}
+
+/** Sets a time limit of a new socket, which has none. */
+function restoreTime(local: LocalFd, name: number, sec: bigint, usec: bigint): void {
+  if (sec !== 0n || usec !== 0n) setTime(local, name, { sec, usec });
 }
 
 /** Sets which buffer sizes the kernel leaves alone. MPTCP tells that, and does not take it. */
@@ -147,13 +154,9 @@ function setBuffers(local: LocalFd, send: number, receive: number): void {
     [SO.SNDBUFFORCE, SO.SNDBUF, send],
     [SO.RCVBUFFORCE, SO.RCVBUF, receive],
   ] as const) {
-    const value = new Uint8Array(new Int32Array([size]).buffer);
-    try {
-      setOption(local, force, value);
-    } catch (error) {
-      if (!(error instanceof SyscallError) || error.errno !== ERRNO.EPERM) throw error;
-      setOption(local, plain, value);
-    }
+    const result = trySetNumber(local, force, size);
+    if (result === -ERRNO.EPERM) setNumber(local, plain, size);
+    else if (result < 0) throw new SyscallError('setsockopt', -result, { resource: `option ${force}` });
   }
 }
 

@@ -97,6 +97,7 @@ export function location(file: OpenFile, tree: SeenTree): Location {
     return { kind: 'visible', name: file.link };
   }
   if (deleted) return otherNames(file, path, options);
+  if (place?.hides?.(file.link)) return { kind: 'visible', name: file.link };
   if (file.link === '/' && (file.stat.mode & S_IF.MT) !== S_IF.DIR) return BY_HANDLE;
   const what = there ? 'another file is at its path' : 'its path leads nowhere';
   return {

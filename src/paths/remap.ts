@@ -3,7 +3,8 @@
  * made a link, and files of dead tasks in /proc.
  */
 
-import type { LocalFd } from '../base/brands.ts';
+import type { HostPid, LocalFd } from '../base/brands.ts';
+import { Part } from '../base/part.ts';
 import type { RestoreContext } from '../contract/contract.ts';
 import { KeyedSlot, Slot } from '../contract/slots.ts';
 import { ImageError } from '../images/error.ts';
@@ -11,12 +12,13 @@ import { Images } from '../images/kinds.ts';
 import { type RegFileEntry, type RemapFilePathEntry, RemapType } from '../images/schema/files.ts';
 import { O } from '../kernel/constants/files.ts';
 import { trySyscall } from '../kernel/syscall.ts';
-import { seedInside } from '../namespaces/pid/seed-inside.ts';
-import { placeOfEntry, tryPathAt } from '../namespaces/places.ts';
+import { placeOfEntry, tryPathAt, widePlaces } from '../namespaces/places.ts';
 import { openGhost } from './ghost/restore.ts';
 import { linkOpenFile } from './locate.ts';
 import { openPath } from './open-path.ts';
 import { linkFile, unlinkFile, withTemporaryName } from './temporary-name.ts';
+
+const DEAD = new Part(() => require('./dead-task.ts') as typeof import('./dead-task.ts'));
 
 /** Images of CRIU before 1.6 have no types; this bit in the ID means a ghost. */
 const OLD_GHOST_BIT = 0x8000_0000;
@@ -73,16 +75,16 @@ function openOfDeadTask(entry: RegFileEntry, context: RestoreContext, flags: num
   const pid = deadTaskOf(entry.name, context);
   if (pid === undefined)
     throw new ImageError({ file: 'remap-fpath.img', reason: `${entry.name} is no file of a task` });
-  HELPERS.of(context, pid);
+  DEAD.load().standIn(pid, context);
   return openPath(entry.name, flags, entry.name, placeOfEntry(entry, context));
 }
 
-/** Helper processes with the PIDs of dead tasks; they exist while files of these are opened. */
-const HELPERS = new KeyedSlot((context: RestoreContext, pid: number) => {
-  const helper = seedInside(context, pid);
-  context.atEnd(() => helper[Symbol.dispose]());
-  return helper;
-});
+/** Lets a task go into a directory of a dead task, if the file with this ID is one. */
+export function letIn(fileId: number, task: HostPid, context: RestoreContext): void {
+  const entry = context.fileEntries.get(fileId)?.reg;
+  const pid = entry && deadTaskOf(entry.name, context);
+  if (pid !== undefined) DEAD.load().admit(pid, task, context);
+}
 
 /** The entries of files.img that refer to a ghost. */
 function peersOf(ghostId: number, context: RestoreContext): RegFileEntry[] {
@@ -104,12 +106,18 @@ function openLinked(linkId: number, entry: RegFileEntry, context: RestoreContext
     });
   }
   REMOVED_AT_END.of(context, link);
+  const [there, place] = [placeOfEntry(link, context), placeOfEntry(entry, context)];
+  const wide = place?.isReadOnly ? widePlaces(there, place) : undefined;
   return withTemporaryName(
     entry.name,
-    (path) => tryPathAt(placeOfEntry(link, context), link.name, (from) => linkFile(from, path)),
+    (path) => tryPathAt(wide?.[0] ?? there, link.name, (from) => linkFile(from, path)),
     unlinkFile,
-    (path) => openPath(path, flags, entry.name),
-    placeOfEntry(entry, context),
+    (path) => {
+      if (!wide) return openPath(path, flags, entry.name);
+      const name = entry.name.slice(0, entry.name.lastIndexOf('/')) + path.slice(path.lastIndexOf('/'));
+      return openPath(name, flags, entry.name, place);
+    },
+    wide?.[1] ?? place,
   );
 }
 

@@ -64,7 +64,7 @@ export function applyFields(draft: Draft, opts: CriuOpts, origin: Origin): Appli
 }
 
 /** Options that name descriptors or relatives of ours, which a client of the service knows nothing of. */
-const FOR_PARENTS: readonly string[] = ['restore-sibling', 'inherit-fd', 'ps-socket'];
+const FOR_PARENTS: readonly string[] = ['restore-sibling', 'inherit-fd', 'ps-socket', 'status-fd'];
 
 function forParents(field: string): StasisError {
   return wrong(

@@ -78,15 +78,14 @@ function findPlace(draft: Draft, opts: CriuOpts, { command, client, isLast }: Ci
   if (!isLast('images-dir')) {
     if (images >= 0) draft.imagesDir = directoryOf(client.pid, images, 'images_dir_fd');
     else if (path) draft.imagesDir = path;
-    else if (command === 'check' && work === undefined) draft.imagesDir = '.';
-    else if (command !== 'check') throw noPlace();
+    else if (command !== 'check') throw noPlace('neither images_dir_fd nor images_dir says where the images are');
+    else if (work === undefined) throw noPlace('neither a directory of images nor work_dir_fd says where the log is');
   }
   if (!isLast('work-dir') && work !== undefined) draft.workDir = directoryOf(client.pid, work, 'work_dir_fd');
   draft.logFile = logName(draft.logFile, opts, isLast('log-file'));
 }
 
-function noPlace(): StasisError {
-  const reason = 'neither images_dir_fd nor images_dir says where the images are';
+function noPlace(reason: string): StasisError {
   return new StasisError({
     kind: 'usage',
     resource: 'criu_opts',

@@ -11,10 +11,10 @@ import type { InputOf } from '../images/message.ts';
 import { type CriuReq, CriuReqType, criuReq, criuResp } from '../images/schema/rpc.ts';
 import { W } from '../kernel/constants/ptrace.ts';
 import { arenaAddress, arenaView, trySyscall } from '../kernel/syscall.ts';
+import type { Done } from './begin.ts';
 import type { Channel } from './channel.ts';
 import { errnoOf, errorText } from './errors.ts';
 import type { Client } from './request.ts';
-import type { Done } from './work.ts';
 
 type Reply = InputOf<typeof criuResp>;
 
@@ -29,10 +29,10 @@ const ANSWERS: Readonly<Record<number, Answer>> = {
   [CriuReqType.VERSION]: version,
   [CriuReqType.FEATURE_CHECK]: features,
   [CriuReqType.WAIT_PID]: waitFor,
-  [CriuReqType.PRE_DUMP]: () => notBuilt('pre-dump', 'send DUMP, with leave_running if the tasks are to go on'),
-  [CriuReqType.SINGLE_PRE_DUMP]: () => notBuilt('pre-dump', 'send DUMP, with leave_running if the tasks are to go on'),
-  [CriuReqType.PAGE_SERVER]: () => notBuilt('page-server', 'dump into a directory, and copy that'),
-  [CriuReqType.PAGE_SERVER_CHLD]: () => notBuilt('page-server', 'dump into a directory, and copy that'),
+  [CriuReqType.PRE_DUMP]: async (...asked) => (await import('./work.ts')).preDumpFor(...asked),
+  [CriuReqType.SINGLE_PRE_DUMP]: async (...asked) => (await import('./work.ts')).preDumpFor(...asked),
+  [CriuReqType.PAGE_SERVER]: async (...asked) => (await import('./page-server.ts')).pageServerFor(...asked),
+  [CriuReqType.PAGE_SERVER_CHLD]: async (...asked) => (await import('./page-server.ts')).pageServerFor(...asked),
   [CriuReqType.CPUINFO_DUMP]: async (...asked) => (await import('./work.ts')).cpuInfoFor('dump', ...asked),
   [CriuReqType.CPUINFO_CHECK]: async (...asked) => (await import('./work.ts')).cpuInfoFor('check', ...asked),
 };
@@ -43,6 +43,9 @@ const KEEPS_OPEN: readonly number[] = [
   ...[CriuReqType.FEATURE_CHECK, CriuReqType.VERSION],
 ];
 
+/** What may follow a PRE_DUMP over the same connection. */
+const GOES_ON: readonly number[] = [CriuReqType.PRE_DUMP, CriuReqType.DUMP];
+
 /**
  * Serves a client: one request, or several if it asks to keep the connection open.
  *
@@ -50,7 +53,7 @@ const KEEPS_OPEN: readonly number[] = [
  * @throws InterruptedError after the answer, when a signal has asked Stasis to end
  */
 export async function serve(channel: Channel, client: Client): Promise<number> {
-  for (;;) {
+  for (let before: CriuReq | undefined; ; ) {
     let request: CriuReq | undefined;
     try {
       request = receive(channel);
@@ -59,8 +62,13 @@ export async function serve(channel: Channel, client: Client): Promise<number> {
       if (error instanceof InterruptedError) throw error;
       return 1;
     }
-    // A client that only looked whether somebody is there.
-    if (!request) return 1;
+    // A client that only looked whether somebody is there, or one that makes no dump now, as runc.
+    if (!request) return before ? 0 : 1;
+    if (before && !GOES_ON.includes(request.type)) {
+      const reason = 'after a PRE_DUMP comes another one, or the DUMP';
+      answerFailure(channel, CriuReqType.EMPTY, new StasisError({ kind: 'usage', resource: 'the request', reason }));
+      return 1;
+    }
     try {
       const went = await grant(request, channel, client);
       if (!went.success) return 1;
@@ -68,7 +76,8 @@ export async function serve(channel: Channel, client: Client): Promise<number> {
     } finally {
       closeLog();
     }
-    if (!request.keep_open) return 0;
+    before = request.type === CriuReqType.PRE_DUMP ? request : undefined;
+    if (!request.keep_open && !before) return 0;
   }
 }
 
@@ -157,9 +166,12 @@ function version(): Done {
 }
 
 /** The truth about us: what is not built is not there, whatever the kernel could do. */
-function features({ features: asked }: CriuReq): Done {
+async function features({ features: asked }: CriuReq): Promise<Done> {
   if (!asked) throw new StasisError({ kind: 'usage', resource: 'features', reason: 'it is not said which' });
-  return { success: true, reply: { features: { mem_track: false, lazy_pages: false, pidfd_store: false } } };
+  const { whyNoTracking } = await import('../memory/tracking/tracking.ts');
+  const { canBringPages } = await import('../kernel/userfault-missing.ts');
+  const reply = { mem_track: whyNoTracking() === undefined, lazy_pages: canBringPages(), pidfd_store: false };
+  return { success: true, reply: { features: reply } };
 }
 
 /** Waits for a child of ours: the page server of an earlier request. */
@@ -172,14 +184,4 @@ function waitFor({ pid = 0 }: CriuReq): Done {
     error: new StasisError({ kind: 'gone', resource: `process ${pid}`, reason }),
     reply: { cr_errno: -result },
   };
-}
-
-function notBuilt(command: string, remedy: string): never {
-  throw new StasisError({
-    kind: 'unsupported',
-    code: 'COMMAND_NOT_BUILT',
-    resource: command,
-    reason: 'this is not built yet',
-    remedy,
-  });
 }

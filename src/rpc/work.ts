@@ -1,43 +1,29 @@
 /** The requests that do something: dump, restore, check. */
 
 import { cpuErrorOf } from '../api/cpuinfo.ts';
-import type { Directories } from '../api/engine-options.ts';
-import { dumpOptions, hooksOf, restoreOptions } from '../api/engine-options.ts';
+import { dumpOptions, hooksOf, preDumpOptions, restoreOptions } from '../api/engine-options.ts';
 import { printDumpFigures, printRestoreFigures } from '../api/figures.ts';
 import { followTree } from '../api/follow.ts';
-import type { Invocation } from '../api/invocation.ts';
 import { logDescriptor } from '../api/logfile.ts';
 import { requirePrivileges } from '../api/privileges.ts';
 import { noticeToLog } from '../api/report.ts';
-import type { Command } from '../api/settings.ts';
 import { interruptible } from '../api/signals.ts';
-import { openWorkplace } from '../api/workplace.ts';
-import { asStasisError, InterruptedError, StasisError } from '../base/errors.ts';
+import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import type { CarryOptions } from '../contract/contract.ts';
 import { examineAll, verdictOn } from '../engine/check/examine.ts';
 import { allFeatures } from '../engine/check/features.ts';
 import { saveCpuInfo } from '../engine/cpuinfo.ts';
 import { dump } from '../engine/dump/dump.ts';
+import { preDump } from '../engine/pre-dump/pre-dump.ts';
 import { restore } from '../engine/restore/restore.ts';
-import type { InputOf } from '../images/message.ts';
-import type { CriuOpts, CriuReq, criuResp } from '../images/schema/rpc.ts';
+import type { CriuOpts, CriuReq } from '../images/schema/rpc.ts';
 import { statusOf } from '../kernel/statx.ts';
 import { syscall } from '../kernel/syscall.ts';
+import { attempt, begin, type Done } from './begin.ts';
 import type { Channel } from './channel.ts';
 import { notifications } from './notifications.ts';
-import { type Client, understand } from './request.ts';
-
-/** How a request went. */
-export interface Done {
-  readonly success: boolean;
-  /** Why it failed. */
-  readonly error?: StasisError;
-  /** The fields of the answer besides those that say how it went. */
-  readonly reply: Partial<InputOf<typeof criuResp>>;
-  /** What is done when the answer has been sent. */
-  readonly afterwards?: (() => void) | undefined;
-}
+import type { Client } from './request.ts';
 
 /** DUMP. Whoever has itself dumped is answered only if it goes on. */
 export function dumpFor(request: CriuReq, channel: Channel, client: Client): Done | undefined {
@@ -54,6 +40,18 @@ export function dumpFor(request: CriuReq, channel: Channel, client: Client): Don
     if (exitCode !== 0) throw refused(exitCode);
     const isGone = settings.tree === client.pid && settings.finalState !== 'running';
     return isGone ? undefined : { success: true, reply };
+  });
+}
+
+/** PRE_DUMP and SINGLE_PRE_DUMP. No client is notified of anything, as with CRIU. */
+export function preDumpFor({ opts }: CriuReq, _: Channel, client: Client): Done | undefined {
+  return attempt({}, () => {
+    const { invocation, directories } = begin('pre-dump', opts, client);
+    const { settings } = invocation;
+    const { figures, notices } = interruptible(() => preDump(preDumpOptions(settings, directories)));
+    for (const notice of notices) noticeToLog(notice, 'pre-dump.ts');
+    if (settings.displayStats) printDumpFigures(figures);
+    return { success: true, reply: {} };
   });
 }
 
@@ -98,30 +96,6 @@ export function cpuInfoFor(what: 'dump' | 'check', { opts }: CriuReq, _: Channel
     if (error) throw error;
     return { success: true, reply: {} };
   });
-}
-
-/** What is thrown is the error of the answer, but for what ends Stasis as well. */
-function attempt(reply: Done['reply'], work: () => Done | undefined): Done | undefined {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof InterruptedError) throw error;
-    return { success: false, error: asStasisError(error), reply };
-  }
-}
-
-/** Understands a request and opens its log. @throws StasisError if it must not be done */
-function begin(
-  command: Command,
-  opts: CriuOpts | undefined,
-  client: Client,
-): { readonly invocation: Invocation; readonly directories: Directories } {
-  if (!opts) throw new StasisError({ kind: 'usage', resource: 'opts', reason: 'they are missing' });
-  const { invocation, refusal } = understand(command, opts, client);
-  const directories = openWorkplace(invocation);
-  if (refusal) throw refusal;
-  requirePrivileges(invocation.settings.unprivileged);
-  return { invocation, directories };
 }
 
 /** What no option says, since only a client can be handed a terminal, or have itself dumped. */

@@ -16,7 +16,9 @@ export class Workers implements Disposable {
   readonly #child = new ChildProgram();
   readonly #runtime = runtimeWords();
 
-  constructor() {
+  /** `waited for`: somebody asks how they have ended. */
+  constructor(fate: 'forgotten' | 'waited for' = 'forgotten') {
+    if (fate === 'waited for') return;
     // The kernel buries our children by itself. Another program that is executed has the default again.
     const action = new Uint8Array(Sigaction.size);
     Sigaction.encodeInto(action, 0, { handler: SIG_HANDLER.DFL, flags: SA.NOCLDWAIT, restorer: 0n, mask: 0n });
@@ -24,14 +26,14 @@ export class Workers implements Disposable {
   }
 
   /**
-   * Starts Stasis with arguments and a descriptor, in a session of its own. Returns its PID; it may have ended already.
+   * Starts Stasis with arguments and descriptors, in a session of its own. Returns its PID; it may have ended already.
    *
    * @throws SyscallError if there can be no further process
    */
-  start(args: readonly string[], descriptor: LocalFd): number {
+  start(args: readonly string[], ...descriptors: readonly LocalFd[]): number {
     const program = this.#child.program();
     program.attempt('unshare', Number(CLONE.FILES));
-    program.attempt('fcntl', descriptor as number, F.SETFD, 0);
+    for (const descriptor of descriptors) program.attempt('fcntl', descriptor as number, F.SETFD, 0);
     program.attempt('rt_sigprocmask', SIG_HOW.SETMASK, program.data(new Uint8Array(SIGSET_SIZE)), 0, SIGSET_SIZE);
     const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`);
     program.attempt(

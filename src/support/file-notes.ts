@@ -14,10 +14,19 @@ interface Note {
   readonly value: Json;
 }
 
-/** Records `value` for a file of this dump, by its ID in files.img. @throws StasisError (io) */
+/** The lines of a dump. They are written at once at the end: there may be one for each of thousands of files. */
+const LINES = new Slot((_: DumpContext): string[] => []);
+
+/** Records `value` for a file of this dump, by its ID in files.img. */
 export function noteFile(context: DumpContext, kind: string, id: number, value: Json): void {
   const note: Note = { id, kind, value };
-  context.images.append(NAME, new TextEncoder().encode(`${JSON.stringify(note)}\n`));
+  LINES.of(context).push(`${JSON.stringify(note)}\n`);
+}
+
+/** Writes what was recorded, when everything is captured. @throws StasisError (io) */
+export function writeNotes(context: DumpContext): void {
+  const lines = LINES.ifMade(context);
+  if (lines) context.images.put(NAME, new TextEncoder().encode(lines.join('')));
 }
 
 /**

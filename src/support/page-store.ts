@@ -4,18 +4,25 @@
  */
 
 import { PAGE_SIZE } from '../arch/page-size.ts';
+import { Part } from '../base/part.ts';
 import { firstIndex } from '../base/search.ts';
+import type { FilePlace } from '../images/disk.ts';
 import { ImageError } from '../images/error.ts';
 import { type ImageId, ImageSet } from '../images/image-set.ts';
+import { PARENT } from '../images/image-set-writer.ts';
 import { imageName } from '../images/kind.ts';
 import { Images } from '../images/kinds.ts';
+import { compressedName, FREED } from '../images/own-files.ts';
 import { PageFlags, type PageMap } from '../images/pagemap.ts';
+
+const COMPRESSED = new Part(() => require('./compressed-pages.ts') as typeof import('./compressed-pages.ts'));
+const FREED_PAGES = new Part(() => require('./freed-pages.ts') as typeof import('./freed-pages.ts'));
 
 /** A range of memory and where its content is stored. Numbers are bytes. */
 export interface StoredPiece {
   readonly start: number;
   readonly length: number;
-  /** Path of the pages file. */
+  /** Path of the pages file, or of the file it is a part of. */
   readonly file: string;
   readonly offset: number;
 }
@@ -35,7 +42,25 @@ export function storedPieces(
   id: ImageId,
   pageSize = PAGE_SIZE,
 ): StoredPiece[] | undefined {
-  return piecesOf(set, kind, id, pageSize, new Set());
+  const pieces = piecesOf(set, kind, id, pageSize, new Set());
+  const isThin = thinnedChains.get(set) ?? chainOf(set).some(isThinned);
+  thinnedChains.set(set, isThin);
+  if (pieces && isThin) FREED_PAGES.load().requireKept(chainOf(set), pieces, imageName(kind, id));
+  return pieces;
+}
+
+/** Whether deduplication has freed something of a set, or of one before it. */
+const thinnedChains = new WeakMap<ImageSet, boolean>();
+
+/** The error for a page that the images lack, since the dump has kept it (`dump --lazy-pages`). */
+export function keptByDump(pid: number, address: number, remedy: string): ImageError {
+  const reason = `the page at 0x${address.toString(16)} is not in the images: the dump has kept it`;
+  return new ImageError({ file: `pagemap-${pid}.img`, code: 'PAGES_ELSEWHERE', reason, remedy });
+}
+
+/** Whether deduplication has freed something of a set. */
+export function isThinned(set: ImageSet): boolean {
+  return set.plain(FREED) !== undefined;
 }
 
 /** The piece that contains an address; `pieces` as {@link storedPieces} returns them. */
@@ -46,8 +71,21 @@ export function findPiece(pieces: readonly StoredPiece[], address: number): Stor
 
 /** The parent image set of an incremental dump; undefined if there is none. */
 export function parentOf(set: ImageSet): ImageSet | undefined {
-  const dir = `${set.dir}/parent`;
+  const dir = `${set.dir}/${PARENT}`;
   return set.disk.status(dir) ? new ImageSet(dir, set.onUnknown, set.disk) : undefined;
+}
+
+/** A set, its parent, the parent of that, and so on. A set that is its own parent ends the chain. */
+export function chainOf(images: ImageSet): ImageSet[] {
+  const chain: ImageSet[] = [];
+  const seen = new Set<string>();
+  for (let set: ImageSet | undefined = images; set; set = parentOf(set)) {
+    const { dev, ino } = set.disk.status(set.dir) ?? {};
+    if (seen.has(`${dev}:${ino}`)) break;
+    seen.add(`${dev}:${ino}`);
+    chain.push(set);
+  }
+  return chain;
 }
 
 function piecesOf(
@@ -63,39 +101,60 @@ function piecesOf(
   visited.add(`${dev}:${ino}`);
   const map = set.readPagemap(kind, id);
   if (!map) return undefined;
-  checkSize(set, map, pageSize, file);
+  const store = storeOf(set, map, pageSize, file);
   const inherits = map.runs.some((run) => run.flags & PageFlags.PARENT);
-  const parent = inherits ? parentOf(set) : undefined;
-  const inherited = parent && piecesOf(parent, kind, id, pageSize, visited);
-  return assemble(set, map, inherited ?? [], pageSize, file);
+  const inherited = inherits ? piecesOf(requireParent(set, file), kind, id, pageSize, visited) : [];
+  return assemble(store, map, inherited ?? [], pageSize, file);
+}
+
+function requireParent(set: ImageSet, file: string): ImageSet {
+  const parent = parentOf(set);
+  if (parent) return parent;
+  throw new ImageError({
+    file,
+    code: 'IMAGE_MISSING',
+    reason: `pages of it are in the images of an earlier dump, and there is no ${set.dir}/parent`,
+    remedy: 'put that folder where the link "parent" points to',
+  });
 }
 
 /**
- * Checks the size of a pages file. Without this, a truncated pages file would be noticed only when memory is filled,
- * and a truncated pagemap never.
+ * Finds a pages file, and checks its size. Without this, a truncated pages file would be noticed only when memory is
+ * filled, and a truncated pagemap never.
  */
-function checkSize(set: ImageSet, map: PageMap, pageSize: number, file: string): void {
+function storeOf(set: ImageSet, map: PageMap, pageSize: number, file: string): FilePlace {
   let needed = 0;
   for (const run of map.runs) if (run.flags & PageFlags.PRESENT) needed += run.pages * pageSize;
-  const size = set.disk.status(set.path(Images.pages, map.pagesId))?.size;
   const name = imageName(Images.pages, map.pagesId);
+  const plain = set.disk.status(`${set.dir}/${name}`);
+  const packed = plain ? undefined : compressedOf(set, map.pagesId);
+  const size = (plain ?? packed)?.size;
   if (size === undefined) {
-    if (needed === 0) return;
+    if (needed === 0) return set.place(name);
     throw new ImageError({ file: name, reason: `missing, but named by ${file}` });
   }
-  if (size !== needed) throw new ImageError({ file: name, reason: `${size} bytes where ${file} tells of ${needed}` });
+  if (size !== needed) {
+    const named = packed ? compressedName(map.pagesId) : name;
+    throw new ImageError({ file: named, reason: `${size} bytes where ${file} tells of ${needed}` });
+  }
+  return packed ? { path: packed.file, offset: 0 } : set.place(name);
+}
+
+/** The compressed pages file of a set, if it has one. */
+function compressedOf(set: ImageSet, pagesId: number): { readonly file: string; readonly size: number } | undefined {
+  if (!set.disk.status(`${set.dir}/${compressedName(pagesId)}`)) return undefined;
+  return COMPRESSED.load().findCompressed(set, pagesId);
 }
 
 function assemble(
-  set: ImageSet,
+  { path: file, offset: begin }: FilePlace,
   map: PageMap,
   inherited: readonly StoredPiece[],
   pageSize: number,
   name: string,
 ): StoredPiece[] {
-  const file = set.path(Images.pages, map.pagesId);
   const pieces: StoredPiece[] = [];
-  let offset = 0;
+  let offset = begin;
   for (const run of map.runs) {
     const length = run.pages * pageSize;
     if (run.flags & PageFlags.PARENT) {

@@ -1,6 +1,6 @@
 /**
  * Users and groups of a tree. The kernel tells them to Stasis, and takes them, as Stasis' own user namespace sees them;
- * images have them as the user namespace of the tree's root sees them.
+ * images have them as the outermost user namespace that the tree's root is in sees them.
  */
 import type { HostPid } from '../base/brands.ts';
 import type { IdView } from '../contract/contract.ts';

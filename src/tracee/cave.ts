@@ -26,6 +26,9 @@ export interface Place {
   readonly left: LeftCave | undefined;
 }
 
+/** What is behind the end of an executable mapping. */
+const NOTHING = new Uint8Array(CAVE_SIZE);
+
 /**
  * The zero tail of the vdso or, failing that, of another private executable mapping. A cave that a killed Stasis left
  * behind is used again if no thread is in it.
@@ -40,7 +43,7 @@ export function findCave(tgid: HostPid, arch: Arch, mem: Fd, maps: readonly Mapp
   for (const mapping of candidates) {
     const at = mapping.end - CAVE_SIZE;
     if (at < mapping.start || forceRead(mem, at, tail) !== CAVE_SIZE) continue;
-    if (tail.every((byte) => byte === 0)) return { at, left: undefined };
+    if (Buffer.compare(tail, NOTHING) === 0) return { at, left: undefined };
     const left = arch.readCave(tail, at, at + CAVE_SIZE - WAY_OUT_SIZE);
     if (left) return { at, left };
   }

@@ -313,6 +313,10 @@ class HomeRemote extends Remote {
     this.#visit?.end(patience);
     return program;
   }
+
+  override runWithPause(): boolean {
+    return false;
+  }
 }
 
 /**

@@ -11,7 +11,8 @@ import { closeAll, handOver } from './handover.ts';
 import { writeMemory } from './memory.ts';
 import type { Program, Ref } from './program.ts';
 import type { Remote } from './remote.ts';
-import { Seed } from './seed.ts';
+import type { Seed } from './seed.ts';
+import { SEEDS } from './seeds.ts';
 
 /** The amount of work in bytes from which on starting a helper process pays off. */
 export const WORTH_A_HELPER = 32 << 20;
@@ -100,7 +101,7 @@ export class Helper implements Disposable {
   static start(bufferLength: number, locals: readonly LocalFd[]): Helper | undefined {
     let seed: Seed | undefined;
     try {
-      seed = Seed.anywhere();
+      seed = SEEDS.load().Seed.anywhere();
       return new Helper(seed, bufferLength, locals);
     } catch (error) {
       logDebug(`no helper: ${error instanceof Error ? error.message : String(error)}`);

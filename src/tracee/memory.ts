@@ -31,6 +31,35 @@ export function readMemory(pid: HostPid, address: TaskAddress, into: Uint8Array)
   return into;
 }
 
+/** A piece of a task's memory. */
+interface MemoryPart {
+  readonly address: TaskAddress;
+  readonly length: number;
+}
+
+/** Most parts that one call reads (IOV_MAX). */
+const MOST_PARTS = 1024;
+
+/** Reads many parts of memory by few calls. @throws StasisError unless all of them can be read */
+export function readParts(pid: HostPid, parts: readonly MemoryPart[]): Uint8Array[] {
+  const found: Uint8Array[] = [];
+  for (let from = 0; from < parts.length; from += MOST_PARTS) {
+    const lot = parts.slice(from, from + MOST_PARTS);
+    const all = new Uint8Array(lot.reduce((sum, { length }) => sum + length, 0));
+    using pins = new Pins();
+    const remote = BigUint64Array.from(lot.flatMap(({ address, length }) => [BigInt(address), BigInt(length)]));
+    const local = oneIovec(0, pins.address(all), all.length);
+    const got = trySyscall('process_vm_readv', pid, local, 1, pins.address(remote), lot.length, 0);
+    if (got !== all.length) throw memoryError(pid, lot[0]?.address ?? 0, 'read', got);
+    for (let i = 0, at = 0; i < lot.length; i++) {
+      const { length } = lot[i] as MemoryPart;
+      found.push(all.subarray(at, at + length));
+      at += length;
+    }
+  }
+  return found;
+}
+
 /** Writes to pages that the task itself may write. @throws StasisError */
 export function writeMemory(pid: HostPid, address: TaskAddress, from: Uint8Array): void {
   using pins = new Pins();

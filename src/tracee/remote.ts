@@ -116,6 +116,29 @@ export class Remote {
     return tracee.arch.result(tracee.getRegisters());
   }
 
+  /**
+   * Runs a program, with `pause` while the task is stopped at the entry of the last call, and the results of the others
+   * can be read. If Stasis dies in `pause`, the task makes that call all the same. False if this task cannot pause.
+   * @throws RemoteCallError
+   */
+  runWithPause(program: Program, pause: () => void): boolean {
+    this.#startUntilLastCall(program);
+    try {
+      this.#transfer('process_vm_readv', program);
+      pause();
+    } finally {
+      this.resume();
+    }
+    this.finish(program);
+    return true;
+  }
+
+  /** Has a seed run a program that ends it, and lets it go: it is no task of ours any more, and outlives us. */
+  release(program: Program): void {
+    this.#load(program);
+    this.tracee.setFree();
+  }
+
   /** Runs up to the entry of the last call. */
   #startUntilLastCall(program: Program): void {
     this.#load(program);

@@ -1,6 +1,8 @@
 /*
  * A flock that lives through a mapping alone: its descriptor was closed, as every Java virtual machine does it.
  * "family": a child has the mapping too, made by its parent; and one of its own.
+ * "code": the mapping is private and may be executed; the lock is kept. "library": the same of a file with a name
+ * that libraries have; the lock is lost.
  */
 #include "victim.h"
 #include <signal.h>
@@ -17,6 +19,20 @@ static char *lock_and_map(const char *name, int operation) {
   check(at != MAP_FAILED && !close(fd));
   at[0] = 'm';
   return at;
+}
+
+/* As what maps code of its own does it, and as nobody is known to do it with a library. */
+static void lock_code(const char *name) {
+  int fd = open(name, O_RDWR | O_CREAT, 0700);
+  check(fd >= 0 && !ftruncate(fd, PAGE) && !flock(fd, LOCK_EX));
+  check(mmap(0, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED && !close(fd));
+  victim_ready();
+  victim_wait();
+  fd = open(name, O_RDWR);
+  check(fd >= 0);
+  if (strstr(name, ".so")) check(!flock(fd, LOCK_EX | LOCK_NB));
+  else check(flock(fd, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK);
+  victim_pass();
 }
 
 /* "FLOCK ADVISORY WRITE 123 fe:00:77 0 EOF": who holds the lock on a file. */
@@ -45,6 +61,8 @@ static void locked(const char *name, int refused, int granted) {
 int main(int argc, char **argv) {
   bool family = argc > 1 && !strcmp(argv[1], "family");
   bool lost = argc > 1 && !strcmp(argv[1], "lost");
+  if (argc > 1 && !strcmp(argv[1], "code")) lock_code("cache");
+  if (argc > 1 && !strcmp(argv[1], "library")) lock_code("cache.so.1");
   mapped = lock_and_map("exclusive", LOCK_EX);
   char *shared = lock_and_map("shared", LOCK_SH);
   pid_t child = 0, me = getpid();

@@ -134,6 +134,8 @@ static void set_up(void) {
 static void verify(void) {
   struct stat a, b;
   char note[10];
+  /* A dump in the middle of this would find other files open each time, and file systems get other device numbers. */
+  if (!victim_asked()) return;
   list_mounts(now);
   check(!strcmp(before, now), "\n%.280s", now);
   holds("tmp/hard", "contents");

@@ -302,5 +302,6 @@ int main(int argc, char **argv) {
   if (!plain) tune_more();
   send_off();
   victim_ready();
+  /* It sends its messages again all the time: an empty one is seen by the first look of Stasis only. */
   victim_loop(verify);
 }

@@ -22,20 +22,10 @@ enum { A_USER = 100005, A_GROUP = 50007, OTHER = 77 };
 
 static char status_was[4096], maps_was[512];
 
-static size_t text_of(const char *path, char *to, size_t room) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  check(fd >= 0, "%s", path);
-  ssize_t n = read(fd, to, room - 1);
-  close(fd);
-  check(n >= 0, "%s", path);
-  to[n] = 0;
-  return n;
-}
-
 static void who_am_i(char *to, size_t room) {
   static const char *keys[] = {"\nUid:", "\nGid:", "\nGroups:", "\nCapInh:", "\nCapPrm:", "\nCapEff:", "\nCapBnd:", "\nCapAmb:"};
   static char text[8192];
-  text_of("/proc/self/status", text, sizeof text);
+  slurp("/proc/self/status", text, sizeof text);
   size_t at = 0;
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const char *line = strstr(text, keys[i]);
@@ -45,9 +35,9 @@ static void who_am_i(char *to, size_t room) {
 }
 
 static void the_maps(char *to, size_t room) {
-  size_t at = text_of("/proc/self/uid_map", to, room);
-  at += text_of("/proc/self/gid_map", to + at, room - at);
-  text_of("/proc/self/setgroups", to + at, room - at);
+  size_t at = slurp("/proc/self/uid_map", to, room);
+  at += slurp("/proc/self/gid_map", to + at, room - at);
+  slurp("/proc/self/setgroups", to + at, room - at);
 }
 
 static int ghost = -1, memory, terminal, slave, pair[2], letters[2];

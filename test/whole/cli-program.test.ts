@@ -2,7 +2,17 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -25,7 +35,7 @@ interface Outcome {
 function run(
   program: string,
   args: string[],
-  options: { cwd?: string; env?: NodeJS.ProcessEnv; uid?: number } = {},
+  options: { cwd?: string; env?: NodeJS.ProcessEnv; uid?: number; gid?: number } = {},
 ): Outcome {
   const done = spawnSync(program, args, { cwd: dir, encoding: 'utf8', timeout: 20_000, ...options });
   return { code: done.status, out: done.stdout, err: done.stderr };
@@ -79,10 +89,10 @@ describe.each(programs)('%s', (_name, program, env) => {
     [['dump'], 1, /^Error: no process was named\n/],
     [['show'], 255, /crit show/],
     [['--help', 'dump'], 0, /^$/],
-    [['dump', '-t', '1', '--lazy-pages'], 1, /^Error: --lazy-pages: not built yet for dump\nHint: /],
+    [['dump', '-t', '1', '--tls'], 1, /^Error: --tls: not built yet for dump\nHint: /],
     [['dump', '-t', '1', '-D', '/none'], 1, /^Error: \/none: the images directory does not exist\nHint: /],
     [['dump', '-t', '1', '-o', '/none/x'], 1, /^Error: \/none\/x: the log file cannot be created \(ENOENT\)\nHint: /],
-    [['page-server'], 1, /^Error: page-server: this command is not built yet\n/],
+    [['lazy-pages'], 1, /^Error: .*inventory\.img: there is no inventory: not a folder of images, or /],
   ];
   test.each(codes)('%p', (args, code, err) => {
     const got = run(program, args, { env });
@@ -136,6 +146,26 @@ test('without privileges there is a clear error before any work', () => {
     expect(err).toMatch(/^Error: neither CAP_SYS_ADMIN nor CAP_CHECKPOINT_RESTORE is there\nHint: run as root/);
   } finally {
     rmSync(open, { recursive: true });
+  }
+});
+
+test('setuid it does nothing', () => {
+  if (!existsSync(built) || process.getuid?.() !== 0) return;
+  const place = mkdtempSync('/tmp/stasis-setuid-');
+  try {
+    chmodSync(place, 0o755);
+    const program = join(place, 'stasis');
+    copyFileSync(built, program);
+    for (const bit of [0o4000, 0o2000]) {
+      chmodSync(program, 0o755 | bit);
+      for (const args of [['dump', '-t', '1'], ['check'], ['crit', 'decode', '-i', '/etc/shadow']]) {
+        const { code, out, err } = run(program, args, { cwd: place, uid: 65534, gid: 65534 });
+        expect({ code, out }).toEqual({ code: 1, out: '' });
+        expect(err).toMatch(/^Error: Stasis does not run setuid or setgid.*\nHint: take the bits away/);
+      }
+    }
+  } finally {
+    rmSync(place, { recursive: true });
   }
 });
 

@@ -55,7 +55,7 @@ test('instructions that are lacking are named; what is not asked for is not comp
   change(path, ({ capability }) => {
     const words = [...capability];
     words[1] = ((words[1] ?? 0) | (1 << 31)) >>> 0;
-    words[18] = (words[18] ?? 0) | 4;
+    words[18] = ((words[18] ?? 0) | 4) >>> 0;
     return { capability: words };
   });
   const { status, stderr } = await check(path);

@@ -1,9 +1,10 @@
 /** Namespaces that somebody else makes: `--external net[…]` and `pid[…]` with `--inherit-fd`, and `--join-ns`. */
 import { afterEach, expect, test } from 'bun:test';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { victimBinary } from './kit/compile.ts';
 import { inNetwork } from './kit/netspace.ts';
-import { stasis } from './kit/stasis.ts';
+import { stasis, stasisOk } from './kit/stasis.ts';
 import { descendants } from './kit/tree.ts';
 import { until } from './kit/until.ts';
 import { goOn, Victim } from './kit/victim.ts';
@@ -140,6 +141,62 @@ test(
   },
   LIMIT,
 );
+
+test(
+  'a tree is restored into a PID namespace and a mount namespace of another process',
+  async () => {
+    const at = await holder('pid', 'mount');
+    using victim = await Victim.run([
+      'sh',
+      '-c',
+      'echo text > text; exec "$@" 5< text',
+      'sh',
+      victimBinary('prefork'),
+      '4',
+      '3',
+    ]);
+    await victim.dump();
+    const { cwd, dir } = victim;
+    const there = `
+      cp -a ${cwd} ${dir}/copy; mount -t tmpfs -o mode=755 other ${cwd}; cp -a ${dir}/copy/. ${cwd}; echo TEXT > ${cwd}/text`;
+    expect(spawnSync('nsenter', ['-t', String(at), '-m', 'sh', '-ec', there]).status).toBe(0);
+    // Its root has another number here afterwards.
+    const restored = async (options: readonly string[]): Promise<void> => {
+      const pidfile = `${victim.images}/pid`;
+      const line = victim.restoreLine(['--pidfile', pidfile, '--join-ns', `mnt:${at}`, ...options]);
+      await stasisOk(line, undefined, giving(at, 'pid'));
+      victim.pid = Number(readFileSync(pidfile, 'utf8'));
+    };
+    await restored(['--join-ns', `pid:/proc/${at}/ns/pid`]);
+    for (const pid of victim.members()) {
+      for (const type of ['mnt', 'pid']) expect(linkOf(pid, type)).toBe(linkOf(at, type));
+      expect(readlinkSync(`/proc/${pid}/cwd`)).toBe(victim.cwd);
+      expect(readFileSync(`/proc/${pid}/fd/5`, 'utf8')).toBe('TEXT\n');
+    }
+    await goOn();
+    // Its mounts are not made again where others are given.
+    const external = ['--external', `pid[${inodeOf(at, 'pid')}]:${PID}`];
+    const mount = ['--external', `mnt[${victim.cwd}]:cwd`];
+    await victim.dump([...external, ...mount]);
+    await restored(['--inherit-fd', `fd[7]:${PID}`]);
+    expect(linkOf(victim.pid, 'mnt')).toBe(linkOf(at, 'mnt'));
+    await goOn();
+    await victim.verdict();
+  },
+  LIMIT,
+);
+
+test('--join-ns pid: of a tree whose root is PID 1', async () => {
+  const at = await holder('pid');
+  using victim = await Victim.start('heap', ['1'], { unshare: ['--pid', '--mount-proc'] });
+  await victim.dump();
+  const refused = await stasis(victim.restoreLine(['--join-ns', `pid:${at}`]));
+  expect(refused.status).toBe(1);
+  expect(refused.stderr).toContain('the root of the tree has to be PID 1');
+  await victim.restore(['--join-ns', `mnt:${process.pid}`]);
+  expect(linkOf(victim.pid, 'mnt')).toBe(readlinkSync('/proc/self/ns/mnt'));
+  await victim.verdict();
+}, 60_000);
 
 const WRONG: readonly (readonly [string, string, string])[] = [
   ['no such process', 'net:999999999', 'cannot be opened: ENOENT'],

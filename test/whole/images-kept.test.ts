@@ -1,32 +1,17 @@
 /** What image files are on disk: who may read them, what a full disk means, whether a changed byte is noticed. */
 import { expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { SmallDisk } from './kit/small-disk.ts';
 import { stasis } from './kit/stasis.ts';
 import { Victim } from './kit/victim.ts';
 
 /** Runs with a directory on a file system that has no room. */
 async function withFullDisk(victim: Victim, work: (dir: string) => Promise<void>): Promise<void> {
-  const dir = join(victim.dir, 'full');
-  mkdirSync(dir);
-  expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'stasis-test', dir]).status).toBe(0);
-  try {
-    expect(spawnSync('dd', ['if=/dev/zero', `of=${join(dir, 'filler')}`, 'bs=4k', 'count=1']).status).toBe(0);
-    await work(dir);
-  } finally {
-    spawnSync('umount', ['-l', dir]);
-  }
+  using small = new SmallDisk(victim.dir, '4k');
+  expect(spawnSync('dd', ['if=/dev/zero', `of=${join(small.dir, 'filler')}`, 'bs=4k', 'count=1']).status).toBe(0);
+  await work(small.dir);
 }
 
 test('a disk that has no room for the figures is told, and fails neither a dump nor a restore', async () => {

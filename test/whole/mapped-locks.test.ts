@@ -43,3 +43,14 @@ test('are not taken from somebody else', async () => {
   await victim.restore();
   await victim.verdict();
 });
+
+test('are found on files that are executed, but for shared libraries', async () => {
+  for (const what of ['code', 'library']) {
+    using victim = await Victim.start('maplock', [what]);
+    const check = await stasis(['check', '-t', String(victim.pid)]);
+    expect(check.stdout.includes('a lock (FLOCK WRITE)')).toBe(what === 'code');
+    await victim.dump(['--file-locks']);
+    await victim.restore();
+    await victim.verdict();
+  }
+});

@@ -3,6 +3,7 @@ import { expect, test } from 'bun:test';
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { victimBinary } from './kit/compile.ts';
 import { inNetwork, lookAt, outside, ready } from './kit/netspace.ts';
 import { stasis } from './kit/stasis.ts';
 import { until } from './kit/until.ts';
@@ -368,6 +369,29 @@ test(
     const { stderr } = await victim.dump();
     expect(stderr).toContain('network device v0: its queueing discipline tbf is not carried');
     await victim.restore();
+    await victim.verdict();
+  },
+  LIMIT,
+);
+
+test(
+  'connections that the filters of the namespace would not let come into their states',
+  async () => {
+    const words = ['sh', '-c', 'ip link set lo up; exec "$@"', 'sh', victimBinary('tcpstates'), '4'];
+    using victim = await Victim.run(words, { unshare: ['--net'] });
+    const shut = `
+      nft 'add table inet shut; add chain inet shut in { type filter hook input priority 0; policy drop; }'
+      if command -v iptables-legacy > /dev/null; then iptables-legacy -w -P INPUT DROP; fi`;
+    inNetwork(victim.pid, shut);
+    const filters = (): string => {
+      const { filters, legacy } = lookAt(victim.pid);
+      return JSON.stringify([filters, legacy]).replace(/\[\d+:\d+\]/g, ''); // counters go on
+    };
+    const before = filters();
+    for (const _ of [1, 2]) await victim.cycle({ dump: ['--tcp-established'], restore: ['--tcp-established'] });
+    expect(filters()).toEqual(before);
+    const open = 'nft delete table inet shut; iptables-legacy -w -P INPUT ACCEPT 2> /dev/null || true';
+    inNetwork(victim.pid, open);
     await victim.verdict();
   },
   LIMIT,

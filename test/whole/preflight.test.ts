@@ -106,13 +106,38 @@ describe('a server', () => {
   }, 60_000);
 });
 
+describe('namespaces that would belong to another user namespace', () => {
+  /** The codes of what stands in the way of carrying a program; a dump says the same, and it goes on. */
+  async function refused(command: readonly string[]): Promise<string[]> {
+    using victim = await Victim.run(command);
+    const before = await victim.settled();
+    const { told } = await report(victim.pid);
+    expect((await stasis(victim.dumpLine())).status).not.toBe(0);
+    expect(differences(before, victim.state())).toEqual([]);
+    return told.map(({ code }) => code);
+  }
+
+  test('one that the parent of those in it had made before it went further in', async () => {
+    const inside = 'sleep 1000 & exec unshare --uts sh -c "echo READY; exec sleep 1000"';
+    const script = 'unshare --map-root-user --uts unshare --map-root-user sh -c "$1"; :';
+    expect(await refused(['sh', '-c', script, 'sh', inside])).toEqual(['NAMESPACE_USER_OWNER']);
+  }, 60_000);
+
+  test('that of an init which shares descriptors with its parent outside', async () => {
+    const flags = 0x400 | 0x1000_0000 | 0x2000_0000; // CLONE_FILES, CLONE_NEWUSER, CLONE_NEWPID
+    const script = `import ctypes, signal, time
+if ctypes.CDLL(None).syscall(56, ${flags} | signal.SIGCHLD, 0, 0, 0, 0): print('READY', flush=True)
+time.sleep(1000)`;
+    expect(await refused(['python3', '-c', script])).toEqual(['NAMESPACE_USER_PIDS']);
+  }, 60_000);
+});
+
 test('a namespace that is not carried is one line, however many tasks are in it', async () => {
-  using victim = await Victim.run([
-    ...['unshare', '--map-root-user', 'unshare', '--user'],
-    'sh',
-    '-c',
-    'sleep 1000 & sleep 1000 & echo READY; exec sleep 1000',
-  ]);
+  // The unshare(1) that has made the outer one stays in it, outside of the tree.
+  using victim = await Victim.run(
+    ['unshare', '--user', 'sh', '-c', 'sleep 1000 & sleep 1000 & echo READY; exec sleep 1000'],
+    { unshare: ['--map-root-user'] },
+  );
   const { text, told } = await report(victim.pid);
   expect(told.map(({ code }) => code)).toEqual(['NAMESPACE_USER_NESTED']);
   expect(lines(text).length).toBe(1);

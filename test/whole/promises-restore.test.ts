@@ -4,11 +4,13 @@ import { cpSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writ
 import { join } from 'node:path';
 import { NR } from '../../src/arch/syscall-numbers.ts';
 import { MANIFEST } from '../../src/images/manifest.ts';
+import { trySyscall } from '../../src/kernel/syscall.ts';
 import { helperBinary } from './kit/compile.ts';
 import {
   free,
   goesOn,
   HARM,
+  isThere,
   moments,
   nothingLeft,
   occasions,
@@ -21,6 +23,8 @@ import { type Outcome, stasis } from './kit/stasis.ts';
 import { Victim } from './kit/victim.ts';
 
 const LONG = 60_000 + HARM * 2000;
+
+const SIGKILL = 9;
 
 /** A victim that is only images by now. */
 async function saved(mebibytes = '8'): Promise<Victim> {
@@ -41,7 +45,7 @@ async function saved(mebibytes = '8'): Promise<Victim> {
  */
 async function allOrNothing(victim: Victim, note: string): Promise<boolean> {
   try {
-    const there = victim.alive() && strays(victim).length === 0 && !traced(victim);
+    const there = await isThere(victim);
     if (there) {
       await free(victim.pid);
       await goesOn(victim);
@@ -53,14 +57,6 @@ async function allOrNothing(victim: Victim, note: string): Promise<boolean> {
     return there;
   } catch (error) {
     throw new Error(`${note}: ${error instanceof Error ? error.message : error}`);
-  }
-}
-
-function traced(victim: Victim): boolean {
-  try {
-    return /^TracerPid:\t[1-9]/m.test(readFileSync(`/proc/${victim.pid}/status`, 'latin1'));
-  } catch {
-    return false;
   }
 }
 
@@ -78,9 +74,7 @@ describe('all or nothing', () => {
       const before = traces(victim);
       let lived = 0;
       for (const moment of moments(HARM, span * 1.25)) {
-        const outcome = await stasisKilled(victim.restoreLine(), moment, victim.dir);
-        // The task may be in the middle of its death: its tracer has just gone.
-        if (outcome.signal) await Bun.sleep(5);
+        await stasisKilled(victim.restoreLine(), moment, victim.dir);
         const note = `killed after ${moment.toFixed(1)} of ${span.toFixed(1)} ms`;
         if (await allOrNothing(victim, note)) lived++;
         expect(traces(victim), note).toEqual(before);
@@ -283,7 +277,7 @@ describe('damaged images', () => {
           await nothingLeft(victim);
         }
         // What came up with a wrong byte in its state may be anything: another process ID, even.
-        for (const pid of strays(victim)) process.kill(pid, 'SIGKILL');
+        for (const pid of strays(victim)) trySyscall('kill', pid, SIGKILL);
         victim.kill();
         await nothingLeft(victim);
       }

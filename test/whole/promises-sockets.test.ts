@@ -4,24 +4,25 @@
  */
 import { describe, expect, test } from 'bun:test';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   allFree,
   duration,
   HARM,
+  isThere,
   keepFiles,
   moments,
   nothingLeft,
   type Occasion,
   occasions,
   stasisKilled,
-  strays,
   type Traces,
   traces,
   withFailure,
 } from './kit/harm.ts';
 import { addressesIn, allAddresses, devicesOf, type NetworkState, networkState } from './kit/network.ts';
+import { SmallDisk } from './kit/small-disk.ts';
 import { type Outcome, stasis, stasisOk } from './kit/stasis.ts';
 import { differences } from './kit/state.ts';
 import { hasTable, tableOfDump, tablesBy } from './kit/tables.ts';
@@ -40,7 +41,7 @@ interface Row {
    * the kernel with one that waits for its end (TIME_WAIT), in the way of the next restore; a device is gone then.
    */
   readonly failing?: true;
-  /** Files that it makes and removes again while it runs, which stay if it is killed in between. */
+  /** Files that it makes and removes again as it runs: if it is killed in between, they are in the way of the next. */
   readonly passing?: RegExp;
 }
 
@@ -111,10 +112,10 @@ class Subject implements Disposable {
   /** The sockets and devices it has, once looks some time apart see the same. */
   async network(): Promise<NetworkState> {
     let last = networkState(this.victim);
-    for (let look = 0; look < 50; look++) {
+    for (let look = 0, same = 0; look < 100 && same < 3; look++) {
       await goOn(5);
       const now = networkState(this.victim);
-      if (differences(last, now).length === 0) return now;
+      same = differences(last, now).length === 0 ? same + 1 : 0;
       last = now;
     }
     return last;
@@ -145,9 +146,7 @@ class Subject implements Disposable {
   /** After a restore: it is there and well, and is ended for the next time; or nothing is there. */
   async allOrNothing(before: NetworkState, note: string): Promise<boolean> {
     const { victim } = this;
-    // What Stasis had in its hands when it was killed is in the middle of its death.
-    await goOn(20);
-    const there = victim.alive() && strays(victim).length === 0;
+    const there = await isThere(victim);
     if (there) {
       await allFree([...victim.members(), ...victim.threads()]);
       await goOn(20);
@@ -159,6 +158,7 @@ class Subject implements Disposable {
     }
     // What a restored one has written is not what the images know, and would puzzle the next.
     this.#putFilesBack();
+    this.#removePassing();
     const own = addressesIn(before);
     const left = (): string[] => [...allAddresses()].filter((address) => own.has(address));
     await until(
@@ -167,6 +167,11 @@ class Subject implements Disposable {
       () => `${note}: sockets are left at ${left().join(', ')}`,
     );
     return there;
+  }
+
+  #removePassing(): void {
+    const paths = readdirSync(this.victim.cwd).map((name) => join(this.victim.cwd, name));
+    for (const path of paths) if (this.row.passing?.test(path)) rmSync(path);
   }
 
   /** What a restore may leave, without what the victim itself may have. */
@@ -374,21 +379,53 @@ describe.each(ROWS.map((row) => [[row.victim, ...(row.args ?? [])].join(' '), ro
     if (!subject) return;
     const { victim } = subject;
     const before = await subject.network();
-    const small = join(victim.dir, 'small');
-    mkdirSync(small);
     for (const size of ['12k', '40k']) {
-      expect(spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'stasis-test', small]).status).toBe(0);
-      try {
-        const line = ['dump', '-t', String(victim.pid), '-D', small, '-W', victim.dir, '-o', 'full.log'];
-        const outcome = await stasis([...line, ...(row.options ?? [])]);
-        expect(outcome.status, size).not.toBe(0);
-        expect(outcome.stderr).toMatch(/ENOSPC|no space left/i);
-        expect(existsSync(join(small, 'inventory.img'))).toBe(false);
-        await subject.unharmed(before, `a disk of ${size}`);
-      } finally {
-        spawnSync('umount', ['-l', small]);
-      }
+      using small = new SmallDisk(victim.dir, size);
+      const line = ['dump', '-t', String(victim.pid), '-D', small.dir, '-W', victim.dir, '-o', 'full.log'];
+      const outcome = await stasis([...line, ...(row.options ?? [])]);
+      expect(outcome.status, size).not.toBe(0);
+      expect(outcome.stderr).toMatch(/ENOSPC|no space left/i);
+      expect(existsSync(join(small.dir, 'inventory.img'))).toBe(false);
+      await subject.unharmed(before, `a disk of ${size}`);
     }
     await victim.verdict();
   }, 60_000);
 });
+
+test(
+  'a name that cannot be given back fails the restore',
+  async () => {
+    using subject = await Subject.of({ victim: 'unixdgrams', passing: /\/leaver$/ });
+    if (!subject) return;
+    const before = await subject.network();
+    await subject.dump();
+    const all = await occasions(subject.restoreLine, 50, subject.victim);
+    await subject.allOrNothing(before, 'under strace');
+    for (const occasion of all.filter(({ call }) => call === 'bind')) {
+      const outcome = await withFailure(subject.victim, subject.restoreLine, occasion, 'EIO');
+      expect(outcome.status, told(occasion, outcome)).toBe(1);
+      await subject.allOrNothing(before, told(occasion, outcome));
+    }
+  },
+  LONG,
+);
+
+test(
+  'what cannot be removed at once is removed all the same',
+  async () => {
+    using subject = await Subject.of({ victim: 'unixdgrams', passing: /\/leaver$/ });
+    if (!subject) return;
+    const before = await subject.network();
+    await subject.dump();
+    const machine = new Machine(subject);
+    const all = await occasions(subject.restoreLine, 50, subject.victim);
+    await subject.allOrNothing(before, 'under strace');
+    machine.noteTraces();
+    for (const occasion of all.filter(({ call }) => call === 'unlinkat')) {
+      const outcome = await withFailure(subject.victim, subject.restoreLine, occasion, 'EIO');
+      await subject.allOrNothing(before, told(occasion, outcome));
+      machine.expectAsBefore(told(occasion, outcome));
+    }
+  },
+  LONG,
+);

@@ -1,23 +1,23 @@
 /** The promises for trees with threads: a dump harms none of them, a restore brings back all of them or none. */
 import { describe, expect, test } from 'bun:test';
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   allFree,
   allGoOn,
   duration,
   HARM,
+  isThere,
   moments,
   nothingLeft,
   occasions,
   stasisKilled,
-  strays,
   traces,
   unharmed,
   untraced,
   withFailure,
 } from './kit/harm.ts';
+import { SmallDisk } from './kit/small-disk.ts';
 import { type Outcome, stasis, stasisOk } from './kit/stasis.ts';
 import type { TaskState } from './kit/state.ts';
 import { goOn, Victim } from './kit/victim.ts';
@@ -44,7 +44,7 @@ async function noneHarmed(victim: Victim, before: TaskState, note: string): Prom
 /** After a restore that may have failed: all are there and well, and are ended for the next time; or none is there. */
 async function allOrNone(victim: Victim, note: string): Promise<boolean> {
   try {
-    const there = victim.alive() && strays(victim).length === 0 && !(await dies(victim));
+    const there = await isThere(victim);
     if (there) {
       await allFree([...victim.members(), ...victim.threads()]);
       await allGoOn(victim);
@@ -236,18 +236,12 @@ test('a restore that fails late leaves no zombies of the tree', async () => {
 test('a full disk is told, and the tree lives on', async () => {
   using victim = await tree();
   const before = await victim.settled();
-  const small = join(victim.dir, 'small');
-  mkdirSync(small);
-  expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'stasis-test', small]).status).toBe(0);
-  try {
-    const line = ['dump', '-t', String(victim.pid), '-D', small, '-W', victim.dir, '-o', 'full.log'];
-    const outcome = await stasis(line);
-    expect(outcome.status).not.toBe(0);
-    expect(outcome.stderr).toMatch(/ENOSPC|no space left/i);
-    expect(existsSync(join(small, 'inventory.img'))).toBe(false);
-    await noneHarmed(victim, before, 'disk full');
-  } finally {
-    spawnSync('umount', ['-l', small]);
-  }
+  using small = new SmallDisk(victim.dir, '2m');
+  const line = ['dump', '-t', String(victim.pid), '-D', small.dir, '-W', victim.dir, '-o', 'full.log'];
+  const outcome = await stasis(line);
+  expect(outcome.status).not.toBe(0);
+  expect(outcome.stderr).toMatch(/ENOSPC|no space left/i);
+  expect(existsSync(join(small.dir, 'inventory.img'))).toBe(false);
+  await noneHarmed(victim, before, 'disk full');
   await victim.verdict({ limitMs: 20_000 });
 }, 60_000);

@@ -1,14 +1,25 @@
 /** The RPC as engines use it: `swrk` on one end of a pair of sockets. */
 import { expect, test } from 'bun:test';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { CriuReqType } from '../../src/images/schema/rpc.ts';
+import { canBringPages } from '../../src/kernel/userfault-missing.ts';
+import { whyNoTracking } from '../../src/memory/tracking/tracking.ts';
 import { goesOn } from './kit/harm.ts';
 import { ask, type Request, RpcClient } from './kit/rpc-client.ts';
 import { differences } from './kit/state.ts';
 import { goOn, Victim } from './kit/victim.ts';
 
-const { DUMP, RESTORE, CHECK, VERSION, FEATURE_CHECK, WAIT_PID, PRE_DUMP, PAGE_SERVER } = CriuReqType;
+const { DUMP, RESTORE, CHECK, VERSION, FEATURE_CHECK, WAIT_PID, PRE_DUMP, SINGLE_PRE_DUMP, PAGE_SERVER } = CriuReqType;
 const EBADRQC = 56;
 const ENOTSUP = 95;
 
@@ -48,17 +59,58 @@ test('several requests over one connection; options of VERSION do not matter', a
   const version = { major_number: 4, minor_number: 2 };
   expect(client.ask({ type: VERSION, keep_open: true, opts })).toEqual({ type: VERSION, success: true, version });
   const features = { mem_track: true, lazy_pages: true, pidfd_store: true };
-  const none = { mem_track: false, lazy_pages: false, pidfd_store: false };
+  const there = { mem_track: whyNoTracking() === undefined, lazy_pages: canBringPages(), pidfd_store: false };
   const found = client.ask({ type: FEATURE_CHECK, keep_open: true, features });
-  expect(found).toEqual({ type: FEATURE_CHECK, success: true, features: none });
+  expect(found).toEqual({ type: FEATURE_CHECK, success: true, features: there });
   expect(client.ask({ type: VERSION })).toMatchObject({ success: true });
   expect(await client.end()).toBe(0);
 });
+
+test('pre-dumps and the dump over one connection, and a single pre-dump', async () => {
+  using victim = await Victim.start('memory');
+  const folders = ['1', '2', '3'].map((name) => new Folder(victim, name));
+  const [first, second, third] = folders as [Folder, Folder, Folder];
+  const single = await ask({ ...dumpOf(victim, first), type: SINGLE_PRE_DUMP });
+  expect(single.answer).toEqual({ type: SINGLE_PRE_DUMP, success: true });
+  expect(single.status).toBe(0);
+  const client = RpcClient.swrk();
+  const preDump = { ...dumpOf(victim, second, { parent_img: '../1', track_mem: true }), type: PRE_DUMP };
+  expect(client.ask(preDump)).toEqual({ type: PRE_DUMP, success: true });
+  const dump = dumpOf(victim, third, { parent_img: '../2', track_mem: true });
+  expect(client.ask(dump)).toMatchObject({ type: DUMP, success: true });
+  expect(await client.end()).toBe(0);
+  await victim.waitGone();
+  const sizes = folders.map(({ path }) => statSync(join(path, 'pages-1.img')).size);
+  expect(sizes[2]).toBeLessThan((sizes[0] ?? 0) / 2);
+  const { answer } = await ask(restoreOf(third));
+  expect(answer.success).toBe(true);
+  await victim.verdict();
+  for (const folder of folders) folder[Symbol.dispose]();
+}, 30_000);
+
+test('a client may go after a PRE_DUMP, and may ask for nothing else', async () => {
+  using victim = await Victim.start('sturdy', ['1']);
+  using folder = new Folder(victim);
+  const { answer, status } = await ask({ ...dumpOf(victim, folder), type: PRE_DUMP });
+  expect(answer).toEqual({ type: PRE_DUMP, success: true });
+  expect(status).toBe(0);
+  using client = RpcClient.swrk();
+  expect(client.ask({ ...dumpOf(victim, folder), type: PRE_DUMP }).success).toBe(true);
+  expect(client.ask({ type: VERSION })).toMatchObject({
+    success: false,
+    cr_errmsg: expect.stringContaining('PRE_DUMP'),
+  });
+  expect(await client.end()).toBe(1);
+  await goesOn(victim);
+}, 30_000);
 
 test('check', async () => {
   const { answer, status } = await ask({ type: CHECK });
   expect(answer).toEqual({ type: CHECK, success: true });
   expect(status).toBe(0);
+  const nowhere = await ask({ type: CHECK, opts: { images_dir_fd: -1, log_file: 'check.log' } });
+  expect(nowhere.answer).toMatchObject({ type: CHECK, success: false });
+  expect(nowhere.answer?.cr_errmsg).toContain('neither a directory of images nor work_dir_fd says where the log is');
 });
 
 test('a dump that leaves the tree running, a dump, a restore as a child of the client; notifications', async () => {
@@ -140,11 +192,11 @@ test('what cannot be done is said with cause and remedy, and nothing is touched'
   await refused(dumpOf(victim, folder, { empty_ns: 1 }), EBADRQC, /empty_ns/);
   await refused(dumpOf(victim, folder, { network_lock: 77 }), EBADRQC, /network_lock/);
   await refused(dumpOf(victim, folder, { root: 'a\0b' }), EBADRQC, /NUL/);
-  await refused(dumpOf(victim, folder, { lazy_pages: true }), ENOTSUP, /lazy_pages: not built yet/);
-  await refused(dumpOf(victim, folder, { parent_img: '../1' }), ENOTSUP, /parent_img/);
-  await refused(dumpOf(victim, folder, { ps: { port: 1234 } }), ENOTSUP, /ps/);
+  await refused(dumpOf(victim, folder, { tls: true }), ENOTSUP, /tls: not built yet/);
+  await refused(dumpOf(victim, folder, { ps: { port: 1234 } }), EBADRQC, /it is not said where the page server is/);
+  await refused(dumpOf(victim, folder, { tls: true }), ENOTSUP, /tls/);
   await refused({ ...dumpOf(victim, folder), keep_open: true }, EBADRQC, /keep_open/);
-  for (const type of [PRE_DUMP, PAGE_SERVER]) await refused({ type }, ENOTSUP, /not built yet/);
+  await refused({ type: PAGE_SERVER }, EBADRQC, /opts: they are missing/);
   await refused({ type: WAIT_PID, pid: 1 }, 10, /no such child/);
   // The log is there although the request was refused: engines show it.
   expect(folder.read('dump.log')).toContain('Error (rpc.ts)');

@@ -1,6 +1,6 @@
 /** Who a process is and what restricts it: users and capabilities, seccomp; of all its threads and its children. */
 import { describe, expect, test } from 'bun:test';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { helperBinary } from './kit/compile.ts';
 import { nothingLeft } from './kit/harm.ts';
@@ -76,3 +76,15 @@ test('keyrings are told of', async () => {
   for (const whose of ['process', 'thread']) expect(log).toMatch(`the keys in the keyring of its ${whose}`);
   expect(victim.alive()).toBe(true);
 }, 20_000);
+
+test('a label for restored tasks: of a module that is not there it is refused before any process exists', async () => {
+  using victim = await Victim.start('sturdy', ['1']);
+  await victim.dump();
+  const label = existsSync('/sys/fs/selinux/enforce') ? 'apparmor:some' : 'selinux:u:r:t_t:s0';
+  const refused = await stasis(['restore', '-d', '-D', victim.images, '--lsm-profile', label], { limitMs: 20_000 });
+  expect(refused.stderr).toContain(`--lsm-profile ${label}`);
+  expect(refused.status).toBe(1);
+  expect(victim.alive()).toBe(false);
+  await victim.restore(['--lsm-profile', 'none:']);
+  await victim.verdict();
+});

@@ -17,7 +17,8 @@ import { Victim } from './kit/victim.ts';
 const INODES = /\.usk\.(ino|peer)$|\.tfd\.\d+\.inode$/;
 
 victimSuite('unix sockets', [
-  { victim: 'unixpairs', images: [INODES] },
+  // It may be in the middle of a look, with some of it in its own hands.
+  { victim: 'unixpairs', images: [INODES, /^sk-queues|\.usk\.backlog$/] },
   { victim: 'unixpairs', args: ['plain'], images: [INODES], ways: ['restore'] },
   { victim: 'unixnames', images: [INODES] },
   { victim: 'unixnames', args: ['plain'], images: [INODES], ways: ['restore'] },
@@ -93,6 +94,15 @@ test('what was sent on a connection that waits is refused where the tasks go on'
   expect(status).toBe(1);
   expect(stderr).toContain('it has sent data: that can be saved only if the tasks do not go on');
   expect(stderr).toContain('the client has closed it meanwhile');
+  await victim.verdict();
+});
+
+test('what was sent on a connection that waits is refused where one file has to be complete before', async () => {
+  using victim = await Victim.start('unixwaiting');
+  const { status, stderr } = await stasis(['dump', '-t', `${victim.pid}`, '--to', join(victim.dir, 'archive')]);
+  expect(status).toBe(1);
+  expect(stderr).toContain('it has sent data: that can be saved only when the rest is complete');
+  expect(stderr).toContain('or into a folder (-D)');
   await victim.verdict();
 });
 

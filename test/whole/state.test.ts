@@ -8,7 +8,12 @@ victimSuite('locks of later memory', [
   { victim: 'futurelocks', args: ['none'], ways: ['restore'] },
 ]);
 
-victimSuite('memory', [{ victim: 'memory' }, { victim: 'memory', args: ['shared'] }, { victim: 'heap' }]);
+victimSuite('memory', [
+  { victim: 'memory' },
+  { victim: 'memory', args: ['shared'] },
+  { victim: 'heap' },
+  { victim: 'protkeys' },
+]);
 
 victimSuite('processor', [
   // It goes through all ways of rounding.

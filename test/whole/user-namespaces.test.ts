@@ -1,6 +1,8 @@
 /** Trees in user namespaces of their own: maps, users and groups, capabilities, owners of what is in them. */
 import { describe, expect, test } from 'bun:test';
-import { readFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync, readlinkSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { victimBinary } from './kit/compile.ts';
 import { goOn, type StartOptions, Victim } from './kit/victim.ts';
 
@@ -80,11 +82,131 @@ describe('inside of others', () => {
   );
 });
 
-test('that mounts from outside are not locked any more is told', async () => {
+test('a sandbox whose root is the directory of a process that has ended', async () => {
+  using victim = await Victim.start('nowhere');
+  const places = (): string[] => ['root', 'cwd'].map((at) => readlinkSync(`/proc/${victim.members().at(-1)}/${at}`));
+  const before = places();
+  expect(before[0]).toMatch(/^\/proc\/\d+\/fdinfo$/);
+  for (let cycle = 0; cycle < 3; cycle++) {
+    await victim.cycle();
+    expect(places()).toEqual(before);
+  }
+  await victim.verdict();
+}, 60_000);
+
+/** The user namespaces that the namespaces of a process belong to, each with its owner, from the inside out. */
+function ownersOf(pid: number): string[] {
+  const script = `
+import fcntl, os, struct, sys
+ours = os.stat('/proc/self/ns/user').st_ino
+for name in ('user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'):
+  fd = os.open(f'/proc/${pid}/ns/{name}', os.O_RDONLY)
+  chain = []
+  while True:
+    fd = fcntl.ioctl(fd, 0xb701)
+    if os.fstat(fd).st_ino == ours: break
+    user = bytearray(4)
+    fcntl.ioctl(fd, 0xb704, user)
+    chain.append(struct.unpack('I', user)[0])
+  print(name, chain)`;
+  return spawnSync('python3', ['-c', script], { encoding: 'utf8' }).stdout.split('\n');
+}
+
+describe('the outer one of two has no process in it any more', () => {
+  const rows: readonly (readonly [string, readonly string[], StartOptions])[] = [
+    ['many users', [], MAPPED],
+    ['one user', ['one'], MAPPED],
+    ['with the process outside that has started it', [], {}],
+    ['one user, with the process outside', ['one'], {}],
+  ];
+  test.each(rows)(
+    '%s',
+    async (_, args, start) => {
+      using victim = await Victim.start('deepusers', args, start);
+      await goOn();
+      const inside = (): number => victim.members().at(-1) ?? 0;
+      const before = [...usersOfAll(victim), ...ownersOf(inside())];
+      expect(before.join()).toMatch(/pid \[\d+\].*net \[\d+\]/);
+      for (let cycle = 0; cycle < 3; cycle++) {
+        await victim.dump();
+        await restored(victim);
+        await goOn();
+        expect([...usersOfAll(victim), ...ownersOf(inside())]).toEqual(before);
+      }
+      await victim.verdict({ limitMs: 20_000 });
+    },
+    60_000,
+  );
+});
+
+test('others make processes at the same time, and take its numbers', async () => {
+  const storm = spawn('sh', ['-c', 'while :; do /bin/true; done'], { stdio: 'ignore' });
+  try {
+    using victim = await Victim.start('sandboxes', ['12']);
+    for (let cycle = 0; cycle < 2; cycle++) {
+      await victim.cycle();
+      await goOn();
+    }
+    await victim.verdict({ limitMs: 20_000 });
+  } finally {
+    storm.kill('SIGKILL');
+  }
+}, 90_000);
+
+/** Runs a script as root of the user namespace of a process, in its mount namespace. */
+function inMounts(pid: number, script: string): string {
+  const { stdout, stderr } = spawnSync('nsenter', ['-t', String(pid), '-U', '-m', 'sh', '-c', script], {
+    encoding: 'utf8',
+  });
+  return `${stdout}${stderr}`;
+}
+
+test('mounts from outside are locked, and those made inside are not', async () => {
   using victim = await Victim.start('heap', [], { unshare: ['--map-root-user', '--mount', '--pid'] });
-  const { stderr } = await victim.dump();
-  expect(stderr).toMatch(/others could not be unmounted inside of the user namespace; restored they can be/);
-  await victim.restore();
+  const { cwd } = victim;
+  inMounts(victim.pid, `mkdir ${cwd}/own && mount -t tmpfs own ${cwd}/own`);
+  // Which of the mounts there can be unmounted, and whether the root can be remounted with other attributes.
+  const tries = `
+    cut -d ' ' -f 5 /proc/self/mountinfo | grep -v '^/$' | while read at; do
+      umount -n "$at" 2> /dev/null && echo "$at can be unmounted" && mount -t tmpfs own "$at"
+    done
+    mount -n -o remount,bind,nodev,nosuid,ro /sys && echo changed`;
+  const before = inMounts(victim.pid, tries);
+  expect(before).toContain('own can be unmounted');
+  expect(before).not.toContain('/sys can be unmounted');
+  for (let cycle = 0; cycle < 2; cycle++) {
+    const { stderr } = await victim.dump();
+    expect(stderr).not.toContain('could not be unmounted');
+    await victim.restore();
+    expect(inMounts(victim.pid, tries)).toBe(before);
+  }
+  await victim.verdict();
+}, 60_000);
+
+test('an unlinked file on a read-only mount from outside', async () => {
+  const inner = 'exec 3< ro/file; exec "$@"';
+  const outer = `
+    mkdir ro; echo text > ro/file; mount --bind ro ro; mount -o remount,bind,ro ro
+    exec unshare --map-root-user --mount --fork sh -c '${inner}' sh "$@"`;
+  using victim = await Victim.run(['sh', '-ec', outer, 'sh', victimBinary('heap')], { unshare: ['--mount'] });
+  unlinkSync(join(victim.cwd, 'ro/file'));
+  for (let cycle = 0; cycle < 2; cycle++) {
+    await victim.cycle();
+    const last = victim.members().at(-1) ?? 0;
+    expect(readFileSync(`/proc/${last}/fd/3`, 'utf8')).toBe('text\n');
+    expect(readlinkSync(`/proc/${last}/fd/3`)).toEndWith('/ro/file (deleted)');
+    expect(inMounts(last, `mount -n -o remount,bind,rw ${victim.cwd}/ro && echo changed`)).not.toContain('changed');
+  }
+  await victim.verdict();
+}, 60_000);
+
+test('locked mounts in a namespace that begins without /proc', async () => {
+  const script = 'umount -l /proc; unshare --user --mount --fork "$@"; :';
+  using victim = await Victim.run(['sh', '-ec', script, 'sh', victimBinary('unixdgrams')], {
+    unshare: ['--mount', '--pid', '--net'],
+  });
+  await victim.cycle();
+  await victim.cycle();
   await victim.verdict();
 }, 60_000);
 

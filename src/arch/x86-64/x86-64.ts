@@ -1,5 +1,6 @@
 /** x86-64: registers, and all machine code that Stasis runs in tasks. */
 
+import { Part } from '../../base/part.ts';
 import type { Arch, ProgramEnd, Registers, SpawnPlan } from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
 import { PAGE_SIZE } from '../page-size.ts';
@@ -22,7 +23,6 @@ import {
   SP,
   word,
 } from './code.ts';
-import { askCpu, INSTRUCTIONS, WORDS_OF } from './cpu.ts';
 import { buryCode, forwardCode, noteCode } from './handlers.ts';
 import { limitsCode } from './limits.ts';
 import { pageSums } from './page-sums.ts';
@@ -32,6 +32,9 @@ import { NR_X86_64 as NR } from './syscall-numbers.ts';
 import { fromImage, threadInfo, toImage } from './thread-info.ts';
 import { TILES } from './tiles.ts';
 import { askLayout, exceedsImage, fromFpregs, isLike, LAYOUT_CALLS, LAYOUT_REFUSED, toFpregs } from './xsave.ts';
+
+/** What tells about the processor, for `cpuinfo` alone. */
+const CPU = new Part(() => require('./cpu.ts') as typeof import('./cpu.ts'));
 
 function jump(base: Registers, pc: number): Registers {
   const out = base.slice();
@@ -292,7 +295,10 @@ export const X86_64: Arch = {
     isLike,
     permission: TILES,
   },
-  processor: { ask: askCpu, instructions: INSTRUCTIONS, wordsOf: WORDS_OF },
+  get processor() {
+    const { askCpu, INSTRUCTIONS, WORDS_OF } = CPU.load();
+    return { ask: askCpu, instructions: INSTRUCTIONS, wordsOf: WORDS_OF };
+  },
   compat: {
     mapVdso: { name: 'arch_prctl', args: [ARCH.MAP_VDSO_32, 0] },
     getpid: { code: Uint8Array.of(0xcd, 0x80, 0xcc), nr: 20 }, // int 0x80; int3

@@ -33,6 +33,10 @@ const COMPONENTS = [
   { number: 9, field: 'pkru', wide: false },
 ] as const;
 
+/** The component of protection keys, one register, and what every new program has there (`init_pkru_value`). */
+const KEYS = 9;
+const RIGHTS_AT_FIRST = 0x5555_5554;
+
 /** Bits of xstate_bv that the message can carry: x87, SSE and {@link COMPONENTS}. */
 const CARRIED = 0x2ffn;
 
@@ -154,12 +158,19 @@ export function fromFpregs(
   let present = xsave ? xsave.xstate_bv & 3n : 3n;
   const missing: number[] = [];
   for (const { number, field } of COMPONENTS) {
+    const place = layout.get(number);
+    const fits = place !== undefined && place.offset + place.size <= state.length;
+    if (number === KEYS && fits && (xsave?.pkru.length ?? 0) === 0) {
+      // The state is of a processor without protection keys: the thread has the rights of a new one.
+      state.set(template.subarray(place.offset, place.offset + place.size), place.offset);
+      present |= usedFeatures(template) & (1n << BigInt(KEYS));
+      continue;
+    }
     const used = xsave && (xsave.xstate_bv >> BigInt(number)) & 1n;
     if (!used) continue;
-    const place = layout.get(number);
     const values = xsave[field];
-    if (!place || place.offset + place.size > state.length) {
-      missing.push(number);
+    if (!fits) {
+      if (number !== KEYS || values[0] !== RIGHTS_AT_FIRST) missing.push(number);
       continue;
     }
     if (field === 'ymmh_space' || field === 'pkru') put32(view, place.offset, values as number[]);

@@ -90,7 +90,7 @@ function processFeatures(): Feature[] {
 
 function memoryFeatures(): Feature[] {
   return [
-    extra('mem_dirty_track', memory.dirtyTracking, 'pre-dumps: saving only what has changed', 'CONFIG_MEM_SOFT_DIRTY'),
+    extra('mem_dirty_track', memory.changeTracking, 'pre-dumps: saving only what has changed', 'Linux 6.7'),
     extra('pagemap_scan', memory.pagemapScan, 'finding the pages to save quickly', 'Linux 6.7'),
     extra('pagemap_scan_guard_pages', memory.pagemapScanGuards, 'guard pages inside of mappings', 'Linux 6.15'),
     extra('can_map_vdso', memory.mapVdso, 'a vdso where the seed has none', `${CR}, Linux 4.9`),

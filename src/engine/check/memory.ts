@@ -1,31 +1,13 @@
 /** Probes for features of memory: moving the kernel's own mappings, and information about pages in /proc. */
 
-import { PAGE_SIZE } from '../../arch/page-size.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
-import {
-  MREMAP,
-  PAGE_IS,
-  PAGEMAP,
-  PAGEMAP_SCAN,
-  UFFD_API,
-  UFFD_FEATURE,
-  UFFDIO_API,
-} from '../../kernel/constants/memory.ts';
+import { MREMAP, PAGE_IS, PAGEMAP_SCAN, UFFD_API, UFFD_FEATURE, UFFDIO_API } from '../../kernel/constants/memory.ts';
 import { SIG } from '../../kernel/constants/signals.ts';
 import { PmScanArg, UffdioApi } from '../../kernel/layouts/memory.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
-import {
-  arena,
-  arenaAddress,
-  arenaPath,
-  arenaView,
-  describeErrno,
-  ERRNO,
-  Fd,
-  syscall,
-  trySyscall,
-} from '../../kernel/syscall.ts';
+import { arena, arenaAddress, arenaPath, ERRNO, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
+import { whyNoTracking } from '../../memory/tracking/tracking.ts';
 import { forceWrite, openMemory } from '../../tracee/memory.ts';
 import { PTRACE } from '../../tracee/ptrace.ts';
 import type { Seed } from '../../tracee/seed.ts';
@@ -110,20 +92,8 @@ export const moveAioRing: Probe = () =>
     return undefined;
   });
 
-/** Clears the soft-dirty marks, writes to a page and reads its mark. */
-export const dirtyTracking: Probe = () =>
-  inThrowaway((seed) => {
-    const { pid } = seed.tracee;
-    using clear = open(`/proc/${pid}/clear_refs`, O.WRONLY);
-    const cleared = trySyscall('write', clear.number, arenaPath('4'), 1);
-    if (cleared < 0) return `clear_refs: ${describeErrno(cleared)}`;
-    const { program } = ask(seed, (p) => p.call('getpid'));
-    using pagemap = open(`/proc/${pid}/pagemap`, O.RDONLY);
-    // The process itself wrote to this page when it stored the result of the call.
-    syscall('pread64', pagemap.number, arenaAddress, 8, (program.start / PAGE_SIZE) * 8);
-    const marked = (arenaView.getBigUint64(0, true) & PAGEMAP.SOFT_DIRTY) !== 0n;
-    return marked ? undefined : 'the kernel does not mark pages that are written to';
-  });
+/** Whether writes can be noticed from one dump to the next. CRIU asks for soft-dirty marks, which are not needed. */
+export const changeTracking: Probe = () => whyNoTracking();
 
 function open(path: string, flags: number): Fd {
   return new Fd(syscall('openat', AT.FDCWD, arenaPath(path), flags | O.CLOEXEC));

@@ -1,7 +1,7 @@
 /** Builds the DumpContext that kinds get. */
 import type { Notices } from '../../base/notice.ts';
 import type { UndoStack } from '../../base/undo.ts';
-import type { DumpContext, SeenTree } from '../../contract/contract.ts';
+import type { DumpContext, MemoryChanges, SeenTree } from '../../contract/contract.ts';
 import { SlotStore } from '../../contract/slots.ts';
 import { type Entry, writeEntries } from '../../images/image.ts';
 import type { ImageSetWriter } from '../../images/image-set-writer.ts';
@@ -39,6 +39,7 @@ export function makeContext(
   shared: SharedImages,
   undo: UndoStack,
   notices: Notices,
+  changes: MemoryChanges | undefined,
 ): DumpContext {
   return {
     slots: new SlotStore(),
@@ -48,6 +49,7 @@ export function makeContext(
     images,
     openFiles: files,
     pages,
+    changes,
     newFileId: () => files.newId(),
     addFile: (entry) => void files.entries.push(entry),
     append: (image, message, payload) => shared.append(image, message, payload),

@@ -4,6 +4,7 @@ import type { HostPid } from '../../base/brands.ts';
 import { ObstacleError, type StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
 import { Notices } from '../../base/notice.ts';
+import { Part } from '../../base/part.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type { CarryOptions, DumpContext, DumpEnd, SeenTree } from '../../contract/contract.ts';
 import { ImageSetWriter } from '../../images/image-set-writer.ts';
@@ -13,22 +14,36 @@ import { nap } from '../../kernel/nap.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
+import type { PageServerPlace } from '../../memory/page-server/client.ts';
+import type { Pages } from '../../memory/pages.ts';
+import type { PagesElsewhere } from '../../memory/sinks/sink.ts';
+import type { Tracking } from '../../memory/tracking/tracking.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
 import { heldUpInits } from '../../namespaces/pid/seen.ts';
 import { isElsewhere } from '../../namespaces/seen.ts';
+import type { ArchiveWriter } from '../../support/archive/writer.ts';
+import { RUN_ID } from '../../support/run-id.ts';
 import { pointOfNoReturn, withOutcome } from '../../tracee/interruption.ts';
 import { awaitEnds, killTracee } from '../../tracee/ptrace.ts';
 import { retryWhileStranded } from '../../tracee/stranded.ts';
+import { type ArchiveOptions, openArchive, pagesOfArchive } from '../archive.ts';
+import { beginTracking, NOT_CONTINUED } from '../chain.ts';
+import { dedupAfter } from '../dedup.ts';
+import { compressedPages, connectPageServer } from '../elsewhere.ts';
 import { fire, type Hooks } from '../hooks.ts';
 import type { DumpOutcome } from '../outcome.ts';
+import type { GivingPlace, PagesGiver } from '../page-server/give.ts';
 import { DumpClock } from '../stats.ts';
 import { orLog, TreeLife } from '../tree-life.ts';
+import { meetKinds } from './file-table.ts';
 import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
 import { enterNetworkOf } from './namespaces.ts';
 import { inspectRunning, noticesOf, obstaclesOf } from './preflight.ts';
 import { beginDump, saveTree } from './save.ts';
 import { TreeSnapshot } from './snapshot.ts';
+
+const GIVING = new Part(() => require('../page-server/give.ts') as typeof import('../page-server/give.ts'));
 
 /** The options of a dump: which process, where to, and what happens to the tree afterwards. */
 export interface DumpOptions {
@@ -40,6 +55,29 @@ export interface DumpOptions {
   readonly timeout: number;
   /** `--freeze-cgroup`: the directory of a cgroup that has the tree in it. */
   readonly freezeCgroup: string | undefined;
+  /** `--prev-images-dir`: the images of the previous dump, relative to the images directory. */
+  readonly previous: string | undefined;
+  /** Whether the next dump of the tree is to know what has changed since this one. */
+  readonly trackMem: boolean;
+  /** The page server that stores the pages; undefined: they go into the images. */
+  readonly pageServer: PageServerPlace | undefined;
+  /** Whether to free what the previous images hold in vain when these are complete. */
+  readonly autoDedup: boolean;
+  /** Whether pages are compressed. */
+  readonly compress: boolean;
+  /** Tasks keep the pages that a restore may leave until they are needed, and stay frozen until those were given. */
+  readonly keeping:
+    | {
+        /** Where to wait for a lazy-pages daemon. */
+        readonly place: GivingPlace;
+        /** Called when the images are complete and it can connect. */
+        readonly ready: (place: { readonly name: string; readonly port: number }) => void;
+      }
+    | undefined;
+  /** The archive that the images go into; undefined: they go into the images directory. */
+  readonly to: ArchiveOptions | undefined;
+  /** Whether to write `stats-dump` into the work directory. */
+  readonly writesStats: boolean;
   readonly carry: CarryOptions;
 }
 
@@ -55,20 +93,37 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   preflight(pid, options.carry);
   logDebug('preflight: nothing in the way');
   fire(hooks, { point: 'pre-dump', pid });
+  // Nothing is noticed any more of tasks that end.
+  const trackMem = options.trackMem && options.finalState !== 'dead';
+  using tracking = beginTracking(pid, { ...options, trackMem });
+  using elsewhere = connectPageServer(options.pageServer);
+  if (options.compress) compressedPages(); // an error now, if that is not possible
+  using archive = openArchive(options.to);
+  using giver = options.keeping && new (GIVING.load().PagesGiver)(options.keeping.place);
   try {
-    return retryWhileStranded(() => freezeAndSave(options, hooks));
+    const outcome = retryWhileStranded(() => freezeAndSave(options, tracking, elsewhere, archive, giver, hooks));
+    return options.autoDedup ? dedupAfter(outcome, options.imagesDir) : outcome;
   } catch (error) {
     throw withOutcome(error, `task ${pid} and its tree go on, and no images are left`);
   }
 }
 
-function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
+function freezeAndSave(
+  options: DumpOptions,
+  tracking: Tracking | undefined,
+  server: PagesElsewhere | undefined,
+  archive: ArchiveWriter | undefined,
+  giver: PagesGiver | undefined,
+  hooks: Hooks,
+): DumpOutcome {
   const { pid } = options;
+  archive?.restart();
+  const elsewhere = options.compress ? compressedPages() : archive ? pagesOfArchive(archive) : server;
   hooks.progress?.({ step: 'freezing', done: 0, total: 0 });
   using stay = new NetworkStay();
   const ownNetwork = isElsewhere(pid, 'net');
   enterNetworkOf(pid, stay);
-  using images = new ImageSetWriter(options.imagesDir, disk);
+  using images = new ImageSetWriter(options.imagesDir, archive?.disk ?? disk);
   const clock = new DumpClock();
   using tree = FrozenTree.freeze(pid, options);
   // Undone before the tasks continue: they must not see files that were made for the images.
@@ -86,17 +141,40 @@ function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   );
   const notices = new Notices();
   for (const notice of noticesOf(snapshot)) notices.add(notice);
-  const making = beginDump(tree.processes, snapshot, images, undo, notices, hooks);
+  const making = beginDump(
+    tree.processes,
+    snapshot,
+    images,
+    undo,
+    notices,
+    hooks,
+    tracking,
+    elsewhere,
+    giver !== undefined,
+  );
+  if (options.previous !== undefined) {
+    images.linkParent(options.previous);
+    if (!tracking?.isContinued) notices.add(NOT_CONTINUED);
+  }
   life.begin(making.context);
   for (const doors of treeDoors) doors.frozen?.(making.context);
   saveTree(tree.processes, snapshot.tasks, making, hooks);
+  making.pages.finish();
   clock.counted(making.pages);
-  pointOfNoReturn();
-  commit(images, making.context);
+  if (archive) saveArchive(archive, images, making.context);
+  else {
+    // What tasks keep is not saved before it was given.
+    if (!giver) pointOfNoReturn();
+    commit(images, making.context);
+  }
   // Written after the images, so that the statistics do not take the last space on the disk from them.
-  clock.write(options.workDir, notices);
+  if (options.writesStats) clock.write(options.workDir, notices);
   const exitCode = fire(hooks, { point: 'post-dump', pid });
   const finalState = exitCode === 0 ? options.finalState : 'running';
+  if (giver) {
+    if (exitCode === 0) give(giver, making.pages, options);
+    pointOfNoReturn();
+  }
   // The tasks are killed all or none: from here on the kernel kills them if Stasis is killed before it has killed all
   // (PTRACE_O_EXITKILL). Setting this option wakes no task, so the loop takes very little time. It comes before the
   // kinds end, since connections of tasks that are about to be killed must not be left in repair mode by us.
@@ -107,7 +185,28 @@ function freezeAndSave(options: DumpOptions, hooks: Hooks): DumpOutcome {
   finish(tree, finalState, undo, notices, heldUp);
   if (finalState === 'dead') for (const doors of treeDoors) orLog(() => doors.dead?.(making.context));
   clock.thawed();
+  if (finalState !== 'dead') tracking?.keep(RUN_ID.of(making.context));
   return { exitCode, figures: clock.figures, notices: notices.list };
+}
+
+/** Completes images that go into an archive. What is still to be written may be much, and can be given up. */
+function saveArchive(archive: ArchiveWriter, images: ImageSetWriter, context: DumpContext): void {
+  commit(images, context);
+  archive.write();
+  pointOfNoReturn();
+  archive.complete();
+}
+
+/** Gives the pages that the tasks have kept. If that fails they go on, and the images are of no use. */
+function give(giver: PagesGiver, { kept = new Map() }: Pages, { pid, keeping }: DumpOptions): void {
+  using pages = new (GIVING.load().PagesOfTasks)(kept);
+  logInfo(`waiting at ${giver.place.name} for a lazy-pages daemon`);
+  try {
+    keeping?.ready(giver.place);
+    giver.serve(pages);
+  } catch (error) {
+    throw withOutcome(error, `task ${pid} and its tree go on; the images lack the pages that were not given`);
+  }
 }
 
 /** Asks for further resources that are brought along, when all stand still, as CRIU does. */
@@ -157,6 +256,7 @@ function steadySnapshot(make: () => TreeSnapshot): TreeSnapshot {
   for (let count = 1; ; count++) {
     const snapshot = make();
     try {
+      meetKinds(snapshot);
       if (count === SNAPSHOTS || unsteady.every((isUnsteady) => !isUnsteady(snapshot, before))) return snapshot;
     } catch (error) {
       snapshot[Symbol.dispose]();

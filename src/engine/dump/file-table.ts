@@ -1,6 +1,7 @@
 /** The open file descriptions of a dump. Each has one ID, however many tasks and descriptors refer to it. */
 import { StasisError } from '../../base/errors.ts';
-import type { DumpContext, FileKind, FileTable, OpenFile, SeenRef } from '../../contract/contract.ts';
+import { Part } from '../../base/part.ts';
+import type { DumpContext, FileKind, FileTable, OpenFile, SeenRef, SeenTree } from '../../contract/contract.ts';
 import type { InputOf } from '../../images/message.ts';
 import { FdTypes, type fileEntry } from '../../images/schema/files.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
@@ -8,8 +9,11 @@ import { findInOrder } from '../../kernel/kcmp.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { inNetworkOf } from '../../namespaces/networks.ts';
+import { isBareName } from './bare-name.ts';
 import { openPath } from './snapshot.ts';
-import { isBareName, unsupportedFile } from './unsupported-file.ts';
+
+// Only for a tree that cannot be carried.
+const REFUSING = new Part(() => require('./unsupported-file.ts') as typeof import('./unsupported-file.ts'));
 
 /** The kinds of open file descriptions, for each of which hundreds of tasks may have a descriptor. */
 const KINDS = new WeakMap<object, FileKind | 'none'>();
@@ -22,6 +26,11 @@ export function kindOf(file: OpenFile): FileKind | undefined {
     KINDS.set(file.description, kind);
   }
   return kind === 'none' ? undefined : kind;
+}
+
+/** Loads the kinds of all open files of a tree, whose doors for the tree are called before any file is asked about. */
+export function meetKinds({ tasks }: SeenTree): void {
+  for (const { fds } of tasks) for (const file of fds) kindOf(file);
 }
 
 export class OpenFileTable implements FileTable {
@@ -89,7 +98,7 @@ export class OpenFileTable implements FileTable {
 
   #capture(file: OpenFile): number {
     const kind = kindOf(file);
-    if (!kind) throw unsupportedFile(file);
+    if (!kind) throw REFUSING.load().unsupportedFile(file);
     if (!this.#context) throw new StasisError({ kind: 'internal', reason: 'file table without context' });
     const id = this.newId();
     const context = this.#context;

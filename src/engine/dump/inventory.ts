@@ -2,8 +2,11 @@
 import type { DumpContext } from '../../contract/contract.ts';
 import type { ImageSetWriter } from '../../images/image-set-writer.ts';
 import { IMAGE_VERSION } from '../../images/magic.ts';
+import type { InputOf } from '../../images/message.ts';
+import type { inventoryEntry } from '../../images/schema/tree.ts';
 import { Lsmtype } from '../../images/schema/tree.ts';
 import { readLabel } from '../../kernel/proc/label.ts';
+import { readSystem } from '../../kernel/proc/read.ts';
 import { lockMethod } from '../../network/lock-method.ts';
 import { RUN_ID } from '../../support/run-id.ts';
 import { idsEntry, OWN_IDS } from './object-ids.ts';
@@ -20,18 +23,35 @@ function labelGiver(): number {
   return module === 'selinux' ? Lsmtype.SELINUX : module === 'apparmor' ? Lsmtype.APPARMOR : Lsmtype.NO_LSM;
 }
 
-/** Completes the image set by writing manifest and inventory. */
-export function commit(images: ImageSetWriter, context: DumpContext): void {
-  images.commit({
+/** What every inventory says. */
+export function inventoryBase(run: string): InputOf<typeof inventoryEntry> {
+  return {
     img_version: IMAGE_VERSION,
     fdinfo_per_id: true,
     root_ids: idsEntry(OWN_IDS),
     ns_per_id: true,
     root_cg_set: ROOT_CG_SET,
     lsmtype: labelGiver(),
-    ...(context.options.tcpClose ? { tcp_close: true } : {}),
-    network_lock_method: lockMethod(context),
     plugins_entry: { plugins: [] },
-    dump_criu_run_id: RUN_ID.of(context),
+    dump_criu_run_id: run,
+  };
+}
+
+/** Completes the image set by writing manifest and inventory. */
+export function commit(images: ImageSetWriter, context: DumpContext): void {
+  images.commit({
+    ...inventoryBase(RUN_ID.of(context)),
+    ...(context.options.tcpClose ? { tcp_close: true } : {}),
+    ...(context.changes ? { dump_uptime: uptime() } : {}),
+    network_lock_method: lockMethod(context),
   });
+}
+
+/**
+ * Microseconds since boot, by which CRIU tells at the next dump whether a task with the PID of an earlier one is
+ * another.
+ */
+export function uptime(): bigint {
+  const [seconds = '0'] = Buffer.from(readSystem('/proc/uptime')).toString('latin1').split(' ');
+  return BigInt(Math.round(Number(seconds) * 1e6));
 }

@@ -10,11 +10,13 @@ import type {
   SeenTask,
   SeenTree,
 } from '../../contract/contract.ts';
+import { NAMESPACE_TYPES } from '../../images/namespace-ids.ts';
+import { captureEmpty } from '../../namespaces/empty.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
-import { networkOf } from '../../namespaces/networks.ts';
+import { networkOf, networksOf } from '../../namespaces/networks.ts';
 import { childrenObstacle } from '../../namespaces/pid/kind.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
-import { isElsewhere, NAMESPACE_NAMES, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
+import { isElsewhere, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { fileObstacle } from '../../support/fdinfo.ts';
 
 /**
@@ -27,10 +29,11 @@ export function enterNetworkOf(root: HostPid, stay: NetworkStay): void {
   stay.enter(fd.number);
 }
 
-/** The obstacle that a socket is of a network namespace that nobody is in whose namespaces are carried. */
+/** The obstacle that a socket is of a network namespace that is not carried. */
 export function foreignSocket(file: OpenFile, task: SeenTask): StasisError | undefined {
   if (file.socketDomain() === undefined || networkOf(file, task.tree)) return undefined;
-  const reason = 'no process of the tree is in its network namespace, nor is Stasis; such sockets are not carried yet';
+  const reason =
+    'its network namespace is not the tree’s alone: a file of the machine or processes outside of the tree keep it';
   return fileObstacle(file, 'SOCKET_OTHER_NAMESPACE', reason, 'have the program close it before the dump');
 }
 
@@ -51,6 +54,7 @@ function carriedNamespaces(tree: SeenTree): CarriedNamespace[] {
 
 /** Everything in the namespaces of the tree that cannot be carried. */
 export function namespaceObstacles(tree: SeenTree): StasisError[] {
+  networksOf(tree); // finds those that only sockets are of
   return carriedNamespaces(tree).flatMap(({ namespace, kind }) =>
     atHome(() => kind.obstacles?.(namespace, tree) ?? []),
   );
@@ -64,6 +68,7 @@ export function namespaceNotices(tree: SeenTree): NoticeFacts[] {
 /** Saves what is in the namespaces of the tree. */
 export function captureNamespaces(context: DumpContext): void {
   for (const { namespace, kind } of carriedNamespaces(context.tree)) atHome(() => kind.capture?.(namespace, context));
+  captureEmpty(context);
 }
 
 /**
@@ -72,7 +77,7 @@ export function captureNamespaces(context: DumpContext): void {
  */
 export function foreignNamespaces(task: SeenTask): StasisError[] {
   const table = SEEN_NAMESPACES.of(task.tree);
-  const own = NAMESPACE_NAMES.flatMap((name) => {
+  const own = NAMESPACE_TYPES.flatMap((name) => {
     const namespace = table.of(task.pid, name);
     const isCarried = name === 'time' || namespaceKinds.some((kind) => kind.name === name);
     return !namespace || namespace.ours || isCarried ? [] : [namespace];

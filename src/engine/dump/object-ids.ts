@@ -86,7 +86,7 @@ interface Found {
 }
 
 /** Objects of one type, sorted in kcmp's order. */
-class Objects {
+export class Objects {
   readonly #type: number;
   readonly #sorted: { readonly pid: HostPid; readonly id: number }[] = [];
   #nextId = OWN + 1;

@@ -4,7 +4,8 @@ import type { HostPid } from '../../base/brands.ts';
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { asStasisError, StasisError } from '../../base/errors.ts';
 import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
-import type { CarryOptions, OpenFile, SeenTask, SeenThread, SeenTree, ThreadDoors } from '../../contract/contract.ts';
+import { Part } from '../../base/part.ts';
+import type { CarryOptions, OpenFile, SeenTask, SeenThread, SeenTree, TaskKind } from '../../contract/contract.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
 import { readProcIfAny } from '../../kernel/proc/read.ts';
@@ -14,7 +15,7 @@ import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
 import { inNetworkOf } from '../../namespaces/networks.ts';
 import { BELONGING } from './belonging.ts';
-import { kindOf } from './file-table.ts';
+import { kindOf, meetKinds } from './file-table.ts';
 import {
   enterNetworkOf,
   foreignNamespaces,
@@ -22,10 +23,13 @@ import {
   namespaceNotices,
   namespaceObstacles,
 } from './namespaces.ts';
-import { type Obstacle, oneForEachObject } from './obstacles.ts';
+import type { Obstacle } from './obstacles.ts';
 import { reachedObstacles } from './reached-files.ts';
 import { TreeSnapshot } from './snapshot.ts';
-import { unsupportedFile } from './unsupported-file.ts';
+
+// Only for a tree that cannot be carried.
+const OBSTACLES = new Part(() => require('./obstacles.ts') as typeof import('./obstacles.ts'));
+const REFUSING = new Part(() => require('./unsupported-file.ts') as typeof import('./unsupported-file.ts'));
 
 /** How often a running tree is examined again because something vanished meanwhile. */
 const MOST_LOOKS = 5;
@@ -61,6 +65,7 @@ export function obstaclesOf(tree: TreeSnapshot): StasisError[] {
   const ofRoot = root.status.hasMemory ? [...sharedWithParent(root), ...outsideSession(root)] : [];
   // First, since it finds out where paths begin.
   const ofNamespaces = lookAt(root, 'namespaces', () => namespaceObstacles(tree), tree);
+  meetKinds(tree);
   const ofTree = treeDoors.flatMap((doors) => lookAt(root, 'the tree', () => doors.survey?.(tree) ?? [], tree));
   const belonging = lookAt(root, 'sessions and groups', () => BELONGING.of(tree).obstacles, tree);
   const whole = [...(hasStasis ? [ourselves(root)] : []), ...ofRoot, ...ofTree, ...ofNamespaces, ...belonging];
@@ -69,7 +74,7 @@ export function obstaclesOf(tree: TreeSnapshot): StasisError[] {
     const ofTask = obstaclesOfTask(task, tree);
     if (ofTask.length > 0 && !isGone(task, tree)) found.push(...ofTask);
   }
-  return found.length === 0 ? [] : oneForEachObject(found);
+  return found.length === 0 ? [] : OBSTACLES.load().oneForEachObject(found);
 }
 
 /**
@@ -106,10 +111,7 @@ function obstaclesOfTask(task: SeenTask, tree: TreeSnapshot): Obstacle[] {
     ...look('status', () => statusObstacles(task)),
     ...look('namespaces', () => foreignNamespaces(task)),
     ...task.threads.slice(1).flatMap((thread) => look('thread', () => apart(task, thread), thread)),
-    ...taskKinds.flatMap(({ name, obstacles, thread: doors }) => [
-      ...(obstacles ? look(name, () => obstacles(task)) : []),
-      ...ofThreads(doors, task).flatMap(({ thread, at }) => look(name, at, thread)),
-    ]),
+    ...taskKinds.flatMap((kind) => ofKind(kind, task, look)),
     ...task.fds.flatMap((file) => {
       const found = lookAt(task, `fd ${file.fd} (${file.link})`, () => obstacleOfFile(file, task), tree);
       return found.map((error) => ({ error, file }));
@@ -118,18 +120,22 @@ function obstaclesOfTask(task: SeenTask, tree: TreeSnapshot): Obstacle[] {
   ];
 }
 
-function ofThreads(
-  doors: ThreadDoors | undefined,
-  { threads }: SeenTask,
-): { thread: SeenThread; at: () => StasisError[] }[] {
-  const obstacles = doors?.obstacles;
-  return obstacles ? threads.map((thread) => ({ thread, at: () => obstacles(thread) })) : [];
+type Look = (what: string, at: () => StasisError[], whose?: SeenThread) => readonly Obstacle[];
+
+const NONE: readonly Obstacle[] = [];
+
+/** The obstacles of one kind of state. Most kinds have none to look for, and this is asked for each task. */
+function ofKind({ name, obstacles, thread: doors }: TaskKind, task: SeenTask, look: Look): readonly Obstacle[] {
+  const ofThread = doors?.obstacles;
+  const own = obstacles ? look(name, () => obstacles(task)) : NONE;
+  if (!ofThread) return own;
+  return [...own, ...task.threads.flatMap((thread) => look(name, () => ofThread(thread), thread))];
 }
 
 function obstacleOfFile(file: OpenFile, task: SeenTask): StasisError[] {
   const kind = kindOf(file);
   const ofKind = (): StasisError | undefined => inNetworkOf(file, task.tree, () => kind?.obstacle?.(file, task));
-  const found = kind ? (foreignSocket(file, task) ?? ofKind()) : unsupportedFile(file);
+  const found = kind ? (foreignSocket(file, task) ?? ofKind()) : REFUSING.load().unsupportedFile(file);
   return found ? [found] : [];
 }
 

@@ -3,6 +3,7 @@
  * like open files, so that obstacles are known before the freeze.
  */
 import type { StasisError } from '../../base/errors.ts';
+import { Part } from '../../base/part.ts';
 import type { SeenTask, SeenTree } from '../../contract/contract.ts';
 import { Slot } from '../../contract/slots.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
@@ -12,7 +13,9 @@ import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
 import { SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { kindOf } from './file-table.ts';
 import { openPath } from './snapshot.ts';
-import { unsupportedFile } from './unsupported-file.ts';
+
+// Only for a tree that cannot be carried.
+const REFUSING = new Part(() => require('./unsupported-file.ts') as typeof import('./unsupported-file.ts'));
 
 const LINKS = [
   ['cwd', 'working directory'],
@@ -64,7 +67,7 @@ function obstacle(task: SeenTask, link: string, role: string): StasisError[] {
   }
   try {
     const kind = kindOf(file);
-    const error = kind ? kind.obstacle?.(file, task) : unsupportedFile(file);
+    const error = kind ? kind.obstacle?.(file, task) : REFUSING.load().unsupportedFile(file);
     if (!error) return [];
     return [error.with({ task: task.ref, resource: `${role} ${error.resource ?? ''}`.trim() })];
   } finally {

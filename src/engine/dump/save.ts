@@ -13,6 +13,7 @@ import type {
   DumpTask,
   DumpThread,
   Json,
+  MemoryChanges,
   SeenThread,
   SeenTree,
   TaskCoreDraft,
@@ -27,7 +28,9 @@ import { parseStat } from '../../kernel/proc/stat.ts';
 import { NOBODY } from '../../kernel/proc/tree.ts';
 import { taskKinds, treeDoors } from '../../kinds/registry.ts';
 import { Pages } from '../../memory/pages.ts';
+import type { PagesElsewhere } from '../../memory/sinks/sink.ts';
 import { PID_PLACES } from '../../namespaces/pid/seen.ts';
+import { writeNotes } from '../../support/file-notes.ts';
 import { Foothold } from '../../tracee/foothold.ts';
 import { limitsToLift } from '../../tracee/headroom.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
@@ -61,14 +64,18 @@ export function beginDump(
   undo: UndoStack,
   notices: Notices,
   hooks: Hooks,
+  changes: MemoryChanges | undefined,
+  elsewhere: PagesElsewhere | undefined,
+  keeps: boolean,
 ): DumpInMaking {
-  const pages = new Pages(images, (pid) => tree.pids.saved(pid), memoryProgress(tree.tasks, hooks));
+  const progress = memoryProgress(tree.tasks, hooks);
+  const pages = new Pages(images, (pid) => tree.pids.saved(pid), elsewhere, progress, keeps);
   const files = new OpenFileTable();
   const shared = new SharedImages();
   const stopped = new Set(
     processes.filter(({ threads }) => threads[0]?.tracee.groupStop !== undefined).map(({ pid }) => pid),
   );
-  const context = makeContext(tree, stopped, images, files, pages, shared, undo, notices);
+  const context = makeContext(tree, stopped, images, files, pages, shared, undo, notices, changes);
   files.attach(context);
   return { context, files, pages, shared };
 }
@@ -128,6 +135,7 @@ export function saveTree(
   const places = PID_PLACES.of(context.tree, 'saved')?.encode();
   if (places) images.put(places.name, places.bytes);
   shared.write(images);
+  writeNotes(context);
 }
 
 /**

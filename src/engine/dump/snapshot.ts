@@ -1,6 +1,8 @@
 /** Snapshots of tasks from outside, with borrowed descriptors. The tasks are not touched. */
+
 import { type HostPid, type LocalFd, localFd, NO_FD, ownPid, type TaskFd, taskFd } from '../../base/brands.ts';
 import { StasisError, type TaskRef } from '../../base/errors.ts';
+import { Part } from '../../base/part.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
@@ -15,13 +17,14 @@ import type {
 } from '../../contract/contract.ts';
 import { SlotStore } from '../../contract/slots.ts';
 import { AT, F, F_LCK, KCMP, O } from '../../kernel/constants/files.ts';
-import { growTable } from '../../kernel/descriptor-table.ts';
-import { namesIn, tryReadLink } from '../../kernel/files.ts';
+import { closeAll, growTable } from '../../kernel/descriptor-table.ts';
+import { namesIn } from '../../kernel/files.ts';
 import { Flock } from '../../kernel/layouts/files.ts';
 import { openPidfd, tryBorrow } from '../../kernel/pidfd.ts';
+import { DescriptorInfos, OwnLinks, ownLink } from '../../kernel/proc/descriptors.ts';
 import { parseFdHead } from '../../kernel/proc/fdinfo.ts';
 import { parseLimits, type Rlimit } from '../../kernel/proc/limits.ts';
-import { readProc, readProcIfAny, TOO_DEEP } from '../../kernel/proc/read.ts';
+import { readProc, readProcIfAny } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { type ProcStat, parseStat } from '../../kernel/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
@@ -30,8 +33,12 @@ import { domainOf } from '../../kernel/sockets.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, ERRNO, type Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { isElsewhere } from '../../namespaces/seen.ts';
-import { IdMaps, OUR_IDS } from '../../support/user-ids.ts';
+import { OUR_IDS } from '../../support/user-ids.ts';
 import { pidView } from './pid-view.ts';
+
+const SEEN_IDS = new Part(
+  () => require('../../namespaces/user/seen.ts') as typeof import('../../namespaces/user/seen.ts'),
+);
 
 /** The snapshot of a task. Its borrowed descriptors are closed when the scope ends. */
 export class TaskSnapshot implements SeenTask, Disposable {
@@ -75,17 +82,20 @@ export class TaskSnapshot implements SeenTask, Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const local of this.#own.splice(0)) trySyscall('close', local);
+    closeAll(this.#own.splice(0));
   }
 
   /** Borrows every descriptor with pidfd_getfd(2). A descriptor that is closed meanwhile is left out. */
   #borrowAll(inherited: readonly BorrowedFile[]): BorrowedFile[] {
     using pidfd = openPidfd(this.pid);
+    using infos = new DescriptorInfos(this.pid);
+    using links = new OwnLinks();
+    const from = { pidfd, infos, links };
     const numbers = namesIn(`/proc/${this.pid}/fd`).map((name) => taskFd(Number(name)));
     const known = new Map(inherited.map((file) => [file.fd, file]));
     growTable(numbers.length - known.size);
     try {
-      return numbers.sort((a, b) => a - b).flatMap((fd) => this.#borrow(pidfd, fd, known.get(fd)) ?? []);
+      return numbers.sort((a, b) => a - b).flatMap((fd) => this.#borrow(from, fd, known.get(fd)) ?? []);
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -96,13 +106,13 @@ export class TaskSnapshot implements SeenTask, Disposable {
    * `namesake` is the parent's file under the same number, which usually is the same open file description. There may
    * be hundreds of tasks with hundreds of these, so /proc is not asked again what it has told of the parent's.
    */
-  #borrow(pidfd: Fd, fd: TaskFd, namesake: BorrowedFile | undefined): BorrowedFile | undefined {
+  #borrow({ pidfd, infos, links }: Lenders, fd: TaskFd, namesake: BorrowedFile | undefined): BorrowedFile | undefined {
     const { ref: task } = this;
     if (namesake && trySyscall('kcmp', this.pid, process.pid, KCMP.FILE, fd, namesake.local) === 0) {
-      const info = namesake.mayShowOthersLocks() ? this.#fdinfo(fd) : undefined;
+      const info = namesake.mayShowOthersLocks() ? infos.of(fd) : undefined;
       return { ...namesake, task, fd, cloexec: undefined, ...(info ? { fdinfo: () => info } : {}) };
     }
-    const info = this.#fdinfo(fd);
+    const info = infos.of(fd);
     if (!info) return undefined;
     const { pos, flags } = parseFdHead(info);
     const got = tryBorrow(pidfd, fd);
@@ -110,27 +120,30 @@ export class TaskSnapshot implements SeenTask, Disposable {
     if (got < 0) throw borrowError(task, fd, -got);
     const local = localFd(got);
     this.#own.push(local);
-    const link = linkOf(local);
+    const facts = factsOf(local);
+    const link = links.of(local, facts.stat);
     return {
       task,
       fd,
       local,
       description: {},
-      cloexec: (flags & O.CLOEXEC) !== 0,
+      cloexec: closesOnExec(local, flags),
       flags: flags & ~O.CLOEXEC,
       pos,
       link,
-      ...factsOf(local),
+      ...facts,
       socketDomain: domainOf(local, link),
       fdinfo: () => info,
       mayShowOthersLocks: recordLocksOf(local),
     };
   }
+}
 
-  /** Undefined if the descriptor is closed. */
-  #fdinfo(fd: TaskFd): Uint8Array | undefined {
-    return readProcIfAny(this.pid, `fdinfo/${fd}`)?.slice();
-  }
+/** What the descriptors of a process are borrowed by. */
+interface Lenders {
+  readonly pidfd: Fd;
+  readonly infos: DescriptorInfos;
+  readonly links: OwnLinks;
 }
 
 /** An open file of a snapshot. */
@@ -219,7 +232,7 @@ export class TreeSnapshot implements SeenTree, Disposable {
   #ids: IdView | undefined;
 
   get ids(): IdView {
-    this.#ids ??= isElsewhere(this.root.pid, 'user') ? IdMaps.of(this.root.pid) : OUR_IDS;
+    this.#ids ??= isElsewhere(this.root.pid, 'user') ? SEEN_IDS.load().seenIds(this) : OUR_IDS;
     return this.#ids;
   }
 
@@ -325,6 +338,16 @@ class OtherThread implements SeenThread {
   }
 }
 
+/**
+ * Whether a descriptor is closed by an execve, by the flags that its fdinfo shows. The kernel adds O_CLOEXEC there to
+ * the flags of the file (seq_show() in fs/proc/fd.c), and some files have it among their own, whatever becomes of the
+ * descriptor: slaves of pseudoterminals that TIOCGPTPEER opened, queues that mq_open did. Undefined for those.
+ */
+function closesOnExec(local: LocalFd, shown: number): boolean | undefined {
+  if ((shown & O.CLOEXEC) === 0) return false;
+  return (syscall('fcntl', local, F.GETFL) & O.CLOEXEC) === 0 ? true : undefined;
+}
+
 function factsOf(local: LocalFd): { stat: FileFacts; mntId: number } {
   const stat = statusOf(local);
   return { stat, mntId: stat.mntId };
@@ -343,20 +366,9 @@ export function openPath(task: SeenRef, via: string, flags: number): OpenFile {
     cloexec: false,
     flags,
     pos: 0,
-    link: linkOf(local),
+    link: ownLink(local),
     ...factsOf(local),
     socketDomain: () => undefined, // a socket can only be reached through a descriptor
     fdinfo: () => new Uint8Array(),
   };
-}
-
-/**
- * The link of an open file in /proc; {@link TOO_DEEP} if the path is too long for it (do_proc_readlink() in
- * fs/proc/base.c uses one page).
- */
-function linkOf(local: LocalFd): string {
-  const link = tryReadLink(`/proc/self/fd/${local}`);
-  if (typeof link === 'string') return link;
-  if (link === -ERRNO.ENAMETOOLONG) return TOO_DEEP;
-  throw new SyscallError('readlinkat', -link);
 }

@@ -3,10 +3,10 @@
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { OpenFile } from '../../contract/contract.ts';
-import { O, S_IF } from '../../kernel/constants/files.ts';
-import { TOO_DEEP } from '../../kernel/proc/read.ts';
+import { S_IF } from '../../kernel/constants/files.ts';
 import { type SocketFacts, socketFacts } from '../../kernel/socket-facts.ts';
 import { aboutFile } from '../../support/fdinfo.ts';
+import { isBareName } from './bare-name.ts';
 
 interface Refusal {
   readonly code: ErrorCode;
@@ -138,14 +138,6 @@ const DEVICES: readonly (readonly [path: RegExp, remedy: string])[] = [
 function refuseDevice(link: string): Refusal {
   const remedy = DEVICES.find(([path]) => path.test(link))?.[1] ?? CLOSE;
   return { code: 'FILE_DEVICE', reason: 'what its driver keeps for whoever has it open cannot be read', remedy };
-}
-
-/**
- * Whether a descriptor refers to a pipe, a socket or another file without a path by O_PATH, that is by way of
- * /proc/PID/fd: it cannot be used for anything but to open the file again there.
- */
-export function isBareName({ flags, link }: OpenFile): boolean {
-  return (flags & O.PATH) !== 0 && !link.startsWith('/') && link !== TOO_DEEP;
 }
 
 const BARE_NAME: Refusal = {

@@ -2,37 +2,41 @@
 
 import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
-import { logDebug, logWarn } from '../../base/log.ts';
-import { cstring, encodeText } from '../../base/text.ts';
+import { logDebug } from '../../base/log.ts';
+import { Part } from '../../base/part.ts';
 import type { UndoStack } from '../../base/undo.ts';
-import type { BirthTraits, Phase, RestoreContext, RestoreTask, Sharing } from '../../contract/contract.ts';
+import type { BirthTraits, RestoreContext, RestoreTask, Sharing } from '../../contract/contract.ts';
 import type { NamespaceIds } from '../../images/namespace-ids.ts';
 import type { PidPlace } from '../../images/pid-places.ts';
 import type { CoreEntry } from '../../images/schema/task.ts';
-import { O } from '../../kernel/constants/files.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
 import { W } from '../../kernel/constants/ptrace.ts';
-import { SIG, signalBit } from '../../kernel/constants/signals.ts';
-import { CLONE, RLIMIT } from '../../kernel/constants/tasks.ts';
-import { openFile } from '../../kernel/files.ts';
-import { trySyscall } from '../../kernel/syscall.ts';
+import { SIG } from '../../kernel/constants/signals.ts';
+import { CLONE } from '../../kernel/constants/tasks.ts';
 import { taskKinds } from '../../kinds/registry.ts';
 import { MADE_NAMESPACES } from '../../namespaces/made.ts';
 import { bornIn } from '../../namespaces/pid/seed-inside.ts';
 import { makerOf } from '../../namespaces/user/inside.ts';
-import { SAVED_USER_NAMESPACES } from '../../namespaces/user/saved.ts';
+import { SAVED_USER_NAMESPACES, savedUsersDownTo } from '../../namespaces/user/saved.ts';
 import { Batch } from '../../tracee/batch.ts';
 import { findGap } from '../../tracee/gap.ts';
-import { closeAll, handOver } from '../../tracee/handover.ts';
+import { closeAll } from '../../tracee/handover.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
 import { AREA } from '../../tracee/program.ts';
-import { killTracee, PTRACE, ptrace, reapAll, setSignalMask, waitStop } from '../../tracee/ptrace.ts';
+import { killTracee, reapAll } from '../../tracee/ptrace.ts';
 import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
+import { endAs, forgetChildSignal } from './deaths.ts';
 import type { HostPids } from './host-pids.ts';
 import { makeTask } from './make-task.ts';
 import { birthplaceOfRoot, choosePids, enterNamespaces, noteBorn } from './namespaces.ts';
+import type { NextPids } from './next-pids.ts';
+import { runPhase } from './phases.ts';
 import type { Plan, TaskPlan } from './plan.ts';
+
+// For trees whose user and PID namespaces do not go together.
+const NEXT_PIDS = new Part(() => require('./next-pids.ts') as typeof import('./next-pids.ts'));
+const INSIDE = new Part(() => require('./fork-inside.ts') as typeof import('./fork-inside.ts'));
 
 /** A process that exists: a task being rebuilt, a helper, or a process that is to become a zombie. */
 interface Member {
@@ -57,6 +61,7 @@ export class TreeBuilder {
   readonly #context: RestoreContext;
   readonly #hosts: HostPids;
   readonly #undo: UndoStack;
+  #nextPids: NextPids | undefined;
   readonly #members = new Map<number, Member>();
   /** Those that have ended as zombies of the tree. */
   readonly #zombies: HostPid[] = [];
@@ -78,17 +83,21 @@ export class TreeBuilder {
   }
 
   /**
-   * Makes the root, if it has a user namespace of its own, before anything that belongs to that. Returns it, as it is
-   * before phase `birth`; undefined if it is made with all others.
+   * Makes the root, as it is before phase `birth`, if it is in user namespaces of its own: before anything that belongs
+   * to the outermost of them, in which it is born.
    */
-  begin(sibling: boolean): RestoreTask | undefined {
-    const { root, tasks, ours } = this.#plan;
-    const id = tasks.get(root)?.namespaces.user ?? ours.user;
-    if (id === ours.user) return undefined;
+  begin(sibling: boolean): void {
+    const id = this.#usersOfRoot();
+    if (id === undefined) return;
     this.#createRoot(sibling);
-    const { task } = this.#at(root);
+    const { task } = this.#at(this.#plan.root);
     if (task) noteBorn(task, 'user', id);
-    return task;
+  }
+
+  /** The ID of the user namespace that the root is born in; undefined for ours. */
+  #usersOfRoot(): number | undefined {
+    const { root, tasks, ours } = this.#plan;
+    return savedUsersDownTo(this.#context, tasks.get(root)?.namespaces.user ?? ours.user)[0];
   }
 
   /** Makes all processes, each with its memory. At the end zombies are dead and helpers gone. */
@@ -108,16 +117,20 @@ export class TreeBuilder {
 
   #createRoot(sibling: boolean): void {
     this.#undo.add(() => this.#killAll());
-    const { root, tasks, ours, ownPids } = this.#plan;
+    const { root, tasks, ownPids } = this.#plan;
     const taken = new Set([...tasks.values()].flatMap(({ fds }) => fds.map(({ fd }) => fd)));
-    const id = tasks.get(root)?.namespaces.user ?? ours.user;
-    const user = id === ours.user ? undefined : makerOf(SAVED_USER_NAMESPACES.of(this.#context, id));
+    const id = this.#usersOfRoot();
+    const user = id === undefined ? undefined : makerOf(SAVED_USER_NAMESPACES.of(this.#context, id));
     const given = MADE_NAMESPACES.of(this.#context).pidsOfRoot();
     const flags = (ownPids && !given ? CLONE.NEWPID : 0n) | (user ? CLONE.NEWUSER : 0n);
     const options = { pid: root, sibling, taken, flags, user, isApart: ownPids };
     const seed = bornIn(given, () => Seed.create(options, freeArea(tasks)));
     this.#admit(root, seed, undefined, birthplaceOfRoot(this.#context, this.#plan));
-    if (ownPids) seed.kin.setNext = (pid) => setNextPid(this.#at(root), pid);
+    seed.kin.setNext = (namespace, numbers) => {
+      this.#nextPids ??= new (NEXT_PIDS.load().NextPids)(this.#plan, this.#context);
+      this.#nextPids.set(namespace, numbers);
+    };
+    seed.kin.isApart = ownPids;
     const member = this.#at(root);
     // Closes descriptors that the seed has inherited from Stasis.
     closeAll(seed, member.batch);
@@ -229,26 +242,35 @@ export class TreeBuilder {
     const maker = this.#at(by);
     const requests: (CloneRequest & { helper: boolean; place?: PidPlace })[] = [];
     const way = wayInto(steps[at], maker.place);
+    // The user namespaces in which the new init has to be born, since its PID namespace belongs to the last of them.
+    const users = way === 'init' ? INSIDE.load().usersFor(steps[at], maker.namespaces, this.#context) : [];
     for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) {
-      if (wayInto(step, maker.place) !== way) break;
+      if (wayInto(step, maker.place) !== way || (users.length > 0 && requests.length > 0)) break;
       const task = this.#plan.tasks.get(step.pid);
       const numbers = step.place?.numbers.toReversed();
-      const further = { isInit: way === 'init', isFurtherIn: way !== 'own' };
+      const further = { isInit: way === 'init', isFurtherIn: way !== 'own', namespace: step.place?.namespace };
       requests.push({ ...step, ...(task ? traitsOf(task) : PLAIN_TRAITS), numbers, ...further });
     }
     if (requests.some(({ pid, share }) => share.vm || this.#plan.tasks.has(pid))) this.#prepare(by);
     maker.batch.flush();
     const reap = (pid: HostPid, parent: number): void => this.#reapSibling(pid, parent);
     const { seed } = maker;
-    const seeds = typeof way === 'number' ? this.#forkInto(way, maker, requests, reap) : seed.fork(requests, reap);
+    const [first] = requests;
+    const seeds =
+      typeof way === 'number'
+        ? this.#forkInto(way, maker, requests, reap)
+        : first && users.length > 0
+          ? this.#forkFrom(users, by, first, reap)
+          : seed.fork(requests, reap);
     if (seed.discarded) this.#toldOfEnds.add(by);
     const origin = maker.task && maker.ready ? maker.task : maker.origin;
+    const born = { ...maker.namespaces, user: users.at(-1) ?? maker.namespaces.user };
     // All are recorded before anything else can fail, so that they can be killed.
     seeds.forEach((seed, i) => {
       const sharesMemory = requests[i]?.share.vm ?? false;
       const batch = new Batch(seed.remote);
       const place = requests[i]?.place;
-      const namespaces = place ? { ...maker.namespaces, pid: place.namespace } : maker.namespaces;
+      const namespaces = place ? { ...born, pid: place.namespace } : born;
       this.#members.set(requests[i]?.pid ?? seed.tracee.pid, {
         seed,
         batch,
@@ -263,10 +285,25 @@ export class TreeBuilder {
     seeds.forEach((seed, i) => {
       const request = requests[i];
       if (!request || request.helper) return;
-      this.#admit(request.pid, seed, origin, maker.namespaces);
-      this.#place(request.pid, maker.namespaces);
+      this.#admit(request.pid, seed, origin, born);
+      this.#place(request.pid, born);
     });
     return at;
+  }
+
+  /** Has a process make the init of a new PID namespace in a user namespace further in. */
+  #forkFrom(users: readonly number[], by: number, request: CloneRequest, reap: Parameters<Seed['fork']>[1]): Seed[] {
+    const maker = this.#at(by);
+    const pid = this.#plan.spares.next().value ?? request.pid;
+    const numbers = maker.place?.numbers.map(() => pid);
+    const place = maker.place && { ...maker.place, numbers: numbers ?? [] };
+    const note = (helper: Pick<Member, 'seed' | 'batch'>): void => {
+      this.#members.set(pid, { ...maker, ...helper, task: undefined, place, ready: true });
+    };
+    const helper = { pid, numbers };
+    const made = INSIDE.load().forkInUsers(maker.seed, users, request, helper, this.#context, note, reap);
+    this.#end(pid, by);
+    return made;
   }
 
   /** Has a process make others in a PID namespace further in, whose init exists. */
@@ -314,20 +351,7 @@ export class TreeBuilder {
   /** Makes a zombie: the process ends in the way the saved one had ended. */
   #die(pid: number, core: CoreEntry): void {
     const { seed, batch, sharesMemory } = this.#at(pid);
-    const { exit_code: code = 0, comm = '' } = core.tc ?? {};
-    const program = batch.reserve(4, 160);
-    program.call('prctl', PR.SET_NAME, program.data(cstring(comm)), 0, 0, 0);
-    // No core file must be written a second time. With a limit of 1 none is written, not even to a pipe (core(5)).
-    program.attempt('setrlimit', RLIMIT.CORE, program.data(new Uint8Array(new BigUint64Array([1n, 1n]).buffer)));
-    if (!sharesMemory) program.call('prctl', PR.SET_DUMPABLE, 0, 0, 0, 0);
-    const signal = code & 0x7f;
-    // Stasis may ignore this signal, and all processes it has made inherit that.
-    if (signal !== 0) program.attempt('rt_sigaction', signal, program.space(32), 0, 8);
-    batch.flush();
-    if (code & 0x80) logWarn('build-tree.ts', `task ${pid}: that it had dumped core cannot be told its parent again`);
-    if (signal === 0) seed.exit(code >> 8);
-    else kill(seed.tracee.pid, signal);
-    seed.tracee.awaitEnd();
+    endAs(core, seed, batch, sharesMemory, pid);
     this.#members.delete(pid);
     this.#zombies.push(seed.tracee.pid);
     const parent = this.#plan.parents.get(pid);
@@ -354,17 +378,6 @@ export class TreeBuilder {
   }
 }
 
-/** Has a process set which number the kernel gives next in its PID namespace. It may see no `/proc/sys` itself. */
-function setNextPid({ seed, batch }: Member, pid: number): void {
-  using file = openFile('/proc/sys/kernel/ns_last_pid', O.WRONLY);
-  const [fd = -1] = handOver(seed, batch, [file.number]);
-  const text = encodeText(String(pid - 1));
-  const program = batch.reserve(2, text.length + 8);
-  program.call('write', fd, program.data(text), text.length);
-  program.call('close', fd);
-  batch.flush();
-}
-
 /**
  * How a process gets into its PID namespace: it is that of its maker, a new one, or the one with this ID, which its
  * maker has to ask for.
@@ -382,28 +395,6 @@ function traitsOf(plan: TaskPlan): BirthTraits {
   return Object.assign({ ...PLAIN_TRAITS }, ...taskKinds.map((kind) => kind.born?.(plan)));
 }
 
-/** Removes a SIGCHLD from the queue of a process. */
-export function forgetChildSignal(batch: Batch): void {
-  const program = batch.reserve(1, 32);
-  const set = program.data(new Uint8Array(new BigUint64Array([signalBit(SIG.CHLD)]).buffer));
-  program.attempt('rt_sigtimedwait', set, 0, program.space(16), 8);
-  batch.flush();
-}
-
-/** Ends a process by a signal, which its tracer delivers. */
-function kill(pid: HostPid, signal: number): void {
-  setSignalMask(pid, 0n);
-  trySyscall('kill', pid, signal);
-  if (signal === SIG.KILL) return;
-  for (;;) {
-    ptrace(PTRACE.CONT, pid);
-    const stop = waitStop(pid);
-    if (stop.kind === 'exited' || stop.kind === 'killed') return;
-    if (stop.kind === 'signal' && stop.signal === signal) break;
-  }
-  ptrace(PTRACE.CONT, pid, 0, signal);
-}
-
 /**
  * An address for the work area that is free in every address space of the tree, since forks inherit the work area at
  * the same address.
@@ -418,19 +409,4 @@ function freeArea(tasks: Plan['tasks']): number {
     ranges.sort((a, b) => a.start - b.start),
     AREA.length,
   );
-}
-
-/** Runs one phase of a task and waits for its end. */
-export function runPhase(task: RestoreTask, phase: Phase): void {
-  beginPhase(task, phase);
-  task.batch.flush();
-}
-
-/** Runs one phase of a task, but only starts the last program of it: {@link Batch.begin}. */
-export function beginPhase(task: RestoreTask, phase: Phase): void {
-  for (const kind of taskKinds) {
-    kind.rebuild?.[phase]?.(task);
-    if (phase === 'state' || phase === 'creds' || phase === 'last') kind.thread?.rebuild?.[phase]?.(task);
-  }
-  task.batch.begin();
 }

@@ -1,21 +1,25 @@
 /** Puts new processes into their namespaces, and makes those that do not exist yet. */
-import { localFd } from '../../base/brands.ts';
-import { StasisError } from '../../base/errors.ts';
-import type { MadeNamespace, NamespaceKind, RestoreContext, RestoreTask } from '../../contract/contract.ts';
+import { type LocalFd, localFd } from '../../base/brands.ts';
+import { Part } from '../../base/part.ts';
+import type {
+  EnteringTask,
+  MadeNamespace,
+  NamespaceKind,
+  RestoreContext,
+  RestoreTask,
+} from '../../contract/contract.ts';
 import type { NamespaceIds, NamespaceName } from '../../images/namespace-ids.ts';
 import type { PidPlaces } from '../../images/pid-places.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { type Fd, syscall } from '../../kernel/syscall.ts';
-import { takeGiven } from '../../namespaces/given.ts';
+import { emptyNamespaces, hasEmptyNamespaces } from '../../namespaces/empty.ts';
+import { enterNamespace } from '../../namespaces/enter.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { MADE_NAMESPACES } from '../../namespaces/made.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
-import { savedOwner } from '../../namespaces/user/saved.ts';
-import { Batch } from '../../tracee/batch.ts';
-import { handOver } from '../../tracee/handover.ts';
-import { Seed } from '../../tracee/seed.ts';
+import { savedOwner, savedUsersDownTo, USER_IDS } from '../../namespaces/user/saved.ts';
 import type { Plan } from './plan.ts';
 
 /** When a process enters a namespace: as soon as it exists, or after phase `birth`. */
@@ -31,26 +35,45 @@ const isPlaced = ({ name }: NamespaceKind): boolean => name === 'cgroup' || name
  * The namespaces that a process is to enter, in the order in which it does. A namespace belongs to the user namespace
  * that its maker is in: so those of the user namespace that it comes from go first.
  */
-function entries(
-  context: RestoreContext,
-  from: NamespaceIds,
-  to: NamespaceIds,
-): { readonly kind: NamespaceKind; readonly moment: Moment }[] {
+function entries(context: RestoreContext, from: NamespaceIds, to: NamespaceIds): readonly Entry[] {
   const others = namespaceKinds.filter(({ name }) => to[name] !== from[name]);
   if (others.length === 0) return [];
-  const user = others.filter(({ name }) => name === 'user');
-  const isInner = ({ name }: NamespaceKind): boolean =>
-    user.length > 0 && name !== 'user' && savedOwner(context, to[name]) === to.user;
-  const outer = others.filter((kind) => kind.name !== 'user' && !isInner(kind));
-  const inner = others.filter(isInner);
+  const user = others.find(({ name }) => name === 'user');
+  // Undefined stands for ours.
+  const users = user ? usersOnTheWay(context, from.user, to.user) : [];
+  const owned = others
+    .filter((kind) => kind !== user)
+    .map((kind) => ({ kind, owner: savedOwner(context, to[kind.name]) }));
   // As the registry has them, but what waits for phase `birth`, and what comes after that.
   let moment: Moment = 'born';
-  const early = (kinds: readonly NamespaceKind[]): NamespaceKind[] =>
-    kinds.toSorted((a, b) => Number(isPlaced(a)) - Number(isPlaced(b)));
-  return [...early(outer), ...user, ...early(inner)].map((kind) => {
+  const step = (kind: NamespaceKind, id: number): Entry => {
     if (isPlaced(kind)) moment = 'placed';
-    return { kind, moment };
-  });
+    return { kind, id, moment };
+  };
+  const steps = (these: typeof owned): Entry[] =>
+    these
+      .toSorted((a, b) => Number(isPlaced(a.kind)) - Number(isPlaced(b.kind)))
+      .map(({ kind }) => step(kind, to[kind.name]));
+  const outer = steps(owned.filter(({ owner }) => owner === undefined || !users.includes(owner)));
+  const inner = users.flatMap((id) => [
+    ...(user ? [step(user, id)] : []),
+    ...steps(owned.filter(({ owner }) => owner === id)),
+  ]);
+  return [...outer, ...inner];
+}
+
+/** A namespace that a process is to enter. */
+interface Entry {
+  readonly kind: NamespaceKind;
+  readonly id: number;
+  readonly moment: Moment;
+}
+
+/** The user namespaces that a process enters one after the other, from one that it is in to another one. */
+function usersOnTheWay(context: RestoreContext, from: number, to: number): readonly number[] {
+  const all = savedUsersDownTo(context, to);
+  const way = all.slice(all.indexOf(from) + 1);
+  return way.length > 0 ? way : [to];
 }
 
 /**
@@ -64,19 +87,17 @@ export function enterNamespaces(
   ours: NamespaceIds,
   moment: Moment,
 ): void {
-  for (const { kind, moment: its } of entries(task.context, from, to)) {
+  for (const { kind, id, moment: its } of entries(task.context, from, to)) {
     const { name } = kind;
     if (its !== moment) continue;
-    const made = MADE_NAMESPACES.of(task.context).get(name, to[name]);
+    const made = MADE_NAMESPACES.of(task.context).get(name, id);
     // It was born there.
     if (made && (name === 'pid' || made.first === task || isBornInNetwork(task, made))) continue;
     if (made) {
-      kind.beforeEntering?.(task, to[name]);
-      join(task, kind, made.fd);
-      kind.entered?.(task);
-    } else if (to[name] === ours[name]) joinOurs(task, kind);
-    else if (name === 'pid') noteBorn(task, name, to[name]);
-    else make(task, kind, to[name]);
+      enter(task, kind, id, made.fd);
+    } else if (id === ours[name]) joinOurs(task, kind);
+    else if (name === 'pid') noteBorn(task, name, id);
+    else make(task, kind, id);
   }
 }
 
@@ -91,35 +112,55 @@ export function noteBorn(task: RestoreTask, name: NamespaceName, id: number): vo
   if (kind) note(task, kind, id);
 }
 
-/** Has a process enter a namespace that exists. */
-function join(task: RestoreTask, { flag }: NamespaceKind, fd: Parameters<typeof handOver>[2][number]): void {
-  const [arrived = -1] = handOver(task.seed, task.batch, [fd]);
-  const program = task.batch.reserve(2);
-  program.call('setns', arrived, flag);
-  program.call('close', arrived);
-  task.batch.flush();
+/** Has a process enter a namespace that was made, as one of those that are in it. */
+function enter(task: EnteringTask, kind: NamespaceKind, id: number, fd: LocalFd): void {
+  kind.beforeEntering?.(task, id);
+  enterNamespace(task, kind.flag, fd);
+  kind.entered?.(task, id);
+}
+
+/** Has a process enter a user namespace of the tree. */
+export function enterUsers(task: EnteringTask, id: number): void {
+  const kind = namespaceKinds.find(({ name }) => name === 'user');
+  const made = MADE_NAMESPACES.of(task.context).get('user', id);
+  if (kind && made) enter(task, kind, id, made.fd);
 }
 
 /** Has a process that was born in another namespace return to that of Stasis. */
 function joinOurs(task: RestoreTask, kind: NamespaceKind): void {
   using own = atHome(() => openNamespace('self', kind.name));
-  join(task, kind, own.number);
+  enterNamespace(task, kind.flag, own.number);
 }
 
 /**
- * Makes the network namespaces of the tree, since sockets are made before any other process. Stasis stays in that of
- * the root: a process is born in the namespace that its maker is in. Those that belong to the user namespace of the
- * root are made when that is there.
+ * Makes the network namespaces of the tree that belong to a user namespace, or to ours, since sockets are made before
+ * any other process. Stasis stays in that of the root: a process is born in the namespace that its maker is in.
  */
 export function makeNetworks(context: RestoreContext, plan: Plan, stay: NetworkStay, owner: number | undefined): void {
   atHome(() => makeMissingNetworks(context, plan, owner));
   if (savedOwner(context, rootIds(plan).net) === owner) stayWithRoot(context, plan, stay);
 }
 
+/**
+ * Makes the user namespaces of the tree, but for the one that its root was born in, and the network namespaces that
+ * belong to them.
+ */
+export function makeUserNamespaces(context: RestoreContext, plan: Plan, stay: NetworkStay): void {
+  for (const id of USER_IDS.of(context)) {
+    if (!MADE_NAMESPACES.of(context).get('user', id)) USERS.load().makeUsers(context, id);
+    makeNetworks(context, plan, stay, id);
+  }
+}
+
+const USERS = new Part(
+  () => require('../../namespaces/user/kind.ts') as typeof import('../../namespaces/user/kind.ts'),
+);
+
 function makeMissingNetworks(context: RestoreContext, plan: Plan, owner: number | undefined): void {
   const kind = namespaceKinds.find(({ name }) => name === 'net');
   const root = plan.tasks.get(plan.root)?.namespaces.net ?? plan.ours.net;
-  const all = new Set([root, ...[...plan.tasks.values()].map(({ namespaces }) => namespaces.net)]);
+  const ofTasks = [...plan.tasks.values()].map(({ namespaces }) => namespaces.net);
+  const all = new Set([root, ...ofTasks, ...emptyNamespaces(context, 'net')]);
   all.delete(plan.ours.net);
   if (!kind) return;
   for (const id of all) {
@@ -133,11 +174,13 @@ function makeMissingNetworks(context: RestoreContext, plan: Plan, owner: number 
  * among them.
  */
 export function takeGivenNamespaces(context: RestoreContext, plan: Plan, stay: NetworkStay): void {
-  takeGiven(
-    context,
-    rootIds(plan),
-    [...plan.tasks.values()].map(({ namespaces }) => namespaces),
-  );
+  const all = [...plan.tasks.values()].map(({ namespaces }) => namespaces);
+  const { net, pid } = plan.ours;
+  const mayBeGiven =
+    context.options.joinNamespaces.length > 0 ||
+    hasEmptyNamespaces(context) ||
+    all.some((of) => of.net !== net || of.pid !== pid);
+  if (mayBeGiven) GIVEN.load().takeGiven(context, rootIds(plan), all);
   stayWithRoot(context, plan, stay);
 }
 
@@ -161,7 +204,7 @@ export function birthplaceOfRoot(context: RestoreContext, { ours }: Plan): Names
 const NOWHERE = -1;
 
 function makeNetwork(context: RestoreContext, kind: NamespaceKind, id: number, owner: number | undefined): void {
-  using fd = owner === undefined ? ownNetwork() : networkInside(context, owner);
+  using fd = owner === undefined ? ownNetwork() : EMPTY.load().madeInside(context, kind, owner);
   const namespace = { name: kind.name, id, fd: fd.number };
   MADE_NAMESPACES.of(context).add(namespace);
   fd.release();
@@ -177,18 +220,10 @@ function ownNetwork(): Fd {
   return made;
 }
 
-/** A new network namespace that belongs to a user namespace of the tree. */
-function networkInside(context: RestoreContext, owner: number): Fd {
-  const users = MADE_NAMESPACES.of(context).get('user', owner);
-  if (!users) throw new StasisError({ kind: 'internal', reason: `user namespace ${owner} is not there yet` });
-  using seed = Seed.anywhere();
-  const batch = new Batch(seed.remote);
-  const [arrived = -1] = handOver(seed, batch, [users.fd]);
-  batch.call('setns', arrived, CLONE.NEWUSER);
-  batch.call('unshare', CLONE.NEWNET);
-  batch.flush();
-  return openNamespace(seed.tracee.pid, 'net');
-}
+const GIVEN = new Part(() => require('../../namespaces/given.ts') as typeof import('../../namespaces/given.ts'));
+
+// For trees with user namespaces, or with namespaces that no process is in.
+const EMPTY = new Part(() => require('./empty-namespaces.ts') as typeof import('./empty-namespaces.ts'));
 
 /** Has a process make a namespace. */
 function make(task: RestoreTask, kind: NamespaceKind, id: number): void {
@@ -205,7 +240,7 @@ function note(task: RestoreTask, kind: NamespaceKind, id: number): void {
   MADE_NAMESPACES.of(task.context).add(namespace);
   fd.release();
   atHome(() => kind.rebuild?.(namespace, task.context));
-  kind.entered?.(task);
+  kind.entered?.(task, id);
 }
 
 /** The last step in the namespaces that were made, when all tasks are rebuilt. */
@@ -226,11 +261,7 @@ export function choosePids(
 ): void {
   const made = MADE_NAMESPACES.of(context).get('pid', id);
   using own = made ? undefined : openNamespace('self', 'pid');
-  const [arrived = -1] = handOver(seed, batch, [made?.fd ?? own?.number ?? localFd(-1)]);
-  const program = batch.reserve(2);
-  program.call('setns', arrived, CLONE.NEWPID);
-  program.call('close', arrived);
-  batch.flush();
+  enterNamespace({ seed, batch }, CLONE.NEWPID, made?.fd ?? own?.number ?? localFd(-1));
 }
 
 /** Has a task make its next children where it would have made them. It makes none during the restore any more. */

@@ -1,7 +1,6 @@
 /** Reads and checks all images before anything is made. All errors in images are found here. */
 
 import { thisArch } from '../../arch/index.ts';
-import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logWarn } from '../../base/log.ts';
@@ -17,20 +16,20 @@ import {
   OUR_NAMESPACE_IDS,
 } from '../../images/namespace-ids.ts';
 import { type OwnProcessState, type OwnThreadState, ownStateName, readOwnState } from '../../images/own-files.ts';
-import { PageFlags, type PageRun } from '../../images/pagemap.ts';
 import { PidPlaces } from '../../images/pid-places.ts';
 import type { FdinfoEntry, FileEntry, FsEntry } from '../../images/schema/files.ts';
 import type { MmEntry } from '../../images/schema/memory.ts';
-import { VmaStatus } from '../../images/schema/memory.ts';
 import { type CoreEntry, type TaskKobjIdsEntry, TaskState } from '../../images/schema/task.ts';
 import type { PstreeEntry } from '../../images/schema/tree.ts';
 import { NSIG, SIG } from '../../kernel/constants/signals.ts';
 import { fileKinds } from '../../kinds/registry.ts';
+import { emptyIn } from '../../namespaces/empty.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
-import { parentOf, storedPieces } from '../../support/page-store.ts';
-import { IdMaps, OUR_IDS } from '../../support/user-ids.ts';
+import { savedIds } from '../../namespaces/user/saved.ts';
+import { chainOf } from '../../support/page-store.ts';
 import { claimsOf } from '../tree-plan/claims.ts';
 import { planTree, sparePids, type TreeStep, type TreeTask } from '../tree-plan/plan-tree.ts';
+import { checkMemory, checkSegments } from './check-memory.ts';
 import { requireUnused } from './free-pids.ts';
 
 /** A thread, read from its images. */
@@ -76,6 +75,8 @@ export interface Plan {
   readonly trees: readonly PstreeEntry[];
   /** Who has which numbers, if the tree is in several PID namespaces. */
   readonly places: PidPlaces | undefined;
+  /** Numbers for helpers, which nobody has in any PID namespace of the tree. */
+  readonly spares: Iterator<number, undefined>;
 }
 
 const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are not restored yet';
@@ -83,12 +84,19 @@ const CLONE_NAMESPACES = 'the dumped tree had namespaces of its own; these are n
 /**
  * Reads the image set, and checks that it is complete and that Stasis can restore it. With `joins` the root stays in
  * the session it is born in, and in the process group `bornPgid`. `isUnused` says whether a number is no process's PID,
- * session or group.
+ * session or group. With `lazily` pages may be brought later, so not all have to be there. With `joinsPids`
+ * the tree is restored into a PID namespace that exists.
  * @throws StasisError, ImageError
  */
 export function readPlan(
   images: ImageSet,
-  origin: { readonly joins: boolean; readonly bornPgid: number; readonly isUnused: (pid: number) => boolean },
+  origin: {
+    readonly joins: boolean;
+    readonly bornPgid: number;
+    readonly isUnused: (pid: number) => boolean;
+    readonly lazily?: boolean;
+    readonly joinsPids?: boolean;
+  },
 ): Plan {
   const inventory = images.inventory();
   checkWhole(images);
@@ -102,7 +110,7 @@ export function readPlan(
   const ours = namespaceIdsOf(inventory.root_ids ?? {}, undefined);
   const trees = images.read(Images.pstree);
   const root = trees.find(({ ppid }) => ppid === 0);
-  if (!root) throw new ImageError({ file: 'pstree.img', reason: 'image is missing or empty' });
+  if (!root) throw noTree(images);
   checkNumbers(trees);
   const files = readFiles(images);
   const tasks = new Map<number, TaskPlan>();
@@ -112,16 +120,18 @@ export function readPlan(
     if (core.tc?.task_state === TaskState.DEAD) zombies.set(pstree.pid, requireEnd(core, pstree));
     else tasks.set(pstree.pid, readTask(images, pstree, core, inventory.root_ids ? ours : undefined));
   }
-  checkSockets(files, new Set([ours.net, ...[...tasks.values()].map(({ namespaces }) => namespaces.net)]));
+  const networks = [...tasks.values()].map(({ namespaces }) => namespaces.net);
+  checkSockets(files, new Set([ours.net, ...networks, ...emptyIn(images, 'net')]));
+  checkSegments(images);
   let pages = 0;
   for (const task of tasks.values()) {
     checkNamespaces(ours, task.namespaces);
     checkReferences(task, files);
-    pages += checkMemory(images, task);
+    pages += checkMemory(images, task.pstree.pid, task.mm, origin.lazily ?? false);
   }
   const user = tasks.get(root.pid)?.namespaces.user ?? ours.user;
-  const ids = user === ours.user ? OUR_IDS : IdMaps.from(images.readOne(Images.userns, user));
-  const ownPids = (tasks.get(root.pid)?.namespaces.pid ?? ours.pid) !== ours.pid;
+  const ids = savedIds(images, user, ours.user);
+  const ownPids = (origin.joinsPids ?? false) || (tasks.get(root.pid)?.namespaces.pid ?? ours.pid) !== ours.pid;
   const { joins } = origin;
   // Where the tree is alone, all numbers are free, and the group it is born in has none.
   const isUnused = ownPids ? () => true : origin.isUnused;
@@ -135,7 +145,18 @@ export function readPlan(
   const tids = [...tasks.values()].flatMap(({ others }) => others.map(({ tid }) => tid));
   if (!ownPids) requireUnused(claimsOf(steps, treeTasks), tids, joins, isUnused);
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
-  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ids, ownPids, trees, places };
+  const planned = steps.flatMap((step) => (step.do === 'fork' ? [step.pid] : []));
+  const spares = sparePids([...numbers, ...planned], isUnused);
+  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ids, ownPids, trees, places, spares };
+}
+
+/** The error for images without processes. */
+function noTree(images: ImageSet): ImageError {
+  const file = 'pstree.img';
+  if (images.inventory().pre_dump_mode === undefined)
+    return new ImageError({ file, reason: 'image is missing or empty' });
+  const reason = 'is missing: these are the images of a pre-dump, which hold memory only';
+  return new ImageError({ file, reason, remedy: 'restore from the images of the dump that followed' });
 }
 
 /** Who has which numbers, in a tree of several PID namespaces. @throws StasisError if the images do not tell */
@@ -224,14 +245,10 @@ function treeTask({ pid, ppid, pgid, sid }: PstreeEntry, task: TaskPlan | undefi
 
 /** Checks that every file of the set and of its parents is as the dump wrote it, if there is a manifest. */
 function checkWhole(images: ImageSet): void {
-  const seen = new Set<string>();
-  for (let set: ImageSet | undefined = images; set; set = parentOf(set)) {
+  for (const set of chainOf(images)) {
     if (set.wholeness() === 'stale') {
       logWarn('plan.ts', `${set.dir}/stasis-*: of an earlier dump than the images; ignored, damage may go unnoticed`);
     }
-    const { dev, ino } = set.disk.status(set.dir) ?? {};
-    if (seen.has(`${dev}:${ino}`)) return; // a set that is its own parent; the search for pages reports that
-    seen.add(`${dev}:${ino}`);
   }
 }
 
@@ -239,12 +256,12 @@ function unsupported(code: ErrorCode, resource: string, reason: string): StasisE
   return new StasisError({ kind: 'unsupported', code, resource, reason });
 }
 
-/** Checks that all sockets are of network namespaces that processes are in: others are not made. */
+/** Checks that all sockets are of network namespaces that are made. */
 function checkSockets(files: ReadonlyMap<number, FileEntry>, networks: ReadonlySet<number>): void {
   for (const { id, isk, usk, nlsk, psk } of files.values()) {
     const of = (isk ?? usk ?? nlsk ?? psk)?.ns_id;
     if (!of || networks.has(of)) continue;
-    const reason = `a socket of network namespace ${of}, which no process of the images is in: not restored yet`;
+    const reason = `a socket of network namespace ${of}, which is not in the images`;
     throw unsupported('SOCKET_OTHER_NAMESPACE', `file ${id}`, reason);
   }
 }
@@ -320,49 +337,6 @@ function checkReferences(task: TaskPlan, files: ReadonlyMap<number, FileEntry>):
 
 /** Far above the limits of real systems (fs.nr_open is 2^20 by default). */
 const MAX_FD = 1 << 26;
-
-/** Checks that mappings are ascending and page-aligned, and that every stored page lies in a mapping. */
-function checkMemory(images: ImageSet, task: TaskPlan): number {
-  const file = `mm-${task.pstree.pid}.img`;
-  let end = 0n;
-  for (const vma of task.mm.vmas) {
-    if (vma.status & VmaStatus.GUARD) continue;
-    const aligned = vma.start % BigInt(PAGE_SIZE) === 0n && vma.end % BigInt(PAGE_SIZE) === 0n;
-    if (!aligned || vma.end <= vma.start || vma.start < end) {
-      throw new ImageError({ file, field: 'vmas', reason: `impossible mapping at 0x${vma.start.toString(16)}` });
-    }
-    end = vma.end;
-  }
-  const map = images.readPagemap(Images.pagemap, task.pstree.pid);
-  if (!map) throw new ImageError({ file: `pagemap-${task.pstree.pid}.img`, reason: 'image is missing' });
-  requireMapped(task, map.runs);
-  // If a manifest has confirmed the sizes of all files, looking up every page would find no further errors.
-  const inherits = map.runs.some((run) => run.flags & PageFlags.PARENT);
-  if (inherits || images.wholeness() !== 'whole') storedPieces(images, Images.pagemap, task.pstree.pid);
-  return map.runs.reduce((sum, run) => sum + (run.flags & PageFlags.PARENT ? 0 : run.pages), 0);
-}
-
-/**
- * Checks that all runs lie in mappings, in one walk: both are ascending, and there may be a hundred thousand of each.
- */
-function requireMapped(task: TaskPlan, runs: readonly PageRun[]): void {
-  const mappings = task.mm.vmas
-    .filter((vma) => (vma.status & VmaStatus.GUARD) === 0)
-    .map((vma) => ({ start: Number(vma.start), end: Number(vma.end) }))
-    .sort((a, b) => a.start - b.start);
-  let next = 0;
-  for (const { start, pages } of runs) {
-    for (let at = start; at < start + pages * PAGE_SIZE; ) {
-      let mapping = mappings[next];
-      while (mapping && mapping.end <= at) mapping = mappings[++next];
-      if (!mapping || mapping.start > at) {
-        const reason = `pages at 0x${at.toString(16)} belong to no mapping`;
-        throw new ImageError({ file: `pagemap-${task.pstree.pid}.img`, reason });
-      }
-      at = mapping.end;
-    }
-  }
-}
 
 /** Reads the `ownState` of a process; empty for a set that `criu` wrote. */
 function loadOwnState(images: ImageSet, pid: number, tids: readonly number[]): ReturnType<typeof readOwnState> {

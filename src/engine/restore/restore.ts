@@ -6,10 +6,12 @@ import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
 import { type NoticeFacts, Notices } from '../../base/notice.ts';
+import { Part } from '../../base/part.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
   IdView,
+  LazyDelivery,
   NamespaceKind,
   Phase,
   RestoreContext,
@@ -22,12 +24,13 @@ import { ImageSet } from '../../images/image-set.ts';
 import { TaskState } from '../../images/schema/task.ts';
 import { FileOwner } from '../../kernel/act-as.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
+import { closeAll } from '../../kernel/descriptor-table.ts';
 import { disk } from '../../kernel/disk.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { isUnused } from '../../kernel/proc/holders.ts';
 import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds, treeDoors } from '../../kinds/registry.ts';
-import { verifyPages } from '../../memory/verify-pages.ts';
+import { hasEmptyNamespaces } from '../../namespaces/empty.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { FILE_OWNER } from '../../namespaces/user/inside.ts';
@@ -35,18 +38,33 @@ import { settleOwners } from '../../support/fown.ts';
 import { reportUnasked, requireInherited } from '../../support/inherited.ts';
 import { writePidfile } from '../../support/pidfile.ts';
 import { pointOfNoReturn, requireUninterrupted, withOutcome } from '../../tracee/interruption.ts';
+import { type ArchiveOptions, readArchive } from '../archive.ts';
 import { fire, type Hooks } from '../hooks.ts';
 import type { RestoreOutcome } from '../outcome.ts';
 import { writeRestoreStats } from '../stats.ts';
 import { stopSignalOf } from '../stops.ts';
 import { TreeLife } from '../tree-life.ts';
-import { beginPhase, forgetChildSignal, runPhase, TreeBuilder } from './build-tree.ts';
+import { TreeBuilder } from './build-tree.ts';
+import { forgetChildSignal } from './deaths.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { HostPids } from './host-pids.ts';
 import { addThreads, rebuildThread } from './make-task.ts';
-import { finishNamespaces, makeNetworks, setPidsForChildren, takeGivenNamespaces } from './namespaces.ts';
+import {
+  finishNamespaces,
+  makeNetworks,
+  makeUserNamespaces,
+  setPidsForChildren,
+  takeGivenNamespaces,
+} from './namespaces.ts';
+import { beginPhase, runPhase } from './phases.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { resume, stopTask } from './resume.ts';
+
+type Verifying = typeof import('../../memory/verify-pages.ts');
+const VERIFYING = new Part(() => require('../../memory/verify-pages.ts') as Verifying);
+
+const LAZY = new Part(() => require('../../memory/lazy/client.ts') as typeof import('../../memory/lazy/client.ts'));
+const EMPTY = new Part(() => require('./empty-namespaces.ts') as typeof import('./empty-namespaces.ts'));
 
 /** The options of a restore. */
 export interface RestoreOptions {
@@ -60,6 +78,11 @@ export interface RestoreOptions {
   /** Compare page contents with their checksums first (`--verify`). */
   readonly verify: boolean;
   readonly leaveStopped: boolean;
+  /** The archive of the images, if they are not in the images directory. */
+  readonly from: ArchiveOptions | undefined;
+  readonly writesStats: boolean;
+  /** Have a lazy-pages daemon, which listens in the work directory, bring pages when they are needed. */
+  readonly lazyPages: boolean;
   readonly carry: CarryOptions;
 }
 
@@ -80,12 +103,16 @@ export function restore(options: RestoreOptions, hooks: Hooks = {}): RestoreOutc
 
 function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   hooks.progress?.({ step: 'reading', done: 0, total: 0 });
-  const images = new ImageSet(options.imagesDir, undefined, disk);
-  const origin = { joins: options.carry.shellJob, bornPgid: syscall('getpgid', 0), isUnused };
+  using archive = options.from && readArchive(options.from, options.imagesDir);
+  const images = new ImageSet(options.imagesDir, undefined, archive?.disk ?? disk);
+  const { shellJob: joins, joinNamespaces } = options.carry;
+  const joinsPids = joinNamespaces.some(({ type }) => type === 'pid');
+  const origin = { joins, bornPgid: syscall('getpgid', 0), isUnused, lazily: options.lazyPages, joinsPids };
   const plan = readPlan(images, origin);
   requireInherited(options.carry);
-  const unverified = options.verify ? verifyPages(images) : undefined;
+  const unverified = options.verify ? VERIFYING.load().verifyPages(images) : undefined;
   logDebug('images are read and checked');
+  using lazy = options.lazyPages ? new (LAZY.load().LazyPagesClient)(options.workDir) : undefined;
   // Makes Stasis a subreaper, so that it can reap all processes of the tree if the restore fails.
   using _ = new Subreaper();
   // Left when everything in it has ended.
@@ -98,7 +125,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   using undo = new UndoStack();
   using ending = new UndoStack();
   const hosts = new HostPids(plan.ownPids, plan.trees);
-  const context = new Context(options, images, plan, hosts, undo, ending, hooks);
+  const context = new Context(options, images, plan, hosts, undo, ending, hooks, lazy);
   if (unverified) context.notice({ resource: '--verify', reason: `${unverified}, so page contents are not verified` });
   life.begin(context);
   takeGivenNamespaces(context, plan, stay);
@@ -108,8 +135,8 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const began = performance.now();
   makeNetworks(context, plan, stay, undefined);
   const builder = new TreeBuilder(plan, context, hosts, undo);
-  const root = builder.begin(options.sibling);
-  if (root) makeNetworks(context, plan, stay, plan.tasks.get(plan.root)?.namespaces.user);
+  builder.begin(options.sibling);
+  makeUserNamespaces(context, plan, stay);
   const files = FILE_OWNER.of(context);
   if (files) {
     // File systems of a user namespace take no files of users that it does not know.
@@ -117,6 +144,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
     context.atEnd(() => owner[Symbol.dispose]());
   }
   for (const doors of treeDoors) doors.prepare?.(context);
+  if (hasEmptyNamespaces(context)) EMPTY.load().makeEmptyNamespaces(context);
   builder.build(options.sibling);
   const forked = performance.now();
   const { tasks } = builder;
@@ -128,7 +156,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   }
   rebuilt(context, 'memory');
   hooks.progress?.({ step: 'rebuilding', done: 0, total: tasks.length });
-  const stopped = rebuild(tasks, plan, context);
+  const stopped = rebuild(tasks, plan, context, () => lazy?.settle(plan.parents.keys(), runOf(images)));
   rebuilt(context, 'last');
   finishNamespaces(context);
   reportUnasked(context);
@@ -143,9 +171,10 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   if (isApart(plan, 'net')) fire(hooks, { point: 'network-unlock', pid });
   const microseconds = (until: number): number => (until - began) * 1000;
   const figures = { forking: microseconds(forked), restore: microseconds(performance.now()), pages: plan.pages };
-  writeRestoreStats(options.workDir, figures, context.notices);
+  if (options.writesStats) writeRestoreStats(options.workDir, figures, context.notices);
   fire(hooks, { point: 'pre-resume', pid });
   pointOfNoReturn();
+  lazy?.finish();
   life.end('restored');
   resume(tasks, stopped, options);
   undo.keep();
@@ -154,16 +183,27 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   return { pid, figures, notices: context.notices.list };
 }
 
+/** The dump that images are of. */
+function runOf(images: ImageSet): string | undefined {
+  return images.inventory().dump_criu_run_id;
+}
+
 /**
- * Rebuilds everything but memory. All tasks finish a phase before any enters the next. Returns the tasks that are in a
- * group stop already.
+ * Rebuilds everything but memory; `mapped` is called when that is finished. All tasks finish a phase before any enters
+ * the next. Returns the tasks that are in a group stop already.
  */
-function rebuild(tasks: readonly RestoreTask[], plan: Plan, context: Context): ReadonlySet<RestoreTask> {
+function rebuild(
+  tasks: readonly RestoreTask[],
+  plan: Plan,
+  context: Context,
+  mapped: () => void,
+): ReadonlySet<RestoreTask> {
   phase(
     tasks.filter(({ shares }) => !shares.vm),
     'mapped',
   );
   rebuilt(context, 'mapped');
+  mapped();
   phase(tasks, 'files');
   rebuilt(context, 'files');
   // Threads are made before descriptors, which may refer to them (pidfd) or signal them (F_SETOWN).
@@ -304,6 +344,7 @@ class Context implements RestoreContext {
     undo: UndoStack,
     ending: UndoStack,
     hooks: Hooks,
+    readonly lazy: LazyDelivery | undefined,
   ) {
     this.options = carry;
     this.hosts = hosts;
@@ -313,6 +354,8 @@ class Context implements RestoreContext {
     this.root = plan.root;
     this.ids = plan.ids;
     this.fileEntries = plan.files;
+    const types = new Set([...plan.files.values()].map(({ type }) => type));
+    for (const kind of fileKinds) if (types.has(kind.type)) kind.meet?.();
     this.groupStopped = [...plan.tasks.values()]
       .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
       .map(({ pstree }) => pstree);
@@ -321,9 +364,7 @@ class Context implements RestoreContext {
     this.#hooks = hooks;
     this.#undo = undo;
     this.#ending = ending;
-    ending.add(() => {
-      for (const fd of this.#open.values()) trySyscall('close', fd);
-    });
+    ending.add(() => closeAll([...this.#open.values()]));
   }
 
   hostPid(saved: number): HostPid | undefined {

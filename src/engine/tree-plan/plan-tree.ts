@@ -20,17 +20,20 @@
  * below its parent, where the parent has called execve meanwhile; the same with descriptors or directories after
  * unshare(2); tasks that each share something with another one, where the one that shared with all is gone.
  */
-import { PlanAcross } from './across.ts';
+import { Part } from '../../base/part.ts';
 import { decideBirths } from './births.ts';
 import { planGrowth, type SparePids } from './fork-steps.ts';
-import { hostByOrder } from './fork-tree.ts';
 import { planGroups } from './groups.ts';
 import { chooseHosts } from './hosts.ts';
-import { linkTree, type Tree, type TreeNode } from './node.ts';
-import { searchBirths } from './search-births.ts';
+import { linkTree } from './node.ts';
+import type { Forks } from './search-forks.ts';
 import { isUnbuildable, type Planting, type TreeStep, type TreeTask } from './types.ts';
 
 export type { Planting, TreeStep, TreeTask } from './types.ts';
+
+// Hardly any tree needs these.
+const ACROSS = new Part(() => require('./across.ts') as typeof import('./across.ts'));
+const SEARCHING = new Part(() => require('./search-forks.ts') as typeof import('./search-forks.ts'));
 
 /** The highest PID on every machine: pid_max is 32768 on small machines. */
 const HIGH_PID = 32_767;
@@ -48,20 +51,14 @@ export function planTree(tasks: readonly TreeTask[], planting: Planting): readon
   const another = (): number => spares.next().value ?? HIGH_PID;
   const first = another();
   const { tree, helpers, steps } = planForks(tasks, planting, { first, another });
-  if (planting.places) return [...new PlanAcross(tree, planting.places, planting).steps(steps, [...ends()])];
+  if (planting.places)
+    return [...new (ACROSS.load().PlanAcross)(tree, planting.places, planting).steps(steps, [...ends()])];
   return [...steps, ...planGroups(tree, planting, first), ...ends()];
 
   function* ends(): Generator<TreeStep> {
     for (const { pid, parent } of helpers) yield { do: 'end', pid, reaper: parent?.pid ?? 0 };
     for (const { pid, zombie, subreaper } of tasks) if (subreaper && !zombie) yield { do: 'subreaper', pid, on: true };
   }
-}
-
-/** The steps that fork all tasks and helpers. */
-interface Forks {
-  readonly tree: Tree;
-  readonly helpers: readonly TreeNode[];
-  readonly steps: readonly TreeStep[];
 }
 
 /** Nearly all trees are planned in one go. If that fails, possibilities are tried. */
@@ -73,25 +70,10 @@ function planForks(tasks: readonly TreeTask[], planting: Planting, sparePids: Sp
     const { helpers } = leaders;
     return { tree, helpers, steps: [...planGrowth(tree, helpers, sparePids)] };
   } catch (error) {
-    const forks = isUnbuildable(error) ? searchForks(tasks, planting, sparePids) : undefined;
+    const forks = isUnbuildable(error) ? SEARCHING.load().searchForks(tasks, planting, sparePids) : undefined;
     // The first error tells best what is wrong.
     if (!forks) throw error;
     return forks;
-  }
-}
-
-/** Returns undefined if there is no way, or none is found. */
-function searchForks(tasks: readonly TreeTask[], planting: Planting, sparePids: SparePids): Forks | undefined {
-  const tree = linkTree(tasks, planting);
-  const births = searchBirths(tree);
-  if (!births) return undefined;
-  const { helpers } = births;
-  try {
-    hostByOrder(tree, births);
-    return { tree, helpers, steps: [...planGrowth(tree, helpers, sparePids)] };
-  } catch (error) {
-    if (!isUnbuildable(error)) throw error;
-    return undefined;
   }
 }
 

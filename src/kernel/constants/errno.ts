@@ -36,6 +36,7 @@ export const ERRNO = {
   EOVERFLOW: 75,
   EBADFD: 77,
   EMSGSIZE: 90,
+  EPROTOTYPE: 91,
   ENOPROTOOPT: 92,
   EOPNOTSUPP: 95,
   EADDRINUSE: 98,
@@ -49,6 +50,7 @@ export const ERRNO = {
   ECONNREFUSED: 111,
   EHOSTUNREACH: 113,
   EINPROGRESS: 115,
+  EDQUOT: 122,
 } as const;
 
 /** The result of a call that goes on through restart_syscall(2); a program never sees it. */

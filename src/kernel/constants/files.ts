@@ -142,4 +142,6 @@ export const STATMOUNT = {
   FS_TYPE: 0x20,
   MNT_NS_ID: 0x40,
   MNT_OPTS: 0x80,
+  MNT_UIDMAP: 0x2000,
+  MNT_GIDMAP: 0x4000,
 } as const;

@@ -3,7 +3,7 @@
  * aio_abi.h). What differs between architectures comes from arch/.
  */
 import { MCL, MAP as OWN_MAP } from '../../arch/numbers.ts';
-import { iowr } from './ioctl.ts';
+import { io, ior, iowr } from './ioctl.ts';
 
 export { MCL };
 
@@ -132,7 +132,29 @@ export const UFFD_FEATURE = {
   EVENT_REMAP: 1n << 2n,
   EVENT_REMOVE: 1n << 3n,
   EVENT_UNMAP: 1n << 6n,
+  /** Since 6.7: the kernel itself lifts the protection of a page that is written to. */
+  WP_ASYNC: 1n << 15n,
 } as const;
+/** A flag of userfaultfd(2), which takes no privilege (since 5.11). */
+export const UFFD_USER_MODE_ONLY = 1;
+/** With a `struct uffdio_register` and a `struct uffdio_range`. */
+export const UFFDIO_REGISTER = iowr(0xaa, 0x00, 32);
+export const UFFDIO_UNREGISTER = ior(0xaa, 0x01, 16);
+export const UFFDIO_REGISTER_MODE_MISSING = 1n;
+export const UFFDIO_REGISTER_MODE_WP = 2n;
+/** With a `struct uffdio_range`: the threads that wait for pages there go on. */
+export const UFFDIO_WAKE = ior(0xaa, 0x02, 16);
+/** With a `struct uffdio_copy`. */
+export const UFFDIO_COPY = iowr(0xaa, 0x03, 40);
+/** With a `struct uffdio_zeropage`, and a `struct uffdio_poison` of the same form (since 6.6). */
+export const UFFDIO_ZEROPAGE = iowr(0xaa, 0x04, 32);
+export const UFFDIO_POISON = iowr(0xaa, 0x08, 32);
+/** Of an open /dev/userfaultfd (since 6.1): makes a userfaultfd without asking for a capability. */
+export const USERFAULTFD_IOC_NEW = io(0xaa, 0x00);
+/** Types of a `struct uffd_msg`. */
+export const UFFD_EVENT = { PAGEFAULT: 0x12, FORK: 0x13, REMAP: 0x14, REMOVE: 0x15, UNMAP: 0x16 } as const;
+/** A flag of UFFD_EVENT_PAGEFAULT. */
+export const UFFD_PAGEFAULT_FLAG_WRITE = 1n;
 
 /** Modes of memory policies, and flags of modes. */
 export const MPOL = {

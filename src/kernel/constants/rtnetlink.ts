@@ -21,6 +21,7 @@ export const RTM = {
   DELRULE: 33,
   GETRULE: 34,
   GETQDISC: 38,
+  GETNEIGHTBL: 66,
   NEWNSID: 88,
   GETNSID: 90,
   NEWNEXTHOP: 104,
@@ -59,6 +60,14 @@ export const IFLA = {
 
 /** Attributes inside of IFLA.LINKINFO. */
 export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
+
+/** In IFLA.AF_SPEC, below AF_INET and AF_INET6: the settings of the link. */
+export const IFLA_INET_CONF = 1;
+export const IFLA_INET6_CONF = 2;
+
+/** The settings of neighbours of a link, and attributes in there. */
+export const NDTA_PARMS = 6;
+export const NDTPA = { IFINDEX: 1, REFCNT: 2, REACHABLE_TIME: 3 } as const;
 
 /** In IFLA.AF_SPEC, below AF_INET6: how a link gets its first address. */
 export const IFLA_INET6_ADDR_GEN_MODE = 8;

@@ -38,6 +38,7 @@ export const SO = {
   BINDTODEVICE: 25,
   /** As an option that is read, SO_GET_FILTER. */
   ATTACH_FILTER: 26,
+  DETACH_FILTER: 27,
   /** As getpeername(2), also of a connection that has ended. */
   PEERNAME: 28,
   TIMESTAMP: 29,
@@ -58,6 +59,7 @@ export const SO = {
   SELECT_ERR_QUEUE: 45,
   BUSY_POLL: 46,
   MAX_PACING_RATE: 47,
+  INCOMING_CPU: 49,
   /** Memory of the queues, as numbers of 32 bits: the first is what the receive queue takes. */
   MEMINFO: 55,
   /** The groups of the peer of a unix socket, 4 bytes each. */
@@ -90,6 +92,7 @@ export const MSG = {
   TRUNC: 0x20,
   DONTWAIT: 0x40,
   NOSIGNAL: 0x4000,
+  MORE: 0x8000,
   CMSG_CLOEXEC: 0x4000_0000,
 } as const;
 

@@ -1,6 +1,6 @@
 /** Memory (include/uapi/linux/fs.h, uio.h, fiemap.h). */
 
-import { array, struct, u32, u64, type ValueOf } from './struct.ts';
+import { array, bytes, i64, struct, u8, u32, u64, type ValueOf } from './struct.ts';
 
 /** `struct iovec`. */
 export const Iovec = struct({ base: u64, length: u64 });
@@ -69,3 +69,18 @@ export const FiemapExtent = struct({
 
 /** `struct uffdio_api`, of UFFDIO_API. */
 export const UffdioApi = struct({ api: u64, features: u64, ioctls: u64 });
+
+/** `struct uffdio_register`, of UFFDIO_REGISTER; without its last word a `struct uffdio_range` and the mode. */
+export const UffdioRegister = struct({ start: u64, length: u64, mode: u64, ioctls: u64 });
+
+/** `struct uffdio_copy`, of UFFDIO_COPY; the kernel writes how many bytes it has copied, or -errno. */
+export const UffdioCopy = struct({ to: u64, from: u64, length: u64, mode: u64, copied: i64 });
+
+/** `struct uffdio_zeropage`, of UFFDIO_ZEROPAGE, and `struct uffdio_poison`. `done`: bytes, or -errno. */
+export const UffdioZeropage = struct({ start: u64, length: u64, mode: u64, done: i64 });
+
+/**
+ * `struct uffd_msg`. The words are: of a page fault its flags and the address; of a fork the new descriptor; of a remap
+ * the old and the new address and the length; of a removal the start and the end.
+ */
+export const UffdMsg = struct({ event: u8, reserved: bytes(7), words: array(u64, 3) });

@@ -17,9 +17,42 @@ export interface InetEnd {
  * tell (no inet_diag).
  */
 export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEnd): number | undefined {
+  const answer = socketBetween(protocol, own, remote, 0);
+  return answer && Answer.decode(answer).inode;
+}
+
+/** What the kernel tells of a connection. */
+export interface ConnectionFacts {
+  /** {@link TCP_STATE}; SYN_RECV also where the listening socket alone knows of it. */
+  readonly state: number;
+  /** How many bytes have come in order, and a FIN. 0 before it is established. */
+  readonly received: number;
+  /** What our windows are shifted by. */
+  readonly receiveScale: number;
+}
+
+/** The connection of TCP between two ends, which need not have a descriptor; undefined if there is none. */
+export function connectionBetween(own: InetEnd, remote: InetEnd): ConnectionFacts | undefined {
+  const answer = socketBetween(IPPROTO.TCP, own, remote, WITH_INFO);
+  if (!answer) return undefined;
+  const info = decodeAttributes(answer.subarray(Answer.size)).get(INET_DIAG.INFO);
+  return {
+    state: Answer.decode(answer).state,
+    received: info ? Number(new DataView(info.buffer, info.byteOffset).getBigUint64(BYTES_RECEIVED, true)) : 0,
+    receiveScale: (info?.[SCALES] ?? 0) >> 4,
+  };
+}
+
+/** Where `struct tcp_info` has tcpi_bytes_received, and both scales. */
+const BYTES_RECEIVED = 128;
+const SCALES = 6;
+
+/** What the kernel tells of the socket between two ends; undefined if there is none, or it cannot tell. */
+function socketBetween(protocol: number, own: InetEnd, remote: InetEnd, extensions: number): Uint8Array | undefined {
   const request = Request.encode({
     family: own.address.length === 4 ? AF.INET : AF.INET6,
     protocol,
+    extensions,
     states: 0xffff_ffff,
     id: {
       sourcePort: own.port,
@@ -32,12 +65,28 @@ export function inetSocketBetween(protocol: number, own: InetEnd, remote: InetEn
   });
   try {
     using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP and UDP');
-    const [answer] = netlink.request(SOCK_DIAG_BY_FAMILY, request);
-    return answer && Answer.decode(answer.payload).inode;
+    return netlink.request(SOCK_DIAG_BY_FAMILY, request)[0]?.payload;
   } catch (error) {
     if (error instanceof NetlinkError) return undefined;
     throw error;
   }
+}
+
+const ACCEPTABLE = (1 << TCP_STATE.ESTABLISHED) | (1 << TCP_STATE.CLOSE_WAIT);
+
+/**
+ * The connections at a port (in network order) of our network namespace that nobody has accepted: only these are
+ * established and have no inode. Addresses of IPv4 may be mapped into IPv6. Empty if the kernel cannot tell (no
+ * inet_diag).
+ */
+export function unacceptedConnections(port: Uint8Array): { readonly own: InetEnd; readonly remote: InetEnd }[] {
+  return listSockets(IPPROTO.TCP, ACCEPTABLE, 0, port).flatMap((payload) => {
+    const { family, id, inode } = Answer.decode(payload);
+    if (inode !== 0) return [];
+    const size = family === AF.INET ? 4 : 16;
+    const own = { address: id.source.slice(0, size), port: id.sourcePort };
+    return [{ own, remote: { address: id.destination.slice(0, size), port: id.destinationPort } }];
+  });
 }
 
 /** Asks for struct tcp_info as well, without which no keys are told. */
@@ -86,15 +135,25 @@ export function shutDownSockets(protocol: number): Map<number, number> {
   return found;
 }
 
+const NO_ID = {
+  sourcePort: new Uint8Array(2),
+  destinationPort: new Uint8Array(2),
+  source: new Uint8Array(16),
+  destination: new Uint8Array(16),
+  device: 0,
+  cookie: [0, 0],
+};
+
 /** What the kernel tells of the TCP sockets that are in some states (bits). */
 function listTcp(states: number, extensions = 0): Uint8Array[] {
   return listSockets(IPPROTO.TCP, states, extensions);
 }
 
-/** What the kernel tells of the sockets of a protocol that are in some states (bits). */
-function listSockets(protocol: number, states: number, extensions = 0): Uint8Array[] {
+/** What the kernel tells of the sockets of a protocol that are in some states (bits); of one port, or of all. */
+function listSockets(protocol: number, states: number, extensions = 0, port?: Uint8Array): Uint8Array[] {
   return [AF.INET, AF.INET6].flatMap((family) => {
-    const request = Request.encode({ family, protocol, extensions, states });
+    const id = port ? { id: { ...NO_ID, sourcePort: port } } : {};
+    const request = Request.encode({ family, protocol, extensions, states, ...id });
     try {
       using netlink = new NetlinkSocket(NETLINK.SOCK_DIAG, 'sockets of TCP and UDP');
       return netlink.list(SOCK_DIAG_BY_FAMILY, request).map(({ payload }) => payload);

@@ -63,9 +63,13 @@ export function decimal(piece: string | undefined, file: string): number {
   return value;
 }
 
+/** Decimal integers of up to this many characters are exact as doubles. */
+const EXACT_DIGITS = 15;
+
 /** A 64-bit decimal integer, possibly negative. */
 export function bigDecimal(piece: string | undefined, file: string): bigint {
   if (piece === '0') return 0n;
+  if (piece !== undefined && piece.length <= EXACT_DIGITS) return BigInt(decimal(piece, file));
   const digits = piece?.startsWith('-') ? 1 : 0;
   if (piece === undefined || !consistsOf(piece, digits, isDigit)) {
     throw malformed(file, `not a number: ${JSON.stringify(piece)}`);

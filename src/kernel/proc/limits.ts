@@ -4,7 +4,7 @@
  */
 
 import { RLIM_INFINITY } from '../constants/tasks.ts';
-import { linesOf, malformed, words } from './common.ts';
+import { latin1, malformed, words } from './common.ts';
 
 /** One resource limit; `RLIM_INFINITY` (2^64-1) is unlimited. */
 export interface Rlimit {
@@ -37,9 +37,17 @@ const NAMES = [
   'Max realtime timeout',
 ] as const;
 
+/** What was parsed last: the tasks of a tree nearly always have the same limits. */
+let latest: { readonly text: string; readonly limits: readonly Rlimit[] } | undefined;
+
 /** Parses the file into 16 limits indexed by `RLIMIT_*` number. Throws `kernel` when one is missing. */
-export function parseLimits(bytes: Uint8Array): Rlimit[] {
-  const lines = linesOf(bytes);
+export function parseLimits(bytes: Uint8Array): readonly Rlimit[] {
+  const text = latin1(bytes);
+  if (latest?.text !== text) latest = { text, limits: limitsIn(text.split('\n')) };
+  return latest.limits;
+}
+
+function limitsIn(lines: readonly string[]): Rlimit[] {
   return NAMES.map((name) => {
     // The columns are 25 and 20 wide and a value of 2^64-2 fills its column, but there is always a blank between them.
     const line = lines.find((l) => l.startsWith(`${name} `));

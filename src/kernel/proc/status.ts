@@ -172,6 +172,11 @@ function unescapeName(piece: string): string {
   return piece.replace(/\\([n\\])/g, (_, c: string) => (c === 'n' ? '\n' : c));
 }
 
+/** Whether a process is the init of its PID namespace. */
+export function isInit({ nsPid }: Pick<ProcStatus, 'nsPid'>): boolean {
+  return nsPid?.at(-1) === 1;
+}
+
 const toNumber = (value: string): number => decimal(value, FILE);
 const toNumbers = (value: string): number[] => words(value).map(toNumber);
 const toBoolean = (value: string): boolean => toNumber(value) !== 0;

@@ -38,6 +38,20 @@ const BRACKETED = ['heap', 'stack', 'vdso', 'vvar', 'vvar_vclock', 'vsyscall', '
  * mount.
  */
 export function vmaName(name: string): VmaName {
+  let known = KNOWN.get(name);
+  if (!known) {
+    if (KNOWN.size === MOST_KNOWN) KNOWN.clear();
+    known = classify(name);
+    KNOWN.set(name, known);
+  }
+  return known;
+}
+
+/** What was found before: all tasks of a tree have mappings of the same few names, and every kind asks. */
+const KNOWN = new Map<string, VmaName>();
+const MOST_KNOWN = 1000;
+
+function classify(name: string): VmaName {
   if (name === '') return { kind: 'none' };
   if (name.startsWith('/')) return fileName(name);
   if (name.startsWith('[') && name.endsWith(']')) return bracketName(name);

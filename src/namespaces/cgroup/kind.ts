@@ -4,11 +4,13 @@
  * there before it makes the namespace.
  */
 import { StasisError } from '../../base/errors.ts';
-import type { NamespaceKind, SeenNamespace, SeenTree } from '../../contract/contract.ts';
+import type { NamespaceDoors, SeenNamespace, SeenTree } from '../../contract/contract.ts';
 import { KeyedSlot } from '../../contract/slots.ts';
 import { hierarchyName, parseCgroup } from '../../kernel/proc/cgroup.ts';
 import { readProc } from '../../kernel/proc/read.ts';
-import { insideOf, NAMESPACE_FLAGS } from '../inside.ts';
+import { parseStatus } from '../../kernel/proc/status.ts';
+import { unlessGone } from '../../kernel/proc/tree.ts';
+import { insideOf } from '../inside.ts';
 
 /** Whether a path, as it is seen from a namespace, is outside of its root. */
 function isOutside(path: string): boolean {
@@ -37,8 +39,11 @@ export const CGROUP_ROOTS = new KeyedSlot((_: SeenTree, { members }: SeenNamespa
 /** Members that are in a cgroup outside of the roots of their namespace: images have no place for that. */
 function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
   const roots = CGROUP_ROOTS.of(tree, namespace);
-  return namespace.members.flatMap(({ pid, ref }) =>
-    parseCgroup(readProc(pid, 'cgroup')).flatMap((membership) => {
+  return namespace.members.flatMap(({ pid, ref }) => {
+    const memberships = parseCgroup(readProc(pid, 'cgroup'));
+    // A process of a running tree that has come to its end is in the cgroup of nobody (cgroup_exit()).
+    if (!tree.frozen && unlessGone(() => parseStatus(readProc(pid, 'status')).hasMemory) !== true) return [];
+    return memberships.flatMap((membership) => {
       const name = hierarchyName(membership);
       const root = roots.get(name);
       const { path } = membership;
@@ -51,9 +56,9 @@ function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
       const remedy = 'move it below the root of its namespace for the dump';
       const facts = { kind: 'unsupported', code: 'NAMESPACE_CGROUP_ROOT', task: ref, resource } as const;
       return [new StasisError({ ...facts, reason, remedy })];
-    }),
-  );
+    });
+  });
 }
 
 /** The roots that processes see of the cgroup hierarchies. */
-export const cgroupNamespaces: NamespaceKind = { name: 'cgroup', flag: NAMESPACE_FLAGS.cgroup, obstacles };
+export const cgroupNamespaces: NamespaceDoors = { obstacles };

@@ -7,14 +7,14 @@ import { StasisError } from '../../base/errors.ts';
 import type {
   DumpContext,
   MadeNamespace,
-  NamespaceKind,
+  NamespaceDoors,
   RestoreContext,
   SeenNamespace,
   SeenTree,
 } from '../../contract/contract.ts';
 import { Images } from '../../images/kinds.ts';
 import { mapFile } from '../../kernel/proc/smaps.ts';
-import { inside, NAMESPACE_FLAGS } from '../inside.ts';
+import { inside } from '../inside.ts';
 import { ownerIds } from '../user/saved.ts';
 import { objectName } from './objects.ts';
 import {
@@ -25,16 +25,16 @@ import {
   withRoomForPosix,
 } from './posix-queues.ts';
 import { makeQueue, queueObstacles, saveQueues, withRoomFor } from './queues.ts';
-import { attachedSegments, insideSeen, SEGMENTS } from './seen-segments.ts';
+import { attachedSegments, insideIpc, SEGMENTS } from './seen-segments.ts';
 import { fillSegment, holdSegment, makeSegment, markIfDestroyed, SAVED_SEGMENTS, saveSegment } from './segments.ts';
 import { makeSemaphores, saveSemaphores } from './semaphores.ts';
 import { readVariables, restoreVariables, widenLimits } from './variables.ts';
 
 function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
-  const variables = insideSeen(namespace, readVariables);
+  const variables = insideIpc(namespace, readVariables);
   return [
-    ...insideSeen(namespace, () => queueObstacles(namespace, variables.msg_ctlmax)),
-    ...insideSeen(namespace, () => posixQueueObstacles(namespace)),
+    ...insideIpc(namespace, () => queueObstacles(namespace, variables.msg_ctlmax)),
+    ...insideIpc(namespace, () => posixQueueObstacles(namespace)),
     ...(variables.shm_rmid_forced === 0 ? [] : forced(namespace, tree)),
   ];
 }
@@ -62,7 +62,7 @@ function capture(namespace: SeenNamespace, context: DumpContext): void {
   const { images, tree } = context;
   const { ids } = tree;
   const mappings = mappingsIn(namespace);
-  insideSeen(namespace, () => {
+  insideIpc(namespace, () => {
     const segments = [...SEGMENTS.of(tree, namespace).values()];
     images.write(Images.ipcVar, id, [readVariables()]);
     images.writeEntries(
@@ -114,9 +114,7 @@ function finish(namespace: MadeNamespace, context: RestoreContext): void {
 }
 
 /** System V objects, and the settings for them. */
-export const ipcNamespaces: NamespaceKind = {
-  name: 'ipc',
-  flag: NAMESPACE_FLAGS.ipc,
+export const ipcNamespaces: NamespaceDoors = {
   obstacles,
   capture,
   rebuild,

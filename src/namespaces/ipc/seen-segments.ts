@@ -5,20 +5,20 @@ import { KeyedSlot } from '../../contract/slots.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import type { SysvSegment } from '../../kernel/proc/sysvipc.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
-import { insideOf } from '../inside.ts';
+import { insideSeen } from '../inside.ts';
 import { SEEN_NAMESPACES } from '../seen.ts';
 import { isOfSegment } from './foreign.ts';
 import { segmentsHere } from './segments.ts';
 
-/** Does `work` inside a namespace that processes of the tree are in, which may be our own. */
-export function insideSeen<T>({ ours, members: [member] }: SeenNamespace, work: () => T): T {
-  return ours || !member ? work() : insideOf(member.pid, 'ipc', work);
+/** Does `work` inside an IPC namespace of the tree, which may be our own. */
+export function insideIpc<T>(namespace: SeenNamespace, work: () => T): T {
+  return insideSeen('ipc', namespace, work);
 }
 
 /** The segments of an IPC namespace, by ID. */
 export const SEGMENTS = new KeyedSlot(
   (_: SeenTree, namespace: SeenNamespace): ReadonlyMap<number, SysvSegment> =>
-    new Map(insideSeen(namespace, segmentsHere).map((segment) => [segment.id, segment])),
+    new Map(insideIpc(namespace, segmentsHere).map((segment) => [segment.id, segment])),
 );
 
 /** Mappings of segments; their inode number is the segment's ID. */
@@ -34,7 +34,7 @@ export function foreignSegments(task: SeenTask): StasisError[] {
   const known = SEGMENTS.of(task.tree, namespace);
   const isKnown = (vma: ProcVma): boolean => {
     const segment = known.get(Number(vma.ino));
-    return segment !== undefined && insideSeen(namespace, () => isOfSegment(task.pid, vma, segment));
+    return segment !== undefined && insideIpc(namespace, () => isOfSegment(task.pid, vma, segment));
   };
   return vmas
     .filter((vma) => !isKnown(vma))

@@ -3,9 +3,10 @@
  * inside of the namespace meanwhile, which begins as a copy of our own. All new mounts are stacked on its root, the new
  * root last; then that takes the place of the old one, which is detached with everything on it.
  */
-import type { LocalFd } from '../../base/brands.ts';
+import { type LocalFd, localFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
-import type { CarryOptions, MadeNamespace, RestoreContext } from '../../contract/contract.ts';
+import { addTo } from '../../base/lists.ts';
+import type { MadeNamespace, RestoreContext } from '../../contract/contract.ts';
 import { FileOwner } from '../../kernel/act-as.ts';
 import { AT, O, S_IF } from '../../kernel/constants/files.ts';
 import { MNT_DETACH, MOUNT_ATTR, MS } from '../../kernel/constants/mounts.ts';
@@ -17,13 +18,16 @@ import {
   tryCloneMount,
   tryOpenOnMount,
 } from '../../kernel/mounts.ts';
+import { idMapOf } from '../../kernel/statmount.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
-import { inside as insideNamespace } from '../inside.ts';
-import { INSIDE } from '../user/inside.ts';
+import { inside as insideNamespace, openNamespace } from '../inside.ts';
+import { insideOwner } from '../user/inside.ts';
 import { restoreContents } from './contents.ts';
+import { makeMappedUsers, mapOwners } from './idmap.ts';
+import { findArrived, MeetingPoint, openPrivateRoot } from './locked.ts';
 import { ALL_ATTRIBUTES, attributesOf, type Mount, nameOf } from './mount.ts';
-import type { Base, Group, MountPlan, MountStep } from './plan.ts';
+import { type Base, type Group, lockedPart, type MountPlan, type MountStep } from './plan.ts';
 import { makeReadOnly, mountAgain, openContexts } from './remount.ts';
 import { withRemovedRoot } from './removed-root.ts';
 import { missingSource, sourcePath } from './sources.ts';
@@ -39,41 +43,76 @@ class Builder {
   readonly #plan: MountPlan;
   readonly #namespace: MadeNamespace;
   readonly #context: RestoreContext;
-  readonly #options: CarryOptions;
   readonly #workshop: Workshop;
-  /** The bases that are attached in this namespace, where they can be copied from. */
+  /** The bases that are attached in the namespace that Stasis is in, where they can be copied from. */
   readonly #attached = new Map<string, Fd>();
+  /** How many were, when mounts were put together there. */
+  #stacked = 0;
+  /** The IDs of the mounts that come into the namespace locked, and of those among them that can be reached there. */
+  readonly #locked = new Set<number>();
+  readonly #reached = new Set<number>();
 
   constructor(plan: MountPlan, namespace: MadeNamespace, context: RestoreContext) {
     this.#plan = plan;
     this.#namespace = namespace;
     this.#context = context;
-    this.#options = context.options;
     this.#workshop = WORKSHOP.of(context);
   }
 
   build(): LocalFd {
     this.#copySources();
     for (const { id, from } of this.#plan.groups) if ('path' in from) this.#joinOutside(id, from.path);
+    for (const { mount } of this.#plan.steps) this.#prepareOwners(mount);
     this.#mountAgain();
+    using home = openNamespace('self', 'mnt');
     return insideNamespace('mnt', this.#namespace.fd, () => {
-      using oldRoot = new Fd(syscall('openat', AT.FDCWD, arenaPath('/'), O.PATH | O.DIRECTORY | O.CLOEXEC));
-      changeMount(oldRoot.number, { propagation: MS.PRIVATE, recursive: true }, 'the mounts of Stasis');
-      try {
-        for (const base of this.#bases) this.#attachBase(base, oldRoot.number);
-        for (const group of this.#plan.groups) this.#prepareGroup(group);
-        // The kernel lists mounts in the order in which they are made, so they are made in the order of the images.
-        for (const step of this.#plan.steps.toSorted((a, b) => a.index - b.index)) this.#make(step);
-        for (const step of this.#plan.steps) this.#place(step, oldRoot.number);
-      } finally {
-        for (const fd of this.#attached.values()) fd[Symbol.dispose]();
-      }
-      const root = this.#mount(this.#plan.steps[0]?.mount.id ?? 0).number;
-      enter(root, oldRoot.number, this.#attached.size);
+      using oldRoot = openPrivateRoot();
+      const { steps } = this.#plan;
+      const part = lockedPart(steps.map(({ mount }) => mount));
+      const locked = part.size > 1 ? steps.filter(({ mount }) => part.has(mount.id)) : [];
+      if (locked.length > 0) this.#bringLocked(locked, home.number, oldRoot.number);
+      this.#assemble(
+        steps.filter((step) => !locked.includes(step)),
+        oldRoot.number,
+      );
+      const root = this.#mount(steps[0]?.mount.id ?? 0).number;
+      enter(root, oldRoot.number, this.#stacked + (locked.length > 0 ? 1 : 0));
       for (const group of this.#plan.groups) this.#beginGroup(group);
-      for (const { mount } of this.#plan.steps) this.#propagate(mount);
+      for (const { mount } of steps) this.#propagate(mount);
       return root;
     });
+  }
+
+  /** Makes mounts and puts them together; the root of the namespace on `oldRoot`, which the bases are stacked on. */
+  #assemble(steps: readonly MountStep[], oldRoot: LocalFd): void {
+    try {
+      for (const base of this.#basesOf(steps)) this.#attachBase(base, oldRoot);
+      for (const group of this.#plan.groups) this.#prepareGroup(group);
+      // The kernel lists mounts in the order in which they are made, so they are made in the order of the images.
+      for (const step of steps.toSorted((a, b) => a.index - b.index)) this.#make(step);
+      for (const step of steps) this.#place(step, oldRoot);
+    } finally {
+      for (const fd of this.#attached.values()) fd[Symbol.dispose]();
+      this.#stacked = this.#attached.size;
+      this.#attached.clear();
+    }
+  }
+
+  /** Makes the mounts of a namespace that are locked, with its root, elsewhere, and has them come into it. */
+  #bringLocked(steps: readonly MountStep[], home: LocalFd, oldRoot: LocalFd): void {
+    for (const { mount } of steps) this.#locked.add(mount.id);
+    const meeting = new MeetingPoint(oldRoot);
+    this.#workshop.meetings.push(meeting);
+    const root = (): LocalFd => this.#mount(steps[0]?.mount.id ?? 0).number;
+    const arrived = meeting.bring(home, (elsewhere) => {
+      this.#assemble(steps, elsewhere);
+      return root();
+    });
+    for (const { mount, fd } of findArrived(steps, arrived)) {
+      this.#mount(mount.id)[Symbol.dispose]();
+      this.#workshop.mounts.set(mount.id, fd);
+      this.#reached.add(mount.id);
+    }
   }
 
   /**
@@ -92,19 +131,23 @@ class Builder {
       const mount = mountAgain(base, context, this.#context);
       this.#workshop.bases.set(base.key, mount);
       // It belongs to the user namespace of whoever has opened its context.
-      const inside = INSIDE.of(this.#context, first.pid);
+      const inside = insideOwner(this.#namespace, this.#context);
       using _ = inside && new FileOwner(inside);
       restoreContents(base.mount, mount.number, this.#context);
       makeMountedTerminals(base, mount, this.#plan.steps, this.#context);
     });
   }
 
-  /** Each base once. */
+  /** Each base of the namespace once. */
   get #bases(): Base[] {
-    const { steps, groups } = this.#plan;
+    return this.#basesOf(this.#plan.steps);
+  }
+
+  /** Each base of some mounts, and of the groups, once. */
+  #basesOf(steps: readonly MountStep[]): Base[] {
     const all = [
       ...steps.map(({ base }) => base),
-      ...groups.flatMap(({ from }) => ('base' in from ? [from.base] : [])),
+      ...this.#plan.groups.flatMap(({ from }) => ('base' in from ? [from.base] : [])),
     ];
     return [...new Map(all.map((base) => [base.key, base])).values()];
   }
@@ -119,11 +162,12 @@ class Builder {
   #copySources(): void {
     const { steps, groups } = this.#plan;
     for (const base of this.#bases) {
-      const path = sourcePath(base, this.#options);
+      const path = sourcePath(base, this.#context);
       if (path === undefined) continue;
       const opened = trySyscall('openat', AT.FDCWD, arenaPath(path), O.PATH | O.CLOEXEC);
       if (opened < 0) throw missingSource(base, path, -opened);
       using source = new Fd(opened);
+      if (typeof idMapOf(source.number) === 'object') this.#workshop.mapped.add(base.key);
       const what = `${nameOf(base.mount)}, from ${path}`;
       if ((statusOf(source.number).mode & S_IF.MT) !== S_IF.DIR) {
         // A file cannot be attached to a directory, so each mount of it is made here.
@@ -157,11 +201,11 @@ class Builder {
   /** Makes a mount and attaches it where it belongs. */
   #place(step: MountStep, oldRoot: LocalFd): void {
     const { mount, on } = step;
-    using at = on && on.at !== '' ? this.#openPlace(mount, on.parent, on.at) : undefined;
-    const to = at?.number ?? (on ? this.#mount(on.parent).number : oldRoot);
+    const at = on && on.at !== '' ? this.#openPlace(mount, on.parent, on.at) : undefined;
+    const to = at ?? (on ? this.#mount(on.parent).number : oldRoot);
     const ready = this.#workshop.mounts.get(mount.id);
-    if (ready) this.#attach(mount, ready, to);
-    else this.#withRemovedRoot(step, to, (root) => this.#attach(mount, this.#cloneFor(mount, root), to));
+    if (ready) this.#attach(step, ready, to);
+    else this.#withRemovedRoot(step, to, (root) => this.#attach(step, this.#cloneFor(mount, root), to));
   }
 
   /** Makes a mount whose root is there. */
@@ -190,9 +234,21 @@ class Builder {
     throw new StasisError({ kind: 'internal', reason: `${nameOf(mount)} is copied before it is attached` });
   }
 
-  #attach(mount: Mount, made: Fd, to: LocalFd): void {
-    changeMount(made.number, { set: attributesOf(mount), clear: ALL_ATTRIBUTES }, nameOf(mount));
-    if ((mount.flags & MS.RDONLY) !== 0) this.#workshop.readOnly.push({ mount, namespace: this.#namespace.id });
+  /** Makes the user namespace that a mount has its owners from. */
+  #prepareOwners({ id, idMap }: Mount): void {
+    if (idMap && idMap !== 'unknown') this.#workshop.owners.set(id, makeMappedUsers(idMap));
+  }
+
+  #attach({ mount, base }: MountStep, made: Fd, to: LocalFd): void {
+    const owners = this.#workshop.owners.get(mount.id);
+    // What has come from a mount with maps has them.
+    if (owners && !this.#workshop.mapped.has(base.key)) mapOwners(made.number, owners.number, mount);
+    const isReadOnly = (mount.flags & MS.RDONLY) !== 0;
+    // What is locked cannot become read-only later and be locked as that.
+    const isNow = isReadOnly && this.#locked.has(mount.id);
+    const set = attributesOf(mount) | (isNow ? MOUNT_ATTR.RDONLY : 0);
+    changeMount(made.number, { set, clear: ALL_ATTRIBUTES }, nameOf(mount));
+    if (isReadOnly && !isNow) this.#workshop.readOnly.push({ mount, namespace: this.#namespace.id });
     attachMount(made.number, to, nameOf(mount));
   }
 
@@ -206,10 +262,13 @@ class Builder {
     withRemovedRoot(this.#attachedBase(base), below, isDirectory, mount, work);
   }
 
-  #openPlace(mount: Mount, parent: number, path: string): Fd {
+  /** Opens what is mounted over. The descriptor leads there also afterwards. */
+  #openPlace(mount: Mount, parent: number, path: string): LocalFd {
     const opened = tryOpenOnMount(this.#mount(parent).number, path);
     if (opened < 0) throw lost(mount, 'the place where it is mounted', -opened);
-    return new Fd(opened);
+    const fd = localFd(opened);
+    addTo(this.#workshop.covered, parent, { path: mount.mountPoint, fd });
+    return fd;
   }
 
   /** Makes the mount that is to begin a group, while its base is attached. */
@@ -244,6 +303,10 @@ class Builder {
     const made = this.#mount(mount.id).number;
     const group = mount.shared !== 0 ? mount.shared : mount.master;
     const from = this.#workshop.groups.get(group);
+    if (this.#locked.has(mount.id) && !this.#reached.has(mount.id)) {
+      if (group !== 0) this.#alone(mount);
+      return;
+    }
     if (group !== 0 && !from) this.#alone(mount);
     else if (from && this.#join(from.number, made, mount, group) && mount.shared === 0) {
       changeMount(made, { propagation: MS.SLAVE }, nameOf(mount));

@@ -5,13 +5,14 @@ import { Slot } from '../../contract/slots.ts';
 import { ImageError } from '../../images/error.ts';
 import { imageName } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
+import { mountNew } from '../../kernel/mounts.ts';
 import { Fd } from '../../kernel/syscall.ts';
 import { openArchive, readArchive } from '../../support/tar/read.ts';
 import { writeArchive } from '../../support/tar/write.ts';
 import { SEEN_NAMESPACES } from '../seen.ts';
 import { isSaved } from './filesystems.ts';
 import { isGiven, type Mount } from './mount.ts';
-import { bareCopy } from './reach.ts';
+import { bareCopy, covered } from './reach.ts';
 import { MACHINE_MOUNTS, otherMounts, SEEN_MOUNTS } from './seen.ts';
 
 /** The file systems that are saved already. */
@@ -40,10 +41,20 @@ export function captureContents(namespace: SeenNamespace, context: DumpContext):
       return other.name === 'mnt' && SEEN_MOUNTS.of(tree, other).mounts.includes(mount);
     });
     if (!owner) continue;
-    using root = bareCopy(mount, SEEN_MOUNTS.of(tree, owner).mounts, owner, MACHINE_MOUNTS.of(tree));
+    using root =
+      bareCopy(mount, SEEN_MOUNTS.of(tree, owner).mounts, owner, MACHINE_MOUNTS.of(tree)) ?? outOfReach(mount, tree);
     using image = new Fd(context.images.create(imageName(Images.tmpfsDev, dev)));
     writeArchive(root.number, image.number, tree.ids);
   }
+}
+
+/**
+ * What stands for the contents of a file system that nobody can reach any more: an empty one. @throws StasisError if
+ * something is open on it
+ */
+function outOfReach(mount: Mount, tree: DumpContext['tree']): Fd {
+  const isOpen = tree.tasks.some(({ fds }) => fds.some(({ mntId }) => mntId === mount.id));
+  return isOpen ? covered(mount) : mountNew('tmpfs');
 }
 
 /** Fills a file system that was mounted again. @throws ImageError if its archive is missing */
@@ -51,7 +62,7 @@ export function restoreContents(mount: Mount, at: LocalFd, context: RestoreConte
   if (!isSaved(mount)) return;
   const names = [imageName(Images.tmpfsDev, mount.dev), imageName(Images.tmpfsImg, mount.id)];
   for (const name of names) {
-    using archive = openArchive(`${context.images.dir}/${name}`);
+    using archive = openArchive(context.images.pathOf(name));
     if (!archive) continue;
     readArchive(archive.number, at, context.ids);
     return;

@@ -1,17 +1,19 @@
 /** Mount namespaces. */
 
+import { type LocalFd, localFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { encodeText } from '../../base/text.ts';
 import type {
   DumpContext,
   MadeNamespace,
-  NamespaceKind,
+  NamespaceDoors,
   RestoreContext,
   SeenNamespace,
 } from '../../contract/contract.ts';
 import { Images } from '../../images/kinds.ts';
 import { MS } from '../../kernel/constants/mounts.ts';
-import { CLONE } from '../../kernel/constants/tasks.ts';
+import { tryOpenOnMount } from '../../kernel/mounts.ts';
+import { trySyscall } from '../../kernel/syscall.ts';
 import { PLACES } from '../places.ts';
 import { buildMounts, finishMounts } from './build.ts';
 import { captureContents } from './contents.ts';
@@ -19,7 +21,7 @@ import { isRemade } from './filesystems.ts';
 import { entryOf, type Mount, nameOf } from './mount.ts';
 import { type MountNote, notesName } from './notes.ts';
 import { mountObstacles } from './obstacles.ts';
-import { planMounts } from './plan.ts';
+import { lockedPart, planMounts } from './plan.ts';
 import { lockedMounts } from './reach.ts';
 import { otherSavedMounts, SAVED_MOUNTS } from './saved.ts';
 import { SEEN_MOUNTS } from './seen.ts';
@@ -27,33 +29,38 @@ import { WORKSHOP } from './workshop.ts';
 
 function capture(namespace: SeenNamespace, context: DumpContext): void {
   const { mounts } = SEEN_MOUNTS.of(context.tree, namespace);
-  const notes = mounts.flatMap((mount) => noteOf(mount) ?? []);
+  const locked = new Set(lockedMounts(mounts, namespace));
+  const told = mounts.map((mount) => (locked.has(mount) ? { ...mount, isLocked: true } : mount));
+  const notes = told.flatMap((mount) => noteOf(mount) ?? []);
   context.images.write(Images.mnts, namespace.id, mounts.map(entryOf));
   if (notes.length > 0) context.images.put(notesName(namespace.id), encodeText(`${JSON.stringify(notes)}\n`));
   captureContents(namespace, context);
-  if (namespace.owner) tellOfLocks(namespace, mounts, context);
+  tellOfLocks(namespace, told, context);
 }
 
 /**
- * What a user namespace has got from outside nobody may unmount inside, or take attributes from (MNT_LOCKED). A restore
- * mounts it inside, where it is not locked.
+ * What a user namespace has got from outside nobody may unmount inside, or take attributes from. A restore cannot lock
+ * again what is on a mount that was made inside.
  */
-function tellOfLocks(namespace: SeenNamespace, mounts: readonly Mount[], context: DumpContext): void {
-  const locked = lockedMounts(mounts, namespace);
-  const [first] = locked;
+function tellOfLocks({ ino }: SeenNamespace, mounts: readonly Mount[], context: DumpContext): void {
+  const part = lockedPart(mounts);
+  const [first, ...more] = mounts.filter(({ id, isLocked }) => isLocked && !part.has(id));
   if (!first) return;
-  const others = locked.length > 1 ? ` and ${locked.length - 1} others` : '';
+  const others = more.length > 0 ? ` and ${more.length} others` : '';
   const reason = `${nameOf(first)}${others} could not be unmounted inside of the user namespace; restored they can be`;
-  context.notice({ resource: `mount namespace ${namespace.ino}`, reason });
+  context.notice({ resource: `mount namespace ${ino}`, reason });
 }
 
 /** What images have no place for; undefined if there is nothing. */
-function noteOf({ id, mountPoint, origin, flags, outside }: Mount): MountNote | undefined {
+function noteOf({ id, mountPoint, origin, flags, outside, isLocked, idMap }: Mount): MountNote | undefined {
   const own = flags & MS.NOSYMFOLLOW;
   const note = {
     id,
     ...(origin?.kind === 'root' ? { root: origin.path ?? '' } : {}),
     ...(own === 0 ? {} : { flags: own }),
+    ...(isLocked ? { locked: true } : {}),
+    ...(idMap && idMap !== 'unknown' ? { idMap } : {}),
+    ...(origin?.kind === 'namespace' ? { namespace: { name: origin.name, id: origin.id } } : {}),
     ...(outside === undefined ? {} : { outside }),
   };
   // Of a root that is none a note is needed, too: without any, what is mounted at / comes from --root.
@@ -76,14 +83,32 @@ function rebuild(namespace: MadeNamespace, context: RestoreContext): void {
   }
   const root = buildMounts(plan, namespace, context);
   const places = PLACES.of(context);
-  const made = WORKSHOP.of(context).mounts;
-  for (const { id, mountPoint } of mounts) places.set(id, { root: made.get(id)?.number ?? root, prefix: mountPoint });
+  const { mounts: made, covered } = WORKSHOP.of(context);
+  const locked = lockedPart(mounts);
+  for (const { mount, base, below } of plan.steps) {
+    const { id, mountPoint: prefix, flags } = mount;
+    places.set(id, {
+      root: made.get(id)?.number ?? root,
+      prefix,
+      wide: () => openOnBase(base.key, below, context),
+      isReadOnly: locked.size > 1 && locked.has(id) && (flags & MS.RDONLY) !== 0,
+      covered: covered.get(id) ?? [],
+    });
+  }
+}
+
+/** Opens the root of a mount by way of the base that it was copied from; undefined if it is not there any more. */
+function openOnBase(key: string, below: string, context: RestoreContext): LocalFd | undefined {
+  const base = WORKSHOP.of(context).bases.get(key);
+  if (!base || below === '') return base?.number;
+  const opened = tryOpenOnMount(base.number, below);
+  if (opened < 0) return undefined;
+  context.atEnd(() => void trySyscall('close', opened));
+  return localFd(opened);
 }
 
 /** Mount namespaces. */
-export const mntNamespace: NamespaceKind = {
-  name: 'mnt',
-  flag: CLONE.NEWNS,
+export const mntNamespace: NamespaceDoors = {
   obstacles: mountObstacles,
   capture,
   rebuild,

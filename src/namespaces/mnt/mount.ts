@@ -1,8 +1,10 @@
 /** A mount of a mount namespace, in the form of its image and of what Stasis tells of it besides. Pure. */
 import type { InputOf } from '../../images/message.ts';
+import type { NamespaceName } from '../../images/namespace-ids.ts';
 import { Fstype, type MntEntry, type mntEntry } from '../../images/schema/mounts.ts';
 import { MOUNT_ATTR, MS } from '../../kernel/constants/mounts.ts';
 import type { MountInfo } from '../../kernel/proc/mountinfo.ts';
+import type { MountIdMap } from '../../kernel/statmount.ts';
 import type { MountNote } from './notes.ts';
 
 /**
@@ -10,12 +12,14 @@ import type { MountNote } from './notes.ts';
  * mount of the same one. `user`: the user names it (`--external mnt[…]:KEY`). `device`: the user names a block device
  * (`--external dev[…]:KEY`). `machine`: this path on the machine, where the same file system is mounted. `root`: the
  * root directory of the namespace, which `--root` names; without that option it is `path`, if there is one.
+ * `namespace`: a namespace, by its ID in the images (`mount --bind /proc/PID/ns/net FILE`).
  */
 export type Origin =
   | { readonly kind: 'user'; readonly key: string }
   | { readonly kind: 'device'; readonly key: string }
   | { readonly kind: 'machine'; readonly path: string }
-  | { readonly kind: 'root'; readonly path: string | undefined };
+  | { readonly kind: 'root'; readonly path: string | undefined }
+  | { readonly kind: 'namespace'; readonly name: NamespaceName; readonly id: number };
 
 /** A peer group of the machine: a mount that is in it. */
 export interface OutsideGroup {
@@ -49,6 +53,10 @@ export interface Mount {
   readonly origin: Origin | undefined;
   /** Its peer group, or the one it is a slave of, if that is one of the machine. */
   readonly outside: OutsideGroup | undefined;
+  /** Nobody may unmount it in the user namespace that its mount namespace belongs to, or take attributes from it. */
+  readonly isLocked?: boolean;
+  /** The owners that it shows in place of those of its file system; `unknown` where the kernel does not tell. */
+  readonly idMap?: MountIdMap | 'unknown';
 }
 
 const MOUNT_FLAGS: Readonly<Record<string, number>> = {
@@ -205,13 +213,15 @@ export function mountFromEntry(entry: MntEntry, note: MountNote | undefined): Mo
     flags: (entry.flags & ~PROPAGATION) | (note?.flags ?? 0),
     unbindable: (entry.flags & MS.UNBINDABLE) !== 0,
     superFlags: entry.sb_flags ?? 0,
-    fsType: entry.fsname ?? NAMES.get(entry.fstype) ?? '',
+    fsType: note?.namespace ? 'nsfs' : (entry.fsname ?? NAMES.get(entry.fstype) ?? ''),
     source: entry.source,
     options: entry.options,
     shared,
     master,
     origin,
     outside: note?.outside ?? outsideOf(entry, shared, master),
+    ...(note?.locked ? { isLocked: true } : {}),
+    ...(note?.idMap ? { idMap: note.idMap } : {}),
   };
 }
 
@@ -223,6 +233,7 @@ function outsideOf(entry: MntEntry, shared: number, master: number): OutsideGrou
 }
 
 function originFrom(entry: MntEntry, note: MountNote | undefined): Origin | undefined {
+  if (note?.namespace) return { kind: 'namespace', ...note.namespace };
   if (entry.mountpoint === '/' && entry.ext_key === undefined && (note === undefined || note.root !== undefined)) {
     const path = note?.root;
     return { kind: 'root', path: path === '' ? undefined : path };

@@ -1,6 +1,9 @@
 /** `stasis-mounts-N.json`: what CRIU's images have no place for about the mounts of a namespace. */
-import { type FormType, list, object, oneOf, optional, readJson, text, whole } from '../../images/form.ts';
+import { type FormType, flag, list, object, oneOf, optional, readJson, text, whole } from '../../images/form.ts';
 import type { ImageSet } from '../../images/image-set.ts';
+import { NAMESPACE_TYPES } from '../../images/namespace-ids.ts';
+
+const ranges = list(object({ inside: whole, outside: whole, count: whole }));
 
 const note = object({
   id: whole,
@@ -8,6 +11,12 @@ const note = object({
   root: optional(text),
   /** MS_* flags that CRIU does not know. */
   flags: optional(whole),
+  /** Nobody may unmount it in the user namespace of its mount namespace (MNT_LOCKED). */
+  locked: optional(flag),
+  /** The owners that it shows in place of those of its file system. */
+  idMap: optional(object({ uids: ranges, gids: ranges })),
+  /** The namespace that it is a mount of. */
+  namespace: optional(object({ name: oneOf(...NAMESPACE_TYPES), id: whole })),
   outside: optional(object({ as: oneOf('peer', 'slave'), path: text })),
 });
 

@@ -3,8 +3,10 @@
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { SeenNamespace, SeenTree } from '../../contract/contract.ts';
+import { OUR_NAMESPACE_IDS } from '../../images/namespace-ids.ts';
 import { tryReadLink } from '../../kernel/files.ts';
-import { insideOf } from '../inside.ts';
+import { OUTSIDE_KEEPER } from '../held.ts';
+import { insideOf, namespaceNamed } from '../inside.ts';
 import { INNER_PIDS } from '../pid/seen.ts';
 import { SEEN_NAMESPACES } from '../seen.ts';
 import { savedFrom } from './contents.ts';
@@ -19,14 +21,40 @@ export function mountObstacles(namespace: SeenNamespace, tree: SeenTree): Stasis
   const others = otherMounts(tree, namespace);
   const { enableFs } = tree.options;
   const plan = planMounts(mounts, others, (mount) => isRemade(mount, enableFs));
-  const faults = 'steps' in plan ? [] : plan.map((fault) => faultObstacle(fault, namespace));
+  const faults = 'steps' in plan ? [] : plan.map((fault) => faultObstacle(fault, namespace, tree));
   const hidden = [...savedFrom(mounts, others)].flatMap(([dev, whole]) => {
     const mount = mounts.find((other) => other.dev === dev);
     if (whole || !mount) return [];
     const reason = 'only a part of its file system is mounted, so that its contents cannot be saved as a whole';
     return [obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, external(mount))];
   });
-  return [...faults, ...hidden, ...otherProcs(mounts, namespace, tree)];
+  const unknown = mounts.flatMap((mount) => {
+    if (mount.idMap !== 'unknown') return [];
+    const reason = 'it shows its files with other owners (idmapped), and which ones cannot be found out (Linux 6.15)';
+    return [obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, external(mount))];
+  });
+  return [
+    ...faults,
+    ...hidden,
+    ...unknown,
+    ...lateNamespaces(mounts, namespace),
+    ...otherProcs(mounts, namespace, tree),
+  ];
+}
+
+/** Types of namespaces that can be there before the first mount namespace of a tree is made again. */
+const EARLY: readonly string[] = ['user', 'net', 'ipc', 'uts'];
+
+/** Mounts of namespaces that are not there when the mounts are made again. */
+function lateNamespaces(mounts: readonly Mount[], namespace: SeenNamespace): StasisError[] {
+  return mounts.flatMap((mount) => {
+    const { origin } = mount;
+    if (origin?.kind !== 'namespace' || EARLY.includes(origin.name) || origin.id === OUR_NAMESPACE_IDS[origin.name]) {
+      return [];
+    }
+    const reason = `a ${origin.name} namespace of the tree is mounted there, which is made again after its mounts`;
+    return [obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, external(mount))];
+  });
 }
 
 /**
@@ -48,7 +76,8 @@ function otherProcs(mounts: readonly Mount[], namespace: SeenNamespace, tree: Se
   });
 }
 
-function faultObstacle({ mount, reason }: PlanFault, namespace: SeenNamespace): StasisError {
+function faultObstacle({ mount, reason }: PlanFault, namespace: SeenNamespace, tree: SeenTree): StasisError {
+  if (reason === 'uncovered' && mount.fsType === 'nsfs') return foreignNamespace(mount, namespace, tree);
   switch (reason) {
     case 'no root':
       return obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', 'the root of its mount namespace cannot be seen');
@@ -63,6 +92,16 @@ function faultObstacle({ mount, reason }: PlanFault, namespace: SeenNamespace): 
         `${external(mount)}, or leave it out with --skip-mnt ${mount.mountPoint}`,
       );
   }
+}
+
+/** The obstacle that a namespace is mounted on a file that is neither the tree's alone nor the machine's. */
+function foreignNamespace(mount: Mount, namespace: SeenNamespace, tree: SeenTree): StasisError {
+  const keeper = OUTSIDE_KEEPER.of(tree, mount.root);
+  const outside =
+    keeper && 'pid' in keeper ? `which process ${keeper.pid} outside of the tree uses as well` : undefined;
+  const type = namespaceNamed(mount.root)?.name ?? 'unknown';
+  const reason = `a ${type} namespace is mounted there, ${outside ?? 'which no process of the tree is in'}`;
+  return obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, external(mount));
 }
 
 function external({ mountPoint }: Mount): string {

@@ -158,6 +158,22 @@ function attachingOrder(mounts: readonly Mount[]): { mount: Mount; on: MountStep
   return order;
 }
 
+/**
+ * The root of a namespace and the mounts that are locked on it, one on the other, by ID: what a process has got of the
+ * mounts of another user namespace. Those that are locked on something else are not among them. Pure.
+ */
+export function lockedPart(mounts: readonly Mount[]): ReadonlySet<number> {
+  const ids = new Set(mounts.map(({ id }) => id));
+  const part = new Set(
+    mounts.filter(({ mountPoint, parent }) => mountPoint === '/' && !ids.has(parent)).map(({ id }) => id),
+  );
+  for (let before = -1; before !== part.size; ) {
+    before = part.size;
+    for (const { id, parent, isLocked } of mounts) if (isLocked && part.has(parent)) part.add(id);
+  }
+  return part;
+}
+
 /** The groups that mounts of a namespace belong to, masters first. */
 function groupsOf(mounts: readonly Mount[], others: readonly Mount[], bases: Bases): Group[] {
   const members = new Map<number, Mount[]>();
@@ -171,7 +187,9 @@ function groupsOf(mounts: readonly Mount[], others: readonly Mount[], bases: Bas
     if (id === 0 || groups.has(id) || depth > members.size + slaves.size) return;
     const peers = members.get(id) ?? [];
     const peer = peers.find(({ outside }) => outside?.as === 'peer');
-    const slave = (slaves.get(id) ?? []).find(({ outside, shared }) => outside?.as === 'slave' && shared !== id);
+    // CRIU does not tell whether the group that a mount of the machine is a slave of is outside: not if it has members.
+    const candidates = peers.length > 0 ? [] : (slaves.get(id) ?? []);
+    const slave = candidates.find(({ outside, shared }) => outside?.as === 'slave' && shared !== id);
     const path = (peer ?? slave)?.outside?.path;
     if (path !== undefined) {
       groups.set(id, { id, master: 0, from: { path } });

@@ -2,7 +2,7 @@
 import type { RestoreContext } from '../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../contract/slots.ts';
 import { Images } from '../../images/kinds.ts';
-import { namesIn } from '../../kernel/files.ts';
+import { GIVEN_PLACE } from '../places.ts';
 import { type Mount, mountFromEntry } from './mount.ts';
 import { readNotes } from './notes.ts';
 
@@ -20,7 +20,9 @@ export const SAVED_MOUNTS = new KeyedSlot((context: RestoreContext, namespace: n
 
 /** The IDs of the mount namespaces that the images hold. */
 const SAVED_NAMESPACES = new Slot((context: RestoreContext): readonly number[] => {
-  const names = namesIn(context.images.dir).flatMap((name) => /^mountpoints-(\d+)\.img$/.exec(name)?.[1] ?? []);
+  const names = context.images.disk
+    .namesIn(context.images.dir)
+    .flatMap((name) => /^mountpoints-(\d+)\.img$/.exec(name)?.[1] ?? []);
   return names.map(Number).sort((a, b) => a - b);
 });
 
@@ -35,10 +37,11 @@ const SAVED_IDS = new Slot((context: RestoreContext): ReadonlySet<number> => {
   return new Set(otherSavedMounts(context, -1).map(({ id }) => id));
 });
 
-/** Whether a file of the images is on a mount of a namespace of the tree's own. */
+/** Whether a file of the images is on a mount of a namespace of the tree's own, or of one that is given. */
 export function isOnOwnMount(
   { mnt_id: id }: { readonly mnt_id?: number | undefined },
   context: RestoreContext,
 ): boolean {
+  if (GIVEN_PLACE.of(context).place) return true;
   return id !== undefined && id >= 0 && SAVED_IDS.of(context).has(id);
 }

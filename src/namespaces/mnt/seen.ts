@@ -1,17 +1,20 @@
 /** The mounts of a namespace at a dump: what they are, and where the restore will have their contents from. */
-import { StasisError } from '../../base/errors.ts';
 import type { CarryOptions, SeenNamespace, SeenTree } from '../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../contract/slots.ts';
+import { OUR_NAMESPACE_IDS } from '../../images/namespace-ids.ts';
 import { AT, O } from '../../kernel/constants/files.ts';
 import { type MountInfo, parseMountInfo } from '../../kernel/proc/mountinfo.ts';
 import { readProc } from '../../kernel/proc/read.ts';
+import { idMapOf, type MountIdMap } from '../../kernel/statmount.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, Fd, trySyscall } from '../../kernel/syscall.ts';
-import { insideOf } from '../inside.ts';
+import { insideSeen, namespaceNamed } from '../inside.ts';
+import { mountsHere } from '../mount-info.ts';
 import { openPlace, PLACES } from '../places.ts';
-import { SEEN_NAMESPACES } from '../seen.ts';
+import { ownInode, SEEN_NAMESPACES } from '../seen.ts';
+import { isHidden } from './covers.ts';
 import { isRemade, withOtherIds } from './filesystems.ts';
-import { deviceOf, isGiven, type Mount, mountOf, relativePath } from './mount.ts';
+import { deviceOf, isGiven, type Mount, mountOf, type Origin, relativePath } from './mount.ts';
 
 /** The mounts of a namespace. */
 export interface SeenMounts {
@@ -30,19 +33,24 @@ const OWN_MOUNTS = new Slot((_: SeenTree): readonly MountInfo[] => parseMountInf
 export const MACHINE_MOUNTS = new Slot((tree: SeenTree): readonly Mount[] => OWN_MOUNTS.of(tree).map(mountOf));
 
 function lookAtMounts(tree: SeenTree, namespace: SeenNamespace): SeenMounts {
-  const { members } = namespace;
-  const [first] = members;
-  if (!first) return { mounts: [] };
-  const root = insideOf(first.pid, 'mnt', () => openPlace('/'));
+  // The mountinfo of a process shows only what is below its root directory; ours is that of the namespace here.
+  const { root, all } = insideSeen('mnt', namespace, () => {
+    return { root: openPlace('/'), all: mountsHere() };
+  });
   tree.atEnd(() => void trySyscall('close', root));
-  const infos = withoutSkipped(mountInfosOf(namespace, root), tree.options);
+  const infos = withoutSkipped(all, tree.options);
   const own = OWN_MOUNTS.of(tree);
   const outer = SEEN_NAMESPACES.of(tree).others.find(({ name, members: its }) => {
     return name === 'mnt' && its.includes(tree.root);
   });
   const isNested = outer !== undefined && outer !== namespace;
   const around = isNested ? SEEN_MOUNTS.of(tree, outer).mounts : [];
-  const found = infos.map((info) => withOutside(classify(info, infos, own, tree.options, isNested), own));
+  const maps = idMapsOf(infos, namespace);
+  const found = infos.map((info) => {
+    const mount = withOutside(classify(info, infos, own, tree, isNested), own);
+    const idMap = maps.get(info.mountId);
+    return idMap ? { ...mount, idMap } : mount;
+  });
   const { ids } = tree;
   const mounts = withWholeFileSystems(withoutOuter(found, around)).map((mount) => ({
     ...mount,
@@ -53,32 +61,26 @@ function lookAtMounts(tree: SeenTree, namespace: SeenNamespace): SeenMounts {
     ),
   }));
   const places = PLACES.of(tree);
-  for (const { id } of mounts) places.set(id, { root, prefix: '/' });
+  for (const mount of mounts) {
+    places.set(mount.id, { root, prefix: '/', hides: (path) => isHidden(path, mount, mounts) });
+  }
   return { mounts };
 }
 
-/** The mounts of a namespace. `/proc/PID/mountinfo` shows only what is below the root directory of the process. */
-function mountInfosOf({ members }: SeenNamespace, root: SeenRoot): MountInfo[] {
-  const { mntId, ino } = statusOf(root);
-  const member = members.find(({ pid }) => {
-    const fd = trySyscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/root`), O.PATH | O.CLOEXEC);
-    if (fd < 0) return false;
-    using own = new Fd(fd);
-    const status = statusOf(own.number);
-    return status.mntId === mntId && status.ino === ino;
-  });
-  if (member) return parseMountInfo(readProc(member.pid, 'mountinfo'));
-  const [first] = members;
-  throw new StasisError({
-    kind: 'unsupported',
-    code: 'MOUNT_UNSUPPORTED',
-    task: first?.ref,
-    resource: 'mount namespace',
-    reason: 'all of its processes have changed their root directory (chroot), so that not all mounts can be seen',
-  });
+/** The maps of mounts that have some, by their IDs. */
+function idMapsOf(infos: readonly MountInfo[], namespace: SeenNamespace): Map<number, MountIdMap | 'unknown'> {
+  const mapped = infos.filter(({ options }) => options.includes('idmapped'));
+  if (mapped.length === 0) return new Map();
+  return insideSeen('mnt', namespace, () => new Map(mapped.map((info) => [info.mountId, idMapAt(info)])));
 }
 
-type SeenRoot = Parameters<typeof statusOf>[0];
+function idMapAt({ mountId, mountPoint }: MountInfo): MountIdMap | 'unknown' {
+  const fd = trySyscall('openat', AT.FDCWD, arenaPath(mountPoint), O.PATH | O.NOFOLLOW | O.CLOEXEC);
+  if (fd < 0) return 'unknown';
+  using opened = new Fd(fd);
+  const map = statusOf(opened.number).mntId === mountId ? idMapOf(opened.number) : undefined;
+  return typeof map === 'object' ? map : 'unknown';
+}
 
 /** Without the mounts that the user leaves out (`--skip-mnt`), and what is mounted below them. */
 function withoutSkipped(infos: readonly MountInfo[], { skipMounts }: CarryOptions): readonly MountInfo[] {
@@ -96,9 +98,10 @@ function classify(
   info: MountInfo,
   infos: readonly MountInfo[],
   own: readonly MountInfo[],
-  options: CarryOptions,
+  tree: SeenTree,
   isNested: boolean,
 ): Mount {
+  const { options } = tree;
   const mount = mountOf(info);
   const isRoot = info.mountPoint === '/' && !infos.some(({ mountId }) => mountId === info.parentId);
   const key = !isNested && !isRoot ? mountKey(options, mount.mountPoint) : undefined;
@@ -109,6 +112,8 @@ function classify(
     return text.startsWith(prefix) ? [text.slice(prefix.length)] : [];
   })[0];
   if (device !== undefined && !isRoot) return { ...mount, origin: { kind: 'device', key: device } };
+  const origin = mount.fsType === 'nsfs' ? namespaceOn(mount, tree) : undefined;
+  if (origin) return { ...mount, origin };
   const path = pathOnMachine(mount, own);
   if (isRoot && !isNested) {
     if (path === undefined && options.root === undefined && isRemade(mount, options.enableFs)) return mount;
@@ -116,6 +121,14 @@ function classify(
   }
   if (path === undefined || isCovered(mount, infos)) return mount;
   return { ...mount, origin: { kind: 'machine', path } };
+}
+
+/** The namespace that is mounted on a file, if that is one of ours or is carried. */
+function namespaceOn({ root }: Mount, tree: SeenTree): Origin | undefined {
+  const { name, ino } = namespaceNamed(root) ?? {};
+  if (name === undefined || ino === undefined) return undefined;
+  const id = ino === ownInode(name) ? OUR_NAMESPACE_IDS[name] : SEEN_NAMESPACES.of(tree).withInode(name, ino)?.id;
+  return id === undefined ? undefined : { kind: 'namespace', name, id };
 }
 
 /** In a nested namespace what the outer one has from outside comes from there: `--root` may have moved it. */
@@ -131,7 +144,8 @@ function withoutOuter(mounts: readonly Mount[], outer: readonly Mount[]): Mount[
  */
 function withWholeFileSystems(mounts: readonly Mount[]): Mount[] {
   const given = mounts.filter(({ origin }) => origin?.kind === 'machine');
-  const isPartial = (mount: Mount): boolean => given.some(({ dev }) => dev === mount.dev) && !isGiven(mount, mounts);
+  const isPartial = (mount: Mount): boolean =>
+    mount.fsType !== 'nsfs' && given.some(({ dev }) => dev === mount.dev) && !isGiven(mount, mounts);
   const partial = new Set(mounts.filter(isPartial).map(({ dev }) => dev));
   return mounts.map((mount) => {
     return mount.origin?.kind === 'machine' && partial.has(mount.dev) ? { ...mount, origin: undefined } : mount;

@@ -1,12 +1,14 @@
 /** What a mount namespace has from outside: which path of the machine each of its bases comes from. */
 import { StasisError } from '../../base/errors.ts';
-import type { CarryOptions } from '../../contract/contract.ts';
+import type { CarryOptions, RestoreContext } from '../../contract/contract.ts';
 import { describeErrno } from '../../kernel/syscall.ts';
-import { type Mount, nameOf } from './mount.ts';
+import { MADE_NAMESPACES, wasOurs } from '../made.ts';
+import { type Mount, nameOf, type Origin } from './mount.ts';
 import type { Base } from './plan.ts';
 
 /** The path on the machine that a base comes from; undefined for a file system that is mounted. @throws StasisError */
-export function sourcePath({ origin, mount }: Base, options: CarryOptions): string | undefined {
+export function sourcePath({ origin, mount }: Base, context: RestoreContext): string | undefined {
+  const { options } = context;
   switch (origin?.kind) {
     case 'root':
       return options.root ?? origin.path ?? noRoot(mount);
@@ -14,9 +16,23 @@ export function sourcePath({ origin, mount }: Base, options: CarryOptions): stri
       return userPath(options, mount.mountPoint) ?? origin.path;
     case 'user':
       return userPath(options, origin.key) ?? unnamed(mount, `mnt[${origin.key}]:PATH`);
+    case 'namespace':
+      return namespacePath(origin, mount, context);
     default:
       return undefined;
   }
+}
+
+/** A path that leads to a namespace. */
+function namespacePath(
+  { name, id }: Extract<Origin, { kind: 'namespace' }>,
+  mount: Mount,
+  context: RestoreContext,
+): string {
+  const made = MADE_NAMESPACES.of(context).get(name, id);
+  if (made) return `/proc/self/fd/${made.fd}`;
+  if (wasOurs(context, name, id)) return `/proc/self/ns/${name}`;
+  throw new StasisError({ kind: 'image', resource: nameOf(mount), reason: `there is no ${name} namespace ${id}` });
 }
 
 /** The path that the user gives for a mount: `--external mnt[NAME]:PATH`, `--ext-mount-map NAME:PATH`. */

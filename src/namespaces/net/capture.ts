@@ -11,6 +11,7 @@ import { IFLA, IFLA_INET6_ADDR_GEN_MODE } from '../../kernel/constants/rtnetlink
 import { AF } from '../../kernel/constants/sockets.ts';
 import { decodeAttributes } from '../../kernel/netlink/attributes.ts';
 import type { NetlinkMessage } from '../../kernel/netlink/message.ts';
+import { DeviceSettings } from './device-settings.ts';
 import { captureFilters } from './filters.ts';
 import { isUnusedFallback, type Link } from './links.ts';
 import { NetworkView } from './look.ts';
@@ -18,7 +19,7 @@ import type { Ruleset } from './nftables.ts';
 import { encodeOwnFile, type OwnFile, type OwnLink, ownFileName } from './own-file.ts';
 import { commonAttributes, entryOfLink, type LinkDraft, ownData } from './saved-links.ts';
 import { encodeStream, joinMessages, STREAM_MAGIC } from './streams.ts';
-import { readConf, readIpv4Conf, readOtherConf, readOtherSysctls, readUnixConf } from './sysctls.ts';
+import { readConf, readIpv4Conf, readOtherSysctls, readUnixConf } from './sysctls.ts';
 import { type TunSizes, tunLinkOf } from './tun-links.ts';
 
 /** Another network namespace of the tree. */
@@ -66,7 +67,8 @@ export function captureNetwork(dump: NetworkDump): void {
       ipv4_sysctl: readIpv4Conf(ids),
     },
   ]);
-  const entries = links.map((link) => completeEntry(link, entryOfLink(link, id, idOf), dump));
+  const settings = new DeviceSettings(links, view);
+  const entries = links.map((link) => completeEntry(link, entryOfLink(link, id, idOf), settings, dump));
   images.write(Images.netdev, id, entries);
   const stream = (kind: RawKind, magic: number, messages: readonly NetlinkMessage[]): void => {
     images.put(imageName(kind, id), encodeStream(magic, messages));
@@ -76,26 +78,37 @@ export function captureNetwork(dump: NetworkDump): void {
   stream(Images.route6, STREAM_MAGIC.routes, view.routes(AF.INET6));
   stream(Images.rule, STREAM_MAGIC.rules, view.rules(AF.INET));
   const ruleset = captureFilters(id, images);
-  images.put(ownFileName(id), encodeOwnFile(ownFile(view, links, ruleset, dump)));
+  images.put(ownFileName(id), encodeOwnFile(ownFile(view, links, ruleset, settings, dump)));
 }
 
 type Entry = InputOf<typeof netDeviceEntry>;
 
-function completeEntry(link: Link, draft: LinkDraft, { external, tunSizes }: NetworkDump): Entry {
+function completeEntry(
+  link: Link,
+  draft: LinkDraft,
+  settings: DeviceSettings,
+  { external, tunSizes }: NetworkDump,
+): Entry {
   const isExternal = external.has(link.name);
   return {
     ...draft,
     ...(isExternal ? { type: NdType.EXTLINK } : {}),
     ...(link.kind === 'tun' && !isExternal ? { tun: tunLinkOf(link, tunSizes(link.name)) } : {}),
-    conf4: readConf('ipv4', link.name),
-    conf6: readConf('ipv6', link.name),
+    conf4: settings.conf('ipv4', link.name),
+    conf6: settings.conf('ipv6', link.name),
   };
 }
 
-function ownFile(view: NetworkView, links: readonly Link[], ruleset: Ruleset, { external }: NetworkDump): OwnFile {
+function ownFile(
+  view: NetworkView,
+  links: readonly Link[],
+  ruleset: Ruleset,
+  settings: DeviceSettings,
+  { external }: NetworkDump,
+): OwnFile {
   const sysctls = readOtherSysctls();
   for (const device of ['all', 'default', ...links.map(({ name }) => name)]) {
-    for (const [path, value] of readOtherConf(device)) sysctls.set(path, value);
+    for (const [path, value] of settings.other(device)) sysctls.set(path, value);
   }
   const inBase64 = (messages: readonly NetlinkMessage[]): string | undefined => {
     return messages.length === 0 ? undefined : base64(joinMessages(messages));

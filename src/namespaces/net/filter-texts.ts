@@ -5,6 +5,16 @@ export function hasRules(saved: string): boolean {
   return saved.split('\n').some((line) => line.startsWith('-A ') || /^:\S+ (?!ACCEPT\b)/.test(line));
 }
 
+/** The text by which `iptables-restore` leaves nothing of what a text of `iptables-save` has. */
+export function emptied(saved: string): string {
+  const lines = saved.split('\n').flatMap((line) => {
+    if (line.startsWith('*') || line === 'COMMIT') return [line];
+    const policy = /^(:\S+) (?!-)\S+/.exec(line);
+    return policy ? [`${policy[1]} ACCEPT [0:0]`] : [];
+  });
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
 /** The lock of a dump that `criu` makes in a namespace, which it takes for part of what it saves. */
 const LOCK_CHAIN = 'CRIU';
 const LOCK_CHAIN_OF_NFT = /^\tchain CRIU \{[\s\S]*?^\t\}\n\n?/gm;

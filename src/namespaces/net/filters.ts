@@ -17,8 +17,8 @@ import { encodeAttributes } from '../../kernel/netlink/attributes.ts';
 import { attributesOf, textOf as textOfName } from '../../kernel/netlink/rtnetlink.ts';
 import { NetlinkError, NetlinkSocket } from '../../kernel/netlink/socket.ts';
 import { readTracked, type Tracked, writeTracked } from './conntrack.ts';
-import { hasRules, withoutLockChain, withoutLockTable } from './filter-texts.ts';
-import { ownedTables, type Ruleset, readRuleset, writeRuleset } from './nftables.ts';
+import { emptied, hasRules, withoutLockChain, withoutLockTable } from './filter-texts.ts';
+import { eraseRuleset, ownedTables, type Ruleset, readRuleset, writeRuleset } from './nftables.ts';
 import { joinMessages, splitMessages } from './streams.ts';
 
 /** The two families of iptables, their images, their programs, and the list of tables that are in use. */
@@ -108,13 +108,7 @@ export function captureTracked(id: number, images: ImageSetWriter): void {
 
 /** Makes filters again, from inside of the namespace. `ruleset`: what Stasis' own file has. @throws StasisError */
 export function restoreFilters(id: number, images: ImageSet, ruleset: Ruleset | undefined): void {
-  for (const { kind, tool } of LEGACY) {
-    const text = withoutLockChain(textOf(images, kind, id));
-    if (!hasRules(text)) continue;
-    const program = legacyProgram(tool, 'restore');
-    if (program === undefined) throw missing(`${tool}-restore`, imageName(kind, id));
-    run(program, ['-w', '-c'], text);
-  }
+  for (const { program, text } of savedLegacy(id, images)) run(program, ['-w', '-c'], text);
   if (ruleset) {
     writeRuleset(ruleset);
     return;
@@ -123,6 +117,23 @@ export function restoreFilters(id: number, images: ImageSet, ruleset: Ruleset | 
   if (text.trim() === '') return;
   if (!isInstalled('nft')) throw missing('nft', imageName(Images.nftables, id));
   run('nft', ['-f', '-'], text);
+}
+
+/** The rules of the older iptables that images have, with the programs that make them. @throws StasisError */
+function savedLegacy(id: number, images: ImageSet): { readonly program: string; readonly text: string }[] {
+  return LEGACY.flatMap(({ kind, tool }) => {
+    const text = withoutLockChain(textOf(images, kind, id));
+    if (!hasRules(text)) return [];
+    const program = legacyProgram(tool, 'restore');
+    if (program === undefined) throw missing(`${tool}-restore`, imageName(kind, id));
+    return [{ program, text }];
+  });
+}
+
+/** Removes the filters that {@link restoreFilters} makes, from inside of the namespace. */
+export function removeFilters(id: number, images: ImageSet): void {
+  for (const { program, text } of savedLegacy(id, images)) run(program, ['-w'], emptied(text));
+  eraseRuleset();
 }
 
 /** Makes the tracked connections again, from inside of the namespace. `notice` is told of those that are lost. */

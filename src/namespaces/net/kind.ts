@@ -3,12 +3,12 @@
  * CRIU; what it has no place for is in a file of our own (own-file.ts).
  */
 import type { StasisError } from '../../base/errors.ts';
-import type { DumpContext, NamespaceKind, RestoreContext, SeenNamespace, SeenTree } from '../../contract/contract.ts';
+import type { DumpContext, NamespaceDoors, RestoreContext, SeenNamespace, SeenTree } from '../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../contract/slots.ts';
 import { Images } from '../../images/kinds.ts';
 import type { Fd } from '../../kernel/syscall.ts';
-import { externalName } from '../given.ts';
-import { inside, insideOf, NAMESPACE_FLAGS, openNamespace } from '../inside.ts';
+import { externalName } from '../external.ts';
+import { inside, insideSeen } from '../inside.ts';
 import { SEEN_NAMESPACES } from '../seen.ts';
 import { captureNetwork } from './capture.ts';
 import { externalDevices } from './externals.ts';
@@ -19,10 +19,7 @@ import { obstacleOfLink, queueNotices } from './obstacles.ts';
 import { NetworkRestore } from './rebuild.ts';
 import { ATTACHED_TUN } from './tun-links.ts';
 
-export const netNamespace: NamespaceKind = {
-  name: 'net',
-  flag: NAMESPACE_FLAGS.net,
-
+export const netNamespace: NamespaceDoors = {
   obstacles(namespace, tree) {
     if (tree.options.emptyNetNs || externalName(namespace, tree.options)) return [];
     const external = externalNames(tree);
@@ -44,7 +41,7 @@ export const netNamespace: NamespaceKind = {
       return;
     }
     if (options.emptyNetNs) {
-      insideFirst(namespace, () => captureTracked(namespace.id, images));
+      insideSeen('net', namespace, () => captureTracked(namespace.id, images));
       return;
     }
     using namespaces = new Opened(context);
@@ -81,18 +78,12 @@ interface Contents {
 }
 
 /** What of a namespace obstacles and notices are about. */
-const CONTENTS = new KeyedSlot((_: SeenTree, { members: [member] }: SeenNamespace): Contents => {
-  if (!member) return { links: [], queues: [], filters: [] };
-  return insideOf(member.pid, 'net', () => {
+const CONTENTS = new KeyedSlot((_: SeenTree, namespace: SeenNamespace): Contents => {
+  return insideSeen('net', namespace, () => {
     using view = new NetworkView();
     return { links: view.links(), queues: view.chosenQueues(), filters: filterObstacles() };
   });
 });
-
-/** Does `work` inside of a namespace. */
-function insideFirst({ members: [member] }: SeenNamespace, work: () => void): void {
-  if (member) insideOf(member.pid, 'net', work);
-}
 
 function externalNames({ options }: SeenTree | DumpContext): ReadonlySet<string> {
   return new Set(externalDevices(options.external).netdev.keys());
@@ -104,10 +95,9 @@ class Opened implements Disposable {
   readonly list: { readonly id: number; readonly fd: Fd['number'] }[] = [];
 
   constructor({ tree }: DumpContext) {
-    for (const { name, id, members } of SEEN_NAMESPACES.of(tree).others) {
-      const [member] = members;
-      if (name !== 'net' || !member) continue;
-      const fd = openNamespace(member.pid, 'net');
+    for (const { name, id, open } of SEEN_NAMESPACES.of(tree).others) {
+      if (name !== 'net') continue;
+      const fd = open();
       this.#fds.push(fd);
       this.list.push({ id, fd: fd.number });
     }
@@ -119,3 +109,11 @@ class Opened implements Disposable {
 }
 
 const NETWORKS = new Slot((context: RestoreContext) => new NetworkRestore(context));
+
+/**
+ * Does `work` while a network namespace that was made again is without its packet filters. Returns false, and does
+ * nothing, if it has none of the images.
+ */
+export function withoutFilters(context: RestoreContext, id: number, work: () => void): boolean {
+  return NETWORKS.ifMade(context)?.withoutFilters(id, work) ?? false;
+}

@@ -100,6 +100,11 @@ export class NetworkView implements Disposable {
     return [...permanent, ...proxies];
   }
 
+  /** Tables of neighbours: what they are set to in general, and for each device. @throws NetlinkError */
+  neighbourTables(): NetlinkMessage[] {
+    return this.socket.list(RTM.GETNEIGHTBL, payloadOf(Rtgenmsg, {}));
+  }
+
   /** Entries of forwarding tables that somebody has set: of bridges, of vxlan devices. @throws NetlinkError */
   forwarding(): NetlinkMessage[] {
     return this.socket.list(RTM.GETNEIGH, payloadOf(Ndmsg, { family: AF.BRIDGE })).filter(({ type, payload }) => {

@@ -107,13 +107,6 @@ type Request = Omit<NetlinkMessage, 'sequence'>;
  * for a dump, are left out. Pure.
  */
 export function rulesetRequests(ruleset: Ruleset): Request[] {
-  const mark = (type: number): Request => {
-    return {
-      type,
-      flags: NLM_F.REQUEST,
-      payload: Nfgenmsg.encode({ resource: Uint8Array.of(0, NFNL_SUBSYS_NFTABLES) }),
-    };
-  };
   const owned = new Set(ruleset.filter((one) => isOwned(one) || isLockTable(tableNameOf(one))).map(placeOf));
   let sets = 0;
   const requests = ruleset.flatMap((message): Request[] => {
@@ -125,7 +118,14 @@ export function rulesetRequests(ruleset: Ruleset): Request[] {
     const payload = type === NFT_MSG.NEWSET ? joined(kept, encodeAttributes([setNumber(++sets)])) : kept;
     return [{ type: messageType(type), flags: NLM_F.REQUEST | NLM_F.CREATE | NLM_F.APPEND, payload }];
   });
-  return requests.length === 0 ? [] : [mark(NFNL_MSG_BATCH.BEGIN), ...requests, mark(NFNL_MSG_BATCH.END)];
+  return requests.length === 0 ? [] : inOne(requests);
+}
+
+/** Has requests carried out as a whole. */
+function inOne(requests: readonly Request[]): Request[] {
+  const payload = Nfgenmsg.encode({ resource: Uint8Array.of(0, NFNL_SUBSYS_NFTABLES) });
+  const mark = (type: number): Request => ({ type, flags: NLM_F.REQUEST, payload });
+  return [mark(NFNL_MSG_BATCH.BEGIN), ...requests, mark(NFNL_MSG_BATCH.END)];
 }
 
 function isOwned(message: NetlinkMessage): boolean {
@@ -159,4 +159,11 @@ export function writeRuleset(ruleset: Ruleset): void {
   if (requests.length === 0) return;
   using socket = new NetlinkSocket(NETLINK.NETFILTER, 'nf_tables');
   socket.transact(requests);
+}
+
+/** Removes all tables of all families, from inside of the namespace. @throws NetlinkError */
+export function eraseRuleset(): void {
+  using socket = new NetlinkSocket(NETLINK.NETFILTER, 'nf_tables');
+  // A request that names no table is about all of them (nf_tables_deltable() in net/netfilter/nf_tables_api.c).
+  socket.transact(inOne([{ type: messageType(NFT_MSG.DELTABLE), flags: NLM_F.REQUEST, payload: Nfgenmsg.encode({}) }]));
 }

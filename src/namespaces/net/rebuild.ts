@@ -16,7 +16,7 @@ import { NetlinkError } from '../../kernel/netlink/socket.ts';
 import { ERRNO, type Fd } from '../../kernel/syscall.ts';
 import { inside, openNamespace } from '../inside.ts';
 import { type ExternalDevices, externalDevices } from './externals.ts';
-import { restoreFilters, restoreTracked } from './filters.ts';
+import { removeFilters, restoreFilters, restoreTracked } from './filters.ts';
 import type { Link } from './links.ts';
 import { NetworkView } from './look.ts';
 import {
@@ -108,6 +108,25 @@ export class NetworkRestore implements Disposable {
     }
     for (const { name, bridge } of this.#outerEnds.splice(0)) this.#connect(name, bridge);
     this[Symbol.dispose]();
+  }
+
+  /**
+   * Does `work` while a namespace, by its ID in the images, is without the packet filters that it has got. Returns
+   * false if it has got none.
+   */
+  withoutFilters(id: number, work: () => void): boolean {
+    const network = this.#networks.get(id);
+    if (!network?.isComplete) return false;
+    const { images } = this.#context;
+    inside('net', network.fd, () => {
+      removeFilters(id, images);
+      try {
+        work();
+      } finally {
+        restoreFilters(id, images, network.saved.nftables);
+      }
+    });
+    return true;
   }
 
   get #manner(): SysctlManner {

@@ -40,12 +40,12 @@ export function confPath(family: Family, device: string, name: string): string {
 
 /** The settings of a device, of `default` or of `all`, as images have them; those of another kernel have no value. */
 export function readConf(family: Family, device: string): SysctlEntry[] {
-  return FAMILIES[family].map((name) => entryOf(confPath(family, device, name), TEXTS.has(name)));
+  return FAMILIES[family].map((name) => readSetting(confPath(family, device, name), TEXTS.has(name)));
 }
 
 /** The settings of unix sockets, as an image has them. */
 export function readUnixConf(): SysctlEntry[] {
-  const entries = UNIX.map((name) => entryOf(`unix/${name}`, false));
+  const entries = UNIX.map((name) => readSetting(`unix/${name}`, false));
   return entries.some(({ iarg }) => iarg !== undefined) ? entries : [];
 }
 
@@ -54,7 +54,7 @@ export function readUnixConf(): SysctlEntry[] {
  * tells and takes the groups as the reader's user namespace sees them.
  */
 export function readIpv4Conf(ids: IdView): SysctlEntry[] {
-  const entries = IPV4.map((name) => entryOf(`ipv4/${name}`, true));
+  const entries = IPV4.map((name) => readSetting(`ipv4/${name}`, true));
   return entries.map(({ type, sarg }) => ({
     type,
     sarg: sarg === undefined || sarg === NO_GROUPS ? undefined : groupRange(sarg, (gid) => ids.gidThere(gid)),
@@ -72,7 +72,8 @@ export function groupRange(range: string, other: (gid: number) => number): strin
 
 const NO_GROUPS = '1\t0';
 
-function entryOf(path: string, isText: boolean): SysctlEntry {
+/** A setting by its path, as images have it. */
+export function readSetting(path: string, isText: boolean): SysctlEntry {
   const value = readSysctl(path);
   if (isText) return { type: SysctlType.CTL_STR, iarg: undefined, sarg: value };
   return { type: SysctlType.CTL_32, iarg: value === undefined ? undefined : Number(value) | 0, sarg: undefined };

@@ -4,14 +4,15 @@
  * are in a file of our own (images/pid-places.ts). The numbers that processes have further out are neither saved nor
  * made again.
  */
-import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
-import type { DumpContext, NamespaceKind, SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
+import type { DumpContext, NamespaceDoors, SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
 import { Images } from '../../images/kinds.ts';
-import { CLONE } from '../../kernel/constants/tasks.ts';
-import { externalName } from '../given.ts';
-import { SEEN_NAMESPACES } from '../seen.ts';
-import { INNER_PIDS, otherPidsForChildren } from './seen.ts';
+import { KCMP } from '../../kernel/constants/files.ts';
+import { isInit } from '../../kernel/proc/status.ts';
+import { trySyscall } from '../../kernel/syscall.ts';
+import { externalName } from '../external.ts';
+import { parentIn, SEEN_NAMESPACES, usersDownTo } from '../seen.ts';
+import { INNER_PIDS, PIDS_FOR_CHILDREN } from './seen.ts';
 
 function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
   const { root } = tree;
@@ -32,14 +33,13 @@ function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
       remedy,
       object: { type: 'pid namespace', inode: namespace.ino },
     });
-  const isInit = ({ status }: SeenTask): boolean => status.nsPid?.at(-1) === 1;
   if (SEEN_NAMESPACES.of(tree).of(root.pid, 'pid') === namespace) {
-    if (isInit(root) || externalName(namespace, tree.options)) return [];
+    if (isInit(root.status) || externalName(namespace, tree.options)) return [];
     const reason = 'the root of the tree is not the init (PID 1) of its PID namespace, without which there is none';
     const another = `--external 'pid[${namespace.ino}]:NAME', and give another one at the restore (--inherit-fd)`;
     return [refuse('NAMESPACE_PID_INIT', root, reason, `name with -t the process that is PID 1 in it; or ${another}`)];
   }
-  if (!namespace.members.some(isInit)) {
+  if (!namespace.members.some(({ status }) => isInit(status))) {
     const reason = 'the init (PID 1) of its PID namespace is not a process of the tree';
     return [refuse('NAMESPACE_PID_NESTED', member, reason, 'name with -t a process that is above that as well')];
   }
@@ -47,35 +47,60 @@ function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
     const reason = 'no process of the tree is in the PID namespace around its own';
     return [refuse('NAMESPACE_PID_NESTED', member, reason, 'name with -t a process of that')];
   }
-  const stranger = memberOfOtherUsers(namespace, tree);
-  if (!stranger) return [];
-  const reason = 'it, or one around it, belongs to another user namespace than those in it, or their maker, are in';
-  return [refuse('NAMESPACE_USER_PIDS', stranger, reason, 'name with -t the init (PID 1) of the PID namespace')];
+  const strangers = strangersTo(namespace, tree).map((task) => {
+    const reason = 'it belongs to a user namespace in which whoever makes its processes has no rights';
+    return refuse('NAMESPACE_USER_PIDS', task, reason, 'name with -t the init (PID 1) of the PID namespace');
+  });
+  const sharing = namespace.members.filter(
+    (task) => isInit(task.status) && sharesThoughMadeApart(task, namespace, tree),
+  );
+  const remedy =
+    'name with -t the init (PID 1) of the PID namespace, or have the program start it without CLONE_VM and CLONE_FILES';
+  return strangers.concat(
+    sharing.map((task) => {
+      const reason = 'its init shares memory or descriptors with its parent, and belongs to another user namespace';
+      return refuse('NAMESPACE_USER_PIDS', task, reason, remedy);
+    }),
+  );
 }
 
 /**
- * A process of a namespace, or the parent of its init, in another user namespace than the one which that namespace and
- * all around it belong to: it may choose no numbers there (alloc_pid() in kernel/pid.c).
+ * Whether an init shares something with its parent that it could not share after a restore, since another process makes
+ * it: in a user namespace further in than that of its parent, to which the PID namespace belongs.
  */
-function memberOfOtherUsers(namespace: SeenNamespace, tree: SeenTree): SeenTask | undefined {
+function sharesThoughMadeApart(task: SeenTask, { owner }: SeenNamespace, tree: SeenTree): boolean {
+  const parent = parentIn(tree, task);
+  if (!parent || !owner || SEEN_NAMESPACES.of(tree).of(parent.pid, 'user') === owner) return false;
+  return [KCMP.VM, KCMP.FILES].some((type) => trySyscall('kcmp', task.pid, parent.pid, type, 0, 0) === 0);
+}
+
+/**
+ * Processes of a PID namespace whose parents could not make them there: it belongs to a user namespace that these are
+ * neither in nor around (create_user_ns() in kernel/user_namespace.c, pidns_install() in kernel/pid_namespace.c). An
+ * init is made in the user namespace that the PID namespace belongs to, and enters its own from there.
+ */
+function strangersTo(namespace: SeenNamespace, tree: SeenTree): SeenTask[] {
   const table = SEEN_NAMESPACES.of(tree);
-  const usersOf = (pid: HostPid): SeenNamespace | undefined => {
-    const users = table.of(pid, 'user');
-    return users?.ours ? undefined : users;
-  };
-  const owners = table.others.filter(({ name }) => name === 'pid').map(({ owner }) => owner);
-  const outermost = table.of(tree.root.pid, 'pid')?.owner;
-  const inits = namespace.members.filter(({ status }) => status.nsPid?.at(-1) === 1);
-  const makers = tree.tasks.filter(({ pid }) => inits.some(({ stat }) => stat.ppid === pid));
-  return [...namespace.members, ...makers].find(({ pid }) => {
-    const users = usersOf(pid);
-    return users !== outermost || owners.some((owner) => owner !== users);
+  const isAround = (users: SeenNamespace | undefined, owner: SeenNamespace | undefined): boolean =>
+    !users || users.ours || usersDownTo(owner).includes(users);
+  return namespace.members.filter((task) => {
+    const own = table.of(task.pid, 'user');
+    const parent = parentIn(tree, task);
+    if (!parent) return false;
+    const maker = table.of(parent.pid, 'user');
+    const from = table.of(parent.pid, 'pid');
+    if (isInit(task.status)) {
+      return !isAround(maker, namespace.owner) || (namespace.owner !== undefined && !isAround(namespace.owner, own));
+    }
+    if (from === namespace) return false;
+    // It asks for another namespace, and for its own again.
+    return !isAround(maker, namespace.owner) || !isAround(maker, from?.ours ? undefined : from?.owner);
   });
 }
 
 /** The obstacle that the next children of a process are to be in a PID namespace that is not carried. */
 export function childrenObstacle(task: SeenTask): StasisError | undefined {
-  const other = otherPidsForChildren(task.pid, task.tree);
+  const other = PIDS_FOR_CHILDREN.of(task.tree, task.pid);
   if (other === undefined || other === 'new' || other.id !== undefined) return undefined;
   return new StasisError({
     kind: 'unsupported',
@@ -93,4 +118,4 @@ function capture(namespace: SeenNamespace, { tree, images, options }: DumpContex
   images.write(Images.pidns, namespace.id, [{ ext_key: key }]);
 }
 
-export const pidNamespace: NamespaceKind = { name: 'pid', flag: CLONE.NEWPID, obstacles, capture };
+export const pidNamespace: NamespaceDoors = { obstacles, capture };

@@ -7,7 +7,7 @@ import { NS_GET } from '../../kernel/constants/namespaces.ts';
 import { tryReadLink } from '../../kernel/files.ts';
 import { namespaceOf } from '../../kernel/namespace.ts';
 import { readProc } from '../../kernel/proc/read.ts';
-import { type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
+import { isInit, type ProcStatus, parseStatus } from '../../kernel/proc/status.ts';
 import { unlessGone } from '../../kernel/proc/tree.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { Fd, trySyscall } from '../../kernel/syscall.ts';
@@ -110,7 +110,7 @@ export const PID_PLACES = new KeyedSlot((tree: SeenTree, numbering: Numbering): 
 function othersForChildren(tree: SeenTree, numbering: Numbering): ReadonlyMap<number, number> {
   const found = new Map<number, number>();
   for (const { pid } of tree.tasks) {
-    const other = otherPidsForChildren(pid, tree);
+    const other = PIDS_FOR_CHILDREN.of(tree, pid);
     if (other === undefined) continue;
     found.set(numbering === 'saved' ? tree.pids.saved(pid) : pid, other === 'new' ? 0 : (other.id ?? 0));
   }
@@ -122,10 +122,7 @@ function othersForChildren(tree: SeenTree, numbering: Numbering): ReadonlyMap<nu
  * own. Until the first of them exists, that has no init, and the kernel shows no link (pidns_for_children_get()). Its
  * ID is undefined if no process of the tree is in it.
  */
-export function otherPidsForChildren(
-  pid: HostPid,
-  tree: SeenTree,
-): 'new' | { readonly id: number | undefined } | undefined {
+export const PIDS_FOR_CHILDREN = new KeyedSlot((tree: SeenTree, pid: HostPid): PidsForChildren => {
   const table = SEEN_NAMESPACES.of(tree);
   const own = table.of(pid, 'pid');
   const link = tryReadLink(`/proc/${pid}/ns/pid_for_children`);
@@ -137,7 +134,9 @@ export function otherPidsForChildren(
   }
   const ino = Number(/\d+/.exec(link));
   return { id: INNER_PIDS.of(tree).find((inner) => inner.ino === ino)?.id };
-}
+});
+
+type PidsForChildren = 'new' | { readonly id: number | undefined } | undefined;
 
 /**
  * The inits of a tree whose end somebody outside may hold up: an init waits until nobody of its namespace is left
@@ -152,12 +151,10 @@ export function heldUpInits(tree: SeenTree): ReadonlySet<HostPid> {
   const ours = new Set(tree.tasks.filter(({ status }) => (status.nsPid?.length ?? 1) === 1).map(({ pid }) => pid));
   const held = new Set<number>();
   for (const { pid, status, stat } of tree.tasks) {
-    if (status.nsPid?.at(-1) === 1 || !ours.has(hostPid(stat.ppid))) continue;
+    if (isInit(status) || !ours.has(hostPid(stat.ppid))) continue;
     const ino = table.of(pid, 'pid')?.ino;
     for (let at = byIno.get(ino ?? 0); at; at = byIno.get(at.parent)) held.add(at.ino);
   }
-  const inits = tree.tasks.filter(
-    ({ pid, status }) => status.nsPid?.at(-1) === 1 && held.has(table.of(pid, 'pid')?.ino ?? 0),
-  );
+  const inits = tree.tasks.filter(({ pid, status }) => isInit(status) && held.has(table.of(pid, 'pid')?.ino ?? 0));
   return new Set(inits.map(({ pid }) => pid));
 }

@@ -1,9 +1,9 @@
 /** What the processes that are being restored are in their user namespaces, until they get their credentials. */
-import type { RestoreContext } from '../../contract/contract.ts';
+import type { MadeNamespace, RestoreContext } from '../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../contract/slots.ts';
 import { firstGroup, firstUser, IdMaps } from '../../support/user-ids.ts';
 import { SAVED_IDS, wasOurs } from '../made.ts';
-import { SAVED_USER_NAMESPACES, type SavedUserNamespace, USER_IDS } from './saved.ts';
+import { SAVED_USER_NAMESPACES, type SavedUserNamespace, savedOwner, USER_IDS } from './saved.ts';
 
 /** The IDs of a user namespace, and the user and group that its processes have for the time being, as we see them. */
 export interface Inside {
@@ -20,7 +20,14 @@ export const INSIDE = new KeyedSlot((context: RestoreContext, pid: number): Insi
   return wasOurs(context, 'user', id) ? undefined : insideOf(SAVED_USER_NAMESPACES.of(context, id));
 });
 
-function insideOf({ entry, note }: SavedUserNamespace): Inside {
+/** What processes are in the user namespace that owns a namespace of another type; undefined if that is ours. */
+export function insideOwner({ id }: Pick<MadeNamespace, 'id'>, context: RestoreContext): Inside | undefined {
+  const owner = savedOwner(context, id);
+  return owner === undefined ? undefined : insideOf(SAVED_USER_NAMESPACES.of(context, owner));
+}
+
+/** What processes with none but the usual rights are in a user namespace. */
+export function insideOf({ entry, note }: SavedUserNamespace): Inside {
   const maps = IdMaps.from(entry);
   const owner = note?.owner ?? 0;
   return {

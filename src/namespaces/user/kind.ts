@@ -6,24 +6,26 @@ import type { HostPid } from '../../base/brands.ts';
 import { cstring, encodeText } from '../../base/text.ts';
 import type {
   DumpContext,
-  MadeNamespace,
-  NamespaceKind,
+  EnteringTask,
+  NamespaceDoors,
   RestoreContext,
-  RestoreTask,
   SeenNamespace,
 } from '../../contract/contract.ts';
 import { Images } from '../../images/kinds.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { PR, PR_CAP_AMBIENT, SECBIT } from '../../kernel/constants/prctl.ts';
+import { CLONE } from '../../kernel/constants/tasks.ts';
 import { openFile, tryWrite } from '../../kernel/files.ts';
 import type { IdRange } from '../../kernel/proc/namespaces.ts';
 import { SyscallError } from '../../kernel/syscall.ts';
 import { IdMaps } from '../../support/user-ids.ts';
+import { Batch } from '../../tracee/batch.ts';
 import { handOver } from '../../tracee/handover.ts';
-import { NAMESPACE_FLAGS } from '../inside.ts';
+import { openNamespace } from '../inside.ts';
 import { MADE_NAMESPACES } from '../made.ts';
 import { SEEN_NAMESPACES } from '../seen.ts';
-import { INSIDE, makerOf } from './inside.ts';
+import { helperInUsers } from './helper.ts';
+import { insideOf, makerOf } from './inside.ts';
 import { userObstacles } from './obstacles.ts';
 import { SAVED_USER_NAMESPACES, type UserNote, userNoteName } from './saved.ts';
 import { SEEN_USERS } from './seen.ts';
@@ -53,9 +55,29 @@ function capture(namespace: SeenNamespace, { tree, images }: DumpContext): void 
 }
 
 /**
+ * Makes a user namespace that no process of the tree makes: processes enter it later, or only namespaces that belong to
+ * it. The one around it exists.
+ */
+export function makeUsers(context: RestoreContext, id: number): void {
+  const { note } = SAVED_USER_NAMESPACES.of(context, id);
+  const made = MADE_NAMESPACES.of(context);
+  const around = note?.parent === undefined ? undefined : made.get('user', note.parent);
+  const { seed, batch } = helperInUsers(around?.fd);
+  using _ = seed;
+  becomeOwner({ seed, batch, context }, id);
+  batch.call('unshare', CLONE.NEWUSER);
+  batch.flush();
+  const { pid } = seed.tracee;
+  using file = openNamespace(pid, 'user');
+  made.add({ name: 'user', id, fd: file.number });
+  file.release();
+  giveMaps(id, pid, context);
+}
+
+/**
  * Has a process become whoever has made a user namespace: its owner. What has no ID inside cannot be had there later.
  */
-function beforeEntering({ batch, context }: RestoreTask, id: number): void {
+function becomeOwner({ batch, context }: EnteringTask, id: number): void {
   const saved = SAVED_USER_NAMESPACES.of(context, id);
   const { uid, gid, groups } = inParent(makerOf(saved), saved.note?.parent, context);
   const list = new Uint8Array(new Uint32Array(groups).buffer);
@@ -84,9 +106,8 @@ function inParent(maker: ReturnType<typeof makerOf>, id: number | undefined, con
   return { uid: maps.uidThere(uid), gid: maps.gidThere(gid), groups: groups.map((group) => maps.gidThere(group)) };
 }
 
-/** Gives a namespace its maps, which the kernel takes once. */
-function rebuild({ id, first }: MadeNamespace, context: RestoreContext): void {
-  if (!first) return;
+/** Gives the namespace that a process has just made its maps, which the kernel takes once. */
+export function giveMaps(id: number, pid: HostPid, context: RestoreContext): void {
   const { entry, note } = SAVED_USER_NAMESPACES.of(context, id);
   const { parent } = note ?? {};
   const outer = parent === undefined ? undefined : IdMaps.from(SAVED_USER_NAMESPACES.of(context, parent).entry);
@@ -101,15 +122,17 @@ function rebuild({ id, first }: MadeNamespace, context: RestoreContext): void {
     ['projid_map', projects.join('')],
   ] as const;
   // The kernel takes maps from the namespace around only, as that of whoever has opened the file.
-  const writer = parent === undefined ? undefined : MADE_NAMESPACES.of(context).get('user', parent)?.first;
-  for (const [name, text] of files) if (text !== '') set(first, name, text, name === 'setgroups' ? undefined : writer);
-}
-
-/** Writes a file of a process, or has another process write it. */
-function set({ tracee, ref }: RestoreTask, name: string, text: string, writer: RestoreTask | undefined): void {
-  const bytes = encodeText(text);
-  const done = writer ? writeBy(writer, tracee.pid, name, bytes) : write(tracee.pid, name, bytes);
-  if (done < 0) throw new SyscallError('write', -done, { task: ref, resource: `/proc/${tracee.pid}/${name}` });
+  const around = parent === undefined ? undefined : MADE_NAMESPACES.of(context).get('user', parent);
+  using seed = around && helperInUsers(around.fd).seed;
+  const writer = seed && { seed, batch: new Batch(seed.remote), context };
+  // As whoever owns the files of the process in /proc.
+  if (writer) becomeOwner(writer, id);
+  for (const [name, text] of files) {
+    if (text === '') continue;
+    const bytes = encodeText(text);
+    const done = writer && name !== 'setgroups' ? writeBy(writer, pid, name, bytes) : write(pid, name, bytes);
+    if (done < 0) throw new SyscallError('write', -done, { resource: `/proc/${pid}/${name}` });
+  }
 }
 
 function write(pid: HostPid, name: string, bytes: Uint8Array): number {
@@ -118,7 +141,7 @@ function write(pid: HostPid, name: string, bytes: Uint8Array): number {
 }
 
 /** As {@link write}, by a process of the tree. It gets our directory of the other in `/proc`: it may see none. */
-function writeBy({ seed, batch }: RestoreTask, pid: HostPid, name: string, bytes: Uint8Array): number {
+function writeBy({ seed, batch }: EnteringTask, pid: HostPid, name: string, bytes: Uint8Array): number {
   using directory = openFile(`/proc/${pid}`, O.PATH | O.DIRECTORY);
   const [at = -1] = handOver(seed, batch, [directory.number]);
   const path = cstring(name);
@@ -132,10 +155,8 @@ function writeBy({ seed, batch }: RestoreTask, pid: HostPid, name: string, bytes
 }
 
 /** Has a process become a user of its namespace, if that has any: others can own no file of its file systems. */
-function settle({ batch, context, pid }: RestoreTask): void {
-  const inside = INSIDE.of(context, pid);
-  if (!inside) return;
-  const { maps, uid, gid } = inside;
+function settle({ batch, context }: EnteringTask, id: number): void {
+  const { maps, uid, gid } = insideOf(SAVED_USER_NAMESPACES.of(context, id));
   const [own, group] = [maps.uidThere(uid), maps.gidThere(gid)];
   const program = batch.reserve(5);
   // Capabilities that its way into the namespace has given it (tracee/seed.ts).
@@ -150,12 +171,12 @@ function settle({ batch, context, pid }: RestoreTask): void {
 }
 
 /** User namespaces. */
-export const userNamespaces: NamespaceKind = {
-  name: 'user',
-  flag: NAMESPACE_FLAGS.user,
+export const userNamespaces: NamespaceDoors = {
   obstacles: userObstacles,
   capture,
-  beforeEntering,
-  rebuild,
+  beforeEntering: becomeOwner,
+  rebuild({ id, first }, context) {
+    if (first) giveMaps(id, first.tracee.pid, context);
+  },
   entered: settle,
 };

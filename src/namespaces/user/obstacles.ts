@@ -2,14 +2,17 @@
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
+import { tryReadLink } from '../../kernel/files.ts';
+import { isInit } from '../../kernel/proc/status.ts';
+import { allProcesses } from '../../kernel/proc/tree.ts';
 import { NO_ID } from '../../support/user-ids.ts';
-import { ownInode, SEEN_NAMESPACES } from '../seen.ts';
-import { SEEN_USERS } from './seen.ts';
+import { ownInode, parentIn, SEEN_NAMESPACES, usersDownTo } from '../seen.ts';
+import { inhabitants, SEEN_USERS } from './seen.ts';
 
 /** Everything about a user namespace that cannot be carried. */
 export function userObstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
-  const [member] = namespace.members;
-  if (!member) return [];
+  const among = inhabitants(namespace, tree);
+  const member = among[0] ?? tree.root;
   const refuse = (code: ErrorCode, reason: string, remedy: string, task: SeenTask = member): StasisError =>
     new StasisError({
       kind: 'unsupported',
@@ -22,10 +25,16 @@ export function userObstacles(namespace: SeenNamespace, tree: SeenTree): StasisE
     });
   const { parent, strangers, groups, groupsAgree } = SEEN_USERS.of(tree, namespace);
   const { owner: around, members } = namespace;
-  if (parent !== ownInode('user') && (!around || members.includes(tree.root))) {
-    const reason = 'it is inside of another user namespace, which is neither that of Stasis nor in the tree';
-    const remedy = 'start it in one user namespace only, or name with -t a process of the one around it';
-    return members.map((task) => refuse('NAMESPACE_USER_NESTED', reason, remedy, task));
+  if (parent !== ownInode('user') && !around) {
+    const reason = 'it is inside of another user namespace, which is not inside of that of Stasis';
+    const whose = among.length > 0 ? among : [member];
+    return whose.map((task) => refuse('NAMESPACE_USER_NESTED', reason, 'dump it as root of the machine', task));
+  }
+  const outsider = members.length === 0 && among.length > 0 ? outsiderIn(namespace) : undefined;
+  if (outsider !== undefined) {
+    const reason = `processes outside of the tree are in it (${outsider}), and those of the tree are further in`;
+    const remedy = `name with -t a process that those in it come from`;
+    return among.map((task) => refuse('NAMESPACE_USER_NESTED', reason, remedy, task));
   }
   const found: StasisError[] = [];
   if (around && isBeyond(namespace, around, tree)) {
@@ -42,21 +51,22 @@ export function userObstacles(namespace: SeenNamespace, tree: SeenTree): StasisE
   }
   const table = SEEN_NAMESPACES.of(tree);
   if (namespace.members.includes(tree.root)) {
+    const way = usersDownTo(namespace);
+    // Its PID namespace is made with the first user namespace.
+    const isMade = (name: string, owner: SeenNamespace | undefined): boolean =>
+      owner !== undefined && (name === 'pid' ? owner === way[0] : way.includes(owner));
     const others = table.others.filter(({ name, owner, members }) => {
-      return name !== 'user' && name !== 'net' && name !== 'time' && owner !== namespace && members.includes(tree.root);
+      return (
+        name !== 'user' && name !== 'net' && name !== 'time' && !isMade(name, owner) && members.includes(tree.root)
+      );
     });
     if (others.length > 0) {
       const names = others.map(({ name, ino }) => `${name} namespace ${ino}`).join(', ');
-      const reason = `the root of the tree is in it, but its ${names} belongs to the machine`;
+      const reason = `the root of the tree is in it, but its ${names} belongs to one that it is not born in`;
       found.push(
         refuse('NAMESPACE_USER_OWNER', reason, 'name with -t the process outside that has made it', tree.root),
       );
     }
-  }
-  const nets = table.others.filter(({ name, owner }) => name === 'net' && owner === namespace);
-  if (nets.length > 0 && !namespace.members.includes(tree.root)) {
-    const reason = `network namespace ${nets[0]?.ino} belongs to it, in which the root of the tree is not: not carried yet`;
-    found.push(refuse('NAMESPACE_USER_OWNER', reason, `name with -t the first process that is in it (${member.pid})`));
   }
   const outside = leavers(namespace, tree).map((task) => {
     const reason =
@@ -66,14 +76,49 @@ export function userObstacles(namespace: SeenNamespace, tree: SeenTree): StasisE
   const strays = members
     .filter((task) => task !== tree.root && !comesFrom(task, namespace, tree))
     .map((task) => {
-      const reason = 'its parent is neither in it nor in the user namespace around it, so that it cannot be born there';
+      const reason = 'its parent is neither in it nor in a user namespace around it, so that it cannot be born there';
       return refuse('NAMESPACE_USER_OWNER', reason, 'dump it while the process that has started it lives', task);
     });
-  const numbered = bornInside(namespace, tree).map((task) => {
-    const reason = 'its processes are in a PID namespace that is not theirs, where they may choose no numbers';
-    return refuse('NAMESPACE_USER_PIDS', reason, 'start it in a PID namespace as well (unshare --pid --fork)', task);
+  const misplaced = ofOtherOwners(namespace, tree).map(({ name, ino, members: [task] }) => {
+    const reason = `its ${name} namespace ${ino} belongs to a user namespace that it would not pass through on its way in`;
+    return refuse('NAMESPACE_USER_OWNER', reason, 'dump it while the process that has made that namespace lives', task);
   });
-  return [...found, ...outside, ...strays, ...numbered];
+  return [...found, ...outside, ...strays, ...misplaced];
+}
+
+/** Types of namespaces that belong to the user namespace that the first process in them is in when it makes them. */
+const MADE_BY_MEMBERS: ReadonlySet<string> = new Set(['mnt', 'ipc', 'uts', 'cgroup']);
+
+/**
+ * Namespaces whose first member, which is in this user namespace, would not make them in the one that they belong to: a
+ * process makes what it needs where it is born, and in each user namespace that it enters from there.
+ */
+function ofOtherOwners(namespace: SeenNamespace, tree: SeenTree): SeenNamespace[] {
+  const table = SEEN_NAMESPACES.of(tree);
+  return table.others.filter(({ name, owner, members: [first] }) => {
+    if (!MADE_BY_MEMBERS.has(name) || !first || first === tree.root) return false;
+    if (table.of(first.pid, 'user') !== namespace) return false;
+    const way = usersDownTo(namespace);
+    const born = birthplaceOf(first, tree);
+    return owner !== born && !(owner && way.indexOf(owner) > (born ? way.indexOf(born) : -1));
+  });
+}
+
+/** The user namespace that a process is born in at a restore; undefined for ours. */
+function birthplaceOf(task: SeenTask, tree: SeenTree): SeenNamespace | undefined {
+  const table = SEEN_NAMESPACES.of(tree);
+  const parent = parentIn(tree, task);
+  const users = parent && table.of(parent.pid, 'user');
+  const own = users?.ours ? undefined : users;
+  if (!isInit(task.status)) return own;
+  // Its PID namespace may belong to one further in.
+  const { owner } = table.of(task.pid, 'pid') ?? {};
+  return usersDownTo(owner).length > usersDownTo(own).length ? owner : own;
+}
+
+/** A process in a user namespace; undefined if there is none: those that we may not look at are not inside of ours. */
+function outsiderIn({ ino }: SeenNamespace): number | undefined {
+  return allProcesses().find((pid) => tryReadLink(`/proc/${pid}/ns/user`) === `user:[${ino}]`);
 }
 
 /** Whether processes of a namespace have IDs that those of the one around it can neither take nor have. */
@@ -87,11 +132,11 @@ function isBeyond(namespace: SeenNamespace, around: SeenNamespace, tree: SeenTre
   return outer.groups ? outer.groups.join() !== groups.join() : groups.some((id) => outer.maps.gidThere(id) === NO_ID);
 }
 
-/** Whether the parent of a process is in the same user namespace or in the one around it. */
-function comesFrom({ stat }: SeenTask, namespace: SeenNamespace, tree: SeenTree): boolean {
-  const parent = tree.tasks.find(({ pid }) => Number(pid) === stat.ppid);
+/** Whether the parent of a process is in the same user namespace or in one around it. */
+function comesFrom(task: SeenTask, namespace: SeenNamespace, tree: SeenTree): boolean {
+  const parent = parentIn(tree, task);
   const users = parent && SEEN_NAMESPACES.of(tree).of(parent.pid, 'user');
-  return !users || users === namespace || (users.ours ? undefined : users) === namespace.owner;
+  return !users || users.ours || isWithin(namespace, users);
 }
 
 /** Whether a user namespace is another one or inside of that. */
@@ -106,24 +151,5 @@ function leavers(namespace: SeenNamespace, { tasks, root }: SeenTree): SeenTask[
   return tasks.filter((task) => {
     if (task === root || !inside.has(task.stat.ppid)) return false;
     return !isWithin(SEEN_NAMESPACES.of(task.tree).of(task.pid, 'user'), namespace);
-  });
-}
-
-/**
- * Processes that are born inside, or have threads that are, in a PID namespace in which neither they nor the root of
- * the tree can see to it that they get their numbers.
- */
-function bornInside(namespace: SeenNamespace, tree: SeenTree): SeenTask[] {
-  const { members } = namespace;
-  const { root } = tree;
-  const table = SEEN_NAMESPACES.of(tree);
-  const inside = new Set(members.map(({ pid }) => Number(pid)));
-  const ofRoot = table.of(root.pid, 'pid');
-  return members.filter(({ pid, stat, threads }) => {
-    const isBorn = inside.has(stat.ppid) || threads.length > 1;
-    const numbers = table.of(pid, 'pid');
-    if (!isBorn || !numbers || numbers.ours || numbers.owner === namespace) return false;
-    const users = table.of(root.pid, 'user');
-    return numbers !== ofRoot || numbers.owner !== (users?.ours ? undefined : users);
   });
 }

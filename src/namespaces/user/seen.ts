@@ -1,14 +1,17 @@
 /** What a dump has to know about a user namespace. */
-import type { SeenNamespace, SeenTree } from '../../contract/contract.ts';
+import type { HostPid } from '../../base/brands.ts';
+import type { IdView, SeenNamespace, SeenTask, SeenThread, SeenTree } from '../../contract/contract.ts';
 import { KeyedSlot } from '../../contract/slots.ts';
 import { NS_GET } from '../../kernel/constants/namespaces.ts';
 import { type IdRange, parseIdMap } from '../../kernel/proc/namespaces.ts';
 import { readProc, readProcIfAny } from '../../kernel/proc/read.ts';
 import type { ProcStatus } from '../../kernel/proc/status.ts';
+import { unlessGone } from '../../kernel/proc/tree.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaAddress, arenaView, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { IdMaps, NO_ID } from '../../support/user-ids.ts';
-import { openNamespace } from '../inside.ts';
+import { SEEN_NAMESPACES, usersDownTo } from '../seen.ts';
+import { helperInUsers } from './helper.ts';
 
 /** A user namespace, seen from ours. */
 export interface SeenUsers {
@@ -29,15 +32,23 @@ export interface SeenUsers {
 }
 
 /** The user namespaces of a tree. */
-export const SEEN_USERS = new KeyedSlot((_: SeenTree, { members }: SeenNamespace): SeenUsers => {
-  const [member] = members;
-  if (!member) return NOTHING;
-  const { pid } = member;
+export const SEEN_USERS = new KeyedSlot((tree: SeenTree, namespace: SeenNamespace): SeenUsers => {
+  using file = namespace.open();
+  const [member] = namespace.members;
+  if (member) return look(tree, namespace, file, member.pid);
+  using helper = helperInUsers(file.number).seed;
+  return look(tree, namespace, file, helper.tracee.pid);
+});
+
+/** Looks at a user namespace by way of a process that is in it. */
+function look(tree: SeenTree, namespace: SeenNamespace, file: Fd, pid: HostPid): SeenUsers {
   const maps = IdMaps.of(pid);
-  using file = openNamespace(pid, 'user');
   syscall('ioctl', file.number, NS_GET.OWNER_UID, arenaAddress);
   const owner = arenaView.getUint32(0, true);
-  const statuses = members.flatMap(({ threads }) => threads.map(({ status }) => status));
+  // Threads of a running tree may end at any time.
+  const statusesOf = (thread: SeenThread): ProcStatus[] =>
+    tree.frozen ? [thread.status] : (unlessGone(() => [thread.status]) ?? []);
+  const statuses = inhabitants(namespace, tree).flatMap(({ threads }) => threads.flatMap(statusesOf));
   const deniesGroups = readProcIfAny(pid, 'setgroups')?.[0] === 'd'.charCodeAt(0);
   const [first = []] = statuses.map(({ groups }) => groups);
   // Without a map nobody may change them either (userns_may_setgroups()).
@@ -55,18 +66,24 @@ export const SEEN_USERS = new KeyedSlot((_: SeenTree, { members }: SeenNamespace
     groups: isFixed ? first : undefined,
     groupsAgree: statuses.every(({ groups }) => groups.join() === first.join()),
   };
-});
+}
 
-const NOTHING: SeenUsers = {
-  maps: new IdMaps([], []),
-  parent: undefined,
-  owner: 0,
-  deniesGroups: false,
-  projects: [],
-  strangers: { uids: [], gids: [] },
-  groups: undefined,
-  groupsAgree: true,
-};
+/** The users and groups that images of a tree are about: as the outermost user namespace of its root sees them. */
+export function seenIds(tree: SeenTree): IdView {
+  const users = SEEN_NAMESPACES.of(tree).of(tree.root.pid, 'user');
+  const [outermost] = usersDownTo(users);
+  return outermost && outermost !== users ? SEEN_USERS.of(tree, outermost).maps : IdMaps.of(tree.root.pid);
+}
+
+/**
+ * The processes that are in a user namespace; for one that none is in, those inside of it. They have gone through it at
+ * a restore as well, with whatever they could not get further in.
+ */
+export function inhabitants(namespace: SeenNamespace, tree: SeenTree): readonly SeenTask[] {
+  if (namespace.members.length > 0) return namespace.members;
+  const inner = SEEN_NAMESPACES.of(tree).others.filter(({ name, owner }) => name === 'user' && owner === namespace);
+  return inner.flatMap((one) => inhabitants(one, tree));
+}
 
 function strangersAmong(statuses: readonly ProcStatus[], maps: IdMaps): SeenUsers['strangers'] {
   const all = (of: 'uid' | 'gid'): number[] =>

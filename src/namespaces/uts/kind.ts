@@ -3,7 +3,7 @@ import { decodeText, encodeText } from '../../base/text.ts';
 import type {
   DumpContext,
   MadeNamespace,
-  NamespaceKind,
+  NamespaceDoors,
   RestoreContext,
   SeenNamespace,
 } from '../../contract/contract.ts';
@@ -13,7 +13,7 @@ import { Images } from '../../images/kinds.ts';
 import type { UtsnsEntry } from '../../images/schema/namespaces.ts';
 import { Utsname } from '../../kernel/layouts/tasks.ts';
 import { SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
-import { inside, insideOf, NAMESPACE_FLAGS } from '../inside.ts';
+import { inside, insideSeen } from '../inside.ts';
 
 /** The longest name, in bytes (__NEW_UTS_LEN). */
 const LONGEST = 64;
@@ -31,8 +31,8 @@ function untilNul(field: Uint8Array): string {
   return decodeText(end < 0 ? field : field.subarray(0, end));
 }
 
-function capture({ id, members: [member] }: SeenNamespace, { images }: DumpContext): void {
-  if (member) images.write(Images.utsns, id, [insideOf(member.pid, 'uts', readNames)]);
+function capture(namespace: SeenNamespace, { images }: DumpContext): void {
+  images.write(Images.utsns, namespace.id, [insideSeen('uts', namespace, readNames)]);
 }
 
 function rebuild({ id, fd }: MadeNamespace, { images }: RestoreContext): void {
@@ -56,4 +56,4 @@ function setName(call: 'sethostname' | 'setdomainname', name: Uint8Array): void 
 }
 
 /** Host and domain name. */
-export const utsNamespaces: NamespaceKind = { name: 'uts', flag: NAMESPACE_FLAGS.uts, capture, rebuild };
+export const utsNamespaces: NamespaceDoors = { capture, rebuild };

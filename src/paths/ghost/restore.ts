@@ -21,7 +21,15 @@ import {
   syscall,
   trySyscall,
 } from '../../kernel/syscall.ts';
-import { placeOfEntry, tryOpenAt, tryPathAt } from '../../namespaces/places.ts';
+import {
+  type PlaceIfAny,
+  placeOfEntry,
+  tryOpenAt,
+  tryPathAt,
+  widePlaces,
+  withPathAt,
+  writablePlace,
+} from '../../namespaces/places.ts';
 import { openPath } from '../open-path.ts';
 import { linkFile, unlinkFile, withDirectory, withTemporaryName } from '../temporary-name.ts';
 import { GhostImage } from './image.ts';
@@ -75,6 +83,7 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
   using image = new GhostImage(context.images.path(Images.ghostFile, id), imageName(Images.ghostFile, id));
   if (isUnnamed(first, image.head) && restoreUnnamed(ghost, peers, first, image, context)) return ghost;
   const place = placeOfEntry(first, context);
+  const making = writablePlace(place);
   const directory = (image.head.mode & S_IF.MT) === S_IF.DIR;
   withTemporaryName(
     first.name,
@@ -82,21 +91,36 @@ function restoreGhost(id: number, peers: readonly RegFileEntry[], context: Resto
     directory ? removeDirectory : unlinkFile,
     (path) => {
       for (const peer of peers) {
-        if (peer.mnt_id !== first.mnt_id && anchorThroughMount(ghost, peer, path, context)) continue;
+        const isElsewhere = peer.mnt_id !== first.mnt_id || making !== place;
+        if (isElsewhere && anchorThroughMount(ghost, peer, path, context)) continue;
         if (peer.name === first.name || directory) anchor(ghost, peer, path);
-        else
-          withTemporaryName(
-            peer.name,
-            (other) => linkFile(path, other),
-            unlinkFile,
-            (other) => anchor(ghost, peer, other),
-            placeOfEntry(peer, context),
-          );
+        else anchorByLink(ghost, peer, { path, name: first.name, place }, context);
       }
     },
-    place,
+    making,
   );
   return ghost;
+}
+
+/** Opens a ghost under another name than the one it was made for, `name`; it is at `path`. */
+function anchorByLink(
+  ghost: RestoredGhost,
+  peer: RegFileEntry,
+  { path, name, place: from }: { readonly path: string; readonly name: string; readonly place: PlaceIfAny },
+  context: RestoreContext,
+): void {
+  const place = placeOfEntry(peer, context);
+  const wide = widePlaces(from, place);
+  const present = name.slice(0, name.lastIndexOf('/')) + path.slice(path.lastIndexOf('/'));
+  withTemporaryName(
+    peer.name,
+    (other) => (wide ? withPathAt(wide[0], present, (at) => linkFile(at, other)) : linkFile(path, other)),
+    unlinkFile,
+    (other) => {
+      if (!wide || !anchorThroughMount(ghost, peer, other, context)) anchor(ghost, peer, other);
+    },
+    wide?.[1] ?? place,
+  );
 }
 
 /**

@@ -162,7 +162,7 @@ export function decodePax(bytes: Uint8Array): Map<string, Uint8Array> {
     const blank = bytes.indexOf(32, at);
     const length = Number(decodeText(bytes.subarray(at, blank)));
     const sign = bytes.indexOf(61, blank);
-    if (blank < 0 || sign < 0 || !(length > sign - at) || at + length > bytes.length)
+    if (blank < 0 || sign < blank || !(length > sign - at) || at + length > bytes.length)
       throw damaged('a record is damaged');
     records.set(decodeText(bytes.subarray(blank + 1, sign)), bytes.subarray(sign + 1, at + length - 1));
     at += length;

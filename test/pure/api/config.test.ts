@@ -141,7 +141,7 @@ describe('files and the command line together', () => {
     ['shell-job yes', /test\.conf:1: shell-job: takes no value/],
     ['tree', /test\.conf:1: tree: needs a value/],
     ['#\ntree x', /test\.conf:2: tree: cannot be "x"/],
-    ['lazy-pages', /test\.conf:1: lazy-pages: not built yet for dump/],
+    ['tls', /test\.conf:1: tls: not built yet for dump/],
   ];
   test.each(mistakes)('%s', (text, message) => {
     expect(() => settings(['dump', '-t1', '--config', file(text)])).toThrow(message);

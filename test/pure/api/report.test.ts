@@ -34,8 +34,8 @@ describe('the log file', () => {
     closeLog();
     const lines = read('log').split('\n');
     expect(lines).toHaveLength(5004);
-    expect(lines[0]).toMatch(/^\(\d\d\.\d{6}\) one$/);
-    expect(lines[2]).toMatch(/^\(\d\d\.\d{6}\) Warn {2}\(dump\.ts\): three$/);
+    expect(lines[0]).toMatch(/^\(\d{2,}\.\d{6}\) one$/);
+    expect(lines[2]).toMatch(/^\(\d{2,}\.\d{6}\) Warn {2}\(dump\.ts\): three$/);
   });
   test('lines are collected, errors written at once', () => {
     openLog(join(dir, 'log'), 3);
@@ -66,7 +66,7 @@ describe('the log file', () => {
     openLog(join(dir, 'log'), 3);
     logError('x', 'yes');
     closeLog();
-    expect(read('log')).toMatch(/^\(\d\d\.\d{6}\) Error \(x\): yes\n$/);
+    expect(read('log')).toMatch(/^\(\d{2,}\.\d{6}\) Error \(x\): yes\n$/);
   });
   test('a hostile name stays on its line', () => {
     openLog(join(dir, 'log'), 2);
@@ -149,6 +149,21 @@ describe('errors', () => {
     expect(forPeople(new ObstacleError('cannot dump', [obstacle('a', 'do x'), obstacle('b', 'do x')]))).toBe(
       'Error: cannot dump\n  - a\n  - b\nHint: do x',
     );
+  });
+  test('many obstacles of one kind stand together above their remedy, the first of them by themselves', () => {
+    const locks = Array.from({ length: 9 }, (_, i) => {
+      return new StasisError({ kind: 'unsupported', code: 'FILE_LOCKS', reason: `lock ${i}`, remedy: '--file-locks' });
+    });
+    const other = new StasisError({ kind: 'unsupported', code: 'FILE_UNKNOWN', reason: 'other', remedy: 'close it' });
+    const [first, ...others] = locks as [StasisError, ...StasisError[]];
+    expect(forPeople(new ObstacleError('cannot dump', [first, other, ...others])).split('\n')).toEqual([
+      'Error: cannot dump',
+      ...[0, 1, 2, 3].map((i) => `  - lock ${i}`),
+      '  - and 5 more like these (--json lists all of them)',
+      '    --file-locks',
+      '  - other',
+      '    close it',
+    ]);
   });
   test('a mistake of ours says so', () => {
     expect(forPeople(asStasisError(new TypeError('x is not a function')))).toMatch(

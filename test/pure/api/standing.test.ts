@@ -31,6 +31,7 @@ const ARGUMENTS: Readonly<Record<string, string>> = {
   'ext-mount-map': 'a:b',
   'manage-cgroups': 'full',
   'pre-dump-mode': 'read',
+  compress: 'zstd',
   port: '1',
   'ps-socket': '1',
   'status-fd': '1',
@@ -104,7 +105,10 @@ const UNBUILT: readonly string[] = [];
 describe('what is built is read', () => {
   /** The files in which a command reads its settings. */
   const FILES: Readonly<Record<keyof typeof COMMANDS, readonly string[]>> = {
-    dump: ['cli/dump.ts', 'api/figures.ts', 'api/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
+    dump: [
+      ...['cli/dump.ts', 'api/figures.ts', 'api/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
+      ...['api/page-server-place.ts', 'api/keeping.ts'],
+    ],
     restore: ['cli/restore.ts', 'api/figures.ts', 'api/workplace.ts', 'cli/main.ts', 'api/engine-options.ts'],
     check: ['cli/check.ts', 'api/workplace.ts', 'cli/main.ts', 'api/engine-options.ts', 'engine/check/examine.ts'],
     exec: ['cli/exec.ts', 'cli/main.ts'],
@@ -152,8 +156,8 @@ describe('configuration files', () => {
     ]);
   });
   test('what is not built is refused there as well, with file and line', () => {
-    const asked = request('# nothing\ntrack-mem\n', 'dump -t 1');
-    expect(asked.action === 'run' && asked.refusal?.message).toMatch(/conf:2: track-mem: not built yet for dump$/);
+    const asked = request('# nothing\ntls\n', 'dump -t 1');
+    expect(asked.action === 'run' && asked.refusal?.message).toMatch(/conf:2: tls: not built yet for dump$/);
   });
 });
 
@@ -168,7 +172,7 @@ describe('values', () => {
     expect(refusal('restore --cpu-cap=none')).toBeUndefined();
   });
   test('what is more than the default is one', () => {
-    expect(refusal('dump -t 1 --pre-dump-mode read')).toBe('--pre-dump-mode: is for pre-dump, not for dump');
+    expect(refusal('restore --pre-dump-mode read')).toBe('--pre-dump-mode: is for pre-dump and dump, not for restore');
     expect(refusal('restore --cpu-cap=cpu')).toBe('--cpu-cap: not built yet for restore');
   });
   test.each(['net[5]:x', 'pid[5]:x'])('--external %s is taken', (key) => {
@@ -176,6 +180,6 @@ describe('values', () => {
   });
   test('several are told at once', () => {
     expect(refusal('restore --tls --page-server')).toBe('some options have no meaning here');
-    expect(refusal('dump -t 1 --tls --page-server')).toBe('some options are not built yet');
+    expect(refusal('dump -t 1 --tls --stream')).toBe('some options are not built yet');
   });
 });

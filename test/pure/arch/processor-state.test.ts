@@ -59,3 +59,27 @@ test('what the message has no field for is told', () => {
   expect(extendedState.isLike(tiles, stateOf(0n))).toBe(true);
   expect(extendedState.isLike(tiles, tiles.subarray(0, 832))).toBe(false);
 });
+
+test('protection keys: between processors with them and without', () => {
+  const { extendedState } = X86_64;
+  const keys = new Map([[9, { offset: 832, size: 8 }]]);
+  const withRights = (rights: number): Uint8Array => {
+    const state = stateOf(0x203n);
+    new DataView(state.buffer).setUint32(832, rights, true);
+    return state;
+  };
+  const rightsIn = (state: Uint8Array): number => new DataView(state.buffer).getUint32(832, true);
+  const saved = (rights: number) => ({ fpregs: extendedState.toImage(withRights(rights), keys) });
+  // The rights of a new program are no loss; others are.
+  expect(extendedState.fromImage(saved(0x5555_5554), stateOf(3n), new Map()).missing).toEqual([]);
+  expect(extendedState.fromImage(saved(0x5555_5550), stateOf(3n), new Map()).missing).toEqual([9]);
+  expect(rightsIn(extendedState.fromImage(saved(0x5555_5550), withRights(0x5555_5554), keys).state)).toBe(0x5555_5550);
+  // A state without them leaves what the kernel gave the new thread.
+  const without = { fpregs: extendedState.toImage(stateOf(3n), new Map()) };
+  const { state, missing } = extendedState.fromImage(without, withRights(0x5555_5554), keys);
+  expect([missing, rightsIn(state), new DataView(state.buffer).getBigUint64(512, true)]).toEqual([
+    [],
+    0x5555_5554,
+    0x203n,
+  ]);
+});

@@ -269,7 +269,7 @@ describe('stored pages', () => {
   test('that are missing are an error before any process exists', () => {
     const orphan = makeSet(`${dir}/1`, [{ start: 0x1000, pages: 1, flags: PARENT }]);
     expect((thrownBy(() => storedPieces(orphan, Images.pagemap, 1)) as ImageError).reason).toMatch(
-      /0x1000 is said to be/,
+      /there is no .*parent/,
     );
     const short = makeSet(`${dir}/2`, [{ start: 0x1000, pages: 2, flags: PRESENT }]);
     writeFileSync(`${dir}/2/pages-1.img`, new Uint8Array(4096));

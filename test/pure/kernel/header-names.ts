@@ -136,6 +136,8 @@ export const SINCE: Readonly<Record<string, number>> = {
   PAGEMAP_SCAN: 607,
   'PAGE_IS.*': 607,
   'PAGE_IS.GUARD': 615,
+  'UFFD_FEATURE.WP_ASYNC': 607,
+  UFFDIO_POISON: 606,
   'PACKET.VNET_HDR_SZ': 605,
   'PIDFD.THREAD': 609,
   'PM_SCAN.*': 607,
@@ -172,6 +174,8 @@ export const SINCE: Readonly<Record<string, number>> = {
 
 /** What no header for programs has, and why. `NAME.*` stands for all members. */
 export const UNKNOWN: Readonly<Record<string, string>> = {
+  MountRequest: 'struct mnt_id_req is of Linux 6.8',
+  Statmount: 'struct statmount is of Linux 6.8, the maps in it of 6.15',
   AIO_RING_MAGIC: 'fs/aio.c: programs are not to look into the ring',
   ALL_SIGNALS: 'no constant: a mask of 64 bits that are all set',
   AioRing: 'fs/aio.c: programs are not to look into the ring',
@@ -277,6 +281,10 @@ export const LAYOUTS: Readonly<Record<string, LayoutInC>> = {
   Fiemap: whole('struct fiemap', 'fm_start fm_length fm_flags fm_mapped_extents fm_extent_count fm_reserved'),
   FiemapExtent: whole('struct fiemap_extent', 'fe_logical fe_physical fe_length fe_reserved64 fe_flags fe_reserved'),
   UffdioApi: whole('struct uffdio_api', 'api features ioctls'),
+  UffdioRegister: whole('struct uffdio_register', 'range.start range.len mode ioctls'),
+  UffdioCopy: whole('struct uffdio_copy', 'dst src len mode copy'),
+  UffdioZeropage: whole('struct uffdio_zeropage', 'range.start range.len mode zeropage'),
+  UffdMsg: whole('struct uffd_msg', 'event reserved1 arg'),
   // Netlink.
   Nlmsghdr: whole('struct nlmsghdr', 'nlmsg_len nlmsg_type nlmsg_flags nlmsg_seq nlmsg_pid'),
   Nlattr: whole('struct nlattr', 'nla_len nla_type'),

@@ -1,9 +1,9 @@
 /** The planner of mounts: what is copied from where, what is attached when, which groups there are. */
 import { describe, expect, test } from 'bun:test';
 import { parseMountInfo } from '../../../src/kernel/proc/mountinfo.ts';
+import { coversOf, isHidden, unmountingOrder } from '../../../src/namespaces/mnt/covers.ts';
 import { entryOf, type Mount, mountFromEntry, mountOf } from '../../../src/namespaces/mnt/mount.ts';
-import { type MountPlan, planMounts } from '../../../src/namespaces/mnt/plan.ts';
-import { coversOf } from '../../../src/namespaces/mnt/reach.ts';
+import { lockedPart, type MountPlan, planMounts } from '../../../src/namespaces/mnt/plan.ts';
 
 /** Mounts of a namespace as mountinfo has them; the first one is the root, which comes from the machine. */
 function mounts(text: string): Mount[] {
@@ -110,6 +110,16 @@ describe('groups', () => {
     expect('groups' in made && made.groups).toEqual([{ id: 7, master: 0, from: { path: '/data' } }]);
   });
 
+  test('a group that has members in the tree is not that of the machine, whatever a slave says', () => {
+    const [root, ...others] = mounts(`${ROOT}
+11 10 8:2 / /a rw shared:1 - ext4 /dev/sdb rw
+12 10 8:2 / /b rw master:1 - ext4 /dev/sdb rw`);
+    const [peer, slave] = others.map((mount): Mount => ({ ...mount, origin: { kind: 'machine', path: '/data' } }));
+    if (!root || !peer || !slave) throw new Error('three mounts');
+    const made = planMounts([root, peer, { ...slave, outside: { as: 'slave', path: '/data' } }], [], () => false);
+    expect('groups' in made && made.groups).toMatchObject([{ id: 1, from: { base: { dev: peer.dev } } }]);
+  });
+
   test('groups that are each other’s masters end', () => {
     const made = plan(`${ROOT}
 11 10 0:30 / /a rw shared:3 master:2 - tmpfs a rw
@@ -189,4 +199,41 @@ describe('what covers a mount', () => {
   test('mounts on its folders do not', () => {
     expect(covers(`${ROOT}\n11 10 0:30 / /a rw - tmpfs a rw\n12 11 0:31 / /a/b rw - tmpfs b rw`, 11)).toEqual([]);
   });
+});
+
+test('what hides a path on a mount', () => {
+  const all = mounts(`${ROOT}
+11 10 0:30 / /a rw - tmpfs a rw
+12 11 0:31 / /a/b rw - tmpfs b rw
+13 10 0:32 / /c rw - tmpfs c rw
+14 13 0:33 / /c rw - tmpfs d rw`);
+  const hides = (id: number, path: string): boolean => {
+    const mount = all.find((one) => one.id === id);
+    return mount !== undefined && isHidden(path, mount, all);
+  };
+  expect([hides(10, '/a/file'), hides(10, '/abc'), hides(11, '/a/file'), hides(11, '/a/b/file')]).toEqual([
+    true,
+    false,
+    false,
+    true,
+  ]);
+  expect([hides(13, '/c/file'), hides(14, '/c/file')]).toEqual([true, false]);
+});
+
+test('the order of unmounting', () => {
+  const all = mounts(`${ROOT}
+11 10 0:30 / /a rw - tmpfs a rw
+12 11 0:31 / /a/b rw - tmpfs b rw
+9 11 0:32 / /a rw - tmpfs c rw
+13 9 0:33 / /a/c rw - tmpfs d rw`);
+  expect(unmountingOrder(all).map(({ id }) => id)).toEqual([13, 9, 12, 11, 10]);
+});
+
+test('what is locked is part of what has come from outside only if it is on that', () => {
+  const all = mounts(`${ROOT}
+11 10 0:30 / /a rw - tmpfs a rw
+12 11 0:31 / /a/b rw - tmpfs b rw
+13 10 0:32 / /c rw - tmpfs c rw
+14 13 0:33 / /c/d rw - tmpfs d rw`).map((mount) => ({ ...mount, isLocked: [11, 12, 14].includes(mount.id) }));
+  expect([...lockedPart(all)].sort()).toEqual([10, 11, 12]);
 });

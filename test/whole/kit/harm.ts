@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { type Outcome, run, stasis, stasisCommand } from './stasis.ts';
 import { differences, type TaskState } from './state.ts';
-import { until } from './until.ts';
+import { sleep, until } from './until.ts';
 import type { Victim } from './victim.ts';
 
 /** How often a test does its harm: `STASIS_HARM=400` for the proof, few for every day. */
@@ -35,7 +35,7 @@ export function allFree(ids: readonly number[]): Promise<true> {
 }
 
 function held(id: number): boolean {
-  return traced(id) || /^State:\t[tT]/m.test(readFileSync(`/proc/${id}/status`, 'latin1'));
+  return traced(id) || /^State:\t[tT]/m.test(statusOf(id));
 }
 
 /** Waits until none of some tasks is traced; they may be stopped, or zombies. */
@@ -47,8 +47,18 @@ export function untraced(ids: readonly number[]): Promise<true> {
   );
 }
 
-function traced(id: number): boolean {
-  return /^TracerPid:\t[1-9]/m.test(readFileSync(`/proc/${id}/status`, 'latin1'));
+/** Whether a task has a tracer. */
+export function traced(id: number): boolean {
+  return /^TracerPid:\t[1-9]/m.test(statusOf(id));
+}
+
+/** Empty of one that is gone: threads of io_uring come and go, and nobody holds them then. */
+function statusOf(id: number): string {
+  try {
+    return readFileSync(`/proc/${id}/status`, 'latin1');
+  } catch {
+    return '';
+  }
 }
 
 /** The count of a `sturdy` victim's turns. */
@@ -158,6 +168,21 @@ function isStray(pid: number, members: ReadonlySet<number>, dir: string): boolea
   } catch {
     return false;
   }
+}
+
+/**
+ * Whether a victim is there after a restore that may have failed or been killed, once what Stasis has had in its hands
+ * has ended or been let go: that takes the kernel a moment.
+ */
+export async function isThere(victim: Victim): Promise<boolean> {
+  await sleep(20);
+  const busy = (): number[] => (victim.alive() ? [...strays(victim), ...victim.members().filter(traced)] : []);
+  await until(
+    () => (busy().length === 0 ? true : undefined),
+    3000,
+    () => `beside of process ${victim.pid}, or with a tracer, there are ${busy().join(', ')}`,
+  );
+  return victim.alive();
 }
 
 /** Keeps the contents of the files in a directory. Returns a function that puts them back, into the same files. */

@@ -5,14 +5,19 @@ import type { Victim } from './victim.ts';
 /** Name of what is told → its value, as text. */
 export type NetworkState = ReadonlyMap<string, string>;
 
-/** Lists of /proc/net, and their columns that stay: addresses, state, queues; and where the inode is, from the end. */
+/**
+ * Lists of /proc/net, and their columns that stay: addresses, state, queues; and in which the inode is. Not the queues
+ * of raw, netlink and packet sockets, which get what anybody on the machine causes: errors of ICMP, news of devices and
+ * neighbours, requests of ARP.
+ */
 const LISTS: readonly { readonly name: string; readonly columns: readonly number[]; readonly inode: number }[] = [
-  ...['tcp', 'tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'raw', 'raw6', 'icmp', 'icmp6'].map((name) => ({
+  ...['tcp', 'tcp6', 'udp', 'udp6', 'udplite', 'udplite6', 'icmp', 'icmp6'].map((name) => ({
     ...{ name, columns: [1, 2, 3, 4], inode: 9 },
   })),
+  ...['raw', 'raw6'].map((name) => ({ name, columns: [1, 2, 3], inode: 9 })),
   { name: 'unix', columns: [3, 4, 5, 7], inode: 6 },
-  { name: 'netlink', columns: [1, 2, 3, 4, 5, 6], inode: 9 },
-  { name: 'packet', columns: [2, 3, 4, 5, 6], inode: 8 },
+  { name: 'netlink', columns: [1, 2, 3, 5, 6], inode: 9 },
+  { name: 'packet', columns: [2, 3, 4, 5], inode: 8 },
 ];
 
 /** The sockets that the tasks of a victim have open, by inode, and its devices. */

@@ -24,6 +24,12 @@ export interface Note {
 /** Seconds to wait for an answer. */
 const PATIENCE = 20n;
 
+/** How a Stasis is started that serves one client. */
+export interface SwrkOptions extends Pick<RunOptions, 'env' | 'command'> {
+  /** Descriptors that it has as 4, 5, … */
+  readonly inherited?: readonly number[];
+}
+
 export class RpcClient implements Disposable {
   readonly #socket: Fd;
   readonly #child: ChildProcess | undefined;
@@ -41,11 +47,11 @@ export class RpcClient implements Disposable {
   }
 
   /** Starts a Stasis that serves this client alone. */
-  static swrk({ env, command = stasisCommand() }: Pick<RunOptions, 'env' | 'command'> = {}): RpcClient {
+  static swrk({ env, command = stasisCommand(), inherited = [] }: SwrkOptions = {}): RpcClient {
     const [ours, theirs] = socketPair(AF.UNIX, SOCK.SEQPACKET);
     const [file = '', ...args] = command;
     const child = spawn(file, [...args, 'swrk', '3'], {
-      stdio: ['ignore', 'inherit', 'inherit', theirs.number],
+      stdio: ['ignore', 'inherit', 'inherit', theirs.number, ...inherited],
       env: { ...process.env, ...env },
     });
     theirs[Symbol.dispose]();

@@ -1,12 +1,14 @@
 /** Freezes a tree: either every thread of every process is stopped, or all continue. */
+
 import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
+import { Part } from '../../../base/part.ts';
 import type { Sleep } from '../../../contract/contract.ts';
 import { membersOf } from '../../../kernel/proc/tree.ts';
 import type { Tracee } from '../../../tracee/tracee.ts';
 import { awaitStopped, onStopped } from '../../stops.ts';
-import { FreezerCgroup } from './freezer-cgroup.ts';
+import type { FreezerCgroup } from './freezer-cgroup.ts';
 import type { SeizedProcess, SeizedThread } from './seized-threads.ts';
 import { Seizure } from './seizure.ts';
 import { Sleeps } from './sleeps.ts';
@@ -38,6 +40,9 @@ export interface FreezeOptions {
   readonly freezeCgroup: string | undefined;
 }
 
+// Only for --freeze-cgroup.
+const FREEZERS = new Part(() => require('./freezer-cgroup.ts') as typeof import('./freezer-cgroup.ts'));
+
 /** A tree that is frozen until the scope ends. */
 export class FrozenTree implements Disposable {
   /** Parents before their children. */
@@ -56,7 +61,7 @@ export class FrozenTree implements Disposable {
    * @throws StasisError if that cannot be done, or not in time; all continue then
    */
   static freeze(root: HostPid, options: FreezeOptions): FrozenTree {
-    const cgroup = options.freezeCgroup === undefined ? undefined : new FreezerCgroup(options.freezeCgroup);
+    const cgroup = freezerOf(options.freezeCgroup);
     const seizure = new Seizure(root, options.timeout, onStopped);
     try {
       return new FrozenTree(stopAll(root, seizure, cgroup), seizure, cgroup);
@@ -73,6 +78,10 @@ export class FrozenTree implements Disposable {
     awaitStopped(stopped.map(({ pid }) => pid));
     letGo(this.#seizure, this.#cgroup);
   }
+}
+
+function freezerOf(path: string | undefined): FreezerCgroup | undefined {
+  return path === undefined ? undefined : new (FREEZERS.load().FreezerCgroup)(path);
 }
 
 function stopAll(root: HostPid, seizure: Seizure, cgroup: FreezerCgroup | undefined): FrozenProcess[] {

@@ -4,12 +4,11 @@
  * value.
  */
 import type { HostPid } from '../../../base/brands.ts';
+import { affinity, onlyCpu, setAffinity } from '../../../kernel/affinity.ts';
 import { CLOCK } from '../../../kernel/constants/tasks.ts';
 import { latin1 } from '../../../kernel/proc/common.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
-import { arena, arenaAddress, trySyscall } from '../../../kernel/syscall.ts';
-
-const CPU_BYTES = 128;
+import { arenaAddress, trySyscall } from '../../../kernel/syscall.ts';
 
 /** The values of `/proc/PID/sched` that are used. */
 export interface Sched {
@@ -57,10 +56,8 @@ export class RunQueueClocks implements Disposable {
 
   #originOf(cpu: number): number | undefined {
     this.#allowed ??= affinity();
-    const mask = new Uint8Array(CPU_BYTES);
-    if (!this.#allowed || cpu >= CPU_BYTES * 8) return undefined;
-    mask[cpu >> 3] = 1 << (cpu & 7);
-    if (setAffinity(mask) < 0) return undefined;
+    const mask = onlyCpu(cpu);
+    if (!this.#allowed || !mask || setAffinity(mask) < 0) return undefined;
     // Reading a thread's own CPU time updates its exec_start (task_sched_runtime()).
     trySyscall('clock_gettime', CLOCK.THREAD_CPUTIME_ID, arenaAddress);
     const at = performance.now();
@@ -80,14 +77,4 @@ function processorOf(tid: HostPid): number | undefined {
   if (!bytes) return undefined;
   const line = latin1(bytes);
   return Number(line.slice(line.lastIndexOf(')') + 2).split(' ', 37)[36]);
-}
-
-function affinity(): Uint8Array | undefined {
-  const length = trySyscall('sched_getaffinity', 0, CPU_BYTES, arenaAddress);
-  return length < 0 ? undefined : arena.slice(0, length);
-}
-
-function setAffinity(mask: Uint8Array): number {
-  arena.set(mask);
-  return trySyscall('sched_setaffinity', 0, mask.length, arenaAddress);
 }

@@ -9,9 +9,11 @@
  * A parent in vfork(2) does not stop before its child has executed a program or ended, so the child has to run until
  * then.
  */
+
 import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug } from '../../../base/log.ts';
+import { Part } from '../../../base/part.ts';
 import { childrenOf, isUserWorker, type Member, NOBODY, threadsOf } from '../../../kernel/proc/tree.ts';
 import { requireUninterrupted } from '../../../tracee/interruption.ts';
 import { nap, PTRACE, pollStop, tryPtrace } from '../../../tracee/ptrace.ts';
@@ -19,7 +21,10 @@ import type { Tracee } from '../../../tracee/tracee.ts';
 import { isProgram, stands } from '../../tracees.ts';
 import { HighPriority } from './high-priority.ts';
 import { type SeizedProcess, type SeizedThread, SeizedThreads } from './seized-threads.ts';
-import { type Stall, stallOf, timeoutError } from './stall.ts';
+import type { Stall } from './stall.ts';
+
+// Only for threads that do not stop.
+const STALLS = new Part(() => require('./stall.ts') as typeof import('./stall.ts'));
 
 /**
  * Milliseconds the tree is held while one of its threads waits in vfork, before all are released and the freeze starts
@@ -248,7 +253,7 @@ export class Seizure implements Disposable {
       } else if (performance.now() - progress > STALLED) {
         const stalls = this.#unblock();
         const isLate = performance.now() > this.#deadline && looks >= FEWEST_LOOKS;
-        if (isLate && stalls.length > 0) throw timeoutError(stalls, this.#seconds);
+        if (isLate && stalls.length > 0) throw STALLS.load().timeoutError(stalls, this.#seconds);
         if (performance.now() > giveWay && stalls.some(({ kind }) => kind === 'vfork')) return false;
         progress = performance.now();
       }
@@ -262,7 +267,7 @@ export class Seizure implements Disposable {
     const stalls: Stall[] = [];
     const moving = new Set([...this.#held.moving].map(({ process }) => process.pid));
     for (const thread of this.#held.moving) {
-      const stall = stallOf(thread.tid, thread.process.pid);
+      const stall = STALLS.load().stallOf(thread.tid, thread.process.pid);
       // The kernel reports a dead main thread only after the last thread of its process is dead.
       if (stall.kind === 'dead' && thread.tid === thread.process.pid) this.#held.forget(thread);
       else stalls.push(stall);

@@ -3,12 +3,11 @@
  * kernel. A map that a loaded program uses is refused, since the program would go on with the old one.
  */
 import type { StasisError } from '../../../base/errors.ts';
-import type { DumpContext, FileKind, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
+import type { DumpContext, FileDoors, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { BpfmapFileEntry } from '../../../images/schema/bpf.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import {
   accessFlags,
   createMap,
@@ -29,12 +28,7 @@ import { canRead, canWrite } from '../../../support/pipe-ends.ts';
 
 const LOADED_AGAIN = 'have the program close it before the dump, and load it again after the restore';
 
-export const bpfMapKind: FileKind = {
-  name: 'bpf-map',
-  type: FdTypes.BPFMAP,
-
-  recognises: (file) => file.link === 'anon_inode:bpf-map',
-
+export const bpfMapKind: FileDoors = {
   obstacle(file, { tree }) {
     const facts = mapFacts(file.local);
     const { HASH, ARRAY } = BPF_MAP_TYPE;

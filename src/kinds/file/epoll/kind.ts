@@ -1,10 +1,9 @@
 /** epoll(7). */
 
 import type { StasisError, TaskRef } from '../../../base/errors.ts';
-import type { FileKind, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
+import type { FileDoors, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { whole } from '../../../images/form.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import { EPOLL_CTL, KCMP, O } from '../../../kernel/constants/files.ts';
 import { EpollEvent } from '../../../kernel/layouts/files.ts';
 import type { EpollTarget } from '../../../kernel/proc/fddetail.ts';
@@ -23,12 +22,7 @@ const LOT = 256;
  */
 const RESOLVED = new Slot((_: SeenTree) => new Map<OpenFile, readonly (number | undefined)[]>());
 
-export const epollKind: FileKind = {
-  name: 'epoll',
-  type: FdTypes.EVENTPOLL,
-
-  recognises: (file) => file.link === 'anon_inode:[eventpoll]',
-
+export const epollKind: FileDoors = {
   obstacle(file, task) {
     const targets = targetsOf(file);
     const lost = foundIn(file, task).indexOf(undefined);

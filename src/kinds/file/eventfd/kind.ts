@@ -1,8 +1,7 @@
 /** eventfd(2): a counter with a descriptor. */
 
-import type { FileKind } from '../../../contract/contract.ts';
+import type { FileDoors } from '../../../contract/contract.ts';
 import { text } from '../../../images/form.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import { EFD } from '../../../kernel/constants/files.ts';
 import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
 import { detailOf, partOf } from '../../../support/fdinfo.ts';
@@ -13,12 +12,7 @@ import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fow
 const MAX_INITIAL = 0xffff_ffffn;
 
 /** Carries counter, flags and owner, and in the file notes EFD_SEMAPHORE, which CRIU loses. */
-export const eventfdKind: FileKind = {
-  name: 'eventfd',
-  type: FdTypes.EVENTFD,
-
-  recognises: (file) => file.link === 'anon_inode:[eventfd]',
-
+export const eventfdKind: FileDoors = {
   capture(file, id, context) {
     const { count, semaphore } = detailOf(file, 'eventfd');
     if (semaphore) noteFile(context, 'eventfd', id, 'semaphore');

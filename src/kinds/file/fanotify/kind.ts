@@ -1,10 +1,9 @@
 /** fanotify(7). */
 import type { HostPid, LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { FileKind, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
+import type { FileDoors, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import { type FanotifyMarkEntry, type fanotifyMarkEntry, MarkType } from '../../../images/schema/events.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import { AT, F, FAN, FD_CLOEXEC } from '../../../kernel/constants/files.ts';
 import type { FanotifyMark } from '../../../kernel/proc/fddetail.ts';
 import { arenaPath, Fd, syscall } from '../../../kernel/syscall.ts';
@@ -21,12 +20,7 @@ import { describeFile, detailOf, fileObstacle, partOf } from '../../../support/f
 import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 /** Carries marks on inodes and on mounts. CRIU's images have no place for marks on file systems and namespaces. */
-export const fanotifyKind: FileKind = {
-  name: 'fanotify',
-  type: FdTypes.FANOTIFY,
-
-  recognises: (file) => file.link === 'anon_inode:[fanotify]',
-
+export const fanotifyKind: FileDoors = {
   obstacle(file, task) {
     const { marks } = detailOf(file, 'fanotify');
     for (const mark of marks) {

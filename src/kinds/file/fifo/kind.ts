@@ -1,10 +1,9 @@
 /** FIFOs: pipes with a name. */
 
 import type { LocalFd } from '../../../base/brands.ts';
-import type { FileKind } from '../../../contract/contract.ts';
+import type { FileDoors } from '../../../contract/contract.ts';
 import { Images } from '../../../images/kinds.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
-import { O, S_IF, SPLICE_F } from '../../../kernel/constants/files.ts';
+import { O, SPLICE_F } from '../../../kernel/constants/files.ts';
 import { Fd, trySyscall } from '../../../kernel/syscall.ts';
 import { openRegular } from '../../../paths/open-regfile.ts';
 import { regularObstacle } from '../../../paths/regfile.ts';
@@ -15,14 +14,8 @@ import { captureContent, restoreContent } from '../../../support/pipe-content.ts
 import { canWrite, halfNotice, isHalf } from '../../../support/pipe-ends.ts';
 import { makePipe } from '../../../support/pipe-packets.ts';
 
-export const fifoKind: FileKind = {
-  name: 'fifo',
-  type: FdTypes.FIFO,
-
+export const fifoKind: FileDoors = {
   // A FIFO opened with O_PATH is only a name, which the kind of regular files handles.
-  recognises: (file) =>
-    (file.stat.mode & S_IF.MT) === S_IF.IFO && !file.link.startsWith('pipe:[') && !(file.flags & O.PATH),
-
   obstacle: (file, task) => regularObstacle(file, task.tree),
 
   /** A FIFO with a name connects again with processes outside. One without a name is made again for the tree alone. */

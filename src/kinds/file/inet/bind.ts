@@ -7,8 +7,9 @@ import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { setNumber, setOption } from '../../../kernel/sockets.ts';
 import { ERRNO, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
 import { deviceIndex } from '../../../network/devices.ts';
-import { type EndFields, fieldsOf, isAny, showEnd, sockaddrOf } from './address.ts';
-import { allowFreebind, restoreForgottenIp } from './ip-options.ts';
+import { type EndFields, fieldsOf, isAny, showEnd, sockaddrOf } from '../../../network/end-fields.ts';
+import { allowFreebind } from '../../../network/freebind.ts';
+import { restoreForgottenIp } from './ip-options.ts';
 import type { MadeSocket } from './protocol.ts';
 
 /** With whom a socket shares its port. */

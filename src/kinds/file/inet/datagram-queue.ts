@@ -23,11 +23,11 @@ import { getOptionIfAny, setNumber } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { presentNetworkMark } from '../../../namespaces/inside.ts';
 import { deviceName } from '../../../network/devices.ts';
+import { endOf, fieldsOf, isAny, needsDevice, sockaddrOf } from '../../../network/end-fields.ts';
 import { mappedOf } from '../../../network/inet-address.ts';
 import { isOwnAddress } from '../../../network/own-address.ts';
 import { peekDatagrams, type WaitingDatagram } from '../../../network/peek-datagrams.ts';
 import { widen } from '../../../network/socket-options.ts';
-import { endOf, fieldsOf, isAny, needsDevice, sockaddrOf } from './address.ts';
 import type { DatagramNote } from './notes.ts';
 import type { MadeSocket } from './protocol.ts';
 

@@ -5,7 +5,7 @@ import type { IpOptsEntry, ipOptsEntry } from '../../../images/schema/sockets.ts
 import { IP, IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SOCK } from '../../../kernel/constants/sockets.ts';
 import { OptionBatch, type Usual } from '../../../kernel/option-batch.ts';
-import { setNumber, trySetNumber } from '../../../kernel/sockets.ts';
+import { setNumber } from '../../../kernel/sockets.ts';
 
 const KEPT_4 = new OptionBatch({
   freebind: [IPPROTO.IP, IP.FREEBIND],
@@ -199,11 +199,4 @@ export function restoreForgottenIp(
     const value = noted[key];
     if (value !== undefined) setNumber(local, name, value, level);
   }
-}
-
-/** Allows a socket to be bound to an address that is not there (yet). Returns 0, or -errno. */
-export function allowFreebind(local: LocalFd, family: number, on: boolean): number {
-  return family === AF.INET6
-    ? trySetNumber(local, IPV6.FREEBIND, +on, IPPROTO.IPV6)
-    : trySetNumber(local, IP.FREEBIND, +on, IPPROTO.IP);
 }

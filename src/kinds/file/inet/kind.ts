@@ -1,21 +1,20 @@
 /** Sockets of IPv4 and IPv6. What only one protocol has is in a file of its own (protocols.ts lists them). */
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { DumpContext, FileKind } from '../../../contract/contract.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
+import type { DumpContext, FileDoors, OpenFile } from '../../../contract/contract.ts';
 import { IPV6 } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO } from '../../../kernel/constants/sockets.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { getNumberIfAny, getOptionIfAny } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { networkIdOf } from '../../../namespaces/networks.ts';
+import { type EndFields, endOf, isAny, needsDevice, sockaddrSize } from '../../../network/end-fields.ts';
 import { mappedOf } from '../../../network/inet-address.ts';
 import { isOwnAddress } from '../../../network/own-address.ts';
 import { captureForgotten, captureOptions, optionsObstacle } from '../../../network/socket-options.ts';
 import { partOf } from '../../../support/fdinfo.ts';
 import { noteFile } from '../../../support/file-notes.ts';
 import { armAsync, captureOwner, imageFlags } from '../../../support/fown.ts';
-import { type EndFields, endOf, isAny, needsDevice, sockaddrSize } from './address.ts';
 import { captureHeaderOptions } from './header-options.ts';
 import { captureForgottenIp, captureIpOptions } from './ip-options.ts';
 import { type InetNote, NOTES } from './notes.ts';
@@ -23,10 +22,10 @@ import { type InetProtocol, type InetSocket, inetSocket, isInetSocket } from './
 import { protocolOf, protocols } from './protocols.ts';
 import { InetSockets } from './restore.ts';
 
-export const inetSocketKind: FileKind = {
-  name: 'inet socket',
-  type: FdTypes.INETSK,
+/** Whether a socket is of a protocol that is carried. */
+export const hasProtocol = (file: OpenFile): boolean => protocolOf(inetSocket(file)) !== undefined;
 
+export const inetSocketKind: FileDoors = {
   tree: {
     capture(context) {
       if (hasSockets(context)) for (const protocol of protocols) protocol.captured?.(context);
@@ -35,10 +34,9 @@ export const inetSocketKind: FileKind = {
       if (hasSockets(context)) for (const protocol of protocols) protocol.end?.(context, how);
     },
     prepare: (context) => InetSockets.of(context).prepare(),
+    rebuilt: { last: (context) => InetSockets.ifMade(context)?.rebuilt() },
     restoreEnd: (context, how) => InetSockets.ifMade(context)?.end(how),
   },
-
-  recognises: (file) => isInetSocket(file) && protocolOf(inetSocket(file)) !== undefined,
 
   obstacle(file, task) {
     const socket = inetSocket(file);

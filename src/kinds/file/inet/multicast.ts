@@ -13,7 +13,7 @@ import { type JoinedGroup, parseIgmp, parseIgmp6 } from '../../../kernel/proc/mu
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { askOption, setOption } from '../../../kernel/sockets.ts';
 import { deviceIndex, deviceName } from '../../../network/devices.ts';
-import { sockaddrOf } from './address.ts';
+import { sockaddrOf } from '../../../network/end-fields.ts';
 import type { MembershipNote } from './notes.ts';
 import type { InetSocket, MadeSocket } from './protocol.ts';
 

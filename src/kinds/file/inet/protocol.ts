@@ -94,6 +94,8 @@ export interface InetProtocol {
   fill?(socket: MadeSocket): void;
   /** Called when all options have been set, but SO_REUSEADDR and SO_REUSEPORT: makes it listen. */
   open?(socket: MadeSocket): void;
+  /** Called when all tasks are rebuilt and none runs yet, if the images have sockets of IP. */
+  rebuilt?(socket: MadeSocket): void;
   /** Called at the end of the restore, as the tree's door of that name, if the images have sockets of IP. */
   restoreEnd?(context: RestoreContext, how: RestoreEnd): void;
 }

@@ -99,6 +99,11 @@ export class InetSockets {
     return socket.local;
   }
 
+  /** All tasks are rebuilt. */
+  rebuilt(): void {
+    for (const socket of this.#made.values()) inNetwork(socket, () => socket.protocol.rebuilt?.(socket));
+  }
+
   end(how: RestoreEnd): void {
     if (this.#entries.length > 0) for (const protocol of protocols) protocol.restoreEnd?.(this.#context, how);
   }

@@ -3,15 +3,16 @@ import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, OpenFile } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
-import { REPAIR, TCP } from '../../../kernel/constants/inet.ts';
+import { REPAIR, TCP, TCPI_OPT } from '../../../kernel/constants/inet.ts';
 import { IPPROTO, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { trySetNumber } from '../../../kernel/sockets.ts';
+import { isClosedHere, tcpInfo } from '../../../network/tcp-state.ts';
+import { MOST_AT_ONCE, readStreams, type Sized, type Stream, sized } from '../../../network/tcp-stream.ts';
 import { aboutFile } from '../../../support/fdinfo.ts';
 import { DetachedProcess } from '../../../tracee/detached.ts';
 import { inetSocket, isInetSocket } from './protocol.ts';
+import { isPlainEcn } from './tcp-ecn.ts';
 import { wasConnected } from './tcp-obstacles.ts';
-import { isClosedHere, tcpInfo } from './tcp-state.ts';
-import { MOST_AT_ONCE, readStreams, type Sized, type Stream, sized } from './tcp-stream.ts';
 
 /** Bytes of queues read at once, unless one connection alone has more. */
 const MOST_BYTES = 32 * 1024 * 1024;
@@ -83,7 +84,7 @@ export class Connections implements Disposable {
       const lot = lotOf(left.slice(0, MOST_AT_ONCE).map(sized));
       const changing: OpenFile[] = [];
       readStreams(this.#detached, lot).forEach((stream, i) => {
-        const { file } = lot[i] as Sized;
+        const { file } = lot[i] as Sized<OpenFile>;
         if (stream) this.#write(file, stream);
         else changing.push(file);
       });
@@ -93,12 +94,19 @@ export class Connections implements Disposable {
 
   #write(file: OpenFile, stream: Stream): void {
     const { ino } = file.stat;
-    const { entry, inq, outq } = stream;
+    const { inq, outq } = stream;
+    const entry = this.#carried(file, stream);
     const before = this.#saved.get(ino);
     if (before && isSame(before, stream)) return;
     if (before && before.state !== stream.state) throw isChanging(file);
     this.#context.images.writeEntries(Images.tcpStream, ino, [{ message: entry, payload: { inq, outq } }]);
     this.#saved.set(ino, { ...stream, inq: NOTHING, outq: NOTHING });
+  }
+
+  /** What an image says of a connection: not what could not be made again. */
+  #carried(file: OpenFile, { entry }: Stream): Stream['entry'] {
+    if (!(entry.opt_mask & TCPI_OPT.ECN) || isPlainEcn(file, this.#context.tree)) return entry;
+    return { ...entry, opt_mask: entry.opt_mask & ~TCPI_OPT.ECN };
   }
 
   [Symbol.dispose](): void {
@@ -114,8 +122,8 @@ function isConnection(file: OpenFile): boolean {
 }
 
 /** As many connections as may be read at once. */
-function lotOf(connections: readonly Sized[]): Sized[] {
-  const lot: Sized[] = [];
+function lotOf(connections: readonly Sized<OpenFile>[]): Sized<OpenFile>[] {
+  const lot: Sized<OpenFile>[] = [];
   let bytes = 0;
   for (const connection of connections) {
     bytes += connection.inLength + connection.outLength;

@@ -3,18 +3,19 @@ import type { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
 import { decodeText } from '../../../base/text.ts';
 import type { OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
-import { KeyedSlot, Slot } from '../../../contract/slots.ts';
+import { Slot } from '../../../contract/slots.ts';
 import { TCP, TCPI_OPT } from '../../../kernel/constants/inet.ts';
 import { AF, IPPROTO, SO, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
-import { halfOpenByPort, signingSockets } from '../../../kernel/netlink/inet-diag.ts';
-import { rawAddress } from '../../../kernel/socket-facts.ts';
+import { signingSockets } from '../../../kernel/netlink/inet-diag.ts';
 import { getNumberIfAny, getOptionIfAny, trySetNumber } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, syscall } from '../../../kernel/syscall.ts';
-import { networkIdOf, networksOf } from '../../../namespaces/networks.ts';
+import { networksOf } from '../../../namespaces/networks.ts';
+import { sockaddrSize } from '../../../network/end-fields.ts';
+import { isConnected, tcpEvents, tcpInfo } from '../../../network/tcp-state.ts';
 import { describeFile, fileObstacle } from '../../../support/fdinfo.ts';
-import { endOf, sockaddrSize } from './address.ts';
 import type { InetSocket } from './protocol.ts';
-import { isConnected, tcpEvents, tcpInfo } from './tcp-state.ts';
+import { isPlainEcn } from './tcp-ecn.ts';
+import { queueObstacle } from './tcp-queue-obstacles.ts';
 
 /** Why a socket of TCP cannot be carried; undefined if it can. */
 export function tcpObstacle(socket: InetSocket, { options, tree }: SeenTask): StasisError | undefined {
@@ -25,14 +26,7 @@ export function tcpObstacle(socket: InetSocket, { options, tree }: SeenTask): St
   }
   const info = tcpInfo(local);
   const { state } = info;
-  if (state === TCP_STATE.LISTEN) {
-    if (options.skipInFlight) return undefined;
-    const pending = info.unacked + deferred(socket, tree);
-    if (pending === 0) return undefined;
-    const what = pending === 1 ? '1 connection waits' : `${pending} connections wait`;
-    const remedy = 'dump it when the server has accepted them, or with --skip-in-flight, which loses them';
-    return fileObstacle(file, 'SOCKET_TCP_PENDING', `${what} to be accepted`, remedy);
-  }
+  if (state === TCP_STATE.LISTEN) return queueObstacle(socket, info.unacked, tree);
   const isAlive = isConnected(state);
   if (socket.protocol === IPPROTO.MPTCP && (isAlive || wasConnected(socket))) {
     const remedy =
@@ -79,7 +73,7 @@ function stateObstacle({ file, local }: InetSocket, isAlive: boolean): StasisErr
 }
 
 /** What will be different although the socket is carried; undefined if nothing. */
-export function tcpNotice(socket: InetSocket, { options }: SeenTask): NoticeFacts | undefined {
+export function tcpNotice(socket: InetSocket, { options, tree }: SeenTask): NoticeFacts | undefined {
   const { file, local } = socket;
   const { state, options: agreed } = tcpInfo(local);
   const resource = describeFile(file);
@@ -87,8 +81,9 @@ export function tcpNotice(socket: InetSocket, { options }: SeenTask): NoticeFact
   if (isAlive && options.tcpClose) {
     return { task: file.task, resource, reason: 'its connection is let go (--tcp-close)' };
   }
-  if (isAlive && agreed & TCPI_OPT.ECN) {
-    return { task: file.task, resource, reason: 'its connection goes on without ECN, which cannot be set' };
+  if (isAlive && agreed & TCPI_OPT.ECN && !isPlainEcn(file, tree)) {
+    const reason = 'its connection goes on without ECN: it may be AccECN (net.ipv4.tcp_ecn), which cannot be set';
+    return { task: file.task, resource, reason };
   }
   if (state === TCP_STATE.CLOSE && wasConnected(socket) && tcpEvents(local).error) {
     const reason = 'the error that waits to be reported is told as ECONNRESET or ECONNREFUSED, whatever it was';
@@ -96,18 +91,6 @@ export function tcpNotice(socket: InetSocket, { options }: SeenTask): NoticeFact
   }
   return undefined;
 }
-
-/**
- * Connections that the other end takes for made, and this one for half made, until bytes come (TCP_DEFER_ACCEPT). Those
- * of other listening sockets are made again by the other end, which repeats its SYN.
- */
-function deferred({ file, local, family }: InetSocket, tree: SeenTree): number {
-  if (!getNumberIfAny(local, TCP.DEFER_ACCEPT, IPPROTO.TCP)) return 0;
-  return HALF_OPEN.of(tree, networkIdOf(file, tree)).get(endOf(family, rawAddress('getsockname', local)).port) ?? 0;
-}
-
-/** By the ID of a network namespace; asked for inside of that. */
-const HALF_OPEN = new KeyedSlot((_: SeenTree, _network: number) => halfOpenByPort());
 
 /** Whether a socket has, or had, a peer. */
 export function wasConnected({ local, family }: InetSocket): boolean {

@@ -1,56 +1,54 @@
-/** Sends segments to a socket of ours as if they came from the other end of its connection. */
+/** Plays the other end of a connection that is being made again. */
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { InetSkEntry } from '../../../images/schema/sockets.ts';
-import { AF, IPPROTO, LOCK_MARK, SO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { setNumber } from '../../../kernel/sockets.ts';
-import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
-import { mappedOf } from '../../../network/inet-address.ts';
-import { packetOf, type Segment } from '../../../network/tcp-segment.ts';
-import { type EndFields, fieldsOf, showEnd, sockaddrOf } from './address.ts';
-import { tcpInfo } from './tcp-state.ts';
+import { trySyscall } from '../../../kernel/syscall.ts';
+import { SAVED_IDS } from '../../../namespaces/made.ts';
+import { withoutFilters } from '../../../namespaces/net/kind.ts';
+import { fieldsOf, packetEndOf, showEnd } from '../../../network/end-fields.ts';
+import { ForgedPeer } from '../../../network/forged-peer.ts';
+import type { Play } from '../../../network/tcp-segment.ts';
+import { tcpInfo } from '../../../network/tcp-state.ts';
+import type { MadeSocket } from './protocol.ts';
 
 /** How often a segment is sent, and how many milliseconds its effect is waited for. */
 const TRIES = 40;
 const PAUSE = 25;
 
-/** The numbers and flags of a segment. */
-export type Play = Pick<Segment, 'sequence' | 'acknowledged' | 'flags'>;
+/** After so many of them in vain the packet filters of a namespace are taken away for a moment. */
+const IN_VAIN = 2;
 
 /**
- * Sends a segment from the destination of `entry` to its source, `local`, which must not be bound to a device: the
- * segment comes in through the loopback device. Returns when the socket has left the state `leaves`, which the other
- * end may have brought about itself if it is on this machine.
+ * Sends a segment from the destination of a socket to its source, `local`, which must not be bound to a device. Returns
+ * when the socket has left the state `leaves`, which the other end may have brought about itself if it is on this
+ * machine.
  * @throws StasisError
  */
-export function playPeer(local: LocalFd, entry: InetSkEntry, device: number, play: Play, leaves: number): void {
-  const source = fieldsOf(entry, 'source');
+export function playPeer(
+  local: LocalFd,
+  { entry, context }: Pick<MadeSocket, 'entry' | 'context'>,
+  device: number,
+  play: Play,
+  leaves: number,
+): void {
   const destination = fieldsOf(entry, 'destination');
-  const [from, to] = [addressOf(entry.family, destination), addressOf(entry.family, source)];
-  const packet = packetOf({ ...play, from, fromPort: destination.port, to, toPort: source.port });
-  const family = to.length === 4 ? AF.INET : AF.INET6;
-  const fields = { port: 0, words: [...new Uint32Array(to.slice().buffer)] };
-  const address = sockaddrOf(family, fields, device);
-  using raw = new Fd(syscall('socket', family, SOCK.RAW | SOCK.CLOEXEC, IPPROTO.RAW));
-  setNumber(raw.number, SO.MARK, LOCK_MARK);
+  const own = packetEndOf(entry.family, fieldsOf(entry, 'source'));
+  using peer = new ForgedPeer(own, packetEndOf(entry.family, destination), device);
   const isDone = (): boolean => tcpInfo(local).state !== leaves;
+  const sendOnce = (): void => {
+    peer.send(play);
+    if (!isDone()) trySyscall('poll', 0, 0, PAUSE);
+  };
+  const network = entry.ns_id || SAVED_IDS.of(context, context.root).net;
   for (let turn = 0; turn < TRIES; turn++) {
     if (isDone()) return;
-    syscall('sendto', raw.number, packet, packet.length, 0, address, address.length);
-    // The kernel has handled the segment by now, unless softirqs are left to ksoftirqd.
-    if (isDone()) return;
-    trySyscall('poll', 0, 0, PAUSE);
+    // The filters of the tree may drop what the other end sends, as they did when this state came about.
+    if (turn < IN_VAIN || !withoutFilters(context, network, sendOnce)) sendOnce();
   }
+  if (isDone()) return;
   throw new StasisError({
     kind: 'kernel',
     resource: `socket:[${entry.ino}]`,
     reason: `a segment made in place of ${showEnd(entry.family, destination)} has not come in`,
     remedy: 'see that no packet filter drops packets of the loopback device',
   });
-}
-
-/** The bytes of an address; 4 for one of IPv4, also if it is mapped into IPv6. */
-function addressOf(family: number, { words }: EndFields): Uint8Array {
-  const bytes = new Uint8Array(new Uint32Array(words.slice(0, family === AF.INET ? 1 : 4)).buffer);
-  return mappedOf(bytes) ?? bytes;
 }

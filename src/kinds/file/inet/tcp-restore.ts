@@ -7,6 +7,7 @@
  */
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
+import { Part } from '../../../base/part.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { TcpStreamEntry } from '../../../images/schema/sockets.ts';
@@ -17,13 +18,18 @@ import { RepairOption, RepairWindow } from '../../../kernel/layouts/inet.ts';
 import { encodeAll } from '../../../kernel/layouts/struct.ts';
 import { getNumber, getOption, setLinger, setNumber, setOption } from '../../../kernel/sockets.ts';
 import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { connectionOfEntry } from '../../../network/connections.ts';
+import { fieldsOf, showEnd, sockaddrOf } from '../../../network/end-fields.ts';
+import { lockIfMade } from '../../../network/made-locks.ts';
 import { restoreBuffers, widen } from '../../../network/socket-options.ts';
-import { SEGMENT } from '../../../network/tcp-segment.ts';
-import { fieldsOf, showEnd, sockaddrOf } from './address.ts';
+import { type Play, SEGMENT } from '../../../network/tcp-segment.ts';
+import { isClosedHere, isClosedThere, tcpInfo } from '../../../network/tcp-state.ts';
 import { bindTo, prepareToBind } from './bind.ts';
 import type { MadeSocket } from './protocol.ts';
-import { type Play, playPeer } from './tcp-peer.ts';
-import { isClosedHere, isClosedThere, tcpInfo } from './tcp-state.ts';
+import { playPeer } from './tcp-peer.ts';
+
+// Few connections use it.
+const ECN = new Part(() => require('./tcp-ecn-restore.ts') as typeof import('./tcp-ecn-restore.ts'));
 
 /** Bytes put into a queue at a time. */
 const CHUNK = 64 * 1024;
@@ -73,6 +79,11 @@ export class Connection implements Disposable {
     return this.#state === TCP_STATE.SYN_SENT || (this.#isOver && this.#stream.inq_seq === 0);
   }
 
+  /** Whether both ends had agreed on ECN. A SYN that is sent again asks for it again. */
+  get #usesEcn(): boolean {
+    return (this.#stream.opt_mask & TCPI_OPT.ECN) !== 0 && !this.#isAsking && !this.#isOver;
+  }
+
   get #isOver(): boolean {
     return this.#state === TCP_STATE.CLOSE;
   }
@@ -87,6 +98,7 @@ export class Connection implements Disposable {
 
   /** Binds and connects the socket. @throws StasisError */
   connect(): void {
+    if (this.#usesEcn) ECN.load().takeEcn(this.#socket);
     this.#device = prepareToBind(this.#socket);
     this.#repair(REPAIR.ON);
     bindTo(this.#socket, this.#device);
@@ -235,6 +247,8 @@ export class Connection implements Disposable {
     };
     const isLast = this.#state === TCP_STATE.LAST_ACK;
     const isFirst = isClosedHere(this.#state) && !isLast;
+    // The socket acknowledges what is played, and must not be told that nobody has asked for that.
+    if (isClosedThere(this.#state)) lockIfMade(this.#socket.context, connectionOfEntry(this.#socket.entry));
     if (isFirst) this.#shutWriting();
     if (isClosedThere(this.#state)) this.#play(fin, isFirst ? TCP_STATE.FIN_WAIT1 : TCP_STATE.ESTABLISHED);
     if (isLast) this.#shutWriting();
@@ -270,7 +284,7 @@ export class Connection implements Disposable {
     const { entry } = this.#socket;
     // The segment comes in through the loopback device. restoreOptions() binds the socket again.
     if (entry.opts.so_bound_dev) setOption(this.#local, SO.BINDTODEVICE, new Uint8Array(1));
-    playPeer(this.#local, entry, this.#device, play, leaves);
+    playPeer(this.#local, this.#socket, this.#device, play, leaves);
   }
 
   /**

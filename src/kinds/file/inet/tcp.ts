@@ -4,24 +4,29 @@ import { Slot } from '../../../contract/slots.ts';
 import type { InetSkEntry } from '../../../images/schema/sockets.ts';
 import { IPPROTO, SHUT, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { syscall } from '../../../kernel/syscall.ts';
-import { fieldsOf, showEnd } from './address.ts';
+import { carriesQueues } from '../../../network/connections.ts';
+import { fieldsOf, showEnd } from '../../../network/end-fields.ts';
+import { liftMadeLocks } from '../../../network/made-locks.ts';
+import { isClosedHere, isConnected, tcpEvents, tcpInfo } from '../../../network/tcp-state.ts';
 import type { Captured, InetProtocol, MadeSocket } from './protocol.ts';
 import { shutDownAlone } from './shut-down.ts';
 import { Connections } from './tcp-dump.ts';
 import { tcpNotice, tcpObstacle, wasConnected } from './tcp-obstacles.ts';
 import { captureForgottenTcp, captureTcpOptions, restoreForgottenTcp, restoreTcpOptions } from './tcp-options.ts';
+import { Queues } from './tcp-queue-dump.ts';
+import { endQueues, fillQueue, savedQueue } from './tcp-queue-restore.ts';
 import { Connection } from './tcp-restore.ts';
-import { isClosedHere, isConnected, tcpEvents, tcpInfo } from './tcp-state.ts';
 
 export const tcp: InetProtocol = {
   handles: (type, protocol) => type === SOCK.STREAM && (protocol === IPPROTO.TCP || protocol === IPPROTO.MPTCP),
   obstacle: tcpObstacle,
   notice: tcpNotice,
 
-  capture(socket, _id, context): Captured {
+  capture(socket, id, context): Captured {
     const { file, local } = socket;
     const { state, sacked } = tcpInfo(local);
     const { ended, error } = tcpEvents(local);
+    if (state === TCP_STATE.LISTEN && carriesQueues(context)) Queues.of(context).save(file, id);
     const hasPeer = state !== TCP_STATE.LISTEN && wasConnected(socket);
     const note = captureForgottenTcp(local, hasPeer, context);
     const shutdown = (ended ? 1 : 0) | (isClosedHere(state) ? 2 : 0);
@@ -40,13 +45,17 @@ export const tcp: InetProtocol = {
 
   end(context, how) {
     using connections = Connections.ifMade(context);
-    if (how === 'dead') connections?.silence();
+    if (how !== 'dead') return;
+    connections?.silence();
+    Queues.ifMade(context)?.silence();
   },
 
   bindsItself: isConnection,
 
   connect(socket) {
     const { entry, context } = socket;
+    const [waiting] = savedQueue(socket);
+    if (waiting && !context.options.tcpEstablished) throw notAllowed(waiting);
     if (!isConnection(entry)) return;
     const { tcpEstablished, tcpClose } = context.options;
     if (tcpClose) return;
@@ -70,7 +79,11 @@ export const tcp: InetProtocol = {
     else if (!isConnection(entry) && (entry.shutdown ?? 0) & 1) shutDownAlone(local, SHUT.RD);
   },
 
+  rebuilt: fillQueue,
+
   restoreEnd(context, how) {
+    endQueues(context);
+    liftMadeLocks(context);
     for (const made of CONNECTIONS.ifMade(context)?.values() ?? []) {
       using connection = made;
       if (how === 'restored') connection.resume();

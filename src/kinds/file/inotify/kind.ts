@@ -1,9 +1,8 @@
 /** inotify(7). */
 import type { HostPid, LocalFd } from '../../../base/brands.ts';
-import type { FileKind, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
+import type { FileDoors, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { InotifyFileEntry, InotifyWdEntry, inotifyWdEntry } from '../../../images/schema/events.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import { IN, INOTIFY_IOC_SETNEXTWD, O } from '../../../kernel/constants/files.ts';
 import type { InotifyWatch } from '../../../kernel/proc/fddetail.ts';
 import { arenaPath, Fd, SyscallError, syscall } from '../../../kernel/syscall.ts';
@@ -14,12 +13,7 @@ import { armAsync, captureOwner, imageFlags, setFlagsAndOwner } from '../../../s
 /** The flags that inotify_add_watch(2) accepts. */
 const SETTABLE = IN.ALL_EVENTS | IN.EXCL_UNLINK | IN.ONESHOT;
 
-export const inotifyKind: FileKind = {
-  name: 'inotify',
-  type: FdTypes.INOTIFY,
-
-  recognises: (file) => file.link === 'anon_inode:inotify',
-
+export const inotifyKind: FileDoors = {
   obstacle(file, task) {
     const watches = watchesOf(file);
     if (watches.length === 0) return undefined;

@@ -8,14 +8,13 @@ import { StasisError } from '../../../base/errors.ts';
 import type {
   DumpContext,
   DumpThread,
-  FileKind,
+  FileDoors,
   OpenFile,
   SeenTask,
   SeenTree,
   TaskKind,
 } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import { IORING_ENTER, IORING_SETUP } from '../../../kernel/constants/uring.ts';
 import { fileAddresses } from '../../../kernel/kernel-memory.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
@@ -33,12 +32,8 @@ import { ownIdleTicks, type RingState, ringState } from './state.ts';
 const WITHOUT = 'start the program without io_uring (Node.js: UV_USE_IO_URING=0)';
 const NO_URING = `${WITHOUT}, or turn it off: sysctl kernel.io_uring_disabled=2`;
 
-export const ioUringKind: FileKind = {
-  name: 'io-uring',
-  type: FdTypes.EXT,
+export const ioUringKind: FileDoors = {
   tree: { unsteady: isUnsteady, frozen: awaitRequests },
-
-  recognises: isRing,
 
   obstacle(file, task) {
     const state = STATES.of(task.tree).of(file);
@@ -55,7 +50,6 @@ export const ioUringKind: FileKind = {
   },
 
   rebuild: openRing,
-  makesItself: true,
   suits: suitsRing,
   finish: finishRing,
 };

@@ -3,6 +3,7 @@ import type { OpenFile } from '../../../contract/contract.ts';
 import type { Btf } from '../../../kernel/btf.ts';
 import { IO_RINGFD_REG_MAX, IORING_SETUP } from '../../../kernel/constants/uring.ts';
 import { kernelBytes, kernelTypes, listLength, privateData, taskAddress } from '../../../kernel/kernel-memory.ts';
+import { nap } from '../../../kernel/nap.ts';
 import { linesOf } from '../../../kernel/proc/common.ts';
 
 /** A buffer of a task that is registered with a ring; both 0 for an empty place. */
@@ -47,14 +48,21 @@ export interface RingState {
   readonly files: readonly bigint[];
 }
 
-/** How often a ring is read that changes meanwhile, so that its lists lead nowhere. */
+/**
+ * How often a ring is read that changes meanwhile, so that its lists lead nowhere, or whose lock is held all the time.
+ * A thread of the kernel that polls does so in bursts; the pauses let one end.
+ */
 const MOST_READINGS = 10;
+/** Nanoseconds; the pauses become longer. */
+const PAUSE = 2_000_000;
 
 /** What a ring is, as far as the kernel tells; undefined if that is not enough. */
 export function ringState(file: OpenFile): RingState | undefined {
+  if (!kernelTypes()) return undefined;
   for (let readings = 1; ; readings++) {
     const state = readState(file);
     if (state || readings === MOST_READINGS) return state;
+    nap(readings * PAUSE);
   }
 }
 

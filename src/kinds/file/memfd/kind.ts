@@ -6,8 +6,8 @@
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type {
   DumpContext,
+  FileDoors,
   FileDraft,
-  FileKind,
   OpenFile,
   RestoreContext,
   RestoreTask,
@@ -17,7 +17,7 @@ import { Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { InputOf } from '../../../images/message.ts';
-import { FdTypes, type FileEntry, type MemfdInodeEntry, type memfdInodeEntry } from '../../../images/schema/files.ts';
+import type { FileEntry, MemfdInodeEntry, memfdInodeEntry } from '../../../images/schema/files.ts';
 import { AT, F, F_SEAL, MFD, O, SEEK } from '../../../kernel/constants/files.ts';
 import { splitDeleted } from '../../../kernel/proc/common.ts';
 import { statusOf } from '../../../kernel/statx.ts';
@@ -137,7 +137,7 @@ function makeInode(entry: MemfdInodeEntry, context: RestoreContext): LocalFd {
   return local;
 }
 
-/** As FileKind.rebuild; with `flags` it is opened with these flags, to be mapped. */
+/** As FileDoors.rebuild; with `flags` it is opened with these flags, to be mapped. */
 function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): LocalFd {
   const memfd = entry.memfd;
   if (!memfd) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no memfd_file_entry` });
@@ -189,13 +189,10 @@ function addSeals({ context }: RestoreTask): void {
 
 /** Memfds, and mapped segments. */
 export const memfd = {
-  name: 'memfd',
-  type: FdTypes.MEMFD,
-  recognises: (file: OpenFile) => segmentFlag(file) !== undefined,
   capture,
   rebuild,
   finish,
-} satisfies FileKind;
+} satisfies FileDoors;
 
 /**
  * Sets the final seals of memfds. The kind runs after all tasks have mapped them, since some seals would forbid the

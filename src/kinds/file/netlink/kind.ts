@@ -3,10 +3,9 @@
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
-import type { FileKind, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
+import type { FileDoors, OpenFile, RestoreContext, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { dictionary, list, object, optional, signed, whole } from '../../../images/form.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import type { NetlinkSkEntry } from '../../../images/schema/sockets.ts';
 import { POLL } from '../../../kernel/constants/files.ts';
 import { NETLINK_CONNECTED, NETLINK_OPTION, SOL_NETLINK } from '../../../kernel/constants/netlink.ts';
@@ -68,10 +67,7 @@ const noteForm = object({
 const SOCKETS = new Slot((context: RestoreContext) => new PreparedSockets(context));
 const LISTED = new Slot((tree: SeenTree) => fromAllNetworks(tree, netlinkSockets));
 
-export const netlinkKind: FileKind = {
-  name: 'netlink socket',
-  type: FdTypes.NETLINKSK,
-
+export const netlinkKind: FileDoors = {
   tree: {
     prepare(context) {
       for (const { nlsk } of context.fileEntries.values()) {
@@ -83,8 +79,6 @@ export const netlinkKind: FileKind = {
       }
     },
   },
-
-  recognises: (file) => file.socketDomain() === AF.NETLINK,
 
   obstacle(file, { tree }) {
     if (listed(file, tree)?.inDump || waits(file) === 'answer') {

@@ -1,10 +1,9 @@
 /** Packet sockets: what programs capture and send frames with (tcpdump, DHCP clients and servers). */
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
-import type { FileKind, OpenFile, SeenTree } from '../../../contract/contract.ts';
+import type { FileDoors, OpenFile, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { InputOf } from '../../../images/message.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import type { packetRing } from '../../../images/schema/sockets.ts';
 import { F, POLL } from '../../../kernel/constants/files.ts';
 import { AF, PACKET, PACKET_FANOUT, SOL_PACKET } from '../../../kernel/constants/sockets.ts';
@@ -31,10 +30,7 @@ const GONE = 0xffff_ffff;
 /** Size of `struct virtio_net_hdr`, which packets begin with if PACKET_VNET_HDR is set. */
 const USUAL_HEADER = 10;
 
-export const packetKind: FileKind = {
-  name: 'packet socket',
-  type: FdTypes.PACKETSK,
-
+export const packetKind: FileDoors = {
   tree: {
     prepare(context) {
       for (const { psk } of context.fileEntries.values()) {
@@ -46,8 +42,6 @@ export const packetKind: FileKind = {
       }
     },
   },
-
-  recognises: (file) => file.socketDomain() === AF.PACKET,
 
   obstacle(file, { tree }) {
     const facts = listed(file, tree);

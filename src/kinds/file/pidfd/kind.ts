@@ -1,7 +1,6 @@
 /** pidfd_open(2): a descriptor that stands for a process, or for a thread. */
 import { hostPid } from '../../../base/brands.ts';
-import type { FileKind, RestoreContext, SeenTask } from '../../../contract/contract.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
+import type { FileDoors, RestoreContext, SeenTask } from '../../../contract/contract.ts';
 import { O, PIDFD } from '../../../kernel/constants/files.ts';
 import { readProcIfAny } from '../../../kernel/proc/read.ts';
 import { parseStat } from '../../../kernel/proc/stat.ts';
@@ -15,12 +14,7 @@ import { openFlags, takeDead } from './dead.ts';
  * Carries pidfds of processes of the tree and of dead processes. Processes outside of the tree may not exist at the
  * restore, or their PIDs may be those of others.
  */
-export const pidfdKind: FileKind = {
-  name: 'pidfd',
-  type: FdTypes.PIDFD,
-
-  recognises: (file) => file.link === 'anon_inode:[pidfd]',
-
+export const pidfdKind: FileDoors = {
   obstacle(file, task) {
     const { pid } = detailOf(file, 'pidfd');
     if (pid === -1 || task.tree.tasks.some((other) => isOf(pid, other)) || isZombieIn(pid, task.tree.tasks))

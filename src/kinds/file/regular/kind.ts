@@ -1,27 +1,16 @@
 /** Regular files, directories, symbolic links, and devices without state (/dev/null). */
-import type { LocalFd, TaskFd } from '../../../base/brands.ts';
 import type { StasisError } from '../../../base/errors.ts';
-import type {
-  DumpContext,
-  FileDraft,
-  FileKind,
-  OpenFile,
-  RestoreContext,
-  RestoreTask,
-  SeenTask,
-} from '../../../contract/contract.ts';
-import { ImageError } from '../../../images/error.ts';
-import { FdTypes, type FileEntry, type RegFileEntry } from '../../../images/schema/files.ts';
+import { Part } from '../../../base/part.ts';
+import type { DumpContext, FileDraft, FileKind, OpenFile, SeenTask, SeenTree } from '../../../contract/contract.ts';
+import { FdTypes } from '../../../images/schema/files.ts';
 import { MEM_MAJOR, O, S_IF } from '../../../kernel/constants/files.ts';
 import { TOO_DEEP } from '../../../kernel/proc/read.ts';
 import { segmentFlag } from '../../../memory/segments.ts';
-import { openPath } from '../../../paths/open-path.ts';
-import { openRegular } from '../../../paths/open-regfile.ts';
-import { nameHere } from '../../../paths/proc-names.ts';
 import { captureRegular, regularObstacle } from '../../../paths/regfile.ts';
-import { armAsync } from '../../../support/fown.ts';
-import { openInTask, PLACEHOLDER } from '../../../support/open-in-task.ts';
-import { captureQueue, isQueue, openQueue, queueObstacle } from './message-queue.ts';
+
+const REBUILDING = new Part(() => require('./rebuild.ts') as typeof import('./rebuild.ts'));
+// Only where there is a file that could be a queue.
+const QUEUES = new Part(() => require('./message-queue.ts') as typeof import('./message-queue.ts'));
 
 /** Recognises files with a path whose only state is their content. A file opened with O_PATH may be of any type. */
 function recognises(file: OpenFile): boolean {
@@ -40,31 +29,22 @@ function recognises(file: OpenFile): boolean {
   }
 }
 
+/** What carries POSIX message queues, if a file is one. */
+function queuesFor(file: OpenFile, tree: SeenTree): typeof import('./message-queue.ts') | undefined {
+  // mq_open(2) opens it on a mount of the kernel's own: a name in the root of a file system without a device.
+  const { link, stat } = file;
+  const isAlike = /^\/[^/]+$/.test(link) && (stat.mode & S_IF.MT) === S_IF.REG && stat.dev >>> 20 === 0;
+  return isAlike && QUEUES.load().isQueue(file, tree) ? QUEUES.load() : undefined;
+}
+
 function whyNot(file: OpenFile, task: SeenTask): StasisError | undefined {
-  return isQueue(file, task.tree) ? queueObstacle(file, task) : regularObstacle(file, task.tree);
+  const queues = queuesFor(file, task.tree);
+  return queues ? queues.queueObstacle(file, task) : regularObstacle(file, task.tree);
 }
 
 function capture(file: OpenFile, id: number, context: DumpContext): FileDraft {
-  return isQueue(file, context.tree) ? captureQueue(file, id, context) : { reg: captureRegular(file, id, context) };
-}
-
-/** As FileKind.rebuild; with `flags` it is opened with these flags, to be mapped. */
-function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): LocalFd {
-  if (!entry.reg) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no reg_file_entry` });
-  if (isAboutDescriptor(entry.reg)) return openPath(PLACEHOLDER, O.RDONLY, entry.reg.name);
-  return openQueue(entry.reg, context) ?? openRegular(entry.reg, context, flags);
-}
-
-function finish(entry: FileEntry, fd: TaskFd, task: RestoreTask): void {
-  const { id, reg } = entry;
-  if (!reg) return;
-  if (isAboutDescriptor(reg)) openInTask(task, id, nameHere(reg, task.context), reg.flags, reg.pos);
-  armAsync(fd, reg.flags, task);
-}
-
-/** Whether it is a file such as /proc/17/fdinfo/4, which does not exist before the task has its descriptor 4. */
-function isAboutDescriptor(reg: RegFileEntry): boolean {
-  return /^\/proc\/\d+\/(task\/\d+\/)?fdinfo\/\d+$/.test(reg.name);
+  const queues = queuesFor(file, context.tree);
+  return queues ? queues.captureQueue(file, id, context) : { reg: captureRegular(file, id, context) };
 }
 
 /** Files that have a path. */
@@ -74,6 +54,6 @@ export const regular = {
   recognises,
   obstacle: whyNot,
   capture,
-  rebuild,
-  finish,
+  rebuild: (entry, context, flags) => REBUILDING.load().rebuild(entry, context, flags),
+  finish: (entry, fd, task) => REBUILDING.load().finish(entry, fd, task),
 } satisfies FileKind;

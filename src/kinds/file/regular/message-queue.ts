@@ -14,27 +14,22 @@ import type {
   SeenTree,
 } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { object, text, whole } from '../../../images/form.ts';
 import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import type { RegFileEntry } from '../../../images/schema/files.ts';
-import { O, S_IF } from '../../../kernel/constants/files.ts';
+import { O } from '../../../kernel/constants/files.ts';
 import { tryRead } from '../../../kernel/files.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { Fd, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
 import { forEachQueue } from '../../../namespaces/ipc/posix-queues.ts';
-import { insideSeen } from '../../../namespaces/ipc/seen-segments.ts';
+import { insideIpc } from '../../../namespaces/ipc/seen-segments.ts';
 import { insideMade } from '../../../namespaces/made.ts';
 import { SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
 import { fileObstacle } from '../../../support/fdinfo.ts';
-import { notedFile, noteFile } from '../../../support/file-notes.ts';
+import { noteFile } from '../../../support/file-notes.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
+import { QUEUE_NOTE, type QueueNote } from './queue-note.ts';
 
-const KIND = 'messageQueue';
-const form = object({ namespace: whole, name: text });
-
-interface Queue {
-  readonly namespace: number;
-  readonly name: string;
+interface Queue extends QueueNote {
   /** The process that is to be told of the next message (mq_notify); 0 if there is none. */
   readonly notified: number;
 }
@@ -50,7 +45,7 @@ const QUEUES = new Slot((tree: SeenTree): ReadonlyMap<string, Queue> => {
   };
   collect(OUR_NAMESPACE_IDS.ipc);
   for (const namespace of SEEN_NAMESPACES.of(tree).others) {
-    if (namespace.name === 'ipc') insideSeen(namespace, () => collect(namespace.id));
+    if (namespace.name === 'ipc') insideIpc(namespace, () => collect(namespace.id));
   }
   return found;
 });
@@ -63,10 +58,8 @@ function notifiedOf({ number }: Fd): number {
 }
 
 /** The queue behind a file; undefined for all other files, and for a queue that was removed. */
-function queueOf({ link, stat }: OpenFile, tree: SeenTree): Queue | undefined {
-  // mq_open(2) opens it on a mount of the kernel's own: a name in the root of a file system without a device.
-  const isAlike = /^\/[^/]+$/.test(link) && (stat.mode & S_IF.MT) === S_IF.REG && stat.dev >>> 20 === 0;
-  return isAlike ? QUEUES.of(tree).get(`${stat.dev} ${stat.ino}`) : undefined;
+function queueOf({ stat }: OpenFile, tree: SeenTree): Queue | undefined {
+  return QUEUES.of(tree).get(`${stat.dev} ${stat.ino}`);
 }
 
 /** Whether a file is a queue that is carried. */
@@ -84,16 +77,17 @@ export function queueObstacle(file: OpenFile, { pid, tree }: SeenTask): StasisEr
 /** The entry of a queue, without its note if it has none. */
 export function captureQueue(file: OpenFile, id: number, context: DumpContext): FileDraft {
   const { namespace = 0, name = '' } = queueOf(file, context.tree) ?? {};
-  noteFile(context, KIND, id, { namespace, name });
+  noteFile(context, QUEUE_NOTE, id, { namespace, name });
   const flags = imageFlags(file.flags);
   return { reg: { id, flags, pos: 0n, fown: captureOwner(file.local, flags, context), name: `/dev/mqueue/${name}` } };
 }
 
-/** Opens a queue again; undefined if the entry is that of another file. @throws SyscallError if it is not there */
-export function openQueue({ id, flags, fown }: RegFileEntry, context: RestoreContext): LocalFd | undefined {
-  const note = notedFile(context, KIND, id, form);
-  if (!note) return undefined;
-  const { namespace, name } = note;
+/** Opens a queue again. @throws SyscallError if it is not there */
+export function openQueue(
+  { flags, fown }: RegFileEntry,
+  { namespace, name }: QueueNote,
+  context: RestoreContext,
+): LocalFd {
   const opened = insideMade(context, 'ipc', namespace, () =>
     trySyscall('mq_open', cstring(name), (flags & (O.ACCMODE | O.NONBLOCK)) | O.CLOEXEC, 0, 0),
   );

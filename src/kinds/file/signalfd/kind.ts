@@ -1,7 +1,6 @@
 /** signalfd(2): signals read from a descriptor. */
 
-import type { FileKind } from '../../../contract/contract.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
+import type { FileDoors } from '../../../contract/contract.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { SIGSET_SIZE } from '../../../kernel/constants/signals.ts';
 import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
@@ -9,12 +8,7 @@ import { detailOf, partOf } from '../../../support/fdinfo.ts';
 import { captureOwner, imageFlags, setFlagsAndOwner } from '../../../support/fown.ts';
 
 /** Carries the signal mask. The signals read are those of the reading process, so there is no other state. */
-export const signalfdKind: FileKind = {
-  name: 'signalfd',
-  type: FdTypes.SIGNALFD,
-
-  recognises: (file) => file.link === 'anon_inode:[signalfd]',
-
+export const signalfdKind: FileDoors = {
   capture(file, id, context) {
     const { sigmask } = detailOf(file, 'signalfd');
     return {

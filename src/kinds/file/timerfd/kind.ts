@@ -1,7 +1,6 @@
 /** timerfd(2): a timer read from a descriptor. */
 
-import type { FileKind } from '../../../contract/contract.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
+import type { FileDoors } from '../../../contract/contract.ts';
 import { TFD, TFD_IOC_SET_TICKS } from '../../../kernel/constants/files.ts';
 import { CLOCK } from '../../../kernel/constants/tasks.ts';
 import { arenaAddress, arenaView, Fd, syscall } from '../../../kernel/syscall.ts';
@@ -12,12 +11,7 @@ import { type Setting, settingOf, timespecOf } from './setting.ts';
 /**
  * Carries clock, unread ticks, remaining time and interval. The `clocks` kind handles clock offsets of time namespaces.
  */
-export const timerfdKind: FileKind = {
-  name: 'timerfd',
-  type: FdTypes.TIMERFD,
-
-  recognises: (file) => file.link === 'anon_inode:[timerfd]',
-
+export const timerfdKind: FileDoors = {
   capture(file, id, context) {
     const seen = detailOf(file, 'timerfd');
     return {

@@ -1,23 +1,11 @@
-/** Terminals: pseudoterminals, consoles, serial lines, and the one that controls a session. */
-
-import type { FileKind, RestoreTask, TaskKind } from '../../../contract/contract.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
-import { O, S_IF } from '../../../kernel/constants/files.ts';
-import { userDev } from '../../../kernel/devnum.ts';
+/** Terminals: pseudoterminals, consoles, serial lines, and /dev/tty. */
+import type { FileDoors } from '../../../contract/contract.ts';
 import { armAsync } from '../../../support/fown.ts';
 import { captureTerminal, terminalObstacle } from './capture.ts';
-import { finishTerminal, nameForeground, takeControl } from './control.ts';
-import { captureLack, giveUp, giveUpLate } from './lack.ts';
-import { handOutMasters, openTerminal, terminalOf } from './rebuild.ts';
-import { roleOf } from './terminal.ts';
+import { finishTerminal } from './control.ts';
+import { openTerminal, terminalOf } from './rebuild.ts';
 
-/** Open files of terminals; see the files beside this one. */
-export const ttyKind: FileKind = {
-  name: 'tty',
-  type: FdTypes.TTY,
-
-  recognises: (file) =>
-    (file.stat.mode & S_IF.MT) === S_IF.CHR && !(file.flags & O.PATH) && roleOf(userDev(file.stat.rdev)) !== undefined,
+export const ttyKind: FileDoors = {
   obstacle: terminalObstacle,
   capture: captureTerminal,
   rebuild: (entry, context) => openTerminal(terminalOf(entry, context), context),
@@ -27,17 +15,4 @@ export const ttyKind: FileKind = {
     finishTerminal(terminal, task);
     armAsync(fd, terminal.file.flags, task);
   },
-};
-
-function finishControl(task: RestoreTask): void {
-  nameForeground(task);
-  giveUp(task);
-}
-
-/** The terminals that control sessions. */
-export const sessionTerminal: TaskKind = {
-  name: 'session-terminal',
-  capture: captureLack,
-  rebuild: { terminal: takeControl, files: finishControl, state: giveUpLate },
-  tree: { rebuilt: { state: handOutMasters } },
 };

@@ -4,22 +4,11 @@
  * has one that gave it up (TIOCNOTTY).
  */
 import { STDIN } from '../../../base/brands.ts';
-import type { DumpContext, DumpTask, RestoreTask } from '../../../contract/contract.ts';
-import { Slot } from '../../../contract/slots.ts';
+import type { RestoreTask } from '../../../contract/contract.ts';
 import { TTY_IOCTL } from '../../../kernel/constants/tty.ts';
 import { handOver } from '../../../tracee/handover.ts';
 import { withSlaveOf } from './control.ts';
 import { terminalsOf } from './rebuild.ts';
-
-/** Sessions of which some process of the tree has a terminal. */
-const WITH_TERMINAL = new Slot(({ tree: { tasks } }: DumpContext) => {
-  return new Set(tasks.flatMap(({ stat }) => (stat.ttyNr === 0 ? [] : [stat.session])));
-});
-
-/** Notes a process that has no terminal where others of its session have one. */
-export function captureLack({ stat, context, ownState }: DumpTask): undefined {
-  if (stat.ttyNr === 0 && WITH_TERMINAL.of(context).has(stat.session)) ownState.terminal = 'none';
-}
 
 /** The number of a descriptor of /dev/tty, which stands for the process's terminal. */
 function ownDescriptor({ fds, context }: RestoreTask): number | undefined {

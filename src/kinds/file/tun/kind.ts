@@ -10,7 +10,7 @@ import { StasisError } from '../../../base/errors.ts';
 import type {
   DumpContext,
   DumpEnd,
-  FileKind,
+  FileDoors,
   OpenFile,
   RestoreContext,
   RestoreEnd,
@@ -21,7 +21,7 @@ import { flag, object, whole } from '../../../images/form.ts';
 import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes, type FileEntry } from '../../../images/schema/files.ts';
 import type { TunfileEntry, TunLinkEntry } from '../../../images/schema/network.ts';
-import { F, O, S_IF } from '../../../kernel/constants/files.ts';
+import { F } from '../../../kernel/constants/files.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { IFF, TUN_SNDBUF } from '../../../kernel/constants/tun.ts';
 import { describeErrno, Fd, syscall } from '../../../kernel/syscall.ts';
@@ -47,9 +47,6 @@ import { fileObstacle, partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
 import { armAsync } from '../../../support/fown.ts';
 
-/** Device 10:200. */
-const TUN = (10 << 20) | 200;
-
 const noteForm = object({
   /** IFF_*. */
   flags: whole,
@@ -58,12 +55,8 @@ const noteForm = object({
   lasting: flag,
 });
 
-export const tunKind: FileKind = {
-  name: 'tun',
-  type: FdTypes.TUNF,
+export const tunKind: FileDoors = {
   tree: { end: makeLasting, prepare: requireDevices, restoreEnd: makeTransient },
-
-  recognises: (file) => (file.stat.mode & S_IF.MT) === S_IF.CHR && file.stat.rdev === TUN && !(file.flags & O.PATH),
 
   obstacle(file, task) {
     const queue = queueOf(file.local);

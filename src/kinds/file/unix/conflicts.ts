@@ -34,7 +34,7 @@ export function requireNamesFree(sockets: readonly SavedSocket[], context: Resto
   const [first] = abstract;
   if (!first) return;
   const wanted = new Set(abstract.map(({ entry }) => decodeText(entry.name)));
-  for (const { name, ino } of inSavedNetwork(context, first.entry.ns_id, unixSockets).values()) {
+  for (const { name, ino } of inSavedNetwork(context, first.entry.ns_id, () => unixSockets()).values()) {
     if (name && !isPath(name) && wanted.has(decodeText(name))) {
       throw taken(showUnixName(name), `another socket has that name, socket:[${ino}]`, 'end the program that has it');
     }
@@ -61,7 +61,7 @@ export function requireThere(peer: SavedSocket, context: RestoreContext): void {
   const { name } = peer.entry;
   const isThere = isPath(name)
     ? followedStatus(filePath(peer)) !== undefined && isLive(filePath(peer))
-    : [...inSavedNetwork(context, peer.entry.ns_id, unixSockets).values()].some(
+    : [...inSavedNetwork(context, peer.entry.ns_id, () => unixSockets()).values()].some(
         (other) => other.name && decodeText(other.name) === decodeText(name),
       );
   if (isThere) return;

@@ -9,7 +9,7 @@ import type { RestoreContext } from '../../../contract/contract.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
-import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { inSavedNetwork } from '../../../namespaces/networks.ts';
 import { filePath } from './conflicts.ts';
 import type { Origin } from './fill.ts';
@@ -90,7 +90,9 @@ export class DatagramSenders implements Disposable {
 
   #bindAbstract(local: LocalFd, source: Uint8Array): void {
     const address = encodeUnixAddress(source);
-    if (trySyscall('bind', local, address, address.length) === 0) return;
+    const result = trySyscall('bind', local, address, address.length);
+    if (result === 0) return;
+    if (result !== -ERRNO.EADDRINUSE) throw new SyscallError('bind', -result, { resource: showUnixName(source) });
     const reason = 'is in use outside of the tree: datagrams that wait and came from there will have no sender';
     this.#context.notice({ resource: showUnixName(source), reason });
   }

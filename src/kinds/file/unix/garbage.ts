@@ -1,7 +1,7 @@
 /** Sockets that nobody can reach any more, since only messages that nobody can receive carry them. */
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { nap } from '../../../kernel/nap.ts';
-import { unixSockets } from '../../../kernel/netlink/unix-diag.ts';
+import { unixSocketWith } from '../../../kernel/netlink/unix-diag.ts';
 import { socketPair } from '../../../kernel/sockets.ts';
 
 /** How long the kernel is waited for, in steps of a millisecond. */
@@ -19,5 +19,5 @@ export function collectGarbage(ino: number): void {
 
 /** Whether the socket is open. One that is closed, and another one is connected with, is listed without a number. */
 function isThere(ino: number): boolean {
-  return unixSockets().has(ino);
+  return unixSocketWith(ino) !== undefined;
 }

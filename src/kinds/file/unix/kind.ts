@@ -5,9 +5,8 @@
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { NoticeFacts } from '../../../base/notice.ts';
-import type { FileKind, OpenFile, SeenTree, TaskKind } from '../../../contract/contract.ts';
+import type { FileDoors, OpenFile, SeenTree, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { FdTypes } from '../../../images/schema/files.ts';
 import { SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { showUnixName } from '../../../kernel/socket-address.ts';
@@ -22,7 +21,7 @@ import { hasError, hasOutOfBand } from './probes.ts';
 import { Sockets } from './rebuild.ts';
 import { type Refusal, type Standing, standingOf } from './support.ts';
 import { isUnixSocket, type Message, Survey } from './survey.ts';
-import { endWaiting, saveWaiting, setRoomAside } from './waiting.ts';
+import { endWaiting, saveWaiting } from './waiting.ts';
 
 /**
  * The inodes of sockets of a tree that have been examined and can be carried, and of those that no notice is about.
@@ -31,25 +30,19 @@ import { endWaiting, saveWaiting, setRoomAside } from './waiting.ts';
 const SOUND = new Slot((_: SeenTree) => new Set<number>());
 const QUIET = new Slot((_: SeenTree) => new Set<number>());
 
-export const unixSocketKind: FileKind = {
-  name: 'unix socket',
-  type: FdTypes.UNIXSK,
-
+export const unixSocketKind: FileDoors = {
   tree: {
     /** What no task has open, but waits in queues, belongs to the tree all the same. */
     survey(tree) {
       if (!tree.tasks.some(({ fds }) => fds.some(isUnixSocket))) return [];
       return Survey.of(tree).underWay.flatMap((file) => obstacleOf(file, tree) ?? []);
     },
-    capture: setRoomAside,
     end(context, how) {
       if (how === 'dead') saveWaiting(context);
       endWaiting(context);
       Survey.ifMade(context.tree)?.close();
     },
   },
-
-  recognises: isUnixSocket,
 
   obstacle(file, { tree }) {
     const sound = SOUND.of(tree);

@@ -54,6 +54,7 @@ export function nameObstacle(file: OpenFile, name: Uint8Array, tree: SeenTree): 
   const place = PLACES.of(tree).get(found.status.mntId);
   const there = found.path.startsWith('/') ? statusIn(place, found.path) : undefined;
   if (there && there.ino === found.status.ino && there.dev === found.status.dev) return undefined;
+  if (place?.hides?.(found.path)) return undefined;
   const split = splitDeleted(found.path);
   if (split.deleted) {
     const reason = `its file has lost the name ${split.path}, and lives on under another one (a hard link)`;

@@ -13,7 +13,7 @@ import { followedStatus } from '../../../kernel/statx.ts';
 import { Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { describeFile, fileObstacle } from '../../../support/fdinfo.ts';
 import type { DetachedProcess } from '../../../tracee/detached.ts';
-import { readMemory } from '../../../tracee/memory.ts';
+import { readMemory, readParts } from '../../../tracee/memory.ts';
 import type { Ref } from '../../../tracee/program.ts';
 
 /** A message, or the part of a stream that was read at once. */
@@ -45,24 +45,35 @@ export interface PeekRun {
   readonly count: number;
 }
 
-/** Buffers for a number of messages. They are mapped, since only the first page of most is ever touched. */
+/** Up to how many bytes buffers are part of our own memory. */
+const SMALL = 64 * 1024;
+
+/**
+ * Buffers for a number of messages. Those that are large together are mapped, since only the first page of most is ever
+ * touched.
+ */
 export class PeekBuffers implements Disposable {
   /** Where the buffer of each message begins, and where the last one ends, in bytes. */
   readonly #places: readonly number[];
   readonly #base: number;
+  readonly #own: PinnedBuffer | undefined;
   /** A struct msghdr and its iovec for each message. */
   readonly #headers: PinnedBuffer;
+  readonly #view: DataView;
+  /** Messages that {@link run} has read. */
+  #fetched: ReadonlyMap<number, Uint8Array> = new Map();
 
   /** `sizes` are the most bytes of each message. */
   constructor(sizes: readonly number[]) {
     const places = [0];
     for (const size of sizes) places.push((places.at(-1) ?? 0) + ((size + CONTROL + NAME + 7) & ~7));
     this.#places = places;
+    if (this.#length <= SMALL) this.#own = new PinnedBuffer(new Uint8Array(this.#length));
     const kind = MAP.PRIVATE | MAP.ANONYMOUS | MAP.NORESERVE;
-    this.#base = syscall('mmap', 0, this.#length, PROT.READ | PROT.WRITE, kind, -1, 0);
+    this.#base = this.#own?.address ?? syscall('mmap', 0, this.#length, PROT.READ | PROT.WRITE, kind, -1, 0);
     this.#headers = new PinnedBuffer(new Uint8Array(sizes.length * HEADER));
     const { view: headers, address: at } = this.#headers;
-    const view = new DataView(headers.buffer);
+    this.#view = new DataView(headers.buffer, headers.byteOffset);
     for (const [i, size] of sizes.entries()) {
       const control = this.#controlAt(i);
       Msghdr.encodeInto(headers, i * HEADER, {
@@ -73,8 +84,8 @@ export class PeekBuffers implements Disposable {
         control: BigInt(control),
         controlLength: BigInt(CONTROL),
       });
-      view.setBigUint64(i * HEADER + Msghdr.size, BigInt(this.#bufferAt(i)), true);
-      view.setBigUint64(i * HEADER + Msghdr.size + 8, BigInt(size), true);
+      this.#view.setBigUint64(i * HEADER + Msghdr.size, BigInt(this.#bufferAt(i)), true);
+      this.#view.setBigUint64(i * HEADER + Msghdr.size + 8, BigInt(size), true);
     }
   }
 
@@ -91,8 +102,11 @@ export class PeekBuffers implements Disposable {
     return this.#base + (this.#places[i + 1] ?? 0) - CONTROL;
   }
 
-  /** Peeks at the first message without changing the socket. Returns its length, or -errno. */
+  /** Peeks at the first message without changing the socket; also more than once. Returns its length, or -errno. */
   first(file: OpenFile): number {
+    // The kernel has written how long these were, over how long they may be.
+    this.#view.setUint32(Msghdr.offsets.nameLength, NAME, true);
+    this.#view.setBigUint64(Msghdr.offsets.controlLength, BigInt(CONTROL), true);
     return trySyscall('recvmsg', file.local, this.#address(0), FLAGS);
   }
 
@@ -113,36 +127,45 @@ export class PeekBuffers implements Disposable {
       return { file, changes: [set, setOffset(file, offset)] };
     });
     detached.run(program);
+    const results = calls.map((call) => program.result(call));
+    if (!this.#own) this.#fetched = this.#fetch(results);
     for (const { file, changes } of settings) {
       const failed = changes.map((call) => program.result(call)).find((result) => result < 0);
       if (failed !== undefined) throw new SyscallError('setsockopt', -failed, { resource: describeFile(file) });
     }
-    return calls.map((call) => program.result(call));
+    return results;
+  }
+
+  /** Reads all messages of these lengths by one call: each would take longer than all its other calls. */
+  #fetch(lengths: readonly number[]): Map<number, Uint8Array> {
+    const parts = lengths.flatMap((length, i) => (length > 0 ? [{ i, address: this.#bufferAt(i), length }] : []));
+    const all = readParts(ownPid(), parts);
+    return new Map(parts.map(({ i }, place) => [i, all[place] as Uint8Array])); // one for each
   }
 
   /** Whether a message did not fit. */
   isCut(i: number): boolean {
-    return (this.#header(i).flags & MSG.TRUNC) !== 0;
+    return (this.#number(i, Msghdr.offsets.flags) & MSG.TRUNC) !== 0;
   }
 
   /** Message `i`, of which `length` bytes were read. @throws StasisError for control data that is not known */
   packet(i: number, length: number, file: OpenFile): Packet {
-    const { flags, controlLength, nameLength } = this.#header(i);
+    const nameLength = this.#number(i, Msghdr.offsets.nameLength);
     const at = this.#controlAt(i);
-    const control = this.#read(at, Number(controlLength));
+    const control = this.#control(i);
     const source = this.#read(at - NAME + FAMILY, Math.min(Math.max(nameLength, FAMILY), NAME) - FAMILY);
     const { rights, sender, pidfd, unknown } = decodeControl(control);
     const known = pidfd === undefined ? undefined : senderBehind(pidfd);
     if (unknown !== undefined) throw problem(file, `a message that waits has control data of type ${unknown}`);
-    if (flags & MSG.CTRUNC)
+    if (this.#number(i, Msghdr.offsets.flags) & MSG.CTRUNC)
       throw problem(file, 'the files a message carries could not all be received: raise ulimit -n');
-    return { bytes: this.#read(this.#bufferAt(i), length), rights, sender: sender ?? known, source };
+    const bytes = this.#fetched.get(i) ?? this.#read(this.#bufferAt(i), length);
+    return { bytes, rights, sender: sender ?? known, source };
   }
 
   /** Closes the descriptors that came with message `i`. */
   discard(i: number): void {
-    const control = this.#read(this.#controlAt(i), Number(this.#header(i).controlLength));
-    const { rights, pidfd } = decodeControl(control);
+    const { rights, pidfd } = decodeControl(this.#control(i));
     for (const local of pidfd === undefined ? rights : [...rights, pidfd]) trySyscall('close', local);
   }
 
@@ -151,16 +174,24 @@ export class PeekBuffers implements Disposable {
     return this.#headers.address + i * HEADER;
   }
 
-  #header(i: number): Msghdr {
-    return Msghdr.decode(this.#headers.view, i * HEADER);
+  /** A number of 32 bits in the struct msghdr of message `i`. */
+  #number(i: number, offset: number): number {
+    return this.#view.getUint32(i * HEADER + offset, true);
+  }
+
+  #control(i: number): Uint8Array {
+    return this.#read(this.#controlAt(i), this.#number(i, Msghdr.offsets.controlLength));
   }
 
   #read(address: number, length: number): Uint8Array {
-    return length === 0 ? new Uint8Array() : readMemory(ownPid(), address, new Uint8Array(length));
+    if (length === 0) return new Uint8Array();
+    if (this.#own) return this.#own.view.slice(address - this.#base, address - this.#base + length);
+    return readMemory(ownPid(), address, new Uint8Array(length));
   }
 
   [Symbol.dispose](): void {
-    trySyscall('munmap', this.#base, this.#length);
+    if (this.#own) this.#own[Symbol.dispose]();
+    else trySyscall('munmap', this.#base, this.#length);
     this.#headers[Symbol.dispose]();
   }
 }

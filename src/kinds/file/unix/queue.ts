@@ -63,8 +63,9 @@ interface Reading extends QueuedSocket {
 export function peekQueues<S extends QueuedSocket>(sockets: readonly S[]): Map<S, readonly Packet[]> {
   const all = new Map<S, readonly Packet[]>();
   const readings: Reading[] = [];
+  using usual = new PeekBuffers([USUAL_FIRST]);
   for (const socket of sockets) {
-    const looked = look(socket);
+    const looked = look(socket, usual);
     all.set(socket, 'found' in looked ? looked.found : looked);
     if ('found' in looked) readings.push(looked);
   }
@@ -78,8 +79,11 @@ export function peekQueues<S extends QueuedSocket>(sockets: readonly S[]): Map<S
   return all;
 }
 
+/** Bytes of the buffer that most first messages fit into. */
+const USUAL_FIRST = 16 * 1024;
+
 /** Looks at the beginning of a queue. Returns all of it, or how to read on if there may be more. */
-function look({ file, facts }: QueuedSocket): Packet[] | Reading {
+function look({ file, facts }: QueuedSocket, usual: PeekBuffers): Packet[] | Reading {
   const isStream = facts.type === SOCK.STREAM;
   if (isStream && facts.receiveQueue === 0) return [];
   // A look answers with the error that waits, and takes it: of messages before any of them, of a stream once all bytes
@@ -95,7 +99,7 @@ function look({ file, facts }: QueuedSocket): Packet[] | Reading {
     if (length === -ERRNO.EAGAIN || (length === 0 && isEnd(facts, 0))) return [];
     if (length > 0) return { ...reading, found: [] };
   }
-  const first = offset < 0 ? peekFirst(file, facts) : undefined;
+  const first = offset < 0 ? peekFirst(file, facts, usual) : undefined;
   if (first === 'nothing') return [];
   if (first && isStream && first.rights.length === 0 && first.bytes.length === facts.receiveQueue) return [first];
   // The kernel skips an empty message once it has been peeked at; others are seen again.
@@ -110,8 +114,9 @@ function lengthOfFirst({ local }: OpenFile): number {
 }
 
 /** Peeks at the first message; of a stream without control data at everything. */
-function peekFirst(file: OpenFile, facts: QueueFacts): Packet | 'nothing' {
-  using buffers = new PeekBuffers([Math.max(facts.receiveQueue, 1)]);
+function peekFirst(file: OpenFile, facts: QueueFacts, usual: PeekBuffers): Packet | 'nothing' {
+  using more = facts.receiveQueue > USUAL_FIRST ? new PeekBuffers([facts.receiveQueue]) : undefined;
+  const buffers = more ?? usual;
   const got = buffers.first(file);
   if (got === -ERRNO.EAGAIN) return 'nothing';
   if (got < 0) throw new SyscallError('recvmsg', -got, { task: file.task, resource: describeFile(file) });

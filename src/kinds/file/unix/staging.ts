@@ -107,7 +107,7 @@ export class Staging implements Disposable {
 
   /** Removes the staging directories and what is in them. */
   [Symbol.dispose](): void {
-    for (const { at } of this.#staged) trySyscall('unlinkat', AT.FDCWD, arenaPath(at), 0);
+    for (const { at } of this.#staged) removeName(at);
     this.#staged = [];
     for (const directory of this.#directories.values()) removeTree(directory);
     this.#directories.clear();
@@ -121,7 +121,7 @@ const PREFIX = '.stasis-unix-';
 function removeStale(above: string): void {
   for (const name of namesIn(above || '/').filter((name) => name.startsWith(PREFIX))) {
     if (trySyscall('kill', Number(/\d+/.exec(name)), 0) === 0) continue;
-    if (name.endsWith('.removed')) trySyscall('unlinkat', AT.FDCWD, arenaPath(`${above}/${name}`), 0);
+    if (name.endsWith('.removed')) removeName(`${above}/${name}`);
     else removeTree(`${above}/${name}`);
   }
 }
@@ -131,7 +131,7 @@ function removeTree(path: string): void {
   if (statusAt(path) === undefined) return;
   for (const name of namesIn(path)) {
     const inside = `${path}/${name}`;
-    if (trySyscall('unlinkat', AT.FDCWD, arenaPath(inside), 0) === -ERRNO.EISDIR) removeTree(inside);
+    if (removeName(inside) === -ERRNO.EISDIR) removeTree(inside);
   }
   removeDirectory(path);
 }
@@ -151,7 +151,7 @@ function remove(at: string, path: string): void {
 
 function putBack(path: string, before: Permissions | undefined): void {
   if (!before) {
-    trySyscall('unlinkat', AT.FDCWD, arenaPath(path), 0);
+    removeName(path);
     return;
   }
   trySyscall('fchownat', AT.FDCWD, arenaPath(path), before.uid, before.gid, AT.SYMLINK_NOFOLLOW);
@@ -164,7 +164,17 @@ function makeDirectory(path: string): void {
 }
 
 function removeDirectory(path: string): void {
-  trySyscall('unlinkat', AT.FDCWD, arenaPath(path), AT.REMOVEDIR);
+  removeName(path, AT.REMOVEDIR);
+}
+
+/** Removes a name, and tries that again: nobody else would. Returns what the kernel has said in the end. */
+function removeName(path: string, flags = 0): number {
+  let result = 0;
+  for (let attempt = 0; attempt < 3; attempt++) {
+    result = trySyscall('unlinkat', AT.FDCWD, arenaPath(path), flags);
+    if (result >= 0 || result === -ERRNO.EISDIR || result === -ERRNO.ENOENT) break;
+  }
+  return result;
 }
 
 /**

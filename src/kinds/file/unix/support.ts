@@ -70,7 +70,7 @@ function withoutPeer(socket: UnixSocket, around: Around): Standing | Refusal {
   const listener = around.listenerOf(socket.ino);
   if (listener) {
     if (!around.isOurs(listener.ino)) return outside(socket, listener.ino, around);
-    return socket.sendQueue > 0 && around.options.leaveRunning ? unseenData('it has sent data') : 'pending';
+    return (socket.sendQueue > 0 && unseenData('it has sent data', around.options)) || 'pending';
   }
   if (socket.type === SOCK.DGRAM || socket.shutdown === BOTH) return 'orphaned';
   const reason = 'the connection has not been accepted yet, by a socket of another network namespace';
@@ -79,7 +79,8 @@ function withoutPeer(socket: UnixSocket, around: Around): Standing | Refusal {
 
 /** What waits in a listening socket and cannot be carried. */
 function refusalOfQueue({ pending }: UnixSocket, around: Around): Refusal | undefined {
-  if (pending.includes(0) && around.options.leaveRunning) return unseenData('the client has closed it meanwhile');
+  const closed = pending.includes(0) ? unseenData('the client has closed it meanwhile', around.options) : undefined;
+  if (closed) return closed;
   const stranger = pending.find((ino) => ino !== 0 && !around.isOurs(ino));
   if (stranger === undefined || around.options.unixPeer === 'reset') return undefined;
   return {
@@ -89,12 +90,19 @@ function refusalOfQueue({ pending }: UnixSocket, around: Around): Refusal | unde
   };
 }
 
-/** What a client has sent can be read only from an accepted connection, and that cannot be put back. */
-function unseenData(why: string): Refusal {
+/**
+ * What a client has sent can be read only from an accepted connection, and that cannot be put back. So it is saved when
+ * the images are complete and the tasks are about to be killed (waiting.ts).
+ */
+function unseenData(why: string, { leaveRunning, inOneFile }: CarryOptions): Refusal | undefined {
+  if (!leaveRunning && !inOneFile) return undefined;
+  const [when, how] = leaveRunning
+    ? ['that can be saved only if the tasks do not go on', 'without --leave-running and --leave-stopped']
+    : ['that can be saved only when the rest is complete, which one file has to be before', 'into a folder (-D)'];
   return {
     code: 'SOCKET_UNIX_PENDING',
-    reason: `a connection waits to be accepted, and ${why}: that can be saved only if the tasks do not go on`,
-    remedy: 'dump it when the server has accepted the connection, or without --leave-running and --leave-stopped',
+    reason: `a connection waits to be accepted, and ${why}: ${when}`,
+    remedy: `dump it when the server has accepted the connection, or ${how}`,
   };
 }
 

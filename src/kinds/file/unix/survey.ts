@@ -7,18 +7,17 @@ import { type LocalFd, localFd, NO_FD } from '../../../base/brands.ts';
 import { decodeText } from '../../../base/text.ts';
 import type { OpenFile, SeenRef, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
-import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { AF, SOCK, TCP_STATE } from '../../../kernel/constants/sockets.ts';
 import { tryReadLink } from '../../../kernel/files.ts';
-import { type UnixSocket, unixSockets } from '../../../kernel/netlink/unix-diag.ts';
+import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { parseFdHead } from '../../../kernel/proc/fdinfo.ts';
 import { readProc, readProcLink } from '../../../kernel/proc/read.ts';
 import { socketHolders } from '../../../kernel/socket-peers.ts';
 import { domainOf } from '../../../kernel/sockets.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
-import { networksOf } from '../../../namespaces/networks.ts';
+import { UnixFacts } from './facts.ts';
 import { collectGarbage } from './garbage.ts';
 import type { Packet } from './peek-buffers.ts';
 import { peekQueues } from './queue.ts';
@@ -35,10 +34,7 @@ export interface Message extends Omit<Packet, 'rights'> {
 
 export class Survey {
   readonly #tree: SeenTree;
-  /** All unix sockets of the network namespaces that the tree has sockets in, by inode. */
-  readonly #sockets: ReadonlyMap<number, UnixSocket>;
-  /** The network namespaces of those that are not in that of the root, by inode. */
-  readonly #elsewhere = new Map<number, number>();
+  readonly #facts: UnixFacts;
   /** The sockets of the tree, by inode. */
   readonly #own = new Map<number, OpenFile>();
   readonly #queues = new Map<number, readonly Message[]>();
@@ -52,8 +48,8 @@ export class Survey {
 
   private constructor(tree: SeenTree) {
     this.#tree = tree;
-    this.#sockets = this.#list();
     for (const file of tree.tasks.flatMap(({ fds }) => fds)) if (isUnixSocket(file)) this.#own.set(file.stat.ino, file);
+    this.#facts = new UnixFacts(tree, this.#own.size);
   }
 
   static readonly #slot = new Slot((tree: SeenTree) => new Survey(tree));
@@ -70,31 +66,19 @@ export class Survey {
 
   /** The kernel's information about a socket; undefined if it is in a network namespace that is not carried. */
   socket(ino: number): UnixSocket | undefined {
-    return this.#sockets.get(ino);
+    return this.#facts.socket(ino);
   }
 
   /** The ID of the network namespace of a socket that the kernel has told of. */
   networkOf(ino: number): number {
-    return this.#elsewhere.get(ino) ?? networksOf(this.#tree)[0]?.id ?? OUR_NAMESPACE_IDS.net;
-  }
-
-  #list(): ReadonlyMap<number, UnixSocket> {
-    const [, ...others] = networksOf(this.#tree);
-    const found = unixSockets();
-    for (const { id, within } of others) {
-      for (const [ino, socket] of within(unixSockets)) {
-        found.set(ino, socket);
-        this.#elsewhere.set(ino, id);
-      }
-    }
-    return found;
+    return this.#facts.networkOf(ino);
   }
 
   /** The listening socket that the connection of a client waits in, and its place there. */
   waitingIn(ino: number): { readonly listener: UnixSocket; readonly place: number } | undefined {
     if (!this.#waiting) {
       this.#waiting = new Map();
-      for (const listener of this.#sockets.values()) {
+      for (const listener of this.#facts.listening()) {
         for (const [place, client] of listener.pending.entries()) this.#waiting.set(client, { listener, place });
       }
     }
@@ -106,15 +90,16 @@ export class Survey {
    * that too.
    */
   isAccepted(socket: UnixSocket): boolean {
+    const key = this.#nameKey(socket);
+    if (key === undefined) return false;
     if (!this.#namesakes) {
       this.#namesakes = new Map();
-      for (const other of this.#sockets.values()) {
-        const key = this.#nameKey(other);
-        if (key !== undefined) this.#namesakes.set(key, (this.#namesakes.get(key) ?? 0) + 1);
+      for (const other of this.#facts.all()) {
+        const its = this.#nameKey(other);
+        if (its !== undefined) this.#namesakes.set(its, (this.#namesakes.get(its) ?? 0) + 1);
       }
     }
-    const key = this.#nameKey(socket);
-    return key !== undefined && (this.#namesakes.get(key) ?? 0) > 1;
+    return (this.#namesakes.get(key) ?? 0) > 1;
   }
 
   /** What sockets with one name have in common, by which it is known: the file, or the abstract name. */
@@ -125,7 +110,7 @@ export class Survey {
 
   /** Whether a connection waits in a listening socket whose client has sent something, or is closed. */
   hasUnseen({ pending }: UnixSocket): boolean {
-    return pending.some((ino) => ino === 0 || (this.#own.has(ino) && (this.#sockets.get(ino)?.sendQueue ?? 0) > 0));
+    return pending.some((ino) => ino === 0 || (this.#own.has(ino) && (this.#facts.socket(ino)?.sendQueue ?? 0) > 0));
   }
 
   /** Directories that a relative name may be relative to, of the tasks that have the socket. */
@@ -148,7 +133,7 @@ export class Survey {
   #mayBeUnderWay(ino: number): boolean {
     let may = this.#strangers.get(ino);
     if (may === undefined) {
-      const isUnread = [...this.#own.keys()].some((own) => (this.#sockets.get(own)?.receiveQueue ?? 0) > 0);
+      const isUnread = [...this.#own.keys()].some((own) => (this.#facts.socket(own)?.receiveQueue ?? 0) > 0);
       may = isUnread && !socketHolders(new Set([ino])).has(ino);
       this.#strangers.set(ino, may);
       // When the tree is frozen, it must be in a message, or not be there.
@@ -186,7 +171,7 @@ export class Survey {
   /** Reads the queues of some sockets. Returns the sockets in them that were not known. */
   #read(files: readonly OpenFile[]): OpenFile[] {
     const sockets = files.flatMap((file) => {
-      const facts = this.#sockets.get(file.stat.ino);
+      const facts = this.#facts.socket(file.stat.ino);
       return facts && receives(facts) ? [{ file, facts }] : [];
     });
     const found: OpenFile[] = [];

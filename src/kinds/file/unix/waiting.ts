@@ -12,7 +12,7 @@ import { Slot } from '../../../contract/slots.ts';
 import { base64, list, object, optional, readJsonLines, tuple, whole } from '../../../images/form.ts';
 import { F, O, POLL } from '../../../kernel/constants/files.ts';
 import { SIOCINQ, SOCK } from '../../../kernel/constants/sockets.ts';
-import { tryOpen } from '../../../kernel/files.ts';
+import { tryUnnamed } from '../../../kernel/files.ts';
 import type { UnixSocket } from '../../../kernel/netlink/unix-diag.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
 import { peerCredentials } from '../../../kernel/sockets.ts';
@@ -43,21 +43,23 @@ const WAITING = new Slot((_: DumpContext) => new Waiting());
 
 /** Has the connections of a listening socket saved when the dump is complete. */
 export function saveLater(listener: Listener, context: DumpContext): void {
-  WAITING.of(context).listeners.push(listener);
+  const waiting = WAITING.of(context);
+  waiting.listeners.push(listener);
+  setRoomAside(waiting, context.images.dir);
 }
 
-/** Sets room aside on the disk of the images, in a file without a name. */
-export function setRoomAside(context: DumpContext): void {
-  const waiting = WAITING.ifMade(context);
-  if (!waiting) return;
+/** Sets room aside on the disk of the images, in a file without a name. @throws SyscallError if there is none */
+function setRoomAside(waiting: Waiting, dir: string): void {
   const count = waiting.listeners.reduce((sum, { facts }) => sum + facts.pending.length, 0);
-  const fd = tryOpen(context.images.dir, O.TMPFILE_BIT | O.DIRECTORY | O.WRONLY | O.CLOEXEC, 0o600);
-  if (fd < 0) return; // not every file system has them
-  waiting.room = new Fd(fd);
-  syscall('fallocate', fd, 0, 0, count * ROOM);
+  if (!waiting.room) {
+    const fd = tryUnnamed(dir, O.WRONLY);
+    if (fd < 0) return; // not every file system has them
+    waiting.room = new Fd(fd);
+  }
+  syscall('fallocate', waiting.room.number, 0, 0, count * ROOM);
 }
 
-/** Gives back what {@link setRoomAside} took. */
+/** Gives back what {@link saveLater} took. */
 export function endWaiting(context: DumpContext): void {
   WAITING.ifMade(context)?.room?.[Symbol.dispose]();
 }

@@ -3,13 +3,15 @@
  * resets when they change.
  */
 
+import { Part } from '../../../base/part.ts';
 import type { DumpTask, DumpThread, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { PR } from '../../../kernel/constants/prctl.ts';
 import type { Program } from '../../../tracee/program.ts';
-import { labelFields, rebuildLabel } from './label.ts';
-import { rebuildCredentials } from './rebuild.ts';
+import { labelFields, rebuildLabel, requireModule } from './label.ts';
 import { rebuildDeathSignal, rebuildDumpable } from './reset.ts';
 import { capWords } from './sets.ts';
+
+const REBUILDING = new Part(() => require('./rebuild.ts') as typeof import('./rebuild.ts'));
 
 function captureDumpable(task: DumpTask, program: Program): () => void {
   const dumpable = program.call('prctl', PR.GET_DUMPABLE, 0, 0, 0, 0);
@@ -63,7 +65,8 @@ function rebuildLast(thread: RestoreThread): void {
 export const credentials: TaskKind = {
   name: 'credentials',
   after: ['identity', 'scheduling', 'limits', 'seccomp'],
+  tree: { prepare: requireModule },
   capture: captureDumpable,
   rebuild: { last: rebuildDumpable },
-  thread: { capture, rebuild: { creds: rebuildCredentials, last: rebuildLast } },
+  thread: { capture, rebuild: { creds: (thread) => REBUILDING.load().rebuildCredentials(thread), last: rebuildLast } },
 };

@@ -1,7 +1,7 @@
 /** The label that a security module (SELinux, AppArmor) has given a thread. */
 import { StasisError } from '../../../base/errors.ts';
 import { cstring, encodeText } from '../../../base/text.ts';
-import type { DumpThread, RestoreThread } from '../../../contract/contract.ts';
+import type { DumpThread, RestoreContext, RestoreThread } from '../../../contract/contract.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { CredsEntry, credsEntry } from '../../../images/schema/task.ts';
 import { AT, O } from '../../../kernel/constants/files.ts';
@@ -30,13 +30,35 @@ export function labelFields({
   return { lsm_profile: label.text, ...(sockets === undefined ? {} : { lsm_sockcreate: sockets }) };
 }
 
+/**
+ * Checks that the label the user wishes for can be one of this machine.
+ * @throws StasisError (conflict)
+ */
+export function requireModule(context: RestoreContext): void {
+  const wish = context.options.securityLabel;
+  const module = ownLabel(context)?.module;
+  if (!wish || wish.module === 'none' || wish.module === module) return;
+  throw new StasisError({
+    kind: 'conflict',
+    code: 'SECURITY_LABEL',
+    resource: `--lsm-profile ${wish.module}:${wish.text}`,
+    reason: module
+      ? `the labels of this machine are those of ${module}`
+      : 'no security module of this machine gives labels',
+    remedy: 'leave the option out, or write none: for tasks that had a label',
+  });
+}
+
 /** Gives the thread its label instead of ours. This comes last, since the label may forbid much. @throws StasisError */
 export function rebuildLabel(thread: RestoreThread, creds: CredsEntry): void {
-  const { lsm_profile: wanted, lsm_sockcreate: sockets } = creds;
+  const wish = thread.context.options.securityLabel;
+  if (wish?.module === 'none') return;
+  const { lsm_profile: saved, lsm_sockcreate: sockets } = creds;
+  const wanted = wish?.text ?? saved;
   const own = ownLabel(thread.context);
   if (wanted !== undefined && wanted !== own?.text) {
     if (!own) throw refusal(thread, wanted, 'no security module of this machine gives labels');
-    write(thread, 'current', own.module === 'apparmor' ? `changeprofile ${wanted}` : wanted);
+    write(thread, 'current', own.module === 'apparmor' ? `changeprofile ${wanted}` : wanted, wanted);
     // The module may interpret what is written in another way, so the result is read from outside.
     const is = readLabel(thread.tracee.pid)?.text;
     if (is !== wanted) throw refusal(thread, wanted, `cannot be given: the label is ${is ?? 'unreadable'}`);
@@ -44,11 +66,14 @@ export function rebuildLabel(thread: RestoreThread, creds: CredsEntry): void {
     const reason = `it had no security label, and has that of Stasis now: ${own.text}`;
     thread.context.notice({ task: thread.ref, reason });
   }
-  if (sockets !== undefined) write(thread, 'sockcreate', sockets);
+  if (sockets !== undefined) write(thread, 'sockcreate', sockets, sockets);
 }
 
-/** Writes an attribute. Only the thread itself may, through a file it has opened (proc_pid_attr_write()). */
-function write(thread: RestoreThread, name: string, text: string): void {
+/**
+ * Writes an attribute, by which the thread gets a label. Only the thread itself may, through a file it has opened
+ * (proc_pid_attr_write()).
+ */
+function write(thread: RestoreThread, name: string, text: string, label: string): void {
   const path = cstring(`/proc/thread-self/attr/${name}`);
   const bytes = encodeText(text);
   const program = thread.batch.reserve(3, path.length + bytes.length);
@@ -58,7 +83,7 @@ function write(thread: RestoreThread, name: string, text: string): void {
   thread.batch.after((done) => {
     const opened = done.result(file);
     const errno = -(opened < 0 ? opened : done.result(written));
-    if (errno > 0) throw refusal(thread, text, `cannot be given: ${describeErrno(errno)}`);
+    if (errno > 0) throw refusal(thread, label, `cannot be given: ${describeErrno(errno)}`);
   });
   thread.batch.flush();
 }
@@ -70,5 +95,6 @@ function refusal({ ref }: RestoreThread, label: string, reason: string): StasisE
     task: ref,
     resource: `security label ${label}`,
     reason,
+    remedy: 'load the policy that has it, or restore with --lsm-profile',
   });
 }

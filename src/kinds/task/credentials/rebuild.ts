@@ -12,8 +12,8 @@ import { CapHeader, type CapSets, encodeCapSets } from '../../../kernel/layouts/
 import { readProc } from '../../../kernel/proc/read.ts';
 import { parseStatus } from '../../../kernel/proc/status.ts';
 import { describeErrno } from '../../../kernel/syscall.ts';
-import { SAVED_IDS } from '../../../namespaces/made.ts';
 import { INSIDE, type Inside } from '../../../namespaces/user/inside.ts';
+import { NO_ID } from '../../../support/user-ids.ts';
 import { capMask, capNumbers } from './sets.ts';
 
 /** All possible capabilities. Those that the kernel does not know are in none of its sets, and cannot be dropped. */
@@ -69,11 +69,8 @@ function becomeUser(thread: RestoreThread, saved: CredsEntry): void {
  */
 function idsThere(thread: RestoreThread, creds: CredsEntry, { maps }: Inside): CredsEntry {
   const { ids } = thread.context;
-  const isOfRoot =
-    SAVED_IDS.of(thread.context, thread.context.root).user === SAVED_IDS.of(thread.context, thread.process.pid).user;
-  if (isOfRoot) return creds;
-  const uid = (id: number): number => maps.uidThere(ids.uidHere(id));
-  const gid = (id: number): number => maps.gidThere(ids.gidHere(id));
+  const uid = (id: number): number => (id === NO_ID ? id : maps.uidThere(ids.uidHere(id)));
+  const gid = (id: number): number => (id === NO_ID ? id : maps.gidThere(ids.gidHere(id)));
   return {
     ...creds,
     uid: uid(creds.uid),

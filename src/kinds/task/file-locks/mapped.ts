@@ -50,13 +50,20 @@ const WITHOUT_DESCRIPTOR: readonly VmaName['kind'][] = ['anonShmem', 'anonHuge',
 
 /**
  * Whether a task maps files that it may have opened itself, unlike its program and libraries: the kernel and the
- * dynamic linker have opened these, and locked none.
+ * dynamic linker have opened these, and locked none. So a lock on a library that a program has mapped by a descriptor
+ * of its own, has locked, and has closed, is not looked for where nothing else is mapped (docs/kernel.md).
  */
-function mapsFiles({ vmas }: SeenTask): boolean {
+function mapsFiles({ vmas, stat }: SeenTask): boolean {
+  const code = Number(stat.startCode);
+  const isProgram = ({ prot, shared, start, end, name }: ProcVma): boolean =>
+    (prot & PROT.EXEC) !== 0 && !shared && (LIBRARY.test(name) || (start <= code && code < end));
   const files = vmas.filter(({ ino }) => ino !== 0n);
-  const programs = new Set(files.filter(({ prot, shared }) => prot & PROT.EXEC && !shared).map(({ ino }) => ino));
+  const programs = new Set(files.filter(isProgram).map(({ ino }) => ino));
   return files.some(({ ino, name }) => !programs.has(ino) && !WITHOUT_DESCRIPTOR.includes(vmaName(name).kind));
 }
+
+/** `libc.so.6`, `ld-linux-x86-64.so.2`; also when it was replaced by an update meanwhile. */
+const LIBRARY = /\.so(\.[^/]*)?( \(deleted\))?$/;
 
 const isGone = (pid: number): boolean => pid > 0 && trySyscall('kill', pid, 0) === -ERRNO.ESRCH;
 

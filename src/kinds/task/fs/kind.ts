@@ -1,9 +1,12 @@
 /** Working directory, root directory and umask. */
 
+import { Part } from '../../../base/part.ts';
 import type { DumpTask, RestoreTask, TaskKind } from '../../../contract/contract.ts';
 import { Images } from '../../../images/kinds.ts';
 import { O } from '../../../kernel/constants/files.ts';
 import { closeAll, handOver } from '../../../tracee/handover.ts';
+
+const REMAP = new Part(() => require('../../../paths/remap.ts') as typeof import('../../../paths/remap.ts'));
 
 function capture(task: DumpTask): () => void {
   return () => {
@@ -29,6 +32,10 @@ function rebuild(task: RestoreTask): void {
     context.open(fs.root_id, O.PATH),
     context.open(fs.cwd_id, O.PATH),
   ]);
+  for (const id of new Set([fs.root_id, fs.cwd_id])) {
+    // Tasks that were dead at the dump have directories in /proc only.
+    if (context.fileEntries.get(id)?.reg?.name.startsWith('/proc/')) REMAP.load().letIn(id, task.tracee.pid, context);
+  }
   const program = batch.reserve(8, 16);
   const here = program.data(new Uint8Array([0x2e, 0]));
   program.call('fchdir', root);

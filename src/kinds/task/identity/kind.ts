@@ -20,6 +20,7 @@ import { trySet } from '../../../kernel/files.ts';
 import { readProc, readProcIfAny } from '../../../kernel/proc/read.ts';
 import { parseCoredumpFilter, parseNumber, parsePersonality } from '../../../kernel/proc/values.ts';
 import { arenaPath, describeErrno, Fd, syscall } from '../../../kernel/syscall.ts';
+import { allowHugePages } from '../../../memory/huge-pages.ts';
 import { handOver } from '../../../tracee/handover.ts';
 import type { Program } from '../../../tracee/program.ts';
 import {
@@ -130,13 +131,7 @@ function born(saved: Pick<RestoreTask, 'ownState'>): Partial<BirthTraits> {
 function rebuildFirst(task: RestoreTask): void {
   if (task.shares.vm) return;
   if (!task.origin) forgetInherited(task);
-  if (task.mm.thp_disabled) {
-    // 1, or with flags 1 | flags << 1 … as PR_GET_THP_DISABLE tells them: bit 0 is "disabled", the rest are the flags.
-    const flags = (savedIdentityOf(task).thp ?? 1) & ~1;
-    task.batch.call('prctl', PR.SET_THP_DISABLE, 1, flags, 0, 0);
-  } else {
-    task.batch.call('prctl', PR.SET_THP_DISABLE, 0, 0, 0, 0);
-  }
+  allowHugePages(task);
 }
 
 /**

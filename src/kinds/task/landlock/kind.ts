@@ -18,7 +18,8 @@ import { readProcLink } from '../../../kernel/proc/read.ts';
 import { ERRNO, trySyscall } from '../../../kernel/syscall.ts';
 import { ownLabel } from '../../../support/own-label.ts';
 import type { Program } from '../../../tracee/program.ts';
-import { Seed } from '../../../tracee/seed.ts';
+import type { Seed } from '../../../tracee/seed.ts';
+import { SEEDS } from '../../../tracee/seeds.ts';
 
 const SYS_PTRACE = BigInt(CAP_NAMES.indexOf('SYS_PTRACE'));
 
@@ -70,7 +71,7 @@ function sightFor({ status, context }: DumpThread): Seed {
   const sights = SIGHTS.of(context);
   const known = sights.get(`${uid}:${gid}`);
   if (known) return known;
-  const seed = Seed.anywhere();
+  const seed = SEEDS.load().Seed.anywhere();
   sights.set(`${uid}:${gid}`, seed);
   seed.remote.do((program) => {
     const header = CapHeader.encode({ version: CAPABILITY_VERSION_3, pid: 0 });

@@ -3,6 +3,7 @@
 import { type HostPid, hostPid } from '../../../base/brands.ts';
 import type { ErrorCode } from '../../../base/error-codes.ts';
 import { StasisError } from '../../../base/errors.ts';
+import { Part } from '../../../base/part.ts';
 import type { DumpContext, DumpTask, Json, PageRange, SeenTask, TaskKind } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { FdTypes } from '../../../images/schema/files.ts';
@@ -13,12 +14,11 @@ import { readProc } from '../../../kernel/proc/read.ts';
 import { mapFile, type ProcVma } from '../../../kernel/proc/smaps.ts';
 import { vmaName } from '../../../kernel/proc/vmaname.ts';
 import { EarlierTasks } from '../../../memory/earlier-tasks.ts';
-import { finishMemory } from '../../../memory/finish.ts';
-import { framesOfOthers } from '../../../memory/frames.ts';
-import { addRange, endOf, without } from '../../../memory/ranges.ts';
-import { rebuildMemory } from '../../../memory/rebuild.ts';
+import { lazyRanges, toStore, withoutParent } from '../../../memory/own-pages.ts';
+import { without } from '../../../memory/plan/ranges.ts';
+import { encodeSharedPages } from '../../../memory/plan/shared-pages.ts';
+import { captureKeys } from '../../../memory/protection-keys.ts';
 import { scanOwnPages } from '../../../memory/scan.ts';
-import { encodeSharedPages } from '../../../memory/shared-pages.ts';
 import {
   aioEntry,
   anonymousEntry,
@@ -33,9 +33,15 @@ import {
   sysvEntry,
   type VmaDraft,
 } from '../../../memory/vma.ts';
+import { SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
 import { mappedPacketSocket } from '../../../support/packet-rings.ts';
 import { mapsRing, ringOf } from '../../../support/ring-notes.ts';
 import type { Program } from '../../../tracee/program.ts';
+
+const KEEPING = new Part(
+  () => require('../../../memory/tracking/keeper.ts') as typeof import('../../../memory/tracking/keeper.ts'),
+);
+const REBUILDING = new Part(() => require('./rebuild.ts') as typeof import('./rebuild.ts'));
 
 interface Why {
   readonly code: ErrorCode;
@@ -44,14 +50,12 @@ interface Why {
 }
 
 /** Why a mapping cannot be carried, and the remedy; undefined if it can. */
-function whyNot(vma: ProcVma): Why | undefined {
+function whyNot(vma: ProcVma, isKept: () => boolean): Why | undefined {
   const flags = vma.vmFlags;
   const name = vmaName(vma.name);
-  if (flags?.has('um') || flags?.has('uw') || flags?.has('ui'))
+  if (flags?.has('um') || flags?.has('ui') || (flags?.has('uw') && !isKept()))
     return { code: 'MEMORY_USERFAULTFD', reason: 'it is watched by a userfaultfd' };
   if (flags?.has('ss')) return { code: 'MEMORY_SHADOW_STACK', reason: 'shadow stacks are not carried yet' };
-  if (vma.protectionKey)
-    return { code: 'MEMORY_PROTECTION_KEY', reason: `its protection key (${vma.protectionKey}) is not carried yet` };
   switch (name.kind) {
     case 'uprobes':
       return { code: 'MEMORY_UPROBES', reason: 'it belongs to uprobes' };
@@ -79,9 +83,11 @@ function ringWhyNot(vma: ProcVma, task: SeenTask): Why | undefined {
 }
 
 function obstacles(task: SeenTask): StasisError[] {
+  // Stasis itself watches it from one dump to the next.
+  const isKept = (): boolean => KEEPING.load().isKept(task.tree, task.pid, task.stat.starttime);
   return task.vmas.flatMap((vma) => {
     if (mappedPacketSocket(vma, task.tree)) return [];
-    const why = mapsRing(vma) ? ringWhyNot(vma, task) : whyNot(vma);
+    const why = mapsRing(vma) ? ringWhyNot(vma, task) : whyNot(vma, isKept);
     if (!why) return [];
     const resource = `mapping ${hex(vma.start)}-${hex(vma.end)} ${vma.name}`.trim();
     return [new StasisError({ kind: 'unsupported', task: task.ref, resource, ...why })];
@@ -100,64 +106,22 @@ function vmaEntries(task: DumpTask): VmaDraft[] {
     if (isSysv(vma)) return sysvEntry(vma, flags);
     const socket = mappedPacketSocket(vma, task.tree);
     if (socket) return socketEntryOf(vma, task.context.openFiles.idOf(socket));
-    const { openFiles: files } = task.context;
-    const id = files.idOfPath(task.ref, mapFile(task.pid, vma), flags);
-    return fileEntryOf(vma, id, flags, files.typeOf(id) === FdTypes.MEMFD);
+    const id = idOfMapped(task, vma, flags);
+    return fileEntryOf(vma, id, flags, task.context.openFiles.typeOf(id) === FdTypes.MEMFD);
   });
   return mergeVvar(entries);
 }
 
-/**
- * Whether the pages of a mapping are stored with the task. Vvar pages and shared memory are not, since they do not
- * belong to the task alone.
- */
-function isStored(vma: ProcVma): boolean {
-  if (isAioRing(vma)) return true;
-  return !vma.shared && !isVvar(vma.name) && vma.name !== '[vsyscall]' && !vma.vmFlags?.has('dp');
-}
+/** The IDs of mapped files, by what /proc shows of them: nearly all mappings of a tree are of the same few files. */
+const MAPPED = new Slot((_: DumpContext) => new Map<string, number>());
 
-/** Pages to store, in two lists. */
-interface ToStore {
-  readonly plain: PageRange[];
-  /** Pages that must be read through /proc/PID/mem instead of process_vm_readv(2). */
-  readonly hidden: PageRange[];
-}
-
-/**
- * Sorts the pages found into the two lists. Ranges that the task itself may not read are hidden, since
- * process_vm_readv(2) respects the protection. Pages shared copy-on-write are hidden too: since 5.19
- * process_vm_readv(2) copies such a page in the task before it reads it (gup_must_unshare() in mm/internal.h), and the
- * page would not be shared any more. The vdso is stored completely although its pages are the kernel's: if the kernel
- * has changed at the restore, the old image is needed.
- */
-function toStore(pid: HostPid, own: readonly PageRange[], vmas: readonly ProcVma[]): ToStore {
-  const readable: PageRange[] = [];
-  const doubtful: PageRange[] = [];
-  const hidden: PageRange[] = [];
-  let next = 0;
-  for (const vma of vmas) {
-    while (next < own.length && endOf(own[next]) <= vma.start) next++;
-    if (!isStored(vma)) continue;
-    // smaps does not count huge pages in the fields for shared pages.
-    const alone = vma.rssShared === 0 && !vma.vmFlags?.has('ht');
-    const into = (vma.prot & 1) === 0 ? hidden : alone ? readable : doubtful;
-    if (vma.name === '[vdso]' || isAioRing(vma)) {
-      addRange(readable, vma.start, vma.end - vma.start);
-      continue;
-    }
-    for (let i = next; i < own.length; i++) {
-      const range = own[i];
-      if (!range || range.start >= vma.end) break;
-      const start = Math.max(range.start, vma.start);
-      addRange(into, start, Math.min(endOf(range), vma.end) - start);
-    }
-  }
-  const shared = framesOfOthers(pid, doubtful);
-  return { plain: inOrder(readable, without(doubtful, shared)), hidden: inOrder(hidden, shared) };
-}
-
-function inOrder(...lists: readonly PageRange[][]): PageRange[] {
-  return lists.flat().sort((a, b) => a.start - b.start);
+function idOfMapped(task: DumpTask, vma: ProcVma, flags: number): number {
+  const known = MAPPED.of(task.context);
+  const mounts = SEEN_NAMESPACES.of(task.tree).of(task.pid, 'mnt')?.ino;
+  const key = `${mounts} ${vma.devMajor}:${vma.devMinor} ${vma.ino} ${flags} ${vma.name}`;
+  const id = known.get(key) ?? task.context.openFiles.idOfPath(task.ref, mapFile(task.pid, vma), flags);
+  known.set(key, id);
+  return id;
 }
 
 /**
@@ -211,8 +175,12 @@ function capture(task: DumpTask, program: Program): () => void {
     exe_file_id: task.context.openFiles.idOfPath(task.ref, `/proc/${task.pid}/exe`, O.RDONLY),
     mm_saved_auxv: savedAuxv(task.pid),
   });
+  const readKeys = captureKeys(task, program);
   return () => {
     mm.mm_brk = program.result(brk);
+    readKeys();
+    const { changes } = task.context;
+    if (!task.captured.vm && changes?.mustEnter(task)) changes.enter(task, task.remote);
   };
 }
 
@@ -225,16 +193,24 @@ function drain(task: DumpTask): void {
   const state = memoryStateOf(task.vmas);
   if (task.captured.vm) {
     // A shared address space is stored once, but every task needs a pagemap, so this one is empty.
-    task.context.pages.storeTask(task.pid, [], []);
+    task.context.pages.storeTask(task.pid, { plain: [], hidden: [] });
     const pages = earlierTasks.sharing(task.pid);
     if (pages !== undefined) state.pages = task.tree.pids.saved(pages);
   } else {
+    const inParent = task.context.changes?.inParent(task, own.ranges) ?? [];
     const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
     const shared = earlierTasks.sharedPagesOf(task.pid, hostPid(task.stat.ppid), hidden);
-    task.context.pages.storeTask(task.pid, plain, without(hidden, shared?.ranges ?? []), shared);
+    const rest = withoutParent({ plain, hidden: without(hidden, shared?.ranges ?? []) }, inParent);
+    const same = shared && { ...shared, ranges: without(shared.ranges, inParent) };
+    const lazy = lazyRanges(task.vmas, stackPointersOf(task));
+    task.context.pages.storeTask(task.pid, { ...rest, same, lazy });
     if (shared) state.common = encodeSharedPages({ ...shared, of: task.tree.pids.saved(shared.of) });
   }
   if (Object.keys(state).length > 0) task.ownState.memory = state;
+}
+
+function stackPointersOf({ threads }: DumpTask): number[] {
+  return threads.map(({ tracee, registers }) => Number(tracee.arch.sp(registers)));
 }
 
 /** The vma_entry for a guard region (MADV_GUARD_INSTALL), which images hold as a mapping of its own. */
@@ -261,5 +237,8 @@ export const memory: TaskKind = {
   obstacles,
   capture,
   drain,
-  rebuild: { memory: rebuildMemory, mapped: finishMemory },
+  rebuild: {
+    memory: (task) => REBUILDING.load().rebuildMemory(task),
+    mapped: (task) => REBUILDING.load().finishMemory(task),
+  },
 };

@@ -23,3 +23,8 @@ export function actionBytes(entry: SaEntry): Uint8Array {
   const { sigaction, flags, restorer, mask } = entry;
   return Sigaction.encode({ handler: sigaction, flags, restorer, mask });
 }
+
+/** Whether an entry is the default action with neither flags nor mask: a struct of nothing but zeros. */
+export function isPlain({ sigaction, flags, restorer, mask }: SaEntry): boolean {
+  return sigaction === 0n && flags === 0n && restorer === 0n && mask === 0n;
+}

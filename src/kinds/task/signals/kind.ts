@@ -5,7 +5,7 @@ import { SIGSET_SIZE, SS } from '../../../kernel/constants/signals.ts';
 import { Sigaction, StackT } from '../../../kernel/layouts/signals.ts';
 import { readMemory } from '../../../tracee/memory.ts';
 import type { Program } from '../../../tracee/program.ts';
-import { actionBytes, actionEntry, actionSignals } from './actions.ts';
+import { actionBytes, actionEntry, actionSignals, isPlain } from './actions.ts';
 import { pendingOf, pendingSignals, requeue } from './pending.ts';
 import { restoreQuietly } from './trap.ts';
 
@@ -58,14 +58,23 @@ function rebuildThread(thread: RestoreThread): void {
   requeue(thread, pendingOf(thread).usual);
 }
 
-/** Sets every action, also default ones, since the seed has inherited the signals that Stasis ignores. */
+/**
+ * Sets every action, also default ones, since the seed has inherited the signals that Stasis ignores. Nearly all are
+ * default ones, which share one struct in the work area: to encode 62 of them takes longer than all the calls.
+ */
 function rebuildActions(task: RestoreTask): void {
   const entries = task.core.tc?.sigactions ?? [];
+  let plain: { readonly program: Program; readonly at: number } | undefined;
   for (const [i, signal] of actionSignals().entries()) {
     const entry = entries[i];
     if (!entry) break;
     const program = task.batch.reserve(1, Sigaction.size);
-    program.call('rt_sigaction', signal, program.data(actionBytes(entry)), 0, SIGSET_SIZE);
+    if (isPlain(entry)) {
+      if (plain?.program !== program) plain = { program, at: program.space(Sigaction.size) };
+      program.call('rt_sigaction', signal, plain.at, 0, SIGSET_SIZE);
+    } else {
+      program.call('rt_sigaction', signal, program.data(actionBytes(entry)), 0, SIGSET_SIZE);
+    }
   }
 }
 

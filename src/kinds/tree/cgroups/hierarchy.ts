@@ -8,6 +8,7 @@ import { decodeText } from '../../../base/text.ts';
 import { AT, O } from '../../../kernel/constants/files.ts';
 import { FSCONFIG, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC } from '../../../kernel/constants/mounts.ts';
 import { namesIn, openFile, tryOpen, tryRead, trySet } from '../../../kernel/files.ts';
+import { nap } from '../../../kernel/nap.ts';
 import { type FileStatus, followedStatus } from '../../../kernel/statx.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { namesOf } from './sets.ts';
@@ -60,6 +61,10 @@ function openMounted(hierarchy: string, yard: string): Fd | undefined {
   const reason = `${label(hierarchy, '')} is not mounted there`;
   throw new StasisError({ kind: 'usage', resource: path, reason, remedy: 'mount it, or leave out --cgroup-yard' });
 }
+
+/** How often the removal of a busy cgroup is repeated, and the nanoseconds in between. */
+const REMOVALS = 100;
+const REMOVAL_PAUSE = 5_000_000;
 
 /** The remedy for all errors with cgroups. */
 export const LEAVE_ALONE = '--manage-cgroups=ignore leaves cgroups alone';
@@ -139,9 +144,22 @@ class Hierarchy implements Disposable {
     if (result < 0) throw refused(this.name, path, `cannot have the owner ${uid}:${gid} and its mode`, -result);
   }
 
+  /**
+   * Removes a cgroup. One that is busy is tried again for a while: on a busy machine the tasks of a restore that failed
+   * were seen in it for a moment longer than there was anything to wait for.
+   * @throws StasisError, which names those who are in it
+   */
   remove(path: string): void {
-    const result = trySyscall('unlinkat', AT.FDCWD, arenaPath(this.at(path)), AT.REMOVEDIR);
-    if (result < 0) throw refused(this.name, path, 'cannot be removed', -result);
+    for (let turn = 0; ; turn++) {
+      const result = trySyscall('unlinkat', AT.FDCWD, arenaPath(this.at(path)), AT.REMOVEDIR);
+      if (result >= 0) return;
+      if (result !== -ERRNO.EBUSY) throw refused(this.name, path, 'cannot be removed', -result);
+      if (turn === REMOVALS) {
+        const inside = this.read(path, 'cgroup.procs')?.trim().split('\n').join(', ') ?? '';
+        throw refused(this.name, path, `cannot be removed, processes in it: ${inside || 'none'}`, -result);
+      }
+      nap(REMOVAL_PAUSE);
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,7 +1,9 @@
 /** Membership in control groups, and the groups themselves. */
+import { Part } from '../../../base/part.ts';
 import type { TaskKind } from '../../../contract/contract.ts';
-import { enter, enterThread, leaveRoot, limit, prepare } from './restore.ts';
-import { capture } from './save.ts';
+import { capture } from './capture.ts';
+
+const RESTORING = new Part(() => require('./restore.ts') as typeof import('./restore.ts'));
 
 /**
  * Cgroups. They are made before any process, so that a failed restore removes them after all processes are dead. The
@@ -11,7 +13,13 @@ import { capture } from './save.ts';
  */
 export const cgroups: TaskKind = {
   name: 'cgroups',
-  tree: { prepare, rebuilt: { state: limit } },
-  rebuild: { birth: enter, memory: leaveRoot },
-  thread: { capture, rebuild: { state: enterThread } },
+  tree: {
+    prepare: (context) => RESTORING.load().prepare(context),
+    rebuilt: { state: (context) => RESTORING.load().limit(context) },
+  },
+  rebuild: {
+    birth: (task) => RESTORING.load().enter(task),
+    memory: (task) => RESTORING.load().leaveRoot(task),
+  },
+  thread: { capture, rebuild: { state: (thread) => RESTORING.load().enterThread(thread) } },
 };

@@ -1,57 +1,23 @@
-/** Captures cgroups: the sets of the tasks, and the directories of these cgroups. */
+/** Saves the sets of cgroups that tasks are in, and the directories of these cgroups. */
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
-import { decodeText } from '../../../base/text.ts';
-import type {
-  CarryOptions,
-  CgroupProperties,
-  DumpContext,
-  DumpThread,
-  SeenNamespace,
-} from '../../../contract/contract.ts';
+import type { CarryOptions, CgroupProperties, DumpContext, SeenNamespace } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
-import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import type { CgControllerEntry, CgroupDirEntry, CgroupPropEntry, CgSetEntry } from '../../../images/schema/cgroup.ts';
 import { S_IF } from '../../../kernel/constants/files.ts';
 import { parseCgroup } from '../../../kernel/proc/cgroup.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
 import { CGROUP_ROOTS } from '../../../namespaces/cgroup/kind.ts';
-import { SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
 import { Hierarchies, type Hierarchy, label } from './hierarchy.ts';
 import { isTaskList, propertyNames, savedValue } from './properties.ts';
 import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMembers } from './sets.ts';
 
-/**
- * The ID of the set of the process that dumps, 1 in all images. It is not described: a restore leaves tasks of it in
- * its own cgroups.
- */
-const DUMPER = 1;
+/** The ID of the first set that is described; that of the process that dumps is 1. */
 const FIRST_ID = 2;
 
-/** Sets by the cgroup namespace and the text of /proc/PID/cgroup; ours is the first. */
-const SETS = new Slot(
-  (_: DumpContext) => new Map([[keyOf(NAMESPACE_IDS.cgroup_ns_id, readProc('self', 'cgroup')), DUMPER]]),
-);
-
-function keyOf(namespaceId: number, bytes: Uint8Array): string {
-  return `${namespaceId} ${decodeText(bytes)}`;
-}
-
-/** Captures the set of a thread. No image is written as long as all threads are in our own cgroups. */
-export function capture(thread: DumpThread): undefined {
-  const { context, process, tid } = thread;
-  const known = SETS.of(context);
-  const namespace = SEEN_NAMESPACES.of(context.tree).of(process.pid, 'cgroup');
-  const bytes = readProc(process.pid, `task/${tid}/cgroup`);
-  // Most threads have the same text, and so the same set, as another.
-  const key = keyOf(namespace?.id ?? NAMESPACE_IDS.cgroup_ns_id, bytes);
-  const id = known.get(key) ?? newSet(context, bytes, namespace);
-  known.set(key, id);
-  thread.core.thread_core.cg_set = id;
-}
-
-function newSet(context: DumpContext, bytes: Uint8Array, namespace: SeenNamespace | undefined): number {
+/** Saves the set that a text of /proc/PID/cgroup tells, and answers its ID. */
+export function newSet(context: DumpContext, bytes: Uint8Array, namespace: SeenNamespace | undefined): number {
   const members = membersOf(parseCgroup(bytes)).filter((member) => isReachable(member) && isAsked(member, context));
   const roots = namespace && !namespace.ours ? CGROUP_ROOTS.of(context.tree, namespace) : undefined;
   return CGROUPS.of(context).setOf(roots ? members.map((member) => withRoot(member, roots.get(member.name))) : members);

@@ -4,10 +4,13 @@
  * from their values at the dump; each time namespace that the tree had becomes another one. Timers are saved by their
  * remaining time, so they are not shifted twice.
  */
+import { Part } from '../../../base/part.ts';
 import type { TaskKind } from '../../../contract/contract.ts';
-import { SAVED_IDS } from '../../../namespaces/made.ts';
-import { enterEarly, enterLate, prepareChildrenLate, SAVED } from './restore.ts';
+import { hasEmptyNamespaces } from '../../../namespaces/empty.ts';
 import { capture, noteChildren, threadApart } from './save.ts';
+
+const RESTORING = new Part(() => require('./restore.ts') as typeof import('./restore.ts'));
+const EMPTY = new Part(() => require('./empty.ts') as typeof import('./empty.ts'));
 
 /** The clocks of a tree. */
 export const clocks: TaskKind = {
@@ -15,8 +18,17 @@ export const clocks: TaskKind = {
   drain: noteChildren,
   tree: {
     capture,
-    prepare: (context) => void SAVED.of(context, SAVED_IDS.of(context, context.root).time),
+    prepare: (context) => RESTORING.load().readSaved(context),
+    rebuilt: {
+      memory: (context) => {
+        if (hasEmptyNamespaces(context)) EMPTY.load().makeEmpty(context);
+      },
+    },
   },
-  rebuild: { birth: enterEarly, mapped: enterLate, state: prepareChildrenLate },
+  rebuild: {
+    birth: (task) => RESTORING.load().enterEarly(task),
+    mapped: (task) => RESTORING.load().enterLate(task),
+    state: (task) => RESTORING.load().prepareChildrenLate(task),
+  },
   thread: { obstacles: threadApart },
 };

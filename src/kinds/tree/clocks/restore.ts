@@ -12,17 +12,22 @@ import { namespaceOf } from '../../../kernel/namespace.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { describeErrno, type Fd } from '../../../kernel/syscall.ts';
 import { type Clocks, eachClock, machineClocks } from '../../../kernel/time-namespace.ts';
+import { enterNamespace } from '../../../namespaces/enter.ts';
 import { openNamespace } from '../../../namespaces/inside.ts';
 import { MADE_NAMESPACES, SAVED_IDS, wasOurs } from '../../../namespaces/made.ts';
-import { handOver } from '../../../tracee/handover.ts';
 import { offsetLines, readingsOf } from './reading.ts';
 
 /** The clocks of a namespace at the dump; undefined if the images do not hold them, like those of an old CRIU. */
-export const SAVED = new KeyedSlot((context: RestoreContext, id: number): Clocks | undefined => {
+const SAVED = new KeyedSlot((context: RestoreContext, id: number): Clocks | undefined => {
   const file = wasOurs(context, 'time', id) ? 0 : id;
   const [entry] = context.images.read(Images.timens, file);
   return entry && readingsOf(entry, imageName(Images.timens, file));
 });
+
+/** Reads the clocks of the root, so that an image that cannot be used is an error before any process is made. */
+export function readSaved(context: RestoreContext): void {
+  SAVED.of(context, SAVED_IDS.of(context, context.root).time);
+}
 
 /** Whether the tree is one process. */
 const ALONE = new Slot(({ images }: RestoreContext) => images.read(Images.pstree).length === 1);
@@ -55,7 +60,7 @@ function enter(task: RestoreTask): void {
   if (FAILED.of(context).has(id)) return;
   const made = MADE_NAMESPACES.of(context).get('time', id);
   if (!made) make(task, id);
-  else if (statusOf(made.fd).ino !== namespaceOf(task.tracee.pid, 'time')) join(task, made.fd);
+  else if (statusOf(made.fd).ino !== namespaceOf(task.tracee.pid, 'time')) enterNamespace(task, CLONE.NEWTIME, made.fd);
 }
 
 /** Makes a namespace, and has the task enter it. If that is impossible, the clocks leap. */
@@ -66,7 +71,7 @@ function make(task: RestoreTask, id: number): void {
     task.context.notice({ reason: `the clocks leap to those of this machine: ${namespace}` });
     return;
   }
-  join(task, namespace.number);
+  enterNamespace(task, CLONE.NEWTIME, namespace.number);
   keep(task, id, namespace);
 }
 
@@ -75,11 +80,14 @@ function keep(task: RestoreTask, id: number, namespace: Fd): void {
   MADE_NAMESPACES.of(task.context).add({ name: 'time', id, fd: namespace.release(), first: task });
 }
 
+/** A process that makes a time namespace. */
+type Maker = Pick<RestoreTask, 'context' | 'seed' | 'batch' | 'tracee'>;
+
 /**
  * Has a task unshare its time namespace. Only a namespace nobody is in takes offsets, and a process that unshares gets
  * one for its children. Returns it, or why there is none; then the task is as it was before.
  */
-function makeForChildren(task: RestoreTask, id: number): Fd | string {
+export function makeForChildren(task: Maker, id: number): Fd | string {
   const { context, tracee } = task;
   const saved = SAVED.of(context, id);
   if (!saved) return 'the images do not tell what they were';
@@ -89,7 +97,7 @@ function makeForChildren(task: RestoreTask, id: number): Fd | string {
   const offsets = eachClock(saved, NOW.of(context), (then, now) => then - now);
   const written = writeOffsets(tracee.pid, offsets);
   if (written < 0) {
-    join(task, before.number);
+    enterNamespace(task, CLONE.NEWTIME, before.number);
     return `its offsets cannot be set (${describeErrno(written)})`;
   }
   logDebug(`time namespace ${id}: monotonic ${offsets.monotonic} ns, boottime ${offsets.boottime} ns`);
@@ -97,7 +105,7 @@ function makeForChildren(task: RestoreTask, id: number): Fd | string {
 }
 
 /** Has the task unshare its time namespace. Returns 0 or -errno. */
-function unshare({ batch }: RestoreTask): number {
+function unshare({ batch }: Maker): number {
   let result = 0;
   const asked = batch.reserve(1).attempt('unshare', CLONE.NEWTIME);
   batch.after((program) => {
@@ -110,15 +118,6 @@ function unshare({ batch }: RestoreTask): number {
 function writeOffsets(pid: number, offsets: Clocks): number {
   using file = openFile(`/proc/${pid}/timens_offsets`, O.WRONLY);
   return tryWrite(file.number, encodeText(offsetLines(offsets)));
-}
-
-/** Has the task enter a namespace, which then is that of its children as well. */
-function join(task: RestoreTask, fd: Parameters<typeof handOver>[2][number]): void {
-  const [arrived = -1] = handOver(task.seed, task.batch, [fd]);
-  const program = task.batch.reserve(2);
-  program.call('setns', arrived, CLONE.NEWTIME);
-  program.call('close', arrived);
-  task.batch.flush();
 }
 
 /**

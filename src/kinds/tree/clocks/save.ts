@@ -2,25 +2,26 @@
 import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { DumpContext, DumpTask, SeenThread, SeenTree } from '../../../contract/contract.ts';
-import { Slot } from '../../../contract/slots.ts';
+import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { Images } from '../../../images/kinds.ts';
 import { FIRST_FREE_NAMESPACE_ID, NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { namespaceOf } from '../../../kernel/namespace.ts';
+import type { Fd } from '../../../kernel/syscall.ts';
 import { type Clocks, eachClock, machineClocks, offsetsForChildren } from '../../../kernel/time-namespace.ts';
+import { enterNamespace } from '../../../namespaces/enter.ts';
 import { openNamespace } from '../../../namespaces/inside.ts';
 import { SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
 import { Batch } from '../../../tracee/batch.ts';
-import { handOver } from '../../../tracee/handover.ts';
-import { Seed } from '../../../tracee/seed.ts';
+import { SEEDS } from '../../../tracee/seeds.ts';
 import { entryOf } from './reading.ts';
 
 /** The inode numbers of a process's two time namespaces; undefined where the kernel has none. */
-function inodesOf(pid: HostPid): { readonly own: number; readonly children: number } | undefined {
+const INODES = new KeyedSlot((_: SeenTree, pid: HostPid) => {
   const own = namespaceOf(pid, 'time');
   const children = namespaceOf(pid, 'time_for_children');
   return own === undefined || children === undefined ? undefined : { own, children };
-}
+});
 
 /**
  * Of the threads of a process the main one decides: in images it is the one that tells. Another thread that has called
@@ -42,23 +43,28 @@ class TimeNamespaces {
   readonly ids = new Map<number, number>();
   /** For each, a process whose children are born into it: only their offsets are shown. */
   readonly #shown = new Map<number, HostPid>();
-  /** For each, a process that is in it. */
-  readonly #members = new Map<number, HostPid>();
+  /** For each, how it is opened. */
+  readonly #open = new Map<number, () => Fd>();
 
   constructor(tree: SeenTree) {
     const table = SEEN_NAMESPACES.of(tree);
     let next = table.others.reduce((most, { id }) => Math.max(most, id + 1), FIRST_FREE_NAMESPACE_ID);
     const ours = namespaceOf('self', 'time');
     for (const { pid } of tree.tasks) {
-      const inodes = inodesOf(pid);
+      const inodes = INODES.of(tree, pid);
       if (!inodes) continue;
-      this.#members.set(inodes.own, pid);
+      this.#open.set(inodes.own, () => openNamespace(pid, 'time'));
       this.#shown.set(inodes.children, pid);
       for (const ino of [inodes.own, inodes.children]) {
         if (this.ids.has(ino)) continue;
         const known = ino === ours ? NAMESPACE_IDS.time_ns_id : table.withInode('time', ino)?.id;
         this.ids.set(ino, known ?? next++);
       }
+    }
+    for (const { name, ino, id, members, open } of table.others) {
+      if (name !== 'time' || members.length > 0) continue;
+      this.ids.set(ino, id);
+      this.#open.set(ino, open);
     }
   }
 
@@ -67,10 +73,10 @@ class TimeNamespaces {
     return [...this.ids].map(([ino, id]) => {
       const shown = this.#shown.get(ino);
       if (shown !== undefined) return [id, offsetsForChildren(shown)];
-      const member = this.#members.get(ino);
-      if (member === undefined)
-        throw new StasisError({ kind: 'internal', reason: `nobody is in time namespace ${ino}` });
-      return [id, offsetsFromWithin(member)];
+      const open = this.#open.get(ino);
+      if (!open) throw new StasisError({ kind: 'internal', reason: `nobody is in time namespace ${ino}` });
+      using namespace = open();
+      return [id, offsetsFromWithin(namespace)];
     });
   }
 }
@@ -81,13 +87,10 @@ const NAMESPACES = new Slot((tree: SeenTree) => new TimeNamespaces(tree));
  * The offsets of a time namespace whose members' children are born into others. A process enters it, so that its
  * children are.
  */
-function offsetsFromWithin(member: HostPid): Clocks {
-  using namespace = openNamespace(member, 'time');
-  using seed = Seed.anywhere();
+function offsetsFromWithin(namespace: Fd): Clocks {
+  using seed = SEEDS.load().Seed.anywhere();
   const batch = new Batch(seed.remote);
-  const [arrived = -1] = handOver(seed, batch, [namespace.number]);
-  batch.call('setns', arrived, CLONE.NEWTIME);
-  batch.flush();
+  enterNamespace({ seed, batch }, CLONE.NEWTIME, namespace.number);
   return offsetsForChildren(seed.tracee.pid);
 }
 
@@ -107,7 +110,7 @@ export function capture({ tree, images }: DumpContext): void {
 
 /** Notes in which namespace the children of a process are to be born, if that is another than its own. */
 export function noteChildren(task: DumpTask): void {
-  const inodes = inodesOf(task.pid);
+  const inodes = INODES.of(task.tree, task.pid);
   if (!inodes || inodes.own === inodes.children) return;
   const id = NAMESPACES.of(task.tree).ids.get(inodes.children);
   if (id !== undefined) task.ownState.timeForChildren = id;

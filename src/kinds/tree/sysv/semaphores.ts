@@ -4,21 +4,26 @@
  * restore the task does operations that have the same to be undone.
  */
 import { logDebug } from '../../../base/log.ts';
+import { Part } from '../../../base/part.ts';
 import type { DumpContext, DumpTask, RestoreTask, SeenNamespace } from '../../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { IPC, SEM_CTL, SEM_UNDO } from '../../../kernel/constants/ipc.ts';
 import { Sembuf } from '../../../kernel/layouts/ipc.ts';
 import { readSystem } from '../../../kernel/proc/read.ts';
 import { parseSysvSem, type SysvSemaphores } from '../../../kernel/proc/sysvipc.ts';
-import { undoOf } from '../../../kernel/semaphore-undo.ts';
 import { describeErrno, trySyscall } from '../../../kernel/syscall.ts';
-import { insideSeen } from '../../../namespaces/ipc/seen-segments.ts';
+import { insideIpc } from '../../../namespaces/ipc/seen-segments.ts';
 import { SAVED_IDS, wasOurs } from '../../../namespaces/made.ts';
 import { SEEN_NAMESPACES } from '../../../namespaces/seen.ts';
 
+// Only where there are semaphores.
+const UNDO = new Part(
+  () => require('../../../kernel/semaphore-undo.ts') as typeof import('../../../kernel/semaphore-undo.ts'),
+);
+
 /** The arrays of an IPC namespace, and for each process that was the last to change semaphores the arrays of these. */
 const ARRAYS = new KeyedSlot((_: DumpContext, namespace: SeenNamespace) =>
-  insideSeen(namespace, () => {
+  insideIpc(namespace, () => {
     const arrays = parseSysvSem(readSystem('/proc/sysvipc/sem'));
     return { counts: new Map(arrays.map(({ id, count }) => [id, count])), changes: lastChanges(arrays) };
   }),
@@ -47,7 +52,7 @@ export function saveUndo(task: DumpTask): void {
   // The host may have arrays that have nothing to do with the tree.
   if (counts.size === 0 || (namespace.ours && !changed)) return;
   const [file] = task.fds;
-  const list = file && undoOf(task.pid, file.fd, counts, file.local);
+  const list = file && UNDO.load().undoOf(task.pid, file.fd, counts, file.local);
   if (!list) {
     if (changed) warn(task, changed, namespace);
     return;

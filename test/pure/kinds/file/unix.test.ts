@@ -59,6 +59,11 @@ describe('how sockets stand', () => {
     expect(judge({ peer: 0, sendQueue: 9 }, listener)).toBe('pending');
     const running = { options: { leaveRunning: true } };
     expect(judge({ peer: 0, sendQueue: 9 }, listener, running)).toContain('it has sent data');
+    const inOneFile = { options: { inOneFile: true } };
+    expect(judge({ peer: 0, sendQueue: 9 }, listener, inOneFile)).toContain(
+      'which one file has to be before -- dump it',
+    );
+    expect(judge({ peer: 0 }, listener, inOneFile)).toBe('pending');
     expect(judge({ peer: 0 })).toContain('not been accepted yet, by a socket of another network namespace');
     expect(judge({ state: TCP_STATE.LISTEN, name, pending: [0] })).toBe('single');
     expect(judge({ state: TCP_STATE.LISTEN, name, pending: [0] }, {}, running)).toContain('the client has closed it');

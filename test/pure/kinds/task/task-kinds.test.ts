@@ -7,7 +7,7 @@ import { capMask, capNumbers, capWords } from '../../../../src/kinds/task/creden
 import { toKernel } from '../../../../src/kinds/task/itimers/kind.ts';
 import { entryOf, settingOf, sigeventOf } from '../../../../src/kinds/task/posix-timers/entry.ts';
 import { cpuMask } from '../../../../src/kinds/task/scheduling/cpus.ts';
-import { actionBytes, actionEntry, actionSignals } from '../../../../src/kinds/task/signals/actions.ts';
+import { actionBytes, actionEntry, actionSignals, isPlain } from '../../../../src/kinds/task/signals/actions.ts';
 
 describe('capability sets', () => {
   test('two words, the low one first', () => {
@@ -55,6 +55,14 @@ describe('signal actions', () => {
       compat_sigaction: false,
     };
     expect(actionEntry(actionBytes(entry))).toEqual(entry);
+  });
+
+  test('only a default action with neither flags nor mask is a struct of zeros', () => {
+    const plain = { sigaction: 0n, flags: 0n, restorer: 0n, mask: 0n, compat_sigaction: false };
+    expect(isPlain(plain)).toBe(true);
+    expect(actionBytes(plain).every((byte) => byte === 0)).toBe(true);
+    for (const field of ['sigaction', 'flags', 'restorer', 'mask'])
+      expect(isPlain({ ...plain, [field]: 1n })).toBe(false);
   });
 });
 

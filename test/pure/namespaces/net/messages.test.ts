@@ -17,7 +17,7 @@ import { encodeAttributes, u32Bytes } from '../../../../src/kernel/netlink/attri
 import type { NetlinkMessage } from '../../../../src/kernel/netlink/message.ts';
 import { attributesOf, payloadOf, withoutAttributes } from '../../../../src/kernel/netlink/rtnetlink.ts';
 import { liberal } from '../../../../src/namespaces/net/conntrack.ts';
-import { hasRules, withoutLockChain, withoutLockTable } from '../../../../src/namespaces/net/filter-texts.ts';
+import { emptied, hasRules, withoutLockChain, withoutLockTable } from '../../../../src/namespaces/net/filter-texts.ts';
 import { ownedTables, rulesetRequests } from '../../../../src/namespaces/net/nftables.ts';
 import {
   addressKey,
@@ -160,6 +160,12 @@ describe('texts of filters', () => {
     expect(hasRules('')).toBe(false);
     for (const line of [':INPUT DROP [0:0]', ':own - [0:0]', '-A INPUT -j ACCEPT'])
       expect(hasRules(`*filter\n${line}\nCOMMIT\n`)).toBe(true);
+  });
+
+  test('what empties a table', () => {
+    const saved =
+      '# by\n*filter\n:INPUT DROP [3:180]\n:own - [0:0]\n-A INPUT -j own\nCOMMIT\n*nat\n:INPUT ACCEPT [0:0]\nCOMMIT\n';
+    expect(emptied(saved)).toBe('*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n*nat\n:INPUT ACCEPT [0:0]\nCOMMIT\n');
   });
 
   test('the lock of a dump by criu is taken out', () => {

@@ -1,0 +1,3 @@
+/** What the kind does at a restore. */
+export { finishMemory } from '../../../memory/finish.ts';
+export { rebuildMemory } from '../../../memory/rebuild.ts';

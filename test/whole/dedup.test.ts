@@ -1,0 +1,90 @@
+/** What earlier images of a chain hold in vain is freed, and nobody takes the holes for memory. */
+import { expect, test } from 'bun:test';
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { buryOrphans } from './kit/bury-orphans.ts';
+import { stasis, stasisOk } from './kit/stasis.ts';
+import { sleep } from './kit/until.ts';
+import { Victim } from './kit/victim.ts';
+
+/** Bytes on the disk of the pages files of a set, and the size that the files have. */
+function sizesOf(dir: string): { readonly used: number; readonly size: number } {
+  const all = readdirSync(dir)
+    .filter((name) => /^pages-/.test(name))
+    .map((name) => statSync(join(dir, name)));
+  return {
+    used: all.reduce((sum, { blocks }) => sum + blocks * 512, 0),
+    size: all.reduce((sum, { size }) => sum + size, 0),
+  };
+}
+
+/** Makes a link of a chain; answers its directory. */
+async function link(
+  victim: Victim,
+  command: 'dump' | 'pre-dump',
+  previous: string,
+  ...more: string[]
+): Promise<string> {
+  const line = victim.dumpLine([
+    ...(previous ? ['--prev-images-dir', `../${previous.replace(/.*\//, '')}`] : []),
+    ...more,
+  ]);
+  line[0] = command;
+  await stasisOk(line, join(victim.images, 'dump.log'), { limitMs: 60_000 });
+  await sleep(30);
+  return victim.images;
+}
+
+async function requireRight(victim: Victim): Promise<void> {
+  buryOrphans(victim.pid);
+  await victim.restore(['--verify'], { limitMs: 60_000 });
+  await sleep(50);
+  await victim.verdict({ limitMs: 20_000 });
+}
+
+test('dedup: the files keep their size, the last images are whole, and earlier ones are refused', async () => {
+  using victim = await Victim.start('scribbler');
+  const first = await link(victim, 'dump', '', '-R', '--track-mem');
+  const second = await link(victim, 'pre-dump', first);
+  const third = await link(victim, 'dump', second);
+  await victim.waitGone();
+  const before = [first, second, third].map(sizesOf);
+  for (const dir of [second, third]) await stasisOk(['dedup', '-D', dir]);
+  const after = [first, second, third].map(sizesOf);
+  expect(after.map(({ size }) => size)).toEqual(before.map(({ size }) => size));
+  expect(after[0]?.used).toBeLessThan((before[0]?.used ?? 0) * 0.9);
+  expect(after[1]?.used).toBeLessThan(before[1]?.used ?? 0);
+  expect(after[2]?.used).toBe(before[2]?.used as number);
+  // Once more frees nothing more.
+  await stasisOk(['dedup', '-D', third]);
+  expect([first, second, third].map(sizesOf)).toEqual(after);
+  victim.images = first;
+  const refused = await stasis(victim.restoreLine());
+  expect(refused.status).toBe(1);
+  expect(refused.stderr).toMatch(
+    /pagemap-(shmem-)?\d+\.img: the page at 0x[\da-f]+, or one behind it, was freed .*\nHint: restore from/,
+  );
+  expect(victim.exists()).toBe(false);
+  victim.images = third;
+  await requireRight(victim);
+}, 120_000);
+
+test('--auto-dedup: each dump of a chain frees what it has replaced', async () => {
+  using victim = await Victim.start('scribbler');
+  let dir = await link(victim, 'pre-dump', '');
+  const first = dir;
+  for (let round = 0; round < 4; round++) dir = await link(victim, 'pre-dump', dir, '--auto-dedup');
+  await link(victim, 'dump', dir, '--auto-dedup');
+  await victim.waitGone();
+  const { used, size } = sizesOf(first);
+  expect(used).toBeLessThan(size * 0.9);
+  await requireRight(victim);
+}, 120_000);
+
+test('dedup without images before these', async () => {
+  using victim = await Victim.start('memory');
+  await victim.dump();
+  const outcome = await stasis(['dedup', '-D', victim.images]);
+  expect(outcome.status).toBe(1);
+  expect(outcome.stderr).toMatch(/parent: there are no images before these\nHint: name with -D/);
+}, 30_000);
