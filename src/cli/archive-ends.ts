@@ -4,8 +4,8 @@ import type { Settings } from '../api/settings.ts';
 import { StasisError } from '../base/errors.ts';
 import type { ArchiveOptions } from '../engine/archive.ts';
 import { F } from '../kernel/constants/files.ts';
+import { duplicate } from '../kernel/files.ts';
 import { describeErrno, syscall, trySyscall } from '../kernel/syscall.ts';
-import { privateCopy } from '../support/archive/writer.ts';
 
 const [STDIN, STDOUT, STDERR] = [0, 1, 2];
 
@@ -18,7 +18,7 @@ export function archiveTarget({ to, ...more }: Settings): ArchiveOptions | undef
   if (to === undefined) return undefined;
   if (to !== '-') return { place: { path: absolute(to) }, ...files(more) };
   if (isTerminal(STDOUT)) throw terminal('--to -', 'stdout', '--to - | ssh HOST stasis restore --from -');
-  const copy = privateCopy(open(STDOUT, '--to -', 'stdout'));
+  const copy = duplicate(open(STDOUT, '--to -', 'stdout'), 10);
   syscall('dup3', STDERR, STDOUT, 0);
   return { place: { descriptor: copy.release() }, ...files(more) };
 }

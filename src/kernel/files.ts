@@ -3,7 +3,7 @@
  * Functions named `try…` return the kernel's result: a value, or -errno.
  */
 import { decodeText } from '../base/text.ts';
-import { AT, O } from './constants/files.ts';
+import { AT, F, MFD, O } from './constants/files.ts';
 import { arena, arenaAddress, arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from './syscall.ts';
 
 /** Opens a file (`O.CLOEXEC` is added). Returns a descriptor or -errno. */
@@ -24,6 +24,19 @@ export function openFile(path: string, flags: number, mode = 0): Fd {
  */
 export function tryUnnamed(directory: string, access: number): number {
   return tryOpen(directory, O.TMPFILE_BIT | O.DIRECTORY | access, 0o600);
+}
+
+/** Makes a file in memory (memfd_create(2)); `name` is what /proc shows. @throws SyscallError */
+export function memoryFile(name: string): Fd {
+  return new Fd(syscall('memfd_create', arenaPath(name), MFD.CLOEXEC));
+}
+
+/**
+ * Duplicates a descriptor, which programs that we start do not get; the new number is at least `least`.
+ * @throws SyscallError
+ */
+export function duplicate(descriptor: number, least = 0): Fd {
+  return new Fd(syscall('fcntl', descriptor, F.DUPFD_CLOEXEC, least));
 }
 
 /** Reads until `length` bytes have come or the file ends. Returns the number of bytes read, or -errno. */

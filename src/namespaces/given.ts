@@ -3,13 +3,15 @@
  * `pid[INODE]:NAME`), and at the restore gives them by that name (`--inherit-fd fd[N]:NAME`); or the user has the tree
  * restored into others than its own (`--join-ns TYPE:PID` or `TYPE:FILE`).
  */
+
 import { StasisError } from '../base/errors.ts';
 import type { NamespaceName, RestoreContext } from '../contract/contract.ts';
 import { Images } from '../images/kinds.ts';
 import type { NamespaceIds } from '../images/namespace-ids.ts';
-import { AT, F, O } from '../kernel/constants/files.ts';
+import { AT, O } from '../kernel/constants/files.ts';
 import { NS_GET } from '../kernel/constants/namespaces.ts';
-import { arenaPath, describeErrno, Fd, syscall, trySyscall } from '../kernel/syscall.ts';
+import { duplicate } from '../kernel/files.ts';
+import { arenaPath, describeErrno, Fd, trySyscall } from '../kernel/syscall.ts';
 import { inheritedFd } from '../support/inherited.ts';
 import { emptyNamespaces } from './empty.ts';
 import { inside, NAMESPACE_FLAGS } from './inside.ts';
@@ -65,7 +67,7 @@ function takeExternal(context: RestoreContext, name: 'net' | 'pid', id: number):
       remedy: `--inherit-fd 'fd[N]:${key}', with a descriptor for it (/proc/PID/ns/${name}) as number N`,
     });
   }
-  const fd = new Fd(syscall('fcntl', given, F.DUPFD_CLOEXEC, 0));
+  const fd = duplicate(given);
   requireType(fd, name, resource);
   add(context, name, id, fd);
 }

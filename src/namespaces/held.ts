@@ -5,13 +5,13 @@
 import type { HostPid, LocalFd } from '../base/brands.ts';
 import type { NamespaceName, OpenFile, SeenNamespace, SeenTree } from '../contract/contract.ts';
 import { KeyedSlot, Slot } from '../contract/slots.ts';
-import { F, O } from '../kernel/constants/files.ts';
-import { namesIn, openFile, tryReadLink } from '../kernel/files.ts';
+import { O } from '../kernel/constants/files.ts';
+import { duplicate, namesIn, openFile, tryReadLink } from '../kernel/files.ts';
 import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
 import { readProc } from '../kernel/proc/read.ts';
 import { allProcesses, unlessGone } from '../kernel/proc/tree.ts';
 import { statusAt, statusOf } from '../kernel/statx.ts';
-import { Fd, SyscallError, syscall } from '../kernel/syscall.ts';
+import { type Fd, SyscallError } from '../kernel/syscall.ts';
 import { externalName } from './external.ts';
 import { insideSeen, namespaceNamed } from './inside.ts';
 import { mountsHere } from './mount-info.ts';
@@ -99,7 +99,7 @@ export function isCarried(tree: SeenTree, { name, ino }: Pick<HeldNamespace, 'na
 }
 
 function copyOf(fd: LocalFd): Fd {
-  return new Fd(syscall('fcntl', fd, F.DUPFD_CLOEXEC, 0));
+  return duplicate(fd);
 }
 
 /** Who keeps a namespace outside of a tree: a mount of the machine, or a process. */

@@ -6,18 +6,20 @@
  * The work must not be left half done. So it is that of another process, in a session of its own, which comes to the
  * end of it also if Stasis is killed: the connections are in the queues again then.
  */
+
 import { fromBase64, toBase64 } from '../base/base64.ts';
 import { type LocalFd, localFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { decodeText, encodeText } from '../base/text.ts';
 import type { InputOf } from '../images/message.ts';
 import type { tcpStreamEntry } from '../images/schema/sockets.ts';
-import { MFD, SEEK } from '../kernel/constants/files.ts';
+import { SEEK } from '../kernel/constants/files.ts';
 import { SO } from '../kernel/constants/sockets.ts';
+import { memoryFile } from '../kernel/files.ts';
 import { rawAddress } from '../kernel/socket-facts.ts';
 import { getNumber, getOption } from '../kernel/sockets.ts';
 import { statusOf } from '../kernel/statx.ts';
-import { arenaPath, Fd, syscall, trySyscall } from '../kernel/syscall.ts';
+import { Fd, syscall, trySyscall } from '../kernel/syscall.ts';
 import { ownProgram } from '../support/own-program.ts';
 import { DetachedProcess } from '../tracee/detached.ts';
 import { acceptAll, endSilently, TakingListener } from './accept-queue.ts';
@@ -64,7 +66,7 @@ interface Report {
  * @throws StasisError if a queue cannot be read, or was not put back as it was
  */
 export function readQueues(listeners: readonly LocalFd[]): KeptConnection[][] {
-  using report = new Fd(syscall('memfd_create', arenaPath('stasis-queues'), MFD.CLOEXEC));
+  using report = memoryFile('stasis-queues');
   const [program, ...first] = ownProgram();
   const { status, error } = process
     .getBuiltinModule('node:child_process')

@@ -1,11 +1,13 @@
 /** Opens files as their reg_file_entry says. This is the half of the restore; regfile.ts is the half of the dump. */
+
 import { type LocalFd, localFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import type { RestoreContext } from '../contract/contract.ts';
 import type { RegFileEntry } from '../images/schema/files.ts';
-import { F, O, S_IF, SEEK } from '../kernel/constants/files.ts';
+import { O, S_IF, SEEK } from '../kernel/constants/files.ts';
+import { duplicate } from '../kernel/files.ts';
 import { type FileStatus, statusOf } from '../kernel/statx.ts';
-import { Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { placeOfEntry } from '../namespaces/places.ts';
 import { setFlagsAndOwner } from '../support/fown.ts';
 import { inheritedFd } from '../support/inherited.ts';
@@ -25,7 +27,7 @@ const NOWHERE = 0xffff_ffff_ffff_ffffn;
  */
 export function openRegular(entry: RegFileEntry, context: RestoreContext, flags?: number): LocalFd {
   const inherited = inheritedFile(entry, context);
-  if (inherited !== undefined) return localFd(syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3));
+  if (inherited !== undefined) return localFd(duplicate(inherited, 3).release());
   const wanted = flags ?? entry.flags;
   using fd = new Fd(openEntry(entry, context, wanted));
   check(entry, fd.number, context);

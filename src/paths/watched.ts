@@ -12,13 +12,14 @@ import { Images } from '../images/kinds.ts';
 import type { InputOf } from '../images/message.ts';
 import type { FhEntry, fhEntry } from '../images/schema/events.ts';
 import { RemapType } from '../images/schema/files.ts';
-import { AT, F, O, POLL } from '../kernel/constants/files.ts';
+import { AT, O, POLL } from '../kernel/constants/files.ts';
+import { duplicate } from '../kernel/files.ts';
 import { eventsOf } from '../kernel/poll.ts';
 import type { FileHandle } from '../kernel/proc/fddetail.ts';
 import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
 import { readProc, readProcLink } from '../kernel/proc/read.ts';
 import { statusOf } from '../kernel/statx.ts';
-import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { arena, arenaAddress, arenaPath, arenaView, Fd, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { PLACES, type PlaceIfAny, placeOfEntry, statusIn, tryOpenAt } from '../namespaces/places.ts';
 import { SEEN_NAMESPACES } from '../namespaces/seen.ts';
 import { fileObstacle } from '../support/fdinfo.ts';
@@ -126,7 +127,7 @@ export function unreachable(file: OpenFile, ino: bigint): StasisError {
  */
 export function openWatched(entry: FhEntry, dev: number, ino: bigint, context: RestoreContext): Fd {
   const ghost = GHOSTS.of(context).get(`${dev}:${ino}`);
-  if (ghost !== undefined) return new Fd(syscall('fcntl', context.open(ghost), F.DUPFD_CLOEXEC, 0));
+  if (ghost !== undefined) return duplicate(context.open(ghost));
   if (entry.path !== undefined && entry.path !== '') return openWatchedPath(entry.path, placeOfEntry(entry, context));
   const watched = { dev, ino, handle: handleOf(entry) };
   for (const mount of OWN_MOUNTS.of(context)) {

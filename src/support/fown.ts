@@ -9,8 +9,8 @@ import { Slot } from '../contract/slots.ts';
 import type { FownEntry } from '../images/schema/common.ts';
 import { asUser } from '../kernel/act-as.ts';
 import { F, F_OWNER, O } from '../kernel/constants/files.ts';
-import { tryReadLink } from '../kernel/files.ts';
-import { arenaAddress, arenaView, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { duplicate, tryReadLink } from '../kernel/files.ts';
+import { arenaAddress, arenaView, ERRNO, type Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 
 /** The flags fcntl(F_SETFL) can change (`SETFL_MASK` in fs/fcntl.c), without O_ASYNC, see {@link armAsync}. */
 const SETTABLE = O.APPEND | O.NONBLOCK | O.DIRECT | O.NOATIME;
@@ -58,7 +58,7 @@ export function setFlagsAndOwner(local: LocalFd, flags: number, owner: FownEntry
   if (owner.signum !== 0) syscall('fcntl', local, F.SETSIG, owner.signum);
   if (owner.pid === 0) return;
   // A descriptor of its own, for the kind may close the other one before.
-  const fd = new Fd(syscall('fcntl', local, F.DUPFD_CLOEXEC, 0));
+  const fd = duplicate(local);
   context.atEnd(() => fd[Symbol.dispose]());
   UNSETTLED.of(context).push({ fd, owner });
 }

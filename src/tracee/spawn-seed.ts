@@ -4,6 +4,7 @@
  * returns to them in the child, and they execute the memfd. So no JavaScript runs in the child, and it can have any PID
  * (set_tid).
  */
+
 import type { SpawnPlan } from '../arch/arch.ts';
 import { thisArch } from '../arch/index.ts';
 import { PAGE_SIZE } from '../arch/page-size.ts';
@@ -12,14 +13,14 @@ import { type HostPid, hostPid, ownPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
 import { type BornUser, bornAs } from '../kernel/act-as.ts';
-import { MFD } from '../kernel/constants/files.ts';
 import { MAP, PROT } from '../kernel/constants/memory.ts';
 import { SIG } from '../kernel/constants/signals.ts';
 import { AF, SOCK } from '../kernel/constants/sockets.ts';
 import { CAPABILITY_VERSION_3, CLONE, CLONE_ARGS_SIZE, RLIMIT } from '../kernel/constants/tasks.ts';
 import { Pins } from '../kernel/ffi.ts';
+import { memoryFile } from '../kernel/files.ts';
 import { CapHeader, encodeCapSets } from '../kernel/layouts/tasks.ts';
-import { arenaAddress, arenaPath, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { arenaAddress, arenaView, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { bury } from './bury.ts';
 import { spawnError } from './clones.ts';
 import { forceWrite, openMemory, writeMemory } from './memory.ts';
@@ -61,7 +62,7 @@ interface Spawned {
  */
 export function spawnSeed(options: SeedOptions, area: number): Spawned {
   const arch = thisArch();
-  using executable = new Fd(syscall('memfd_create', arenaPath('stasis-seed'), MFD.CLOEXEC));
+  using executable = memoryFile('stasis-seed');
   const [ours, theirs] = socketPair();
   // The child moves its end there while it still needs the descriptors it has from us.
   const socketTarget = freeNumber(Math.max(executable.number, ours.number, theirs.number) + 1, options.taken);

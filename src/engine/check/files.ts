@@ -1,7 +1,8 @@
 /** Probes for features of /proc and of fdinfo. */
 
-import { ACCESS, AT, EPOLL_CTL, F, IN, KCMP, LOCK, MFD, O, POLL } from '../../kernel/constants/files.ts';
+import { ACCESS, AT, EPOLL_CTL, F, IN, KCMP, LOCK, O, POLL } from '../../kernel/constants/files.ts';
 import { SIG, SIGSET_SIZE, signalBit } from '../../kernel/constants/signals.ts';
+import { memoryFile } from '../../kernel/files.ts';
 import { EpollEvent } from '../../kernel/layouts/files.ts';
 import { type FdInfo, parseFdInfo } from '../../kernel/proc/fdinfo.ts';
 import { readProc } from '../../kernel/proc/read.ts';
@@ -66,7 +67,7 @@ export const mountId: Probe = () => {
 };
 
 export const fdinfoLock: Probe = () => {
-  using fd = new Fd(syscall('memfd_create', arenaPath('stasis-check'), MFD.CLOEXEC));
+  using fd = memoryFile('stasis-check');
   syscall('flock', fd.number, LOCK.SH);
   return fdinfo(fd).locks.length === 0 ? 'fdinfo does not tell the locks' : undefined;
 };

@@ -10,26 +10,17 @@ import { Images } from '../../images/kinds.ts';
 import type { InputOf } from '../../images/message.ts';
 import { NAMESPACE_IDS } from '../../images/namespace-ids.ts';
 import type { IpcShmEntry, ipcShmEntry } from '../../images/schema/namespaces.ts';
-import { FS_MAGIC, MFD, O } from '../../kernel/constants/files.ts';
+import { FS_MAGIC, O } from '../../kernel/constants/files.ts';
 import { IPC, SHM_CTL, SHM_MODE } from '../../kernel/constants/ipc.ts';
 import { MAP, SHM } from '../../kernel/constants/memory.ts';
 import { dataRanges } from '../../kernel/data-ranges.ts';
-import { openFile } from '../../kernel/files.ts';
+import { memoryFile, openFile } from '../../kernel/files.ts';
 import { readProc, readSystem } from '../../kernel/proc/read.ts';
 import { mapFile, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { parseSysvShm, type SysvSegment } from '../../kernel/proc/sysvipc.ts';
 import { vmaName } from '../../kernel/proc/vmaname.ts';
 import { statusOf } from '../../kernel/statx.ts';
-import {
-  arenaAddress,
-  arenaPath,
-  arenaView,
-  ERRNO,
-  Fd,
-  SyscallError,
-  syscall,
-  trySyscall,
-} from '../../kernel/syscall.ts';
+import { arenaAddress, arenaView, ERRNO, type Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { storedPieces } from '../../support/page-store.ts';
 import { fillMapping, pageRanges } from '../../support/segment-content.ts';
 import { descriptionOf, makeObject, objectName, setOwner } from './objects.ts';
@@ -172,7 +163,7 @@ export function fillSegment(
 }
 
 function putBytes(bytes: Uint8Array, at: number): void {
-  using copy = new Fd(syscall('memfd_create', arenaPath('stasis-segment'), MFD.CLOEXEC));
+  using copy = memoryFile('stasis-segment');
   for (let done = 0; done < bytes.length; ) {
     const written = trySyscall('pwrite64', copy.number, bytes.subarray(done), bytes.length - done, done);
     if (written > 0) done += written;

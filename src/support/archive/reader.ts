@@ -6,7 +6,7 @@ import { PARENT } from '../../images/image-set-writer.ts';
 import { AT, F, O, POLL, S_IF, SPLICE_F } from '../../kernel/constants/files.ts';
 import { disk } from '../../kernel/disk.ts';
 import { PinnedBuffer } from '../../kernel/ffi.ts';
-import { tryUnnamed } from '../../kernel/files.ts';
+import { memoryFile, tryUnnamed } from '../../kernel/files.ts';
 import { waitFor } from '../../kernel/poll.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
@@ -14,7 +14,6 @@ import { requireUninterrupted } from '../../tracee/interruption.ts';
 import { type ArchiveIndex, type Member, readIndex } from './members.ts';
 import { FRAME, HEADER_SIZE, isSealed, Opener, TAG } from './seal.ts';
 import type { ArchivePlace } from './target.ts';
-import { memoryFile } from './writer.ts';
 
 /** A path at which there is never anything. */
 const NOWHERE = '/proc/self/fd/none';

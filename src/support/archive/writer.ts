@@ -6,10 +6,10 @@ import { holdsContents } from '../../images/contents.ts';
 import type { Disk, DiskStatus } from '../../images/disk.ts';
 import { PARENT } from '../../images/image-set-writer.ts';
 import { MANIFEST } from '../../images/manifest.ts';
-import { AT, F, MFD, O } from '../../kernel/constants/files.ts';
+import { AT, O } from '../../kernel/constants/files.ts';
 import { disk } from '../../kernel/disk.ts';
 import { PinnedBuffer } from '../../kernel/ffi.ts';
-import { tryUnnamed } from '../../kernel/files.ts';
+import { memoryFile, tryUnnamed } from '../../kernel/files.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { endBlocks, type Member, memberHead, type NewMember, padding } from './members.ts';
 import { type ArchivePlace, type ArchiveTarget, openTarget } from './target.ts';
@@ -178,11 +178,6 @@ export class ArchiveWriter implements Disposable {
   }
 }
 
-/** A file in memory. @throws SyscallError */
-export function memoryFile(name: string): Fd {
-  return new Fd(syscall('memfd_create', arenaPath(name), MFD.CLOEXEC));
-}
-
 /** The same file opened once more, at its beginning; to be closed by the caller. */
 function again(file: Fd, flags: number): number {
   return syscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${file.number}`), flags | O.CLOEXEC);
@@ -201,9 +196,4 @@ function sizeOf(content: Content): number {
 
 function close(content: Content): void {
   if (content instanceof Fd) content[Symbol.dispose]();
-}
-
-/** Makes a descriptor of ours that programs we start do not get. @throws SyscallError */
-export function privateCopy(descriptor: number): Fd {
-  return new Fd(syscall('fcntl', descriptor, F.DUPFD_CLOEXEC, 10));
 }

@@ -3,6 +3,7 @@
  * and before any of them runs. Such a connection has no descriptor and so no repair mode: while it is there, it must
  * not end by the death of Stasis or the failure of the restore, which the other end would be told of (RST).
  */
+
 import { type LocalFd, taskFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
@@ -13,7 +14,8 @@ import type { InetSkEntry } from '../../../images/schema/sockets.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
 import { REPAIR, TCP, TCPI_OPT } from '../../../kernel/constants/inet.ts';
 import { IPPROTO, SOCK } from '../../../kernel/constants/sockets.ts';
-import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { duplicate } from '../../../kernel/files.ts';
+import { type Fd, syscall } from '../../../kernel/syscall.ts';
 import { SAVED_IDS } from '../../../namespaces/made.ts';
 import { withoutFilters } from '../../../namespaces/net/kind.ts';
 import { acceptAll, endSilently, TakingListener, waitingIn } from '../../../network/accept-queue.ts';
@@ -38,7 +40,7 @@ class FilledQueue implements Disposable {
   readonly #guard: Guard;
 
   constructor(local: LocalFd, count: number) {
-    this.#listener = new Fd(syscall('fcntl', local, F.DUPFD_CLOEXEC, 0));
+    this.#listener = duplicate(local);
     const flags = syscall('fcntl', local, F.GETFL);
     this.#guard = new Guard((program) => {
       // The guard must not wait for a connection that was not made yet. The tasks that have this flag, too, end then.

@@ -5,6 +5,7 @@
  * What the other end did to the connection (its FIN, its RST, the acknowledgement of our FIN) cannot be set. Such
  * segments are made here and sent to the socket, with the mark that passes the network lock.
  */
+
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { Part } from '../../../base/part.ts';
@@ -14,10 +15,11 @@ import type { TcpStreamEntry } from '../../../images/schema/sockets.ts';
 import { F, O } from '../../../kernel/constants/files.ts';
 import { REPAIR, REPAIR_QUEUE, TCP, TCPI_OPT, TCPOPT } from '../../../kernel/constants/inet.ts';
 import { IPPROTO, MSG, SHUT, SO, TCP_STATE } from '../../../kernel/constants/sockets.ts';
+import { duplicate } from '../../../kernel/files.ts';
 import { RepairOption, RepairWindow } from '../../../kernel/layouts/inet.ts';
 import { encodeAll } from '../../../kernel/layouts/struct.ts';
 import { getNumber, getOption, setLinger, setNumber, setOption } from '../../../kernel/sockets.ts';
-import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { ERRNO, type Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { connectionOfEntry } from '../../../network/connections.ts';
 import { fieldsOf, showEnd, sockaddrOf } from '../../../network/end-fields.ts';
 import { lockIfMade } from '../../../network/made-locks.ts';
@@ -207,7 +209,7 @@ export class Connection implements Disposable {
     this.#close();
     this.#shutReading();
     // All other descriptors of ours are closed when repair mode ends.
-    this.#kept = new Fd(syscall('fcntl', this.#local, F.DUPFD_CLOEXEC, 0));
+    this.#kept = duplicate(this.#local);
   }
 
   /**

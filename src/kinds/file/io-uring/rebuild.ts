@@ -3,6 +3,7 @@
  * becomes that thread's when the thread enables it. The kernel counts requests and completions from 0, and the program
  * knows the counters: as many requests as it takes are made that do nothing.
  */
+
 import { fromBase64 } from '../../../base/base64.ts';
 import { type LocalFd, localFd, type TaskFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
@@ -10,12 +11,13 @@ import type { RestoreContext, RestoreTask, RestoreThread } from '../../../contra
 import { Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import type { FileEntry } from '../../../images/schema/files.ts';
-import { F, FD_CLOEXEC, O } from '../../../kernel/constants/files.ts';
+import { FD_CLOEXEC, O } from '../../../kernel/constants/files.ts';
 import { IORING_ENTER, IORING_REGISTER, IORING_SETUP } from '../../../kernel/constants/uring.ts';
+import { duplicate } from '../../../kernel/files.ts';
 import { Iovec } from '../../../kernel/layouts/memory.ts';
 import { UringParams } from '../../../kernel/layouts/uring.ts';
 import { borrow, openPidfd } from '../../../kernel/pidfd.ts';
-import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { Fd } from '../../../kernel/syscall.ts';
 import { COUNTER, MappedRing, pagesOf, setUpRing } from '../../../kernel/uring.ts';
 import { openAs } from '../../../paths/special-file.ts';
 import { partOf } from '../../../support/fdinfo.ts';
@@ -36,7 +38,7 @@ export function openRing(entry: FileEntry, context: RestoreContext): LocalFd {
   if (!known && isPolled(noteOf(entry, context))) return openAs(PLACEHOLDER, O.RDWR);
   known ??= make(entry, context);
   made.set(entry.id, known);
-  const local = localFd(syscall('fcntl', known.number, F.DUPFD_CLOEXEC, 0));
+  const local = localFd(duplicate(known.number).release());
   markUnsendable(local);
   return local;
 }

@@ -19,6 +19,7 @@ import { Images } from '../../../images/kinds.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { FileEntry, MemfdInodeEntry, memfdInodeEntry } from '../../../images/schema/files.ts';
 import { AT, F, F_SEAL, MFD, O, SEEK } from '../../../kernel/constants/files.ts';
+import { duplicate } from '../../../kernel/files.ts';
 import { splitDeleted } from '../../../kernel/proc/common.ts';
 import { statusOf } from '../../../kernel/statx.ts';
 import { arenaPath, ERRNO, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
@@ -143,7 +144,7 @@ function rebuild(entry: FileEntry, context: RestoreContext, flags?: number): Loc
   if (!memfd) throw new ImageError({ file: 'files.img', reason: `file ${entry.id} has no memfd_file_entry` });
   const inode = inodeOf(memfd.inode_id, context);
   const inherited = inheritedFd(context, `${PREFIX}${inode.entry.name}`);
-  if (inherited !== undefined) return localFd(syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 3));
+  if (inherited !== undefined) return localFd(duplicate(inherited, 3).release());
   const wanted = flags ?? memfd.flags;
   const local = openInode(inode, wanted);
   if ((wanted & O.PATH) === 0) {
@@ -161,7 +162,7 @@ function openInode(inode: Inode, flags: number): LocalFd {
   const readWrite = (flags & O.ACCMODE) === O.RDWR && (flags & O.PATH) === 0;
   if (readWrite && (flags & O.LARGEFILE) !== 0 && !inode.given) {
     inode.given = true;
-    return localFd(syscall('fcntl', inode.local, F.DUPFD_CLOEXEC, 3));
+    return localFd(duplicate(inode.local, 3).release());
   }
   const how = (flags & ~(O.CREAT | O.EXCL | O.TRUNC | O.NOFOLLOW | O.ASYNC)) | O.CLOEXEC;
   const fd = trySyscall('openat', AT.FDCWD, arenaPath(`/proc/self/fd/${inode.local}`), how);

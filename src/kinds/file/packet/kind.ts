@@ -1,17 +1,18 @@
 /** Packet sockets: what programs capture and send frames with (tcpdump, DHCP clients and servers). */
+
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { FileDoors, OpenFile, SeenTree } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { InputOf } from '../../../images/message.ts';
 import type { packetRing } from '../../../images/schema/sockets.ts';
-import { F, POLL } from '../../../kernel/constants/files.ts';
+import { POLL } from '../../../kernel/constants/files.ts';
 import { AF, PACKET, PACKET_FANOUT, SOL_PACKET } from '../../../kernel/constants/sockets.ts';
+import { duplicate } from '../../../kernel/files.ts';
 import type { PacketDiagRing } from '../../../kernel/layouts/netlink.ts';
 import { type PacketSocket, packetSockets } from '../../../kernel/netlink/packet-diag.ts';
 import { eventsOf } from '../../../kernel/poll.ts';
 import { getNumber, getNumberIfAny } from '../../../kernel/sockets.ts';
-import { Fd, syscall } from '../../../kernel/syscall.ts';
 import { fromAllNetworks, inSavedNetwork, networkIdOf } from '../../../namespaces/networks.ts';
 import { deviceName } from '../../../network/devices.ts';
 import { PreparedSockets } from '../../../network/prepared-sockets.ts';
@@ -102,7 +103,7 @@ export const packetKind: FileDoors = {
 
   rebuild(entry, context, flags) {
     // To be mapped it has to be the same one, since the rings are the socket's.
-    if (flags !== undefined) return new Fd(syscall('fcntl', context.open(entry.id), F.DUPFD_CLOEXEC, 0)).release();
+    if (flags !== undefined) return duplicate(context.open(entry.id)).release();
     return SOCKETS.of(context).take(partOf(entry, 'psk').id);
   },
 

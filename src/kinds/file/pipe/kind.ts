@@ -2,14 +2,16 @@
  * pipe(2). Each open file description of a pipe is a file of its own. Those of one pipe have the same pipe_id, its
  * inode number.
  */
+
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import type { FileKind, RestoreContext } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import { text } from '../../../images/form.ts';
 import { Images } from '../../../images/kinds.ts';
 import { FdTypes, type PipeEntry } from '../../../images/schema/files.ts';
-import { F, O } from '../../../kernel/constants/files.ts';
-import { Fd, syscall } from '../../../kernel/syscall.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { duplicate } from '../../../kernel/files.ts';
+import { Fd } from '../../../kernel/syscall.ts';
 import { reopen } from '../../../paths/special-file.ts';
 import { partOf } from '../../../support/fdinfo.ts';
 import { notedFile, noteFile } from '../../../support/file-notes.ts';
@@ -90,7 +92,7 @@ class PipeInMaking implements Disposable {
     const original = (e: PipeEntry): boolean => !(e.flags & O.LARGEFILE) && canWrite(e.flags) === canWrite(entry.flags);
     const own = this.#ends?.[side] as Fd; // made in take()
     const first = this.entries.find(original) === entry && (entry.flags & O.ACCMODE) !== O.RDWR;
-    return first ? localFd(syscall('fcntl', own.number, F.DUPFD_CLOEXEC, 0)) : reopen(own.number, entry.flags);
+    return first ? localFd(duplicate(own.number).release()) : reopen(own.number, entry.flags);
   }
 
   [Symbol.dispose](): void {

@@ -1,4 +1,5 @@
 /** Opens terminals again, as local descriptors. Steps that need the task's session come later: control.ts. */
+
 import { type LocalFd, STDIN } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
@@ -6,7 +7,8 @@ import { KeyedSlot, Slot } from '../../../contract/slots.ts';
 import { ImageError } from '../../../images/error.ts';
 import { Images } from '../../../images/kinds.ts';
 import type { FileEntry, RegFileEntry } from '../../../images/schema/files.ts';
-import { F, O } from '../../../kernel/constants/files.ts';
+import { O } from '../../../kernel/constants/files.ts';
+import { duplicate } from '../../../kernel/files.ts';
 import { Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { placeOfEntry } from '../../../namespaces/places.ts';
 import { nameEntry, openAs, reopen } from '../../../paths/special-file.ts';
@@ -107,7 +109,7 @@ function openExternal({ info }: TerminalFile, context: RestoreContext): LocalFd 
       remedy,
     });
   }
-  using fd = new Fd(syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 0));
+  using fd = duplicate(inherited);
   applySettings(fd.number, info);
   return fd.release();
 }

@@ -21,9 +21,9 @@ import { flag, object, whole } from '../../../images/form.ts';
 import { OUR_NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import { FdTypes, type FileEntry } from '../../../images/schema/files.ts';
 import type { TunfileEntry, TunLinkEntry } from '../../../images/schema/network.ts';
-import { F } from '../../../kernel/constants/files.ts';
 import { AF, SOCK } from '../../../kernel/constants/sockets.ts';
 import { IFF, TUN_SNDBUF } from '../../../kernel/constants/tun.ts';
+import { duplicate } from '../../../kernel/files.ts';
 import { describeErrno, Fd, syscall } from '../../../kernel/syscall.ts';
 import { SAVED_IDS } from '../../../namespaces/made.ts';
 import { readNetwork } from '../../../namespaces/net/saved-network.ts';
@@ -119,7 +119,7 @@ function open(entry: FileEntry, context: RestoreContext): LocalFd {
   if (result < 0) throw conflict(name, `it cannot be attached to: ${describeErrno(-result)}`);
   if (size !== TUN_SNDBUF) setSendBuffer(fd.number, size);
   const [devices, key] = [LASTING.of(context), `${ns_id ?? 0}/${name}`];
-  if (lasting && !devices.has(key)) devices.set(key, new Fd(syscall('fcntl', fd.number, F.DUPFD_CLOEXEC, 0)));
+  if (lasting && !devices.has(key)) devices.set(key, duplicate(fd.number));
   return fd.release();
 }
 

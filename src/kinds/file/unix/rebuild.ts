@@ -1,12 +1,13 @@
 /** Makes unix sockets again. */
+
 import { toBase64 } from '../../../base/base64.ts';
 import { type LocalFd, localFd } from '../../../base/brands.ts';
 import { addTo } from '../../../base/lists.ts';
 import type { RestoreContext, RestoreEnd, RestoreTask } from '../../../contract/contract.ts';
 import { Slot } from '../../../contract/slots.ts';
 import type { UnixSkEntry } from '../../../images/schema/sockets.ts';
-import { F } from '../../../kernel/constants/files.ts';
 import { AF, SHUT, SO, SOCK } from '../../../kernel/constants/sockets.ts';
+import { duplicate } from '../../../kernel/files.ts';
 import { encodeUnixAddress } from '../../../kernel/layouts/sockets.ts';
 import { rawAddress } from '../../../kernel/socket-facts.ts';
 import { setNumber } from '../../../kernel/sockets.ts';
@@ -112,7 +113,7 @@ export class Sockets {
         const reason = 'what waited in it at the dump is not in the socket given by --inherit-fd';
         this.#context.notice({ resource: `socket:[${entry.ino}]`, reason });
       }
-      return localFd(syscall('fcntl', inherited, F.DUPFD_CLOEXEC, 0));
+      return localFd(duplicate(inherited).release());
     }
     this.#complete();
     this.#given.add(entry.id);

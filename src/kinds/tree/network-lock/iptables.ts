@@ -2,16 +2,18 @@
  * `--network-lock iptables`: the lock that stays when a dump has ended its tree is one of iptables, with the rules CRIU
  * makes, so that each of the two removes what the other has made. The programs are run once for all connections.
  */
+
 import type { LocalFd } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logWarn } from '../../../base/log.ts';
 import { encodeText } from '../../../base/text.ts';
-import { MFD, SEEK } from '../../../kernel/constants/files.ts';
+import { SEEK } from '../../../kernel/constants/files.ts';
 import { AF, LOCK_MARK } from '../../../kernel/constants/sockets.ts';
+import { memoryFile } from '../../../kernel/files.ts';
 import type { InetEnd } from '../../../kernel/netlink/inet-diag.ts';
 import { decodeSocketAddress } from '../../../kernel/socket-address.ts';
 import { followedStatus } from '../../../kernel/statx.ts';
-import { arenaPath, Fd, syscall } from '../../../kernel/syscall.ts';
+import { syscall } from '../../../kernel/syscall.ts';
 import type { TcpConnection } from '../../../network/connections.ts';
 
 const TOOLS = [
@@ -93,7 +95,7 @@ function savedRules(tool: string): string[] {
 /** Lets the program do all or nothing. Its input is a file, which is whole if Stasis is killed. */
 function restoreRules(tool: string, lines: readonly string[], alive?: LocalFd): void {
   const text = encodeText(['*filter', ...lines, 'COMMIT', ''].join('\n'));
-  using input = new Fd(syscall('memfd_create', arenaPath('stasis-rules'), MFD.CLOEXEC));
+  using input = memoryFile('stasis-rules');
   for (let at = 0; at < text.length; ) at += syscall('write', input.number, text.subarray(at), text.length - at);
   syscall('lseek', input.number, 0, SEEK.SET);
   const stdio = [input.number, 'ignore', 'pipe', alive ?? 'ignore'] as const;

@@ -1,14 +1,15 @@
 /** The host's System V segments at a restore: existing ones are used, the others are made again. */
+
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug, logInfo } from '../../../base/log.ts';
 import type { RestoreContext } from '../../../contract/contract.ts';
 import type { Entry } from '../../../images/image.ts';
 import { NAMESPACE_IDS } from '../../../images/namespace-ids.ts';
 import type { IpcShmEntry } from '../../../images/schema/namespaces.ts';
-import { MFD } from '../../../kernel/constants/files.ts';
 import { MADV } from '../../../kernel/constants/memory.ts';
+import { memoryFile } from '../../../kernel/files.ts';
 import type { SysvSegment } from '../../../kernel/proc/sysvipc.ts';
-import { arenaPath, Fd, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { syscall, trySyscall } from '../../../kernel/syscall.ts';
 import { objectName, removeObject } from '../../../namespaces/ipc/objects.ts';
 import {
   attachHere,
@@ -70,7 +71,7 @@ function make(segment: IpcShmEntry, context: RestoreContext): void {
 function putBack(segment: Entry<IpcShmEntry, Uint8Array>, at: number, context: RestoreContext): void {
   const { desc } = segment.message;
   const length = segmentLength(segment.message);
-  const copy = new Fd(syscall('memfd_create', arenaPath('stasis-segment'), MFD.CLOEXEC));
+  const copy = memoryFile('stasis-segment');
   transfer('pwrite64', copy, at, length);
   context.undo(() => {
     const again = attachHere(desc);
