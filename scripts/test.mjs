@@ -21,6 +21,10 @@ const PROGRAMS = {
   xz: ['xz-utils'],
   'stress-ng': ['stress-ng'],
   java: ['default-jre-headless'],
+  ip: ['iproute2'],
+  nft: ['nftables'],
+  iptables: ['iptables'],
+  zstd: ['zstd'],
 };
 
 /** How long one test file may take. */
