@@ -15,6 +15,7 @@ const LAYERS = [
   'explore',
   'api',
   'engine',
+  'store',
   'kinds',
   'memory',
   'paths',

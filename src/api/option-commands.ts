@@ -17,9 +17,12 @@ export const TLS_LATER = [...PAGES, ...LAZY] as const;
 export const PAGE_SERVER = ['page-server'] as const;
 export const SERVICE = ['service'] as const;
 export const CPUINFO = ['cpuinfo dump', 'cpuinfo check'] as const;
+/** Commands of the store of snapshots, and those of them that work with a folder of images. */
+export const STORE = ['store add', 'store get', 'store ls', 'store rm', 'store gc', 'store check'] as const;
+export const STORE_FOLDER = ['store add', 'store get'] as const;
 export const SERVERS = ['page-server', 'lazy-pages'] as const;
 export const WORKING = [...CARRYING, 'pre-dump', ...SERVERS, 'dedup', 'service', ...CPUINFO] as const;
-export const ALL = [...WORKING, 'exec'] as const;
+export const ALL = [...WORKING, ...STORE, 'exec'] as const;
 
 /** Why an option may be given where it changes nothing. */
 export const SAME_OPTIONS =

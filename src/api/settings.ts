@@ -22,6 +22,12 @@ export type Command =
   | 'dedup'
   | 'cpuinfo dump'
   | 'cpuinfo check'
+  | 'store add'
+  | 'store get'
+  | 'store ls'
+  | 'store rm'
+  | 'store gc'
+  | 'store check'
   | 'show';
 
 /** What becomes of the tasks afterwards. `dead` is the default after a dump; after a restore it means "running". */
@@ -86,6 +92,8 @@ export interface Settings {
   encrypt: string | undefined;
   /** A directory for what of an archive cannot be brought to its place at once; undefined: memory. */
   spool: string | undefined;
+  /** The folder of a store of snapshots; undefined: the usual one. */
+  store: string | undefined;
   /** A file for the PID of the restored root, which must not exist; relative to the work directory. */
   pidfile: string | undefined;
   root: string | undefined;
@@ -231,6 +239,7 @@ export function defaultSettings(): Settings {
     from: undefined,
     encrypt: undefined,
     spool: undefined,
+    store: undefined,
     pidfile: undefined,
     root: undefined,
     logFile: undefined,

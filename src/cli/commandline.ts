@@ -6,6 +6,7 @@
 import { configFiles, readConfigFile } from '../api/config.ts';
 import { type Found, nearest, scan } from '../api/getopt.ts';
 import type { Invocation } from '../api/invocation.ts';
+import { STORE } from '../api/option-commands.ts';
 import { OPTIONS, type OptionRow } from '../api/options.ts';
 import { type Judgement, judge } from '../api/refusals.ts';
 import { type Command, defaultSettings, type Settings } from '../api/settings.ts';
@@ -24,7 +25,7 @@ export type Request =
 // biome-ignore format: names in a row
 const COMMANDS: readonly string[] = [
   'dump', 'restore', 'check', 'exec', 'crit', 'help', 'completion',
-  'pre-dump', 'lazy-pages', 'page-server', 'service', 'swrk', 'dedup', 'cpuinfo', 'show',
+  'pre-dump', 'lazy-pages', 'page-server', 'service', 'swrk', 'dedup', 'cpuinfo', 'store', 'show',
 ];
 
 /**
@@ -94,6 +95,11 @@ function commandOf(operands: readonly string[]): { command: Command; rest: reado
     if (second !== 'dump' && second !== 'check') throw usage('cpuinfo', 'needs "dump" or "check" after it', undefined);
     return { command: `cpuinfo ${second}`, rest: operands.slice(2) };
   }
+  if (word === 'store') {
+    const command = STORE.find((one) => one === `store ${second}`);
+    if (!command) throw usage('store', 'needs "add", "get", "ls", "rm", "gc" or "check" after it', undefined);
+    return { command, rest: operands.slice(2) };
+  }
   return { command: known(word) as Command, rest: operands.slice(1) }; // help and completion were dealt with before
 }
 
@@ -134,7 +140,7 @@ function checkTogether(command: Command, settings: Settings, rest: readonly stri
   }
 }
 
-const TAKES_OPERANDS: readonly Command[] = ['exec', 'crit', 'swrk', 'service', 'page-server', 'lazy-pages'];
+const TAKES_OPERANDS: readonly Command[] = ['exec', 'crit', 'swrk', 'service', 'page-server', 'lazy-pages', ...STORE];
 
 function usage(resource: string | undefined, reason: string, remedy: string | undefined): StasisError {
   return new StasisError({ kind: 'usage', resource, reason, remedy });

@@ -231,6 +231,28 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
     ],
     examples: [['dedup -D images/3', 'free what images/3 has replaced in images/2 and images/1']],
   },
+  {
+    word: 'store',
+    commands: ['store add', 'store get', 'store ls', 'store rm', 'store gc', 'store check'],
+    synopsis: 'store add|get|rm NAME, store ls|gc|check [--store DIR] [OPTION...]',
+    summary: 'keep many snapshots in the room of what differs between them',
+    about: [
+      'A store is a folder in which every page and every other content of images is there once, whatever snapshots and ' +
+        'processes have it. "add" takes the images of a complete dump in, with those of earlier dumps that they need, and ' +
+        'leaves them where they are; "get" writes them into an empty folder, from which they are restored; "ls" lists the ' +
+        'snapshots; "rm" removes one, and "gc" frees what no snapshot needs any more.',
+      'Everything that is read is compared with its digest (SHA-256); "check" does so with the whole store. What is killed ' +
+        'on the way leaves the store as it was. Compressed images have little in common: dump without --compress.',
+      'The exit code is 0 when that is done, and for check when nothing is wrong; else 1.',
+    ],
+    examples: [
+      ['store add monday -D images', 'keep the images in ./images under this name'],
+      ['store get monday -D again', 'write them to ./again'],
+      ['store ls', 'list all snapshots'],
+      ['store rm monday', 'remove it'],
+      ['store gc', 'free what is not needed any more'],
+    ],
+  },
 ];
 
 /** @returns undefined for a word that is no command */

@@ -112,6 +112,13 @@ async function dispatch(invocation: Invocation): Promise<number> {
     case 'cpuinfo dump':
     case 'cpuinfo check':
       return (await import('./cpuinfo.ts')).run(invocation);
+    case 'store add':
+    case 'store get':
+    case 'store ls':
+    case 'store rm':
+    case 'store gc':
+    case 'store check':
+      return (await import('./store.ts')).run(invocation);
     case 'swrk':
       return (await import('./swrk.ts')).run(invocation);
     case 'crit':
