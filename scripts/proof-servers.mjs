@@ -3,6 +3,7 @@
  * of their work, taken through cycles of dump and restore of what was restored, 20 as a rule. After each the clients go
  * on, and what they get is checked; at the end the server's log must hold no complaint, and the server end when it is
  * told to. Needs root, and installs the packages that are missing. `--keep` leaves the folder of a server that fails.
+ * With `--podman` each server runs in a container of Debian's unmodified Podman, which checkpoints and restores it.
  * `scripts/servers/NAME.mjs` starts a server and brings its clients.
  */
 
@@ -11,10 +12,13 @@ import { join } from 'node:path';
 import { installPackages, isInstalled } from './debian.mjs';
 import { runScript } from './main.mjs';
 import { Place } from './servers/place.mjs';
+import { Podman, PodmanPlace } from './servers/podman-place.mjs';
 import { withSystemLog } from './servers/system-log.mjs';
 import { home, run } from './setup.mjs';
 
 const FILES = ['dnsmasq', 'node', 'redis', 'ssh', 'sendmail', 'apache2', 'postgres', 'mariadb', 'tomcat', 'chromium'];
+
+const FLAGS = ['--keep', '--podman'];
 
 /** The names that were asked for, and how many cycles. */
 function wishes(args) {
@@ -22,20 +26,21 @@ function wishes(args) {
   let cycles = 20;
   for (let i = 0; i < args.length; i++) {
     if (args[i] === '--cycles') cycles = Number(args[++i]);
-    else if (args[i] !== '--keep') names.push(args[i]);
+    else if (!FLAGS.includes(args[i])) names.push(args[i]);
   }
   if (!(cycles >= 1)) throw new Error('--cycles wants a number');
-  return { names, cycles, keep: args.includes('--keep') };
+  return { names, cycles, keep: args.includes('--keep'), inPodman: args.includes('--podman') };
 }
 
-async function servers(names) {
+async function servers(names, inPodman) {
   const all = [];
   for (const file of FILES) all.push(...(await import(`./servers/${file}.mjs`)).default);
   const known = all.map((server) => server.name);
   for (const name of names) {
     if (!known.includes(name)) throw new Error(`there is no server ${name}; there are ${known.join(', ')}`);
   }
-  return names.length === 0 ? all : all.filter((server) => names.includes(server.name));
+  if (names.length > 0) return all.filter((server) => names.includes(server.name));
+  return inPodman ? all.filter((server) => server.inContainers !== false) : all;
 }
 
 /** Takes a server through its cycles. Returns a line of the table of results. */
@@ -65,16 +70,19 @@ async function prove(server, cycles, place, systemLog) {
 }
 
 async function main() {
-  const { names, cycles, keep } = wishes(process.argv.slice(2));
-  const chosen = await servers(names);
-  const packages = chosen.flatMap((server) => server.packages).filter((name) => !isInstalled(name));
+  const { names, cycles, keep, inPodman } = wishes(process.argv.slice(2));
+  const chosen = await servers(names, inPodman);
+  const needed = [...chosen.flatMap((server) => server.packages), ...(inPodman ? Podman.packages : [])];
+  const packages = needed.filter((name) => !isInstalled(name));
   if (!installPackages([...new Set(packages)])) throw new Error(`could not install ${packages.join(', ')}`);
   if (!existsSync(join(home, 'dist/stasis')) && !run('npm', ['run', 'build'])) throw new Error('npm run build failed');
   const rows = [];
   const systemLog = await withSystemLog();
   process.on('exit', () => systemLog.end());
+  const podman = inPodman ? new Podman() : undefined;
+  process.on('exit', () => podman?.end());
   for (const server of chosen) {
-    const place = new Place(server.name);
+    const place = podman ? new PodmanPlace(server.name, podman) : new Place(server.name);
     const clean = () => place.clean({ keep: false });
     process.on('exit', clean);
     let failed = false;

@@ -116,8 +116,7 @@ export class Place {
   /** Dumps the tree, waits until it is gone, and for a moment longer, and restores it. */
   async cycle(options = []) {
     const tree = treeOf(this.root);
-    this.processes = tree.length;
-    this.threads = tree.reduce((sum, pid) => sum + threadsOf(pid), 0);
+    this.noteSize(tree);
     const images = mkdtempSync(join(this.dir, 'images-'));
     this.times.dump.push(await this.#dump('-t', `${this.root}`, '-D', images, ...OPTIONS, ...options));
     await gone(tree);
@@ -125,6 +124,11 @@ export class Place {
     this.times.restore.push(this.#stasis('restore', '-d', '-D', images, ...OPTIONS, ...options));
     if (!existsSync(`/proc/${this.root}`)) throw new Error(`process ${this.root} is not there after the restore`);
     rmSync(images, { recursive: true });
+  }
+
+  noteSize(tree) {
+    this.processes = tree.length;
+    this.threads = tree.reduce((sum, pid) => sum + threadsOf(pid), 0);
   }
 
   /** Dumps the tree. While the server still has to accept a connection, that is refused: it is done a little later. */
