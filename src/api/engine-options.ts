@@ -147,6 +147,7 @@ export function restoreOptions(settings: Settings, { imagesDir, workDir }: Direc
     verify: settings.verify,
     leaveStopped: settings.finalState === 'stopped',
     lazyPages: comeLater(settings),
+    autoDedup: freesRestored(settings),
     carry: carryOptions(settings),
   };
 }
@@ -156,6 +157,17 @@ function comeLater({ lazyPages, from }: Settings): boolean {
   if (!lazyPages || from === undefined) return lazyPages;
   const reason = 'a lazy-pages daemon reads no archive';
   throw new StasisError({ kind: 'usage', resource: '--lazy-pages', reason, remedy: 'unpack it, and restore with -D' });
+}
+
+/** Whether images are freed when they are restored. @throws StasisError (usage) where they are needed or not ours */
+function freesRestored({ autoDedup, from, lazyPages }: Settings): boolean {
+  const reason = lazyPages
+    ? 'a lazy-pages daemon needs the images after the restore'
+    : from === undefined
+      ? undefined
+      : 'nothing of an archive is freed';
+  if (!autoDedup || reason === undefined) return autoDedup;
+  throw new StasisError({ kind: 'usage', resource: '--auto-dedup', reason, remedy: 'leave it out' });
 }
 
 /** The hooks of a command: `more`, then its action scripts unless that has failed. With CRIU a client is first, too. */

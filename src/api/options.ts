@@ -178,7 +178,7 @@ const TABLE = [
     idle: { in: RESTORE, because: 'the images say so themselves' },
     help: 'compress page contents: zstd or none; criu takes them when zstd -d has made pages-N.img of them' },
   { group: 'Memory', long: 'auto-dedup', negatable: true, value: { type: 'flag', key: 'autoDedup' },
-    rpc: [16, 'auto_dedup'], built: PAGES, later: RESTORE,
+    rpc: [16, 'auto_dedup'], built: [...PAGES, ...RESTORE],
     help: 'free what earlier images hold in vain when these are complete; at restore, what has been restored' },
   { group: 'Memory', long: 'lazy-pages', value: { type: 'flag', key: 'lazyPages' },
     rpc: [48, 'lazy_pages'], built: [...DUMPS, ...RESTORE, ...PAGE_SERVER],

@@ -1,6 +1,6 @@
-/** `--auto-dedup` and `dedup`: frees what earlier images of a chain hold in vain. */
+/** `--auto-dedup` and `dedup`: frees what earlier images of a chain hold in vain, or what was restored. */
 import { StasisError } from '../base/errors.ts';
-import { Notice } from '../base/notice.ts';
+import { Notice, type NoticeFacts } from '../base/notice.ts';
 import { Part } from '../base/part.ts';
 import { ImageSet } from '../images/image-set.ts';
 import { disk } from '../kernel/disk.ts';
@@ -26,9 +26,24 @@ export function dedupAfter(outcome: DumpOutcome, imagesDir: string): DumpOutcome
     dedup(imagesDir);
     return outcome;
   } catch (error) {
-    if (!(error instanceof StasisError)) throw error;
-    const reason = `earlier images hold what they held: ${error.message}`;
+    const reason = `earlier images hold what they held: ${reasonOf(error)}`;
     const notice = new Notice({ resource: '--auto-dedup', reason });
     return { ...outcome, notices: [...outcome.notices, notice] };
   }
+}
+
+/** After a restore: the tasks run, whatever comes of this. Returns what is to be told. */
+export function dedupRestored(images: ImageSet): NoticeFacts | undefined {
+  try {
+    DEDUP.load().freeRestored(images);
+    return undefined;
+  } catch (error) {
+    return { resource: '--auto-dedup', reason: `the images hold what they held: ${reasonOf(error)}` };
+  }
+}
+
+/** What a failure says of itself. Throws what is none. */
+function reasonOf(error: unknown): string {
+  if (error instanceof StasisError) return error.message;
+  throw error;
 }

@@ -19,6 +19,8 @@ import { addRange, common, endOf } from './plan/ranges.ts';
 
 /** The name of a pagemap image: whether it is a segment's, and the ID. */
 const PAGEMAP = /^pagemap-(shmem-)?(\d+)\.img$/;
+/** The name of a pages file, compressed or not: its ID. */
+const PAGES = /^(?:stasis-)?pages-(\d+)\.(?:img|zst)$/;
 
 /**
  * Frees what the sets before `images` hold of pages that `images` has itself. Returns how many bytes.
@@ -46,6 +48,27 @@ export function freeReplaced(images: ImageSet): number {
     freed += punch(set, holes);
   }
   logInfo(`${freed} bytes of earlier images are freed`);
+  return freed;
+}
+
+/**
+ * Frees the page contents of a chain of images whose tasks are restored: none of them can be restored again. Returns how
+ * many bytes.
+ * @throws StasisError
+ */
+export function freeRestored(images: ImageSet): number {
+  let freed = 0;
+  for (const set of chainOf(images)) {
+    const holes = new Map<string, FileRange[]>();
+    for (const name of set.disk.namesIn(set.dir)) {
+      const [, pagesId] = PAGES.exec(name) ?? [];
+      if (pagesId === undefined) continue;
+      const size = set.disk.status(`${set.dir}/${name}`)?.size ?? 0;
+      if (size > 0) holes.set(requirePlain(set, `pages-${pagesId}.img`, Number(pagesId)), [[0, size]]);
+    }
+    freed += punch(set, holes);
+  }
+  logInfo(`${freed} bytes of restored images are freed`);
   return freed;
 }
 

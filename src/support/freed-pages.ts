@@ -1,6 +1,6 @@
 /**
- * What deduplication has freed of a set of images: page contents that images of a later dump have in their place. The
- * files keep their size and the kernel gives zeros for the holes, so a list beside them says what is not there any
+ * What deduplication has freed of a set of images: page contents that images of a later dump have in their place, or
+ * that were restored. The files keep their size and the kernel gives zeros for the holes, so a list beside them says what is not there any
  * more, lest somebody restores zeros.
  */
 import { firstIndex } from '../base/search.ts';
@@ -68,8 +68,8 @@ export function requireKept(chain: readonly ImageSet[], pieces: readonly StoredP
     if (!isFreed(freed.get(path), offset, length)) continue;
     throw new ImageError({
       file,
-      reason: `the page at 0x${start.toString(16)}, or one behind it, was freed when a later dump had replaced it`,
-      remedy: 'restore from the last images of the chain',
+      reason: `the page at 0x${start.toString(16)}, or one behind it, was freed (--auto-dedup, dedup)`,
+      remedy: 'restore from the last images of the chain; if they were restored with --auto-dedup, nothing is left',
     });
   }
 }

@@ -1,6 +1,6 @@
 /** What earlier images of a chain hold in vain is freed, and nobody takes the holes for memory. */
 import { expect, test } from 'bun:test';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buryOrphans } from './kit/bury-orphans.ts';
 import { stasis, stasisOk } from './kit/stasis.ts';
@@ -80,6 +80,36 @@ test('--auto-dedup: each dump of a chain frees what it has replaced', async () =
   expect(used).toBeLessThan(size * 0.9);
   await requireRight(victim);
 }, 120_000);
+
+test('--auto-dedup at a restore frees the images of the whole chain when the tree runs', async () => {
+  using victim = await Victim.start('scribbler');
+  const first = await link(victim, 'pre-dump', '');
+  const second = await link(victim, 'dump', first);
+  buryOrphans(victim.pid);
+  await victim.restore(['--auto-dedup'], { limitMs: 60_000 });
+  expect([first, second].map((dir) => sizesOf(dir).used)).toEqual([0, 0]);
+  const again = await stasis(victim.restoreLine());
+  expect([again.status, again.stderr]).toEqual([1, expect.stringMatching(/was freed .*\nHint: restore from/)]);
+  await victim.verdict({ limitMs: 20_000 });
+}, 60_000);
+
+test('--auto-dedup frees nothing if the restore fails, nor where the images are needed', async () => {
+  using victim = await Victim.start('memory');
+  await victim.dump();
+  await victim.waitGone();
+  const { used } = sizesOf(victim.images);
+  const pidfile = join(victim.images, 'pid');
+  writeFileSync(pidfile, '');
+  const failed = await stasis(victim.restoreLine(['--auto-dedup', '--pidfile', pidfile]));
+  expect(failed.status).toBe(1);
+  for (const option of ['--lazy-pages', '--from=x.tar']) {
+    const refused = await stasis(victim.restoreLine(['--auto-dedup', option]));
+    expect([refused.status, refused.stderr]).toEqual([1, expect.stringMatching(/--auto-dedup: /)]);
+  }
+  expect(sizesOf(victim.images).used).toBe(used);
+  await victim.restore();
+  await victim.verdict();
+}, 30_000);
 
 test('dedup without images before these', async () => {
   using victim = await Victim.start('memory');

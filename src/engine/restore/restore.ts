@@ -1,17 +1,9 @@
-/** A restore from beginning to end. */
-
-import { PAGE_SIZE } from '../../arch/page-size.ts';
-import type { HostPid, LocalFd } from '../../base/brands.ts';
-import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
-import { type NoticeFacts, Notices } from '../../base/notice.ts';
 import { Part } from '../../base/part.ts';
 import { UndoStack } from '../../base/undo.ts';
 import type {
   CarryOptions,
-  IdView,
-  LazyDelivery,
   NamespaceKind,
   Phase,
   RestoreContext,
@@ -19,17 +11,14 @@ import type {
   RestoreTask,
   TreePhase,
 } from '../../contract/contract.ts';
-import { SlotStore } from '../../contract/slots.ts';
 import { ImageSet } from '../../images/image-set.ts';
-import { TaskState } from '../../images/schema/task.ts';
 import { FileOwner } from '../../kernel/act-as.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
-import { closeAll } from '../../kernel/descriptor-table.ts';
 import { disk } from '../../kernel/disk.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { isUnused } from '../../kernel/proc/holders.ts';
 import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
-import { fileKinds, treeDoors } from '../../kinds/registry.ts';
+import { treeDoors } from '../../kinds/registry.ts';
 import { hasEmptyNamespaces } from '../../namespaces/empty.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
@@ -45,6 +34,7 @@ import { writeRestoreStats } from '../stats.ts';
 import { stopSignalOf } from '../stops.ts';
 import { TreeLife } from '../tree-life.ts';
 import { TreeBuilder } from './build-tree.ts';
+import { Context } from './context.ts';
 import { forgetChildSignal } from './deaths.ts';
 import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { HostPids } from './host-pids.ts';
@@ -64,6 +54,7 @@ type Verifying = typeof import('../../memory/verify-pages.ts');
 const VERIFYING = new Part(() => require('../../memory/verify-pages.ts') as Verifying);
 
 const LAZY = new Part(() => require('../../memory/lazy/client.ts') as typeof import('../../memory/lazy/client.ts'));
+const DEDUP = new Part(() => require('../dedup.ts') as typeof import('../dedup.ts'));
 const EMPTY = new Part(() => require('./empty-namespaces.ts') as typeof import('./empty-namespaces.ts'));
 
 /** The options of a restore. */
@@ -83,6 +74,8 @@ export interface RestoreOptions {
   readonly writesStats: boolean;
   /** Have a lazy-pages daemon, which listens in the work directory, bring pages when they are needed. */
   readonly lazyPages: boolean;
+  /** Free page contents in the images when the tasks run (`--auto-dedup`). */
+  readonly autoDedup: boolean;
   readonly carry: CarryOptions;
 }
 
@@ -180,6 +173,8 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   undo.keep();
   logInfo(tasks.length === 1 ? 'the task runs' : 'the tasks run');
   fire(hooks, { point: 'post-resume', pid });
+  const unfreed = options.autoDedup ? DEDUP.load().dedupRestored(images) : undefined;
+  if (unfreed) context.notice(unfreed);
   return { pid, figures, notices: context.notices.list };
 }
 
@@ -290,15 +285,6 @@ function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: Readonl
   logDebug(`phase ${name}`);
 }
 
-/** Tells of memory that was filled. */
-function filledCounter(progress: NonNullable<Hooks['progress']>, total: number): (bytes: number) => void {
-  let done = 0;
-  return (bytes) => {
-    done += bytes;
-    progress({ step: 'memory', done, total });
-  };
-}
-
 /** Makes Stasis a subreaper until the scope ends: orphaned descendants become its children. */
 class Subreaper implements Disposable {
   readonly #before: number;
@@ -311,114 +297,5 @@ class Subreaper implements Disposable {
 
   [Symbol.dispose](): void {
     trySyscall('prctl', PR.SET_CHILD_SUBREAPER, this.#before, 0, 0, 0);
-  }
-}
-
-/** The RestoreContext that kinds get. */
-class Context implements RestoreContext {
-  readonly slots = new SlotStore();
-  readonly options: CarryOptions;
-  readonly images: ImageSet;
-  readonly root: number;
-  readonly ids: IdView;
-  readonly parentEnds: boolean;
-  readonly fileEntries: Plan['files'];
-  readonly groupStopped: RestoreContext['groupStopped'];
-  readonly notices = new Notices();
-  readonly hosts: HostPids;
-  readonly filled: RestoreContext['filled'];
-  /** Files that are in messages. */
-  readonly carried = new Set<number>();
-  /** Descriptors made so far, by file ID and, for files to be mapped, flags. */
-  readonly #open = new Map<string, LocalFd>();
-  readonly #places: Plan['places'];
-  readonly #undo: UndoStack;
-  readonly #ending: UndoStack;
-  readonly #hooks: Hooks;
-
-  constructor(
-    { carry, detached, sibling }: RestoreOptions,
-    images: ImageSet,
-    plan: Plan,
-    hosts: HostPids,
-    undo: UndoStack,
-    ending: UndoStack,
-    hooks: Hooks,
-    readonly lazy: LazyDelivery | undefined,
-  ) {
-    this.options = carry;
-    this.hosts = hosts;
-    this.#places = plan.places;
-    this.parentEnds = detached && !sibling;
-    this.images = images;
-    this.root = plan.root;
-    this.ids = plan.ids;
-    this.fileEntries = plan.files;
-    const types = new Set([...plan.files.values()].map(({ type }) => type));
-    for (const kind of fileKinds) if (types.has(kind.type)) kind.meet?.();
-    this.groupStopped = [...plan.tasks.values()]
-      .filter(({ core }) => core.tc?.task_state === TaskState.STOPPED)
-      .map(({ pstree }) => pstree);
-    const { progress } = hooks;
-    if (progress) this.filled = filledCounter(progress, plan.pages * PAGE_SIZE);
-    this.#hooks = hooks;
-    this.#undo = undo;
-    this.#ending = ending;
-    ending.add(() => closeAll([...this.#open.values()]));
-  }
-
-  hostPid(saved: number): HostPid | undefined {
-    return this.hosts.of(saved);
-  }
-
-  numberFor({ pid }: RestoreTask, saved: number): number {
-    return this.#places?.numberIn(this.#places.of(pid).namespace, saved) ?? saved;
-  }
-
-  hostGroup(saved: number): HostPid | undefined {
-    return this.hosts.ofGroup(saved);
-  }
-
-  open(fileId: number, flags?: number): LocalFd {
-    const key = flags === undefined ? `${fileId}` : `${fileId}/${flags}`;
-    const known = this.#open.get(key);
-    if (known !== undefined) return known;
-    const entry = this.fileEntries.get(fileId);
-    const kind = entry && fileKinds.find((candidate) => candidate.type === entry.type);
-    if (!entry || !kind) throw new StasisError({ kind: 'internal', reason: `file ${fileId} was not planned for` });
-    const local = kind.rebuild(entry, this, flags);
-    this.#open.set(key, local);
-    return local;
-  }
-
-  openCarried(fileId: number): LocalFd {
-    this.carried.add(fileId);
-    return this.open(fileId);
-  }
-
-  adopt(fileId: number, local: LocalFd): void {
-    const before = this.#open.get(`${fileId}`);
-    if (before !== undefined) trySyscall('close', before);
-    this.#open.set(`${fileId}`, local);
-  }
-
-  notice(facts: NoticeFacts): void {
-    this.notices.add(facts);
-  }
-
-  whenInFront(work: () => boolean): void {
-    this.#hooks.whenInFront?.(work);
-  }
-
-  handOut(master: LocalFd): void {
-    fire(this.#hooks, { point: 'orphan-pts-master', descriptor: master });
-  }
-
-  undo(work: () => void): void {
-    this.#undo.add(work);
-  }
-
-  atEnd(work: () => void): void {
-    this.#ending.add(work);
   }
 }

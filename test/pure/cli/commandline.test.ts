@@ -236,7 +236,6 @@ describe('mistakes', () => {
 describe('what is not built yet', () => {
   const unbuilt = [
     'dump -t1 --tls',
-    'restore --auto-dedup',
     'pre-dump -t1 --leave-stopped',
     'restore --stream',
     'restore --lsm-mount-context x',
