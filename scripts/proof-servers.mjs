@@ -82,7 +82,7 @@ async function main() {
   const podman = inPodman ? new Podman() : undefined;
   process.on('exit', () => podman?.end());
   for (const server of chosen) {
-    const place = podman ? new PodmanPlace(server.name, podman) : new Place(server.name);
+    const place = podman ? new PodmanPlace(server.name, podman, server.options) : new Place(server.name);
     const clean = () => place.clean({ keep: false });
     process.on('exit', clean);
     let failed = false;

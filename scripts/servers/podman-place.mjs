@@ -77,9 +77,12 @@ export class Podman {
 export class PodmanPlace extends Place {
   #podman;
   #name;
+  #options;
 
-  constructor(name, podman) {
+  /** @param options of Stasis that this server needs beyond those that Podman gives it */
+  constructor(name, podman, options = []) {
     super(name);
+    this.#options = options;
     this.#podman = podman;
     this.#name = `stasis-proof-${process.pid}-${name}`;
   }
@@ -88,10 +91,18 @@ export class PodmanPlace extends Place {
     const variables = Object.entries({ LC_ALL: 'C', ...env }).flatMap(([key, value]) => ['-e', `${key}=${value}`]);
     const folders = ['-v', `${this.dir}:${this.dir}`, '-v', '/usr:/usr:ro', '-v', `${home}/scripts:${home}/scripts:ro`];
     const log = this.path('server.log');
-    const program = ['sh', '-c', `exec "$@" </dev/null >>'${log}' 2>&1`, 'sh', command, ...args];
-    const where = ['--network=host', '-w', this.dir, '--tmpfs', '/tmp', '--tmpfs', '/run'];
+    const script = `mkdir -p /run/sshd; exec "$@" </dev/null >>'${log}' 2>&1`;
+    const program = ['sh', '-c', script, 'sh', command, ...args];
+    const where = ['--network=host', '-w', this.dir, '--tmpfs', '/tmp', '--tmpfs', '/run', ...this.#settings()];
     this.#podman.run(['run', '-d', '--name', this.#name, ...where, ...folders, ...variables, IMAGE, ...program]);
     this.#findRoot();
+  }
+
+  /** What Podman has no option for is told to criu by a configuration file, which runc takes from an annotation. */
+  #settings() {
+    if (this.#options.length === 0) return [];
+    const lines = this.#options.join(' ').split(/ ?--/).filter(Boolean);
+    return ['--annotation', `org.criu.config=${this.file('criu.conf', `${lines.join('\n')}\n`)}`];
   }
 
   #findRoot() {
@@ -128,6 +139,8 @@ export class PodmanPlace extends Place {
   async stop(signal = 'SIGTERM') {
     const tree = treeOf(this.root);
     this.#podman.run(['kill', '-s', signal, this.#name]);
+    // A first process of a PID namespace that has no handler for a signal does not get it: it has to be killed.
+    await gone(tree, 250).catch(() => this.#podman.run(['stop', '-t', '0', this.#name]));
     await gone(tree);
     this.root = undefined;
     this.#podman.run(['rm', '-f', '-t', '0', this.#name]);

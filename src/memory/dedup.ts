@@ -52,8 +52,8 @@ export function freeReplaced(images: ImageSet): number {
 }
 
 /**
- * Frees the page contents of a chain of images whose tasks are restored: none of them can be restored again. Returns how
- * many bytes.
+ * Frees the page contents of a chain of images whose tasks are restored: none of them can be restored again. Returns
+ * how many bytes.
  * @throws StasisError
  */
 export function freeRestored(images: ImageSet): number {

@@ -1,7 +1,7 @@
 /**
  * What deduplication has freed of a set of images: page contents that images of a later dump have in their place, or
- * that were restored. The files keep their size and the kernel gives zeros for the holes, so a list beside them says what is not there any
- * more, lest somebody restores zeros.
+ * that were restored. The files keep their size and the kernel gives zeros for the holes, so a list beside them says
+ * what is not there any more, lest somebody restores zeros.
  */
 import { firstIndex } from '../base/search.ts';
 import { cstring, encodeText } from '../base/text.ts';
