@@ -61,6 +61,8 @@ async function listed(port, path, method = 'GET') {
 export default [
   {
     name: 'chromium',
+    // In a container it watches files of an overlay, which have to be searched for (--irmap-scan-path).
+    inContainers: false,
     packages: ['chromium', 'node-ws'],
     async start(place) {
       place.port = await freePort();

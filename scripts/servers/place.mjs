@@ -213,9 +213,9 @@ function read(path) {
   }
 }
 
-/** Waits until processes are gone: whoever is their parent may take a while to reap them. A turn is 20 ms. */
-export async function gone(pids, turns = 1500) {
-  for (let turn = 0; turn < turns; turn++) {
+/** Waits until processes are gone: whoever is their parent may take a while to reap them. */
+export async function gone(pids) {
+  for (let turn = 0; turn < 1500; turn++) {
     if (!pids.some((pid) => existsSync(`/proc/${pid}`))) return;
     await sleep(20);
   }

@@ -24,7 +24,7 @@ const LEFT_OUT = ['var/cache', 'var/lib/apt', 'var/lib/dpkg', 'var/lib/container
 /** Podman with storage of its own: what is in the machine's own is not touched. */
 export class Podman {
   /** The Debian packages it needs. */
-  static packages = ['podman', 'runc', 'conmon', 'netavark', 'iptables'];
+  static packages = ['podman', 'runc', 'conmon', 'netavark', 'iptables', 'catatonit'];
 
   constructor() {
     this.dir = mkdtempSync(join(tmpdir(), 'stasis-podman-'));
@@ -89,11 +89,31 @@ export class PodmanPlace extends Place {
 
   start(command, args, env = {}) {
     const variables = Object.entries({ LC_ALL: 'C', ...env }).flatMap(([key, value]) => ['-e', `${key}=${value}`]);
-    const folders = ['-v', `${this.dir}:${this.dir}`, '-v', '/usr:/usr:ro', '-v', `${home}/scripts:${home}/scripts:ro`];
+    // Users that a proof has made since the image was.
+    const users = ['passwd', 'shadow', 'group'].flatMap((name) => ['-v', `/etc/${name}:/etc/${name}:ro`]);
+    const folders = [
+      ...users,
+      '-v',
+      `${this.dir}:${this.dir}`,
+      '-v',
+      '/usr:/usr:ro',
+      '-v',
+      `${home}/scripts:${home}/scripts:ro`,
+    ];
     const log = this.path('server.log');
     const script = `mkdir -p /run/sshd; exec "$@" </dev/null >>'${log}' 2>&1`;
     const program = ['sh', '-c', script, 'sh', command, ...args];
-    const where = ['--network=host', '-w', this.dir, '--tmpfs', '/tmp', '--tmpfs', '/run', ...this.#settings()];
+    const where = [
+      '--init',
+      '--network=host',
+      '-w',
+      this.dir,
+      '--tmpfs',
+      '/tmp',
+      '--tmpfs',
+      '/run',
+      ...this.#settings(),
+    ];
     this.#podman.run(['run', '-d', '--name', this.#name, ...where, ...folders, ...variables, IMAGE, ...program]);
     this.#findRoot();
   }
@@ -139,8 +159,6 @@ export class PodmanPlace extends Place {
   async stop(signal = 'SIGTERM') {
     const tree = treeOf(this.root);
     this.#podman.run(['kill', '-s', signal, this.#name]);
-    // A first process of a PID namespace that has no handler for a signal does not get it: it has to be killed.
-    await gone(tree, 250).catch(() => this.#podman.run(['stop', '-t', '0', this.#name]));
     await gone(tree);
     this.root = undefined;
     this.#podman.run(['rm', '-f', '-t', '0', this.#name]);
