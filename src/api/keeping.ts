@@ -1,7 +1,7 @@
 /** What the options say of a dump whose tasks keep their pages (`dump --lazy-pages`). */
 import { StasisError } from '../base/errors.ts';
 import type { DumpOptions } from '../engine/dump/dump.ts';
-import { listeningPlace } from './page-server-place.ts';
+import { listeningPlace, tlsOf } from './page-server-place.ts';
 import { printOut } from './print.ts';
 import type { Settings } from './settings.ts';
 import { tellStatus } from './status-fd.ts';
@@ -13,7 +13,10 @@ export function keepingOf(settings: Settings): Keeping {
   const { psSocket, statusFd, pageServer } = settings;
   if (pageServer) throw excluded('--page-server', 'the pages are either sent or kept');
   return {
-    place: psSocket === undefined ? { sockaddr: listeningPlace(settings) } : { descriptor: psSocket },
+    place: {
+      ...(psSocket === undefined ? { sockaddr: listeningPlace(settings) } : { descriptor: psSocket }),
+      tls: tlsOf(settings),
+    },
     ready: () => tellStatus(statusFd),
   };
 }

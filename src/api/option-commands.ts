@@ -13,7 +13,8 @@ export const EXEC = ['exec'] as const;
 /** Commands that send pages to a page server, or are one. */
 export const PAGES = ['dump', 'pre-dump', 'page-server'] as const;
 export const LAZY = ['lazy-pages'] as const;
-export const TLS_LATER = [...PAGES, ...LAZY] as const;
+/** Commands that speak with another machine. */
+export const TLS = [...PAGES, ...LAZY] as const;
 export const PAGE_SERVER = ['page-server'] as const;
 export const SERVICE = ['service'] as const;
 export const CPUINFO = ['cpuinfo dump', 'cpuinfo check'] as const;

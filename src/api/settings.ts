@@ -217,6 +217,8 @@ export interface Settings {
   tlsCert: string | undefined;
   tlsKey: string | undefined;
   tlsNoCnVerify: boolean;
+  /** The name that `address` was given as, if that was looked up: no option, but what certificates are made out to. */
+  hostName: string | undefined;
 
   // check
   /** The names of the features to check; none: all. */
@@ -319,6 +321,7 @@ export function defaultSettings(): Settings {
     tlsCert: undefined,
     tlsKey: undefined,
     tlsNoCnVerify: false,
+    hostName: undefined,
     feature: [],
     extra: false,
     experimental: false,

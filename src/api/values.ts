@@ -38,7 +38,13 @@ export function settle(draft: Draft, env: Readonly<Record<string, string | undef
   const verbosity = Math.min(4, Math.max(0, draft.verbosity)) as LogLevel; // -vvvvvv means the highest level
   draft.deprecated ||= env.CRIU_DEPRECATED !== undefined;
   draft.libdir ??= env.CRIU_LIBS_DIR;
+  for (const key of ['tlsCacert', 'tlsCacrl', 'tlsCert', 'tlsKey'] as const) draft[key] = absolute(draft[key]);
   return Object.assign(draft, { verbosity });
+}
+
+/** These files count from the directory in which the command was started, whichever it works in. */
+function absolute(path: string | undefined): string | undefined {
+  return path === undefined || path.startsWith('/') ? path : `${process.cwd()}/${path}`;
 }
 
 const WRITERS: { [T in OptionValue['type']]: Writer<T> } = {

@@ -27,6 +27,12 @@ export const ERROR_CODES = {
   PAGE_SERVER_FAILED: 'A page server could not store what it was sent.',
   PAGE_SERVER_PROTOCOL: 'The other side of a page server does not speak the protocol of CRIU 4.2.',
 
+  // Connections with another machine.
+  PEER_UNREACHABLE: 'No connection with the other machine came about.',
+  TLS_FILES: 'A certificate, key or list of revoked certificates cannot be read, or they do not belong together.',
+  TLS_PEER: 'The certificate of one side is not accepted by the other.',
+  TLS_FAILED: 'No connection with TLS came about, or it was lost.',
+
   // Lazy pages.
   LAZY_PAGES_UNREACHABLE: 'No lazy-pages daemon listens in the work directory, or the kernel offers no lazy pages.',
   LAZY_PAGES_LOST: 'A lazy-pages daemon, or the restore it serves, has gone away or does not answer.',

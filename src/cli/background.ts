@@ -7,8 +7,8 @@ import { StasisError } from '../base/errors.ts';
 import { F, FD_CLOEXEC, O } from '../kernel/constants/files.ts';
 import { openFile } from '../kernel/files.ts';
 import { Fd, syscall } from '../kernel/syscall.ts';
-import { Workers } from '../rpc/worker.ts';
 import { writePidfile } from '../support/pidfile.ts';
+import { Workers } from '../support/workers.ts';
 
 /** The operand that goes before the number of a socket that is there already. */
 const WITH_SOCKET = 'listening';

@@ -186,7 +186,9 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
       'Waits for one connection of a dump or pre-dump with --page-server, of Stasis or CRIU 4.2, and writes the contents of ' +
         'memory that it sends into the images directory, while those of its own images directory hold everything else. ' +
         'Put together, the two can be restored. With --prev-images-dir only what has changed is sent.',
-      'Nothing is encrypted, and whoever connects first is served: use it in a network that you trust, or through a tunnel.',
+      'Without --tls nothing is encrypted, and whoever connects first is served. With --tls both sides need a certificate of ' +
+        'one authority, and only who has one is served; the server has to be named by --address as its certificate ' +
+        'names it, unless the dump is given --tls-no-cn-verify.',
       'With --lazy-pages it gives what its images hold to a lazy-pages daemon.',
       'The exit code is 0 when everything was stored, else 1, and then no images are left.',
     ],

@@ -27,7 +27,8 @@ export async function run(invocation: Invocation): Promise<number> {
   using listener = given ?? listenForRestore(directories.workDir);
   if (settings.detached && !given) {
     // Whoever is told that the daemon is ready can rely on the page server as well.
-    const connected = place && connectWith(place);
+    // Which speaks TLS, if that is wanted, when it has the connection.
+    const connected = place && connectWith({ ...place, tls: undefined });
     tellReady(
       settings,
       goToBackground(listener, before, connected && { option: '--ps-socket', socket: connected.socket }),

@@ -2,16 +2,22 @@
 import type { Directories } from '../api/engine-options.ts';
 import type { Invocation } from '../api/invocation.ts';
 import { flushLog } from '../api/logfile.ts';
-import { listeningPlace } from '../api/page-server-place.ts';
+import { listeningPlace, tlsOf } from '../api/page-server-place.ts';
 import { printOut } from '../api/print.ts';
 import type { Settings } from '../api/settings.ts';
 import { interruptible } from '../api/signals.ts';
 import { openWorkplace } from '../api/workplace.ts';
-import { type LocalFd, localFd } from '../base/brands.ts';
+import { localFd } from '../base/brands.ts';
 import { logInfo } from '../base/log.ts';
 import { requireImages } from '../engine/lazy-pages/serve.ts';
 import { giveOver, PagesOfImages } from '../engine/page-server/give.ts';
-import { acceptPages, listenForPages, placeOfSocket } from '../engine/page-server/listen.ts';
+import {
+  type AcceptedPages,
+  acceptPages,
+  givenPages,
+  listenForPages,
+  placeOfSocket,
+} from '../engine/page-server/listen.ts';
 import { type PageServerOutcome, requirePrevious, servePages } from '../engine/page-server/serve.ts';
 import { Fd } from '../kernel/syscall.ts';
 import { withOutcome } from '../tracee/interruption.ts';
@@ -23,6 +29,7 @@ export function run(invocation: Invocation): number {
   const before = process.cwd();
   const directories = openWorkplace(invocation);
   const work = workOf(settings, directories);
+  const tls = tlsOf(settings);
   const given = socketOfForeground('page-server', operands);
   // A connection that was given is not ours to close.
   const connected = settings.psSocket;
@@ -30,7 +37,8 @@ export function run(invocation: Invocation): number {
     return finished(settings, directories, () => {
       tellReady(settings, process.pid);
       flushLog();
-      return work(localFd(connected), `descriptor ${connected}`, true);
+      using connection = givenPages(localFd(connected), `descriptor ${connected}`, tls);
+      return work(connection, true);
     });
   }
   using socket = given ?? (connected === undefined ? listenForPages(listeningPlace(settings)) : new Fd(connected));
@@ -45,27 +53,26 @@ export function run(invocation: Invocation): number {
       tellReady(settings, process.pid);
     }
     flushLog();
-    if (connected !== undefined) return work(socket.number, `descriptor ${connected}`, true);
-    const { connection, from } = acceptPages(socket);
-    using _ = connection;
+    using connection =
+      connected === undefined ? acceptPages(socket, tls) : givenPages(socket.number, `descriptor ${connected}`, tls);
     // There is one connection only; whoever else tries is told so.
-    socket[Symbol.dispose]();
-    return work(connection.number, from, false);
+    if (connected === undefined) socket[Symbol.dispose]();
+    return work(connection, connected !== undefined);
   });
 }
 
-type Work = (socket: LocalFd, name: string, stays: boolean) => PageServerOutcome;
+type Work = (connection: AcceptedPages, stays: boolean) => PageServerOutcome;
 
 /** What is done with a connection: pages are stored, or with --lazy-pages given. */
 function workOf({ lazyPages, prevImagesDir, autoDedup }: Settings, { imagesDir }: Directories): Work {
   if (!lazyPages) {
     requirePrevious(imagesDir, prevImagesDir);
-    return (socket, name, stays) => servePages(socket, name, stays, { imagesDir, previous: prevImagesDir, autoDedup });
+    return (connection, stays) => servePages(connection, stays, { imagesDir, previous: prevImagesDir, autoDedup });
   }
   requireImages(imagesDir);
-  return (socket, name) => {
+  return (connection) => {
     using pages = new PagesOfImages(imagesDir);
-    return { tasks: 0, segments: 0, pages: giveOver(socket, name, pages), pagesInParent: 0 };
+    return { tasks: 0, segments: 0, pages: giveOver(connection, pages), pagesInParent: 0 };
   };
 }
 

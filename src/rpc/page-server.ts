@@ -9,10 +9,10 @@ import { requirePrevious } from '../engine/page-server/serve.ts';
 import type { CriuReq } from '../images/schema/rpc.ts';
 import { O } from '../kernel/constants/files.ts';
 import { openFile } from '../kernel/files.ts';
+import { Workers } from '../support/workers.ts';
 import { attempt, begin, type Done } from './begin.ts';
 import type { Channel } from './channel.ts';
 import type { Client } from './request.ts';
-import { Workers } from './worker.ts';
 
 /**
  * Starts one, which ends by itself after its first connection. Its socket listens when the answer is sent. To us both
@@ -46,6 +46,14 @@ function commandLine(settings: Settings, imagesDir: string, workDir: string): st
     ...(prevImagesDir === undefined ? [] : ['--prev-images-dir', prevImagesDir]),
     ...(autoDedup ? ['--auto-dedup'] : []),
     ...(lazyPages ? ['--lazy-pages'] : []),
+    ...tlsWords(settings),
     ...(psSocket === undefined ? [] : ['--ps-socket', `${psSocket}`]),
   ];
+}
+
+function tlsWords({ tls, tlsCacert, tlsCacrl, tlsCert, tlsKey, tlsNoCnVerify }: Settings): string[] {
+  if (!tls) return [];
+  const files = { 'tls-cacert': tlsCacert, 'tls-cacrl': tlsCacrl, 'tls-cert': tlsCert, 'tls-key': tlsKey };
+  const named = Object.entries(files).flatMap(([option, path]) => (path === undefined ? [] : [`--${option}`, path]));
+  return ['--tls', ...named, ...(tlsNoCnVerify ? ['--tls-no-cn-verify'] : [])];
 }

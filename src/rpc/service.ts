@@ -9,8 +9,8 @@ import { encodeUnixAddress } from '../kernel/layouts/sockets.ts';
 import { nap } from '../kernel/nap.ts';
 import { statusAt } from '../kernel/statx.ts';
 import { describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
+import { Workers } from '../support/workers.ts';
 import { requireUninterrupted } from '../tracee/interruption.ts';
-import { Workers } from './worker.ts';
 
 /** Where the service is if nobody says, as with CRIU. */
 export const DEFAULT_ADDRESS = './criu_service.socket';

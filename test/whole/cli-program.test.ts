@@ -89,7 +89,7 @@ describe.each(programs)('%s', (_name, program, env) => {
     [['dump'], 1, /^Error: no process was named\n/],
     [['show'], 255, /crit show/],
     [['--help', 'dump'], 0, /^$/],
-    [['dump', '-t', '1', '--tls'], 1, /^Error: --tls: not built yet for dump\nHint: /],
+    [['dump', '-t', '1', '--allow-uprobes'], 1, /^Error: --allow-uprobes: not built yet for dump\nHint: /],
     [['dump', '-t', '1', '-D', '/none'], 1, /^Error: \/none: the images directory does not exist\nHint: /],
     [['dump', '-t', '1', '-o', '/none/x'], 1, /^Error: \/none\/x: the log file cannot be created \(ENOENT\)\nHint: /],
     [['lazy-pages'], 1, /^Error: .*inventory\.img: there is no inventory: not a folder of images, or /],

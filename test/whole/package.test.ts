@@ -138,7 +138,7 @@ for (const runtime of ['node', BUN]) {
       `import { check, dump, restore, StasisError, ObstacleError } from 'stasis';
        const say = (work) => { try { work(); return 'done'; } catch (e) { return e instanceof StasisError ? e.message : 'foreign'; } };
        console.log(JSON.stringify([
-         say(() => dump({ tree: 1, tls: true })),
+         say(() => dump({ tree: 1, allowUprobes: true })),
          say(() => dump({ tree: 1, pidfile: 5 })),
          say(() => dump({ tree: 1, inheritFd: [{ fd: 1, key: 'x' }] })),
          say(() => dump({ tree: -1 })),
@@ -151,7 +151,7 @@ for (const runtime of ['node', BUN]) {
        ]));`,
     );
     expect(told as unknown).toEqual([
-      'tls: not built yet for dump',
+      'allowUprobes: not built yet for dump',
       'pidfile: cannot be 5',
       'inheritFd: is for restore, not for dump',
       'tree: cannot be -1',
@@ -179,7 +179,7 @@ dump({ imagesDir: '/i' });
 // @ts-expect-error: this is for a restore
 dump({ tree: 1, restoreSibling: true });
 // @ts-expect-error: not built yet
-dump({ tree: 1, tls: true });
+dump({ tree: 1, allowUprobes: true });
 // @ts-expect-error: a matter of the command line
 restore({ detached: true });
 export { stored };

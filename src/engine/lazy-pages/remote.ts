@@ -39,8 +39,8 @@ export class RemoteSource implements LazySource {
   constructor(local: ImageSource, place: PageServerPlace) {
     this.#local = local;
     this.#connected = connectWith(place);
-    const { socket, name } = this.#connected;
-    this.#connection = new PageConnection(socket, { name, isUrgent: false });
+    const { socket, name, whyEnded } = this.#connected;
+    this.#connection = new PageConnection(socket, { name, isUrgent: false, whyEnded });
   }
 
   get hasRoom(): boolean {

@@ -3,7 +3,7 @@
  * --lazy-pages`), or a page server that has them in images (`page-server --lazy-pages`).
  */
 import { PAGE_SIZE } from '../../arch/page-size.ts';
-import { type HostPid, type LocalAddress, type LocalFd, localFd } from '../../base/brands.ts';
+import { type HostPid, type LocalAddress, localFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo } from '../../base/log.ts';
 import { ImageSet } from '../../images/image-set.ts';
@@ -15,9 +15,10 @@ import { PageConnection } from '../../memory/page-server/connection.ts';
 import { MESSAGE_SIZE, type PageMessage, PS, putMessage } from '../../memory/page-server/protocol.ts';
 import type { KeptPages } from '../../memory/pages.ts';
 import { endOf, firstBehind } from '../../memory/plan/ranges.ts';
+import type { TlsOptions } from '../../support/transport/tls.ts';
 import { forceRead, openMemory } from '../../tracee/memory.ts';
 import { ImageSource } from '../lazy-pages/source.ts';
-import { acceptPages, listenForPages, placeOfSocket } from './listen.ts';
+import { type AcceptedPages, acceptPages, givenPages, listenForPages, placeOfSocket } from './listen.ts';
 import { Receiver } from './receive.ts';
 
 /** Most bytes that are given at once; whoever wants more asks again. */
@@ -86,15 +87,19 @@ export class PagesOfImages implements GivenPages, Disposable {
 }
 
 /** Where to wait for whoever asks: an address to listen at, or a connection. */
-export type GivingPlace = { readonly sockaddr: Uint8Array } | { readonly descriptor: number };
+export type GivingPlace = ({ readonly sockaddr: Uint8Array } | { readonly descriptor: number }) & {
+  readonly tls?: TlsOptions | undefined;
+};
 
 /** Gives pages over one connection. */
 export class PagesGiver implements Disposable {
   readonly #listener: Fd | undefined;
   readonly #descriptor: number | undefined;
+  readonly #tls: TlsOptions | undefined;
 
   /** Begins to listen. @throws StasisError */
   constructor(place: GivingPlace) {
+    this.#tls = place.tls;
     this.#listener = 'sockaddr' in place ? listenForPages(place.sockaddr) : undefined;
     this.#descriptor = 'descriptor' in place ? place.descriptor : undefined;
   }
@@ -109,15 +114,13 @@ export class PagesGiver implements Disposable {
    * @throws StasisError if it goes away before that
    */
   serve(pages: GivenPages): void {
-    if (!this.#listener) {
-      giveOver(localFd(this.#descriptor ?? -1), `descriptor ${this.#descriptor}`, pages);
-      return;
-    }
-    const { connection, from } = acceptPages(this.#listener);
-    using _ = connection;
+    const given = localFd(this.#descriptor ?? -1);
+    using connection = this.#listener
+      ? acceptPages(this.#listener, this.#tls)
+      : givenPages(given, `descriptor ${given}`, this.#tls);
     // There is one connection only; whoever else tries is told so.
-    this.#listener[Symbol.dispose]();
-    giveOver(connection.number, from, pages);
+    this.#listener?.[Symbol.dispose]();
+    giveOver(connection, pages);
   }
 
   [Symbol.dispose](): void {
@@ -129,8 +132,9 @@ export class PagesGiver implements Disposable {
  * Gives pages over a connection, until the other side says that it has everything. Returns how many.
  * @throws StasisError if it goes away before that
  */
-export function giveOver(socket: LocalFd, name: string, pages: GivenPages): number {
-  using connection = new PageConnection(socket, { name: `the lazy-pages daemon at ${name}`, isUrgent: false });
+export function giveOver({ socket, from, whyEnded }: AcceptedPages, pages: GivenPages): number {
+  const name = `the lazy-pages daemon at ${from}`;
+  using connection = new PageConnection(socket, { name, isUrgent: false, whyEnded });
   using receiver = new Receiver(connection);
   using buffer = new PinnedBuffer(new Uint8Array(AT_ONCE));
   using answer = new PinnedBuffer(new Uint8Array(MESSAGE_SIZE));

@@ -3,6 +3,7 @@
 import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logInfo } from '../../base/log.ts';
+import { Part } from '../../base/part.ts';
 import { SO, SOCK } from '../../kernel/constants/sockets.ts';
 import { decodeSocketAddress, showSocketAddress } from '../../kernel/socket-address.ts';
 import { setNumber } from '../../kernel/sockets.ts';
@@ -17,7 +18,12 @@ import {
   syscall,
   trySyscall,
 } from '../../kernel/syscall.ts';
+import type { TlsOptions } from '../../support/transport/tls.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
+
+const TLS = new Part(
+  () => require('../../support/transport/tls.ts') as typeof import('../../support/transport/tls.ts'),
+);
 
 /** Room for any address. */
 const ROOM = 128;
@@ -68,8 +74,39 @@ function placeBy(
   return { name: showSocketAddress(address), port: 'port' in address ? address.port : 0 };
 }
 
-/** Waits for a connection. @throws StasisError; InterruptedError */
-export function acceptPages(listener: Fd): { readonly connection: Fd; readonly from: string } {
+/** A connection with whoever sends, or asks for, pages. */
+export interface AcceptedPages extends Disposable {
+  readonly socket: LocalFd;
+  /** Who it is, for errors. */
+  readonly from: string;
+  readonly whyEnded?: (() => StasisError | undefined) | undefined;
+}
+
+/** Waits for a connection, and speaks TLS on it if that is wanted. @throws StasisError; InterruptedError */
+export function acceptPages(listener: Fd, tls?: TlsOptions): AcceptedPages {
+  const { connection, from } = acceptPlain(listener);
+  if (!tls) return { socket: connection.number, from, [Symbol.dispose]: () => connection[Symbol.dispose]() };
+  using _ = connection;
+  return withTls(connection.number, from, tls);
+}
+
+/** The same for a connection that is there already, which stays open. @throws StasisError */
+export function givenPages(socket: LocalFd, from: string, tls?: TlsOptions): AcceptedPages {
+  return tls ? withTls(socket, from, tls) : { socket, from, [Symbol.dispose]: () => {} };
+}
+
+function withTls(socket: LocalFd, from: string, tls: TlsOptions): AcceptedPages {
+  const transport = TLS.load().overTls(socket, 'server', tls, from);
+  logInfo(`${from} speaks TLS, and is ${transport.peer}`);
+  return {
+    socket: transport.socket,
+    from,
+    whyEnded: () => transport.whyEnded(),
+    [Symbol.dispose]: () => transport[Symbol.dispose](),
+  };
+}
+
+function acceptPlain(listener: Fd): { readonly connection: Fd; readonly from: string } {
   for (;;) {
     requireUninterrupted();
     const accepted = trySyscall('accept4', listener.number, 0, 0, SOCK.CLOEXEC);

@@ -1,6 +1,5 @@
 /** Serves one connection of a page server: writes images of the pages that a dump elsewhere sends. */
 import { PAGE_SIZE } from '../../arch/page-size.ts';
-import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo, logWarn } from '../../base/log.ts';
 import { ImageSetWriter } from '../../images/image-set-writer.ts';
@@ -20,6 +19,7 @@ import {
 } from '../../memory/page-server/protocol.ts';
 import { pointOfNoReturn } from '../../tracee/interruption.ts';
 import { dedup } from '../dedup.ts';
+import type { AcceptedPages } from './listen.ts';
 import { Receiver } from './receive.ts';
 import { nameOf, PageImages, type PagesOfTarget } from './store.ts';
 
@@ -61,12 +61,11 @@ export function requirePrevious(imagesDir: string, previous: string | undefined)
  * @throws StasisError if the dump fails or sends what makes no sense; then no images are left
  */
 export function servePages(
-  socket: LocalFd,
-  name: string,
+  { socket, from, whyEnded }: AcceptedPages,
   stays: boolean,
   options: PageServerOptions,
 ): PageServerOutcome {
-  using connection = new PageConnection(socket, { name: `the dump at ${name}`, isUrgent: false });
+  using connection = new PageConnection(socket, { name: `the dump at ${from}`, isUrgent: false, whyEnded });
   using images = new ImageSetWriter(options.imagesDir, disk);
   using store = new PageImages(images, options.previous);
   using session = new Session(connection, store);

@@ -2,6 +2,7 @@
 import type { LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logInfo } from '../../base/log.ts';
+import { Part } from '../../base/part.ts';
 import type { PageRange } from '../../contract/contract.ts';
 import type { ImageSetWriter } from '../../images/image-set-writer.ts';
 import { Images } from '../../images/kinds.ts';
@@ -11,6 +12,7 @@ import { SHUT, SO, SOCK } from '../../kernel/constants/sockets.ts';
 import { PinnedBuffer } from '../../kernel/ffi.ts';
 import { setTime } from '../../kernel/sockets.ts';
 import { describeErrno, ERRNO, Fd, syscall, trySyscall } from '../../kernel/syscall.ts';
+import type { TlsOptions } from '../../support/transport/tls.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
 import { PageServerSink } from '../sinks/page-server.ts';
 import type { PagesElsewhere, PagesOf, SinkElsewhere } from '../sinks/sink.ts';
@@ -18,9 +20,17 @@ import { PageConnection } from './connection.ts';
 import { MESSAGE_SIZE, PS, putMessage, targetId } from './protocol.ts';
 
 /** Where a page server is: an address (`struct sockaddr`, and how people write it), or a connection to it. */
-export type PageServerPlace =
+export type PageServerPlace = (
   | { readonly sockaddr: Uint8Array; readonly name: string }
-  | { readonly descriptor: number };
+  | { readonly descriptor: number }
+) & {
+  /** TLS is spoken with it. */
+  readonly tls?: TlsOptions | undefined;
+};
+
+const TLS = new Part(
+  () => require('../../support/transport/tls.ts') as typeof import('../../support/transport/tls.ts'),
+);
 
 /** Seconds to wait for a page server to accept. */
 const PATIENCE = 20n;
@@ -28,15 +38,15 @@ const PATIENCE = 20n;
 export class PageServerClient implements PagesElsewhere, Disposable {
   readonly #connection: PageConnection;
   /** Undefined for a connection that others go on using. */
-  readonly #own: Fd | undefined;
+  readonly #own: Disposable | undefined;
   readonly #message = new PinnedBuffer(new Uint8Array(MESSAGE_SIZE));
   #state: 'unused' | 'in use' | 'finished' = 'unused';
 
   /** Connects. @throws StasisError */
   constructor(place: PageServerPlace) {
-    const { socket, own, name } = connectWith(place);
+    const { socket, own, name, whyEnded } = connectWith(place);
     this.#own = own;
-    this.#connection = new PageConnection(socket, { name, isUrgent: true });
+    this.#connection = new PageConnection(socket, { name, isUrgent: true, whyEnded });
   }
 
   open(
@@ -89,9 +99,10 @@ export class PageServerClient implements PagesElsewhere, Disposable {
 /** A connection with a page server; `own` is to be closed, and undefined for one that others go on using. */
 export interface Connected {
   readonly socket: LocalFd;
-  readonly own: Fd | undefined;
+  readonly own: Disposable | undefined;
   /** What it is called in errors. */
   readonly name: string;
+  readonly whyEnded?: (() => StasisError | undefined) | undefined;
 }
 
 /** Connects. @throws StasisError */
@@ -99,8 +110,17 @@ export function connectWith(place: PageServerPlace): Connected {
   const name = `the page server at ${'descriptor' in place ? `descriptor ${place.descriptor}` : place.name}`;
   const own = 'descriptor' in place ? undefined : connect(place.sockaddr, place.name);
   const socket = own?.number ?? given((place as { readonly descriptor: number }).descriptor);
+  if (place.tls) return secured(socket, own, place.tls, name);
   logInfo(`connected with ${name}`);
   return { socket, own, name };
+}
+
+/** Speaks TLS on a connection, which the process that does so has from then on. */
+function secured(socket: LocalFd, own: Fd | undefined, tls: TlsOptions, name: string): Connected {
+  using _ = own;
+  const transport = TLS.load().overTls(socket, 'client', tls, name);
+  logInfo(`connected with ${name} by TLS, which is ${transport.peer}`);
+  return { socket: transport.socket, own: transport, name, whyEnded: () => transport.whyEnded() };
 }
 
 const OTHER = 'a page server of CRIU up to 4.1 speaks another protocol';

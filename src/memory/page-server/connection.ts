@@ -25,6 +25,8 @@ export interface Peer {
   readonly name: string;
   /** Whether somebody stands still for it. */
   readonly isUrgent: boolean;
+  /** Asks whoever is in between why the connection has ended. */
+  readonly whyEnded?: (() => StasisError | undefined) | undefined;
 }
 
 /** Sends and receives over a connected stream socket, of TCP or of the unix family, which it does not close. */
@@ -136,6 +138,8 @@ export class PageConnection implements Disposable {
 
   /** An error of the other side. */
   error(code: ErrorCode, reason: string, remedy?: string): StasisError {
+    const told = code === 'PAGE_SERVER_LOST' ? this.#peer.whyEnded?.() : undefined;
+    if (told) return told;
     return new StasisError({ kind: 'io', code, resource: this.#peer.name, reason, remedy });
   }
 

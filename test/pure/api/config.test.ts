@@ -141,7 +141,7 @@ describe('files and the command line together', () => {
     ['shell-job yes', /test\.conf:1: shell-job: takes no value/],
     ['tree', /test\.conf:1: tree: needs a value/],
     ['#\ntree x', /test\.conf:2: tree: cannot be "x"/],
-    ['tls', /test\.conf:1: tls: not built yet for dump/],
+    ['allow-uprobes', /test\.conf:1: allow-uprobes: not built yet for dump/],
   ];
   test.each(mistakes)('%s', (text, message) => {
     expect(() => settings(['dump', '-t1', '--config', file(text)])).toThrow(message);

@@ -156,8 +156,8 @@ describe('configuration files', () => {
     ]);
   });
   test('what is not built is refused there as well, with file and line', () => {
-    const asked = request('# nothing\ntls\n', 'dump -t 1');
-    expect(asked.action === 'run' && asked.refusal?.message).toMatch(/conf:2: tls: not built yet for dump$/);
+    const asked = request('# nothing\nallow-uprobes\n', 'dump -t 1');
+    expect(asked.action === 'run' && asked.refusal?.message).toMatch(/conf:2: allow-uprobes: not built yet for dump$/);
   });
 });
 
@@ -180,6 +180,6 @@ describe('values', () => {
   });
   test('several are told at once', () => {
     expect(refusal('restore --tls --page-server')).toBe('some options have no meaning here');
-    expect(refusal('dump -t 1 --tls --stream')).toBe('some options are not built yet');
+    expect(refusal('dump -t 1 --allow-uprobes --stream')).toBe('some options are not built yet');
   });
 });

@@ -235,7 +235,7 @@ describe('mistakes', () => {
 
 describe('what is not built yet', () => {
   const unbuilt = [
-    'dump -t1 --tls',
+    'dump -t1 --allow-uprobes',
     'pre-dump -t1 --leave-stopped',
     'restore --stream',
     'restore --lsm-mount-context x',
@@ -255,9 +255,9 @@ describe('what is not built yet', () => {
   });
 
   test('all of them at once', () => {
-    const error = refusal('dump -t1 --stream --tls --shell-job');
+    const error = refusal('dump -t1 --stream --allow-uprobes --shell-job');
     expect(error).toBeInstanceOf(ObstacleError);
-    expect((error as ObstacleError).obstacles.map((o) => o.resource)).toEqual(['--stream', '--tls']);
+    expect((error as ObstacleError).obstacles.map((o) => o.resource)).toEqual(['--stream', '--allow-uprobes']);
   });
 
   test('a flag that repeats the default asks for nothing', () => {

@@ -22,7 +22,7 @@ describe('help', () => {
     }
   });
   test('marks what is not built', () => {
-    expect(help).toContain('--[no-]tls *');
+    expect(help).toContain('--[no-]allow-uprobes *');
     expect(help).not.toContain('--tree PID *');
   });
 });
