@@ -17,9 +17,12 @@ afterAll(() => {
 const server = authority.issue('a server', 'valid', 'IP:127.0.0.1');
 const client = authority.issue('a client');
 
-test.each([['memory'], ['sturdy', '64']])(
+test.each<[name: string, args: string[]]>([
+  ['memory', []],
+  ['sturdy', ['64']],
+])(
   '%s: a chain is sent and restored',
-  async (name, ...args) => {
+  async (name, args) => {
     using victim = await Victim.start(name, args);
     let before: string | undefined;
     let dir = '';

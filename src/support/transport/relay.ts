@@ -16,6 +16,7 @@ const LINGER = 1000;
 
 const UNTRUSTED: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_SIGNATURE_FAILURE: 'its certificate is of no authority that is trusted here',
   CERT_NOT_YET_VALID: 'its certificate is not valid yet',
   CERT_REVOKED: 'its certificate was revoked',
   CRL_HAS_EXPIRED: 'the list of revoked certificates has expired',
@@ -80,6 +81,8 @@ async function relayTls(near: Socket, [side, fd, text]: readonly string[], say: 
 /** Passes on what comes in both directions until both have ended. `ended` is called when the far end has. */
 async function relay(near: Duplex, from: Readable, to: Writable, ready: () => void, ended = () => {}): Promise<void> {
   const { pipeline } = process.getBuiltinModule('node:stream/promises');
+  // Both pipelines listen to both ends.
+  for (const stream of [near, from, to]) stream.setMaxListeners(0);
   ready();
   from.once('end', ended);
   from.once('close', ended);
