@@ -192,9 +192,9 @@ test('what cannot be done is said with cause and remedy, and nothing is touched'
   await refused(dumpOf(victim, folder, { empty_ns: 1 }), EBADRQC, /empty_ns/);
   await refused(dumpOf(victim, folder, { network_lock: 77 }), EBADRQC, /network_lock/);
   await refused(dumpOf(victim, folder, { root: 'a\0b' }), EBADRQC, /NUL/);
-  await refused(dumpOf(victim, folder, { cpu_cap: 1 }), ENOTSUP, /cpu-cap: not built yet/);
+  await refused(dumpOf(victim, folder, { cpu_cap: 1 }), ENOTSUP, /cpu_cap: not built yet/);
   await refused(dumpOf(victim, folder, { ps: { port: 1234 } }), EBADRQC, /it is not said where the page server is/);
-  await refused(dumpOf(victim, folder, { cpu_cap: 1 }), ENOTSUP, /cpu-cap/);
+  await refused(dumpOf(victim, folder, { cpu_cap: 1 }), ENOTSUP, /cpu_cap/);
   await refused({ ...dumpOf(victim, folder), keep_open: true }, EBADRQC, /keep_open/);
   await refused({ type: PAGE_SERVER }, EBADRQC, /opts: they are missing/);
   await refused({ type: WAIT_PID, pid: 1 }, 10, /no such child/);
