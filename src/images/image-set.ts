@@ -41,6 +41,8 @@ export class ImageSet {
   readonly onUnknown: UnknownFieldReporter | undefined;
   readonly disk: Disk;
   private checked: Wholeness | undefined;
+  /** The names in the manifest, if that is of this dump. */
+  private listed: readonly string[] | undefined;
   private knownInventory: InventoryEntry | undefined;
   /** Contents of small files that were read for the comparison with the manifest. */
   private readonly kept = new Map<string, Uint8Array>();
@@ -140,7 +142,17 @@ export class ImageSet {
     for (const [name, { size }] of manifest.files) {
       if (name !== inventory) compare(manifest, name, this.look(name, size));
     }
+    this.listed = [...manifest.files.keys()];
     return 'whole';
+  }
+
+  /**
+   * The names of the files that the dump has written, without those that a page server has; of sets without a manifest
+   * all in the folder, among which may be images of earlier dumps into it.
+   */
+  names(): readonly string[] {
+    this.wholeness();
+    return this.listed ?? this.disk.namesIn(this.dir);
   }
 
   /** The checksums of all page contents, by file; none where `criu` has made the images. @throws ImageError */

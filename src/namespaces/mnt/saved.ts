@@ -1,6 +1,7 @@
 /** The mounts that images hold. */
 import type { RestoreContext } from '../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../contract/slots.ts';
+import type { ImageSet } from '../../images/image-set.ts';
 import { Images } from '../../images/kinds.ts';
 import { GIVEN_PLACE } from '../places.ts';
 import { type Mount, mountFromEntry } from './mount.ts';
@@ -18,13 +19,24 @@ export const SAVED_MOUNTS = new KeyedSlot((context: RestoreContext, namespace: n
   });
 });
 
-/** The IDs of the mount namespaces that the images hold. */
-const SAVED_NAMESPACES = new Slot((context: RestoreContext): readonly number[] => {
-  const names = context.images.disk
-    .namesIn(context.images.dir)
-    .flatMap((name) => /^mountpoints-(\d+)\.img$/.exec(name)?.[1] ?? []);
-  return names.map(Number).sort((a, b) => a - b);
+/**
+ * The IDs of the mount namespaces of the dump. A folder may hold images of earlier dumps as well, with file systems
+ * whose device numbers others have now; criu does not say which are which, but its dumps have no namespace without a
+ * task.
+ */
+const SAVED_NAMESPACES = new Slot(({ images }: RestoreContext): readonly number[] => {
+  const ids = images
+    .names()
+    .flatMap((name) => /^mountpoints-(\d+)\.img$/.exec(name)?.[1] ?? [])
+    .map(Number);
+  const ofTasks = images.wholeness() === 'whole' ? undefined : namespacesOfTasks(images);
+  return ids.filter((id) => ofTasks?.has(id) ?? true).sort((a, b) => a - b);
 });
+
+function namespacesOfTasks(images: ImageSet): ReadonlySet<number> {
+  const tasks = images.read(Images.pstree);
+  return new Set(tasks.flatMap(({ pid }) => images.read(Images.ids, pid).flatMap(({ mnt_ns_id: id }) => id ?? [])));
+}
 
 /** The mounts of all namespaces but one. */
 export function otherSavedMounts(context: RestoreContext, namespace: number): Mount[] {
