@@ -46,6 +46,8 @@ export interface MadeNamespace {
    * user namespaces exist before the processes that enter them, those that are given before the restore.
    */
   readonly first?: RestoreTask;
+  /** While it is rebuilt: the helper that has made it, where no process of the tree has. */
+  readonly maker?: Pick<RestoreTask, 'batch' | 'tracee'>;
   /** It was there before, and nothing of it is made again. */
   readonly isGiven?: boolean;
 }
@@ -83,6 +85,11 @@ export interface NamespaceDoors {
    * and no children yet. Namespaces of one process are rebuilt in the order of the registry (namespaces/registry.ts).
    */
   rebuild?(namespace: MadeNamespace, context: RestoreContext): void;
+  /**
+   * Makes again what refers to other namespaces than those that its first member is in. Called once when all processes
+   * and namespaces exist, if there are some of this type.
+   */
+  complete?(context: RestoreContext): void;
   /** Called when all tasks are rebuilt, before any of them runs: for what must not take effect earlier. */
   finish?(namespace: MadeNamespace, context: RestoreContext): void;
 }

@@ -110,6 +110,23 @@ export function mountNew(type: string): Fd {
   return mountFileSystem(context.number, 0);
 }
 
+/**
+ * Makes a mount of a cgroup hierarchy, attached nowhere: of cgroup v2 if there are no names, otherwise of the v1
+ * hierarchy with these controllers, or with this name (`name=systemd`). Its root is that of the cgroup namespace that
+ * Stasis is in; a v1 hierarchy that does not exist is made. @throws SyscallError
+ */
+export function mountHierarchy(names: readonly string[]): Fd {
+  using context = new Fd(syscall('fsopen', arenaPath(names.length === 0 ? 'cgroup2' : 'cgroup'), FSOPEN_CLOEXEC));
+  for (const name of names) {
+    const isName = name.startsWith('name=');
+    const option: FsOption = isName ? ['name', name.slice('name='.length)] : [name, undefined];
+    const done = trySetOption(context.number, option);
+    if (done < 0) throw new SyscallError('fsconfig', -done, { resource: name });
+  }
+  syscall('fsconfig', context.number, FSCONFIG.CMD_CREATE, 0, 0, 0);
+  return mountFileSystem(context.number, 0);
+}
+
 /** What the kernel says about the last failure of a file system context; empty if it says nothing. */
 export function fileSystemComplaint(context: LocalFd): string {
   const said: string[] = [];

@@ -30,9 +30,6 @@ export function namespaceBehind({ link }: OpenFile): ReturnType<typeof namespace
   return namespaceNamed(link);
 }
 
-/** Types that are made again also where no process is in them. */
-const CARRIED: readonly NamespaceName[] = ['user', 'net', 'ipc', 'uts', 'time'];
-
 /** Adds the namespaces that a tree keeps to the table of those it is in, and marks those that are mounted. */
 export function addKept(tree: SeenTree, others: readonly Draft[], add: Add): void {
   const known = ({ name, ino }: HeldNamespace): Draft | undefined =>
@@ -93,7 +90,6 @@ function isThere(ino: number, open: () => Fd): boolean {
 /** Whether a namespace that the tree keeps is to be carried although no process of the tree is in it. */
 export function isCarried(tree: SeenTree, { name, ino }: Pick<HeldNamespace, 'name' | 'ino'>): boolean {
   if (ino === ownInode(name)) return false;
-  if (!CARRIED.includes(name)) return false;
   if (externalName({ name, ino }, tree.options)) return name === 'net';
   return OUTSIDE_KEEPER.of(tree, `${name}:[${ino}]`) === undefined;
 }

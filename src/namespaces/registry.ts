@@ -49,6 +49,9 @@ function onDemand(name: NamespaceName, doors: () => NamespaceDoors): NamespaceKi
     get rebuild() {
       return doors().rebuild;
     },
+    get complete() {
+      return doors().complete;
+    },
     get finish() {
       return doors().finish;
     },

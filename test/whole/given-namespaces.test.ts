@@ -1,9 +1,11 @@
 /** Namespaces that somebody else makes: `--external net[…]` and `pid[…]` with `--inherit-fd`, and `--join-ns`. */
 import { afterEach, expect, test } from 'bun:test';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { CriuReqType } from '../../src/images/schema/rpc.ts';
 import { victimBinary } from './kit/compile.ts';
 import { inNetwork } from './kit/netspace.ts';
+import { ask } from './kit/rpc-client.ts';
 import { stasis, stasisOk } from './kit/stasis.ts';
 import { descendants } from './kit/tree.ts';
 import { until } from './kit/until.ts';
@@ -185,6 +187,33 @@ test(
   },
   LIMIT,
 );
+
+test('join_ns of the RPC: PID and mount namespaces', async () => {
+  const at = await holder('pid', 'mount');
+  using victim = await Victim.start('prefork', ['2', '2']);
+  mkdirSync(victim.images, { recursive: true });
+  const images = openSync(victim.images, 'r');
+  const opts = { images_dir_fd: images, log_level: 4 };
+  const dumped = await ask({ type: CriuReqType.DUMP, opts: { ...opts, pid: victim.pid } });
+  expect(dumped.answer).toMatchObject({ success: true });
+  const wrong = [{ ns: 'pid', ns_file: '/proc/self/ns/mnt' }];
+  const refused = await ask({ type: CriuReqType.RESTORE, opts: { ...opts, join_ns: wrong } });
+  expect(refused.answer).toMatchObject({ success: false });
+  expect(refused.answer.cr_errmsg).toContain('this is no pid namespace');
+  const join_ns = [
+    { ns: 'mnt', ns_file: String(at) },
+    { ns: 'pid', ns_file: `/proc/${at}/ns/pid` },
+  ];
+  const { answer } = await ask({ type: CriuReqType.RESTORE, opts: { ...opts, join_ns } });
+  closeSync(images);
+  expect(answer).toMatchObject({ success: true });
+  victim.pid = answer.restore?.pid ?? 0;
+  for (const pid of victim.members()) {
+    for (const type of ['mnt', 'pid']) expect(linkOf(pid, type)).toBe(linkOf(at, type));
+  }
+  await goOn();
+  await victim.verdict();
+}, 60_000);
 
 test('--join-ns pid: of a tree whose root is PID 1', async () => {
   const at = await holder('pid');

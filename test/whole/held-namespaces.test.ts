@@ -1,7 +1,7 @@
 /** Namespaces that no process of a tree is in, and that it keeps: by descriptors, and by mounts. */
 import { describe, expect, test } from 'bun:test';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { victimBinary } from './kit/compile.ts';
 import { stasis } from './kit/stasis.ts';
@@ -28,6 +28,54 @@ describe('kept by descriptors', () => {
     },
     LIMIT,
   );
+});
+
+describe('mount, PID and cgroup namespaces, kept by descriptors', () => {
+  const rows: readonly (readonly [string, StartOptions])[] = [
+    ['of our own namespaces', {}],
+    ['in a tree with PID and mount namespaces', { unshare: ['--pid', '--mount-proc', '--net'] }],
+    ['in a tree with a user namespace', { unshare: ['--map-root-user', '--pid', '--mount-proc'] }],
+  ];
+  test.each(rows)(
+    '%s',
+    async (_, start) => {
+      using victim = await Victim.start('heldspaces', [], start);
+      await victim.dump(['--leave-running']);
+      for (let cycle = 0; cycle < 3; cycle++) await victim.cycle();
+      await victim.verdict();
+    },
+    LIMIT,
+  );
+
+  test(
+    'a cgroup that exists no more is made again for the root of a cgroup namespace',
+    async () => {
+      const at = `/sys/fs/cgroup/pids/stasis-held-${process.pid}`;
+      mkdirSync(at);
+      try {
+        using victim = await Victim.start('heldspaces', [at]);
+        await victim.cycle();
+        await victim.dump();
+        rmdirSync(at);
+        await victim.restore();
+        expect(existsSync(at)).toBe(true);
+        await victim.verdict();
+      } finally {
+        if (existsSync(at)) rmdirSync(at);
+      }
+    },
+    LIMIT,
+  );
+
+  test('a cgroup namespace whose root was removed is refused', async () => {
+    const at = `/sys/fs/cgroup/pids/stasis-held-${process.pid}`;
+    mkdirSync(at);
+    using victim = await Victim.start('heldspaces', [at]);
+    rmdirSync(at);
+    const { status, stderr } = await stasis(victim.dumpLine());
+    expect(status).toBe(1);
+    expect(stderr).toContain('its root cannot be found: it may have been removed');
+  });
 });
 
 /** Processes that were started beside the victim, and files that namespaces were mounted on. */
@@ -202,6 +250,56 @@ describe('kept by mounts', () => {
             .stdout.toString()
             .trim(),
         ).toBe(ino);
+      }
+      await victim.verdict();
+    },
+    LIMIT,
+  );
+});
+
+describe('kept by mounts, and made after these', () => {
+  // t: clocks that are ahead; p: nobody is in it; q: that of the script; g: its root is that of the script; m: a file
+  // system in it, n: a process.
+  const SCRIPT = `
+    mkdir run place; mount -t tmpfs run run; mount --make-private run; for i in t p q g m n; do : > run/$i; done
+    unshare --time=run/t --boottime 36000 true
+    unshare --pid=run/p --fork true
+    mount --bind /proc/self/ns/pid run/q
+    unshare --cgroup=run/g true
+    unshare --mount=run/m sh -c 'mount -t tmpfs inner place; echo inside > place/file'
+    unshare --mount=run/n sh -c 'mount -t tmpfs other place; echo inhabited > place/file; exec sleep 1000' &
+    until test "$(nsenter --mount=run/n cat $PWD/place/file)" = inhabited; do :; done 2> /dev/null
+    SHARE
+    exec 5< run/t 6< run/m
+    exec "$@"`;
+  const LOOK = (at: string): string => `
+    cd ${at}
+    uptime() { cut -d. -f1 /proc/uptime; }
+    echo $(($(nsenter --time=run/t cut -d. -f1 /proc/uptime) - $(cut -d. -f1 /proc/uptime) > 35000))
+    nsenter --pid=run/p true 2>&1
+    test "$(readlink /proc/1/ns/pid)" = "pid:[$(stat -c %i run/q)]" && echo same
+    nsenter --cgroup=run/g cat /proc/self/cgroup | grep pids
+    for i in m n; do nsenter --mount=run/$i cat ${at}/place/file; done
+    nsenter --mount=run/m grep -c ' nsfs ' /proc/self/mountinfo
+    stat -Lc %i run/t run/m | tr '\n' ' ' > seen; stat -Lc %i /proc/1/fd/5 /proc/1/fd/6 | tr '\n' ' ' | cmp - seen
+    grep ' nsfs ' /proc/self/mountinfo | cut -d ' ' -f 5-6,7 | sed 's/shared:.*/shared/' | grep ^${at}/ | sort`;
+
+  test.each([
+    ['private', ''],
+    ['shared', 'mount --make-rshared run'],
+  ])(
+    '%s',
+    async (_, share) => {
+      const script = SCRIPT.replace('SHARE', share);
+      const unshare = ['--mount', '--pid', '--mount-proc'];
+      using victim = await Victim.run(['sh', '-ec', script, 'sh', victimBinary('heap')], { unshare });
+      const look = (): string => inMounts(victim.pid, LOOK(victim.cwd));
+      const before = look();
+      expect(before).toMatch(/^1\n.*Cannot allocate memory\nsame\n.*:pids:\/.*\ninside\ninhabited\n\d\n\/.*run\/g /s);
+      for (let cycle = 0; cycle < 3; cycle++) {
+        await victim.dump();
+        await victim.restore();
+        expect(look()).toEqual(before);
       }
       await victim.verdict();
     },

@@ -204,7 +204,7 @@ export function birthplaceOfRoot(context: RestoreContext, { ours }: Plan): Names
 const NOWHERE = -1;
 
 function makeNetwork(context: RestoreContext, kind: NamespaceKind, id: number, owner: number | undefined): void {
-  using fd = owner === undefined ? ownNetwork() : EMPTY.load().madeInside(context, kind, owner);
+  using fd = owner === undefined ? ownNetwork() : EMPTY.load().madeInside(context, kind, id);
   const namespace = { name: kind.name, id, fd: fd.number };
   MADE_NAMESPACES.of(context).add(namespace);
   fd.release();
@@ -241,6 +241,15 @@ function note(task: RestoreTask, kind: NamespaceKind, id: number): void {
   fd.release();
   atHome(() => kind.rebuild?.(namespace, task.context));
   kind.entered?.(task, id);
+}
+
+/** Makes what is left to be made of namespaces when all processes exist. */
+export function completeNamespaces(context: RestoreContext): void {
+  if (hasEmptyNamespaces(context)) EMPTY.load().makeLateNamespaces(context);
+  const { all } = MADE_NAMESPACES.of(context);
+  for (const kind of namespaceKinds) {
+    if (all.some(({ name, isGiven }) => name === kind.name && !isGiven)) atHome(() => kind.complete?.(context));
+  }
 }
 
 /** The last step in the namespaces that were made, when all tasks are rebuilt. */

@@ -40,6 +40,7 @@ import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { HostPids } from './host-pids.ts';
 import { addThreads, rebuildThread } from './make-task.ts';
 import {
+  completeNamespaces,
   finishNamespaces,
   makeNetworks,
   makeUserNamespaces,
@@ -148,6 +149,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
     fire(hooks, { point: 'post-setup-namespaces', pid });
   }
   rebuilt(context, 'memory');
+  completeNamespaces(context);
   hooks.progress?.({ step: 'rebuilding', done: 0, total: tasks.length });
   const stopped = rebuild(tasks, plan, context, () => lazy?.settle(plan.parents.keys(), runOf(images)));
   rebuilt(context, 'last');

@@ -4,6 +4,7 @@
  * there before it makes the namespace.
  */
 import { StasisError } from '../../base/errors.ts';
+import { Part } from '../../base/part.ts';
 import type { NamespaceDoors, SeenNamespace, SeenTree } from '../../contract/contract.ts';
 import { KeyedSlot } from '../../contract/slots.ts';
 import { hierarchyName, parseCgroup } from '../../kernel/proc/cgroup.ts';
@@ -12,13 +13,18 @@ import { parseStatus } from '../../kernel/proc/status.ts';
 import { unlessGone } from '../../kernel/proc/tree.ts';
 import { insideOf } from '../inside.ts';
 
+// For namespaces that no process is in.
+const ROOTS = new Part(() => require('./roots.ts') as typeof import('./roots.ts'));
+
 /** Whether a path, as it is seen from a namespace, is outside of its root. */
 function isOutside(path: string): boolean {
   return path === '/..' || path.startsWith('/../');
 }
 
 /** The roots of a cgroup namespace by the name of the hierarchy, as absolute paths; without those nothing tells. */
-export const CGROUP_ROOTS = new KeyedSlot((_: SeenTree, { members }: SeenNamespace): ReadonlyMap<string, string> => {
+export const CGROUP_ROOTS = new KeyedSlot((_: SeenTree, namespace: SeenNamespace): ReadonlyMap<string, string> => {
+  const { members } = namespace;
+  if (members.length === 0) return ROOTS.load().rootsFromMounts(namespace);
   const roots = new Map<string, string>();
   for (const { pid } of members) {
     const seen = parseCgroup(readProc(pid, 'cgroup'));
@@ -39,6 +45,7 @@ export const CGROUP_ROOTS = new KeyedSlot((_: SeenTree, { members }: SeenNamespa
 /** Members that are in a cgroup outside of the roots of their namespace: images have no place for that. */
 function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
   const roots = CGROUP_ROOTS.of(tree, namespace);
+  if (namespace.members.length === 0) return hiddenRoots(namespace, roots);
   return namespace.members.flatMap(({ pid, ref }) => {
     const memberships = parseCgroup(readProc(pid, 'cgroup'));
     // A process of a running tree that has come to its end is in the cgroup of nobody (cgroup_exit()).
@@ -58,6 +65,19 @@ function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
       return [new StasisError({ ...facts, reason, remedy })];
     });
   });
+}
+
+/** The roots of a namespace that no process is in which cannot be found: somebody may have removed them. */
+function hiddenRoots({ ino }: SeenNamespace, roots: ReadonlyMap<string, string>): StasisError[] {
+  const names = parseCgroup(readProc('self', 'cgroup')).map(hierarchyName);
+  return names
+    .filter((name) => !roots.has(name))
+    .map((name) => {
+      const resource = `cgroup ${name === '' ? 'v2' : name} in cgroup namespace ${ino}`;
+      const reason = 'no process is in this namespace, and its root cannot be found: it may have been removed';
+      const remedy = 'have the program close the namespace, or unmount it, before the dump';
+      return new StasisError({ kind: 'unsupported', code: 'NAMESPACE_CGROUP_ROOT', resource, reason, remedy });
+    });
 }
 
 /** The roots that processes see of the cgroup hierarchies. */

@@ -28,7 +28,7 @@ import { makeMappedUsers, mapOwners } from './idmap.ts';
 import { findArrived, MeetingPoint, openPrivateRoot } from './locked.ts';
 import { ALL_ATTRIBUTES, attributesOf, type Mount, nameOf } from './mount.ts';
 import { type Base, type Group, lockedPart, type MountPlan, type MountStep } from './plan.ts';
-import { makeReadOnly, mountAgain, openContexts } from './remount.ts';
+import { mountAgain, openContexts } from './remount.ts';
 import { withRemovedRoot } from './removed-root.ts';
 import { missingSource, sourcePath } from './sources.ts';
 import { makeMountedTerminals } from './terminals.ts';
@@ -37,6 +37,19 @@ import { WORKSHOP, type Workshop } from './workshop.ts';
 /** Makes the mounts of a namespace. Returns a descriptor of its root. @throws StasisError naming the mount */
 export function buildMounts(plan: MountPlan, namespace: MadeNamespace, context: RestoreContext): LocalFd {
   return new Builder(plan, namespace, context).build();
+}
+
+/**
+ * Adds mounts to a namespace that has been built. `on` are those that they are attached to: these are private meanwhile,
+ * so that nothing propagates.
+ */
+export function addMounts(
+  plan: MountPlan,
+  on: readonly Mount[],
+  namespace: MadeNamespace,
+  context: RestoreContext,
+): void {
+  new Builder(plan, namespace, context).add(on);
 }
 
 class Builder {
@@ -83,6 +96,20 @@ class Builder {
     });
   }
 
+  add(on: readonly Mount[]): void {
+    this.#copySources();
+    const sharing = on.filter(({ shared, master }) => shared !== 0 || master !== 0);
+    const { steps, groups } = this.#plan;
+    insideNamespace('mnt', this.#namespace.fd, () => {
+      for (const mount of sharing) {
+        changeMount(this.#mount(mount.id).number, { propagation: MS.PRIVATE }, nameOf(mount));
+      }
+      for (const step of steps) this.#place(step, this.#namespace.fd);
+      for (const group of groups) this.#beginGroup(group);
+      for (const mount of [...steps.map((step) => step.mount), ...sharing]) this.#propagate(mount);
+    });
+  }
+
   /** Makes mounts and puts them together; the root of the namespace on `oldRoot`, which the bases are stacked on. */
   #assemble(steps: readonly MountStep[], oldRoot: LocalFd): void {
     try {
@@ -121,9 +148,9 @@ class Builder {
    */
   #mountAgain(): void {
     const remade = this.#bases.filter(({ key }) => !this.#workshop.bases.has(key));
-    const { first } = this.#namespace;
-    if (!first) throw new StasisError({ kind: 'internal', reason: 'a mount namespace that no process has made' });
-    const contexts = openContexts(remade, first);
+    const { first, maker = first } = this.#namespace;
+    if (!maker) throw new StasisError({ kind: 'internal', reason: 'a mount namespace that no process has made' });
+    const contexts = openContexts(remade, maker);
     contexts.forEach((context, i) => {
       const base = remade[i];
       if (!base) return;
@@ -364,21 +391,4 @@ function enter(root: LocalFd, oldRoot: LocalFd, stacked: number): void {
   // The old root is on top of the new one now, with the bases on it: umount2(2) takes the topmost of a stack.
   syscall('fchdir', oldRoot);
   for (let mounts = stacked + 1; mounts > 0; mounts--) syscall('umount2', arenaPath('.'), MNT_DETACH);
-}
-
-/** Makes mounts of a namespace and file systems read-only: the last step, when no file is opened any more. */
-export function finishMounts({ id, fd }: MadeNamespace, context: RestoreContext): void {
-  const { remounted, readOnly, mounts } = WORKSHOP.of(context);
-  const own = readOnly.filter(({ namespace }) => namespace === id);
-  const change = (): void => {
-    for (const { mount } of own) {
-      const made = mounts.get(mount.id);
-      if (made) changeMount(made.number, { set: MOUNT_ATTR.RDONLY }, nameOf(mount));
-    }
-  };
-  if (own.length > 0) insideNamespace('mnt', fd, change);
-  for (const made of remounted.splice(0)) {
-    if ((made.mount.superFlags & MS.RDONLY) !== 0) makeReadOnly(made);
-    made.context[Symbol.dispose]();
-  }
 }

@@ -10,18 +10,21 @@ import type {
   RestoreContext,
   SeenNamespace,
 } from '../../contract/contract.ts';
+import { Slot } from '../../contract/slots.ts';
 import { Images } from '../../images/kinds.ts';
 import { MS } from '../../kernel/constants/mounts.ts';
 import { tryOpenOnMount } from '../../kernel/mounts.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { PLACES } from '../places.ts';
-import { buildMounts, finishMounts } from './build.ts';
+import { addMounts, buildMounts } from './build.ts';
 import { captureContents } from './contents.ts';
 import { isRemade } from './filesystems.ts';
+import { finishMounts } from './finish.ts';
+import { carriersOf, splitPlan } from './late.ts';
 import { entryOf, type Mount, nameOf } from './mount.ts';
 import { type MountNote, notesName } from './notes.ts';
 import { mountObstacles } from './obstacles.ts';
-import { lockedPart, planMounts } from './plan.ts';
+import { lockedPart, type MountStep, planMounts } from './plan.ts';
 import { lockedMounts } from './reach.ts';
 import { otherSavedMounts, SAVED_MOUNTS } from './saved.ts';
 import { SEEN_MOUNTS } from './seen.ts';
@@ -81,11 +84,30 @@ function rebuild(namespace: MadeNamespace, context: RestoreContext): void {
       reason: fault ? `${nameOf(fault.mount)} cannot be made: ${fault.reason}` : 'image is missing or empty',
     });
   }
-  const root = buildMounts(plan, namespace, context);
+  const { now, late } = splitPlan(plan, context);
+  const root = buildMounts(now, namespace, context);
+  const setAll = (steps: readonly MountStep[]): void => setPlaces(steps, root, lockedPart(mounts), context);
+  setAll(now.steps);
+  if (late.steps.length === 0) return;
+  LATE.of(context).push(() => {
+    addMounts(late, carriersOf(late, mounts), namespace, context);
+    setAll(late.steps);
+  });
+}
+
+/** What is to be added to mount namespaces that have been built. */
+const LATE = new Slot((_: RestoreContext): (() => void)[] => []);
+
+/** Notes where paths on mounts begin; `root` is the root of their namespace. */
+function setPlaces(
+  steps: readonly MountStep[],
+  root: LocalFd,
+  locked: ReadonlySet<number>,
+  context: RestoreContext,
+): void {
   const places = PLACES.of(context);
   const { mounts: made, covered } = WORKSHOP.of(context);
-  const locked = lockedPart(mounts);
-  for (const { mount, base, below } of plan.steps) {
+  for (const { mount, base, below } of steps) {
     const { id, mountPoint: prefix, flags } = mount;
     places.set(id, {
       root: made.get(id)?.number ?? root,
@@ -112,5 +134,8 @@ export const mntNamespace: NamespaceDoors = {
   obstacles: mountObstacles,
   capture,
   rebuild,
+  complete(context) {
+    for (const add of LATE.of(context).splice(0)) add();
+  },
   finish: finishMounts,
 };

@@ -2,9 +2,11 @@
 
 import type { ErrorCode } from '../../base/error-codes.ts';
 import { StasisError } from '../../base/errors.ts';
-import type { SeenNamespace, SeenTree } from '../../contract/contract.ts';
-import { OUR_NAMESPACE_IDS } from '../../images/namespace-ids.ts';
-import { tryReadLink } from '../../kernel/files.ts';
+import { Part } from '../../base/part.ts';
+import type { SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
+import { namesIn, tryReadLink } from '../../kernel/files.ts';
+import { unlessGone } from '../../kernel/proc/tree.ts';
+import { followedStatus } from '../../kernel/statx.ts';
 import { OUTSIDE_KEEPER } from '../held.ts';
 import { insideOf, namespaceNamed } from '../inside.ts';
 import { INNER_PIDS } from '../pid/seen.ts';
@@ -14,6 +16,9 @@ import { isRemade } from './filesystems.ts';
 import { type Mount, nameOf } from './mount.ts';
 import { type PlanFault, planMounts } from './plan.ts';
 import { otherMounts, SEEN_MOUNTS } from './seen.ts';
+
+// For mounts of namespaces.
+const LATE = new Part(() => require('./late.ts') as typeof import('./late.ts'));
 
 /** The mounts of a namespace that cannot be carried, each with the option that helps. */
 export function mountObstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
@@ -37,23 +42,58 @@ export function mountObstacles(namespace: SeenNamespace, tree: SeenTree): Stasis
     ...faults,
     ...hidden,
     ...unknown,
-    ...lateNamespaces(mounts, namespace),
+    ...lateNamespaces(mounts, namespace, tree),
+    ...withoutProcess(mounts, namespace, tree),
     ...otherProcs(mounts, namespace, tree),
   ];
 }
 
-/** Types of namespaces that can be there before the first mount namespace of a tree is made again. */
-const EARLY: readonly string[] = ['user', 'net', 'ipc', 'uts'];
-
-/** Mounts of namespaces that are not there when the mounts are made again. */
-function lateNamespaces(mounts: readonly Mount[], namespace: SeenNamespace): StasisError[] {
+/** Mounts of namespaces that cannot be made again where they are. */
+function lateNamespaces(mounts: readonly Mount[], namespace: SeenNamespace, tree: SeenTree): StasisError[] {
   return mounts.flatMap((mount) => {
-    const { origin } = mount;
-    if (origin?.kind !== 'namespace' || EARLY.includes(origin.name) || origin.id === OUR_NAMESPACE_IDS[origin.name]) {
-      return [];
-    }
-    const reason = `a ${origin.name} namespace of the tree is mounted there, which is made again after its mounts`;
-    return [obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, external(mount))];
+    if (mount.origin?.kind !== 'namespace') return [];
+    const reason = LATE.load().lateFault(mount, mounts, namespace, tree);
+    return reason === undefined ? [] : [obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, external(mount))];
+  });
+}
+
+/** File systems that belong to a namespace of whoever mounts them. */
+const OF_MAKER: readonly string[] = ['proc', 'sysfs', 'mqueue', 'cgroup', 'cgroup2'];
+
+/**
+ * What a mount namespace that no process is in cannot be given again: file systems of other namespaces, unless one that
+ * processes are in has them as well; and files that a process has mapped, since it maps them before the namespace is
+ * made.
+ */
+function withoutProcess(mounts: readonly Mount[], namespace: SeenNamespace, tree: SeenTree): StasisError[] {
+  if (namespace.members.length > 0) return [];
+  const inhabited = SEEN_NAMESPACES.of(tree).others.filter(({ name, members }) => name === 'mnt' && members.length > 0);
+  const known = new Set(inhabited.flatMap((other) => SEEN_MOUNTS.of(tree, other).mounts.map(({ dev }) => dev)));
+  const bound = mounts
+    .filter(({ fsType, origin, dev }) => origin === undefined && OF_MAKER.includes(fsType) && !known.has(dev))
+    .map((mount) => {
+      const reason = `no process of the tree is in its mount namespace, nor in one that shows the same ${mount.fsType}`;
+      return obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, external(mount));
+    });
+  const ids = new Set(mounts.map(({ id }) => id));
+  const mapped = tree.tasks.flatMap((task) =>
+    mappedMounts(task).flatMap(({ mntId, path }) => {
+      const mount = ids.has(mntId) ? mounts.find(({ id }) => id === mntId) : undefined;
+      if (!mount) return [];
+      const reason = `no process of the tree is in its mount namespace, and process ${task.ref.pid} has mapped ${path}`;
+      return [obstacle(mount, namespace, 'MOUNT_UNSUPPORTED', reason, 'have the program close the namespace')];
+    }),
+  );
+  return [...bound, ...mapped];
+}
+
+/** The mounts that the mapped files of a process are on. */
+function mappedMounts({ pid }: SeenTask): { readonly mntId: number; readonly path: string }[] {
+  const at = `/proc/${pid}/map_files`;
+  const names = unlessGone(() => namesIn(at)) ?? [];
+  return names.flatMap((name) => {
+    const mntId = followedStatus(`${at}/${name}`)?.mntId;
+    return mntId === undefined ? [] : [{ mntId, path: String(tryReadLink(`${at}/${name}`)) }];
   });
 }
 

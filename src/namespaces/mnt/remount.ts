@@ -21,8 +21,8 @@ export interface Remounted {
 }
 
 /** Has a process open a context for each of some file systems. Returns them as descriptors of ours. */
-export function openContexts(bases: readonly Base[], first: RestoreTask): Fd[] {
-  const { batch, tracee } = first;
+export function openContexts(bases: readonly Base[], maker: Pick<RestoreTask, 'batch' | 'tracee'>): Fd[] {
+  const { batch, tracee } = maker;
   if (bases.length === 0) return [];
   batch.flush();
   using pidfd = openPidfd(tracee.pid);

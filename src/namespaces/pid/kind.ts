@@ -5,6 +5,7 @@
  * made again.
  */
 import { StasisError } from '../../base/errors.ts';
+import { Part } from '../../base/part.ts';
 import type { DumpContext, NamespaceDoors, SeenNamespace, SeenTask, SeenTree } from '../../contract/contract.ts';
 import { Images } from '../../images/kinds.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
@@ -14,10 +15,13 @@ import { externalName } from '../external.ts';
 import { parentIn, SEEN_NAMESPACES, usersDownTo } from '../seen.ts';
 import { INNER_PIDS, PIDS_FOR_CHILDREN } from './seen.ts';
 
+// For namespaces that no process is in.
+const EMPTY = new Part(() => require('./empty.ts') as typeof import('./empty.ts'));
+
 function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
   const { root } = tree;
   const [member] = namespace.members;
-  if (!member) return [];
+  if (!member) return EMPTY.load().emptyObstacle(namespace, tree);
   const refuse = (
     code: 'NAMESPACE_PID_NESTED' | 'NAMESPACE_PID_INIT' | 'NAMESPACE_USER_PIDS',
     task: SeenTask,

@@ -6,15 +6,12 @@
 import { StasisError } from '../../../base/errors.ts';
 import { decodeText } from '../../../base/text.ts';
 import { AT, O } from '../../../kernel/constants/files.ts';
-import { FSCONFIG, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC } from '../../../kernel/constants/mounts.ts';
 import { namesIn, openFile, tryOpen, tryRead, trySet } from '../../../kernel/files.ts';
+import { mountHierarchy } from '../../../kernel/mounts.ts';
 import { nap } from '../../../kernel/nap.ts';
 import { type FileStatus, followedStatus } from '../../../kernel/statx.ts';
-import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../../kernel/syscall.ts';
+import { arenaPath, describeErrno, ERRNO, Fd, SyscallError, trySyscall } from '../../../kernel/syscall.ts';
 import { namesOf } from './sets.ts';
-
-/** Offset in the arena of a call's second string. */
-const SECOND = 16 * 1024;
 
 /**
  * Mounts a hierarchy, named as in /proc/PID/cgroup; a v1 hierarchy that does not exist is made.
@@ -23,17 +20,7 @@ const SECOND = 16 * 1024;
  */
 function mount(hierarchy: string): Fd {
   try {
-    using context = new Fd(syscall('fsopen', arenaPath(hierarchy === '' ? 'cgroup2' : 'cgroup'), FSOPEN_CLOEXEC));
-    for (const name of hierarchy === '' ? [] : namesOf(hierarchy)) {
-      if (name.startsWith('name=')) {
-        const value = arenaPath(name.slice('name='.length), SECOND);
-        syscall('fsconfig', context.number, FSCONFIG.SET_STRING, arenaPath('name'), value);
-      } else {
-        syscall('fsconfig', context.number, FSCONFIG.SET_FLAG, arenaPath(name));
-      }
-    }
-    syscall('fsconfig', context.number, FSCONFIG.CMD_CREATE);
-    return new Fd(syscall('fsmount', context.number, FSMOUNT_CLOEXEC));
+    return mountHierarchy(hierarchy === '' ? [] : namesOf(hierarchy));
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     throw new StasisError({

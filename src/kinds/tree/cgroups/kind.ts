@@ -1,9 +1,11 @@
 /** Membership in control groups, and the groups themselves. */
 import { Part } from '../../../base/part.ts';
 import type { TaskKind } from '../../../contract/contract.ts';
+import { hasEmptyNamespaces } from '../../../namespaces/empty.ts';
 import { capture } from './capture.ts';
 
 const RESTORING = new Part(() => require('./restore.ts') as typeof import('./restore.ts'));
+const EMPTY = new Part(() => require('./empty.ts') as typeof import('./empty.ts'));
 
 /**
  * Cgroups. They are made before any process, so that a failed restore removes them after all processes are dead. The
@@ -15,7 +17,12 @@ export const cgroups: TaskKind = {
   name: 'cgroups',
   tree: {
     prepare: (context) => RESTORING.load().prepare(context),
-    rebuilt: { state: (context) => RESTORING.load().limit(context) },
+    rebuilt: {
+      memory: (context) => {
+        if (hasEmptyNamespaces(context)) EMPTY.load().makeEmpty(context);
+      },
+      state: (context) => RESTORING.load().limit(context),
+    },
   },
   rebuild: {
     birth: (task) => RESTORING.load().enter(task),

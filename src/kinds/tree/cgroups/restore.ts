@@ -1,6 +1,7 @@
 /**
  * Restores cgroups: makes the directories as the mode requires, moves tasks and threads, then sets the limits.
  */
+import type { HostPid } from '../../../base/brands.ts';
 import { StasisError } from '../../../base/errors.ts';
 import { logDebug, logInfo, logWarn } from '../../../base/log.ts';
 import type { RestoreContext, RestoreTask, RestoreThread } from '../../../contract/contract.ts';
@@ -38,6 +39,16 @@ export function enter(task: RestoreTask): void {
   // The root of a cgroup namespace is where its first member is when it makes it, which is after this phase.
   const makesNamespace = !wasOurs(context, 'cgroup', cgroup) && !MADE_NAMESPACES.of(context).get('cgroup', cgroup);
   CGROUPS.of(context).move(task, setOf(task), makesNamespace);
+}
+
+/** Moves a helper to cgroups, which are made if they are missing. Returns false where cgroups are left alone. */
+export function moveHelper(context: RestoreContext, pid: HostPid, places: readonly Member[]): boolean {
+  if (context.options.manageCgroups === 'ignore') return false;
+  const [{ controllers } = NONE] = context.images.read(Images.cgroup);
+  const sets = [{ id: 0, ctls: places.map((place) => ({ ...place })) }];
+  const [set] = rebased({ sets, controllers }, context.options.cgroupRoot).sets;
+  CGROUPS.of(context).moveHelper(pid, set?.ctls ?? []);
+  return true;
 }
 
 /** Moves a process that has made a cgroup namespace from its root to its own cgroups. */
@@ -133,6 +144,24 @@ class SavedCgroups {
     }
   }
 
+  /** Moves a process that is none of the tree's. */
+  moveHelper(pid: HostPid, places: readonly Member[]): void {
+    const now = membersOf(parseCgroup(readProc(pid, 'cgroup')));
+    for (const { name, path: wanted } of places) {
+      const path = pathOf(wanted);
+      if (path === (now.find(isAt(name))?.path ?? '/')) continue;
+      const hierarchy = this.#hierarchies.get(name);
+      const mode = this.#context.options.manageCgroups;
+      if (!hierarchy.status(path)) {
+        if (mode === 'none' || mode === 'props') throw notMade(name, path, mode);
+        this.#make(hierarchy, path);
+      }
+      this.#requireThawed(hierarchy, path);
+      const result = hierarchy.write(path, 'cgroup.procs', String(pid));
+      if (result < 0) throw refused(name, path, 'a helper cannot be moved there', -result);
+    }
+  }
+
   /** The cgroups of a set. Tasks that were in the cgroups of the process that dumped them go to ours. */
   #placesOf(id: number): readonly Member[] {
     if (id === 0 || id === this.dumper) return this.#own;
@@ -219,8 +248,7 @@ class SavedCgroups {
 
   #create(hierarchy: Hierarchy, path: string, dir: CgroupDirEntry): void {
     const mode = this.#context.options.manageCgroups;
-    if (mode === 'none' || mode === 'props')
-      throw unwanted(hierarchy.name, path, `it does not exist, and ${mode} makes none`);
+    if (mode === 'none' || mode === 'props') throw notMade(hierarchy.name, path, mode);
     this.#make(hierarchy, path);
     const isV2 = hierarchy.name === '';
     if (isV2) this.#enable(hierarchy, path, controllersOf(dir.properties.map(({ name }) => name)));
@@ -328,6 +356,10 @@ function rootOf({ name, path, cgns_prefix: prefix }: Member): Member {
 
 /** Control files that freeze tasks. */
 const FREEZERS = new Set(['cgroup.freeze', 'freezer.state']);
+
+function notMade(hierarchy: string, path: string, mode: string): StasisError {
+  return unwanted(hierarchy, path, `it does not exist, and ${mode} makes none`);
+}
 
 function unwanted(hierarchy: string, path: string, reason: string): StasisError {
   return new StasisError({
