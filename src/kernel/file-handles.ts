@@ -8,8 +8,8 @@ const LONGEST = 128;
 
 /**
  * Opens, by way of a directory of another mount of the same file system, the file behind a descriptor: as O_PATH. The
- * directory may not be open as O_PATH. It takes CAP_DAC_READ_SEARCH in the first user namespace. Returns a descriptor or
- * -errno.
+ * directory may not be open as O_PATH. It takes CAP_DAC_READ_SEARCH in the first user namespace. Returns a descriptor
+ * or -errno.
  */
 export function tryOpenElsewhere(file: LocalFd, directory: LocalFd): number {
   // struct file_handle, and behind it the mount ID.

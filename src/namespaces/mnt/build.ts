@@ -40,8 +40,8 @@ export function buildMounts(plan: MountPlan, namespace: MadeNamespace, context: 
 }
 
 /**
- * Adds mounts to a namespace that has been built. `on` are those that they are attached to: these are private meanwhile,
- * so that nothing propagates.
+ * Adds mounts to a namespace that has been built. `on` are those that they are attached to, which are private
+ * meanwhile, so that nothing propagates.
  */
 export function addMounts(
   plan: MountPlan,
