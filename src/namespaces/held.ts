@@ -9,7 +9,7 @@ import { O } from '../kernel/constants/files.ts';
 import { duplicate, namesIn, openFile, tryReadLink } from '../kernel/files.ts';
 import { type MountInfo, parseMountInfo } from '../kernel/proc/mountinfo.ts';
 import { readProc } from '../kernel/proc/read.ts';
-import { allProcesses, unlessGone } from '../kernel/proc/tree.ts';
+import { allProcesses, threadsOf, unlessGone } from '../kernel/proc/tree.ts';
 import { statusAt, statusOf } from '../kernel/statx.ts';
 import { type Fd, SyscallError } from '../kernel/syscall.ts';
 import { externalName } from './external.ts';
@@ -98,20 +98,54 @@ function copyOf(fd: LocalFd): Fd {
   return duplicate(fd);
 }
 
-/** Who keeps a namespace outside of a tree: a mount of the machine, or a process. */
-export type OutsideKeeper = { readonly path: string } | { readonly pid: HostPid; readonly isIn: boolean };
+/**
+ * Who keeps a namespace outside of a tree: a mount of the machine, or a process that is in it, has it open, or is in a
+ * mount namespace where it is mounted.
+ */
+export type OutsideKeeper =
+  | { readonly path: string }
+  | { readonly pid: HostPid; readonly by: 'member' | 'open' | 'mount' };
 
 /** Who keeps a namespace outside of a tree, named as the links of its files do; undefined if nobody does. */
 export const OUTSIDE_KEEPER = new KeyedSlot((tree: SeenTree, link: string): OutsideKeeper | undefined => {
   const path = BOUND.of(tree).get(link);
   if (path !== undefined) return { path };
-  const name = namespaceNamed(link)?.name;
-  const own = new Set<number>([process.pid, ...tree.dead, ...tree.tasks.map(({ pid }) => pid)]);
-  const others = allProcesses().filter((pid) => !own.has(pid));
-  const member = others.find((pid) => tryReadLink(`/proc/${pid}/ns/${name}`) === link);
-  if (member !== undefined) return { pid: member, isIn: true };
+  const name = namespaceNamed(link)?.name ?? '';
+  const others = OTHERS.of(tree);
+  const member = others.find((pid) => isInside(pid, name, link));
+  if (member !== undefined) return { pid: member, by: 'member' };
   const holder = others.find((pid) => holds(pid, link));
-  return holder === undefined ? undefined : { pid: holder, isIn: false };
+  if (holder !== undefined) return { pid: holder, by: 'open' };
+  const shown = MOUNTED_ELSEWHERE.of(tree).get(link);
+  return shown === undefined ? undefined : { pid: shown, by: 'mount' };
+});
+
+/** The processes of the machine that are not of the tree. */
+const OTHERS = new Slot((tree: SeenTree): readonly HostPid[] => {
+  const own = new Set<number>([process.pid, ...tree.dead, ...tree.tasks.map(({ pid }) => pid)]);
+  return allProcesses().filter((pid) => !own.has(pid));
+});
+
+/** Whether a process, or a thread of it alone, is in a namespace. */
+function isInside(pid: HostPid, name: string, link: string): boolean {
+  if (tryReadLink(`/proc/${pid}/ns/${name}`) === link) return true;
+  const [, ...threads] = threadsOf(pid);
+  return threads.some((tid) => tryReadLink(`/proc/${pid}/task/${tid}/ns/${name}`) === link);
+}
+
+/** The namespaces that are mounted on files in mount namespaces of others, each with a process that is there. */
+const MOUNTED_ELSEWHERE = new Slot((tree: SeenTree): ReadonlyMap<string, HostPid> => {
+  const ofTree = tree.tasks.map(({ pid }) => tryReadLink(`/proc/${pid}/ns/mnt`));
+  const seen = new Set<string | number>([`mnt:[${ownInode('mnt')}]`, ...ofTree]);
+  const found = new Map<string, HostPid>();
+  for (const pid of OTHERS.of(tree)) {
+    const places = tryReadLink(`/proc/${pid}/ns/mnt`);
+    if (typeof places !== 'string' || seen.has(places)) continue;
+    seen.add(places);
+    const mounts = unlessGone(() => parseMountInfo(readProc(pid, 'mountinfo'))) ?? [];
+    for (const { fsType, root } of mounts) if (fsType === 'nsfs' && !found.has(root)) found.set(root, pid);
+  }
+  return found;
 });
 
 /** Whether a process has a namespace open. One that has ended meanwhile has nothing. */

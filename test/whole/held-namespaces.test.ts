@@ -141,6 +141,31 @@ test('one that others outside are in, or have open, is refused', async () => {
   await victim.verdict();
 }, 60_000);
 
+test('one that a thread outside is in, or that is mounted where others are, is refused', async () => {
+  using beside = new Beside();
+  using victim = await holding();
+  const file = `/proc/${victim.pid}/fd/5`;
+  const at = join(victim.dir, 'elsewhere');
+  writeFileSync(at, '');
+  const mounts = await beside.run(['unshare', '--mount', 'bash', '-c', `mount --bind ${file} ${at}; ${IDLE}`]);
+  const shown = await stasis(victim.dumpLine());
+  expect(shown.status).toBe(1);
+  expect(shown.stderr).toContain(`(${mounts}) is in a mount namespace where this namespace is mounted`);
+  const script = `
+import ctypes, os, threading, time
+def stay():
+  file = os.open("${file}", os.O_RDONLY)
+  assert ctypes.CDLL(None).setns(file, 0) == 0
+  os.close(file)
+  print("in", flush=True)
+  time.sleep(1000)
+threading.Thread(target=stay).start()`;
+  const threads = await beside.run(['/usr/bin/python3', '-c', script]);
+  const inside = await stasis(victim.dumpLine());
+  expect(inside.stderr).toContain(`a process outside of the tree (${threads}) is in this namespace`);
+  await victim.verdict();
+}, 60_000);
+
 test('one that is mounted on a file of the machine is opened by that', async () => {
   using victim = await holding();
   using beside = new Beside();

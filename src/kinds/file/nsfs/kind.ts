@@ -31,6 +31,13 @@ function idOf(file: OpenFile, tree: SeenTree): number | undefined {
   return ino === ownInode(name) ? OUR_NAMESPACE_IDS[name] : SEEN_NAMESPACES.of(tree).withInode(name, ino)?.id;
 }
 
+/** How a process outside of the tree keeps a namespace. */
+const OUTSIDE = {
+  member: 'is in this namespace',
+  open: 'has this namespace open as well',
+  mount: 'is in a mount namespace where this namespace is mounted',
+};
+
 /** Namespaces. */
 export const nsfs: FileDoors = {
   obstacle(file, { tree }) {
@@ -44,7 +51,7 @@ export const nsfs: FileDoors = {
       return refuse('no process of the tree is in this namespace, and one of this type is not carried then', close);
     }
     const { name, ino } = namespaceBehind(file) ?? {};
-    const what = keeper.isIn ? 'is in this namespace' : 'has this namespace open as well';
+    const what = OUTSIDE[keeper.by];
     const give = name === 'net' ? `, or give one at the restore: --external 'net[${ino}]:NAME'` : '';
     return refuse(`a process outside of the tree (${keeper.pid}) ${what}`, `${close}${give}`);
   },
