@@ -74,6 +74,7 @@ const thread = {
   ),
   numa: optional(object(policy)),
   xsave: optional(base64),
+  unshared: optional(list(oneOf('files', 'fs'))),
 };
 
 /** What can be told of a process besides. */

@@ -37,6 +37,7 @@ import { deadline, scheduling } from './task/scheduling/kind.ts';
 import { seccomp } from './task/seccomp/kind.ts';
 import { signals, signalTrap } from './task/signals/kind.ts';
 import { stops } from './task/stops/kind.ts';
+import { unshared } from './task/unshared/kind.ts';
 import { cgroups } from './tree/cgroups/kind.ts';
 import { clocks } from './tree/clocks/kind.ts';
 import { networkLock, networkLockEnd } from './tree/network-lock/kind.ts';
@@ -96,6 +97,7 @@ export const taskKinds: readonly TaskKind[] = [
   restart,
   registers,
   fs,
+  unshared,
   memory,
   futureLocks,
   numa,

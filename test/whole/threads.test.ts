@@ -32,3 +32,23 @@ test('a process that ends before all of its threads have begun', async () => {
   expect(status).toBe(0);
   await victim.waitGone();
 }, 20_000);
+
+test('a descriptor table and a working directory of a thread’s own', async () => {
+  using victim = await Victim.start('ownfiles');
+  await victim.dump(['--leave-running']);
+  for (let cycle = 0; cycle < 3; cycle++) await victim.cycle();
+  await victim.verdict();
+}, 30_000);
+
+test.each([
+  ['cwd', 'a working directory of its own, which is another one'],
+  ['umask', 'a working directory of its own, with another umask'],
+  ['fd', 'a descriptor table of its own, which differs in descriptor 3'],
+  ['cloexec', 'a descriptor table of its own, which differs in the flags of descriptor 3'],
+  ['lock', 'a descriptor table of its own, and has locked a part of the file of descriptor 3'],
+])('a thread that differs from its process in its %s is refused', async (what, reason) => {
+  using victim = await Victim.start('ownfiles', [what]);
+  const { status, stderr } = await stasis(victim.dumpLine());
+  expect(status).toBe(1);
+  expect(stderr).toContain(reason);
+});

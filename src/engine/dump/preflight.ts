@@ -7,7 +7,6 @@ import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
 import { Part } from '../../base/part.ts';
 import type { CarryOptions, OpenFile, SeenTask, SeenThread, SeenTree, TaskKind } from '../../contract/contract.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
-import { namespaceOf } from '../../kernel/namespace.ts';
 import { readProcIfAny } from '../../kernel/proc/read.ts';
 import { hasEnded, tellsOfNothing, unlessGone } from '../../kernel/proc/tree.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
@@ -110,7 +109,6 @@ function obstaclesOfTask(task: SeenTask, tree: TreeSnapshot): Obstacle[] {
   return [
     ...look('status', () => statusObstacles(task)),
     ...look('namespaces', () => foreignNamespaces(task)),
-    ...task.threads.slice(1).flatMap((thread) => look('thread', () => apart(task, thread), thread)),
     ...taskKinds.flatMap((kind) => ofKind(kind, task, look)),
     ...task.fds.flatMap((file) => {
       const found = lookAt(task, `fd ${file.fd} (${file.link})`, () => obstacleOfFile(file, task), tree);
@@ -255,32 +253,6 @@ function sharedWithParent(root: SeenTask): StasisError[] {
   const reason = `its ${common.join(' and ')} ${common.length > 1 ? 'are' : 'is'} shared with its parent (vfork, clone)`;
   return [obstacle(root, 'TASK_SHARES_WITH_PARENT', `parent ${stat.ppid}`, reason)];
 }
-
-/**
- * Obstacles for threads that do not share what threads normally share (after unshare(2)); images have no place for
- * that.
- */
-function apart(task: SeenTask, thread: SeenThread): StasisError[] {
-  const { pid } = task;
-  const differs = (type: number): boolean => trySyscall('kcmp', pid, thread.tid, type, 0, 0) > 0;
-  const own = [
-    ...(differs(KCMP.FILES) ? ['descriptor table'] : []),
-    ...(differs(KCMP.FS) ? ['working directory'] : []),
-    ...THREAD_NAMESPACES.filter((name) => namespaceOf(thread.tid, name) !== namespaceOf(pid, name)).map(
-      (name) => `${name} namespace`,
-    ),
-  ];
-  if (own.length === 0) return [];
-  const reason = `the thread has left what its process has in common: it has a ${own.join(', a ')} of its own`;
-  const resource = `thread of task ${pid}`;
-  return [new StasisError({ kind: 'unsupported', code: 'THREAD_APART', task: thread.ref, resource, reason })];
-}
-
-/**
- * Namespaces that a single thread can change. A mount namespace is not among them, since that also needs a working
- * directory of its own, which is found otherwise.
- */
-const THREAD_NAMESPACES = ['net', 'ipc', 'uts', 'cgroup'] as const;
 
 function outsideSession(root: SeenTask): StasisError[] {
   const { stat, options } = root;
