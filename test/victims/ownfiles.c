@@ -1,6 +1,6 @@
 /*
- * A thread with a descriptor table, and a root, working directory and umask of its own, which hold the same as those of
- * its process. At the end it changes them, and the process must not see that.
+ * A thread with a descriptor table, and a root, working directory and umask of its own, which hold the same as those
+ * of its process. At the end it changes them, and the process must not see that.
  *
  *   ownfiles        as told
  *   ownfiles WHAT   not the same: its directory (cwd), its umask (umask), a descriptor (fd), its flags (cloexec), or the

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from 'bun:test';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { CriuReqType } from '../../src/images/schema/rpc.ts';
 import { victimBinary } from './kit/compile.ts';
 import { inNetwork } from './kit/netspace.ts';
@@ -191,8 +192,9 @@ test(
 test('join_ns of the RPC: PID and mount namespaces', async () => {
   const at = await holder('pid', 'mount');
   using victim = await Victim.start('prefork', ['2', '2']);
-  mkdirSync(victim.images, { recursive: true });
-  const images = openSync(victim.images, 'r');
+  const folder = join(victim.dir, 'images-rpc');
+  mkdirSync(folder);
+  const images = openSync(folder, 'r');
   const opts = { images_dir_fd: images, log_level: 4 };
   const dumped = await ask({ type: CriuReqType.DUMP, opts: { ...opts, pid: victim.pid } });
   expect(dumped.answer).toMatchObject({ success: true });

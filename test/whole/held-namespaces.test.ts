@@ -285,14 +285,18 @@ describe('kept by mounts', () => {
 describe('kept by mounts, and made after these', () => {
   // t: clocks that are ahead; p: nobody is in it; q: that of the script; g: its root is that of the script; m: a file
   // system in it, n: a process.
+  // A namespace can be mounted where an older one is, by numbers that each processor gives (Linux 6.18).
   const SCRIPT = `
+    made() { taskset -c 0 unshare --mount=run/$1 true || taskset -c 1 unshare --mount=run/$1 true; } 2> /dev/null
     mkdir run place; mount -t tmpfs run run; mount --make-private run; for i in t p q g m n; do : > run/$i; done
     unshare --time=run/t --boottime 36000 true
     unshare --pid=run/p --fork true
     mount --bind /proc/self/ns/pid run/q
     unshare --cgroup=run/g true
-    unshare --mount=run/m sh -c 'mount -t tmpfs inner place; echo inside > place/file'
-    unshare --mount=run/n sh -c 'mount -t tmpfs other place; echo inhabited > place/file; exec sleep 1000' &
+    until made m; do :; done
+    until made n; do :; done
+    nsenter --mount=run/m sh -c "cd $PWD; mount -t tmpfs inner place; echo inside > place/file"
+    nsenter --mount=run/n sh -c "cd $PWD; mount -t tmpfs other place; echo inhabited > place/file; exec sleep 1000" &
     until test "$(nsenter --mount=run/n cat $PWD/place/file)" = inhabited; do :; done 2> /dev/null
     SHARE
     exec 5< run/t 6< run/m

@@ -2,6 +2,7 @@
 import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import type { NoticeFacts } from '../../base/notice.ts';
+import { Part } from '../../base/part.ts';
 import type {
   DumpContext,
   NamespaceKind,
@@ -11,13 +12,17 @@ import type {
   SeenTree,
 } from '../../contract/contract.ts';
 import { NAMESPACE_TYPES } from '../../images/namespace-ids.ts';
-import { captureEmpty } from '../../namespaces/empty.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { networkOf, networksOf } from '../../namespaces/networks.ts';
 import { childrenObstacle } from '../../namespaces/pid/kind.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { isElsewhere, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { fileObstacle } from '../../support/fdinfo.ts';
+
+// For trees in namespaces of their own.
+const EMPTY = new Part(
+  () => require('../../namespaces/save-empty.ts') as typeof import('../../namespaces/save-empty.ts'),
+);
 
 /**
  * Enters the network namespace of the tree's root, if it is not ours: nearly all sockets of a tree are of that one. So
@@ -67,8 +72,9 @@ export function namespaceNotices(tree: SeenTree): NoticeFacts[] {
 
 /** Saves what is in the namespaces of the tree. */
 export function captureNamespaces(context: DumpContext): void {
-  for (const { namespace, kind } of carriedNamespaces(context.tree)) atHome(() => kind.capture?.(namespace, context));
-  captureEmpty(context);
+  const { tree } = context;
+  for (const { namespace, kind } of carriedNamespaces(tree)) atHome(() => kind.capture?.(namespace, context));
+  if (SEEN_NAMESPACES.of(tree).others.length > 0) EMPTY.load().captureEmpty(context);
 }
 
 /**

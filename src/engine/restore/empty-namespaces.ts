@@ -40,6 +40,7 @@ export function makeLateNamespaces(context: RestoreContext): void {
     if (!kind || MADE_NAMESPACES.of(context).get('mnt', id)) continue;
     const { seed, batch } = helperInUsers(usersOf(context, id)?.fd);
     using _ = seed;
+    kind.beforeEntering?.({ seed, batch, context }, id);
     batch.call('unshare', kind.flag);
     batch.flush();
     const namespace = { name: kind.name, id, fd: openNamespace(seed.tracee.pid, 'mnt').release() };

@@ -45,7 +45,7 @@ export const CGROUP_ROOTS = new KeyedSlot((_: SeenTree, namespace: SeenNamespace
 /** Members that are in a cgroup outside of the roots of their namespace: images have no place for that. */
 function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
   const roots = CGROUP_ROOTS.of(tree, namespace);
-  if (namespace.members.length === 0) return hiddenRoots(namespace, roots);
+  if (namespace.members.length === 0) return ROOTS.load().hiddenRoots(namespace, roots);
   return namespace.members.flatMap(({ pid, ref }) => {
     const memberships = parseCgroup(readProc(pid, 'cgroup'));
     // A process of a running tree that has come to its end is in the cgroup of nobody (cgroup_exit()).
@@ -65,19 +65,6 @@ function obstacles(namespace: SeenNamespace, tree: SeenTree): StasisError[] {
       return [new StasisError({ ...facts, reason, remedy })];
     });
   });
-}
-
-/** The roots of a namespace that no process is in which cannot be found: somebody may have removed them. */
-function hiddenRoots({ ino }: SeenNamespace, roots: ReadonlyMap<string, string>): StasisError[] {
-  const names = parseCgroup(readProc('self', 'cgroup')).map(hierarchyName);
-  return names
-    .filter((name) => !roots.has(name))
-    .map((name) => {
-      const resource = `cgroup ${name === '' ? 'v2' : name} in cgroup namespace ${ino}`;
-      const reason = 'no process is in this namespace, and its root cannot be found: it may have been removed';
-      const remedy = 'have the program close the namespace, or unmount it, before the dump';
-      return new StasisError({ kind: 'unsupported', code: 'NAMESPACE_CGROUP_ROOT', resource, reason, remedy });
-    });
 }
 
 /** The roots that processes see of the cgroup hierarchies. */

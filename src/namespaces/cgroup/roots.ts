@@ -1,4 +1,5 @@
 /** Where the roots of a cgroup namespace are that no process is in. */
+import { StasisError } from '../../base/errors.ts';
 import type { SeenNamespace } from '../../contract/contract.ts';
 import { O } from '../../kernel/constants/files.ts';
 import { tryOpenElsewhere } from '../../kernel/file-handles.ts';
@@ -40,4 +41,17 @@ function rootOf(names: readonly string[], namespace: SeenNamespace): string | un
     if (error instanceof SyscallError) return undefined;
     throw error;
   }
+}
+
+/** The roots of a namespace that no process is in which cannot be found: somebody may have removed them. */
+export function hiddenRoots({ ino }: SeenNamespace, roots: ReadonlyMap<string, string>): StasisError[] {
+  const names = parseCgroup(readProc('self', 'cgroup')).map(hierarchyName);
+  return names
+    .filter((name) => !roots.has(name))
+    .map((name) => {
+      const resource = `cgroup ${name === '' ? 'v2' : name} in cgroup namespace ${ino}`;
+      const reason = 'no process is in this namespace, and its root cannot be found: it may have been removed';
+      const remedy = 'have the program close the namespace, or unmount it, before the dump';
+      return new StasisError({ kind: 'unsupported', code: 'NAMESPACE_CGROUP_ROOT', resource, reason, remedy });
+    });
 }

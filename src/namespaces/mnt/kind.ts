@@ -2,6 +2,7 @@
 
 import { type LocalFd, localFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
+import { Part } from '../../base/part.ts';
 import { encodeText } from '../../base/text.ts';
 import type {
   DumpContext,
@@ -29,6 +30,9 @@ import { lockedMounts } from './reach.ts';
 import { otherSavedMounts, SAVED_MOUNTS } from './saved.ts';
 import { SEEN_MOUNTS } from './seen.ts';
 import { WORKSHOP } from './workshop.ts';
+
+// For mount namespaces that are mounted in others.
+const ORDER = new Part(() => require('./one-processor.ts') as typeof import('./one-processor.ts'));
 
 function capture(namespace: SeenNamespace, context: DumpContext): void {
   const { mounts } = SEEN_MOUNTS.of(context.tree, namespace);
@@ -129,10 +133,23 @@ function openOnBase(key: string, below: string, context: RestoreContext): LocalF
   return localFd(opened);
 }
 
+/** Whether a mount namespace of the images is mounted in another one. */
+const HAS_MOUNTED = new Slot((context: RestoreContext): boolean =>
+  otherSavedMounts(context, -1).some(({ origin }) => origin?.kind === 'namespace' && origin.name === 'mnt'),
+);
+
 /** Mount namespaces. */
 export const mntNamespace: NamespaceDoors = {
   obstacles: mountObstacles,
   capture,
+  // One that is newer than another may be mounted in that, by numbers which each processor gives from a lot of its own
+  // (ns_tree_gen_id() in kernel/nstree.c, since 6.18; mnt_ns_loop() in fs/namespace.c). So one processor makes all.
+  beforeEntering({ batch, context }) {
+    if (HAS_MOUNTED.of(context)) ORDER.load().stayOnOne(batch);
+  },
+  entered({ batch, context }) {
+    if (HAS_MOUNTED.of(context)) ORDER.load().stayNowhere(batch);
+  },
   rebuild,
   complete(context) {
     for (const add of LATE.of(context).splice(0)) add();

@@ -3,84 +3,36 @@
  * descriptor table and one working directory for a process. So a thread is carried that has its own ones if they hold
  * the same as those of its process, and leaves them at the restore when the process has them.
  */
-import type { HostPid } from '../../../base/brands.ts';
-import { StasisError } from '../../../base/errors.ts';
+import type { StasisError } from '../../../base/errors.ts';
 import { Part } from '../../../base/part.ts';
-import type {
-  DumpThread,
-  RestoreThread,
-  SeenTask,
-  SeenThread,
-  SeenTree,
-  TaskKind,
-} from '../../../contract/contract.ts';
-import { KeyedSlot } from '../../../contract/slots.ts';
+import type { DumpThread, RestoreThread, SeenTask, SeenThread, TaskKind } from '../../../contract/contract.ts';
 import { KCMP } from '../../../kernel/constants/files.ts';
-import { CLONE } from '../../../kernel/constants/tasks.ts';
 import { namespaceOf } from '../../../kernel/namespace.ts';
 import { unlessGone } from '../../../kernel/proc/tree.ts';
 import { trySyscall } from '../../../kernel/syscall.ts';
 
-// Only for such threads.
-const COMPARING = new Part(() => require('./compare.ts') as typeof import('./compare.ts'));
+const APART = new Part(() => require('./apart.ts') as typeof import('./apart.ts'));
 
-/** What a thread can have of its own: a descriptor table; a root, a working directory and an umask. */
-type Unshared = 'files' | 'fs';
-
-const FLAGS = { files: CLONE.FILES, fs: CLONE.FS };
-const NAMES = { files: 'descriptor table', fs: 'working directory' };
-
-/**
- * Namespaces that a single thread can change. A mount namespace is not among them, since that also needs a working
- * directory of its own, which is found otherwise.
- */
-const THREAD_NAMESPACES = ['net', 'ipc', 'uts', 'cgroup'] as const;
-
-/** What of its own a thread has that can be made again, by its TID; noted when obstacles are looked for. */
-const UNSHARED = new KeyedSlot((_: SeenTree, _tid: number): Unshared[] => []);
+/** Namespaces that a single thread can change; for that of mounts it needs a working directory of its own. */
+const NAMESPACES = ['net', 'ipc', 'uts', 'cgroup'] as const;
 
 function obstacles({ pid, threads, tree }: SeenTask): StasisError[] {
-  return threads.slice(1).flatMap((thread) => {
-    const look = (): StasisError[] => apart(pid, thread, UNSHARED.of(tree, thread.tid));
-    // A thread of a running tree may end at any time.
-    return tree.frozen ? look() : (unlessGone(look) ?? []);
-  });
+  const look = ({ tid, ref }: SeenThread): StasisError[] => {
+    const own = ([KCMP.FILES, KCMP.FS] as const).filter((type) => trySyscall('kcmp', pid, tid, type, 0, 0) > 0);
+    const namespaces = NAMESPACES.filter((name) => namespaceOf(tid, name) !== namespaceOf(pid, name));
+    return own.length + namespaces.length === 0 ? [] : APART.load().obstaclesOf(tree, ref, pid, tid, own, namespaces);
+  };
+  // A thread of a running tree may end at any time.
+  return threads.slice(1).flatMap((thread) => (tree.frozen ? look(thread) : (unlessGone(() => look(thread)) ?? [])));
 }
 
-/** Why a thread cannot be carried; `carried` gets what it has of its own. */
-function apart(pid: HostPid, thread: SeenThread, carried: Unshared[]): StasisError[] {
-  const { tid, ref } = thread;
-  const differs = (type: number): boolean => trySyscall('kcmp', pid, tid, type, 0, 0) > 0;
-  const own: Unshared[] = [
-    ...(differs(KCMP.FILES) ? ['files' as const] : []),
-    ...(differs(KCMP.FS) ? ['fs' as const] : []),
-  ];
-  const faults = own.flatMap((what) => {
-    const fault = COMPARING.load()[what](pid, tid);
-    return fault === undefined ? [] : [`a ${NAMES[what]} of its own, ${fault}`];
-  });
-  for (const name of THREAD_NAMESPACES) {
-    if (namespaceOf(tid, name) !== namespaceOf(pid, name)) faults.push(`a ${name} namespace of its own`);
-  }
-  carried.push(...own);
-  if (faults.length === 0) return [];
-  const reason = `the thread has left what its process has in common: it has ${faults.join(', and ')}`;
-  const resource = `thread of task ${pid}`;
-  return [new StasisError({ kind: 'unsupported', code: 'THREAD_APART', task: ref, resource, reason })];
+function capture({ tid, ownState, process: { tree } }: DumpThread): undefined {
+  const own = APART.ifLoaded?.UNSHARED.of(tree).get(tid);
+  if (own) ownState.unshared = [...own];
 }
 
-function capture(thread: DumpThread): undefined {
-  const own = thread.tid === thread.process.tid ? [] : UNSHARED.of(thread.process.tree, thread.tid);
-  if (own.length > 0) thread.ownState.unshared = [...own];
-}
-
-function rebuild({ ownState, batch }: RestoreThread): void {
-  const own = (ownState.unshared ?? []) as readonly Unshared[];
-  if (own.length > 0)
-    batch.call(
-      'unshare',
-      own.reduce((flags, what) => flags | FLAGS[what], 0n),
-    );
+function rebuild(thread: RestoreThread): void {
+  if (thread.ownState.unshared) APART.load().unshare(thread);
 }
 
 /** What single threads have of their own. */
