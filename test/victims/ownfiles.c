@@ -3,8 +3,8 @@
  * of its process. At the end it changes them, and the process must not see that.
  *
  *   ownfiles        as told
- *   ownfiles WHAT   not the same: its directory (cwd), its umask (umask), a descriptor (fd), its flags (cloexec), or the
- *                   thread has locked a part of a file (lock)
+ *   ownfiles WHAT   not the same: its directory (cwd), its umask (umask), a descriptor (fd), its flags (cloexec), or
+ *                   it has locked a part of a file (lock)
  */
 #include "victim.h"
 #include <pthread.h>
