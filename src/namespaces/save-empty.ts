@@ -1,7 +1,7 @@
 /** Saves which namespaces of a tree no process makes again. */
 import { encodeText } from '../base/text.ts';
 import type { DumpContext, NamespaceName, SeenNamespace, SeenTree } from '../contract/contract.ts';
-import { CGROUP_ROOTS } from './cgroup/kind.ts';
+import { CGROUP_ROOTS } from './cgroup/seen.ts';
 import { EMPTY_FILE, type EmptyNamespace } from './empty.ts';
 import { parentOfEmpty } from './pid/empty.ts';
 import { SEEN_NAMESPACES } from './seen.ts';

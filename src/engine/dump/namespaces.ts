@@ -14,7 +14,7 @@ import type {
 import { NAMESPACE_TYPES } from '../../images/namespace-ids.ts';
 import { atHome, type NetworkStay, openNamespace } from '../../namespaces/inside.ts';
 import { networkOf, networksOf } from '../../namespaces/networks.ts';
-import { childrenObstacle } from '../../namespaces/pid/kind.ts';
+import { childrenObstacle } from '../../namespaces/pid/children.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { isElsewhere, SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { fileObstacle } from '../../support/fdinfo.ts';

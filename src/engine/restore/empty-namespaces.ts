@@ -29,11 +29,20 @@ export function makeEmptyNamespaces(context: RestoreContext): void {
   }
 }
 
+/** Makes what is left to be made of namespaces when all processes exist. */
+export function completeNamespaces(context: RestoreContext): void {
+  makeLateNamespaces(context);
+  const { all } = MADE_NAMESPACES.of(context);
+  for (const kind of namespaceKinds) {
+    if (all.some(({ name, isGiven }) => name === kind.name && !isGiven)) atHome(() => kind.complete?.(context));
+  }
+}
+
 /**
  * Makes the PID and mount namespaces that no process of the tree is in. All others exist, and so do all processes: a
  * PID namespace has one around it, and a mount namespace shows file systems that belong to others.
  */
-export function makeLateNamespaces(context: RestoreContext): void {
+function makeLateNamespaces(context: RestoreContext): void {
   for (const { id, parent } of savedEmpty(context, 'pid')) makeEndedPids(context, id, parent);
   const kind = namespaceKinds.find(({ name }) => name === 'mnt');
   for (const id of savedEmpty(context, 'mnt').map((saved) => saved.id)) {

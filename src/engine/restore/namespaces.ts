@@ -243,15 +243,6 @@ function note(task: RestoreTask, kind: NamespaceKind, id: number): void {
   kind.entered?.(task, id);
 }
 
-/** Makes what is left to be made of namespaces when all processes exist. */
-export function completeNamespaces(context: RestoreContext): void {
-  if (hasEmptyNamespaces(context)) EMPTY.load().makeLateNamespaces(context);
-  const { all } = MADE_NAMESPACES.of(context);
-  for (const kind of namespaceKinds) {
-    if (all.some(({ name, isGiven }) => name === kind.name && !isGiven)) atHome(() => kind.complete?.(context));
-  }
-}
-
 /** The last step in the namespaces that were made, when all tasks are rebuilt. */
 export function finishNamespaces(context: RestoreContext): void {
   for (const kind of namespaceKinds) {

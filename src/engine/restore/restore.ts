@@ -21,6 +21,7 @@ import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/sysca
 import { treeDoors } from '../../kinds/registry.ts';
 import { hasEmptyNamespaces } from '../../namespaces/empty.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
+import { MADE_NAMESPACES } from '../../namespaces/made.ts';
 import { namespaceKinds } from '../../namespaces/registry.ts';
 import { FILE_OWNER } from '../../namespaces/user/inside.ts';
 import { settleOwners } from '../../support/fown.ts';
@@ -40,7 +41,6 @@ import { finishDescriptors, placeDescriptors } from './descriptors.ts';
 import { HostPids } from './host-pids.ts';
 import { addThreads, rebuildThread } from './make-task.ts';
 import {
-  completeNamespaces,
   finishNamespaces,
   makeNetworks,
   makeUserNamespaces,
@@ -149,7 +149,8 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
     fire(hooks, { point: 'post-setup-namespaces', pid });
   }
   rebuilt(context, 'memory');
-  completeNamespaces(context);
+  if (hasEmptyNamespaces(context) || MADE_NAMESPACES.of(context).all.some(({ name }) => name === 'mnt'))
+    EMPTY.load().completeNamespaces(context);
   hooks.progress?.({ step: 'rebuilding', done: 0, total: tasks.length });
   const stopped = rebuild(tasks, plan, context, () => lazy?.settle(plan.parents.keys(), runOf(images)));
   rebuilt(context, 'last');

@@ -13,7 +13,7 @@ import { isInit } from '../../kernel/proc/status.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
 import { externalName } from '../external.ts';
 import { parentIn, SEEN_NAMESPACES, usersDownTo } from '../seen.ts';
-import { INNER_PIDS, PIDS_FOR_CHILDREN } from './seen.ts';
+import { INNER_PIDS } from './seen.ts';
 
 // For namespaces that no process is in.
 const EMPTY = new Part(() => require('./empty.ts') as typeof import('./empty.ts'));
@@ -99,19 +99,6 @@ function strangersTo(namespace: SeenNamespace, tree: SeenTree): SeenTask[] {
     if (from === namespace) return false;
     // It asks for another namespace, and for its own again.
     return !isAround(maker, namespace.owner) || !isAround(maker, from?.ours ? undefined : from?.owner);
-  });
-}
-
-/** The obstacle that the next children of a process are to be in a PID namespace that is not carried. */
-export function childrenObstacle(task: SeenTask): StasisError | undefined {
-  const other = PIDS_FOR_CHILDREN.of(task.tree, task.pid);
-  if (other === undefined || other === 'new' || other.id !== undefined) return undefined;
-  return new StasisError({
-    kind: 'unsupported',
-    code: 'NAMESPACE_PID_NESTED',
-    task: task.ref,
-    reason: 'the next children of the process are to be in a PID namespace that no process of the tree is in',
-    remedy: 'if its init has ended, no child can be made there any more: end the process',
   });
 }
 

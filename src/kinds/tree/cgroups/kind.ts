@@ -2,8 +2,8 @@
 import { Part } from '../../../base/part.ts';
 import type { TaskKind } from '../../../contract/contract.ts';
 import { hasEmptyNamespaces } from '../../../namespaces/empty.ts';
-import { capture } from './capture.ts';
 
+const CAPTURING = new Part(() => require('./capture.ts') as typeof import('./capture.ts'));
 const RESTORING = new Part(() => require('./restore.ts') as typeof import('./restore.ts'));
 const EMPTY = new Part(() => require('./empty.ts') as typeof import('./empty.ts'));
 
@@ -28,5 +28,8 @@ export const cgroups: TaskKind = {
     birth: (task) => RESTORING.load().enter(task),
     memory: (task) => RESTORING.load().leaveRoot(task),
   },
-  thread: { capture, rebuild: { state: (thread) => RESTORING.load().enterThread(thread) } },
+  thread: {
+    capture: (thread) => CAPTURING.load().capture(thread),
+    rebuild: { state: (thread) => RESTORING.load().enterThread(thread) },
+  },
 };

@@ -8,7 +8,7 @@ import type { CgControllerEntry, CgroupDirEntry, CgroupPropEntry, CgSetEntry } f
 import { S_IF } from '../../../kernel/constants/files.ts';
 import { parseCgroup } from '../../../kernel/proc/cgroup.ts';
 import { readProc } from '../../../kernel/proc/read.ts';
-import { CGROUP_ROOTS } from '../../../namespaces/cgroup/kind.ts';
+import { CGROUP_ROOTS } from '../../../namespaces/cgroup/seen.ts';
 import { Hierarchies, type Hierarchy, label } from './hierarchy.ts';
 import { isTaskList, propertyNames, savedValue } from './properties.ts';
 import { below, isOf, type Member, membersOf, namesOf, pathOf, rootFor, sameMembers } from './sets.ts';
