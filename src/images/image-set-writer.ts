@@ -6,7 +6,7 @@ import { type Disk, nodeDisk } from './disk.ts';
 import { type Entry, writeEntries, writeHeaded, writeImage } from './image.ts';
 import { APPENDING, FRESH, ioError, lookAt, openFile, unlink, writeAll } from './image-files.ts';
 import type { ImageId } from './image-set.ts';
-import { type HeadedKind, type ImageKind, imageName } from './kind.ts';
+import { type HeadedKind, type ImageKind, imageName, type RawKind } from './kind.ts';
 import { Images } from './kinds.ts';
 import { type Block, MANIFEST, type Mark, manifestBytes, markOf } from './manifest.ts';
 import type { InputOf, Message } from './message.ts';
@@ -136,8 +136,10 @@ export class ImageSetWriter implements Disposable {
       const name = imageName(kind);
       if (kind.framing !== 'service' && !kind.pattern.includes('%') && !this.written.has(name)) this.remove(name);
     }
-    // Files of Stasis' own that an earlier dump left would be taken for part of this one.
-    for (const name of [...(this.stale ?? [])]) if (name.startsWith('stasis-')) this.remove(name);
+    // What an earlier dump has left under names that this one did not need would be taken for part of it.
+    for (const name of [...(this.stale ?? [])]) {
+      if (name.startsWith('stasis-') || isLeftImage(name)) this.remove(name);
+    }
     const name = imageName(Images.inventory);
     const bytes = writeImage(Images.inventory, [inventory], name);
     const files = this.marks().set(name, markOf(bytes));
@@ -202,4 +204,17 @@ export class ImageSetWriter implements Disposable {
     if (!this.stale?.delete(name) && !this.written.delete(name)) return;
     unlink(this.disk, `${this.dir}/${name}`);
   }
+}
+
+/** What a page server writes, which may have its own images, of this dump, in the same folder. */
+const OF_PAGE_SERVERS: readonly RawKind[] = [Images.pagemap, Images.shmemPagemap, Images.pages];
+
+/** Whether a file has the name of an image with an ID that only a dump writes. */
+function isLeftImage(file: string): boolean {
+  return Object.values(Images).some((kind: RawKind) => {
+    if (kind.framing === 'service' || !kind.pattern.includes('%') || OF_PAGE_SERVERS.includes(kind)) return false;
+    const [before = '', after = ''] = kind.pattern.split(/%[uxs]/);
+    const end = `${after}.img`;
+    return file.startsWith(before) && file.endsWith(end) && /^[\da-f]+$/.test(file.slice(before.length, -end.length));
+  });
 }

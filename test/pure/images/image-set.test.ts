@@ -107,6 +107,29 @@ describe('writing a set', () => {
     ]);
   });
 
+  test('images with other IDs go, but for pages, which a page server may have written', () => {
+    const left = ['mountpoints-9.img', 'nftables-9.img', 'tmpfs-dev-55.tar.gz.img', 'ghost-file-1a.img', 'core-7.img'];
+    const kept = ['pagemap-7.img', 'pagemap-shmem-8.img', 'pages-3.img', 'stats-dump', 'fs-notes.img', 'core-.img'];
+    for (const name of [...left, ...kept, 'core-1.img']) writeFileSync(join(dir, name), 'old');
+    using writer = new ImageSetWriter(dir);
+    writer.put('core-1.img', new Uint8Array([1]));
+    writer.commit(inventory);
+    expect(readdirSync(dir).sort()).toEqual(
+      [...kept, 'core-1.img', 'inventory.img', 'stasis-manifest.json'].toSorted(),
+    );
+  });
+
+  test('the names of a set are those of its manifest, else all in the folder', () => {
+    writeFileSync(join(dir, 'mountpoints-9.img'), 'of an earlier dump');
+    using writer = new ImageSetWriter(dir);
+    writer.put('core-1.img', new Uint8Array([1]));
+    writer.commit(inventory);
+    writeFileSync(join(dir, 'mountpoints-9.img'), 'of an earlier dump');
+    expect([...new ImageSet(dir).names()].sort()).toEqual(['core-1.img', 'inventory.img']);
+    rmSync(join(dir, 'stasis-manifest.json'));
+    expect([...new ImageSet(dir).names()].sort()).toEqual(['core-1.img', 'inventory.img', 'mountpoints-9.img']);
+  });
+
   test('an image written twice holds what came last', () => {
     using images = new ImageSetWriter(dir);
     images.write(Images.pstree, undefined, [init, init]);
