@@ -24,6 +24,15 @@ export function archiveOfRestore({ from, spool, encrypt }: Settings): ArchiveOpt
   return { place: from === '-' ? { descriptor: STDIN } : { path: from }, spool, keyFile: encrypt };
 }
 
+/** @throws StasisError (usage) where images are to be brought later, or freed, that are in an archive or needed */
+export function requireTogether({ from, lazyPages, autoDedup }: Settings): void {
+  if (autoDedup && lazyPages) throw cannot('--auto-dedup', 'a lazy-pages daemon needs the images after the restore');
+  if (autoDedup && from !== undefined) throw cannot('--auto-dedup', 'nothing of an archive is freed');
+  if (!lazyPages || from === undefined) return;
+  const reason = 'a lazy-pages daemon reads no archive';
+  throw new StasisError({ kind: 'usage', resource: '--lazy-pages', reason, remedy: 'unpack it, and restore with -D' });
+}
+
 function cannot(resource: string, reason: string): StasisError {
   return new StasisError({ kind: 'usage', resource, reason, remedy: 'leave it out' });
 }

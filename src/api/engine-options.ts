@@ -135,7 +135,8 @@ function freezeOptions(settings: Settings, { imagesDir, workDir }: Directories):
 
 /** What the engine is told of a restore. Relative paths count from the work directory. */
 export function restoreOptions(settings: Settings, { imagesDir, workDir }: Directories): RestoreOptions {
-  const { pidfile, from, spool, encrypt } = settings;
+  const { pidfile, from, spool, encrypt, lazyPages, autoDedup } = settings;
+  if (lazyPages || autoDedup) ARCHIVES.load().requireTogether(settings);
   return {
     from: (from ?? spool ?? encrypt) === undefined ? undefined : ARCHIVES.load().archiveOfRestore(settings),
     writesStats: writesStats(settings),
@@ -146,28 +147,10 @@ export function restoreOptions(settings: Settings, { imagesDir, workDir }: Direc
     detached: settings.detached,
     verify: settings.verify,
     leaveStopped: settings.finalState === 'stopped',
-    lazyPages: comeLater(settings),
-    autoDedup: freesRestored(settings),
+    lazyPages,
+    autoDedup,
     carry: carryOptions(settings),
   };
-}
-
-/** Whether pages are brought later. @throws StasisError (usage) where no daemon could have the images */
-function comeLater({ lazyPages, from }: Settings): boolean {
-  if (!lazyPages || from === undefined) return lazyPages;
-  const reason = 'a lazy-pages daemon reads no archive';
-  throw new StasisError({ kind: 'usage', resource: '--lazy-pages', reason, remedy: 'unpack it, and restore with -D' });
-}
-
-/** Whether images are freed when they are restored. @throws StasisError (usage) where they are needed or not ours */
-function freesRestored({ autoDedup, from, lazyPages }: Settings): boolean {
-  const reason = lazyPages
-    ? 'a lazy-pages daemon needs the images after the restore'
-    : from === undefined
-      ? undefined
-      : 'nothing of an archive is freed';
-  if (!autoDedup || reason === undefined) return autoDedup;
-  throw new StasisError({ kind: 'usage', resource: '--auto-dedup', reason, remedy: 'leave it out' });
 }
 
 /** The hooks of a command: `more`, then its action scripts unless that has failed. With CRIU a client is first, too. */
