@@ -48,7 +48,8 @@ export class Podman {
 
   /** Runs a command of Podman, which must succeed; returns what it says. */
   run(args) {
-    const where = ['--root', join(this.dir, 'root'), '--runroot', join(this.dir, 'run'), '--storage-driver', 'overlay'];
+    const empty = ['/tmp', '/run', '/root'].flatMap((path) => ['--tmpfs', path]);
+    const where = ['--init', '--network=host', '-w', this.dir, ...empty, ...this.#settings()];
     const how = ['--runtime', 'runc', '--cgroup-manager', 'cgroupfs', '--events-backend', 'file'];
     const { status, signal, stdout, stderr } = spawnSync('podman', [...where, ...how, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -103,17 +104,8 @@ export class PodmanPlace extends Place {
     const log = this.path('server.log');
     const script = `mkdir -p /run/sshd; exec "$@" </dev/null >>'${log}' 2>&1`;
     const program = ['sh', '-c', script, 'sh', command, ...args];
-    const where = [
-      '--init',
-      '--network=host',
-      '-w',
-      this.dir,
-      '--tmpfs',
-      '/tmp',
-      '--tmpfs',
-      '/run',
-      ...this.#settings(),
-    ];
+    const empty = ['/tmp', '/run', '/root'].flatMap((path) => ['--tmpfs', path]);
+    const where = ['--init', '--network=host', '-w', this.dir, ...empty, ...this.#settings()];
     this.#podman.run(['run', '-d', '--name', this.#name, ...where, ...folders, ...variables, IMAGE, ...program]);
     this.#findRoot();
   }
