@@ -2,15 +2,20 @@
 import { errnoNameOf, StasisError } from '../base/errors.ts';
 import { logInfo, logWarn } from '../base/log.ts';
 import { encodeText } from '../base/text.ts';
+import { encodeMessage } from '../images/codec.ts';
+import { CriuReqType, criuResp } from '../images/schema/rpc.ts';
 import { S_IF } from '../kernel/constants/files.ts';
-import { AF, SOCK, UNIX_PATH_MAX } from '../kernel/constants/sockets.ts';
+import { AF, MSG, SOCK, UNIX_PATH_MAX } from '../kernel/constants/sockets.ts';
 import { disk } from '../kernel/disk.ts';
-import { encodeUnixAddress } from '../kernel/layouts/sockets.ts';
+import { encodeControl, encodeUnixAddress } from '../kernel/layouts/sockets.ts';
 import { nap } from '../kernel/nap.ts';
+import { peerCredentials, trySendMessage } from '../kernel/sockets.ts';
 import { statusAt } from '../kernel/statx.ts';
 import { describeErrno, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { Workers } from '../support/workers.ts';
 import { requireUninterrupted } from '../tracee/interruption.ts';
+import { Crowd } from './crowd.ts';
+import { errorText } from './errors.ts';
 
 /** Where the service is if nobody says, as with CRIU. */
 export const DEFAULT_ADDRESS = './criu_service.socket';
@@ -67,6 +72,7 @@ function wrong(path: string, reason: string, remedy: string): StasisError {
 /** Serves clients until a signal asks Stasis to end. @throws InterruptedError */
 export function serveClients(listener: Fd): never {
   using workers = new Workers();
+  const crowd = new Crowd();
   for (;;) {
     const accepted = trySyscall('accept4', listener.number, 0, 0, SOCK.CLOEXEC);
     if (accepted < 0) {
@@ -74,14 +80,28 @@ export function serveClients(listener: Fd): never {
       continue;
     }
     using connection = new Fd(accepted);
+    const { uid } = peerCredentials(connection.number);
+    const error = crowd.whyFull(uid);
+    if (error) {
+      refuse(connection, error);
+      continue;
+    }
     try {
       const pid = workers.start(['swrk', `${connection.number}`, 'served'], connection.number);
+      crowd.note(pid, uid);
       logInfo(`a client is served by process ${pid}`);
     } catch (error) {
       logWarn('service.ts', `a client cannot be served: ${errnoNameOf(error) ?? error}`);
       nap(PAUSE);
     }
   }
+}
+
+/** Tells a client why it is not served. */
+function refuse(connection: Fd, error: StasisError): void {
+  logWarn('service.ts', error.message);
+  const answer = { type: CriuReqType.EMPTY, success: false, cr_errmsg: errorText(error) };
+  trySendMessage(connection.number, encodeMessage(criuResp, answer), encodeControl([]), MSG.NOSIGNAL | MSG.DONTWAIT);
 }
 
 /** What is wrong with one client does not matter to the others; what is wrong with us may pass. */
