@@ -2,16 +2,20 @@
 
 import { errnoNameOf } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
+import { Part } from '../base/part.ts';
 import { type Disk, nodeDisk } from './disk.ts';
 import { type Entry, writeEntries, writeHeaded, writeImage } from './image.ts';
 import { APPENDING, FRESH, ioError, lookAt, openFile, unlink, writeAll } from './image-files.ts';
 import type { ImageId } from './image-set.ts';
-import { type HeadedKind, type ImageKind, imageName, type RawKind } from './kind.ts';
+import { type HeadedKind, type ImageKind, imageName } from './kind.ts';
 import { Images } from './kinds.ts';
 import { type Block, MANIFEST, type Mark, manifestBytes, markOf } from './manifest.ts';
 import type { InputOf, Message } from './message.ts';
 import { type PageMap, writePagemap } from './pagemap.ts';
 import type { inventoryEntry } from './schema/tree.ts';
+
+// Only where there are files of an earlier dump.
+const LEFT = new Part(() => require('./left-images.ts') as typeof import('./left-images.ts'));
 
 /** The name of the link in a set to that of the previous dump, which holds the pages that have not changed since. */
 export const PARENT = 'parent';
@@ -138,7 +142,7 @@ export class ImageSetWriter implements Disposable {
     }
     // What an earlier dump has left under names that this one did not need would be taken for part of it.
     for (const name of [...(this.stale ?? [])]) {
-      if (name.startsWith('stasis-') || isLeftImage(name)) this.remove(name);
+      if (name.startsWith('stasis-') || LEFT.load().isLeftImage(name)) this.remove(name);
     }
     const name = imageName(Images.inventory);
     const bytes = writeImage(Images.inventory, [inventory], name);
@@ -204,17 +208,4 @@ export class ImageSetWriter implements Disposable {
     if (!this.stale?.delete(name) && !this.written.delete(name)) return;
     unlink(this.disk, `${this.dir}/${name}`);
   }
-}
-
-/** What a page server writes, which may have its own images, of this dump, in the same folder. */
-const OF_PAGE_SERVERS: readonly RawKind[] = [Images.pagemap, Images.shmemPagemap, Images.pages];
-
-/** Whether a file has the name of an image with an ID that only a dump writes. */
-function isLeftImage(file: string): boolean {
-  return Object.values(Images).some((kind: RawKind) => {
-    if (kind.framing === 'service' || !kind.pattern.includes('%') || OF_PAGE_SERVERS.includes(kind)) return false;
-    const [before = '', after = ''] = kind.pattern.split(/%[uxs]/);
-    const end = `${after}.img`;
-    return file.startsWith(before) && file.endsWith(end) && /^[\da-f]+$/.test(file.slice(before.length, -end.length));
-  });
 }

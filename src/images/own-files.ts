@@ -107,6 +107,7 @@ const process = {
   autogroup: optional(object({ nice: signed })),
   terminal: optional(oneOf('none')),
   timeForChildren: optional(whole),
+  lastPid: optional(whole),
   semaphoreUndo: optional(list(object({ id: whole, adjustments: list(signed) }))),
 };
 

@@ -6,6 +6,7 @@ import { FdTypes } from '../images/schema/files.ts';
 import { O, S_IF } from '../kernel/constants/files.ts';
 import { AF } from '../kernel/constants/sockets.ts';
 import { userDev } from '../kernel/devnum.ts';
+import { isInit } from '../kernel/proc/status.ts';
 import { segmentFlag } from '../memory/segments.ts';
 import { namespaceNamed } from '../namespaces/inside.ts';
 import { isRing } from '../support/ring-notes.ts';
@@ -57,6 +58,9 @@ const NETLINK = new Part(() => require('./file/netlink/kind.ts') as typeof impor
 const NSFS = new Part(() => require('./file/nsfs/kind.ts') as typeof import('./file/nsfs/kind.ts'));
 const PACKET = new Part(() => require('./file/packet/kind.ts') as typeof import('./file/packet/kind.ts'));
 const PIDFD = new Part(() => require('./file/pidfd/kind.ts') as typeof import('./file/pidfd/kind.ts'));
+const PID_COUNTER = new Part(
+  () => require('./task/pid-counter/kind.ts') as typeof import('./task/pid-counter/kind.ts'),
+);
 const SIGNALFD = new Part(() => require('./file/signalfd/kind.ts') as typeof import('./file/signalfd/kind.ts'));
 const TIMERFD = new Part(() => require('./file/timerfd/kind.ts') as typeof import('./file/timerfd/kind.ts'));
 const TTY = new Part(() => require('./file/tty/kind.ts') as typeof import('./file/tty/kind.ts'));
@@ -83,6 +87,17 @@ const isSpecial = ({ stat, flags }: OpenFile, type: number): boolean =>
 
 /** The device of /dev/net/tun. */
 const TUN_DEVICE = (10 << 20) | 200;
+
+/** The next number of a PID namespace: of its init alone, which is process 1 in images of criu, too. */
+const pidCounter: TaskKind = {
+  name: 'pid-counter',
+  capture: (task, program) => (isInit(task.status) ? PID_COUNTER.load().capturePidCounter(task, program) : undefined),
+  rebuild: {
+    files: (task) => {
+      if (task.pid === 1 || task.ownState.lastPid !== undefined) PID_COUNTER.load().rebuildPidCounter(task);
+    },
+  },
+};
 
 /**
  * Kinds of state, in the order they are captured and, within a phase, rebuilt. Kinds declare where the order matters
@@ -121,6 +136,7 @@ export const taskKinds: readonly TaskKind[] = [
   credentials,
   landlock,
   keyrings,
+  pidCounter,
   signalTrap,
   deadline,
 ];
