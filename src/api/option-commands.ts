@@ -3,18 +3,21 @@
 export const NONE = [] as const;
 export const DUMP = ['dump'] as const;
 export const DUMPS = ['dump', 'pre-dump'] as const;
+export const MIGRATE = ['migrate'] as const;
+/** Commands that make processes of images. */
+export const RESTORING = ['restore', 'migrate'] as const;
 export const RESTORE = ['restore'] as const;
 export const BOTH = ['dump', 'restore'] as const;
 export const CHECK = ['check'] as const;
 /** A check of a task looks at it as a dump would. */
-export const SAVING = ['dump', 'check'] as const;
-export const CARRYING = ['dump', 'restore', 'check'] as const;
+export const SAVING = ['dump', 'migrate', 'check'] as const;
+export const CARRYING = ['dump', 'restore', 'migrate', 'check'] as const;
 export const EXEC = ['exec'] as const;
 /** Commands that send pages to a page server, or are one. */
 export const PAGES = ['dump', 'pre-dump', 'page-server'] as const;
 export const LAZY = ['lazy-pages'] as const;
 /** Commands that speak with another machine. */
-export const TLS = [...PAGES, ...LAZY] as const;
+export const TLS = [...PAGES, ...LAZY, 'migrate', 'service'] as const;
 export const PAGE_SERVER = ['page-server'] as const;
 export const SERVICE = ['service'] as const;
 export const CPUINFO = ['cpuinfo dump', 'cpuinfo check'] as const;

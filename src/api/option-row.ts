@@ -49,6 +49,7 @@ export const OPTION_GROUPS = [
   'Cgroups and security',
   'Memory',
   'Page server and service',
+  'Migration',
   'Checks',
   'Configuration',
   'General',

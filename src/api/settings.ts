@@ -18,6 +18,7 @@ export type Command =
   | 'service'
   | 'swrk'
   | 'page-server'
+  | 'migrate'
   | 'lazy-pages'
   | 'dedup'
   | 'cpuinfo dump'
@@ -84,7 +85,7 @@ export interface Settings {
   /** Where logs, pidfiles and statistics go; undefined means {@link Settings.imagesDir}. */
   workDir: string | undefined;
   prevImagesDir: string | undefined;
-  /** With `dump`: the archive the images go into, a file or `-` for stdout. */
+  /** With `dump`: the archive the images go into, a file or `-` for stdout; with `migrate` HOST:PORT. */
   to: string | undefined;
   /** With `restore`: the archive the images are in, a file or `-` for stdin. */
   from: string | undefined;
@@ -220,6 +221,26 @@ export interface Settings {
   /** The name that `address` was given as, if that was looked up: no option, but what certificates are made out to. */
   hostName: string | undefined;
 
+  // Live migration
+  /** With `migrate`: the machine on which `sshCommand` starts Stasis. */
+  ssh: string | undefined;
+  /** The program that connects with it, and its options. */
+  sshCommand: string;
+  /** With `service`: HOST:PORT where trees are taken, or `-` for stdin and stdout. */
+  listen: string | undefined;
+  /** Go without TLS. */
+  insecure: boolean;
+  /** The most rounds in which memory is copied while the tree runs. */
+  rounds: number;
+  /** With at most so many bytes the tree is frozen. */
+  lastRound: number;
+  /** Compare the contents of files, too. */
+  checkFiles: boolean;
+  /** Send along files that the other side does not have. */
+  withFiles: boolean;
+  /** Bring memory when the tree runs there. */
+  lazy: boolean;
+
   // check
   /** The names of the features to check; none: all. */
   feature: string[];
@@ -322,6 +343,15 @@ export function defaultSettings(): Settings {
     tlsKey: undefined,
     tlsNoCnVerify: false,
     hostName: undefined,
+    ssh: undefined,
+    sshCommand: 'ssh',
+    listen: undefined,
+    insecure: false,
+    rounds: 10,
+    lastRound: 4 << 20,
+    checkFiles: false,
+    withFiles: false,
+    lazy: false,
     feature: [],
     extra: false,
     experimental: false,

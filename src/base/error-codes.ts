@@ -33,6 +33,13 @@ export const ERROR_CODES = {
   TLS_PEER: 'The certificate of one side is not accepted by the other.',
   TLS_FAILED: 'No connection with TLS came about, or it was lost.',
 
+  // Live migration.
+  MIGRATION_LOST: 'The other side of a migration has gone away or does not answer.',
+  MIGRATION_REFUSED: 'The other machine cannot take the tree: something it needs there is missing or in the way.',
+  MIGRATION_FAILED: 'The other machine could not restore the tree.',
+  MIGRATION_PROTOCOL: 'The other side of a migration is no Stasis that migrates in the same way.',
+  MIGRATION_UNDECIDED: 'The connection broke in the moment of handing over: nobody knows whether the tree runs there.',
+
   // Lazy pages.
   LAZY_PAGES_UNREACHABLE: 'No lazy-pages daemon listens in the work directory, or the kernel offers no lazy pages.',
   LAZY_PAGES_LOST: 'A lazy-pages daemon, or the restore it serves, has gone away or does not answer.',

@@ -25,7 +25,7 @@ export type Request =
 // biome-ignore format: names in a row
 const COMMANDS: readonly string[] = [
   'dump', 'restore', 'check', 'exec', 'crit', 'help', 'completion',
-  'pre-dump', 'lazy-pages', 'page-server', 'service', 'swrk', 'dedup', 'cpuinfo', 'store', 'show',
+  'pre-dump', 'lazy-pages', 'page-server', 'migrate', 'service', 'swrk', 'dedup', 'cpuinfo', 'store', 'show',
 ];
 
 /**
@@ -129,7 +129,7 @@ function checkTogether(command: Command, settings: Settings, rest: readonly stri
   } else if (rest.length > 0 && !TAKES_OPERANDS.includes(command)) {
     throw usage(rest.join(' '), `too much for ${command}`, 'options begin with a dash; --help lists them');
   }
-  if (command === 'dump' || command === 'pre-dump') {
+  if (command === 'dump' || command === 'pre-dump' || command === 'migrate') {
     if (settings.tree === undefined) throw usage(undefined, 'no process was named', 'name it with --tree PID');
   }
   if (settings.restoreSibling && !settings.detached) {

@@ -138,12 +138,14 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
   {
     word: 'service',
     commands: ['service'],
-    synopsis: 'service [--address PATH] [OPTION...]',
+    synopsis: 'service [--address PATH | --listen HOST:PORT] [OPTION...]',
     summary: 'serve requests of any program over a socket in the file system',
     about: [
       'Clients connect to a unix socket of type SOCK_SEQPACKET. Each is served by a process of its own, with the user, the ' +
         'groups and the capabilities of the client: it can have dumped what it could trace itself.',
       'The service ends by SIGTERM or SIGINT, and removes the socket.',
+      'With --listen it takes trees that "migrate" sends from another machine, with all rights of the service: whoever may ' +
+        'connect can have programs run here.',
     ],
     examples: [
       ['service --address /run/stasis.socket', 'listen there'],
@@ -195,6 +197,27 @@ export const COMMAND_TEXTS: readonly CommandText[] = [
     examples: [
       ['page-server -D images --port 7000', 'wait for a dump'],
       ['dump -t 4711 -D rest --page-server --address 192.0.2.1 --port 7000', 'send it the pages of process 4711'],
+    ],
+  },
+  {
+    word: 'migrate',
+    commands: ['migrate'],
+    synopsis: 'migrate -t PID --to HOST:PORT|--ssh HOST [OPTION...]',
+    summary: 'move a process tree to another machine while it runs',
+    about: [
+      'Over there "stasis service --listen HOST:PORT" takes it, or, with --ssh, Stasis is started for that. First it is asked ' +
+        'what is in the way there: processor, process IDs, files, addresses and ports. Then the memory is copied in rounds ' +
+        'while the tree runs, until little has changed in one, or the rounds do not become smaller. The tree is frozen, the ' +
+        'rest is sent, and it ends here when it runs there. Whatever fails before that, it goes on here.',
+      'Over a network, TLS with certificates at both sides is needed (--tls), or --insecure. Options that say what is carried ' +
+        '(--tcp-established, --file-locks, ...) count for both sides. Action scripts are those of each side.',
+      'The exit code is 0 when the tree runs there, else 1. If the connection breaks in the moment of handing over, and the ' +
+        'other machine does not answer any more, the tree stays stopped here, and the error says what to do.',
+    ],
+    examples: [
+      ['service --listen :7000 --tls', 'there: take trees, with the certificates in /etc/pki'],
+      ['migrate -t 4711 --to host.example:7000 --tls --tcp-established', 'move process 4711 there'],
+      ['migrate -t 4711 --ssh root@host.example --shell-job', 'the same over ssh, without a service'],
     ],
   },
   {

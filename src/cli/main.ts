@@ -109,6 +109,8 @@ async function dispatch(invocation: Invocation): Promise<number> {
       return (await import('./page-server.ts')).run(invocation);
     case 'lazy-pages':
       return (await import('./lazy-pages.ts')).run(invocation);
+    case 'migrate':
+      return (await import('./migrate.ts')).run(invocation);
     case 'service':
       return (await import('./service.ts')).run(invocation);
     case 'cpuinfo dump':

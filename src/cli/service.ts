@@ -11,11 +11,14 @@ import { withOutcome } from '../tracee/interruption.ts';
 import { goToBackground, socketOfForeground, tellReady } from './background.ts';
 
 /** Runs the command; returns its exit code. */
-export function run(invocation: Invocation): number {
+export async function run(invocation: Invocation): Promise<number> {
   const { settings, operands } = invocation;
   requirePrivileges(settings.unprivileged);
   const before = process.cwd();
   openWorkplace(invocation);
+  if (settings.listen !== undefined) {
+    return (await import('./migration-service.ts')).runMigrationService(invocation, before);
+  }
   const path = settings.address ?? DEFAULT_ADDRESS;
   const given = socketOfForeground('service', operands);
   const isBackground = given !== undefined;

@@ -13,7 +13,7 @@ import type { Remote } from '../tracee/remote.ts';
 import type { Seed } from '../tracee/seed.ts';
 import type { Tracee } from '../tracee/tracee.ts';
 import type { CarryOptions } from './carry-options.ts';
-import type { Sharing } from './dump.ts';
+import type { PageRange, Sharing } from './dump.ts';
 import type { IdView } from './seen.ts';
 import type { HasSlots } from './slots.ts';
 
@@ -21,6 +21,8 @@ import type { HasSlots } from './slots.ts';
 export interface RestoreContext extends HasSlots {
   /** Who brings pages when they are needed; undefined: all memory is filled at once. */
   readonly lazy?: LazyDelivery | undefined;
+  /** Memory of the root that is there already; undefined: there is none. */
+  readonly prepared?: PreparedSpace | undefined;
   /** Told of memory that was filled, for the progress; absent where nobody wants to know. */
   readonly filled?: ((bytes: number) => void) | undefined;
   readonly options: CarryOptions;
@@ -76,6 +78,14 @@ export interface RestoreContext extends HasSlots {
    * Registers work for the end of the restore, successful or not (for example the removal of a ghost's temporary name).
    */
   atEnd(work: () => void): void;
+}
+
+/** A part of the root's address space that was made before the restore began. */
+export interface PreparedSpace {
+  /** Private anonymous mappings, ascending, all writable. */
+  readonly mappings: readonly PageRange[];
+  /** Their contents, and where these are stored. */
+  readonly pieces: readonly (PageRange & { readonly file: string; readonly offset: number })[];
 }
 
 /** Somebody who brings the pages of tasks later (`--lazy-pages`). */

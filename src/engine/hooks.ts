@@ -3,7 +3,7 @@
  * the clients of its RPC, and the progress of the work. The engine only fires; scripts and sockets are the business of
  * the faces.
  */
-import type { LocalFd } from '../base/brands.ts';
+import type { HostPid, LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
 import { atHome } from '../namespaces/inside.ts';
@@ -47,6 +47,8 @@ export interface HookEvent {
   readonly pid?: number;
   /** At `orphan-pts-master`: our descriptor of a master whose slave a task has, for whoever keeps terminals to copy. */
   readonly descriptor?: LocalFd;
+  /** At `post-dump`: the processes of the frozen tree that would run if it were let go now. */
+  readonly tasks?: readonly HostPid[];
   /** At `query-ext-files`: names one more resource that is brought along at the restore, as --external does. */
   readonly addExternal?: (key: string) => void;
 }

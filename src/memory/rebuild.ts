@@ -6,6 +6,7 @@ import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { LocalFd } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { logDebug } from '../base/log.ts';
+import { Part } from '../base/part.ts';
 import type { PageRange, RestoreTask } from '../contract/contract.ts';
 import { O } from '../kernel/constants/files.ts';
 import { MADV, MAP, PROT } from '../kernel/constants/memory.ts';
@@ -20,6 +21,7 @@ import { lock } from './finish.ts';
 import { isPlacedByKernel, placeMappings } from './fixed-place.ts';
 import { type Inheritance, inherit, type Kept, type Standing } from './plan/inherit.ts';
 import { addRange, anyBetween, common, totalOf, without } from './plan/ranges.ts';
+import { differing } from './plan/same-pieces.ts';
 import { fill } from './sinks/task.ts';
 import { lazyPagesOf, piecesIn, rangesOf, type StoredPiece, storedPagesOf } from './sources/images.ts';
 import {
@@ -40,6 +42,9 @@ import { attachSegments, isAttached } from './sysv-attach.ts';
 import { takeMappedLock } from './take-lock.ts';
 import { isInPlace, type KernelPages, kernelPagesOf, placeKernelPages } from './vdso-move.ts';
 
+// Only where a migration has prepared something.
+const PREPARED = new Part(() => require('./prepared.ts') as typeof import('./prepared.ts'));
+
 /** The address space a process inherits. */
 interface Birthright {
   readonly standing: readonly Standing[];
@@ -47,6 +52,8 @@ interface Birthright {
   /** The stored pages of its origin, which it has inherited. */
   readonly stored: readonly StoredPiece[];
   readonly origin: RestoreTask | undefined;
+  /** Whether the stored pages were there before the restore began. */
+  readonly isPrepared: boolean;
 }
 
 /** Phase `memory`. Before and after it the task has no descriptor but its socket. */
@@ -93,11 +100,25 @@ export function rebuildMemory(task: RestoreTask): void {
 function birthOf(task: RestoreTask): Birthright {
   const origin = ancestorOf(task);
   const space = origin && spaceOf(origin);
-  if (space) return { standing: standingIn(space), kernel: space.kernel, stored: space.stored, origin };
+  if (space) {
+    return { standing: standingIn(space), kernel: space.kernel, stored: space.stored, origin, isPrepared: false };
+  }
   const present = parseSmaps(readProc(task.tracee.pid, 'maps')).filter((vma) => vma.name !== '[vsyscall]');
-  const standing = present.map(({ start, end, prot }) => ({ start, length: end - start, key: '', prot }));
-  return { standing, kernel: kernelPagesOf(present), stored: [], origin };
+  const { prepared } = task.context;
+  const isPrepared = prepared !== undefined && task.pid === task.context.root;
+  const keyOf = (start: number, end: number): string =>
+    isPrepared && anyBetween(prepared.mappings, start, end) ? PLAIN_KEY : '';
+  const standing = present.map(({ start, end, prot }) => ({
+    start,
+    length: end - start,
+    key: keyOf(start, end),
+    prot,
+  }));
+  return { standing, kernel: kernelPagesOf(present), stored: isPrepared ? prepared.pieces : [], origin, isPrepared };
 }
+
+/** The key of private anonymous memory without further flags. */
+const PLAIN_KEY = `${MAP.PRIVATE | MAP.ANONYMOUS}`;
 
 function standingIn({ mappings, kernel }: Space): Standing[] {
   const standIn = kernel?.standIn;
@@ -139,14 +160,20 @@ interface Contents {
 
 function compareContents(
   task: RestoreTask,
-  { origin, stored: theirs }: Birthright,
+  { origin, stored: theirs, isPrepared }: Birthright,
   stored: readonly StoredPiece[],
   regions: readonly PageRange[],
   known: readonly PageRange[] | undefined,
 ): Contents {
   const own = rangesOf(stored);
   const inherited = common(rangesOf(theirs), regions);
-  if (!origin || inherited.length === 0) return { written: own, dropped: [] };
+  if (inherited.length === 0) return { written: own, dropped: [] };
+  if (isPrepared) {
+    const there = piecesIn(theirs, regions);
+    const anew = common(rangesOf(differing(stored, there, PREPARED.load().fileIdentity())), regions);
+    return { written: [...without(own, regions), ...anew].sort(byStart), dropped: without(inherited, own) };
+  }
+  if (!origin) return { written: own, dropped: [] };
   const both = common(inherited, own);
   const same = known ? common(both, known) : equalPages(stored, theirs, both);
   logDebug(
@@ -154,6 +181,8 @@ function compareContents(
   );
   return { written: without(own, same), dropped: without(inherited, own) };
 }
+
+const byStart = (a: PageRange, b: PageRange): number => a.start - b.start;
 
 /** The descriptors the task has for mapped files and pages files during this phase. */
 interface Descriptors {

@@ -46,6 +46,29 @@ export class Workers implements Disposable {
     return this.#child.start(program, CLONE.VFORK);
   }
 
+  /**
+   * Starts another program, in a session of its own, with a descriptor of ours as its standard input and output.
+   * Returns its PID; it ends with 127 if there is no such program.
+   *
+   * @param words its name, which is looked for in PATH, and its arguments
+   */
+  startOther(words: readonly string[], descriptor: LocalFd): number {
+    const [name = ''] = words;
+    const program = this.#child.program();
+    program.attempt('unshare', Number(CLONE.FILES));
+    for (const standard of [0, 1]) program.attempt('dup3', descriptor as number, standard, 0);
+    program.attempt('rt_sigprocmask', SIG_HOW.SETMASK, program.data(new Uint8Array(SIGSET_SIZE)), 0, SIGSET_SIZE);
+    const environment = pointers(
+      program,
+      Object.entries(process.env).map(([key, value]) => `${key}=${value ?? ''}`),
+    );
+    const given = pointers(program, words);
+    const dirs = name.includes('/') ? [''] : (process.env.PATH ?? '/usr/bin:/bin').split(':').map((dir) => `${dir}/`);
+    for (const dir of dirs) program.attempt('execve', program.data(cstring(`${dir}${name}`)), given, environment);
+    program.attempt('exit_group', 127);
+    return this.#child.start(program, CLONE.VFORK);
+  }
+
   [Symbol.dispose](): void {
     this.#child[Symbol.dispose]();
   }

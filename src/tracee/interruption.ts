@@ -36,6 +36,13 @@ export function watchForInterruption(): void {
   counts = true;
 }
 
+/** Watches for signals again after {@link pointOfNoReturn}, where further work follows; nothing if nobody has watched. */
+export function watchAgain(): void {
+  if (!handler || counts) return;
+  endWatch();
+  watchForInterruption();
+}
+
 /** The signal that has come, whether it still counts or not; undefined if none has. */
 export function notedSignal(): number | undefined {
   return (noted && Atomics.load(noted.view, 0)) || undefined;

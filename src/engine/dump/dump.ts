@@ -169,7 +169,7 @@ function freezeAndSave(
   }
   // Written after the images, so that the statistics do not take the last space on the disk from them.
   if (options.writesStats) clock.write(options.workDir, notices);
-  const exitCode = fire(hooks, { point: 'post-dump', pid });
+  const exitCode = fire(hooks, { point: 'post-dump', pid, tasks: runnable(tree) });
   const finalState = exitCode === 0 ? options.finalState : 'running';
   if (giver) {
     if (exitCode === 0) give(giver, making.pages, options);
@@ -187,6 +187,12 @@ function freezeAndSave(
   clock.thawed();
   if (finalState !== 'dead') tracking?.keep(RUN_ID.of(making.context));
   return { exitCode, figures: clock.figures, notices: notices.list };
+}
+
+/** The processes that run when the tree is let go: neither dead nor stopped (SIGSTOP) before the freeze. */
+function runnable({ processes }: FrozenTree): HostPid[] {
+  const runs = ({ threads: [main] }: FrozenTree['processes'][number]): boolean => main?.tracee.groupStop === undefined;
+  return processes.filter((process) => !process.zombie && runs(process)).map(({ pid }) => pid);
 }
 
 /** Completes images that go into an archive. What is still to be written may be much, and can be given up. */
@@ -221,7 +227,8 @@ export function preflight(pid: HostPid, carry: CarryOptions): void {
   inspectRunning(pid, carry, requireCarriable);
 }
 
-function requireCarriable({ root, tasks }: SeenTree, found: readonly StasisError[]): void {
+/** @throws ObstacleError naming everything that was found */
+export function requireCarriable({ root, tasks }: SeenTree, found: readonly StasisError[]): void {
   if (found.length === 0) return;
   const what = found.length === 1 ? 'something' : `${found.length} things`;
   const whose = tasks.length === 1 ? `task ${root.pid}` : `the tree of task ${root.pid}`;

@@ -106,7 +106,8 @@ function withTls(socket: LocalFd, from: string, tls: TlsOptions): AcceptedPages 
   };
 }
 
-function acceptPlain(listener: Fd): { readonly connection: Fd; readonly from: string } {
+/** Waits for a connection. @throws StasisError; InterruptedError */
+export function acceptPlain(listener: Fd): { readonly connection: Fd; readonly from: string } {
   for (;;) {
     requireUninterrupted();
     const accepted = trySyscall('accept4', listener.number, 0, 0, SOCK.CLOEXEC);

@@ -61,7 +61,7 @@ export function requirePrevious(imagesDir: string, previous: string | undefined)
  * @throws StasisError if the dump fails or sends what makes no sense; then no images are left
  */
 export function servePages(
-  { socket, from, whyEnded }: AcceptedPages,
+  { socket, from, whyEnded }: Omit<AcceptedPages, typeof Symbol.dispose>,
   stays: boolean,
   options: PageServerOptions,
 ): PageServerOutcome {

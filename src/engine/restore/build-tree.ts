@@ -14,6 +14,7 @@ import { W } from '../../kernel/constants/ptrace.ts';
 import { SIG } from '../../kernel/constants/signals.ts';
 import { CLONE } from '../../kernel/constants/tasks.ts';
 import { taskKinds } from '../../kinds/registry.ts';
+import type { PreparedMemory } from '../../memory/prepared.ts';
 import { MADE_NAMESPACES } from '../../namespaces/made.ts';
 import { bornIn } from '../../namespaces/pid/seed-inside.ts';
 import { makerOf } from '../../namespaces/user/inside.ts';
@@ -61,6 +62,7 @@ export class TreeBuilder {
   readonly #context: RestoreContext;
   readonly #hosts: HostPids;
   readonly #undo: UndoStack;
+  readonly #prepared: PreparedMemory | undefined;
   #nextPids: NextPids | undefined;
   readonly #members = new Map<number, Member>();
   /** Those that have ended as zombies of the tree. */
@@ -70,7 +72,14 @@ export class TreeBuilder {
   /** Parents that got SIGCHLD for the end of helpers or zombies. */
   readonly #toldOfEnds = new Set<number>();
 
-  constructor(plan: Plan, context: RestoreContext, hosts: HostPids, undo: UndoStack) {
+  constructor(
+    plan: Plan,
+    context: RestoreContext,
+    hosts: HostPids,
+    undo: UndoStack,
+    prepared: PreparedMemory | undefined,
+  ) {
+    this.#prepared = prepared;
     this.#plan = plan;
     this.#hosts = hosts;
     this.#context = context;
@@ -116,6 +125,7 @@ export class TreeBuilder {
   }
 
   #createRoot(sibling: boolean): void {
+    const prepared = this.#prepared;
     this.#undo.add(() => this.#killAll());
     const { root, tasks, ownPids } = this.#plan;
     const taken = new Set([...tasks.values()].flatMap(({ fds }) => fds.map(({ fd }) => fd)));
@@ -124,7 +134,7 @@ export class TreeBuilder {
     const given = MADE_NAMESPACES.of(this.#context).pidsOfRoot();
     const flags = (ownPids && !given ? CLONE.NEWPID : 0n) | (user ? CLONE.NEWUSER : 0n);
     const options = { pid: root, sibling, taken, flags, user, isApart: ownPids };
-    const seed = bornIn(given, () => Seed.create(options, freeArea(tasks)));
+    const seed = prepared?.take() ?? bornIn(given, () => Seed.create(options, freeArea(tasks)));
     this.#admit(root, seed, undefined, birthplaceOfRoot(this.#context, this.#plan));
     seed.kin.setNext = (namespace, numbers) => {
       this.#nextPids ??= new (NEXT_PIDS.load().NextPids)(this.#plan, this.#context);

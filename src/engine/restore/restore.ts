@@ -19,6 +19,7 @@ import { requirePageSize } from '../../kernel/page-size.ts';
 import { isUnused } from '../../kernel/proc/holders.ts';
 import { arenaAddress, arenaView, syscall, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
+import type { PreparedMemory } from '../../memory/prepared.ts';
 import { hasEmptyNamespaces } from '../../namespaces/empty.ts';
 import { NetworkStay } from '../../namespaces/inside.ts';
 import { MADE_NAMESPACES } from '../../namespaces/made.ts';
@@ -77,6 +78,8 @@ export interface RestoreOptions {
   readonly lazyPages: boolean;
   /** Free page contents in the images when the tasks run (`--auto-dedup`). */
   readonly autoDedup: boolean;
+  /** The root, with memory that is there already. */
+  readonly prepared?: PreparedMemory | undefined;
   readonly carry: CarryOptions;
 }
 
@@ -101,8 +104,10 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const images = new ImageSet(options.imagesDir, undefined, archive?.disk ?? disk);
   const { shellJob: joins, joinNamespaces } = options.carry;
   const joinsPids = joinNamespaces.some(({ type }) => type === 'pid');
-  const origin = { joins, bornPgid: syscall('getpgid', 0), isUnused, lazily: options.lazyPages, joinsPids };
+  const isFree = (pid: number): boolean => pid === options.prepared?.pid || isUnused(pid);
+  const origin = { joins, bornPgid: syscall('getpgid', 0), isUnused: isFree, lazily: options.lazyPages, joinsPids };
   const plan = readPlan(images, origin);
+  using prepared = fitting(options.prepared, plan);
   requireInherited(options.carry);
   const unverified = options.verify ? VERIFYING.load().verifyPages(images) : undefined;
   logDebug('images are read and checked');
@@ -119,7 +124,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   using undo = new UndoStack();
   using ending = new UndoStack();
   const hosts = new HostPids(plan.ownPids, plan.trees);
-  const context = new Context(options, images, plan, hosts, undo, ending, hooks, lazy);
+  const context = new Context(options, images, plan, hosts, undo, ending, hooks, lazy, prepared);
   if (unverified) context.notice({ resource: '--verify', reason: `${unverified}, so page contents are not verified` });
   life.begin(context);
   takeGivenNamespaces(context, plan, stay);
@@ -128,7 +133,7 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   hooks.progress?.({ step: 'making', done: 0, total: plan.tasks.size });
   const began = performance.now();
   makeNetworks(context, plan, stay, undefined);
-  const builder = new TreeBuilder(plan, context, hosts, undo);
+  const builder = new TreeBuilder(plan, context, hosts, undo, prepared);
   builder.begin(options.sibling);
   makeUserNamespaces(context, plan, stay);
   const files = FILE_OWNER.of(context);
@@ -179,6 +184,22 @@ function restoreTree(options: RestoreOptions, hooks: Hooks): RestoreOutcome {
   const unfreed = options.autoDedup ? DEDUP.load().dedupRestored(images) : undefined;
   if (unfreed) context.notice(unfreed);
   return { pid, figures, notices: context.notices.list };
+}
+
+/** What was prepared, if the root can be that; else it ends, and its PID is free. */
+function fitting(prepared: PreparedMemory | undefined, plan: Plan): PreparedMemory | undefined {
+  if (!prepared) return undefined;
+  const tasks = [...plan.tasks.values()];
+  const root = plan.tasks.get(plan.root);
+  const isPlain = !plan.ownPids && root?.namespaces.user === plan.ours.user && prepared.pid === plan.root;
+  if (isPlain && prepared.fits(tasks, fdsOf(tasks))) return prepared;
+  logDebug('the memory that was prepared is of no use: the tree has changed');
+  prepared[Symbol.dispose]();
+  return undefined;
+}
+
+function* fdsOf(tasks: readonly { readonly fds: readonly { readonly fd: number }[] }[]): Generator<number> {
+  for (const { fds } of tasks) for (const { fd } of fds) yield fd;
 }
 
 /** The dump that images are of. */

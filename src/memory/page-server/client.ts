@@ -22,7 +22,7 @@ import { MESSAGE_SIZE, PS, putMessage, targetId } from './protocol.ts';
 /** Where a page server is: an address (`struct sockaddr`, and how people write it), or a connection to it. */
 export type PageServerPlace = (
   | { readonly sockaddr: Uint8Array; readonly name: string }
-  | { readonly descriptor: number }
+  | { readonly descriptor: number; readonly name?: string }
 ) & {
   /** TLS is spoken with it. */
   readonly tls?: TlsOptions | undefined;
@@ -107,7 +107,7 @@ export interface Connected {
 
 /** Connects. @throws StasisError */
 export function connectWith(place: PageServerPlace): Connected {
-  const name = `the page server at ${'descriptor' in place ? `descriptor ${place.descriptor}` : place.name}`;
+  const name = `the page server at ${place.name ?? `descriptor ${(place as { readonly descriptor: number }).descriptor}`}`;
   const own = 'descriptor' in place ? undefined : connect(place.sockaddr, place.name);
   const socket = own?.number ?? given((place as { readonly descriptor: number }).descriptor);
   if (place.tls) return secured(socket, own, place.tls, name);

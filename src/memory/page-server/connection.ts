@@ -27,6 +27,8 @@ export interface Peer {
   readonly isUrgent: boolean;
   /** Asks whoever is in between why the connection has ended. */
   readonly whyEnded?: (() => StasisError | undefined) | undefined;
+  /** The code of the error if it goes away (`PAGE_SERVER_LOST`). */
+  readonly lost?: ErrorCode;
 }
 
 /** Sends and receives over a connected stream socket, of TCP or of the unix family, which it does not close. */
@@ -140,6 +142,9 @@ export class PageConnection implements Disposable {
   error(code: ErrorCode, reason: string, remedy?: string): StasisError {
     const told = code === 'PAGE_SERVER_LOST' ? this.#peer.whyEnded?.() : undefined;
     if (told) return told;
+    const { lost = 'PAGE_SERVER_LOST' } = this.#peer;
+    if (code === 'PAGE_SERVER_LOST')
+      return new StasisError({ kind: 'io', code: lost, resource: this.#peer.name, reason, remedy });
     return new StasisError({ kind: 'io', code, resource: this.#peer.name, reason, remedy });
   }
 

@@ -19,12 +19,17 @@ const VECTORS = 512;
 /** Size in bytes of the buffer for pages that Stasis copies itself; it stays in the processor's cache. */
 const BUFFER = 256 << 10;
 
+/** A task that memory is filled into. */
+export type Filled = Pick<RestoreTask, 'batch' | 'seed' | 'tracee' | 'ref'> & {
+  readonly context: Pick<RestoreTask['context'], 'filled'>;
+};
+
 /**
  * Has the task read its pages. If there are many, Stasis writes some of them at the same time. `descriptors` are the
  * task's numbers for the pages files, by their paths.
  */
 export function fill(
-  task: RestoreTask,
+  task: Filled,
   written: readonly StoredPiece[],
   files: PagesFiles,
   descriptors: ReadonlyMap<string, number>,
@@ -35,7 +40,7 @@ export function fill(
 }
 
 /** Brings pages that only Stasis can read. */
-function bringAll(task: RestoreTask, pieces: readonly StoredPiece[], files: PagesFiles): void {
+function bringAll(task: Filled, pieces: readonly StoredPiece[], files: PagesFiles): void {
   task.batch.flush(); // the mappings have to be made first
   const buffer = new Uint8Array(BUFFER);
   for (const lot of lots(pieces, BUFFER)) bring(task, lot, files, buffer);
@@ -46,7 +51,7 @@ function without(all: readonly StoredPiece[], some: readonly StoredPiece[]): rea
 }
 
 function fillPlain(
-  task: RestoreTask,
+  task: Filled,
   written: readonly StoredPiece[],
   files: PagesFiles,
   descriptors: ReadonlyMap<string, number>,
@@ -82,7 +87,7 @@ function readIn(
 }
 
 /** Reads a lot here and writes it into the task. */
-function bring(task: RestoreTask, { pieces, length, offset, file }: Lot, files: PagesFiles, buffer: Uint8Array): void {
+function bring(task: Filled, { pieces, length, offset, file }: Lot, files: PagesFiles, buffer: Uint8Array): void {
   requireUninterrupted();
   using pins = new Pins();
   if (isCompressed(file)) files.read(file, offset, length, pins.address(buffer));
