@@ -244,7 +244,7 @@ class Source implements Disposable {
   }
 
   #sendImages(imagesDir: string): void {
-    const names = namesIn(imagesDir).filter((name) => name !== 'parent' && !name.startsWith('stasis-pagemap-'));
+    const names = namesIn(imagesDir).filter((name) => name !== 'parent');
     const files = names.map((name) => ({ name, bytes: readAll(`${imagesDir}/${name}`) }));
     const list = files.map(({ name, bytes }) => ({ name, size: bytes.length }));
     this.#imageBytes = list.reduce((sum, { size }) => sum + size, 0);
