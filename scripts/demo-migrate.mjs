@@ -1,7 +1,7 @@
 /**
  * `npm run demo:migrate`: live migration, as in CRIU's talks with p.haul. Two hosts, each with processes, mounts and a
- * network of its own and nothing shared between them; on the first one a server with 1 GiB of memory, of which 5 %
- * changes each second, and a client that talks to it all the time over one TCP connection. The server moves to the other
+ * network of its own and no folder for images; on the first one a server with 1 GiB of memory, of which 5 % changes
+ * each second (in runs of 64 KiB), and a client that talks to it all the time over one connection. It moves to the other
  * host; the client notices a pause. At the end all memory is compared with what was written.
  * `-- --tls`: with TLS and certificates at both sides. `-- --mib N`, `-- --percent N`: another size, another pace.
  */

@@ -113,7 +113,7 @@ const TABLE = [
   { group: 'Directories and files', long: 'to', arg: 'FILE', completes: 'file', own: true,
     value: { type: 'text', key: 'to' },
     built: [...DUMP, ...MIGRATE],
-    help: 'all images into one file, a tar archive; - for stdout; with migrate: HOST:PORT of a service --listen' },
+    help: 'all images into one file, a tar archive; - for stdout; with migrate: HOST:PORT of a service there' },
   { group: 'Directories and files', long: 'from',
     arg: 'FILE', completes: 'file', own: true,
     value: { type: 'text', key: 'from' },

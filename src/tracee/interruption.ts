@@ -36,7 +36,7 @@ export function watchForInterruption(): void {
   counts = true;
 }
 
-/** Watches for signals again after {@link pointOfNoReturn}, where further work follows; nothing if nobody has watched. */
+/** Watches for signals again after {@link pointOfNoReturn}, where further work follows; nothing if nobody has. */
 export function watchAgain(): void {
   if (!handler || counts) return;
   endWatch();

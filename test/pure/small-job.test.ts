@@ -13,8 +13,8 @@ const HOUSE = join(import.meta.dirname, '../..');
 
 /** KiB of all modules, as they are bundled, with room for a few lines more. */
 const MOST = {
-  'cli/dump.ts': 731,
-  'cli/restore.ts': 671,
+  'cli/dump.ts': 735,
+  'cli/restore.ts': 675,
 } as const;
 
 /** What no small dump or restore has a use for. */

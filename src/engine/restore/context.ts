@@ -4,7 +4,14 @@ import type { HostPid, LocalFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { type NoticeFacts, Notices } from '../../base/notice.ts';
 import type { UndoStack } from '../../base/undo.ts';
-import type { CarryOptions, IdView, LazyDelivery, PreparedSpace, RestoreContext, RestoreTask } from '../../contract/contract.ts';
+import type {
+  CarryOptions,
+  IdView,
+  LazyDelivery,
+  PreparedSpace,
+  RestoreContext,
+  RestoreTask,
+} from '../../contract/contract.ts';
 import { SlotStore } from '../../contract/slots.ts';
 import type { ImageSet } from '../../images/image-set.ts';
 import { TaskState } from '../../images/schema/task.ts';

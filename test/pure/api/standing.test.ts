@@ -18,6 +18,8 @@ const ARGUMENTS: Readonly<Record<string, string>> = {
   tree: '2',
   pid: '2',
   timeout: '3',
+  rounds: '3',
+  'last-round': '1M',
   'ghost-limit': '2M',
   'file-validation': 'filesize',
   'network-lock': 'iptables',
