@@ -200,7 +200,7 @@ async function killOne(which: 'source' | 'target'): Promise<void> {
   for (const victim of victims) host.run(`kill -KILL ${victim} 2>/dev/null || true`);
   const outcome = await migrating;
   const running = await whoRuns(hosts);
-  // The source may be stopped, if it was killed in the moment of handing over; there is one tree that runs, or that one.
+  // The source may be stopped, if it was killed in the moment of handing over: one tree runs, or that one can.
   const stopped = hosts.a.named('mover').filter((one) => hosts.a.stateOf(one) === 'T');
   if (running.length === 0) expect({ which, stopped: stopped.length }).toEqual({ which: 'source', stopped: 1 });
   else expect(running).toHaveLength(1);

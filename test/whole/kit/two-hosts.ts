@@ -1,6 +1,6 @@
 /**
  * Two hosts for migrations: processes, mounts and a network of their own each, and a router between them. Both have the
- * address of the server, and whoever's packets come has the connection (a mark of conntrack). A client is at the router.
+ * address of the server, and whoever sends packets has the connection (a mark of conntrack). A client is at the router.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
