@@ -1,9 +1,9 @@
 /**
  * `npm run demo:migrate`: live migration, as in CRIU's talks with p.haul. Two hosts, each with processes, mounts and a
- * network of its own and no folder for images; on the first one a server with 1 GiB of memory, of which 5 % changes
  * network of its own and no folder for images; on the first one a server with 1 GiB of memory, of which 5 %
  * changes each second (in runs of 64 KiB), and a client that talks to it all the time over one connection. It moves
  * to the other host; the client notices a pause. At the end all memory is compared with what was written.
+ * `-- --tls`: with TLS and certificates at both sides. `-- --mib N`, `-- --percent N`: another size, another pace.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

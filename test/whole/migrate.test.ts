@@ -48,7 +48,7 @@ test('a server with a client in the middle moves; memory and connection are as t
   using __ = client;
   const outcome = await runIn(migration(hosts, pid));
   expect(outcome.stderr).toBe('');
-  expect(outcome.stdout).toMatch(/Migration succeeded: the tree runs there as process 4711\n +total time is ~\d/);
+  expect(outcome.stdout).toMatch(new RegExp(`succeeded: the tree runs there as process ${pid}\\n +total time is ~\\d`));
   expect(outcome.status).toBe(0);
   expect(await client.verdict()).toBe(`good ${MIB * 256}`);
   expect(await whoRuns(hosts)).toEqual(['b']);
