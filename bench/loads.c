@@ -5,6 +5,11 @@
  *     loads threads N         one process of N threads
  *     loads prefork MIB N     a parent and N children that share MIB mebibytes copy-on-write; each child wrote to one
  *                             page in 64
+ *     loads writer MIB PERMILLE small|huge
+ *                             one process of MIB mebibytes, in pages of 4 KiB or huge ones; a second thread writes to
+ *                             PERMILLE of a thousand pages, one after the other without a pause. On SIGUSR1 it says how
+ *                             many microseconds lay between two writes at most since the last time, and how many writes
+ *                             there were
  *     loads connections N     one process with both ends of N connections of TCP, bytes waiting in both directions
  *     loads pairs N           one process with N pairs of Unix sockets, three messages waiting in each direction
  *     loads descriptors N     one process with N descriptors of 8 kinds
@@ -31,6 +36,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PAGE = 4096 };
@@ -53,6 +59,55 @@ static _Noreturn void rest(void) {
 
 static void *thread(void *unused) {
   (void)unused;
+  rest();
+}
+
+static struct {
+  char *at;
+  size_t pages, step;
+  volatile long longest, writes;
+} writing;
+
+static long now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000000L + t.tv_nsec;
+}
+
+static void *writer(void *unused) {
+  (void)unused;
+  for (long last = now();;) {
+    for (size_t i = 0; i < writing.pages; i += writing.step) {
+      writing.at[i * PAGE]++;
+      long at = now();
+      if (at - last > writing.longest) writing.longest = at - last;
+      last = at;
+      writing.writes++;
+    }
+  }
+  return 0;
+}
+
+static void tell(int signal) {
+  (void)signal;
+  dprintf(1, "%ld %ld\n", writing.longest / 1000, writing.writes);
+  writing.longest = writing.writes = 0;
+}
+
+/* Fills memory, and has a thread write to some of it. */
+static _Noreturn void write_on(long mebibytes, long permille, int huge) {
+  size_t size = (size_t)mebibytes << 20, two = 2 << 20;
+  char *at = memory(size + two, MAP_PRIVATE);
+  at = (char *)(((size_t)at + two - 1) & ~(two - 1));
+  madvise(at, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  writing.at = at;
+  writing.pages = size / PAGE;
+  writing.step = permille > 0 ? 1000 / permille : 0;
+  fill(at, writing.pages, 1);
+  signal(SIGUSR1, tell);
+  pthread_t id;
+  if (permille > 0 && pthread_create(&id, 0, writer, 0) != 0) perror("pthread_create"), exit(2);
+  dprintf(1, "ready\n");
   rest();
 }
 
@@ -182,6 +237,7 @@ int main(int argc, char **argv) {
   long n = atol(argv[argc - 1]);
   struct rlimit files = {20000, 20000};
   must(setrlimit(RLIMIT_NOFILE, &files), "setrlimit");
+  if (!strcmp(argv[1], "writer") && argc == 5) write_on(atol(argv[2]), atol(argv[3]), !strcmp(argv[4], "huge"));
   void (*fds)(long) = !strcmp(argv[1], "connections")   ? connections
                       : !strcmp(argv[1], "pairs")       ? pairs
                       : !strcmp(argv[1], "descriptors") ? descriptors

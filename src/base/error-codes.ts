@@ -40,6 +40,9 @@ export const ERROR_CODES = {
   MIGRATION_PROTOCOL: 'The other side of a migration is no Stasis that migrates in the same way.',
   MIGRATION_UNDECIDED: 'The connection broke in the moment of handing over: nobody knows whether the tree runs there.',
 
+  // Live snapshots.
+  COPY_KILLED: 'A process that kept memory for a dump, as it was at the freeze, was killed before all was written.',
+
   // Lazy pages.
   LAZY_PAGES_UNREACHABLE: 'No lazy-pages daemon listens in the work directory, or the kernel offers no lazy pages.',
   LAZY_PAGES_LOST: 'A lazy-pages daemon, or the restore it serves, has gone away or does not answer.',

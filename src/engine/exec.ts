@@ -2,29 +2,21 @@
 
 import type { LiftedLimit } from '../arch/arch.ts';
 import { NR, type SyscallName } from '../arch/syscall-numbers.ts';
-import { type HostPid, hostPid } from '../base/brands.ts';
+import type { HostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { cstring } from '../base/text.ts';
-import { UndoStack } from '../base/undo.ts';
 import { ERESTART_RESTARTBLOCK } from '../kernel/constants/errno.ts';
 import { RLIMIT_NAMES } from '../kernel/constants/tasks.ts';
 import { requirePageSize } from '../kernel/page-size.ts';
 import { parseLimits } from '../kernel/proc/limits.ts';
 import { readProc } from '../kernel/proc/read.ts';
-import { parseSmaps } from '../kernel/proc/smaps.ts';
-import { type ProcStatus, parseStatus } from '../kernel/proc/status.ts';
-import { threadsOf, unlessGone } from '../kernel/proc/tree.ts';
+import type { ProcStatus } from '../kernel/proc/status.ts';
 import { timedCall } from '../kernel/timed-calls.ts';
-import { DeathWatch } from '../tracee/death-watch.ts';
-import { Foothold } from '../tracee/foothold.ts';
 import { headroomObstacles, limitsToLift } from '../tracee/headroom.ts';
 import { withOutcome } from '../tracee/interruption.ts';
 import type { Program } from '../tracee/program.ts';
-import { suspendSeccomp } from '../tracee/seccomp.ts';
-import { threadsWithoutExit } from '../tracee/seccomp-exit.ts';
 import { retryWhileStranded } from '../tracee/stranded.ts';
-import { Tracee } from '../tracee/tracee.ts';
-import { onStopped } from './stops.ts';
+import { entering } from './enter.ts';
 
 /** An argument: a value, or a pointer to bytes of ours in the other process. */
 export type ExecArgument =
@@ -63,30 +55,19 @@ export function execRemote(pid: HostPid, name: string, args: readonly ExecArgume
 }
 
 function execOnce(pid: HostPid, nr: number, args: readonly ExecArgument[], patience: number): ExecOutcome {
-  using tracee = Tracee.attach(pid, 0);
-  tracee.stop(patience * 1000);
-  onStopped(tracee);
-  // Read before anything of Stasis is in the thread.
-  const interrupted = tracee.arch.interrupted(tracee.getRegisters());
-  const status = parseStatus(readProc(pid, 'status'));
-  const { seccomp } = status;
-  const tgid = hostPid(status.tgid);
-  const lift = headroomFor(tgid, nr, status);
-  if (seccomp) suspendSeccomp(pid);
-  const exitless = threadsWithoutExit([{ tracee, seccomp }]);
-  using letGo = new UndoStack();
-  const others = stopOthers(tgid, pid, patience, letGo);
-  using foothold = Foothold.gain(tracee, tgid, parseSmaps(readProc(pid, 'maps')), { others, exitless, lift });
-  const program = foothold.remote.program();
-  const buffers: { at: number; size: number }[] = [];
-  const words = args.map((argument) => place(program, argument, buffers));
-  if (interrupted?.result === ERESTART_RESTARTBLOCK) requireOtherCall(pid, nr, words);
-  const call = program.attemptNumber(nr, ...words);
-  foothold.runGuarded(program, patience * 1000);
-  return {
-    result: program.result(call),
-    buffers: buffers.map(({ at, size }) => program.bytes(at, size).slice()),
-  };
+  const lift = (tgid: HostPid, status: ProcStatus): LiftedLimit[] => headroomFor(tgid, nr, status);
+  return entering(pid, patience, lift, (foothold, interrupted) => {
+    const program = foothold.remote.program();
+    const buffers: { at: number; size: number }[] = [];
+    const words = args.map((argument) => place(program, argument, buffers));
+    if (interrupted?.result === ERESTART_RESTARTBLOCK) requireOtherCall(pid, nr, words);
+    const call = program.attemptNumber(nr, ...words);
+    foothold.runGuarded(program, patience * 1000);
+    return {
+      result: program.result(call),
+      buffers: buffers.map(({ at, size }) => program.bytes(at, size).slice()),
+    };
+  });
 }
 
 /** Limits that the process has reached and that are raised meanwhile. @throws StasisError if they cannot be */
@@ -107,32 +88,6 @@ function headroomFor(pid: HostPid, nr: number, status: ProcStatus): LiftedLimit[
 
 /** Calls about limits, which see those that are raised for the moment. */
 const LIMIT_CALLS: readonly number[] = [NR.getrlimit, NR.setrlimit, NR.prlimit64];
-
-/** Stops the other threads of the process meanwhile, since the foothold is in the memory they share. */
-function stopOthers(tgid: HostPid, tid: HostPid, patience: number, letGo: UndoStack): Tracee[] {
-  // One of them may execute a program just now, and wait for the threads we have attached to be reaped.
-  using watch = new DeathWatch();
-  const held = new Map<number, Tracee>();
-  for (let isNew = true; isNew; ) {
-    isNew = false;
-    for (const other of threadsOf(tgid)) {
-      if (other === tid || held.has(other)) continue;
-      watch.add(other);
-      const tracee = Tracee.attachIfAlive(other);
-      if (!tracee) continue;
-      isNew = true;
-      letGo.add(() => tracee.detach());
-      held.set(other, tracee);
-      const isStopped = unlessGone(() => {
-        tracee.stop(patience * 1000);
-        onStopped(tracee);
-        return true;
-      });
-      if (!isStopped) held.delete(other);
-    }
-  }
-  return [...held.values()];
-}
 
 /**
  * Refuses a call that would overwrite the restart block of the thread. A thread has one restart block; if it sleeps in

@@ -15,6 +15,7 @@ import { totalOf } from './plan/ranges.ts';
 import { PagesFileSink } from './sinks/pages-file.ts';
 import type { PageSink, PagesElsewhere, PagesOf, SinkElsewhere } from './sinks/sink.ts';
 import { SegmentSource } from './sources/segment.ts';
+import type { PageSource } from './sources/source.ts';
 import { StoredTask } from './sources/stored-task.ts';
 import { TaskSource } from './sources/task.ts';
 import { transfer } from './transfer.ts';
@@ -36,6 +37,12 @@ export interface KeptPages {
   readonly ranges: readonly PageRange[];
 }
 
+/** Who keeps the memory of some tasks as it is, so that it can be stored when they go on. */
+export interface KeptMemory {
+  /** The memory of a task, which is stopped; undefined if nobody keeps it. @throws StasisError */
+  keep(pid: HostPid, pages: TaskPages): (PageSource & Disposable) | undefined;
+}
+
 export class Pages implements PageStore {
   readonly counts: PageCounts = { written: 0, inParent: 0, lazy: 0, sharedWritten: 0, microseconds: 0 };
   /** Which pages tasks have kept, by their PIDs in the images; undefined: all pages are stored. */
@@ -51,12 +58,16 @@ export class Pages implements PageStore {
   readonly #stepped: ((bytes: number) => void) | undefined;
 
   readonly #savedPid: (pid: HostPid) => number;
+  readonly #keptMemory: KeptMemory | undefined;
+  /** What is stored by {@link storeKept}. */
+  readonly #later: (() => void)[] = [];
 
   /**
    * @param savedPid the PID of a task in the images
    * @param elsewhere who stores the pages, if they do not go into the images
    * @param stepped told of each piece of memory that is stored
    * @param keeps whether tasks keep the pages that a restore may leave until they are needed
+   * @param keptMemory who keeps the memory of tasks that go on before it is stored
    */
   constructor(
     images: ImageSetWriter,
@@ -64,7 +75,9 @@ export class Pages implements PageStore {
     elsewhere?: PagesElsewhere,
     stepped?: (bytes: number) => void,
     keeps = false,
+    keptMemory?: KeptMemory,
   ) {
+    this.#keptMemory = keptMemory;
     this.kept = keeps ? new Map() : undefined;
     this.#images = images;
     this.#elsewhere = elsewhere;
@@ -73,6 +86,18 @@ export class Pages implements PageStore {
   }
 
   storeTask(pid: HostPid, all: TaskPages): void {
+    const kept = this.#keptMemory?.keep(pid, all);
+    if (kept) this.#later.push(() => this.#store(pid, all, kept));
+    else this.#store(pid, all, new TaskSource(pid, this.#iovecs));
+  }
+
+  /** Stores the memory of tasks that was kept. They may run meanwhile. @throws StasisError */
+  storeKept(): void {
+    for (const store of this.#later.splice(0)) store();
+  }
+
+  #store(pid: HostPid, all: TaskPages, memory: PageSource & Disposable): void {
+    using source = memory;
     const began = performance.now();
     const original = all.same && this.#stored.get(all.same.of);
     using originalFile = original?.open();
@@ -82,7 +107,6 @@ export class Pages implements PageStore {
     const plan = this.kept ? keepLazy(whole, all.lazy ?? []) : whole;
     const stored = plan.filter(isStored);
     sink.begin?.(totalOf(stored));
-    using source = new TaskSource(pid, this.#iovecs);
     const local = sink instanceof PagesFileSink ? sink : undefined;
     const shortcut = (lot: Lot): boolean => {
       const blocks = local && original && originalFile && original.copy(originalFile, local.out, lot);

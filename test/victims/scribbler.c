@@ -3,17 +3,25 @@
  * what it holds: which is a matter of the region, the page and how often it was written. A table says how often. Pages
  * and table are memory, so whatever moment a dump takes, they must fit together when the program goes on from it.
  *
- * scribbler [PAGES]: the size of a region (200)
+ * scribbler [PAGES] [MODE]: the size of a region (200), and how it is confined:
+ *   nproc    another user's, who may make no more processes
+ *   seccomp  killed when it makes a process, or waits for one that is not to be seen
  */
 #include "victim.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define THREADS 4
 #define MOST_PAGES 4096
 
-typedef enum { PLAIN, SHARED, HUGE, MOVED, REMAPPED, GROWING, OF_FILE, DROPPED, CLOSED, KINDS } Kind;
+typedef enum { PLAIN, SHARED, HUGE, MOVED, REMAPPED, GROWING, OF_FILE, DROPPED, CLOSED, UNFORKED, WIPED, KINDS } Kind;
 
 typedef struct {
   Kind kind;
@@ -26,7 +34,7 @@ typedef struct {
 
 /* What both processes share: their agreement, not what is tested. */
 typedef struct {
-  volatile int stop, child_done, child_ok;
+  volatile int stop, child_ready, child_done, child_ok;
 } Meeting;
 
 static Region regions[THREADS][KINDS];
@@ -87,6 +95,8 @@ static void make_region(Region *r, Kind kind, int id) {
       break;
     default:
       r->at = map_at(0, size, anonymous, -1);
+      if (kind == UNFORKED) check(madvise(r->at, size * PAGE, MADV_DONTFORK) == 0);
+      if (kind == WIPED) check(madvise(r->at, size * PAGE, MADV_WIPEONFORK) == 0);
   }
   /* A page of nothing behind it, so that no two regions become one. */
   reserve(1);
@@ -197,10 +207,41 @@ static void end(pthread_t *threads) {
   verify_all();
 }
 
+static volatile sig_atomic_t ends;
+
+static void count_ends(int signal) { ends += signal == SIGCHLD; }
+
+#define ARGUMENT(n) (offsetof(struct seccomp_data, args) + 8 * (n))
+
+/* Forbids all threads to make processes, and to wait for any but common children. */
+static void forbid(void) {
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 6, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 5, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 4, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_wait4, 0, 2),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARGUMENT(2)),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, __WALL, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+  };
+  struct sock_fprog program = {sizeof code / sizeof *code, code};
+  check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  check(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0);
+}
+
+static void confine(const char *mode) {
+  if (!strcmp(mode, "seccomp")) forbid();
+  if (!strcmp(mode, "nproc")) check(setrlimit(RLIMIT_NPROC, &(struct rlimit){1, 1}) == 0);
+}
+
 int main(int count, char **words) {
   static pthread_t threads[THREADS];
   static pthread_barrier_t barrier;
+  const char *mode = count > 2 ? words[2] : "";
   if (count > 1) size = atoi(words[1]);
+  if (!strcmp(mode, "nproc")) check(chmod(".", 0777) == 0 && setresuid(12345, 12345, 12345) == 0);
   check(size > 8 && size <= MOST_PAGES);
   file_fd = open("scribbled", O_RDWR | O_CREAT | O_TRUNC, 0600);
   check(file_fd >= 0);
@@ -219,13 +260,18 @@ int main(int count, char **words) {
   pid_t child = fork();
   check(child >= 0);
   if (child == 0) {
-    /* The child writes to copies of its own: of shared memory it makes new ones. */
+    /* The child writes to copies of its own: of shared memory, and what it has not got, it makes new ones. */
+    static const Kind own[] = {SHARED, UNFORKED, WIPED};
     for (int t = 0; t < THREADS; t++) {
       dice[t] = known_word(12, t);
-      make_region(&regions[t][SHARED], SHARED, 1000 + t);
-      forget(&regions[t][SHARED], 0, size);
+      for (int i = 0; i < 3; i++) {
+        make_region(&regions[t][own[i]], own[i], 1000 + t + 10 * i);
+        forget(&regions[t][own[i]], 0, size);
+      }
     }
     run(threads, &barrier);
+    confine(mode);
+    meeting->child_ready = 1;
     while (!meeting->stop) victim_nap(5);
     end(threads);
     meeting->child_ok = 1;
@@ -233,8 +279,17 @@ int main(int count, char **words) {
     _exit(0);
   }
   run(threads, &barrier);
+  while (!meeting->child_ready) victim_nap(1);
+  confine(mode);
+  if (*mode) signal(SIGCHLD, count_ends);
   victim_ready();
   while (!victim_asked()) {
+    if (*mode) {
+      /* Its one child lives, and it knows of no other. */
+      check(waitpid(-1, 0, WNOHANG) == 0 && ends == 0, "%d have ended", ends);
+      victim_nap(5);
+      continue;
+    }
     /* A child for a moment, which shares all pages as they are. */
     pid_t brief = fork();
     check(brief >= 0);

@@ -14,6 +14,7 @@ import { nap } from '../../kernel/nap.ts';
 import { requirePageSize } from '../../kernel/page-size.ts';
 import { ERRNO, trySyscall } from '../../kernel/syscall.ts';
 import { treeDoors } from '../../kinds/registry.ts';
+import { privateBytes, WORTH_A_COPY } from '../../memory/live/amount.ts';
 import type { PageServerPlace } from '../../memory/page-server/client.ts';
 import type { Pages } from '../../memory/pages.ts';
 import type { PagesElsewhere } from '../../memory/sinks/sink.ts';
@@ -43,6 +44,10 @@ import { inspectRunning, noticesOf, obstaclesOf } from './preflight.ts';
 import { beginDump, saveTree } from './save.ts';
 import { TreeSnapshot } from './snapshot.ts';
 
+// Only for trees with zombies.
+const LEFT = new Part(() => require('../../memory/live/left.ts') as typeof import('../../memory/live/left.ts'));
+// Only for large trees that go on.
+const LIVE = new Part(() => require('./live.ts') as typeof import('./live.ts'));
 const GIVING = new Part(() => require('../page-server/give.ts') as typeof import('../page-server/give.ts'));
 
 /** The options of a dump: which process, where to, and what happens to the tree afterwards. */
@@ -90,7 +95,7 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   requirePageSize();
   const { pid } = options;
   hooks.progress?.({ step: 'looking', done: 0, total: 0 });
-  preflight(pid, options.carry);
+  const isLarge = lookAround(options, hooks);
   logDebug('preflight: nothing in the way');
   fire(hooks, { point: 'pre-dump', pid });
   // Nothing is noticed any more of tasks that end.
@@ -101,11 +106,30 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   using archive = openArchive(options.to);
   using giver = options.keeping && new (GIVING.load().PagesGiver)(options.keeping.place);
   try {
-    const outcome = retryWhileStranded(() => freezeAndSave(options, tracking, elsewhere, archive, giver, hooks));
+    const outcome = retryWhileStranded(() =>
+      freezeAndSave(options, tracking, elsewhere, archive, giver, isLarge, hooks),
+    );
     return options.autoDedup ? dedupAfter(outcome, options.imagesDir) : outcome;
   } catch (error) {
     throw withOutcome(error, `task ${pid} and its tree go on, and no images are left`);
   }
+}
+
+/**
+ * The preflight. Returns whether the tree can go on before its memory is stored, and has enough of it. Hooks are called
+ * at the end of the dump, when the images are complete and the tree still stands. With --freeze-cgroup the tree may be
+ * in a cgroup that was frozen before, and copies of its memory could not end there.
+ * @throws ObstacleError
+ */
+function lookAround({ pid, carry, finalState, keeping, freezeCgroup }: DumpOptions, { at }: Hooks): boolean {
+  const left: HostPid[] = [];
+  const isLarge = inspectRunning(pid, carry, (tree, found) => {
+    requireCarriable(tree, found);
+    if (tree.dead.length > 0) left.push(...LEFT.load().leftCopies(tree.dead));
+    return tree.tasks.some(({ vmas }) => privateBytes(vmas) >= WORTH_A_COPY);
+  });
+  if (left.length > 0) LIVE.load().reapLeftCopies(left);
+  return isLarge && finalState === 'running' && !at && !keeping && freezeCgroup === undefined;
 }
 
 function freezeAndSave(
@@ -114,6 +138,7 @@ function freezeAndSave(
   server: PagesElsewhere | undefined,
   archive: ArchiveWriter | undefined,
   giver: PagesGiver | undefined,
+  isLive: boolean,
   hooks: Hooks,
 ): DumpOutcome {
   const { pid } = options;
@@ -125,6 +150,8 @@ function freezeAndSave(
   enterNetworkOf(pid, stay);
   using images = new ImageSetWriter(options.imagesDir, archive?.disk ?? disk);
   const clock = new DumpClock();
+  // Undone after the tree has been let go.
+  using live = isLive ? new (LIVE.load().LiveMemory)() : undefined;
   using tree = FrozenTree.freeze(pid, options);
   // Undone before the tasks continue: they must not see files that were made for the images.
   using undo = new UndoStack();
@@ -151,6 +178,7 @@ function freezeAndSave(
     tracking,
     elsewhere,
     giver !== undefined,
+    live,
   );
   if (options.previous !== undefined) {
     images.linkParent(options.previous);
@@ -159,6 +187,13 @@ function freezeAndSave(
   life.begin(making.context);
   for (const doors of treeDoors) doors.frozen?.(making.context);
   saveTree(tree.processes, snapshot.tasks, making, hooks);
+  if (live?.isUsed) {
+    life.end('running');
+    snapshot[Symbol.dispose]();
+    finish(tree, 'running', undo, notices, new Set());
+    clock.released();
+    live.store(making.pages, clock, notices);
+  }
   making.pages.finish();
   clock.counted(making.pages);
   if (archive) saveArchive(archive, images, making.context);
@@ -220,11 +255,6 @@ function withExternal(carry: CarryOptions, pid: number, hooks: Hooks): CarryOpti
   const more: string[] = [];
   fire(hooks, { point: 'query-ext-files', pid, addExternal: (key) => void more.push(key) });
   return more.length === 0 ? carry : { ...carry, external: [...carry.external, ...more] };
-}
-
-/** Looks for everything that cannot be carried. @throws ObstacleError naming all of it */
-export function preflight(pid: HostPid, carry: CarryOptions): void {
-  inspectRunning(pid, carry, requireCarriable);
 }
 
 /** @throws ObstacleError naming everything that was found */

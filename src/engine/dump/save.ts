@@ -44,6 +44,7 @@ import { FdFlags } from './fd-flags.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
 import { ROOT_CG_SET } from './inventory.ts';
+import type { LiveMemory } from './live.ts';
 import { captureNamespaces } from './namespaces.ts';
 import { idsEntry, OBJECTS, type ObjectIds } from './object-ids.ts';
 import type { TaskSnapshot } from './snapshot.ts';
@@ -54,6 +55,8 @@ export interface DumpInMaking {
   readonly files: OpenFileTable;
   readonly pages: Pages;
   readonly shared: SharedImages;
+  /** Undefined if all memory is to be stored while the tasks are stopped. */
+  readonly live: LiveMemory | undefined;
 }
 
 /** Makes everything that the dump of a frozen tree needs; `tree` is the snapshot of its living processes. */
@@ -67,9 +70,10 @@ export function beginDump(
   changes: MemoryChanges | undefined,
   elsewhere: PagesElsewhere | undefined,
   keeps: boolean,
+  live: LiveMemory | undefined,
 ): DumpInMaking {
   const progress = memoryProgress(tree.tasks, hooks);
-  const pages = new Pages(images, (pid) => tree.pids.saved(pid), elsewhere, progress, keeps);
+  const pages = new Pages(images, (pid) => tree.pids.saved(pid), elsewhere, progress, keeps, live);
   const files = new OpenFileTable();
   const shared = new SharedImages();
   const stopped = new Set(
@@ -77,7 +81,7 @@ export function beginDump(
   );
   const context = makeContext(tree, stopped, images, files, pages, shared, undo, notices, changes);
   files.attach(context);
-  return { context, files, pages, shared };
+  return { context, files, pages, shared, live };
 }
 
 /**
@@ -98,7 +102,7 @@ function memoryProgress(tasks: SeenTree['tasks'], { progress }: Hooks): ((bytes:
 export function saveTree(
   processes: readonly FrozenProcess[],
   snapshot: readonly TaskSnapshot[],
-  { context, files, pages, shared }: DumpInMaking,
+  { context, files, pages, shared, live }: DumpInMaking,
   hooks: Hooks,
 ): void {
   const { images } = context;
@@ -115,7 +119,7 @@ export function saveTree(
   for (const { task, ids } of saved) for (const thread of task.threads) addTo(byMemory, ids.vm, thread);
   saved.forEach(({ task, seen, ids }, done) => {
     hooks.progress?.({ step: 'asking', done, total: saved.length });
-    askTask(task, seen, byMemory.get(ids.vm) ?? []);
+    askTask(task, seen, byMemory.get(ids.vm) ?? [], live);
   });
   logDebug('asked; nothing of Stasis is left in the tasks');
   for (const doors of treeDoors) doors.capture?.(context);
@@ -142,7 +146,12 @@ export function saveTree(
  * Captures what only the process and its threads themselves can find out. Afterwards nothing of Stasis is left in them.
  * `akin`: all threads that share its memory, those of other processes included.
  */
-function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpThread[]): void {
+function askTask(
+  task: MutableDumpTask,
+  seen: TaskSnapshot,
+  akin: readonly DumpThread[],
+  live: LiveMemory | undefined,
+): void {
   requireUninterrupted();
   for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
   const others = akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
@@ -169,6 +178,7 @@ function askTask(task: MutableDumpTask, seen: TaskSnapshot, akin: readonly DumpT
       (program) => foothold.visit(thread.tracee, program),
     );
   }
+  if (exitless.size === 0 && lift.length === 0) live?.take(task, foothold.bellSignal);
 }
 
 type Reader = (() => void) | undefined;

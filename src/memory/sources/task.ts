@@ -16,7 +16,7 @@ import { addRange, dropFrom, takeFrom, totalOf } from '../plan/ranges.ts';
 import type { PageSource, RemoteReads, WasRead } from './source.ts';
 
 /** Most pieces of a lot that a helper process reads one by one, so that a program has room for several lots. */
-const FEW_PIECES = 100;
+export const FEW_PIECES = 100;
 
 /**
  * Reads `own` lots with one process_vm_readv(2) each, and all others through /proc/PID/mem, a piece at a time. The
@@ -127,7 +127,7 @@ function gatherRemotely(program: Program, pid: HostPid, { buffer }: Helper, { pi
 }
 
 /** Adds a read of /proc/PID/mem for each piece. */
-function forceRemotely(program: Program, { buffer }: Helper, mem: number, { pieces }: Lot): WasRead {
+export function forceRemotely(program: Program, { buffer }: Helper, mem: number, { pieces }: Lot): WasRead {
   let filled = 0;
   const reads = pieces.map(({ start, length }) => {
     const read = program.attempt('pread64', mem, buffer + filled, length, start);

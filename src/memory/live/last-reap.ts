@@ -1,0 +1,155 @@
+/**
+ * What becomes of a dead copy (copy.ts) when Stasis is killed: only its maker can reap it. So a guard stands by, and
+ * has the main thread of the maker call wait4(2).
+ *
+ * The thread is stopped wherever it is, makes the call at a `syscall` instruction of its vdso, with all signals
+ * blocked, and gets its registers and its mask back. A call that this interrupts goes on, but for those that the kernel
+ * ends with EINTR at any stop (signal(7)).
+ */
+import type { Registers } from '../../arch/arch.ts';
+import { thisArch } from '../../arch/index.ts';
+import { NR } from '../../arch/syscall-numbers.ts';
+import { type HostPid, ownPid, type TaskAddress } from '../../base/brands.ts';
+import { POLL } from '../../kernel/constants/files.ts';
+import { NT_PRSTATUS, W } from '../../kernel/constants/ptrace.ts';
+import { ALL_SIGNALS, SIG } from '../../kernel/constants/signals.ts';
+import type { Word } from '../../kernel/ffi.ts';
+import { Pollfd } from '../../kernel/layouts/files.ts';
+import { openPidfd } from '../../kernel/pidfd.ts';
+import type { ProcVma } from '../../kernel/proc/smaps.ts';
+import type { Fd } from '../../kernel/syscall.ts';
+import { Guard } from '../../tracee/guard.ts';
+import { tryReadMemory, writeMemory } from '../../tracee/memory.ts';
+import { Indirect, type Program, type Ref } from '../../tracee/program.ts';
+import { PTRACE, PTRACE_O } from '../../tracee/ptrace.ts';
+
+/** Milliseconds that the guard waits for the end of the copy. */
+const PATIENCE = 60_000;
+/** Milliseconds until a thread has left code of ours. */
+const LEAVING = 30;
+/** The status of a thread that stands where PTRACE_INTERRUPT has stopped it: PTRACE_EVENT_STOP with SIGTRAP. */
+const INTERRUPTED = (128 << 16) | (SIG.TRAP << 8) | 0x7f;
+
+/** A place in the vdso of a task, and what is there. */
+interface CallPlace {
+  readonly at: TaskAddress;
+  readonly code: bigint;
+}
+
+/** A `syscall` instruction in the vdso; undefined if there is none. */
+function findCall(pid: HostPid, vmas: readonly ProcVma[]): CallPlace | undefined {
+  const vdso = vmas.find(({ name }) => name === '[vdso]');
+  if (!vdso) return undefined;
+  const image = Buffer.alloc(vdso.end - vdso.start);
+  if (tryReadMemory(pid, vdso.start, image) !== image.length) return undefined;
+  const at = image.indexOf(thisArch().syscallInstruction);
+  return at < 0 || at + 8 > image.length ? undefined : { at: vdso.start + at, code: image.readBigInt64LE(at) };
+}
+
+export class LastReap implements Disposable {
+  readonly #guard: Guard;
+  readonly #words: Words;
+  #copy: Fd | undefined;
+
+  private constructor(guard: Guard, words: Words) {
+    this.#guard = guard;
+    this.#words = words;
+  }
+
+  /**
+   * Has a guard stand by, before there is a copy: {@link watch} says which one it is. `options` are the PTRACE_O_* with
+   * which the maker can be entered. Undefined if the maker has no vdso. @throws SyscallError
+   */
+  static prepare(maker: HostPid, vmas: readonly ProcVma[], options: number): LastReap | undefined {
+    const place = findCall(maker, vmas);
+    if (!place) return undefined;
+    let words: Words = { descriptor: 0, number: 0 };
+    const guard = new Guard((plan) => {
+      words = addReap(plan, maker, place, options);
+    });
+    return new LastReap(guard, words);
+  }
+
+  /** Says which copy there is; `number` is its number in the PID namespace of its maker. */
+  watch(copy: HostPid, number: number): void {
+    writeMemory(ownPid(), this.#words.number, new Uint8Array(BigInt64Array.of(BigInt(number)).buffer));
+    this.#copy = openPidfd(copy);
+    writeMemory(ownPid(), this.#words.descriptor, new Uint8Array(Int32Array.of(this.#copy.number).buffer));
+  }
+
+  /** Ends the guard. */
+  [Symbol.dispose](): void {
+    this.#guard[Symbol.dispose]();
+    this.#copy?.[Symbol.dispose]();
+  }
+}
+
+/** Where the guard has the descriptor of the copy (32 bits) and its number (64 bits), in our memory. */
+interface Words {
+  readonly descriptor: number;
+  readonly number: number;
+}
+
+/** A number that no process has. */
+const NOBODY = 0x7fff_ffff;
+
+/** Adds the calls of the guard. One that fails ends the plan, and the kernel lets the thread go. */
+function addReap(plan: Program, maker: HostPid, { at, code }: CallPlace, options: number): Words {
+  const arch = thisArch();
+  const trace = (request: number, address: Word = 0, data: Word = 0): Ref =>
+    plan.call('ptrace', request, maker, address, data);
+  const bytes = (words: BigUint64Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+  const iovec = (address: number, length: number): number =>
+    plan.data(bytes(BigUint64Array.of(BigInt(address), BigInt(length))));
+  const status = plan.space(8);
+  const awaitStop = (): Ref => plan.call('wait4', maker, status, W.ALL, 0);
+  const size = 8 * arch.registerCount;
+  const [found, mask, there] = [plan.space(size), plan.space(8), plan.space(8)];
+  const watched = plan.data(Pollfd.encode({ fd: -1, events: POLL.IN }));
+  plan.call('poll', watched, 1, PATIENCE);
+  // If we died in the middle of something, the thread leaves our code first, and takes our signal.
+  plan.attempt('poll', 0, 0, LEAVING);
+  trace(PTRACE.SEIZE, 0, PTRACE_O.TRACESYSGOOD | options);
+  trace(PTRACE.INTERRUPT);
+  awaitStop();
+  // Anything else, such as a signal on its way, is left alone.
+  plan.expect(new Indirect(status), INTERRUPTED);
+  // It may have executed another program meanwhile.
+  plan.call('process_vm_readv', maker, iovec(there, 8), 1, iovec(at, 8), 1, 0);
+  plan.expect(new Indirect(there), code);
+  trace(PTRACE.GETREGSET, NT_PRSTATUS, iovec(found, size));
+  trace(PTRACE.GETSIGMASK, 8, mask);
+  trace(PTRACE.SETSIGMASK, 8, plan.data(bytes(BigUint64Array.of(ALL_SIGNALS))));
+  const work = plan.space(size);
+  trace(PTRACE.GETREGSET, NT_PRSTATUS, iovec(work, size));
+  const words = wordsOfCall(at);
+  const values = plan.data(bytes(BigUint64Array.from(words, ([, value]) => value)));
+  const places = plan.data(bytes(BigUint64Array.from(words.flatMap(([index]) => [BigInt(work + 8 * index), 8n]))));
+  const self = plan.call('getpid');
+  plan.call('process_vm_readv', self, places, words.length, iovec(values, 8 * words.length), 1, 0);
+  trace(PTRACE.SETREGSET, NT_PRSTATUS, iovec(work, size));
+  // Entry and exit of the call.
+  for (let stops = 0; stops < 2; stops++) {
+    trace(PTRACE.SYSCALL);
+    awaitStop();
+  }
+  // A stop after which the kernel restarts a call that was interrupted.
+  trace(PTRACE.INTERRUPT);
+  trace(PTRACE.CONT);
+  awaitStop();
+  trace(PTRACE.SETSIGMASK, 8, mask);
+  trace(PTRACE.SETREGSET, NT_PRSTATUS, iovec(found, size));
+  trace(PTRACE.DETACH);
+  return { descriptor: watched, number: values + 8 * words.findIndex(([, value]) => value === BigInt(NOBODY)) };
+}
+
+/** The registers that differ when a thread calls wait4(NOBODY, NULL, WNOHANG | __WALL, NULL), by their index. */
+function wordsOfCall(at: TaskAddress): (readonly [index: number, value: bigint])[] {
+  const arch = thisArch();
+  const before: Registers = new BigUint64Array(arch.registerCount).fill(MARK);
+  const after = arch.oneCall(before, at, NR.wait4, [NOBODY, 0, W.NOHANG | W.ALL, 0]);
+  return [...after].flatMap((value, index) => (value === MARK ? [] : [[index, value] as const]));
+}
+
+/** The value of no register. */
+const MARK = 0x5354_4153_4953_0001n;
