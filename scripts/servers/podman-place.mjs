@@ -48,8 +48,7 @@ export class Podman {
 
   /** Runs a command of Podman, which must succeed; returns what it says. */
   run(args) {
-    const empty = ['/tmp', '/run', '/root'].flatMap((path) => ['--tmpfs', path]);
-    const where = ['--init', '--network=host', '-w', this.dir, ...empty, ...this.#settings()];
+    const where = ['--root', join(this.dir, 'root'), '--runroot', join(this.dir, 'run'), '--storage-driver', 'overlay'];
     const how = ['--runtime', 'runc', '--cgroup-manager', 'cgroupfs', '--events-backend', 'file'];
     const { status, signal, stdout, stderr } = spawnSync('podman', [...where, ...how, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
