@@ -1,17 +1,28 @@
 /** What earlier images of a chain hold in vain is freed, and nobody takes the holes for memory. */
 import { expect, test } from 'bun:test';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readdirSync, type Stats, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buryOrphans } from './kit/bury-orphans.ts';
 import { stasis, stasisOk } from './kit/stasis.ts';
 import { sleep } from './kit/until.ts';
 import { Victim } from './kit/victim.ts';
 
+/** The status of a file that is on the disk: only then it is certain how many blocks its list of extents takes. */
+function settledStatus(path: string): Stats {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+    return fstatSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Bytes on the disk of the pages files of a set, and the size that the files have. */
 function sizesOf(dir: string): { readonly used: number; readonly size: number } {
   const all = readdirSync(dir)
     .filter((name) => /^pages-/.test(name))
-    .map((name) => statSync(join(dir, name)));
+    .map((name) => settledStatus(join(dir, name)));
   return {
     used: all.reduce((sum, { blocks }) => sum + blocks * 512, 0),
     size: all.reduce((sum, { size }) => sum + size, 0),
