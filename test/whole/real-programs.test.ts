@@ -13,7 +13,7 @@ import { HOUSE } from './kit/house.ts';
 import { javaClasses } from './kit/java.ts';
 import { goOn } from './kit/victim.ts';
 
-const CYCLES = Number(process.env.STASIS_CYCLES ?? 4);
+const CYCLES = Number(process.env.STASIS_CYCLES ?? 3);
 const JVM_MIB = Number(process.env.STASIS_JVM_MIB ?? 256);
 const LIMIT = 90_000 + CYCLES * 10_000;
 

@@ -7,7 +7,7 @@ import { sleep, until } from './until.ts';
 import type { Victim } from './victim.ts';
 
 /** How often a test does its harm: `STASIS_HARM=400` for the proof, few for every day. */
-export const HARM = Number(process.env.STASIS_HARM ?? 40);
+export const HARM = Number(process.env.STASIS_HARM ?? 24);
 
 /** Runs Stasis and kills it after `ms` milliseconds, unless it has ended before. */
 export function stasisKilled(args: readonly string[], ms: number, cwd?: string): Promise<Outcome> {
