@@ -16,7 +16,10 @@ import { Podman, PodmanPlace } from './servers/podman-place.mjs';
 import { withSystemLog } from './servers/system-log.mjs';
 import { home, run } from './setup.mjs';
 
-const FILES = ['dnsmasq', 'node', 'redis', 'ssh', 'sendmail', 'apache2', 'postgres', 'mariadb', 'tomcat', 'chromium'];
+const FILES = [
+  ...['dnsmasq', 'node', 'redis', 'ssh', 'sendmail', 'vsftpd', 'apache2'],
+  ...['postgres', 'mariadb', 'tomcat', 'chromium'],
+];
 
 const FLAGS = ['--keep', '--podman'];
 

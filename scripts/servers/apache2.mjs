@@ -5,8 +5,8 @@
  * which nothing has been said, which TCP_DEFER_ACCEPT keeps in SYN-RECV.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { connect } from 'node:net';
 import { same } from './dialogue.mjs';
+import { download } from './download.mjs';
 import { freePort } from './place.mjs';
 
 const LARGE = 48 << 20;
@@ -44,43 +44,6 @@ async function start(place) {
   await place.listens(place.port);
 }
 
-/** A download, read as far as somebody wants it. */
-async function download(place) {
-  const socket = connect(place.port, '127.0.0.1');
-  place.atEnd(() => socket.destroy());
-  const state = { head: '', read: 0, hash: createHash('sha256'), fault: undefined };
-  socket.on('error', (error) => {
-    state.fault = error.message;
-  });
-  socket.on('end', () => {
-    state.fault ??= 'it has ended';
-  });
-  socket.write('GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
-  let wanted = 0;
-  socket.on('data', (data) => {
-    let body = data;
-    if (state.read === 0) {
-      state.head += data.toString('latin1');
-      const end = state.head.indexOf('\r\n\r\n');
-      if (end < 0) return;
-      body = Buffer.from(state.head.slice(end + 4), 'latin1');
-    }
-    state.read += body.length;
-    state.hash.update(body);
-    if (state.read >= wanted) socket.pause();
-  });
-  return async (until) => {
-    wanted = until;
-    socket.resume();
-    for (const limit = Date.now() + 60_000; state.read < until; ) {
-      if (state.fault) throw new Error(`the download: ${state.fault} after ${state.read} bytes`);
-      if (Date.now() > limit) throw new Error(`the download stands still at ${state.read} bytes`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    return state;
-  };
-}
-
 /** The clients of all variants: `half` cuts the second request of each cycle in two. */
 async function meet(place, half) {
   const keeps = await place.dial('keep-alive', place.port);
@@ -94,7 +57,8 @@ async function meet(place, half) {
       keeps.say(GET.slice(0, cut));
       slow = await place.dial('a slow POST', place.port);
       slow.say(`POST /cgi/count HTTP/1.1\r\nHost: x\r\nContent-Length: ${BODY}\r\n\r\n${'x'.repeat(BODY / 2)}`);
-      read = await download(place);
+      const ask = 'GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+      read = download(place, place.port, { ask, hasHead: true });
       await read(1 << 20);
       await new Promise((resolve) => setTimeout(resolve, 200));
     },
