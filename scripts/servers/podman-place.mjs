@@ -18,7 +18,7 @@ const LIMIT = 120_000;
 const OPTIONS = ['--keep', '--tcp-established', '--file-locks'];
 const IMAGE = 'stasis-proof/machine';
 /** What of this machine is in the image, without /usr, which the container has read-only from the machine. */
-const PARTS = ['bin', 'sbin', 'lib', 'lib64', 'etc', 'var'];
+const PARTS = ['bin', 'sbin', 'lib', 'lib64', 'etc', 'srv', 'var'];
 const LEFT_OUT = ['var/cache', 'var/lib/apt', 'var/lib/dpkg', 'var/lib/containers', 'var/lib/docker', 'var/tmp'];
 
 /** Podman with storage of its own: what is in the machine's own is not touched. */
