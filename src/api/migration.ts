@@ -47,7 +47,8 @@ export function requireTrust({ host }: Place, { tls, insecure }: Settings, optio
 
 /** How to connect with the target; it can be done again. `host` is an address by now, `asked` what was asked for. */
 export function connector(settings: Settings, place: Place, asked: string): () => Link {
-  const tls: TlsOptions | undefined = tlsOf({ ...settings, hostName: asked });
+  const files = tlsOf({ ...settings, hostName: asked });
+  const tls: TlsOptions | undefined = files && { ...files, toPageServer: false };
   const sockaddr = sockaddrOfPlace(place, '--to');
   const name = settings.to ?? '';
   return () => {

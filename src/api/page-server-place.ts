@@ -63,6 +63,7 @@ export function tlsOf(settings: Settings): TlsOptions | undefined {
     cert: tlsCert ?? `${PKI}/criu/cert.pem`,
     key: tlsKey ?? `${PKI}/criu/private/key.pem`,
     serverName: tlsNoCnVerify ? undefined : (hostName ?? address),
+    toPageServer: true,
   };
 }
 

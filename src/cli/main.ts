@@ -21,7 +21,7 @@ export async function main(argv: readonly string[], programName: string): Promis
   // Started by a dump (network/queue-keeper.ts), and by nobody else.
   if (argv[0] === 'keep-queues') return (await import('../network/queue-keeper.ts')).keepQueues(Number(argv[1]));
   // Started by whoever has a connection through it (support/transport/), and by nobody else.
-  if (argv[0] === 'relay') return (await import('../support/transport/relay.ts')).runRelay(argv.slice(1));
+  if (argv[0] === 'relay') return (await import('./relay.ts')).runRelay(argv.slice(1));
   if (programName === 'criu-ns') return (await import('./criu-ns.ts')).run(argv, main);
   if (programName === 'crit') return (await import('./crit.ts')).run(argv);
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {

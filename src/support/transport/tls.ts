@@ -19,6 +19,8 @@ export interface TlsFiles {
 export interface TlsOptions extends TlsFiles {
   /** Whose name, or address, the certificate of the server has to have; undefined: any of the authority. */
   readonly serverName: string | undefined;
+  /** A page server is at the other end, perhaps CRIU's, which wants its messages and pages in records of their own. */
+  readonly toPageServer: boolean;
 }
 
 /** The word for a relay that speaks TLS. */

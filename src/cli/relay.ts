@@ -1,15 +1,18 @@
 /**
  * The relay: a process of ours between the engine and the other end of a connection. It passes on what comes, both
  * ways, and ends when both directions have ended, or when either side is gone. The engine learns from its reports why
- * a connection did not come about or was lost. See transport.ts.
+ * a connection did not come about or was lost. See support/transport/transport.ts.
  */
 import type { Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
-import type { ErrorCode } from '../../base/error-codes.ts';
-import { StasisError } from '../../base/errors.ts';
-import { TLS_RELAY, type TlsOptions } from './tls.ts';
-import type { RelayReport } from './transport.ts';
+import { PAGE_SIZE } from '../arch/page-size.ts';
+import type { ErrorCode } from '../base/error-codes.ts';
+import { StasisError } from '../base/errors.ts';
+import { PageFlags } from '../images/pagemap.ts';
+import { flagsOfAdded, getMessage, MESSAGE_SIZE } from '../memory/page-server/protocol.ts';
+import { TLS_RELAY, type TlsOptions } from '../support/transport/tls.ts';
+import type { RelayReport } from '../support/transport/transport.ts';
 
 /** Milliseconds that one direction has to end when the other one has. */
 const LINGER = 1000;
@@ -75,11 +78,50 @@ async function relayTls(near: Socket, [side, fd, text]: readonly string[], say: 
       // With TLS 1.3 a client is told only afterwards that its certificate is not accepted.
       if (!heard && side === 'client') say(refused());
     },
+    side === 'client' && options.toPageServer,
   );
 }
 
+/** The most that a record of TLS holds. */
+const RECORD = 16_384;
+
+/**
+ * What goes to a page server, in pieces that become records of TLS: a message, or a part of the pages behind it. CRIU
+ * takes each record that it receives while it expects pages for pages, whatever is in it (`tls_recv_data_to_fd()`).
+ */
+export async function* inRecords(from: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let rest: Uint8Array = new Uint8Array();
+  let pages = 0;
+  for await (const piece of from) {
+    rest = rest.length > 0 ? Buffer.concat([rest, piece]) : piece;
+    for (;;) {
+      const length = pages > 0 ? Math.min(pages, RECORD, rest.length) : MESSAGE_SIZE;
+      if (length === 0 || rest.length < length) break;
+      const record = rest.subarray(0, length);
+      rest = rest.subarray(length);
+      if (pages > 0) pages -= length;
+      else pages = contentBehind(record);
+      yield record;
+    }
+  }
+  if (rest.length > 0) yield rest;
+}
+
+/** How many bytes of pages follow a message. */
+function contentBehind(record: Uint8Array): number {
+  const message = getMessage(new DataView(record.buffer, record.byteOffset, record.byteLength), 0);
+  return (flagsOfAdded(message) ?? 0) & PageFlags.PRESENT ? message.pages * PAGE_SIZE : 0;
+}
+
 /** Passes on what comes in both directions until both have ended. `ended` is called when the far end has. */
-async function relay(near: Duplex, from: Readable, to: Writable, ready: () => void, ended = () => {}): Promise<void> {
+async function relay(
+  near: Duplex,
+  from: Readable,
+  to: Writable,
+  ready: () => void,
+  ended = () => {},
+  isPaged = false,
+): Promise<void> {
   const { pipeline } = process.getBuiltinModule('node:stream/promises');
   // Both pipelines listen to both ends.
   for (const stream of [near, from, to]) stream.setMaxListeners(0);
@@ -87,16 +129,33 @@ async function relay(near: Duplex, from: Readable, to: Writable, ready: () => vo
   from.once('end', ended);
   from.once('close', ended);
   const inwards = pipeline(from, near).catch(() => {});
-  const outwards = pipeline(near, to).catch(() => {});
+  const outwards = (isPaged ? sendRecords(near, to) : pipeline(near, to)).catch(() => {});
   await Promise.race([inwards, outwards]);
   // Nobody at our side closes one direction only, so whoever has ended one is gone.
   await Promise.race([Promise.all([inwards, outwards]), new Promise((resolve) => setTimeout(resolve, LINGER))]);
+}
+
+/** Sends one record after the other: what has to wait would be put together. */
+async function sendRecords(near: Duplex, to: Writable): Promise<void> {
+  for await (const record of inRecords(near)) {
+    await new Promise<void>((resolve, reject) => to.write(record, (error) => (error ? reject(error) : resolve())));
+  }
+  to.end();
 }
 
 interface Secured {
   readonly secure: TLSSocket;
   readonly peer: string;
 }
+
+/**
+ * CRIU takes a ticket of TLS 1.3, which comes after the handshake, for an end of what there is to receive: GnuTLS says
+ * GNUTLS_E_AGAIN. OpenSSL, which Node has, cannot be kept from sending some; TLS 1.2 sends them within the handshake.
+ */
+const WITHOUT_TICKETS = {
+  secureOptions: process.getBuiltinModule('node:crypto').constants.SSL_OP_NO_TICKET,
+  ...(process.versions.bun ? {} : { maxVersion: 'TLSv1.2' as const }),
+};
 
 function shakeHands(far: Socket, isServer: boolean, options: TlsOptions): Promise<Secured> {
   const files = filesOf(options);
@@ -116,7 +175,7 @@ function shakeHands(far: Socket, isServer: boolean, options: TlsOptions): Promis
     // Whether it is trusted is judged here, so that the reason can be told.
     const judged = { ...files, rejectUnauthorized: false } as const;
     if (isServer) {
-      const server = createServer({ ...judged, requestCert: true }, done);
+      const server = createServer({ ...judged, ...WITHOUT_TICKETS, requestCert: true }, done);
       server.on('tlsClientError', fail);
       server.emit('connection', far);
     } else {
