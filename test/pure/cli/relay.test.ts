@@ -40,12 +40,16 @@ describe('what goes to a page server, in records of TLS', () => {
     expect(new Uint8Array(Buffer.concat(records))).toEqual(whole);
     const borders = new Set<number>();
     let border = 0;
-    for (const { length } of parts) borders.add((border += length));
+    for (const { length } of parts) {
+      border += length;
+      borders.add(border);
+    }
     const ends = new Set<number>();
     let end = 0;
     for (const { length } of records) {
       expect(length).toBeLessThanOrEqual(16_384);
-      ends.add((end += length));
+      end += length;
+      ends.add(end);
     }
     for (const one of borders) expect(ends.has(one)).toBe(true);
   });
