@@ -47,16 +47,17 @@ export class Workers implements Disposable {
   }
 
   /**
-   * Starts another program, in a session of its own, with a descriptor of ours as its standard input and output.
+   * Starts another program, in a session of its own, with a descriptor of ours as its standard input and output, or
+   * under the numbers given.
    * Returns its PID; it ends with 127 if there is no such program.
    *
    * @param words its name, which is looked for in PATH, and its arguments
    */
-  startOther(words: readonly string[], descriptor: LocalFd): number {
+  startOther(words: readonly string[], descriptor: LocalFd, standards: readonly number[] = [0, 1]): number {
     const [name = ''] = words;
     const program = this.#child.program();
     program.attempt('unshare', Number(CLONE.FILES));
-    for (const standard of [0, 1]) program.attempt('dup3', descriptor as number, standard, 0);
+    for (const standard of standards) program.attempt('dup3', descriptor as number, standard, 0);
     program.attempt('rt_sigprocmask', SIG_HOW.SETMASK, program.data(new Uint8Array(SIGSET_SIZE)), 0, SIGSET_SIZE);
     const environment = pointers(
       program,

@@ -25,6 +25,11 @@ interface Record {
   readonly runs: boolean;
 }
 
+/** Makes the directory of these files, so that it is there when there is no time. */
+export function prepareDecisions(): void {
+  if (!disk.status(DIRECTORY)) disk.makeDirectory(DIRECTORY);
+}
+
 /** The decision that a tree runs. Held until it does, so that who asks waits for it. */
 export class Decision implements Disposable {
   readonly #file: Fd;
@@ -85,7 +90,7 @@ export function decisionOn(token: string): 'running' | 'given up' {
 
 /** Makes the file, locked and with its content, at once; undefined if it is there. @throws SyscallError */
 function make(path: string, record: Record | undefined): Fd | undefined {
-  if (!disk.status(DIRECTORY)) disk.makeDirectory(DIRECTORY);
+  prepareDecisions();
   const draft = `${path}.${process.pid}`;
   const file = openFile(draft, O.RDWR | O.CREAT | O.EXCL | O.CLOEXEC, 0o600);
   try {

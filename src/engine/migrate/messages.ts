@@ -66,6 +66,8 @@ export type Message =
     }
   /** Target: what is in the way; nothing if there is none. */
   | { readonly type: 'welcome'; readonly version: string; readonly obstacles: readonly Failure[] }
+  /** Source: images to be restored for practice (rehearsal.ts); their bytes follow. No answer. */
+  | { readonly type: 'rehearse'; readonly files: readonly { readonly name: string; readonly size: number }[] }
   /** Source: pages follow, by the protocol of page servers. */
   | { readonly type: 'round'; readonly round: number }
   /** Source: the mappings of the root as they are after a round. */

@@ -28,6 +28,7 @@ import { removeLastingLock } from './lasting-lock.ts';
 import { mappingsFor } from './mappings.ts';
 import { type Needs, PROTOCOL, type RestoreTimes } from './messages.ts';
 import { needsOf } from './needs.ts';
+import { rehearseDump } from './rehearsal.ts';
 
 /** Pages of CRIU's statistics, in bytes. */
 const PAGE = 4096;
@@ -122,6 +123,7 @@ class Source implements Disposable {
       return { root: Number(tree.pids.saved(pid)), needs: needsOf(tree, this.#options.checkFiles) };
     });
     this.#greet(found.root, found.needs);
+    this.#rehearse();
     while (!this.#isEnough()) this.#copyRound();
     const outcome = this.#moveRest(asked.carry);
     if (!this.#running) throw this.#failure;
@@ -149,6 +151,20 @@ class Source implements Disposable {
     const { obstacles } = this.#channel.receive('welcome');
     if (obstacles.length > 0) throw refusal(obstacles, this.#channel.link.name);
     logInfo(`${this.#channel.link.name} can take the tree`);
+  }
+
+  #rehearse(): void {
+    const dir = `${this.#directory.path}/rehearsal`;
+    const { dump: asked } = this.#options;
+    const options = {
+      ...asked,
+      previous: undefined,
+      pageServer: undefined,
+      carry: { ...asked.carry, shellJob: false },
+    };
+    if (!rehearseDump(options, dir)) return;
+    const { list, bytes } = imagesIn(dir);
+    this.#channel.send({ type: 'rehearse', files: list }, bytes);
   }
 
   /** Whether the rest is small enough to be sent while the tree stands still, or will not become smaller. */
@@ -244,11 +260,9 @@ class Source implements Disposable {
   }
 
   #sendImages(imagesDir: string): void {
-    const names = namesIn(imagesDir).filter((name) => name !== 'parent');
-    const files = names.map((name) => ({ name, bytes: readAll(`${imagesDir}/${name}`) }));
-    const list = files.map(({ name, bytes }) => ({ name, size: bytes.length }));
-    this.#imageBytes = list.reduce((sum, { size }) => sum + size, 0);
-    this.#channel.send({ type: 'images', files: list }, joined(files.map(({ bytes }) => bytes)));
+    const { list, bytes } = imagesIn(imagesDir);
+    this.#imageBytes = bytes.length;
+    this.#channel.send({ type: 'images', files: list }, bytes);
     logDebug(`${list.length} images are sent, ${this.#imageBytes} bytes`);
   }
 
@@ -330,6 +344,14 @@ function readAll(path: string): Uint8Array {
   } finally {
     disk.close(fd);
   }
+}
+
+/** All images of a folder, one after the other, but for the link to those before. */
+function imagesIn(dir: string): { list: { name: string; size: number }[]; bytes: Uint8Array } {
+  const names = namesIn(dir).filter((name) => name !== 'parent');
+  const files = names.map((name) => ({ name, bytes: readAll(`${dir}/${name}`) }));
+  const list = files.map(({ name, bytes }) => ({ name, size: bytes.length }));
+  return { list, bytes: joined(files.map(({ bytes }) => bytes)) };
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {

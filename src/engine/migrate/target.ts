@@ -17,12 +17,14 @@ import type { HookEvent, Hooks } from '../hooks.ts';
 import { servePages } from '../page-server/serve.ts';
 import { type RestoreOptions, restore } from '../restore/restore.ts';
 import { Channel, type Link } from './channel.ts';
-import { Decision, decisionOn } from './decision.ts';
+import { Decision, decisionOn, prepareDecisions } from './decision.ts';
 import { failureOf, failuresOf } from './failures.ts';
 import { type Failure, type Message, PROTOCOL } from './messages.ts';
 import { lackingHere } from './needs.ts';
+import { rehearseRestore } from './rehearsal.ts';
 
 type Hello = Extract<Message, { readonly type: 'hello' }>;
+type Files = Extract<Message, { readonly type: 'images' }>['files'];
 type Mappings = Extract<Message, { readonly type: 'mappings' }>;
 
 /** How a side takes trees. */
@@ -81,9 +83,10 @@ class Target implements Disposable {
     this.#greet();
     let dir = '';
     for (;;) {
-      const message = this.#channel.receive('round', 'mappings', 'images');
+      const message = this.#channel.receive('rehearse', 'round', 'mappings', 'images');
       watchAgain();
-      if (message.type === 'round') dir = this.#takePages(message.round);
+      if (message.type === 'rehearse') this.#rehearse(message.files);
+      else if (message.type === 'round') dir = this.#takePages(message.round);
       else if (message.type === 'mappings') {
         this.#prepare(dir, message);
         this.#channel.send({ type: 'loaded' });
@@ -99,6 +102,7 @@ class Target implements Disposable {
     }
     const obstacles = this.#obstacles();
     for (const { resource, reason } of obstacles) logWarn('migrate.ts', `in the way: ${resource ?? ''}: ${reason}`);
+    prepareDecisions();
     this.#channel.send({ type: 'welcome', version: this.#options.version, obstacles });
     if (obstacles.length > 0) throw refused(obstacles.length);
   }
@@ -146,8 +150,7 @@ class Target implements Disposable {
     }
   }
 
-  #restore(imagesDir: string, files: readonly { readonly name: string; readonly size: number }[]): number {
-    const began = performance.now();
+  #takeImages(imagesDir: string, files: Files): void {
     const all = this.#channel.bytes(files.reduce((sum, { size }) => sum + size, 0));
     let next = 0;
     for (const { name, size } of files) {
@@ -158,6 +161,18 @@ class Target implements Disposable {
       next += size;
     }
     logDebug(`${files.length} images have come`);
+  }
+
+  #rehearse(files: Files): void {
+    const dir = `${this.#directory.path}/rehearsal`;
+    disk.makeDirectory(dir);
+    this.#takeImages(dir, files);
+    rehearseRestore(this.#options.restore({}, dir).options);
+  }
+
+  #restore(imagesDir: string, files: Files): number {
+    const began = performance.now();
+    this.#takeImages(imagesDir, files);
     const { options, hooks } = this.#options.restore(this.#hello.options, imagesDir);
     let making = 0;
     const take = (event: HookEvent): number => {
