@@ -115,6 +115,11 @@ test('over ssh, or what stands for it', async () => {
   const daemon = spawn(...hosts.b.words('/usr/bin/python3', '-c', SERVE, ...stasisCommand()), { stdio: 'ignore' });
   try {
     writeFileSync(join(dir, 'ssh'), CONNECT, { mode: 0o755 });
+    await until(
+      () => (hosts.b.run('ss -Hltn').includes(':7022') ? true : undefined),
+      10_000,
+      () => 'what stands for sshd does not listen',
+    );
     const ssh = ['--ssh', 'host-b', '--ssh-command', join(dir, 'ssh')];
     const outcome = await runIn(migration(hosts, pid, ...ssh));
     expect(outcome.stderr).toBe('');
