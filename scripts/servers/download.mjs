@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 
 /**
- * Connects to a port of 127.0.0.1, says `ask`, and gets what comes, behind the head of an answer of HTTP if there is one.
- * Returns a function that reads until so many bytes are there, and answers how many were read, and their checksum so far.
+ * Connects to a port of 127.0.0.1, says `ask`, and gets what comes, behind the head of an answer of HTTP if there is
+ * one. Returns a function that reads until so many bytes are there, and answers how many were read, and their checksum
+ * so far.
  */
 export function download(place, port, { ask = '', hasHead = false } = {}) {
   const socket = connect(port, '127.0.0.1');

@@ -1,6 +1,6 @@
 /**
- * vsftpd: a session that is idle, and one in the middle of a download, whose data go over a connection of their own. Its
- * isolation is off: a container has not the right to make namespaces (`npm run demo:ftp -- --isolated` has it on).
+ * vsftpd: a session that is idle, and one in the middle of a download, whose data go over a connection of their own.
+ * Its isolation is off: a container has not the right to make namespaces (`npm run demo:ftp -- --isolated` has it on).
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { same } from './dialogue.mjs';
