@@ -223,6 +223,11 @@ for (const which of ['source', 'target'] as const) {
 
 test('what is not built is refused by name', async () => {
   using hosts = await TwoHosts.start();
+  const service = await runIn(hosts.a.words(...stasisCommand(), 'service', '--tls'));
+  expect(service).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/--tls: is for a service that takes trees/),
+  });
   for (const option of ['--lazy', '--with-files']) {
     const outcome = await runIn(migration(hosts, 1, option));
     expect(outcome).toMatchObject({ status: 1, stderr: expect.stringMatching(new RegExp(`${option}: not built yet`)) });
