@@ -16,6 +16,9 @@ import { decodeMessages, encodeMessage, errorOf, type NetlinkMessage } from './m
  * given, at most up to this (`sk->max_recvmsg_len`).
  */
 const ROOM = 32 * 1024;
+
+/** What datagrams are received into. */
+let buffer = new Uint8Array(ROOM);
 /** How often a list that changes while it is read is requested. */
 const PATIENCE = 10;
 
@@ -131,19 +134,20 @@ export class NetlinkSocket implements Disposable {
 
   /** Receives the next datagram into a new buffer, since messages are views of it. */
   #receive(): Uint8Array {
-    for (let room = ROOM; ; ) {
-      const into = new Uint8Array(room);
+    for (;;) {
       // With MSG_PEEK and MSG_TRUNC the kernel returns the full length without consuming the datagram, so the buffer
       // can be enlarged first.
-      const length = trySyscall('recvfrom', this.#fd.number, into, room, MSG.PEEK | MSG.TRUNC, 0, 0);
+      const length = trySyscall('recvfrom', this.#fd.number, buffer, buffer.length, MSG.PEEK | MSG.TRUNC, 0, 0);
       if (length === -ERRNO.EINTR) continue;
       if (length < 0) throw new SyscallError('recvfrom', -length, { resource: this.#what });
-      if (length > room) {
-        room = length;
+      if (length > buffer.length) {
+        buffer = new Uint8Array(length);
         continue;
       }
-      const got = syscall('recvfrom', this.#fd.number, into, room, 0, 0, 0);
-      return into.subarray(0, got);
+      const datagram = buffer.slice(0, length);
+      // What was looked at is taken; the kernel drops what has no room.
+      syscall('recvfrom', this.#fd.number, buffer, 0, 0, 0, 0);
+      return datagram;
     }
   }
 

@@ -43,7 +43,7 @@ import {
   settleRoutes,
   settleRules,
 } from './reconcile.ts';
-import { beginSysctls, endSysctls, type SysctlManner, setDeviceSysctls } from './restore-sysctls.ts';
+import { beginSysctls, endSysctls, FreshSettings, type SysctlManner, setDeviceSysctls } from './restore-sysctls.ts';
 import { readNetwork, type SavedLink, type SavedNetwork } from './saved-network.ts';
 import { makeTunLink } from './tun-links.ts';
 import { type DeviceRef, isReady, type PlannedLink, planLinks } from './ways.ts';
@@ -256,7 +256,12 @@ export class NetworkRestore implements Disposable {
       }
     }
     inside('net', fd, () => {
-      for (const link of links) setDeviceSysctls(saved, link, this.#manner);
+      const fresh = new Map<string, FreshSettings>();
+      for (const link of links) {
+        const { kind } = link;
+        if (kind !== undefined && !fresh.has(kind)) fresh.set(kind, new FreshSettings());
+        setDeviceSysctls(saved, link, kind === undefined ? undefined : fresh.get(kind), this.#manner);
+      }
     });
     for (const link of links) {
       const { name, ifindex } = link.entry;

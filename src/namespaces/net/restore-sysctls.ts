@@ -26,7 +26,8 @@ export interface SysctlManner {
 }
 
 /** Sets what belongs to no device, and what new devices begin with. @throws StasisError */
-export function beginSysctls({ netns, sysctls }: SavedNetwork, manner: SysctlManner): void {
+export function beginSysctls(saved: SavedNetwork, manner: SysctlManner): void {
+  const { netns, sysctls } = saved;
   // ip_forward sets the setting `forwarding` of all devices, so it comes first.
   for (const [path, value] of Object.entries(sysctls)) {
     if (!isOfDevice(path)) setOther(path, value, manner);
@@ -34,7 +35,7 @@ export function beginSysctls({ netns, sysctls }: SavedNetwork, manner: SysctlMan
   for (const target of ['all', 'default'] as const) {
     for (const family of ['ipv4', 'ipv6'] as const) {
       setConf(family, target, savedConf(netns, family, target), undefined, manner);
-      setOtherConf(sysctls, family, target, manner);
+      setOtherConf(saved, family, target, manner);
     }
   }
   set4List(netns?.unix_conf ?? [], UNIX, 'unix', manner);
@@ -47,13 +48,21 @@ export function beginSysctls({ netns, sysctls }: SavedNetwork, manner: SysctlMan
   trySetSysctl(confPath('ipv6', 'default', 'addr_gen_mode'), String(IN6_ADDR_GEN_MODE.NONE));
 }
 
-/** Sets what a device has of its own, before it is up. @throws StasisError */
-export function setDeviceSysctls(saved: SavedNetwork, { entry, kind }: SavedLink, manner: SysctlManner): void {
+/**
+ * Sets what a device has of its own, before it is up. `fresh`: what new devices of its kind begin with; undefined for
+ * one that was there before. @throws StasisError
+ */
+export function setDeviceSysctls(
+  saved: SavedNetwork,
+  { entry }: SavedLink,
+  fresh: FreshSettings | undefined,
+  manner: SysctlManner,
+): void {
   for (const family of ['ipv4', 'ipv6'] as const) {
     // A device that was there before `default` was set has not got its settings from there.
-    const inherited = kind === undefined ? undefined : savedConf(saved.netns, family, 'default');
+    const inherited = fresh && savedConf(saved.netns, family, 'default');
     setConf(family, entry.name, family === 'ipv4' ? entry.conf4 : entry.conf6, inherited, manner);
-    setOtherConf(saved.sysctls, family, entry.name, manner, kind !== undefined);
+    setOtherConf(saved, family, entry.name, manner, fresh);
   }
 }
 
@@ -149,20 +158,39 @@ function isOfDevice(path: string): boolean {
   return /^ipv[46]\/(conf|neigh)\//.test(path);
 }
 
-/** Sets what CRIU's images do not have of a device, where it is not as in `default`. */
+/** Sets what CRIU's images do not have of a device, where it is not as in `default` or with all new ones (`fresh`). */
 function setOtherConf(
-  sysctls: SavedNetwork['sysctls'],
+  { sysctls, ofDirectory }: SavedNetwork,
   family: Family,
   device: string,
   manner: SysctlManner,
-  inherits = false,
+  fresh?: FreshSettings,
 ): void {
-  for (const directory of ['conf', 'neigh']) {
-    const prefix = `${family}/${directory}/${device}/`;
-    for (const [path, value] of Object.entries(sysctls)) {
-      if (!path.startsWith(prefix) || LAST.has(path.slice(prefix.length))) continue;
-      const inherited = inherits ? sysctls[`${family}/${directory}/default/${path.slice(prefix.length)}`] : undefined;
-      if (inherited !== value) setOther(path, value, manner);
+  for (const directory of ['conf', 'neigh'] as const) {
+    const saved = ofDirectory.get(`${family}/${directory}/${device}`) ?? [];
+    if (fresh && directory === 'neigh' && fresh.has(`${family}/neigh`, device, saved)) continue;
+    for (const [name, value] of saved) {
+      if (LAST.has(name)) continue;
+      const inherited = fresh ? sysctls[`${family}/${directory}/default/${name}`] : undefined;
+      if (inherited !== value) setOther(`${family}/${directory}/${device}/${name}`, value, manner);
     }
+  }
+}
+
+/**
+ * The settings below `neigh` that new devices of one kind begin with. Those of the machine decide, which has them in no
+ * directory of another network namespace (neigh_parms_alloc() in net/core/neighbour.c), so they are read from the first
+ * device.
+ */
+export class FreshSettings {
+  readonly #values = new Map<string, string | undefined>();
+
+  /** Whether a device of which nothing has been set has these already. */
+  has(directory: string, device: string, settings: readonly (readonly [name: string, value: string])[]): boolean {
+    return settings.every(([name, value]) => {
+      const key = `${directory}/${name}`;
+      if (!this.#values.has(key)) this.#values.set(key, readSysctl(`${directory}/${device}/${name}`));
+      return this.#values.get(key) === value;
+    });
   }
 }

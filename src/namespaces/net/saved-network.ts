@@ -1,4 +1,5 @@
 /** A network namespace as images have it. */
+import { addTo } from '../../base/lists.ts';
 import type { ImageSet } from '../../images/image-set.ts';
 import { imageName, type RawKind } from '../../images/kind.ts';
 import { Images } from '../../images/kinds.ts';
@@ -35,6 +36,8 @@ export interface SavedNetwork {
   readonly nftables: readonly NetlinkMessage[] | undefined;
   /** The sysctls that CRIU's images have no place for, by path. */
   readonly sysctls: Readonly<Record<string, string>>;
+  /** Those of devices, by their directories (`ipv4/neigh/eth0`): names and values. */
+  readonly ofDirectory: ReadonlyMap<string, readonly (readonly [name: string, value: string])[]>;
 }
 
 /** Reads the images of a namespace. @throws ImageError */
@@ -63,7 +66,17 @@ export function readNetwork(images: ImageSet, id: number): SavedNetwork {
     forwarding: ownStream(own.forwarding),
     nftables: bytes && ownStream(own.nftables),
     sysctls: own.sysctls,
+    ofDirectory: byDirectory(own.sysctls),
   };
+}
+
+function byDirectory(sysctls: SavedNetwork['sysctls']): SavedNetwork['ofDirectory'] {
+  const found = new Map<string, [name: string, value: string][]>();
+  for (const [path, value] of Object.entries(sysctls)) {
+    const slash = path.lastIndexOf('/');
+    addTo(found, path.slice(0, slash), [path.slice(slash + 1), value]);
+  }
+  return found;
 }
 
 function savedLink(entry: NetDeviceEntry, own: OwnLink | undefined): SavedLink {
