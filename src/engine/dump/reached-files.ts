@@ -26,6 +26,9 @@ const LINKS = [
 /** The mapped files examined so far, name and inode, since the tasks of a tree share most of them. */
 const LOOKED_AT = new Slot((_: SeenTree) => new Map<string, bigint>());
 
+/** The directories and executables examined so far that are no obstacle: most tasks of a tree have the same ones. */
+const CLEAR = new Slot((_: SeenTree) => new Set<string>());
+
 /** The obstacles of these files. */
 export function reachedObstacles(task: SeenTask): StasisError[] {
   const links = LINKS.flatMap(([name, role]) => obstacle(task, `/proc/${task.pid}/${name}`, role));
@@ -66,9 +69,15 @@ function obstacle(task: SeenTask, link: string, role: string): StasisError[] {
     throw error;
   }
   try {
+    const clear = CLEAR.of(task.tree);
+    const key = `${file.mntId}:${file.stat.dev}:${file.stat.ino}:${file.link}`;
+    if (clear.has(key)) return [];
     const kind = kindOf(file);
     const error = kind ? kind.obstacle?.(file, task) : REFUSING.load().unsupportedFile(file);
-    if (!error) return [];
+    if (!error) {
+      clear.add(key);
+      return [];
+    }
     return [error.with({ task: task.ref, resource: `${role} ${error.resource ?? ''}`.trim() })];
   } finally {
     trySyscall('close', file.local);

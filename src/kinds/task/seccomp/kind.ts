@@ -17,6 +17,7 @@ import type {
   RestoreThread,
   SeenTask,
   SeenThread,
+  SeenTree,
   TaskKind,
 } from '../../../contract/contract.ts';
 import { KeyedSlot, Slot } from '../../../contract/slots.ts';
@@ -51,9 +52,12 @@ function modeOf({ status }: SeenThread): number {
   return status.seccomp ?? SECCOMP_MODE.DISABLED;
 }
 
+/** What Stasis itself may do, and how it is restricted. */
+const OWN_STATUS = new Slot((_: SeenTree) => parseStatus(readProc('self', 'status')));
+
 /** Only a process with CAP_SYS_ADMIN that is not restricted by seccomp itself may suspend and read seccomp. */
 function obstacles(task: SeenTask): StasisError[] {
-  const { seccomp, capEff } = parseStatus(readProc('self', 'status'));
+  const { seccomp, capEff } = OWN_STATUS.of(task.tree);
   const free = (seccomp ?? SECCOMP_MODE.DISABLED) === SECCOMP_MODE.DISABLED;
   // Reading the status of a thousand threads takes time, so it is done only if it can matter.
   if (free && (capEff >> SYS_ADMIN) & 1n) return [];
