@@ -14,7 +14,7 @@ import { statusAt, statusOf } from '../kernel/statx.ts';
 import { type Fd, SyscallError } from '../kernel/syscall.ts';
 import { externalName } from './external.ts';
 import { insideSeen, namespaceNamed } from './inside.ts';
-import { mountsHere } from './mount-info.ts';
+import { MOUNT_INFOS } from './mount-info.ts';
 import { type Add, type Draft, ownInode } from './seen.ts';
 
 /** A namespace that something of a tree keeps. */
@@ -61,7 +61,8 @@ function namespacesInDescriptors(tree: SeenTree): HeldNamespace[] {
 
 /** The namespaces that are mounted on files in a mount namespace. */
 function mountedNamespaces(tree: SeenTree, places: SeenNamespace): HeldNamespace[] {
-  const mounts = tree.frozen ? nsfsMountsIn(places) : (unlessGone(() => nsfsMountsIn(places)) ?? []);
+  const look = (): MountInfo[] => nsfsMountsIn(tree, places);
+  const mounts = tree.frozen ? look() : (unlessGone(look) ?? []);
   const found = new Map<string, HeldNamespace>();
   for (const { root, mountPoint } of mounts) {
     const mounted = namespaceNamed(root);
@@ -73,8 +74,8 @@ function mountedNamespaces(tree: SeenTree, places: SeenNamespace): HeldNamespace
   return [...found.values()];
 }
 
-function nsfsMountsIn(places: SeenNamespace): MountInfo[] {
-  return insideSeen('mnt', places, mountsHere).filter(({ fsType }) => fsType === 'nsfs');
+function nsfsMountsIn(tree: SeenTree, places: SeenNamespace): MountInfo[] {
+  return insideSeen('mnt', places, () => MOUNT_INFOS.of(tree, places.ino)).filter(({ fsType }) => fsType === 'nsfs');
 }
 
 function isThere(ino: number, open: () => Fd): boolean {

@@ -9,7 +9,7 @@ import { idMapOf, type MountIdMap } from '../../kernel/statmount.ts';
 import { statusOf } from '../../kernel/statx.ts';
 import { arenaPath, Fd, trySyscall } from '../../kernel/syscall.ts';
 import { insideSeen, namespaceNamed } from '../inside.ts';
-import { mountsHere } from '../mount-info.ts';
+import { MOUNT_INFOS } from '../mount-info.ts';
 import { openPlace, PLACES } from '../places.ts';
 import { ownInode, SEEN_NAMESPACES } from '../seen.ts';
 import { isHidden } from './covers.ts';
@@ -35,7 +35,7 @@ export const MACHINE_MOUNTS = new Slot((tree: SeenTree): readonly Mount[] => OWN
 function lookAtMounts(tree: SeenTree, namespace: SeenNamespace): SeenMounts {
   // The mountinfo of a process shows only what is below its root directory; ours is that of the namespace here.
   const { root, all } = insideSeen('mnt', namespace, () => {
-    return { root: openPlace('/'), all: mountsHere() };
+    return { root: openPlace('/'), all: MOUNT_INFOS.of(tree, namespace.ino) };
   });
   tree.atEnd(() => void trySyscall('close', root));
   const infos = withoutSkipped(all, tree.options);
@@ -46,8 +46,9 @@ function lookAtMounts(tree: SeenTree, namespace: SeenNamespace): SeenMounts {
   const isNested = outer !== undefined && outer !== namespace;
   const around = isNested ? SEEN_MOUNTS.of(tree, outer).mounts : [];
   const maps = idMapsOf(infos, namespace);
+  const rootInfo = rootOf(infos);
   const found = infos.map((info) => {
-    const mount = withOutside(classify(info, infos, own, tree, isNested), own);
+    const mount = withOutside(classify(info, rootInfo, own, tree, isNested), own);
     const idMap = maps.get(info.mountId);
     return idMap ? { ...mount, idMap } : mount;
   });
@@ -96,14 +97,14 @@ function withoutSkipped(infos: readonly MountInfo[], { skipMounts }: CarryOption
 
 function classify(
   info: MountInfo,
-  infos: readonly MountInfo[],
+  root: MountInfo | undefined,
   own: readonly MountInfo[],
   tree: SeenTree,
   isNested: boolean,
 ): Mount {
   const { options } = tree;
   const mount = mountOf(info);
-  const isRoot = info.mountPoint === '/' && !infos.some(({ mountId }) => mountId === info.parentId);
+  const isRoot = info === root;
   const key = !isNested && !isRoot ? mountKey(options, mount.mountPoint) : undefined;
   if (key !== undefined) return { ...mount, origin: { kind: 'user', key } };
   const device = options.external.flatMap((text) => {
@@ -114,12 +115,15 @@ function classify(
   if (device !== undefined && !isRoot) return { ...mount, origin: { kind: 'device', key: device } };
   const origin = mount.fsType === 'nsfs' ? namespaceOn(mount, tree) : undefined;
   if (origin) return { ...mount, origin };
+  const isRootOfTree = isRoot && !isNested;
+  // Of a part of the root's file system nobody asks where the machine has it.
+  if (!isRootOfTree && isPartOf(root, mount)) return mount;
   const path = pathOnMachine(mount, own);
-  if (isRoot && !isNested) {
+  if (isRootOfTree) {
     if (path === undefined && options.root === undefined && isRemade(mount, options.enableFs)) return mount;
     return { ...mount, origin: { kind: 'root', path } };
   }
-  if (path === undefined || isCovered(mount, infos)) return mount;
+  if (path === undefined) return mount;
   return { ...mount, origin: { kind: 'machine', path } };
 }
 
@@ -162,11 +166,14 @@ function mountKey({ external, extMountMap }: CarryOptions, mountPoint: string): 
   return extMountMap.get(mountPoint);
 }
 
+/** The mount at / of a namespace that is on no other one; undefined if none is seen. */
+function rootOf(infos: readonly MountInfo[]): MountInfo | undefined {
+  const ids = new Set(infos.map(({ mountId }) => mountId));
+  return infos.find(({ mountPoint, parentId }) => mountPoint === '/' && !ids.has(parentId));
+}
+
 /** Whether a mount is a part of the file system that the root of the namespace is on. */
-function isCovered(mount: Mount, infos: readonly MountInfo[]): boolean {
-  const root = infos.find(({ mountPoint, parentId }) => {
-    return mountPoint === '/' && !infos.some(({ mountId }) => mountId === parentId);
-  });
+function isPartOf(root: MountInfo | undefined, mount: Mount): boolean {
   return root !== undefined && deviceOf(root) === mount.dev && relativePath(root.root, mount.root) !== undefined;
 }
 

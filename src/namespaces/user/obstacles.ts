@@ -150,6 +150,8 @@ function leavers(namespace: SeenNamespace, { tasks, root }: SeenTree): SeenTask[
   const inside = new Set(members.map(({ pid }) => Number(pid)));
   return tasks.filter((task) => {
     if (task === root || !inside.has(task.stat.ppid)) return false;
-    return !isWithin(SEEN_NAMESPACES.of(task.tree).of(task.pid, 'user'), namespace);
+    const own = SEEN_NAMESPACES.of(task.tree).of(task.pid, 'user');
+    // Of a process of a running tree that has ended meanwhile nothing is known.
+    return own !== undefined && !isWithin(own, namespace);
   });
 }
