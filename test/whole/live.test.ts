@@ -67,6 +67,15 @@ test('each of many snapshots of a tree that never stops writing is of one moment
   for (const dir of dirs) await requireRight(victim, dir);
 }, 300_000);
 
+/** How many pages of two files of the same size differ. */
+function differingPages(one: Buffer, other: Buffer): number {
+  let count = 0;
+  for (let at = 0; at < one.length; at += 4096) {
+    if (!one.subarray(at, at + 4096).equals(other.subarray(at, at + 4096))) count++;
+  }
+  return count;
+}
+
 test('the images are those of a dump that stores all while the tree is stopped', async () => {
   using victim = await Victim.start('eatmem', ['64', '1000000'], { silent: true });
   await victim.waitFor(/^(1)$/m, 10_000);
@@ -78,7 +87,9 @@ test('the images are those of a dump that stores all while the tree is stopped',
   expect(kept(victim)).toBe(0);
   for (const name of [`pagemap-${victim.pid}.img`, 'pages-1.img']) {
     const [one, other] = [live, plain].map((dir) => readFileSync(join(dir, name))) as [Buffer, Buffer];
-    expect(one.equals(other), name).toBe(true);
+    expect(one.length, name).toBe(other.length);
+    // The kernel notes in memory of the thread on which processor it runs (rseq), and it may have run meanwhile.
+    expect(differingPages(one, other), name).toBeLessThanOrEqual(name.startsWith('pages-') ? 2 : 0);
   }
   victim.kill();
   await victim.waitGone();
@@ -215,7 +226,12 @@ describe('when Stasis fails', () => {
       const outcome = await stasis(victim.dumpLine(['-R']), { ...LIMIT, started });
       const isWhole = existsSync(join(victim.images, 'inventory.img'));
       expect(isWhole).toBe(outcome.status === 0);
-      expect(strangers(victim, members)).toEqual([]);
+      // What could not be reaped by then is reaped a moment after the end of Stasis.
+      await until(
+        () => (strangers(victim, members).length === 0 ? true : undefined),
+        3000,
+        () => `left: ${strangers(victim, members).map((pid) => `${pid} ${statOf(pid)?.comm} ${statOf(pid)?.state}`)}`,
+      );
     }
     await verdict(victim);
   }, 120_000);
