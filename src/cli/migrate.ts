@@ -11,7 +11,7 @@ import { openWorkplace } from '../api/workplace.ts';
 import { StasisError } from '../base/errors.ts';
 import type { Link } from '../engine/migrate/channel.ts';
 import { type MigrationOutcome, migrate, type Round } from '../engine/migrate/source.ts';
-import { terminalProgress } from './progress.ts';
+import { mib, terminalProgress } from './progress.ts';
 
 /** Runs the command; returns its exit code. */
 export async function run(invocation: Invocation): Promise<number> {
@@ -53,21 +53,17 @@ function roundsShown({ json, verbosity }: Settings, shown: Disposable): (round: 
     shown[Symbol.dispose](); // takes the line away
     const rate = total > 0 ? bytes / MIB / (total / 1000) : 0;
     const stood = `${frozen.toFixed(1)} ms frozen`;
-    printErr(`Round ${index}: ${mib(bytes)} MiB in ${total.toFixed(0)} ms (${rate.toFixed(0)} MiB/s), ${stood}\n`);
+    printErr(`Round ${index}: ${mib(bytes, 1)} MiB in ${total.toFixed(0)} ms (${rate.toFixed(0)} MiB/s), ${stood}\n`);
   };
 }
 
 const MIB = 1 << 20;
 
-function mib(bytes: number): string {
-  return (bytes / MIB).toFixed(1);
-}
-
 /** What p.haul prints of a migration, with more digits. */
 function figuresOf({ pid, total, frozen, rounds, last, times }: MigrationOutcome): string {
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(3)} sec`;
   const stood = [...rounds.map((round) => round.frozen), frozen].map((ms) => `'${(ms / 1000).toFixed(3)}'`);
-  const sent = [...rounds.map(({ bytes }) => bytes), last.bytes].map((bytes) => `${mib(bytes)} MiB`);
+  const sent = [...rounds.map(({ bytes }) => bytes), last.bytes].map((bytes) => `${mib(bytes, 1)} MiB`);
   return [
     `Migration succeeded: the tree runs there${pid > 0 ? ` as process ${pid}` : ''}`,
     `     total time is ~${seconds(total)}`,

@@ -69,6 +69,7 @@ const TITLES: Readonly<Record<Progress['step'], string>> = {
   rebuilding: 'Rebuilding the state of the tasks',
 };
 
-function mib(bytes: number): string {
-  return (bytes / MIB).toFixed(0);
+/** Bytes in MiB, as text. */
+export function mib(bytes: number, digits = 0): string {
+  return (bytes / MIB).toFixed(digits);
 }

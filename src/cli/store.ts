@@ -7,6 +7,7 @@ import { interruptible } from '../api/signals.ts';
 import { StasisError } from '../base/errors.ts';
 import { withFiles } from '../store/failures.ts';
 import { Store } from '../store/store.ts';
+import { mib } from './progress.ts';
 
 /** Where a store is if no other is named. */
 const USUAL = '/var/lib/stasis/store';
@@ -53,7 +54,7 @@ const WORKS: Partial<Record<Command, Work>> = {
     changes: true,
     of(store, name, imagesDir) {
       const { files, size, fresh } = store.add(name, imagesDir, Date.now());
-      const line = `${name}: ${files.length} files, ${mib(size)} MiB, of which ${mib(fresh)} MiB are new`;
+      const line = `${name}: ${files.length} files, ${mib(size, 1)} MiB, of which ${mib(fresh, 1)} MiB are new`;
       return { json: { name, files: files.length, size, fresh }, lines: [line] };
     },
   },
@@ -62,7 +63,7 @@ const WORKS: Partial<Record<Command, Work>> = {
     changes: false,
     of(store, name, imagesDir) {
       const size = store.get(name, imagesDir);
-      return { json: { name, imagesDir, size }, lines: [`${imagesDir}: ${mib(size)} MiB`] };
+      return { json: { name, imagesDir, size }, lines: [`${imagesDir}: ${mib(size, 1)} MiB`] };
     },
   },
   'store ls': {
@@ -74,9 +75,12 @@ const WORKS: Partial<Record<Command, Work>> = {
       });
       const width = Math.max(0, ...snapshots.map(({ name }) => name.length));
       const lines = snapshots.map(({ name, added, size }) => {
-        return `${name.padEnd(width)}  ${added.slice(0, 19).replace('T', ' ')}  ${mib(size).padStart(9)} MiB`;
+        return `${name.padEnd(width)}  ${added.slice(0, 19).replace('T', ' ')}  ${mib(size, 1).padStart(9)} MiB`;
       });
-      return { json: { snapshots, size: store.size() }, lines: [...lines, `The store has ${mib(store.size())} MiB.`] };
+      return {
+        json: { snapshots, size: store.size() },
+        lines: [...lines, `The store has ${mib(store.size(), 1)} MiB.`],
+      };
     },
   },
   'store rm': {
@@ -92,7 +96,7 @@ const WORKS: Partial<Record<Command, Work>> = {
     changes: true,
     of(store) {
       const { freed, kept } = store.collect();
-      return { json: { freed, kept }, lines: [`${mib(freed)} MiB freed, ${mib(kept)} MiB kept`] };
+      return { json: { freed, kept }, lines: [`${mib(freed, 1)} MiB freed, ${mib(kept, 1)} MiB kept`] };
     },
   },
   'store check': {
@@ -108,7 +112,3 @@ const WORKS: Partial<Record<Command, Work>> = {
     },
   },
 };
-
-function mib(bytes: number): string {
-  return (bytes / (1 << 20)).toFixed(1);
-}

@@ -2,9 +2,9 @@
  * How many clients the service serves at a time. Each has a process of some ten MiB, and may leave it idle, so that one
  * user could take the memory and the process IDs of all. Root is not counted: it could anyway.
  */
+import { hostPid } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
-import { latin1 } from '../kernel/proc/common.ts';
-import { readProc } from '../kernel/proc/read.ts';
+import { childrenOfThread } from '../kernel/proc/tree.ts';
 
 /** The most clients at a time of one user, and of all users but root. */
 const [OF_ONE, OF_ALL] = [32, 128];
@@ -45,8 +45,6 @@ export class Crowd {
 }
 
 function ownChildren(): number[] {
-  return latin1(readProc('self', `task/${process.pid}/children`))
-    .split(' ')
-    .filter(Boolean)
-    .map(Number);
+  const self = hostPid(process.pid);
+  return childrenOfThread(self, self);
 }

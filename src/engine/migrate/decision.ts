@@ -8,7 +8,7 @@ import { StasisError } from '../../base/errors.ts';
 import { cstring, encodeText } from '../../base/text.ts';
 import { AT, LOCK, O } from '../../kernel/constants/files.ts';
 import { disk } from '../../kernel/disk.ts';
-import { openFile, tryOpen, writeAll } from '../../kernel/files.ts';
+import { namesIn, openFile, tryOpen, writeAll } from '../../kernel/files.ts';
 import { readProcIfAny } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
 import { ERRNO, Fd, SyscallError, syscall, trySyscall } from '../../kernel/syscall.ts';
@@ -25,8 +25,24 @@ interface Record {
   readonly runs: boolean;
 }
 
-/** Makes the directory of these files, so that it is there when there is no time. */
+/** Milliseconds after which nobody asks any more: a source does so for half a minute. */
+const FORGOTTEN = 3_600_000;
+
+/**
+ * Makes the directory of these files, so that it is there when there is no time, and removes those of migrations that
+ * were broken off long ago.
+ */
 export function prepareDecisions(): void {
+  requireDirectory();
+  const { statSync, rmSync } = process.getBuiltinModule('node:fs');
+  for (const name of namesIn(DIRECTORY)) {
+    const path = `${DIRECTORY}/${name}`;
+    const status = name.startsWith('migration-') ? statSync(path, { throwIfNoEntry: false }) : undefined;
+    if (status && status.mtimeMs < Date.now() - FORGOTTEN) rmSync(path, { force: true });
+  }
+}
+
+function requireDirectory(): void {
   if (!disk.status(DIRECTORY)) disk.makeDirectory(DIRECTORY);
 }
 
@@ -90,7 +106,7 @@ export function decisionOn(token: string): 'running' | 'given up' {
 
 /** Makes the file, locked and with its content, at once; undefined if it is there. @throws SyscallError */
 function make(path: string, record: Record | undefined): Fd | undefined {
-  prepareDecisions();
+  requireDirectory();
   const draft = `${path}.${process.pid}`;
   const file = openFile(draft, O.RDWR | O.CREAT | O.EXCL | O.CLOEXEC, 0o600);
   try {

@@ -8,6 +8,8 @@ import { StasisError } from '../../base/errors.ts';
 import { logDebug, logInfo, logWarn } from '../../base/log.ts';
 import type { Notice } from '../../base/notice.ts';
 import type { CarryOptions } from '../../contract/contract.ts';
+import { ImageError } from '../../images/error.ts';
+import { readFile } from '../../images/image-files.ts';
 import { ImageSet } from '../../images/image-set.ts';
 import { SIG } from '../../kernel/constants/signals.ts';
 import { disk } from '../../kernel/disk.ts';
@@ -144,7 +146,7 @@ class Source implements Disposable {
     const { version, restore } = this.#options;
     const { path } = this.#directory;
     saveCpuInfo(path);
-    const cpu = toBase64(readAll(`${path}/cpuinfo.img`));
+    const cpu = toBase64(contentOf(path, 'cpuinfo.img'));
     disk.unlink(`${path}/cpuinfo.img`);
     const token = this.#token;
     this.#channel.send({ type: 'hello', protocol: PROTOCOL, version, token, root, options: restore, needs, cpu });
@@ -336,20 +338,17 @@ function runOf(imagesDir: string): string | undefined {
   return new ImageSet(imagesDir, undefined, disk).inventory().dump_criu_run_id;
 }
 
-function readAll(path: string): Uint8Array {
-  const fd = disk.open(path, 0, 0);
-  try {
-    const bytes = new Uint8Array(disk.statusOf(fd).size);
-    return bytes.subarray(0, disk.read(fd, bytes));
-  } finally {
-    disk.close(fd);
-  }
+/** @throws ImageError if there is no such file */
+function contentOf(dir: string, name: string): Uint8Array {
+  const bytes = readFile(disk, `${dir}/${name}`, name);
+  if (bytes) return bytes;
+  throw new ImageError({ file: name, reason: 'has vanished' });
 }
 
 /** All images of a folder, one after the other, but for the link to those before. */
 function imagesIn(dir: string): { list: { name: string; size: number }[]; bytes: Uint8Array } {
   const names = namesIn(dir).filter((name) => name !== 'parent');
-  const files = names.map((name) => ({ name, bytes: readAll(`${dir}/${name}`) }));
+  const files = names.map((name) => ({ name, bytes: contentOf(dir, name) }));
   const list = files.map(({ name, bytes }) => ({ name, size: bytes.length }));
   return { list, bytes: joined(files.map(({ bytes }) => bytes)) };
 }

@@ -1,6 +1,7 @@
 /** How much more memory tasks may need: on the machine, and in the memory cgroups they are in. */
 import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
+import { latin1 } from '../../kernel/proc/common.ts';
 import { readProcIfAny, readSystem } from '../../kernel/proc/read.ts';
 
 /** What a version of cgroups calls its files; all values are bytes. */
@@ -73,4 +74,4 @@ function systemText(path: string): string {
   }
 }
 
-const textOf = (bytes: Uint8Array | undefined): string => (bytes ? Buffer.from(bytes).toString('latin1') : '');
+const textOf = (bytes: Uint8Array | undefined): string => (bytes ? latin1(bytes) : '');
