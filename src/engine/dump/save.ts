@@ -23,6 +23,7 @@ import { Images } from '../../images/kinds.ts';
 import type { InputOf } from '../../images/message.ts';
 import { ownStateName } from '../../images/own-files.ts';
 import { TaskState } from '../../images/schema/task.ts';
+import { SIG } from '../../kernel/constants/signals.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseStat } from '../../kernel/proc/stat.ts';
 import { NOBODY } from '../../kernel/proc/tree.ts';
@@ -324,9 +325,13 @@ function writeOwnState(images: ImageSetWriter, { pid, ownState, threads, tree }:
 }
 
 function writeZombie(pid: HostPid, { images, tree }: DumpContext): void {
-  const { exitCode, comm } = parseStat(readProc(pid, 'stat'));
+  const { exitCode, comm, exitSignal } = parseStat(readProc(pid, 'stat'));
   const tc = { task_state: TaskState.DEAD, exit_code: exitCode, personality: 0, flags: 0, blk_sigset: 0, comm };
   images.write(Images.core, tree.pids.saved(pid), [{ mtype: thisArch().march, tc }]);
+  // A child without SIGCHLD is seen by none of its parent's waits but those with __WALL or __WCLONE.
+  if (exitSignal < 0 || exitSignal === SIG.CHLD) return;
+  const own = { process: { exitSignal } };
+  images.put(ownStateName(tree.pids.saved(pid)), new Uint8Array(Buffer.from(`${JSON.stringify(own)}\n`)));
 }
 
 function treeEntry(

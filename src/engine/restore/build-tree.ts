@@ -256,7 +256,7 @@ export class TreeBuilder {
     const users = way === 'init' ? INSIDE.load().usersFor(steps[at], maker.namespaces, this.#context) : [];
     for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) {
       if (wayInto(step, maker.place) !== way || (users.length > 0 && requests.length > 0)) break;
-      const task = this.#plan.tasks.get(step.pid);
+      const task = this.#plan.tasks.get(step.pid) ?? this.#plan.ofZombies.get(step.pid);
       const numbers = step.place?.numbers.toReversed();
       const further = { isInit: way === 'init', isFurtherIn: way !== 'own', namespace: step.place?.namespace };
       requests.push({ ...step, ...(task ? traitsOf(task) : PLAIN_TRAITS), numbers, ...further });
@@ -401,7 +401,7 @@ function wayInto(step: TreeStep | undefined, maker: PidPlace | undefined): 'own'
 /** The usual properties of a new process. */
 const PLAIN_TRAITS: BirthTraits = { exitSignal: SIG.CHLD };
 
-function traitsOf(plan: TaskPlan): BirthTraits {
+function traitsOf(plan: Pick<TaskPlan, 'ownState'>): BirthTraits {
   return Object.assign({ ...PLAIN_TRAITS }, ...taskKinds.map((kind) => kind.born?.(plan)));
 }
 

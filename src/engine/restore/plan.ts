@@ -59,6 +59,8 @@ export interface Plan {
   readonly tasks: ReadonlyMap<number, TaskPlan>;
   /** The core images of the zombies, by PID. */
   readonly zombies: ReadonlyMap<number, CoreEntry>;
+  /** What Stasis has noted of zombies. */
+  readonly ofZombies: ReadonlyMap<number, Pick<TaskPlan, 'ownState'>>;
   /** The PID of the parent of each process; 0 for the root. */
   readonly parents: ReadonlyMap<number, number>;
   /** The steps that make the tree. */
@@ -115,10 +117,13 @@ export function readPlan(
   const files = readFiles(images);
   const tasks = new Map<number, TaskPlan>();
   const zombies = new Map<number, CoreEntry>();
+  const ofZombies = new Map<number, Pick<TaskPlan, 'ownState'>>();
   for (const pstree of trees) {
     const core = readCore(images, pstree.pid);
-    if (core.tc?.task_state === TaskState.DEAD) zombies.set(pstree.pid, requireEnd(core, pstree));
-    else tasks.set(pstree.pid, readTask(images, pstree, core, inventory.root_ids ? ours : undefined));
+    if (core.tc?.task_state === TaskState.DEAD) {
+      zombies.set(pstree.pid, requireEnd(core, pstree));
+      ofZombies.set(pstree.pid, { ownState: loadOwnState(images, pstree.pid, []).own });
+    } else tasks.set(pstree.pid, readTask(images, pstree, core, inventory.root_ids ? ours : undefined));
   }
   const networks = [...tasks.values()].map(({ namespaces }) => namespaces.net);
   checkSockets(files, new Set([ours.net, ...networks, ...emptyIn(images, 'net')]));
@@ -147,7 +152,8 @@ export function readPlan(
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
   const planned = steps.flatMap((step) => (step.do === 'fork' ? [step.pid] : []));
   const spares = sparePids([...numbers, ...planned], isUnused);
-  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ids, ownPids, trees, places, spares };
+  const dead = { zombies, ofZombies };
+  return { root: root.pid, tasks, ...dead, parents, steps, files, pages, ours, ids, ownPids, trees, places, spares };
 }
 
 /** The error for images without processes. */
