@@ -6,6 +6,7 @@ import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug } from '../../base/log.ts';
 import type { Notices } from '../../base/notice.ts';
+import { encodeText } from '../../base/text.ts';
 import type { UndoStack } from '../../base/undo.ts';
 import type {
   CoreDraft,
@@ -321,7 +322,11 @@ function writeOwnState(images: ImageSetWriter, { pid, ownState, threads, tree }:
   for (const thread of threads.slice(1)) {
     if (Object.keys(thread.ownState).length > 0) whole[String(tree.pids.saved(thread.tid))] = thread.ownState;
   }
-  images.put(ownStateName(tree.pids.saved(pid)), new Uint8Array(Buffer.from(`${JSON.stringify(whole)}\n`)));
+  putOwnState(images, tree.pids.saved(pid), whole);
+}
+
+function putOwnState(images: ImageSetWriter, saved: number, state: Json): void {
+  images.put(ownStateName(saved), encodeText(`${JSON.stringify(state)}\n`));
 }
 
 function writeZombie(pid: HostPid, { images, tree }: DumpContext): void {
@@ -329,9 +334,8 @@ function writeZombie(pid: HostPid, { images, tree }: DumpContext): void {
   const tc = { task_state: TaskState.DEAD, exit_code: exitCode, personality: 0, flags: 0, blk_sigset: 0, comm };
   images.write(Images.core, tree.pids.saved(pid), [{ mtype: thisArch().march, tc }]);
   // A child without SIGCHLD is seen by none of its parent's waits but those with __WALL or __WCLONE.
-  if (exitSignal < 0 || exitSignal === SIG.CHLD) return;
-  const own = { process: { exitSignal } };
-  images.put(ownStateName(tree.pids.saved(pid)), new Uint8Array(Buffer.from(`${JSON.stringify(own)}\n`)));
+  if (exitSignal >= 0 && exitSignal !== SIG.CHLD)
+    putOwnState(images, tree.pids.saved(pid), { process: { exitSignal } });
 }
 
 function treeEntry(

@@ -120,7 +120,7 @@ export class TreeBuilder {
     }
     for (const [pid] of this.#plan.tasks) this.#prepare(pid);
     logDebug('all processes are there, with their memory');
-    for (const [pid, core] of this.#plan.zombies) this.#die(pid, core);
+    for (const [pid, { core }] of this.#plan.zombies) this.#die(pid, core);
     this.#forgetDeaths();
   }
 
@@ -256,7 +256,7 @@ export class TreeBuilder {
     const users = way === 'init' ? INSIDE.load().usersFor(steps[at], maker.namespaces, this.#context) : [];
     for (let step = steps[at]; step?.do === 'fork' && step.by === by; step = steps[++at]) {
       if (wayInto(step, maker.place) !== way || (users.length > 0 && requests.length > 0)) break;
-      const task = this.#plan.tasks.get(step.pid) ?? this.#plan.ofZombies.get(step.pid);
+      const task = this.#plan.tasks.get(step.pid) ?? this.#plan.zombies.get(step.pid);
       const numbers = step.place?.numbers.toReversed();
       const further = { isInit: way === 'init', isFurtherIn: way !== 'own', namespace: step.place?.namespace };
       requests.push({ ...step, ...(task ? traitsOf(task) : PLAIN_TRAITS), numbers, ...further });

@@ -39,6 +39,9 @@ export interface ThreadPlan {
   readonly ownState: OwnThreadState;
 }
 
+/** A process that has ended, and has to end again in the same way. */
+export type ZombiePlan = Pick<TaskPlan, 'core' | 'ownState'>;
+
 /** A living process. */
 export interface TaskPlan extends ThreadPlan {
   readonly ownState: OwnProcessState;
@@ -57,10 +60,8 @@ export interface Plan {
   readonly root: number;
   /** The living processes by PID, parents before their children. */
   readonly tasks: ReadonlyMap<number, TaskPlan>;
-  /** The core images of the zombies, by PID. */
-  readonly zombies: ReadonlyMap<number, CoreEntry>;
-  /** What Stasis has noted of zombies. */
-  readonly ofZombies: ReadonlyMap<number, Pick<TaskPlan, 'ownState'>>;
+  /** The zombies, by PID. */
+  readonly zombies: ReadonlyMap<number, ZombiePlan>;
   /** The PID of the parent of each process; 0 for the root. */
   readonly parents: ReadonlyMap<number, number>;
   /** The steps that make the tree. */
@@ -116,13 +117,12 @@ export function readPlan(
   checkNumbers(trees);
   const files = readFiles(images);
   const tasks = new Map<number, TaskPlan>();
-  const zombies = new Map<number, CoreEntry>();
-  const ofZombies = new Map<number, Pick<TaskPlan, 'ownState'>>();
+  const zombies = new Map<number, ZombiePlan>();
   for (const pstree of trees) {
     const core = readCore(images, pstree.pid);
     if (core.tc?.task_state === TaskState.DEAD) {
-      zombies.set(pstree.pid, requireEnd(core, pstree));
-      ofZombies.set(pstree.pid, { ownState: loadOwnState(images, pstree.pid, []).own });
+      const { own: ownState } = loadOwnState(images, pstree.pid, []);
+      zombies.set(pstree.pid, { core: requireEnd(core, pstree), ownState });
     } else tasks.set(pstree.pid, readTask(images, pstree, core, inventory.root_ids ? ours : undefined));
   }
   const networks = [...tasks.values()].map(({ namespaces }) => namespaces.net);
@@ -152,8 +152,7 @@ export function readPlan(
   const parents = new Map(trees.map(({ pid, ppid }) => [pid, ppid]));
   const planned = steps.flatMap((step) => (step.do === 'fork' ? [step.pid] : []));
   const spares = sparePids([...numbers, ...planned], isUnused);
-  const dead = { zombies, ofZombies };
-  return { root: root.pid, tasks, ...dead, parents, steps, files, pages, ours, ids, ownPids, trees, places, spares };
+  return { root: root.pid, tasks, zombies, parents, steps, files, pages, ours, ids, ownPids, trees, places, spares };
 }
 
 /** The error for images without processes. */
