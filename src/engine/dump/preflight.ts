@@ -7,6 +7,7 @@ import { type Notice, type NoticeFacts, Notices } from '../../base/notice.ts';
 import { Part } from '../../base/part.ts';
 import type { CarryOptions, OpenFile, SeenTask, SeenThread, SeenTree, TaskKind } from '../../contract/contract.ts';
 import { KCMP } from '../../kernel/constants/files.ts';
+import { nap } from '../../kernel/nap.ts';
 import { readProcIfAny } from '../../kernel/proc/read.ts';
 import { hasEnded, tellsOfNothing, unlessGone } from '../../kernel/proc/tree.ts';
 import { trySyscall } from '../../kernel/syscall.ts';
@@ -32,6 +33,9 @@ const REFUSING = new Part(() => require('./unsupported-file.ts') as typeof impor
 
 /** How often a running tree is examined again because something vanished meanwhile. */
 const MOST_LOOKS = 5;
+/** The nanoseconds until the next look, and the looks, while what a killed Stasis has left goes by itself. */
+const PAUSE = 25_000_000;
+const MOST_WAITS = 20;
 
 /**
  * Looks at a tree that runs, and answers what `use` makes of it: what was borrowed is given back afterwards.
@@ -49,12 +53,28 @@ export function inspectRunning<T>(
       using snapshot = TreeSnapshot.ofRunning(root, carry);
       const obstacles = obstaclesOf(snapshot);
       if (look < MOST_LOOKS && obstacles.some(({ code }) => code === 'LOOK_FAILED')) continue;
+      if (
+        look < MOST_WAITS &&
+        obstacles.some(({ code }) => code === 'MEMORY_USERFAULTFD') &&
+        !watchesItself(snapshot)
+      ) {
+        nap(PAUSE);
+        continue;
+      }
       return use(snapshot, obstacles);
     }
   } catch (error) {
     if (!(error instanceof StasisError) || error.kind !== 'gone' || error.task?.pid !== root) throw error;
     throw new StasisError({ kind: 'gone', task: { pid: root }, reason: 'there is no such process', cause: error });
   }
+}
+
+/**
+ * Whether a tree has userfaultfds of its own. If it has none, who watches its memory may be a helper of a Stasis that
+ * was killed: it closes what it has when it ends, which takes the kernel a moment.
+ */
+function watchesItself({ tasks }: TreeSnapshot): boolean {
+  return tasks.some(({ fds }) => fds.some(({ link }) => link === 'anon_inode:[userfaultfd]'));
 }
 
 /** All obstacles of a tree: one for each thing that is in the way, with everybody who has it. */

@@ -9,15 +9,15 @@
 import type { Registers } from '../../arch/arch.ts';
 import { thisArch } from '../../arch/index.ts';
 import { NR } from '../../arch/syscall-numbers.ts';
-import { type HostPid, ownPid, type TaskAddress } from '../../base/brands.ts';
-import { POLL } from '../../kernel/constants/files.ts';
+import { type HostPid, type LocalFd, ownPid, type TaskAddress } from '../../base/brands.ts';
+import { EFD, O, POLL } from '../../kernel/constants/files.ts';
 import { NT_PRSTATUS, W } from '../../kernel/constants/ptrace.ts';
 import { ALL_SIGNALS, SIG } from '../../kernel/constants/signals.ts';
 import type { Word } from '../../kernel/ffi.ts';
 import { Pollfd } from '../../kernel/layouts/files.ts';
 import { openPidfd } from '../../kernel/pidfd.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
-import type { Fd } from '../../kernel/syscall.ts';
+import { Fd, syscall } from '../../kernel/syscall.ts';
 import { Guard } from '../../tracee/guard.ts';
 import { tryReadMemory, writeMemory } from '../../tracee/memory.ts';
 import { Indirect, type Program, type Ref } from '../../tracee/program.ts';
@@ -49,11 +49,13 @@ function findCall(pid: HostPid, vmas: readonly ProcVma[]): CallPlace | undefined
 export class LastReap implements Disposable {
   readonly #guard: Guard;
   readonly #words: Words;
-  #copy: Fd | undefined;
+  /** What the guard watches: a descriptor that never becomes readable, and then that of the copy. */
+  readonly #watched: Fd;
 
-  private constructor(guard: Guard, words: Words) {
+  private constructor(guard: Guard, words: Words, watched: Fd) {
     this.#guard = guard;
     this.#words = words;
+    this.#watched = watched;
   }
 
   /**
@@ -63,38 +65,50 @@ export class LastReap implements Disposable {
   static prepare(maker: HostPid, vmas: readonly ProcVma[], options: number): LastReap | undefined {
     const place = findCall(maker, vmas);
     if (!place) return undefined;
-    let words: Words = { descriptor: 0, number: 0 };
-    const guard = new Guard((plan) => {
-      words = addReap(plan, maker, place, options);
-    });
-    return new LastReap(guard, words);
+    const watched = new Fd(syscall('eventfd2', 0, EFD.CLOEXEC));
+    let words: Words = { patience: 0, number: 0 };
+    try {
+      const guard = new Guard((plan) => {
+        words = addReap(plan, watched.number, maker, place, options);
+      }, watched.number);
+      return new LastReap(guard, words, watched);
+    } catch (error) {
+      watched[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Says which copy there is; `number` is its number in the PID namespace of its maker. */
   watch(copy: HostPid, number: number): void {
-    writeMemory(ownPid(), this.#words.number, new Uint8Array(BigInt64Array.of(BigInt(number)).buffer));
-    this.#copy = openPidfd(copy);
-    writeMemory(ownPid(), this.#words.descriptor, new Uint8Array(Int32Array.of(this.#copy.number).buffer));
+    using pidfd = openPidfd(copy);
+    setWord(this.#words.number, number);
+    syscall('dup3', pidfd.number, this.#watched.number, O.CLOEXEC);
+    // Last: before, the guard ends at once, since it knows of no copy.
+    setWord(this.#words.patience, PATIENCE);
   }
 
   /** Ends the guard. */
   [Symbol.dispose](): void {
     this.#guard[Symbol.dispose]();
-    this.#copy?.[Symbol.dispose]();
+    this.#watched[Symbol.dispose]();
   }
 }
 
-/** Where the guard has the descriptor of the copy (32 bits) and its number (64 bits), in our memory. */
+/** Where the guard has words in our memory: milliseconds to wait for the end of the copy, and its number. */
 interface Words {
-  readonly descriptor: number;
+  readonly patience: number;
   readonly number: number;
+}
+
+function setWord(address: number, value: number): void {
+  writeMemory(ownPid(), address, new Uint8Array(BigInt64Array.of(BigInt(value)).buffer));
 }
 
 /** A number that no process has. */
 const NOBODY = 0x7fff_ffff;
 
 /** Adds the calls of the guard. One that fails ends the plan, and the kernel lets the thread go. */
-function addReap(plan: Program, maker: HostPid, { at, code }: CallPlace, options: number): Words {
+function addReap(plan: Program, copy: LocalFd, maker: HostPid, { at, code }: CallPlace, options: number): Words {
   const arch = thisArch();
   const trace = (request: number, address: Word = 0, data: Word = 0): Ref =>
     plan.call('ptrace', request, maker, address, data);
@@ -105,8 +119,9 @@ function addReap(plan: Program, maker: HostPid, { at, code }: CallPlace, options
   const awaitStop = (): Ref => plan.call('wait4', maker, status, W.ALL, 0);
   const size = 8 * arch.registerCount;
   const [found, mask, there] = [plan.space(size), plan.space(8), plan.space(8)];
-  const watched = plan.data(Pollfd.encode({ fd: -1, events: POLL.IN }));
-  plan.call('poll', watched, 1, PATIENCE);
+  const patience = plan.space(8);
+  const ended = plan.call('poll', plan.data(Pollfd.encode({ fd: copy, events: POLL.IN })), 1, new Indirect(patience));
+  plan.expect(ended, 1);
   // If we died in the middle of something, the thread leaves our code first, and takes our signal.
   plan.attempt('poll', 0, 0, LEAVING);
   trace(PTRACE.SEIZE, 0, PTRACE_O.TRACESYSGOOD | options);
@@ -140,7 +155,7 @@ function addReap(plan: Program, maker: HostPid, { at, code }: CallPlace, options
   trace(PTRACE.SETSIGMASK, 8, mask);
   trace(PTRACE.SETREGSET, NT_PRSTATUS, iovec(found, size));
   trace(PTRACE.DETACH);
-  return { descriptor: watched, number: values + 8 * words.findIndex(([, value]) => value === BigInt(NOBODY)) };
+  return { patience, number: values + 8 * words.findIndex(([, value]) => value === BigInt(NOBODY)) };
 }
 
 /** The registers that differ when a thread calls wait4(NOBODY, NULL, WNOHANG | __WALL, NULL), by their index. */

@@ -50,7 +50,7 @@ class FilledQueue implements Disposable {
         const accepted = program.attempt('accept4', taskFd(this.#listener.number), 0, 0, SOCK.CLOEXEC);
         program.attempt('setsockopt', accepted, IPPROTO.TCP, TCP.REPAIR, on, 4);
       }
-    });
+    }, 'all');
   }
 
   /** Empties it again, after an error. */
