@@ -22,9 +22,11 @@ export interface CavePlan {
   readonly codeLength: number;
   /** The signal that tells the tracer that a program has ended (the bell). */
   readonly bell: number;
-  /** Address in the area at which the task's own action for the bell signal is kept. */
+  /** Whether the task ignores this signal anyway. If not, the cave has it ignored meanwhile. */
+  readonly isQuiet: boolean;
+  /** Offset in the area at which the task's own action for the bell signal is kept, unless it is quiet. */
   readonly oldAction: number;
-  /** Address of a word in the area that a visited thread sets when it has left the area. */
+  /** Offset in the area of a word that a visited thread sets when it has left the area. */
   readonly done: number;
   /** The task's registers and signal mask, to be put back. */
   readonly registers: Registers;
@@ -33,15 +35,27 @@ export interface CavePlan {
 
 /**
  * The first bytes of a cave, by which a cave that a killed Stasis left behind is recognised: "STASIS" and the version
- * of the layout. The address of the area follows.
+ * of the layout. The byte before the version is 1 if the bell is quiet. The address of the area follows.
  */
-export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 3] as const;
+export const CAVE_MARK = [0x53, 0x54, 0x41, 0x53, 0x49, 0x53, 0, 4] as const;
 
-/** Machine code for the cave, and the two places where it is entered. */
+/** The way out with a quiet bell, and where the task is when it rings. */
+export interface QuietWay {
+  /** `enter` has come to its end. */
+  readonly entered: number;
+  /** Unmaps the area, and rings. */
+  readonly depart: number;
+  /** The area is unmapped. */
+  readonly unmapped: number;
+  readonly departed: number;
+}
+
+/** Machine code for the cave, and the places where it is entered. */
 export interface Cave {
   readonly code: Uint8Array;
   readonly enter: number;
   readonly leave: number;
+  readonly quiet: QuietWay | undefined;
   /**
    * Address of the claim, the word that tells `leave` whether to wait for a visited thread; values are {@link CLAIM}'s.
    */
@@ -57,8 +71,10 @@ export interface SavedState {
 /** A cave whose Stasis is dead. Addresses are the task's. */
 export interface LeftCave {
   readonly area: number;
+  readonly bell: number;
   readonly enter: number;
   readonly leave: number;
+  readonly quiet: QuietWay | undefined;
   /** Behind the last call of `leave`: area and bell are as they were there, the registers are not. */
   readonly maskSet: number;
   readonly claim: number;
@@ -257,6 +273,8 @@ export interface Arch {
   /** Address of the program entry being run (after a stop), and the result of the last call. */
   readonly programCounter: (registers: Registers) => number;
   readonly result: (registers: Registers) => number;
+  /** What `enter` of a cave with a quiet bell has come to, when it rings: 0 or -errno. */
+  readonly outcomeOfEntry: (registers: Registers) => number;
   /** The code page: runs programs (program.ts), then `end`. */
   readonly programCode: (end: ProgramEnd) => Uint8Array;
   /** Offset at which a task that is not ours is in {@link programCode}, when it sleeps in a call of its program. */

@@ -18,6 +18,12 @@ export class CodeWriter {
     return this;
   }
 
+  /** Replaces the byte at an offset. */
+  patch(at: number, byte: number): this {
+    this.#bytes[at] = byte;
+    return this;
+  }
+
   /** Appends a 32-bit little-endian immediate. */
   imm32(value: number): this {
     return this.raw(value & 0xff, (value >> 8) & 0xff, (value >> 16) & 0xff, (value >> 24) & 0xff);
@@ -62,7 +68,7 @@ export class CodeWriter {
   }
 
   /** What has been written. */
-  bytes(): Uint8Array {
+  bytes(): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#bytes);
   }
 }

@@ -120,6 +120,13 @@ export interface Sharing {
   readonly sighand: boolean;
 }
 
+/** A signal of which the task has another action meanwhile. */
+export interface Bell {
+  readonly signal: number;
+  /** Address of its own action, a struct sigaction. */
+  readonly actionAt: number;
+}
+
 /** A frozen process being dumped; as a thread it is its main thread. */
 export interface DumpTask extends DumpThread, SeenTask {
   readonly threads: readonly DumpThread[];
@@ -133,10 +140,10 @@ export interface DumpTask extends DumpThread, SeenTask {
    */
   readonly remote: Remote;
   /**
-   * The bell signal of the foothold, and the address at which the task's own action for it is kept; see
-   * kinds/task/signals.
+   * The bell signal of the foothold, and the address at which the task's own action for it is kept; undefined if the
+   * action is what it was. See kinds/task/signals.
    */
-  readonly bell: { readonly signal: number; readonly actionAt: number };
+  readonly bell: Bell | undefined;
 }
 
 /** What {@link MemoryChanges} need of a task. */

@@ -43,7 +43,7 @@ export function entering<T>(
   using letGo = new UndoStack();
   const others = stopOthers(tgid, tid, patience, letGo);
   const maps = parseSmaps(readProc(tid, 'maps'));
-  using foothold = Foothold.gain(tracee, tgid, maps, { others, exitless, lift: lifted });
+  using foothold = Foothold.gain(tracee, tgid, maps, { others, exitless, lift: lifted, caught: status.sigCgt });
   return use(foothold, interrupted);
 }
 

@@ -17,6 +17,7 @@ import { logWarn } from '../base/log.ts';
 import { NT_PRSTATUS, W } from '../kernel/constants/ptrace.ts';
 import type { Word } from '../kernel/ffi.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
+import { bellOf, chooseBell } from './bell.ts';
 import { CAVE_SIZE, findCave, type Mapping, WAY_OUT_SIZE } from './cave.ts';
 import { findGap } from './gap.ts';
 import { Guard } from './guard.ts';
@@ -24,7 +25,7 @@ import { findLimitsRoom, LIMITS_SIZE } from './headroom.ts';
 import { requireInjectable } from './injectable.ts';
 import { forceWrite, openMemory } from './memory.ts';
 import { AREA, Indirect, type Program, type Ref } from './program.ts';
-import { getSignalMask, PTRACE, PTRACE_O, peekSignals, setSignalMask } from './ptrace.ts';
+import { getSignalMask, PTRACE, PTRACE_O, ptrace, setSignalMask } from './ptrace.ts';
 import { Remote } from './remote.ts';
 import { rescueStranded } from './stranded.ts';
 import type { Tracee } from './tracee.ts';
@@ -38,18 +39,18 @@ export interface Company {
   readonly exitless?: ReadonlySet<Tracee>;
   /** Limits of the process that have to be raised for the work area: {@link limitsToLift}. */
   readonly lift?: readonly LiftedLimit[];
+  /** The signals of which the process has handlers (SigCgt in its status): the way is shorter if they are known. */
+  readonly caught?: bigint;
 }
-
-/** Signals that may be the bell, the least used first: SIGSTKFLT, SIGPWR, SIGURG, SIGWINCH, SIGXCPU. */
-const BELLS = [16, 30, 23, 28, 24] as const;
 
 export class Foothold implements Disposable {
   readonly remote: Remote;
   /**
-   * The bell signal, and the address in the area of the task's own action for it (the 32 bytes of struct sigaction).
+   * The bell signal, and the address in the area of the task's own action for it (the 32 bytes of struct sigaction);
+   * undefined if the action is what it was.
    */
   readonly bellSignal: number;
-  readonly bellActionAt: number;
+  readonly bellActionAt: number | undefined;
   readonly #tracee: Tracee;
   readonly #mem: Fd;
   readonly #cave: Cave;
@@ -61,7 +62,7 @@ export class Foothold implements Disposable {
   /** The limits that are raised meanwhile, and the address of the code for that. */
   readonly #lift: readonly LiftedLimit[];
   readonly #limitsAt: number;
-  #open = false;
+  #state: 'outside' | 'entering' | 'inside' | 'leaving' = 'outside';
 
   private constructor(
     tgid: HostPid,
@@ -71,25 +72,30 @@ export class Foothold implements Disposable {
     maps: readonly Mapping[],
     company: Company,
   ) {
-    const { others = [], exitless = new Set(), lift = [] } = company;
+    const { others = [], exitless = new Set(), lift = [], caught } = company;
     this.#tracee = tracee;
     this.#mem = mem;
     this.#registers = tracee.getRegisters();
     this.#mask = getSignalMask(tracee.pid);
-    this.bellSignal = chooseBell(tgid, [tracee, ...others]);
+    this.#exitForbidden = exitless.has(tracee);
+    const mayBeQuiet = lift.length === 0 && !this.#exitForbidden;
+    const { signal, isQuiet } = chooseBell(tgid, tracee, others, mayBeQuiet ? caught : undefined);
+    this.bellSignal = signal;
     this.#caveAt = caveAt;
     this.#lift = lift;
     this.#limitsAt = lift.length > 0 ? findLimitsRoom({ pid: tgid }, [tracee, ...others], mem, maps) : 0;
     const area = findGap(maps, AREA.length);
-    this.bellActionAt = area + AREA.code + AREA.entries + AREA.heap;
-    const done = this.bellActionAt + 32;
+    const oldAction = AREA.code + AREA.entries + AREA.heap;
+    const done = oldAction + 32;
+    this.bellActionAt = isQuiet ? undefined : area + oldAction;
     this.#cave = tracee.arch.cave({
       address: this.#caveAt,
       area,
       areaLength: AREA.length,
       codeLength: AREA.code,
-      bell: this.bellSignal,
-      oldAction: this.bellActionAt,
+      bell: signal,
+      isQuiet,
+      oldAction,
       done,
       // From the code that restores the limits the task returns to where it was.
       registers: lift.length > 0 ? tracee.arch.jump(this.#registers, this.#limitsAt) : this.#registers,
@@ -97,10 +103,9 @@ export class Foothold implements Disposable {
     });
     const wayOutAt = this.#caveAt + CAVE_SIZE - WAY_OUT_SIZE;
     const { claim } = this.#cave;
-    const wayOut = tracee.arch.wayOut({ address: wayOutAt, claim, done });
+    const wayOut = tracee.arch.wayOut({ address: wayOutAt, claim, done: area + done });
     this.#ground = { mem, area, bell: this.bellSignal, wayOut, wayOutAt, claim, exitless, guest: undefined };
     const base = tracee.arch.withWayOut(this.#registers, this.#cave.leave);
-    this.#exitForbidden = exitless.has(tracee);
     this.remote = this.#exitForbidden
       ? new HomeRemote(tracee, base, this.#ground)
       : new Remote(tracee, area, base, this.bellSignal);
@@ -112,6 +117,16 @@ export class Foothold implements Disposable {
    * @throws StrandedError if the caller has to examine the threads again and retry
    */
   static gain(tracee: Tracee, tgid: HostPid, maps: readonly Mapping[], company: Company = {}): Foothold {
+    const foothold = Foothold.begin(tracee, tgid, maps, company);
+    foothold.arrive();
+    return foothold;
+  }
+
+  /**
+   * The first half of {@link gain}, so that several processes can be on their way in at the same time. Nothing may run
+   * in the task before {@link arrive}.
+   */
+  static begin(tracee: Tracee, tgid: HostPid, maps: readonly Mapping[], company: Company = {}): Foothold {
     requireInjectable(tracee);
     for (const { pid } of company.exitless ?? []) {
       logWarn(
@@ -132,24 +147,47 @@ export class Foothold implements Disposable {
     }
   }
 
-  #enter(): void {
+  /**
+   * Waits until the task has its work area.
+   * @throws StasisError if it may map no more memory; it is unharmed then
+   */
+  arrive(): void {
+    if (this.#state !== 'entering') return;
+    this.#state = 'outside';
     try {
-      this.#makeArea();
+      this.#awaitBell(this.#cave.quiet?.entered);
+      const outcome = this.#tracee.arch.outcomeOfEntry(this.#tracee.getRegisters());
+      if (outcome < 0) throw this.#refused('mmap', outcome);
+      this.#furnish();
+    } catch (error) {
+      this.#mem[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** If anything fails here, the task is let go where it is: from every instruction of the cave it leaves by itself. */
+  #enter(): void {
+    forceWrite(this.#mem, this.#caveAt, this.#cave.code);
+    this.#goTo(this.#lift.length > 0 ? this.#layOutLimits() : this.#cave.enter);
+    if (this.#cave.quiet) {
+      ptrace(PTRACE.CONT, this.#tracee.pid);
+      this.#state = 'entering';
+      return;
+    }
+    try {
+      for (const _ of this.#lift) this.#step('prlimit64');
+      for (const call of ['rt_sigprocmask', 'mmap', 'mprotect', 'rt_sigaction', 'rt_sigaction']) this.#step(call);
+      this.#furnish();
     } finally {
       if (this.#exitForbidden) this.#goHome();
     }
   }
 
-  /** Runs the first half of the cave, call by call, then writes the interpreter into the area. */
-  #makeArea(): void {
-    const { arch } = this.#tracee;
-    forceWrite(this.#mem, this.#caveAt, this.#cave.code);
-    // If anything fails here, the task is released where it is: from every instruction of the cave it leaves by itself.
-    this.#goTo(this.#lift.length > 0 ? this.#layOutLimits() : this.#cave.enter);
-    for (const _ of this.#lift) this.#step('prlimit64');
-    for (const call of ['rt_sigprocmask', 'mmap', 'mprotect', 'rt_sigaction', 'rt_sigaction']) this.#step(call);
-    forceWrite(this.#mem, this.#ground.area, arch.programCode({ kind: 'bell', signal: this.bellSignal }));
-    this.#open = true;
+  /** Writes the interpreter into the area. */
+  #furnish(): void {
+    const { area } = this.#ground;
+    forceWrite(this.#mem, area, this.#tracee.arch.programCode({ kind: 'bell', signal: this.bellSignal }));
+    this.#state = 'inside';
   }
 
   /** Writes the code that raises limits before the cave and restores them after it. Returns its entry. */
@@ -228,8 +266,8 @@ export class Foothold implements Disposable {
     plan.expect(new Indirect(found + arch.pcOffset), area + arch.callReturn);
     if (!this.#exitForbidden) {
       setRegisters(arch.jump(this.#registers, this.#cave.leave));
-      // Entry and exit of rt_sigaction and munmap.
-      for (let stops = 0; stops < 4; stops++) {
+      // Entry and exit of rt_sigaction, unless the bell is quiet, and of munmap.
+      for (let stops = this.#cave.quiet ? 2 : 4; stops > 0; stops--) {
         trace(PTRACE.SYSCALL);
         awaitStop();
       }
@@ -246,8 +284,11 @@ export class Foothold implements Disposable {
   /** Runs one system call of the cave, from its entry to its exit. */
   #step(name: string): void {
     const result = this.#tracee.passSyscall();
-    if (result >= 0) return;
-    throw new StasisError({
+    if (result < 0) throw this.#refused(name, result);
+  }
+
+  #refused(name: string, result: number): StasisError {
+    return new StasisError({
       kind: result === -ERRNO.ENOMEM ? 'conflict' : 'kernel',
       task: { pid: this.#tracee.pid },
       resource: name,
@@ -256,21 +297,62 @@ export class Foothold implements Disposable {
     });
   }
 
+  /**
+   * Sends the task out, if it can go by itself, so that several processes can be on their way out at the same time. The
+   * foothold still has to be disposed of.
+   */
+  depart(): void {
+    const { quiet } = this.#cave;
+    if (!quiet || this.#state !== 'inside' || this.#ground.guest) return;
+    this.#state = 'outside';
+    this.#quietly(() => {
+      this.#tracee.setRegisters(this.#tracee.arch.jump(this.#registers, quiet.depart));
+      ptrace(PTRACE.CONT, this.#tracee.pid);
+      this.#state = 'leaving';
+    });
+  }
+
   /** Restores the task, which stays stopped, and ends the foothold. */
   [Symbol.dispose](): void {
-    if (!this.#open) return;
-    this.#open = false;
+    if (this.#state !== 'outside') this.#end();
+    this.#mem[Symbol.dispose]();
+  }
+
+  #end(): void {
     this.#quietly(() => {
+      this.arrive();
       if (this.#ground.guest) throw new Error(`thread ${this.#ground.guest.pid} has not come back`);
-      this.#goTo(this.#cave.leave);
-      this.#step('rt_sigaction');
-      this.#step('munmap');
-      if (this.#lift.length > 0) this.#goTo(this.#limitsAt);
-      for (const _ of this.#lift) this.#step('prlimit64');
-      this.#goHome();
+      this.depart();
+      if (this.#state === 'leaving') this.#awaitDeparture();
+      else this.#leave();
       forceWrite(this.#mem, this.#caveAt, new Uint8Array(CAVE_SIZE));
       if (this.#lift.length > 0) forceWrite(this.#mem, this.#limitsAt, new Uint8Array(LIMITS_SIZE));
     });
+    this.#state = 'outside';
+  }
+
+  /** As after a visit, the kernel restarts an interrupted call from the stop that the bell caused. */
+  #awaitDeparture(): void {
+    this.#awaitBell(this.#cave.quiet?.departed);
+    setSignalMask(this.#tracee.pid, this.#mask);
+    this.#tracee.setRegisters(this.#registers);
+  }
+
+  /** Waits until the task rings at this place of the cave: anybody may send it the same signal. */
+  #awaitBell(place: number | undefined): void {
+    const isBell = bellOf(this.#tracee, this.bellSignal);
+    const isThere = (): boolean => Number(this.#tracee.arch.pc(this.#tracee.getRegisters())) === place;
+    this.#tracee.waitUntil(PTRACE.CONT, (stop) => isBell(stop) && isThere());
+  }
+
+  /** Call by call. */
+  #leave(): void {
+    this.#goTo(this.#cave.leave);
+    this.#step('rt_sigaction');
+    this.#step('munmap');
+    if (this.#lift.length > 0) this.#goTo(this.#limitsAt);
+    for (const _ of this.#lift) this.#step('prlimit64');
+    this.#goHome();
   }
 
   /**
@@ -282,8 +364,6 @@ export class Foothold implements Disposable {
       work();
     } catch (error) {
       logWarn('foothold.ts', `task ${this.#tracee.pid} was left to itself: ${String(error)}`);
-    } finally {
-      this.#mem[Symbol.dispose]();
     }
   }
 
@@ -317,23 +397,4 @@ class HomeRemote extends Remote {
   override runWithPause(): boolean {
     return false;
   }
-}
-
-/**
- * Chooses the bell: a signal that is pending in no thread, since the kernel drops pending instances of a signal that
- * becomes ignored (do_sigaction()).
- */
-function chooseBell(tgid: HostPid, tracees: readonly Tracee[]): number {
-  const pending = new Set<number>();
-  const note = (infos: readonly Uint8Array[]): void => {
-    for (const info of infos) pending.add(new DataView(info.buffer).getInt32(0, true));
-  };
-  for (const { pid } of tracees) note(peekSignals(pid, false));
-  for (const { pid } of tracees.slice(0, 1)) note(peekSignals(pid, true));
-  const bell = BELLS.find((signal) => !pending.has(signal));
-  if (bell === undefined) {
-    const reason = 'every signal Stasis could use is pending';
-    throw new StasisError({ kind: 'unsupported', code: 'ALL_SIGNALS_PENDING', task: { pid: tgid }, reason });
-  }
-  return bell;
 }

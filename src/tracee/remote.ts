@@ -2,24 +2,15 @@
 
 import type { Registers } from '../arch/arch.ts';
 import type { Milliseconds } from '../base/brands.ts';
-import { SI, SIG } from '../kernel/constants/signals.ts';
+import { SIG } from '../kernel/constants/signals.ts';
 import { Pins } from '../kernel/ffi.ts';
 import { arenaAddress, arenaView, SyscallError, trySyscall } from '../kernel/syscall.ts';
+import { bellOf } from './bell.ts';
 import { AREA, Program, Ref } from './program.ts';
-import { getSiginfo, PTRACE, ptrace, type Stop } from './ptrace.ts';
+import { PTRACE, ptrace, type Stop } from './ptrace.ts';
 import type { Tracee } from './tracee.ts';
 
-/** Sent by tgkill(2), as the code at the end of a program does. */
-
-/**
- * Whether a signal may be the one that ends a program. If RLIMIT_SIGPENDING is reached, the kernel drops the siginfo,
- * and all of it is 0, the sender too.
- */
-function mayBeOurs(info: Uint8Array): boolean {
-  const view = new DataView(info.buffer, info.byteOffset);
-  const code = view.getInt32(8, true);
-  return code === SI.TKILL || (code === 0 && view.getInt32(16, true) === 0);
-}
+const isTrap = (stop: Stop): boolean => stop.kind === 'signal' && stop.signal === SIG.TRAP;
 
 /** A task that executes programs. */
 export class Remote {
@@ -27,21 +18,17 @@ export class Remote {
   /** Address of the work area. */
   readonly area: number;
   readonly #base: Registers;
-  /** The signal that stops the task after a program: SIGTRAP in a seed, the bell in a task that is not ours. */
-  readonly #endSignal: number;
   /** Whether the end of the running program has been seen while its results have not been read. */
   #over = false;
-  readonly #isEnd = (stop: Stop): boolean => {
-    if (stop.kind !== 'signal' || stop.signal !== this.#endSignal) return false;
-    // Other processes may send the bell signal, too; it is then held back like any other signal.
-    return stop.signal === SIG.TRAP || mayBeOurs(getSiginfo(this.tracee.pid));
-  };
+  readonly #isEnd: (stop: Stop) => boolean;
 
+  /** `endSignal` stops the task after a program: SIGTRAP in a seed, the bell in a task that is not ours. */
   constructor(tracee: Tracee, area: number, base: Registers, endSignal: number) {
     this.tracee = tracee;
     this.area = area;
     this.#base = base;
-    this.#endSignal = endSignal;
+    // Another process's bell is held back like any other signal.
+    this.#isEnd = endSignal === SIG.TRAP ? isTrap : bellOf(tracee, endSignal);
   }
 
   /** An empty program for this task. */

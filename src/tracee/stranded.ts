@@ -8,6 +8,7 @@ import { type LeftCave, LIMITS_MARK, type SavedState } from '../arch/arch.ts';
 import { StasisError } from '../base/errors.ts';
 import { logInfo } from '../base/log.ts';
 import type { Fd } from '../kernel/syscall.ts';
+import { mayBeOurs } from './bell.ts';
 import { CAVE_SIZE, type Mapping } from './cave.ts';
 import { LIMITS_SIZE } from './headroom.ts';
 import { forceRead, forceWrite } from './memory.ts';
@@ -140,15 +141,30 @@ function isLeader(tracee: Tracee, left: LeftCave): boolean {
 
 /** Runs the leader through the exit code, up to the call that restores its own mask. */
 function takeToLastCall(tracee: Tracee, left: LeftCave): void {
+  const { quiet } = left;
   const pc = pcOf(tracee);
+  if (quiet && isIn(pc, quiet.depart, quiet.unmapped - quiet.depart)) {
+    // It was on its way out, and has not unmapped the area.
+    tracee.setRegisters(tracee.arch.jump(tracee.getRegisters(), left.leave));
+    takeToLastCall(tracee, left);
+    return;
+  }
   if (pc >= left.maskSet && pc < left.guest.enter) return;
   // A leader that was still entering continues where it is, and reaches the exit code by itself.
   if (isIn(pc, left.area, AREA.code)) tracee.setRegisters(tracee.arch.jump(tracee.getRegisters(), left.leave));
   for (;;) {
     tracee.passSyscallStop();
-    if (pcOf(tracee) === left.maskSet) return;
+    if (pcOf(tracee) === left.maskSet) break;
     tracee.passSyscallStop();
   }
+  // On its way in it may have rung the bell, which is not to reach the program when it is let go.
+  tracee.discard((info) => quiet !== undefined && isBell(info, left.bell));
+}
+
+/** Whether a signal was sent by tgkill(2) and is this one. */
+function isBell(info: Uint8Array, bell: number): boolean {
+  const view = new DataView(info.buffer, info.byteOffset);
+  return view.getInt32(0, true) === bell && mayBeOurs(info);
 }
 
 function putBack(tracee: Tracee, saved: SavedState): void {

@@ -12,7 +12,6 @@ import { ERRNO, SyscallError, trySyscall } from '../kernel/syscall.ts';
 import { requireUninterrupted } from './interruption.ts';
 import * as pt from './ptrace.ts';
 
-/** Sent by tgkill(2). */
 /**
  * Initial buffer size in bytes, more than the state of today's processors (11 KiB). It grows if the kernel has more.
  */
@@ -296,6 +295,11 @@ export class Tracee implements Disposable {
     this.#release();
     pt.ptrace(pt.PTRACE.DETACH, this.pid);
     this.#attached = false;
+  }
+
+  /** Forgets signals that were held back. */
+  discard(isUnwanted: (info: Uint8Array) => boolean): void {
+    this.held.splice(0, this.held.length, ...this.held.filter((info) => !isUnwanted(info)));
   }
 
   #release(): void {

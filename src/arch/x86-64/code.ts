@@ -94,3 +94,15 @@ export const load = {
 export function jumpTo(code: CodeWriter, address: number | bigint): void {
   code.raw(0xff, 0x25).imm32(0).imm64(address);
 }
+
+/**
+ * tgkill(getpid(), gettid(), signal). The thread asks for its IDs itself, since those in its own PID namespace differ
+ * from those in ours.
+ */
+export function ringBell(code: CodeWriter, signal: number): void {
+  call(code, NR.getpid, () => {});
+  code.raw(0x89, 0xc7); // mov edi, eax
+  call(code, NR.gettid, () => {});
+  code.raw(0x89, 0xc6); // mov esi, eax
+  call(code, NR.tgkill, (c) => load.edx(c, signal));
+}

@@ -3,8 +3,8 @@
  */
 import { LIMITS_MARK, type LimitsPlan } from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
-import { goBack, setMask } from './cave.ts';
 import { call, jumpTo, load } from './code.ts';
+import { goBack, setMask } from './exit-code.ts';
 import { NR_X86_64 as NR } from './syscall-numbers.ts';
 
 /** struct rlimit64. */
@@ -31,7 +31,7 @@ export function limitsCode({ address, size, limits, cave, registers, mask }: Lim
       });
     });
   setLimits(ownAt);
-  setMask(code, data);
+  setMask(code, () => void code.imm64(data));
   goBack(code, registers);
   const enter = code.here;
   setLimits((i) => ownAt(i) + LIMIT);

@@ -8,6 +8,7 @@ import { cave, readCave, wayOut } from './cave.ts';
 import {
   ARGUMENTS,
   AX,
+  BX,
   call,
   cutShort,
   IP,
@@ -20,6 +21,7 @@ import {
   R15,
   restarted,
   resuming,
+  ringBell,
   SP,
   word,
 } from './code.ts';
@@ -108,8 +110,14 @@ const ARGUMENT_LOADS: readonly (readonly [readonly number[], readonly number[]])
  * ours it ends with a jump to the exit code, whose address is in r14.
  */
 function programCode(end: ProgramEnd): Uint8Array {
-  return interpreter(end).bytes;
+  const key = end.kind === 'bell' ? end.signal : end.kind;
+  const known = interpreters.get(key) ?? interpreter(end).bytes;
+  interpreters.set(key, known);
+  return known;
 }
+
+/** The interpreters that have been made, by their ends. */
+const interpreters = new Map<ProgramEnd['kind'] | number, Uint8Array>();
 
 /**
  * As {@link programCode}, with the offset of the instruction behind `syscall`: where a task is that sleeps in a call.
@@ -173,13 +181,7 @@ function endOf(code: CodeWriter, end: ProgramEnd): void {
     call(code, NR.exit_group, (c) => load.edi(c, 1));
     return;
   }
-  // getpid and gettid are called by the thread itself, since its IDs in its own PID namespace differ from those in
-  // ours.
-  call(code, NR.getpid, () => {});
-  code.raw(0x89, 0xc7); // mov edi, eax
-  call(code, NR.gettid, () => {});
-  code.raw(0x89, 0xc6); // mov esi, eax
-  call(code, NR.tgkill, (c) => load.edx(c, end.signal));
+  ringBell(code, end.signal);
   code.raw(0x41, 0xff, 0xe6); // jmp r14
 }
 
@@ -333,6 +335,7 @@ export const X86_64: Arch = {
   wayOutOf: (registers) => Number(word(registers, R14)),
   oneCall,
   programCounter: (registers) => Number(word(registers, R15)),
+  outcomeOfEntry: (registers) => Number(BigInt.asIntN(64, word(registers, BX))),
   result: (registers) => Number(BigInt.asIntN(64, word(registers, AX))),
   pcOffset: 8 * IP,
   programCode,

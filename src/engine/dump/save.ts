@@ -1,7 +1,7 @@
 /** Saves a frozen tree into images. */
 import { thisArch } from '../../arch/index.ts';
 import { PAGE_SIZE } from '../../arch/page-size.ts';
-import type { HostPid, TaskFd } from '../../base/brands.ts';
+import type { HostPid } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { addTo } from '../../base/lists.ts';
 import { logDebug } from '../../base/log.ts';
@@ -33,22 +33,17 @@ import { Pages } from '../../memory/pages.ts';
 import type { PagesElsewhere } from '../../memory/sinks/sink.ts';
 import { PID_PLACES } from '../../namespaces/pid/seen.ts';
 import { writeNotes } from '../../support/file-notes.ts';
-import { Foothold } from '../../tracee/foothold.ts';
-import { limitsToLift } from '../../tracee/headroom.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
-import type { Program } from '../../tracee/program.ts';
 import { getSignalMask } from '../../tracee/ptrace.ts';
-import { suspendSeccomp } from '../../tracee/seccomp.ts';
-import { threadsWithoutExit } from '../../tracee/seccomp-exit.ts';
 import type { Hooks } from '../hooks.ts';
 import { makeContext, SharedImages } from './context.ts';
-import { FdFlags } from './fd-flags.ts';
 import { OpenFileTable } from './file-table.ts';
 import type { FrozenProcess, FrozenThread } from './freeze/freeze.ts';
 import { ROOT_CG_SET } from './inventory.ts';
 import type { LiveMemory } from './live.ts';
 import { captureNamespaces } from './namespaces.ts';
 import { idsEntry, OBJECTS, type ObjectIds } from './object-ids.ts';
+import { askAll, type MutableDumpTask, Question } from './questions.ts';
 import type { TaskSnapshot } from './snapshot.ts';
 
 /** The state of a dump after the freeze. */
@@ -119,10 +114,10 @@ export function saveTree(
   logDebug('observed');
   const byMemory = new Map<number, DumpThread[]>();
   for (const { task, ids } of saved) for (const thread of task.threads) addTo(byMemory, ids.vm, thread);
-  saved.forEach(({ task, seen, ids }, done) => {
-    hooks.progress?.({ step: 'asking', done, total: saved.length });
-    askTask(task, seen, byMemory.get(ids.vm) ?? [], live);
-  });
+  const questions = saved.map(
+    ({ task, seen, ids }) => new Question(task, seen, ids.vm, byMemory.get(ids.vm) ?? [], live),
+  );
+  askAll(questions, (done) => hooks.progress?.({ step: 'asking', done, total: saved.length }));
   logDebug('asked; nothing of Stasis is left in the tasks');
   for (const doors of treeDoors) doors.capture?.(context);
   for (const { task } of saved) drain(task);
@@ -144,61 +139,6 @@ export function saveTree(
   writeNotes(context);
 }
 
-/**
- * Captures what only the process and its threads themselves can find out. Afterwards nothing of Stasis is left in them.
- * `akin`: all threads that share its memory, those of other processes included.
- */
-function askTask(
-  task: MutableDumpTask,
-  seen: TaskSnapshot,
-  akin: readonly DumpThread[],
-  live: LiveMemory | undefined,
-): void {
-  requireUninterrupted();
-  for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
-  const others = akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
-  const exitless = threadsWithoutExit(task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
-  const lift = limitsToLift(seen);
-  using foothold = Foothold.gain(task.tracee, task.pid, seen.vmas, { others, exitless, lift });
-  task.bell = { signal: foothold.bellSignal, actionAt: foothold.bellActionAt };
-  logDebug(`foothold in task ${task.pid} gained`);
-  const { remote } = foothold;
-  task.remote = remote;
-  const fdFlags = task.captured.files ? undefined : new FdFlags(task.fds);
-  ask(
-    remote.program(),
-    (program) => [...taskReaders(task, program), fdFlags?.ask(program)],
-    (program) => void remote.run(program),
-  );
-  fdFlags?.askRest(remote);
-  task.fdFlags = fdFlags?.known ?? new Map();
-  for (const thread of task.threads) {
-    if (thread === task) continue;
-    ask(
-      remote.program(),
-      (program) => threadReaders(thread, program),
-      (program) => foothold.visit(thread.tracee, program),
-    );
-  }
-  if (exitless.size === 0 && lift.length === 0) live?.take(task, foothold.bellSignal);
-}
-
-type Reader = (() => void) | undefined;
-
-function ask(program: Program, build: (program: Program) => Reader[], run: (program: Program) => void): void {
-  const readers = build(program);
-  run(program);
-  for (const read of readers) read?.();
-}
-
-function taskReaders(task: DumpTask, program: Program): Reader[] {
-  return taskKinds.flatMap((kind) => [kind.capture?.(task, program), kind.thread?.capture?.(task, program)]);
-}
-
-function threadReaders(thread: DumpThread, program: Program): Reader[] {
-  return taskKinds.map((kind) => kind.thread?.capture?.(thread, program));
-}
-
 function drain(task: DumpTask): void {
   requireUninterrupted();
   for (const kind of taskKinds) {
@@ -206,9 +146,6 @@ function drain(task: DumpTask): void {
     if (kind.thread?.drain) for (const thread of task.threads) kind.thread.drain(thread);
   }
 }
-
-/** A DumpTask that the engine still fills in. */
-type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] } & { fdFlags: ReadonlyMap<TaskFd, number> };
 
 function makeTask(
   seen: TaskSnapshot,
@@ -226,7 +163,7 @@ function makeTask(
     tree: seen.tree,
     captured,
     mm: { vmas: [], aios: [] },
-    bell: { signal: 0, actionAt: 0 },
+    bell: undefined,
     fdFlags: new Map(),
     ...threadPart(seen, main, context),
     core: taskCore(seen, main),

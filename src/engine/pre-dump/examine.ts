@@ -96,6 +96,7 @@ function enter(
     others: others.filter((tracee) => tracee !== main.tracee),
     exitless,
     lift,
+    caught: status.sigCgt,
   });
   tracking.enter(task, foothold.remote);
 }

@@ -11,20 +11,22 @@ const arch = thisArch();
 const registers = new BigUint64Array(arch.registerCount).fill(0xffff_ffff_ffff_ffffn);
 const address = 0x7fff_f7fc_1000;
 
-test('cave and way out have room', () => {
+test.each([false, true])('cave and way out have room, with a quiet bell: %p', (isQuiet) => {
   const cave = arch.cave({
     address,
     area: 0x10_0000,
     areaLength: AREA.length,
     codeLength: AREA.code,
     bell: 16,
-    oldAction: 0x12_0fc0,
-    done: 0x12_0fe0,
+    isQuiet,
+    oldAction: 0x2_0fc0,
+    done: 0x2_0fe0,
     registers,
     mask: 0n,
   });
   expect(cave.code.length).toBeLessThanOrEqual(CAVE_SIZE - WAY_OUT_SIZE);
-  for (const place of [cave.enter, cave.leave, cave.claim]) {
+  expect(cave.quiet !== undefined).toBe(isQuiet);
+  for (const place of [cave.enter, cave.leave, cave.claim, ...Object.values(cave.quiet ?? {})]) {
     expect(place).toBeGreaterThan(address);
     expect(place).toBeLessThan(address + cave.code.length);
   }
@@ -82,7 +84,7 @@ test('a program grows to what the area holds, and keeps what it has', () => {
   expect(AREA.code + AREA.entries + AREA.heap + 64).toBe(AREA.length);
 });
 
-test('what a cave has of its threads is read back', () => {
+test.each([false, true])('what a cave has of its threads is read back, with a quiet bell: %p', (isQuiet) => {
   const asleep = registers.map((_, i) => BigInt(1000 + i));
   const index = (name: string): number => [...NAMES].map(String).indexOf(name);
   asleep[index('orig_ax')] = BigInt(NR.nanosleep);
@@ -93,7 +95,16 @@ test('what a cave has of its threads is read back', () => {
   running[index('ax')] = 7n;
   const area = 0x10_0000;
   const wayOutAt = address + CAVE_SIZE - WAY_OUT_SIZE;
-  const plan = { address, area, areaLength: AREA.length, codeLength: AREA.code, bell: 16, oldAction: 1, done: 2 };
+  const plan = {
+    address,
+    area,
+    areaLength: AREA.length,
+    codeLength: AREA.code,
+    bell: 23,
+    isQuiet,
+    oldAction: 1,
+    done: 2,
+  };
   const cave = arch.cave({ ...plan, registers: asleep, mask: 0x1234n });
   const wayOut = arch.wayOut({ address: wayOutAt, claim: cave.claim, done: 2 });
   wayOut.set(running, 0x5678n);
@@ -102,7 +113,8 @@ test('what a cave has of its threads is read back', () => {
   bytes.set(wayOut.code, wayOutAt - address);
   const left = arch.readCave(bytes, address, wayOutAt);
   if (!left) throw new Error('it is a cave');
-  expect(left).toMatchObject({ area, enter: cave.enter, leave: cave.leave, claim: cave.claim });
+  expect(left).toMatchObject({ area, bell: 23, enter: cave.enter, leave: cave.leave, claim: cave.claim });
+  expect(left.quiet).toEqual(cave.quiet);
   expect([left.leader.mask, left.guest.mask, left.guest.enter]).toEqual([0x1234n, 0x5678n, wayOut.enter]);
   // What code of ours changes comes from there; the rest the thread has still.
   const changed = (from: BigUint64Array): BigUint64Array =>

@@ -80,9 +80,12 @@ function round(crowds: readonly Crowd[]): { visit: number; visits: number } {
     const leader = able[Math.floor(Math.random() * able.length)] as Tracee;
     const others = threads.filter((thread) => thread !== leader);
     for (const thread of threads) leaveCriticalSection(thread);
+    const { sigCgt } = parseStatus(readProc(leader.pid, 'status'));
     const foothold = Foothold.gain(leader, hostPid(pid), parseSmaps(readProc(leader.pid, 'maps')), {
       others: [...others, ...neighbours],
       exitless,
+      // Both ways in and out.
+      ...(Math.random() < 0.5 ? { caught: sigCgt } : {}),
     });
     footholds.use(foothold);
     return { foothold, leader, others };

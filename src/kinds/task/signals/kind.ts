@@ -1,6 +1,6 @@
 /** Signals: actions, the alternate stack, pending signals. The engine handles the mask, which it sets last of all. */
 
-import type { DumpTask, DumpThread, RestoreTask, RestoreThread, TaskKind } from '../../../contract/contract.ts';
+import type { Bell, DumpTask, DumpThread, RestoreTask, RestoreThread, TaskKind } from '../../../contract/contract.ts';
 import { SIGSET_SIZE, SS } from '../../../kernel/constants/signals.ts';
 import { Sigaction, StackT } from '../../../kernel/layouts/signals.ts';
 import { readMemory } from '../../../tracee/memory.ts';
@@ -17,7 +17,7 @@ function capture(task: DumpTask, program: Program): () => void {
   });
   return () => {
     task.core.tc.sigactions = actions.map(({ signal, at }) =>
-      actionEntry(signal === task.bell.signal ? bellAction(task) : program.bytes(at, Sigaction.size)),
+      actionEntry(signal === task.bell?.signal ? bellAction(task, task.bell) : program.bytes(at, Sigaction.size)),
     );
   };
 }
@@ -36,8 +36,8 @@ function captureStack({ core }: DumpThread, program: Program): () => void {
  * The task's action for the bell signal. The foothold ignores this signal meanwhile and keeps the action in the work
  * area.
  */
-function bellAction(task: DumpTask): Uint8Array {
-  return readMemory(task.pid, task.bell.actionAt, new Uint8Array(Sigaction.size));
+function bellAction({ pid }: DumpTask, { actionAt }: Bell): Uint8Array {
+  return readMemory(pid, actionAt, new Uint8Array(Sigaction.size));
 }
 
 /** Runs when nothing is executed in the task any more, so no more signals are held back from it. */

@@ -1,0 +1,157 @@
+/**
+ * Asks frozen processes and their threads what only they themselves can find out: a program in each that all kinds have
+ * added their calls to.
+ *
+ * Several processes are on their way in, run their programs and are on their way out at the same time. While the
+ * scheduler takes a processor to one of them, Stasis prepares the next.
+ */
+import type { TaskFd } from '../../base/brands.ts';
+import { StasisError } from '../../base/errors.ts';
+import { logDebug } from '../../base/log.ts';
+import type { DumpTask, DumpThread } from '../../contract/contract.ts';
+import { taskKinds } from '../../kinds/registry.ts';
+import { Foothold } from '../../tracee/foothold.ts';
+import { limitsToLift } from '../../tracee/headroom.ts';
+import { requireUninterrupted } from '../../tracee/interruption.ts';
+import type { Program } from '../../tracee/program.ts';
+import { suspendSeccomp } from '../../tracee/seccomp.ts';
+import { threadsWithoutExit } from '../../tracee/seccomp-exit.ts';
+import { FdFlags } from './fd-flags.ts';
+import type { LiveMemory } from './live.ts';
+import type { TaskSnapshot } from './snapshot.ts';
+
+/** A DumpTask that the engine still fills in. */
+export type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] } & {
+  fdFlags: ReadonlyMap<TaskFd, number>;
+};
+
+/** How many processes are entered at the same time. */
+const LOT = 16;
+
+/** Processes that can be entered at the same time: each has memory of its own. */
+function lotsOf(questions: readonly Question[]): Question[][] {
+  const lots: Question[][] = [];
+  let memories = new Set<number>();
+  for (const question of questions) {
+    const lot = lots.at(-1);
+    if (lot && lot.length < LOT && !memories.has(question.memory)) lot.push(question);
+    else {
+      lots.push([question]);
+      memories = new Set();
+    }
+    memories.add(question.memory);
+  }
+  return lots;
+}
+
+/** Asks processes, and says how many have been. Afterwards nothing of Stasis is left in them. */
+export function askAll(questions: readonly Question[], progress: (done: number) => void): void {
+  let done = 0;
+  for (const lot of lotsOf(questions)) {
+    progress(done);
+    askLot(lot);
+    done += lot.length;
+  }
+}
+
+function askLot(lot: readonly Question[]): void {
+  using footholds = new DisposableStack();
+  for (const question of lot) question.enter(footholds);
+  for (const question of lot) question.start();
+  for (const question of lot) question.finish();
+}
+
+/** Captures what only a process and its threads themselves can find out. */
+export class Question {
+  /** Which memory it has. */
+  readonly memory: number;
+  readonly #task: MutableDumpTask;
+  readonly #seen: TaskSnapshot;
+  /** All threads that share its memory, those of other processes included. */
+  readonly #akin: readonly DumpThread[];
+  readonly #live: LiveMemory | undefined;
+  #foothold: Foothold | undefined;
+  #mayCopy = false;
+  #end: () => void = () => {};
+
+  constructor(
+    task: MutableDumpTask,
+    seen: TaskSnapshot,
+    memory: number,
+    akin: readonly DumpThread[],
+    live: LiveMemory | undefined,
+  ) {
+    this.#task = task;
+    this.#seen = seen;
+    this.memory = memory;
+    this.#akin = akin;
+    this.#live = live;
+  }
+
+  /** Begins to enter the process, which it leaves when the stack is disposed of. */
+  enter(footholds: DisposableStack): void {
+    requireUninterrupted();
+    const task = this.#task;
+    for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
+    const others = this.#akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
+    const exitless = threadsWithoutExit(
+      task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })),
+    );
+    const lift = limitsToLift(this.#seen);
+    this.#mayCopy = exitless.size === 0 && lift.length === 0;
+    const company = { others, exitless, lift, caught: task.status.sigCgt };
+    this.#foothold = footholds.use(Foothold.begin(task.tracee, task.pid, this.#seen.vmas, company));
+  }
+
+  /** Starts the program of the main thread. */
+  start(): void {
+    const task = this.#task;
+    const foothold = this.#inside;
+    foothold.arrive();
+    logDebug(`foothold in task ${task.pid} gained`);
+    const { bellSignal: signal, bellActionAt: actionAt, remote } = foothold;
+    task.bell = actionAt === undefined ? undefined : { signal, actionAt };
+    task.remote = remote;
+    const fdFlags = task.captured.files ? undefined : new FdFlags(task.fds);
+    const program = remote.program();
+    const readers = [...taskReaders(task, program), fdFlags?.ask(program)];
+    remote.start(program);
+    this.#end = () => {
+      remote.finish(program);
+      for (const read of readers) read?.();
+      fdFlags?.askRest(remote);
+      task.fdFlags = fdFlags?.known ?? new Map();
+    };
+  }
+
+  /** Reads what it has found out, asks the other threads, and sends the process out. */
+  finish(): void {
+    const task = this.#task;
+    const foothold = this.#inside;
+    this.#end();
+    for (const thread of task.threads) {
+      if (thread === task) continue;
+      const program = foothold.remote.program();
+      const readers = threadReaders(thread, program);
+      foothold.visit(thread.tracee, program);
+      for (const read of readers) read?.();
+    }
+    if (this.#mayCopy) this.#live?.take(task, foothold.bellSignal);
+    foothold.depart();
+  }
+
+  get #inside(): Foothold {
+    if (this.#foothold) return this.#foothold;
+    throw new StasisError({ kind: 'internal', task: this.#task.ref, reason: 'it was not entered' });
+  }
+}
+
+type Reader = (() => void) | undefined;
+
+function taskReaders(task: DumpTask, program: Program): Reader[] {
+  return taskKinds.flatMap((kind) => [kind.capture?.(task, program), kind.thread?.capture?.(task, program)]);
+}
+
+function threadReaders(thread: DumpThread, program: Program): Reader[] {
+  return taskKinds.map((kind) => kind.thread?.capture?.(thread, program));
+}
