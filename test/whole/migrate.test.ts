@@ -44,9 +44,11 @@ function requireClean(host: Host): void {
 test('a server with a client in the middle moves; memory and connection are as they were', async () => {
   using hosts = await TwoHosts.start();
   // Those of migrations that were broken off are there for an hour, but not longer.
-  const decisions = (): string => hosts.b.run('ls /run/stasis 2>/dev/null || true');
-  hosts.b.run(`mkdir -p /run/stasis; touch -d '2 hours ago' /run/stasis/migration-${'0'.repeat(32)}`);
-  const before = decisions().replace(/^migration-0{32}\n/, '');
+  const decisions = (): string[] => hosts.b.run('ls /run/stasis 2>/dev/null || true').split('\n');
+  const old = `migration-${'0'.repeat(32)}`;
+  hosts.b.run(`mkdir -p /run/stasis; touch -d '2 hours ago' /run/stasis/${old}`);
+  // Older ones of other tests may go as well.
+  const before = decisions().filter((name) => name !== old);
   using _ = await Service.start(hosts);
   const { pid, client } = await atWork(hosts);
   using __ = client;
@@ -58,7 +60,7 @@ test('a server with a client in the middle moves; memory and connection are as t
   expect(await whoRuns(hosts)).toEqual(['b']);
   requireClean(hosts.a);
   requireClean(hosts.b);
-  expect(decisions()).toBe(before);
+  expect(decisions().filter((name) => !before.includes(name))).toEqual([]);
 }, 120_000);
 
 test('with certificates; --json', async () => {

@@ -13,10 +13,13 @@ import { logWarn } from '../../base/log.ts';
 import { cstring } from '../../base/text.ts';
 import { CLOSE_RANGE } from '../../kernel/constants/close-range.ts';
 import { PR } from '../../kernel/constants/prctl.ts';
+import { SIG } from '../../kernel/constants/signals.ts';
 import { CLONE, CLONE_ARGS_SIZE } from '../../kernel/constants/tasks.ts';
 import { trySet } from '../../kernel/files.ts';
+import { readProc } from '../../kernel/proc/read.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
-import { childrenOfThread } from '../../kernel/proc/tree.ts';
+import { parseStat } from '../../kernel/proc/stat.ts';
+import { childrenOf, childrenOfThread, threadsOf, unlessGone } from '../../kernel/proc/tree.ts';
 import { ERRNO } from '../../kernel/syscall.ts';
 import { bury } from '../../tracee/bury.ts';
 import { hostPidsOf } from '../../tracee/host-pids.ts';
@@ -58,7 +61,7 @@ export interface Copy {
 export function makeCopy(original: Original, born: (copy: Copy) => void): Copy | string {
   const { pid, remote } = original;
   const before = new Set(childrenOfThread(pid, remote.tracee.pid));
-  const guard = LastReap.prepare(pid, original.vmas, mayEnter(original));
+  const guard = LastReap.prepare(pid, original.vmas, mayEnter(original), !hasSilentChild(pid));
   let number: number;
   try {
     number = makeChild(remote);
@@ -94,6 +97,8 @@ function makeChild(remote: Remote): number {
   const made = program.attempt('clone3', program.data(new Uint8Array(args.buffer)), CLONE_ARGS_SIZE.VER0);
   // The program of the task ends here. The result is 0 for the child only, which would go on and exit.
   program.expect(made, 0);
+  // The child gets here if we are killed now. A later dump knows it by its name.
+  program.attempt('prctl', PR.SET_NAME, program.data(cstring(COPY_COMM)));
   program.call('exit_group', 0);
   try {
     remote.run(program);
@@ -101,6 +106,14 @@ function makeChild(remote: Remote): number {
     if (!(error instanceof RemoteCallError) || error.index !== made.index + 1) throw error;
   }
   return program.result(made);
+}
+
+/** Whether a process has a child whose end it is not told of by SIGCHLD. */
+function hasSilentChild(pid: HostPid): boolean {
+  return childrenOf(pid, threadsOf(pid)).some((child) => {
+    const signal = unlessGone(() => parseStat(readProc(child, 'stat')).exitSignal);
+    return signal !== undefined && signal !== SIG.CHLD;
+  });
 }
 
 /** The number here of a child that is `number` in the PID namespace of its maker. @throws StasisError if it is gone */

@@ -1,6 +1,7 @@
 /**
  * What becomes of a dead copy (copy.ts) when Stasis is killed: only its maker can reap it. So a guard stands by, and
- * has the main thread of the maker call wait4(2).
+ * has the main thread of the maker call wait4(2). If Stasis is killed before it knows the number of the copy, that is
+ * any child without SIGCHLD, provided that there was none before.
  *
  * The thread is stopped wherever it is, makes the call at a `syscall` instruction of its vdso, with all signals
  * blocked, and gets its registers and its mask back. A call that this interrupts goes on, but for those that the kernel
@@ -23,8 +24,9 @@ import { tryReadMemory, writeMemory } from '../../tracee/memory.ts';
 import { Indirect, type Program, type Ref } from '../../tracee/program.ts';
 import { PTRACE, PTRACE_O } from '../../tracee/ptrace.ts';
 
-/** Milliseconds that the guard waits for the end of the copy. */
+/** Milliseconds that the guard waits for the end of the copy, and for one that it does not know. */
 const PATIENCE = 60_000;
+const BLIND_PATIENCE = 100;
 /** Milliseconds until a thread has left code of ours. */
 const LEAVING = 30;
 /** The status of a thread that stands where PTRACE_INTERRUPT has stopped it: PTRACE_EVENT_STOP with SIGTRAP. */
@@ -60,16 +62,17 @@ export class LastReap implements Disposable {
 
   /**
    * Has a guard stand by, before there is a copy: {@link watch} says which one it is. `options` are the PTRACE_O_* with
-   * which the maker can be entered. Undefined if the maker has no vdso. @throws SyscallError
+   * which the maker can be entered; `isOnly` says that the maker has no other child without SIGCHLD. Undefined if the
+   * maker has no vdso. @throws SyscallError
    */
-  static prepare(maker: HostPid, vmas: readonly ProcVma[], options: number): LastReap | undefined {
+  static prepare(maker: HostPid, vmas: readonly ProcVma[], options: number, isOnly: boolean): LastReap | undefined {
     const place = findCall(maker, vmas);
     if (!place) return undefined;
     const watched = new Fd(syscall('eventfd2', 0, EFD.CLOEXEC));
-    let words: Words = { patience: 0, number: 0 };
+    let words: Words = { patience: 0, number: 0, isWanted: 0 };
     try {
       const guard = new Guard((plan) => {
-        words = addReap(plan, watched.number, maker, place, options);
+        words = addReap(plan, watched.number, maker, place, options, isOnly);
       }, watched.number);
       return new LastReap(guard, words, watched);
     } catch (error) {
@@ -83,8 +86,8 @@ export class LastReap implements Disposable {
     using pidfd = openPidfd(copy);
     setWord(this.#words.number, number);
     syscall('dup3', pidfd.number, this.#watched.number, O.CLOEXEC);
-    // Last: before, the guard ends at once, since it knows of no copy.
     setWord(this.#words.patience, PATIENCE);
+    setWord(this.#words.isWanted, 1);
   }
 
   /** Ends the guard. */
@@ -94,21 +97,32 @@ export class LastReap implements Disposable {
   }
 }
 
-/** Where the guard has words in our memory: milliseconds to wait for the end of the copy, and its number. */
+/** Where the guard has words in our memory. */
 interface Words {
+  /** Milliseconds to wait for the end of the copy. */
   readonly patience: number;
+  /** The number of the copy; {@link ANY} before it is known. */
   readonly number: number;
+  /** 1 if there is something to do. */
+  readonly isWanted: number;
 }
 
 function setWord(address: number, value: number): void {
   writeMemory(ownPid(), address, new Uint8Array(BigInt64Array.of(BigInt(value)).buffer));
 }
 
-/** A number that no process has. */
-const NOBODY = 0x7fff_ffff;
+/** Stands for the number of any child. */
+const ANY = -1;
 
 /** Adds the calls of the guard. One that fails ends the plan, and the kernel lets the thread go. */
-function addReap(plan: Program, copy: LocalFd, maker: HostPid, { at, code }: CallPlace, options: number): Words {
+function addReap(
+  plan: Program,
+  copy: LocalFd,
+  maker: HostPid,
+  { at, code }: CallPlace,
+  options: number,
+  isOnly: boolean,
+): Words {
   const arch = thisArch();
   const trace = (request: number, address: Word = 0, data: Word = 0): Ref =>
     plan.call('ptrace', request, maker, address, data);
@@ -119,9 +133,10 @@ function addReap(plan: Program, copy: LocalFd, maker: HostPid, { at, code }: Cal
   const awaitStop = (): Ref => plan.call('wait4', maker, status, W.ALL, 0);
   const size = 8 * arch.registerCount;
   const [found, mask, there] = [plan.space(size), plan.space(8), plan.space(8)];
-  const patience = plan.space(8);
-  const ended = plan.call('poll', plan.data(Pollfd.encode({ fd: copy, events: POLL.IN })), 1, new Indirect(patience));
-  plan.expect(ended, 1);
+  const patience = plan.data(bytes(BigUint64Array.of(BigInt(BLIND_PATIENCE))));
+  const isWanted = plan.data(bytes(BigUint64Array.of(isOnly ? 1n : 0n)));
+  plan.expect(new Indirect(isWanted), 1);
+  plan.call('poll', plan.data(Pollfd.encode({ fd: copy, events: POLL.IN })), 1, new Indirect(patience));
   // If we died in the middle of something, the thread leaves our code first, and takes our signal.
   plan.attempt('poll', 0, 0, LEAVING);
   trace(PTRACE.SEIZE, 0, PTRACE_O.TRACESYSGOOD | options);
@@ -155,14 +170,15 @@ function addReap(plan: Program, copy: LocalFd, maker: HostPid, { at, code }: Cal
   trace(PTRACE.SETSIGMASK, 8, mask);
   trace(PTRACE.SETREGSET, NT_PRSTATUS, iovec(found, size));
   trace(PTRACE.DETACH);
-  return { patience, number: values + 8 * words.findIndex(([, value]) => value === BigInt(NOBODY)) };
+  const number = values + 8 * words.findIndex(([, value]) => value === BigInt.asUintN(64, BigInt(ANY)));
+  return { patience, number, isWanted };
 }
 
-/** The registers that differ when a thread calls wait4(NOBODY, NULL, WNOHANG | __WALL, NULL), by their index. */
+/** The registers that differ when a thread calls wait4(ANY, NULL, WNOHANG | __WCLONE, NULL), by their index. */
 function wordsOfCall(at: TaskAddress): (readonly [index: number, value: bigint])[] {
   const arch = thisArch();
   const before: Registers = new BigUint64Array(arch.registerCount).fill(MARK);
-  const after = arch.oneCall(before, at, NR.wait4, [NOBODY, 0, W.NOHANG | W.ALL, 0]);
+  const after = arch.oneCall(before, at, NR.wait4, [ANY, 0, W.NOHANG | W.CLONE, 0]);
   return [...after].flatMap((value, index) => (value === MARK ? [] : [[index, value] as const]));
 }
 

@@ -17,6 +17,6 @@ import { Guard } from '../../../src/tracee/guard.ts';
 const [kind, pid] = process.argv.slice(2);
 const maker = hostPid(Number(pid));
 if (kind === 'plain') new Guard((plan) => plan.call('poll', 0, 0, 10_000));
-else if (!LastReap.prepare(maker, parseSmaps(readProc(maker, 'smaps')), 0)) throw new Error('no guard');
+else if (!LastReap.prepare(maker, parseSmaps(readProc(maker, 'smaps')), 0, false)) throw new Error('no guard');
 writeSync(1, 'ready');
 setInterval(() => {}, 1000);
