@@ -153,13 +153,33 @@ function writeFields(writer: Writer, message: Message, value: Fields, depth: num
     if (field === undefined) {
       if (slot.label === 'required') throw writer.error('required field is missing');
     } else if (slot.label === 'repeated') {
-      const list = field as readonly unknown[];
-      for (let j = list.length - 1; j >= 0; j--) writeValue(writer, slot, list[j], depth);
+      writeList(writer, slot, field as readonly unknown[], depth);
     } else {
       writeValue(writer, slot, field, depth);
     }
   }
   while (unknown.length > 0) writeUnknown(writer, unknown.pop());
+}
+
+/** Lists that are the same in many messages, and how they are encoded, for their fields. */
+const repeatedly = new WeakMap<readonly unknown[], Map<Slot, Uint8Array>>();
+
+/** Says that a list, which does not change any more, is written in many messages: it is encoded only once. */
+export function encodedOnce<T>(list: readonly T[]): readonly T[] {
+  repeatedly.set(list, new Map());
+  return list;
+}
+
+function writeList(writer: Writer, slot: Slot, list: readonly unknown[], depth: number): void {
+  const encoded = repeatedly.get(list);
+  const known = encoded?.get(slot);
+  if (known) {
+    writer.raw(known);
+    return;
+  }
+  const before = writer.length;
+  for (let i = list.length - 1; i >= 0; i--) writeValue(writer, slot, list[i], depth);
+  encoded?.set(slot, writer.since(before));
 }
 
 /** Unknown fields in ascending order of their numbers, which is how the program that knows them writes them. */

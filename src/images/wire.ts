@@ -235,6 +235,11 @@ export class Writer {
     return this.buffer.length - this.pos;
   }
 
+  /** A copy of what was written since the length was this one. */
+  since(length: number): Uint8Array {
+    return this.buffer.slice(this.pos, this.buffer.length - length);
+  }
+
   /** All that was written; a view of the writer's buffer. */
   finish(): Uint8Array {
     return this.buffer.subarray(this.pos);

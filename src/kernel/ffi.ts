@@ -100,8 +100,7 @@ function addressOf(view: ArrayBufferView): number {
   return view.byteLength === 0 ? 0 : backend.addressOf(view);
 }
 
-function toWord(place: number, argument: LocalArgument): Word {
-  if (typeof argument !== 'object') return argument;
+function toWord(place: number, argument: ArrayBufferView): Word {
   latest[place] = argument;
   return addressOf(argument);
 }
@@ -121,12 +120,12 @@ export function rawSyscall(
 ): number {
   const result = backend.syscall(
     nr,
-    toWord(0, a),
-    toWord(1, b),
-    toWord(2, c),
-    toWord(3, d),
-    toWord(4, e),
-    toWord(5, f),
+    typeof a === 'object' ? toWord(0, a) : a,
+    typeof b === 'object' ? toWord(1, b) : b,
+    typeof c === 'object' ? toWord(2, c) : c,
+    typeof d === 'object' ? toWord(3, d) : d,
+    typeof e === 'object' ? toWord(4, e) : e,
+    typeof f === 'object' ? toWord(5, f) : f,
   );
   return result === -1 || result === -1n ? -backend.errno() : Number(result);
 }

@@ -19,12 +19,16 @@ const SOFT_DIRTY = 1 << 23;
 const EXCLUSIVE = 1 << 24;
 const FRAME = 0x7f_ffff;
 
+type Words = Uint32Array<ArrayBuffer>;
+
+/** What is read from pagemap: of a task, and of another one before and after that. Used again for each task. */
+const [words, before, after] = [0, 0, 0].map(() => new Uint32Array(2 * WINDOW)) as [Words, Words, Words];
+
 /** The pages of `ranges` that other tasks have mapped as well. @throws SyscallError */
 export function framesOfOthers(pid: HostPid, ranges: readonly PageRange[]): PageRange[] {
   const found: PageRange[] = [];
   if (ranges.length === 0) return found;
   using pagemap = openPagemap(pid);
-  const words: Words = new Uint32Array(2 * WINDOW);
   for (const window of windowsOf(ranges)) {
     read(pagemap, window, words);
     for (const { start, length } of window.ranges) {
@@ -47,7 +51,6 @@ export function framesOfOthers(pid: HostPid, ranges: readonly PageRange[]): Page
 export function commonFrames(pid: HostPid, other: HostPid, ranges: readonly PageRange[]): PageRange[] | undefined {
   using mine = openPagemap(pid);
   using theirs = openPagemap(other);
-  const [before, words, after] = [0, 0, 0].map(() => new Uint32Array(2 * WINDOW)) as [Words, Words, Words];
   const found: PageRange[] = [];
   for (const window of windowsOf(ranges)) {
     read(theirs, window, before);
@@ -68,10 +71,8 @@ export function commonFrames(pid: HostPid, other: HostPid, ranges: readonly Page
   return found;
 }
 
-type Words = Uint32Array<ArrayBuffer>;
-
-function same(words: Words, page: number, low: number, high: number): boolean {
-  return words[2 * page] === low && (((words[2 * page + 1] as number) ^ high) & ~SOFT_DIRTY) === 0;
+function same(others: Words, page: number, low: number, high: number): boolean {
+  return others[2 * page] === low && (((others[2 * page + 1] as number) ^ high) & ~SOFT_DIRTY) === 0;
 }
 
 function openPagemap(pid: HostPid): Fd {

@@ -7,7 +7,7 @@ import { PAGE_SIZE } from '../arch/page-size.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { AT, O } from '../kernel/constants/files.ts';
 import { PAGE_IS, PAGEMAP_SCAN, PM_SCAN } from '../kernel/constants/memory.ts';
-import { Pins } from '../kernel/ffi.ts';
+import { PinnedBuffer } from '../kernel/ffi.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { addRange, endOf, without } from './plan/ranges.ts';
@@ -126,23 +126,26 @@ interface Wanted {
   readonly flags?: number;
 }
 
-const REGION_BYTES = 24;
+/** A struct page_region (start, end, categories) in halves of words, and how many are asked for at once. */
+const REGION_HALVES = 6;
 const REGIONS = 1024;
+
+/** What the kernel is asked (struct pm_scan_arg), and what it answers. Used again for each pass. */
+const asked = new PinnedBuffer(new BigUint64Array(12));
+const regions = new PinnedBuffer(new Uint32Array(REGIONS * REGION_HALVES));
 
 /**
  * One pass of PAGEMAP_SCAN; undefined if the kernel does not know it (or the category), or where it does not watch what
  * is asked for (EPERM).
  */
 function scan(pagemap: Fd, range: PageRange, wanted: Wanted): PageRange[] | undefined {
-  using pins = new Pins();
-  const regions = new Uint8Array(REGIONS * REGION_BYTES);
-  const view = new DataView(regions.buffer);
   const found: PageRange[] = [];
-  const args = new BigUint64Array(12); // struct pm_scan_arg
+  const args = asked.view;
+  const words = regions.view;
   args[0] = 96n;
   args[1] = BigInt(wanted.flags ?? 0);
   args[3] = BigInt(endOf(range));
-  args[5] = BigInt(pins.address(regions));
+  args[5] = BigInt(regions.address);
   args[6] = BigInt(REGIONS);
   args[8] = BigInt(wanted.inverted);
   args[9] = BigInt(wanted.all);
@@ -150,12 +153,13 @@ function scan(pagemap: Fd, range: PageRange, wanted: Wanted): PageRange[] | unde
   args[11] = BigInt(PAGE_IS.GUARD | PAGE_IS.PFNZERO);
   for (let { start } = range, got = REGIONS; got === REGIONS; ) {
     args[2] = BigInt(start);
-    got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, args);
+    got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, asked.address);
     if (got === -ERRNO.ENOTTY || got === -ERRNO.EINVAL || got === -ERRNO.EPERM) return undefined;
     if (got < 0) throw new SyscallError('ioctl', -got, { resource: 'PAGEMAP_SCAN' });
     for (let i = 0; i < got; i++) {
-      const from = Number(view.getBigUint64(i * REGION_BYTES, true));
-      addRange(found, from, Number(view.getBigUint64(i * REGION_BYTES + 8, true)) - from);
+      const at = i * REGION_HALVES;
+      const from = address(words[at], words[at + 1]);
+      addRange(found, from, address(words[at + 2], words[at + 3]) - from);
     }
     // walk_end, which the kernel returns, may lie before the last region found: it is not updated each time the kernel
     // has emptied its internal buffer of 512 regions. The walk only ends early if our buffer is full, so it goes on
@@ -163,6 +167,11 @@ function scan(pagemap: Fd, range: PageRange, wanted: Wanted): PageRange[] | unde
     start = endOf(found[found.length - 1]);
   }
   return found;
+}
+
+/** An address of two halves. */
+function address(low = 0, high = 0): number {
+  return high * 0x1_0000_0000 + low;
 }
 
 /**

@@ -128,12 +128,9 @@ export class Program {
   }
 
   #add(nr: number, args: readonly Argument[], flags: number): Ref {
-    if (this.#calls >= MAX_CALLS) throw new StasisError({ kind: 'internal', reason: 'remote program too long' });
+    if (this.#calls >= MAX_CALLS) throw tooLong();
     const at = this.#calls * ENTRY;
-    if (at + 2 * ENTRY > this.#entries.length) {
-      this.#entries = grown(this.#entries, at + 2 * ENTRY);
-      this.#view = new DataView(this.#entries.buffer);
-    }
+    this.#makeRoom(at + 2 * ENTRY);
     let marks = flags;
     const view = this.#view;
     for (let i = 0; i < args.length; i++) {
@@ -151,6 +148,32 @@ export class Program {
     this.#calls++;
     view.setUint32(this.#calls * ENTRY, END, true);
     return new Ref(this.#calls - 1);
+  }
+
+  /**
+   * Adds calls that many programs have: `build` adds them when there are none in `known` yet. They may use nothing but
+   * what is at `place`, in this work area.
+   */
+  repeat(known: Map<string, Uint8Array>, place: number, build: () => void): void {
+    const key = `${this.area} ${place}`;
+    const entries = known.get(key);
+    const at = this.#calls * ENTRY;
+    if (!entries) {
+      build();
+      known.set(key, this.#entries.slice(at, this.#calls * ENTRY));
+      return;
+    }
+    this.#calls += entries.length / ENTRY;
+    if (this.#calls > MAX_CALLS) throw tooLong();
+    this.#makeRoom(this.#calls * ENTRY + ENTRY);
+    this.#entries.set(entries, at);
+    this.#view.setUint32(this.#calls * ENTRY, END, true);
+  }
+
+  #makeRoom(size: number): void {
+    if (size <= this.#entries.length) return;
+    this.#entries = grown(this.#entries, size);
+    this.#view = new DataView(this.#entries.buffer);
   }
 
   /** Puts bytes on the heap. Returns their address in the task. */
@@ -204,6 +227,10 @@ export class Program {
     const args = Array.from({ length: 6 }, (_, i) => this.#view.getBigUint64(index * ENTRY + 8 + 8 * i, true));
     return new RemoteCallError(pid, name, index, errno, args);
   }
+}
+
+function tooLong(): StasisError {
+  return new StasisError({ kind: 'internal', reason: 'remote program too long' });
 }
 
 /** A larger copy, with room for `needed` bytes and more to come. */

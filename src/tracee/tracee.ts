@@ -13,9 +13,10 @@ import { requireUninterrupted } from './interruption.ts';
 import * as pt from './ptrace.ts';
 
 /**
- * Initial buffer size in bytes, more than the state of today's processors (11 KiB). It grows if the kernel has more.
+ * Where extended states are read into: more than the state of today's processors (11 KiB). It grows if the kernel has
+ * more.
  */
-const STATE_GUESS = 16 * 1024;
+let state = new Uint8Array(16 * 1024);
 
 /** How often attaching is tried if nothing explains why it fails. */
 const MOST_TRIES = 50;
@@ -265,10 +266,10 @@ export class Tracee implements Disposable {
 
   /** The extended state, in the layout and size that the kernel gives. */
   getExtendedState(): Uint8Array {
-    for (let size = STATE_GUESS; ; size *= 2) {
-      const buffer = new Uint8Array(size);
-      const length = pt.getRegset(this.pid, this.arch.extendedState.note, buffer);
-      if (length < size) return buffer.slice(0, length);
+    for (;;) {
+      const length = pt.getRegset(this.pid, this.arch.extendedState.note, state);
+      if (length < state.length) return state.slice(0, length);
+      state = new Uint8Array(2 * state.length);
     }
   }
 

@@ -22,13 +22,10 @@ export function latin1(bytes: Uint8Array, from = 0, to = bytes.length): string {
 
 /** Text (UTF-8, surrogate-escaped) of a latin-1 piece. */
 export function textOf(piece: string): string {
-  return isAscii(piece) ? piece : decodeText(Buffer.from(piece, 'latin1'));
+  return NOT_ASCII.test(piece) ? decodeText(Buffer.from(piece, 'latin1')) : piece;
 }
 
-function isAscii(piece: string): boolean {
-  for (let i = 0; i < piece.length; i++) if (piece.charCodeAt(i) > 0x7f) return false;
-  return true;
-}
+const NOT_ASCII = /[^\0-\x7f]/;
 
 /** The lines of a file, without their newlines; no empty line at the end. */
 export function linesOf(bytes: Uint8Array): string[] {

@@ -84,6 +84,25 @@ test('a program grows to what the area holds, and keeps what it has', () => {
   expect(AREA.code + AREA.entries + AREA.heap + 64).toBe(AREA.length);
 });
 
+test('calls that are repeated are the same as the first time', () => {
+  const known = new Map<string, Uint8Array>();
+  const build = (before: number): Uint8Array<ArrayBuffer> => {
+    const program = new Program(0x10_0000);
+    for (let i = 0; i < before; i++) program.call('getpid');
+    const at = program.space(64 * 16);
+    program.repeat(known, at, () => {
+      for (let i = 0; i < 64; i++) program.call('read', i, at + 16 * i, 16);
+    });
+    program.call('gettid');
+    return Uint8Array.from(program.usedEntries());
+  };
+  expect(build(0)).toEqual(build(0));
+  const later = build(70);
+  expect(later).toEqual(build(70));
+  expect(later.slice(70 * 64)).toEqual(build(0));
+  expect(known.size).toBe(1);
+});
+
 test.each([false, true])('what a cave has of its threads is read back, with a quiet bell: %p', (isQuiet) => {
   const asleep = registers.map((_, i) => BigInt(1000 + i));
   const index = (name: string): number => [...NAMES].map(String).indexOf(name);

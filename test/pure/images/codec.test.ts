@@ -1,6 +1,6 @@
 /** The wire format, message by message. */
 import { describe, expect, test } from 'bun:test';
-import { decodeMessage, encodeMessage } from '../../../src/images/codec.ts';
+import { decodeMessage, encodedOnce, encodeMessage } from '../../../src/images/codec.ts';
 import { ImageError } from '../../../src/images/error.ts';
 import {
   bool,
@@ -185,6 +185,21 @@ describe('unknown fields', () => {
     expect(value.many).toEqual([5]);
     expect(hex(encodeMessage(sample, value))).toBe(hex(encoded));
   });
+});
+
+test('a list that is encoded once is the same in every message and field', () => {
+  const many = [1, 300, 70_000];
+  const nests = [{ value: 1 }, { value: 2 ** 31 }];
+  const other = message('other', () => ({ a: repeated(uint32(3)), b: repeated(uint32(4)), name: optional(text(8)) }));
+  const [once, nestsOnce] = [encodedOnce([...many]), encodedOnce([...nests])];
+  for (const name of ['x', 'yy', undefined]) {
+    expect(hex(encodeMessage(sample, { name, many: once, nests: nestsOnce }))).toBe(
+      hex(encodeMessage(sample, { name, many, nests })),
+    );
+    expect(hex(encodeMessage(other, { a: once, b: once, name }))).toBe(
+      hex(encodeMessage(other, { a: many, b: many, name })),
+    );
+  }
 });
 
 describe('writing refuses', () => {

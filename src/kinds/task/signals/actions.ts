@@ -1,4 +1,5 @@
 /** Converts signal actions between the kernel's structs and the image's list. Pure. */
+import { encodedOnce } from '../../../images/codec.ts';
 import type { SaEntry } from '../../../images/schema/task.ts';
 import { NSIG, SIG } from '../../../kernel/constants/signals.ts';
 import { Sigaction } from '../../../kernel/layouts/signals.ts';
@@ -12,8 +13,24 @@ export function actionSignals(): number[] {
   return signals;
 }
 
+/** How many these are. */
+export const ACTIONS = NSIG - 2;
+
+/** The list that was made last: the processes of a tree mostly have the same actions. */
+let latest: { readonly bytes: Uint8Array; readonly entries: readonly SaEntry[] } | undefined;
+
+/** The list for the kernel's structs, one behind the other. */
+export function actionEntries(bytes: Uint8Array): readonly SaEntry[] {
+  if (latest && Buffer.compare(latest.bytes, bytes) === 0) return latest.entries;
+  const entries = Array.from({ length: bytes.length / Sigaction.size }, (_, i) =>
+    actionEntry(bytes.subarray(i * Sigaction.size, (i + 1) * Sigaction.size)),
+  );
+  latest = { bytes: bytes.slice(), entries: encodedOnce(entries) };
+  return entries;
+}
+
 /** The list entry for the kernel's `struct sigaction`. */
-export function actionEntry(bytes: Uint8Array): SaEntry {
+function actionEntry(bytes: Uint8Array): SaEntry {
   const { handler, flags, restorer, mask } = Sigaction.decode(bytes);
   return { sigaction: handler, flags, restorer, mask, compat_sigaction: false };
 }

@@ -5,20 +5,25 @@ import { SIGSET_SIZE, SS } from '../../../kernel/constants/signals.ts';
 import { Sigaction, StackT } from '../../../kernel/layouts/signals.ts';
 import { readMemory } from '../../../tracee/memory.ts';
 import type { Program } from '../../../tracee/program.ts';
-import { actionBytes, actionEntry, actionSignals, isPlain } from './actions.ts';
+import { ACTIONS, actionBytes, actionEntries, actionSignals, isPlain } from './actions.ts';
 import { pendingOf, pendingSignals, requeue } from './pending.ts';
 import { restoreQuietly } from './trap.ts';
 
+/** The calls that ask for all actions. */
+const ASKED = new Map<string, Uint8Array>();
+
 function capture(task: DumpTask, program: Program): () => void {
-  const actions = actionSignals().map((signal) => {
-    const at = program.space(Sigaction.size);
-    program.call('rt_sigaction', signal, 0, at, SIGSET_SIZE);
-    return { signal, at };
+  const at = program.space(ACTIONS * Sigaction.size);
+  program.repeat(ASKED, at, () => {
+    actionSignals().forEach((signal, i) => {
+      program.call('rt_sigaction', signal, 0, at + i * Sigaction.size, SIGSET_SIZE);
+    });
   });
   return () => {
-    task.core.tc.sigactions = actions.map(({ signal, at }) =>
-      actionEntry(signal === task.bell?.signal ? bellAction(task, task.bell) : program.bytes(at, Sigaction.size)),
-    );
+    const actions = program.bytes(at, ACTIONS * Sigaction.size);
+    const { bell } = task;
+    if (bell) actions.set(bellAction(task, bell), actionSignals().indexOf(bell.signal) * Sigaction.size);
+    task.core.tc.sigactions = actionEntries(actions);
   };
 }
 

@@ -7,7 +7,7 @@ import { capMask, capNumbers, capWords } from '../../../../src/kinds/task/creden
 import { toKernel } from '../../../../src/kinds/task/itimers/kind.ts';
 import { entryOf, settingOf, sigeventOf } from '../../../../src/kinds/task/posix-timers/entry.ts';
 import { cpuMask } from '../../../../src/kinds/task/scheduling/cpus.ts';
-import { actionBytes, actionEntry, actionSignals, isPlain } from '../../../../src/kinds/task/signals/actions.ts';
+import { actionBytes, actionEntries, actionSignals, isPlain } from '../../../../src/kinds/task/signals/actions.ts';
 
 describe('capability sets', () => {
   test('two words, the low one first', () => {
@@ -54,7 +54,11 @@ describe('signal actions', () => {
       mask: 0xffff_ffff_ffff_ffffn,
       compat_sigaction: false,
     };
-    expect(actionEntry(actionBytes(entry))).toEqual(entry);
+    const other = { ...entry, flags: 1n };
+    const bytes = Buffer.concat([actionBytes(entry), actionBytes(other)]);
+    expect(actionEntries(bytes)).toEqual([entry, other]);
+    expect(actionEntries(Uint8Array.from(bytes))).toBe(actionEntries(bytes));
+    expect(actionEntries(actionBytes(other))).toEqual([other]);
   });
 
   test('only a default action with neither flags nor mask is a struct of zeros', () => {
