@@ -14,6 +14,7 @@ import type { Cave, LiftedLimit, Registers } from '../arch/arch.ts';
 import type { HostPid, Milliseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
+import { Part } from '../base/part.ts';
 import { NT_PRSTATUS, W } from '../kernel/constants/ptrace.ts';
 import type { Word } from '../kernel/ffi.ts';
 import { ERRNO, type Fd } from '../kernel/syscall.ts';
@@ -27,9 +28,8 @@ import { forceWrite, openMemory } from './memory.ts';
 import { AREA, Indirect, type Program, type Ref } from './program.ts';
 import { getSignalMask, PTRACE, PTRACE_O, ptrace, setSignalMask } from './ptrace.ts';
 import { Remote } from './remote.ts';
-import { rescueStranded } from './stranded.ts';
 import type { Tracee } from './tracee.ts';
-import { type Ground, Visit } from './visit.ts';
+import type { Ground, Visit } from './visit.ts';
 
 /** Further facts about the task. All tasks listed are stopped. */
 export interface Company {
@@ -42,6 +42,11 @@ export interface Company {
   /** The signals of which the process has handlers (SigCgt in its status): the way is shorter if they are known. */
   readonly caught?: bigint;
 }
+
+// Only for processes with several threads.
+const VISITS = new Part(() => require('./visit.ts') as typeof import('./visit.ts'));
+// Only for a task in which a Stasis was killed.
+const RESCUE = new Part(() => require('./rescue.ts') as typeof import('./rescue.ts'));
 
 export class Foothold implements Disposable {
   readonly remote: Remote;
@@ -137,7 +142,7 @@ export class Foothold implements Disposable {
     const mem = openMemory(tracee.pid);
     try {
       const { at, left } = findCave(tgid, tracee.arch, mem, maps);
-      if (left) rescueStranded({ at, left }, [tracee, ...(company.others ?? [])], mem, maps);
+      if (left) RESCUE.load().rescueStranded({ at, left }, [tracee, ...(company.others ?? [])], mem, maps);
       const foothold = new Foothold(tgid, tracee, mem, at, maps, company);
       foothold.#enter();
       return foothold;
@@ -224,7 +229,7 @@ export class Foothold implements Disposable {
 
   /** The first half of {@link visit}: starts the program. Several processes can have one visit each at a time. */
   beginVisit(thread: Tracee, program: Program): Visit {
-    return Visit.begin(this.#ground, thread, program);
+    return VISITS.load().Visit.begin(this.#ground, thread, program);
   }
 
   /**
@@ -386,7 +391,7 @@ class HomeRemote extends Remote {
   }
 
   override start(program: Program): void {
-    this.#visit = Visit.begin(this.#ground, this.tracee, program);
+    this.#visit = VISITS.load().Visit.begin(this.#ground, this.tracee, program);
   }
 
   override finish(program: Program, patience: Milliseconds = Number.POSITIVE_INFINITY): Program {

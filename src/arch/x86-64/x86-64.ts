@@ -4,7 +4,6 @@ import { Part } from '../../base/part.ts';
 import type { Arch, ProgramEnd, Registers, SpawnPlan } from '../arch.ts';
 import { CodeWriter } from '../assemble.ts';
 import { PAGE_SIZE } from '../page-size.ts';
-import { cave, readCave, wayOut } from './cave.ts';
 import {
   ARGUMENTS,
   AX,
@@ -26,7 +25,6 @@ import {
   word,
 } from './code.ts';
 import { buryCode, forwardCode, noteCode } from './handlers.ts';
-import { limitsCode } from './limits.ts';
 import { pageSums } from './page-sums.ts';
 import { ARCH, DEBUG_REGISTERS, NT_X86_XSTATE } from './processor.ts';
 import { readSocketOptions } from './socket-options.ts';
@@ -35,6 +33,10 @@ import { fromImage, threadInfo, toImage } from './thread-info.ts';
 import { TILES } from './tiles.ts';
 import { askLayout, exceedsImage, fromFpregs, isLike, LAYOUT_CALLS, LAYOUT_REFUSED, toFpregs } from './xsave.ts';
 
+/** What leads into tasks that are not ours and out of them: a restore has none. */
+const CAVES = new Part(() => require('./cave.ts') as typeof import('./cave.ts'));
+/** Only for tasks that have reached limits. */
+const LIMITS = new Part(() => require('./limits.ts') as typeof import('./limits.ts'));
 /** What tells about the processor, for `cpuinfo` alone. */
 const CPU = new Part(() => require('./cpu.ts') as typeof import('./cpu.ts'));
 
@@ -342,10 +344,10 @@ export const X86_64: Arch = {
   get callReturn() {
     return interpreter({ kind: 'bell', signal: 0 }).callReturn;
   },
-  cave,
-  readCave,
-  limitsCode,
-  wayOut,
+  cave: (plan) => CAVES.load().cave(plan),
+  readCave: (bytes, address, wayOutAt) => CAVES.load().readCave(bytes, address, wayOutAt),
+  limitsCode: (plan) => LIMITS.load().limitsCode(plan),
+  wayOut: (plan) => CAVES.load().wayOut(plan),
   seed,
   buryCode,
   noteCode,

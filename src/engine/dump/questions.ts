@@ -8,6 +8,7 @@
 import type { TaskFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logDebug } from '../../base/log.ts';
+import { Part } from '../../base/part.ts';
 import type { DumpTask, DumpThread } from '../../contract/contract.ts';
 import { taskKinds } from '../../kinds/registry.ts';
 import { Foothold } from '../../tracee/foothold.ts';
@@ -15,15 +16,27 @@ import { limitsToLift } from '../../tracee/headroom.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
 import type { Program } from '../../tracee/program.ts';
 import { suspendSeccomp } from '../../tracee/seccomp.ts';
-import { threadsWithoutExit } from '../../tracee/seccomp-exit.ts';
+import type { Tracee } from '../../tracee/tracee.ts';
 import { FdFlags } from './fd-flags.ts';
 import type { LiveMemory } from './live.ts';
 import type { TaskSnapshot } from './snapshot.ts';
+
+// Only for tasks that have filters for their system calls.
+const SECCOMP = new Part(
+  () => require('../../tracee/seccomp-exit.ts') as typeof import('../../tracee/seccomp-exit.ts'),
+);
+const NO_THREADS: ReadonlySet<Tracee> = new Set();
 
 /** A DumpTask that the engine still fills in. */
 export type MutableDumpTask = { -readonly [K in keyof DumpTask]: DumpTask[K] } & {
   fdFlags: ReadonlyMap<TaskFd, number>;
 };
+
+/** The threads that seccomp would not let leave; for the time being, all of them may make all calls. */
+function withoutExit(threads: readonly DumpThread[]): ReadonlySet<Tracee> {
+  for (const { tid, status } of threads) if (status.seccomp) suspendSeccomp(tid);
+  return SECCOMP.load().threadsWithoutExit(threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
+}
 
 /** How many processes are entered at the same time. */
 const LOT = 16;
@@ -92,11 +105,8 @@ export class Question {
   enter(footholds: DisposableStack): void {
     requireUninterrupted();
     const task = this.#task;
-    for (const { tid, status } of task.threads) if (status.seccomp) suspendSeccomp(tid);
     const others = this.#akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
-    const exitless = threadsWithoutExit(
-      task.threads.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })),
-    );
+    const exitless = task.threads.some(({ status }) => status.seccomp) ? withoutExit(task.threads) : NO_THREADS;
     const lift = limitsToLift(this.#seen);
     this.#mayCopy = exitless.size === 0 && lift.length === 0;
     const company = { others, exitless, lift, caught: task.status.sigCgt };

@@ -84,11 +84,11 @@ function enter(
 ): void {
   const [main] = threads;
   if (!main) return;
-  const own = threads.map(({ tid, tracee }) => ({ tracee, ...parseStatus(readProc(tid, 'status')) }));
-  for (const { pid: tid, seccomp } of own) if (seccomp) suspendSeccomp(tid as HostPid);
-  const exitless = threadsWithoutExit(own.map(({ tracee, seccomp }) => ({ tracee, seccomp })));
+  const own = threads.map(({ tid, tracee }) => ({ tracee, status: parseStatus(readProc(tid, 'status')) }));
+  for (const { tracee, status } of own) if (status.seccomp) suspendSeccomp(tracee.pid);
+  const exitless = threadsWithoutExit(own.map(({ tracee, status }) => ({ tracee, seccomp: status.seccomp })));
   const others = sharers.flatMap((process) => process.threads.map(({ tracee }) => tracee));
-  const [status] = own;
+  const status = own[0]?.status;
   if (!status) return;
   const limits = parseLimits(readProc(pid, 'limits'));
   const lift = limitsToLift({ ref: { pid, comm: status.name }, status, limits });

@@ -22,8 +22,6 @@ export interface ProcStatus {
   /** The letter alone, as in `stat`: R S D T t X Z P I. */
   readonly state: string;
   readonly tgid: number;
-  /** Since 3.13. */
-  readonly ngid: number | undefined;
   readonly pid: number;
   readonly ppid: number;
   /** 0 when not traced. */
@@ -33,13 +31,9 @@ export interface ProcStatus {
   readonly groups: readonly number[];
   /** Since 4.7; missing for zombies. */
   readonly umask: number | undefined;
-  /** Ids from the reader's pid namespace inwards to the task's own; since 4.1. */
-  readonly nsTgid: readonly number[] | undefined;
   readonly nsPid: readonly number[] | undefined;
   readonly nsPgid: readonly number[] | undefined;
   readonly nsSid: readonly number[] | undefined;
-  /** Since 6.8. */
-  readonly kthread: boolean | undefined;
   /** Whether there are `Vm…` lines, which means an address space: false for zombies and kernel threads. */
   readonly hasMemory: boolean;
   /** Bytes: mapped in all, of that private and writable, locked. Only with memory. */
@@ -48,22 +42,7 @@ export interface ProcStatus {
   readonly vmLocked: number | undefined;
   /** Since 4.15, only with memory. */
   readonly coreDumping: boolean | undefined;
-  /** False after `PR_SET_THP_DISABLE`; since 5.0, only with memory. */
-  readonly thpEnabled: boolean | undefined;
-  /** Address bits that are not a tag; since 6.4 on x86-64, only with memory. */
-  readonly untagMask: bigint | undefined;
-  /** User-space shadow-stack features, as `shstk`, `wrss`; since 6.6 on x86-64. */
-  readonly threadFeatures: readonly string[] | undefined;
-  readonly threadFeaturesLocked: readonly string[] | undefined;
   readonly threads: number;
-  /** Number of signals queued for the user, and the limit. */
-  readonly sigQ: { readonly queued: number; readonly limit: number };
-  /** Pending for this thread. */
-  readonly sigPnd: bigint;
-  /** Pending for the thread group. */
-  readonly shdPnd: bigint;
-  readonly sigBlk: bigint;
-  readonly sigIgn: bigint;
   readonly sigCgt: bigint;
   readonly capInh: bigint;
   readonly capPrm: bigint;
@@ -77,93 +56,144 @@ export interface ProcStatus {
   readonly seccomp: number | undefined;
   /** Since 5.9. */
   readonly seccompFilters: number | undefined;
-  /** The kernel's words, as `thread vulnerable`; since 4.17. */
-  readonly speculationStoreBypass: string | undefined;
-  /** Since 5.17. */
-  readonly speculationIndirectBranch: string | undefined;
   /** CPUs as a list, `0-1,4`. */
   readonly cpusAllowedList: string | undefined;
 }
 
 const FILE = '/proc/PID/status';
 
-/** Parses `/proc/PID/status`. Throws `kernel` when a key every kernel since 3.10 prints is missing. */
+/**
+ * Parses `/proc/PID/status`. There is one for each thread and for each look at it, and few keys are asked for, so that
+ * each is looked up when it is. Throws `kernel` when a key every kernel since 3.10 prints is missing: for the last of
+ * them at once, since a file may have been cut off, for the others when they are asked for.
+ */
 export function parseStatus(bytes: Uint8Array): ProcStatus {
-  const values = keyValues(latin1(bytes));
-  const must = (key: string): string => {
-    const value = values.get(key);
-    if (value === undefined) throw malformed(FILE, `no ${key} line`);
-    return value;
-  };
-  const number = (key: string) => decimal(must(key), FILE);
-  const mask = (key: string) => bigHex(must(key), FILE);
-  const maybe = <T>(key: string, read: (value: string) => T): T | undefined => {
-    const value = values.get(key);
-    return value === undefined ? undefined : read(value);
-  };
-  return {
-    name: textOf(unescapeName(must('Name'))),
-    state: must('State').slice(0, 1),
-    tgid: number('Tgid'),
-    ngid: maybe('Ngid', toNumber),
-    pid: number('Pid'),
-    ppid: number('PPid'),
-    tracerPid: number('TracerPid'),
-    uid: fourIds(must('Uid')),
-    gid: fourIds(must('Gid')),
-    groups: toNumbers(must('Groups')),
-    umask: maybe('Umask', (v) => Number.parseInt(v, 8)),
-    nsTgid: maybe('NStgid', toNumbers),
-    nsPid: maybe('NSpid', toNumbers),
-    nsPgid: maybe('NSpgid', toNumbers),
-    nsSid: maybe('NSsid', toNumbers),
-    kthread: maybe('Kthread', toBoolean),
-    hasMemory: values.has('VmSize'),
-    vmSize: maybe('VmSize', toBytes),
-    vmData: maybe('VmData', toBytes),
-    vmLocked: maybe('VmLck', toBytes),
-    coreDumping: maybe('CoreDumping', toBoolean),
-    thpEnabled: maybe('THP_enabled', toBoolean),
-    untagMask: maybe('untag_mask', toMask),
-    threadFeatures: maybe('x86_Thread_features', words),
-    threadFeaturesLocked: maybe('x86_Thread_features_locked', words),
-    threads: number('Threads'),
-    sigQ: sigQueue(must('SigQ')),
-    sigPnd: mask('SigPnd'),
-    shdPnd: mask('ShdPnd'),
-    sigBlk: mask('SigBlk'),
-    sigIgn: mask('SigIgn'),
-    sigCgt: mask('SigCgt'),
-    capInh: mask('CapInh'),
-    capPrm: mask('CapPrm'),
-    capEff: mask('CapEff'),
-    capBnd: mask('CapBnd'),
-    capAmb: maybe('CapAmb', toMask),
-    noNewPrivs: maybe('NoNewPrivs', toBoolean),
-    seccomp: maybe('Seccomp', toNumber),
-    seccompFilters: maybe('Seccomp_filters', toNumber),
-    speculationStoreBypass: values.get('Speculation_Store_Bypass'),
-    speculationIndirectBranch: values.get('SpeculationIndirectBranch'),
-    cpusAllowedList: values.get('Cpus_allowed_list'),
-  };
+  return new Status(latin1(bytes));
 }
 
-/** The value of every `Key:` line. The name has its newlines escaped, so no line can be forged. */
-function keyValues(text: string): Map<string, string> {
-  const values = new Map<string, string>();
-  for (let at = 0; at < text.length; ) {
-    let end = text.indexOf('\n', at);
-    if (end < 0) end = text.length;
-    const colon = text.indexOf(':', at);
-    if (colon >= 0 && colon < end) {
-      const key = text.slice(at, colon);
-      const value = text.slice(colon + 1, end);
-      // A comm may begin or end with blanks, so only the tab after the colon is removed from the name.
-      values.set(key, key === 'Name' ? value.slice(1) : value.trim());
-    }
-    at = end + 1;
+class Status implements ProcStatus {
+  readonly #text: string;
+
+  constructor(text: string) {
+    this.#text = text;
+    this.#must('CapBnd');
   }
-  return values;
+
+  /**
+   * The value of a `Key:` line. The name, which is the first, has its newlines escaped, so no line can be forged. A
+   * comm may begin or end with blanks, so only the tab after the colon is removed from the name.
+   */
+  #value(key: string): string | undefined {
+    const text = this.#text;
+    if (key === 'Name') return text.startsWith('Name:\t') ? text.slice(6, text.indexOf('\n')) : undefined;
+    const at = text.indexOf(`\n${key}:`);
+    if (at < 0) return undefined;
+    const end = text.indexOf('\n', at + 1);
+    return text.slice(at + key.length + 2, end < 0 ? text.length : end).trim();
+  }
+  #must(key: string): string {
+    const value = this.#value(key);
+    if (value === undefined) throw malformed(FILE, `no ${key} line`);
+    return value;
+  }
+  #number(key: string): number {
+    return decimal(this.#must(key), FILE);
+  }
+  #mask(key: string): bigint {
+    return bigHex(this.#must(key), FILE);
+  }
+  #maybe<T>(key: string, read: (value: string) => T): T | undefined {
+    const value = this.#value(key);
+    return value === undefined ? undefined : read(value);
+  }
+
+  get name(): string {
+    return textOf(unescapeName(this.#must('Name')));
+  }
+  get state(): string {
+    return this.#must('State').slice(0, 1);
+  }
+  get tgid(): number {
+    return this.#number('Tgid');
+  }
+  get pid(): number {
+    return this.#number('Pid');
+  }
+  get ppid(): number {
+    return this.#number('PPid');
+  }
+  get tracerPid(): number {
+    return this.#number('TracerPid');
+  }
+  get uid(): FourIds {
+    return fourIds(this.#must('Uid'));
+  }
+  get gid(): FourIds {
+    return fourIds(this.#must('Gid'));
+  }
+  get groups(): readonly number[] {
+    return toNumbers(this.#must('Groups'));
+  }
+  get umask(): number | undefined {
+    return this.#maybe('Umask', (v) => Number.parseInt(v, 8));
+  }
+  get nsPid(): readonly number[] | undefined {
+    return this.#maybe('NSpid', toNumbers);
+  }
+  get nsPgid(): readonly number[] | undefined {
+    return this.#maybe('NSpgid', toNumbers);
+  }
+  get nsSid(): readonly number[] | undefined {
+    return this.#maybe('NSsid', toNumbers);
+  }
+  get hasMemory(): boolean {
+    return this.#value('VmSize') !== undefined;
+  }
+  get vmSize(): number | undefined {
+    return this.#maybe('VmSize', toBytes);
+  }
+  get vmData(): number | undefined {
+    return this.#maybe('VmData', toBytes);
+  }
+  get vmLocked(): number | undefined {
+    return this.#maybe('VmLck', toBytes);
+  }
+  get coreDumping(): boolean | undefined {
+    return this.#maybe('CoreDumping', toBoolean);
+  }
+  get threads(): number {
+    return this.#number('Threads');
+  }
+  get sigCgt(): bigint {
+    return this.#mask('SigCgt');
+  }
+  get capInh(): bigint {
+    return this.#mask('CapInh');
+  }
+  get capPrm(): bigint {
+    return this.#mask('CapPrm');
+  }
+  get capEff(): bigint {
+    return this.#mask('CapEff');
+  }
+  get capBnd(): bigint {
+    return this.#mask('CapBnd');
+  }
+  get capAmb(): bigint | undefined {
+    return this.#maybe('CapAmb', toMask);
+  }
+  get noNewPrivs(): boolean | undefined {
+    return this.#maybe('NoNewPrivs', toBoolean);
+  }
+  get seccomp(): number | undefined {
+    return this.#maybe('Seccomp', toNumber);
+  }
+  get seccompFilters(): number | undefined {
+    return this.#maybe('Seccomp_filters', toNumber);
+  }
+  get cpusAllowedList(): string | undefined {
+    return this.#value('Cpus_allowed_list');
+  }
 }
 
 /** Undoes `proc_task_name()`: newline and backslash are printed as `\n` and `\\`, nothing else. */
@@ -191,9 +221,4 @@ function fourIds(value: string): FourIds {
     saved: decimal(saved, FILE),
     fs: decimal(fs, FILE),
   };
-}
-
-function sigQueue(value: string): { queued: number; limit: number } {
-  const [queued, limit] = value.split('/');
-  return { queued: decimal(queued, FILE), limit: Number(limit) }; // inexact for 2^64-1, which means unlimited
 }

@@ -37,7 +37,6 @@ describe('stat', () => {
     expect(stat.comm).toBe('sleep');
     expect(stat.startCode < stat.endCode && stat.endCode < stat.startData && stat.startData < stat.endData).toBe(true);
     expect(stat.argStart < stat.argEnd && stat.argEnd <= stat.envStart && stat.envStart <= stat.envEnd).toBe(true);
-    expect(stat.rsslim).toBe(RLIM_INFINITY);
     const execfn = auxValue(parseAuxv(proc('6.18/sleep/auxv')), AUX.EXECFN) as bigint;
     expect(execfn >= stat.envEnd && execfn - stat.envEnd < 4096n).toBe(true);
   });
@@ -46,7 +45,6 @@ describe('stat', () => {
     expect(parseStat(proc('6.18/zombie/stat'))).toMatchObject({
       state: 'Z',
       exitCode: 7 << 8,
-      vsize: 0,
       startCode: 0n,
       startStack: 0n,
     });
@@ -62,18 +60,17 @@ describe('stat', () => {
       starttime: 27437,
       startBrk: 29794304n,
     });
-    expect(old.wchan).toBe(18446744071579314643n);
     const la57 = parseStat(proc('5.10/stat'));
     expect(la57).toMatchObject({ startCode: 2n ** 56n - 4095n, envEnd: 2n ** 56n - 4079n, exitCode: 9, state: 'T' });
   });
 
   test('kernel thread', () => {
-    expect(parseStat(proc('6.18/kthread/stat'))).toMatchObject({ pid: 2, comm: 'kthreadd', ppid: 0, vsize: 0 });
+    expect(parseStat(proc('6.18/kthread/stat'))).toMatchObject({ pid: 2, comm: 'kthreadd', ppid: 0 });
   });
 
   test('damage', () => {
     for (const bad of ['', '1', '1 (', '1 (a', '1 (a) S 1', '(a) S 1', `1 (a) S ${'x '.repeat(60)}`]) {
-      expect(() => parseStat(ascii(bad))).toThrow(StasisError);
+      expect(() => parseStat(ascii(bad)).ppid).toThrow(StasisError);
     }
   });
 });
@@ -82,22 +79,19 @@ describe('status', () => {
   test('6.18', () => {
     const status = parseStatus(proc('6.18/odd/status'));
     expect(status).toMatchObject({
-      ...{ name: ODD_COMM, state: 'S', ngid: 0, ppid: 1, tracerPid: 0, umask: 0o022, kthread: false, hasMemory: true },
+      ...{ name: ODD_COMM, state: 'S', ppid: 1, tracerPid: 0, umask: 0o022, hasMemory: true },
       ...{ uid: { real: 0, effective: 0, saved: 0, fs: 0 }, groups: [4, 20, 4294967000], threads: 1 },
       ...{
         coreDumping: false,
-        thpEnabled: true,
-        untagMask: RLIM_INFINITY,
         noNewPrivs: true,
         seccomp: 0,
         seccompFilters: 0,
       },
-      ...{ sigBlk: (1n << 63n) | (1n << 9n), sigPnd: 1n << 9n, shdPnd: 1n << 63n, sigIgn: 7n, capInh: 0n, capAmb: 0n },
+      ...{ sigCgt: 0n, capInh: 0n, capAmb: 0n },
     });
     expect(status.nsPid).toEqual([status.pid]);
     expect(status.capEff & capBit('SYS_RESOURCE')).toBe(0n);
     expect(status.capEff & capBit('CHECKPOINT_RESTORE')).toBe(1n << 40n);
-    expect(status.threadFeatures).toBeUndefined();
   });
 
   test('zombies and kernel threads have no memory', () => {
@@ -107,10 +101,8 @@ describe('status', () => {
       hasMemory: false,
       umask: undefined,
       coreDumping: undefined,
-      thpEnabled: undefined,
     });
     expect(parseStatus(proc('6.18/kthread/status'))).toMatchObject({
-      kthread: true,
       hasMemory: false,
       name: 'kthreadd',
     });
@@ -124,19 +116,9 @@ describe('status', () => {
         uid: { real: 1000, effective: 1001, saved: 1002, fs: 1003 },
         gid: { real: 100, effective: 101, saved: 102, fs: 103 },
       },
-      ...{ sigPnd: 0x200n, shdPnd: 1n << 63n, capPrm: 0x1fffffffffn },
+      ...{ capPrm: 0x1fffffffffn },
     });
-    for (const key of [
-      'ngid',
-      'umask',
-      'nsPid',
-      'nsSid',
-      'kthread',
-      'capAmb',
-      'noNewPrivs',
-      'seccompFilters',
-      'thpEnabled',
-    ] as const) {
+    for (const key of ['umask', 'nsPid', 'nsSid', 'capAmb', 'noNewPrivs', 'seccompFilters'] as const) {
       expect(status[key]).toBeUndefined();
     }
   });
@@ -161,24 +143,16 @@ describe('status', () => {
         coreDumping: true,
         noNewPrivs: true,
         seccomp: 1,
-        speculationStoreBypass: 'thread vulnerable',
       },
-      ...{ thpEnabled: undefined },
     });
     expect(parseStatus(proc('5.10/status'))).toMatchObject({
       state: 'R',
-      thpEnabled: false,
       seccompFilters: 3,
-      untagMask: undefined,
     });
     expect(parseStatus(proc('6.6/status'))).toMatchObject({
       ...{
         state: 'D',
-        untagMask: 0x7fffffffffffffffn,
-        threadFeatures: ['shstk', 'wrss'],
-        threadFeaturesLocked: ['shstk'],
       },
-      ...{ speculationIndirectBranch: 'conditional enabled' },
     });
   });
 
