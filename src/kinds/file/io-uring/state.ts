@@ -50,9 +50,10 @@ export interface RingState {
 
 /**
  * How often a ring is read that changes meanwhile, so that its lists lead nowhere, or whose lock is held all the time.
- * A thread of the kernel that polls does so in bursts; the pauses let one end.
+ * A thread of the kernel that polls does so in bursts; the pauses let one end. On a busy machine it may have to wait
+ * for a processor with the lock in its hands.
  */
-const MOST_READINGS = 10;
+const MOST_READINGS = 30;
 /** Nanoseconds; the pauses become longer. */
 const PAUSE = 2_000_000;
 
@@ -61,21 +62,24 @@ export function ringState(file: OpenFile): RingState | undefined {
   if (!kernelTypes()) return undefined;
   for (let readings = 1; ; readings++) {
     const state = readState(file);
-    if (state || readings === MOST_READINGS) return state;
+    if (state !== 'unsteady') return state;
+    if (readings === MOST_READINGS) return undefined;
     nap(readings * PAUSE);
   }
 }
 
-function readState(file: OpenFile): RingState | undefined {
+/** Undefined if the kernel does not let us read it. */
+function readState(file: OpenFile): RingState | 'unsteady' | undefined {
   const types = kernelTypes();
   const address = types && privateData(file.local);
   const size = types?.sizeOf('io_ring_ctx');
-  const bytes = address === undefined || size === undefined ? undefined : kernelBytes(file.local, address, size);
-  if (!types || address === undefined || !bytes) return undefined;
+  if (!types || address === undefined || size === undefined) return undefined;
+  const bytes = kernelBytes(file.local, address, size);
+  if (!bytes) return 'unsteady';
   try {
     return new Reader(types, address, bytes, file).state();
   } catch (error) {
-    if (error instanceof Unknown) return undefined;
+    if (error instanceof Unknown) return 'unsteady';
     throw error;
   }
 }

@@ -71,21 +71,32 @@ export function fill(
   });
 }
 
-/** Sends a message with its descriptors, and with the credentials of its sender if that is still possible. */
+/** What the kernel answers if a process has ended, if we may not speak for it, and for IDs that are not mapped here. */
+const NOT_AS_SENDER: readonly number[] = [ERRNO.ESRCH, ERRNO.EPERM, ERRNO.EINVAL];
+
+/**
+ * Sends a message with its descriptors, and with the credentials of its sender if that is still possible.
+ * @throws SyscallError, StasisError (conflict) if not everything could be sent at once
+ */
 function sendMessage(origin: Origin, bytes: Uint8Array, rights: readonly number[], sender: Ucred | undefined): void {
-  if (sender && trySend(origin, bytes, encodeControl(rights, sender)) === bytes.length) return;
-  // The kernel answers ESRCH if the process has ended.
-  if (sender)
+  if (sender) {
+    const got = trySend(origin, bytes, encodeControl(rights, sender));
+    if (got === bytes.length) return;
+    if (!NOT_AS_SENDER.includes(-got)) throw sendError(origin, got);
     logWarn('unix', `process ${sender.pid} is not there: a message it had sent comes without its credentials`);
+  }
   send(origin, bytes, encodeControl(rights));
 }
 
 /** @throws SyscallError, StasisError (conflict) if not everything could be sent at once */
 export function send(origin: Origin, bytes: Uint8Array, control: Uint8Array): void {
   const got = trySend(origin, bytes, control);
-  if (got === bytes.length) return;
-  if (got !== -ERRNO.EAGAIN || !origin.to) throw new SyscallError('sendmsg', got < 0 ? -got : ERRNO.EAGAIN);
-  throw new StasisError({
+  if (got !== bytes.length) throw sendError(origin, got);
+}
+
+function sendError({ to }: Origin, got: number): StasisError {
+  if (got !== -ERRNO.EAGAIN || !to) return new SyscallError('sendmsg', got < 0 ? -got : ERRNO.EAGAIN);
+  return new StasisError({
     kind: 'conflict',
     code: 'SOCKET_QUEUE',
     resource: 'net.unix.max_dgram_qlen',
