@@ -139,15 +139,28 @@ export class Question {
     const task = this.#task;
     const foothold = this.#inside;
     this.#end();
-    for (const thread of task.threads) {
-      if (thread === task) continue;
-      const program = foothold.remote.program();
-      const readers = threadReaders(thread, program);
-      foothold.visit(thread.tracee, program);
-      for (const read of readers) read?.();
-    }
+    this.#askOthers(foothold);
     if (this.#mayCopy) this.#live?.take(task, foothold.bellSignal);
     foothold.depart();
+  }
+
+  /** While one thread runs its program, that of the next is made, and what the one before it has told is read. */
+  #askOthers(foothold: Foothold): void {
+    let end: (() => () => void) | undefined;
+    for (const thread of this.#task.threads.slice(1)) {
+      const program = foothold.remote.program();
+      const readers = threadReaders(thread, program);
+      const read = end?.();
+      const visit = foothold.beginVisit(thread.tracee, program);
+      end = () => {
+        visit.end();
+        return () => {
+          for (const reader of readers) reader?.();
+        };
+      };
+      read?.();
+    }
+    end?.()();
   }
 
   get #inside(): Foothold {
