@@ -17,6 +17,7 @@ import { requireUninterrupted } from '../../tracee/interruption.ts';
 import type { Program } from '../../tracee/program.ts';
 import { suspendSeccomp } from '../../tracee/seccomp.ts';
 import type { Tracee } from '../../tracee/tracee.ts';
+import type { Visit } from '../../tracee/visit.ts';
 import { FdFlags } from './fd-flags.ts';
 import type { LiveMemory } from './live.ts';
 import type { TaskSnapshot } from './snapshot.ts';
@@ -146,21 +147,26 @@ export class Question {
 
   /** While one thread runs its program, that of the next is made, and what the one before it has told is read. */
   #askOthers(foothold: Foothold): void {
-    let end: (() => () => void) | undefined;
-    for (const thread of this.#task.threads.slice(1)) {
-      const program = foothold.remote.program();
-      const readers = threadReaders(thread, program);
-      const read = end?.();
-      const visit = foothold.beginVisit(thread.tracee, program);
-      end = () => {
-        visit.end();
-        return () => {
-          for (const reader of readers) reader?.();
-        };
-      };
-      read?.();
+    let going: { readonly visit: Visit; readonly readers: readonly Reader[] } | undefined;
+    const end = (): readonly Reader[] => {
+      const ended = going;
+      going = undefined;
+      ended?.visit.end();
+      return ended?.readers ?? [];
+    };
+    try {
+      for (const thread of this.#task.threads.slice(1)) {
+        const program = foothold.remote.program();
+        const readers = threadReaders(thread, program);
+        const before = end();
+        going = { visit: foothold.beginVisit(thread.tracee, program), readers };
+        for (const read of before) read?.();
+      }
+      for (const read of end()) read?.();
+    } finally {
+      // After an error: the thread is not to be left in our code.
+      end();
     }
-    end?.()();
   }
 
   get #inside(): Foothold {
