@@ -7,9 +7,9 @@
 import { bigDecimal, decimal, latin1, malformed, textOf } from './common.ts';
 
 /**
- * The fields that are needed, named as in proc(5). Times are in clock ticks (USER_HZ, 100 a second). Addresses and masks are bigint, as
- * images have them; with five-level page tables user addresses reach 2^56, more than a double holds exactly. The mm
- * fields are 0n for zombies, and for readers that may not ptrace the task.
+ * The fields that are needed, named as in proc(5). Times are in clock ticks (USER_HZ, 100 a second). Addresses are
+ * bigint, as images have them; with five-level page tables user addresses reach 2^56, more than a double holds exactly.
+ * The mm fields are 0n for zombies, and for readers that may not ptrace the task.
  */
 export interface ProcStat {
   readonly pid: number;
