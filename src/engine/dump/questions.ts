@@ -9,6 +9,7 @@ import type { TaskFd } from '../../base/brands.ts';
 import { StasisError } from '../../base/errors.ts';
 import { logDebug } from '../../base/log.ts';
 import { Part } from '../../base/part.ts';
+import { UndoStack } from '../../base/undo.ts';
 import type { DumpTask, DumpThread } from '../../contract/contract.ts';
 import { taskKinds } from '../../kinds/registry.ts';
 import { Foothold } from '../../tracee/foothold.ts';
@@ -69,7 +70,7 @@ export function askAll(questions: readonly Question[], progress: (done: number) 
 }
 
 function askLot(lot: readonly Question[]): void {
-  using footholds = new DisposableStack();
+  using footholds = new UndoStack();
   for (const question of lot) question.enter(footholds);
   for (const question of lot) question.start();
   for (const question of lot) question.finish();
@@ -102,8 +103,8 @@ export class Question {
     this.#live = live;
   }
 
-  /** Begins to enter the process, which it leaves when the stack is disposed of. */
-  enter(footholds: DisposableStack): void {
+  /** Begins to enter the process, which it leaves at the latest when the stack is disposed of. */
+  enter(footholds: UndoStack): void {
     requireUninterrupted();
     const task = this.#task;
     const others = this.#akin.map(({ tracee }) => tracee).filter((tracee) => tracee !== task.tracee);
@@ -111,7 +112,9 @@ export class Question {
     const lift = limitsToLift(this.#seen);
     this.#mayCopy = exitless.size === 0 && lift.length === 0;
     const company = { others, exitless, lift, caught: task.status.sigCgt };
-    this.#foothold = footholds.use(Foothold.begin(task.tracee, task.pid, this.#seen.vmas, company));
+    const foothold = Foothold.begin(task.tracee, task.pid, this.#seen.vmas, company);
+    footholds.add(() => foothold[Symbol.dispose]());
+    this.#foothold = foothold;
   }
 
   /** Starts the program of the main thread. */

@@ -12,6 +12,7 @@
 
 import { readdirSync, writeSync } from 'node:fs';
 import { hostPid } from '../../../src/base/brands.ts';
+import { UndoStack } from '../../../src/base/undo.ts';
 import { readProc } from '../../../src/kernel/proc/read.ts';
 import { parseSmaps } from '../../../src/kernel/proc/smaps.ts';
 import { parseStatus } from '../../../src/kernel/proc/status.ts';
@@ -73,7 +74,7 @@ function exitlessOf(threads: readonly Tracee[]): Set<Tracee> {
 
 /** One round; answers microseconds for a visit, and how many there were. */
 function round(crowds: readonly Crowd[]): { visit: number; visits: number } {
-  using footholds = new DisposableStack();
+  using footholds = new UndoStack();
   const places = crowds.map(({ pid, threads, neighbours }) => {
     const exitless = exitlessOf(threads);
     const able = threads.filter((thread) => who === undefined || exitless.has(thread) === (who === 'exitless'));
@@ -87,7 +88,7 @@ function round(crowds: readonly Crowd[]): { visit: number; visits: number } {
       // Both ways in and out.
       ...(Math.random() < 0.5 ? { caught: sigCgt } : {}),
     });
-    footholds.use(foothold);
+    footholds.add(() => foothold[Symbol.dispose]());
     return { foothold, leader, others };
   });
   // The leaders at the same time, and their results in the reverse order.
