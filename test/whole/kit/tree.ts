@@ -59,14 +59,30 @@ export function otherThreads(pid: number): number[] {
   }
 }
 
+/** Looks at a tree some process of which is gone before it was looked at. */
+const MOST_LOOKS = 20;
+
 /**
  * The state of a tree: items of the root by their own names (see state.ts), those of its threads as `thread TID …`, of
- * the others as `process PID …` and `process PID thread TID …`. Throws if one is gone meanwhile.
+ * the others as `process PID …` and `process PID thread TID …`. If one ends meanwhile, as the copy of a task does that
+ * a killed Stasis has left, it looks again. Throws if the root is gone.
  */
 export function readTreeState(root: number): TaskState {
+  for (let look = 1; ; look++) {
+    const members = descendants(root).map(({ pid }) => pid);
+    try {
+      return stateOf(root, members);
+    } catch (error) {
+      const isWhole = members.every((pid) => statOf(pid) !== undefined);
+      if (isWhole || !statOf(root) || look === MOST_LOOKS) throw error;
+    }
+  }
+}
+
+function stateOf(root: number, members: readonly number[]): TaskState {
   const state = new Map<string, string>();
   addProcess(root, '', state);
-  for (const { pid } of descendants(root)) {
+  for (const pid of members) {
     const stat = statOf(pid);
     if (!stat) throw new Error(`process ${pid} has just gone`);
     const prefix = `process ${pid} `;
