@@ -3,15 +3,19 @@
  * signals.
  *
  * Used for work that must not be left half done. If Stasis is killed, the child still comes to the end of its program,
- * which undoes what it began with.
+ * which undoes what it began with. The kernel lets our tracees go on as soon as Stasis is dead, so the child must not
+ * wait for a processor by then: it is a real-time task, if Stasis may make one (CAP_SYS_NICE).
  */
 
 import { StasisError } from '../base/errors.ts';
 import { W } from '../kernel/constants/ptrace.ts';
-import { CLONE } from '../kernel/constants/tasks.ts';
+import { CLONE, SCHED } from '../kernel/constants/tasks.ts';
+import { SchedAttr } from '../kernel/layouts/tasks.ts';
 import { arenaAddress, arenaView, syscall } from '../kernel/syscall.ts';
 import { ChildProgram } from './child-program.ts';
 import type { Program } from './program.ts';
+
+const URGENT = SchedAttr.encode({ size: SchedAttr.size, policy: SCHED.FIFO, priority: 1 });
 
 export class DetachedProcess implements Disposable {
   readonly #child = new ChildProgram();
@@ -20,7 +24,9 @@ export class DetachedProcess implements Disposable {
    * A new program. All its calls must be attempts, since a failed call that is not tolerated would end it half done.
    */
   program(): Program {
-    return this.#child.program();
+    const program = this.#child.program();
+    program.attempt('sched_setattr', 0, program.data(URGENT), 0);
+    return program;
   }
 
   /** Runs a program to its end and reads its results. @throws StasisError */
