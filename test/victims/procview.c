@@ -6,7 +6,9 @@
  *   procview nested   a child does, in a user namespace inside of another one
  */
 #include "victim.h"
+#include <netinet/in.h>
 #include <sched.h>
+#include <sys/fsuid.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/wait.h>
@@ -14,9 +16,9 @@
 static const char *const NAMES[] = {
     "/proc/self/uid_map",       "/proc/self/gid_map",       "/proc/sysvipc/msg",
     "/proc/sys/kernel/msgmax",  "/proc/sys/kernel/shm_rmid_forced",
-    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/ip_forward", "/proc/self/status", "/proc/thread-self/status", "/proc/self/net/udp",
 };
-enum { COUNT = sizeof NAMES / sizeof *NAMES, MOST = 200 };
+enum { COUNT = sizeof NAMES / sizeof *NAMES, MOST = 400 };
 static int held[COUNT];
 static char said[COUNT][MOST];
 
@@ -27,10 +29,22 @@ static void put(const char *path, const char *text) {
   close(fd);
 }
 
+/* Leaves what is between two texts. */
+static void only(char *text, const char *from, const char *to) {
+  char *first = strstr(text, from), *last = first ? strstr(first, to) : 0;
+  check(last, "no %s in %s", from, text);
+  *last = 0;
+  memmove(text, first, last - first + 1);
+}
+
 static void read_again(int i, char text[MOST]) {
   ssize_t got = pread(held[i], text, MOST - 1, 0);
   check(got > 0, "%s", NAMES[i]);
   text[got] = 0;
+  /* Other lines and columns of these change: a few numbers are users. */
+  if (strstr(NAMES[i], "status")) only(text, "\nUid:", "\nFDSize");
+  else if (strstr(NAMES[i], "udp")) only(text, ": 0100007F:", " 0 ");
+  else text[MOST / 2] = 0;
 }
 
 static void verify(void) {
@@ -39,6 +53,15 @@ static void verify(void) {
     read_again(i, text);
     check(!strcmp(text, said[i]), "%s says %.60s, and said %.60s", NAMES[i], text, said[i]);
   }
+}
+
+/* A socket for /proc/self/net/udp; of another user, if there are more. */
+static void bind_socket(bool more) {
+  if (more) check(!setresuid(7, 0, 0) && setfsuid(7) == 0);
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  check(fd >= 0 && !bind(fd, (struct sockaddr *)&at, sizeof at));
+  setfsuid(0);
 }
 
 static void put_for(pid_t pid, const char *name, const char *text) {
@@ -80,6 +103,7 @@ int main(int argc, char **argv) {
       nest("0 0 1\n3 5 1\n", "0 0 1\n4 6 1\n");
       nest("0 0 1\n7 3 1\n", "0 0 1\n8 4 1\n");
     }
+    bind_socket(nested);
     for (int i = 0; i < COUNT; i++) {
       held[i] = open(NAMES[i], O_RDONLY | O_CLOEXEC);
       check(held[i] >= 0, "%s", NAMES[i]);

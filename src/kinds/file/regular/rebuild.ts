@@ -40,7 +40,8 @@ function isAboutDescriptor(reg: RegFileEntry): boolean {
 }
 
 /** Files of /proc that show what is in a namespace of whoever has opened them: of users, networks, and of IPC. */
-const OF_OPENER = /^\/proc\/(\d+\/(uid_map|gid_map|projid_map|setgroups)|sys\/.+|sysvipc\/\w+)$/;
+const OF_OPENER =
+  /^\/proc\/(\d+\/((task\/\d+\/)?status|uid_map|gid_map|projid_map|setgroups|net\/.+)|keys|key-users|sys\/.+|sysvipc\/\w+)$/;
 
 /** Whether a file shows Stasis something else than the task. */
 function showsOpener({ name }: RegFileEntry, { context, pid }: RestoreTask): boolean {
