@@ -55,6 +55,12 @@ export function followedStatus(path: string): FileStatus | undefined {
   return there(path, statx(AT.FDCWD, path, 0));
 }
 
+/** As {@link followedStatus}; undefined whatever the reason. */
+export function tryFollowedStatus(path: string): FileStatus | undefined {
+  const status = statx(AT.FDCWD, path, 0);
+  return typeof status === 'number' ? undefined : status;
+}
+
 function there(path: string, status: FileStatus | number): FileStatus | undefined {
   if (typeof status !== 'number') return status;
   if (status === -ERRNO.ENOENT || status === -ERRNO.ENOTDIR) return undefined;

@@ -106,10 +106,9 @@ export class Foothold implements Disposable {
       registers: lift.length > 0 ? tracee.arch.jump(this.#registers, this.#limitsAt) : this.#registers,
       mask: this.#mask,
     });
-    const wayOutAt = this.#caveAt + CAVE_SIZE - WAY_OUT_SIZE;
     const { claim } = this.#cave;
-    const wayOut = tracee.arch.wayOut({ address: wayOutAt, claim, done: area + done });
-    this.#ground = { mem, area, bell: this.bellSignal, wayOut, wayOutAt, claim, exitless, guest: undefined };
+    const wayOutPlan = { address: this.#caveAt + CAVE_SIZE - WAY_OUT_SIZE, claim, done: area + done };
+    this.#ground = { mem, area, bell: signal, wayOutPlan, wayOut: undefined, exitless, guest: undefined };
     const base = tracee.arch.withWayOut(this.#registers, this.#cave.leave);
     this.remote = this.#exitForbidden
       ? new HomeRemote(tracee, base, this.#ground)

@@ -13,7 +13,8 @@
  * claim then says that the area stays mapped.
  */
 
-import { CLAIM, type Registers, type WayOut } from '../arch/arch.ts';
+import { CLAIM, type Registers, type WayOut, type WayOutPlan } from '../arch/arch.ts';
+import { thisArch } from '../arch/index.ts';
 import type { Milliseconds } from '../base/brands.ts';
 import { StasisError } from '../base/errors.ts';
 import { logWarn } from '../base/log.ts';
@@ -31,10 +32,9 @@ export interface Ground {
   readonly mem: Fd;
   readonly area: number;
   readonly bell: number;
-  /** The exit code of a visited thread, which is written for each visit, and its address. */
-  readonly wayOut: WayOut;
-  readonly wayOutAt: number;
-  readonly claim: number;
+  /** The exit code of a visited thread, which is written for each visit: what it is made of, and the code once made. */
+  readonly wayOutPlan: WayOutPlan;
+  wayOut: WayOut | undefined;
   /** Threads that seccomp would not let leave. */
   readonly exitless: ReadonlySet<Tracee>;
   /** The thread that is in the area. A thread whose visit failed stays recorded here. */
@@ -56,7 +56,7 @@ export class Visit {
     this.#program = program;
     this.#registers = thread.getRegisters();
     this.#mask = getSignalMask(thread.pid);
-    const base = thread.arch.withWayOut(this.#registers, ground.wayOut.enter);
+    const base = thread.arch.withWayOut(this.#registers, wayOutOf(ground).enter);
     this.#remote = new Remote(thread, ground.area, base, ground.bell);
   }
 
@@ -94,9 +94,10 @@ export class Visit {
 
   /** Sends the thread into the area. The order matters, since Stasis may be killed after each line. */
   #enter(): void {
-    const { mem, wayOut, wayOutAt, bell, exitless } = this.#ground;
+    const { mem, wayOutPlan, bell, exitless } = this.#ground;
+    const wayOut = wayOutOf(this.#ground);
     wayOut.set(this.#registers, this.#mask);
-    forceWrite(mem, wayOutAt, wayOut.code);
+    forceWrite(mem, wayOutPlan.address, wayOut.code);
     this.#faceTheWayOut();
     setSignalMask(this.#thread.pid, ~(1n << BigInt(bell - 1)));
     this.#claim(exitless.has(this.#thread) ? CLAIM.forGood : CLAIM.guest);
@@ -119,13 +120,18 @@ export class Visit {
   }
 
   #faceTheWayOut(): void {
-    const { wayOut } = this.#ground;
-    this.#thread.setRegisters(this.#thread.arch.jump(this.#registers, wayOut.enter));
+    const { enter } = wayOutOf(this.#ground);
+    this.#thread.setRegisters(this.#thread.arch.jump(this.#registers, enter));
   }
 
   #claim(word: number): void {
-    ptrace(PTRACE.POKEDATA, this.#thread.pid, this.#ground.claim, word);
+    ptrace(PTRACE.POKEDATA, this.#thread.pid, this.#ground.wayOutPlan.claim, word);
   }
+}
+
+function wayOutOf(ground: Ground): WayOut {
+  ground.wayOut ??= thisArch().wayOut(ground.wayOutPlan);
+  return ground.wayOut;
 }
 
 function occupied(thread: Tracee, guest: Tracee): StasisError {

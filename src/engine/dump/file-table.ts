@@ -10,6 +10,7 @@ import { trySyscall } from '../../kernel/syscall.ts';
 import { fileKinds } from '../../kinds/registry.ts';
 import { inNetworkOf } from '../../namespaces/networks.ts';
 import { isBareName } from './bare-name.ts';
+import { keyOfPath } from './key-of-path.ts';
 import { openPath } from './snapshot.ts';
 
 // Only for a tree that cannot be carried.
@@ -79,13 +80,14 @@ export class OpenFileTable implements FileTable {
   }
 
   idOfPath(task: SeenRef, via: string, flags: number): number {
+    const of = keyOfPath(via);
+    const key = `${of} ${flags}`;
+    const known = of === undefined ? undefined : this.#paths.get(key);
+    if (known !== undefined) return known;
     const file = openPath(task, via, flags);
     try {
-      const key = `${file.mntId}:${file.stat.ino}:${flags}:${file.link}`;
-      const known = this.#paths.get(key);
-      if (known !== undefined) return known;
       const id = this.#capture(file);
-      this.#paths.set(key, id);
+      if (of !== undefined) this.#paths.set(key, id);
       return id;
     } finally {
       trySyscall('close', file.local);

@@ -12,6 +12,7 @@ import { statusAt } from '../../kernel/statx.ts';
 import { SyscallError, trySyscall } from '../../kernel/syscall.ts';
 import { SEEN_NAMESPACES } from '../../namespaces/seen.ts';
 import { kindOf } from './file-table.ts';
+import { keyOfPath } from './key-of-path.ts';
 import { openPath } from './snapshot.ts';
 
 // Only for a tree that cannot be carried.
@@ -61,6 +62,9 @@ function mappedObstacle(task: SeenTask, { start, end }: ProcVma): StasisError[] 
  * The obstacle of the file that a link in /proc leads to, if there is one. A link that has vanished meanwhile has none.
  */
 function obstacle(task: SeenTask, link: string, role: string): StasisError[] {
+  const clear = CLEAR.of(task.tree);
+  const key = keyOfPath(link);
+  if (key !== undefined && clear.has(key)) return [];
   let file: ReturnType<typeof openPath>;
   try {
     file = openPath(task.ref, link, 0);
@@ -69,13 +73,10 @@ function obstacle(task: SeenTask, link: string, role: string): StasisError[] {
     throw error;
   }
   try {
-    const clear = CLEAR.of(task.tree);
-    const key = `${file.mntId}:${file.stat.dev}:${file.stat.ino}:${file.link}`;
-    if (clear.has(key)) return [];
     const kind = kindOf(file);
     const error = kind ? kind.obstacle?.(file, task) : REFUSING.load().unsupportedFile(file);
     if (!error) {
-      clear.add(key);
+      if (key !== undefined) clear.add(key);
       return [];
     }
     return [error.with({ task: task.ref, resource: `${role} ${error.resource ?? ''}`.trim() })];
