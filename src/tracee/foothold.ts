@@ -45,6 +45,8 @@ export interface Company {
 
 // Only for processes with several threads.
 const VISITS = new Part(() => require('./visit.ts') as typeof import('./visit.ts'));
+// Only for a leader that seccomp would not let leave by itself.
+const HOME = new Part(() => require('./home-remote.ts') as typeof import('./home-remote.ts'));
 // Only for a task in which a Stasis was killed.
 const RESCUE = new Part(() => require('./rescue.ts') as typeof import('./rescue.ts'));
 
@@ -111,7 +113,7 @@ export class Foothold implements Disposable {
     this.#ground = { mem, area, bell: signal, wayOutPlan, wayOut: undefined, exitless, guest: undefined };
     const base = tracee.arch.withWayOut(this.#registers, this.#cave.leave);
     this.remote = this.#exitForbidden
-      ? new HomeRemote(tracee, base, this.#ground)
+      ? new (HOME.load().HomeRemote)(tracee, base, this.#ground)
       : new Remote(tracee, area, base, this.bellSignal);
   }
 
@@ -373,32 +375,5 @@ export class Foothold implements Disposable {
 
   #goHome(): void {
     this.#tracee.putBack(this.#registers, this.#mask);
-  }
-}
-
-/**
- * Runs programs in an exitless leader, which is put back to where it was found after each program. If Stasis dies
- * between two programs, only the area is left behind, which harms less than a killed leader.
- */
-class HomeRemote extends Remote {
-  readonly #ground: Ground;
-  #visit: Visit | undefined;
-
-  constructor(tracee: Tracee, base: Registers, ground: Ground) {
-    super(tracee, ground.area, base, ground.bell);
-    this.#ground = ground;
-  }
-
-  override start(program: Program): void {
-    this.#visit = VISITS.load().Visit.begin(this.#ground, this.tracee, program);
-  }
-
-  override finish(program: Program, patience: Milliseconds = Number.POSITIVE_INFINITY): Program {
-    this.#visit?.end(patience);
-    return program;
-  }
-
-  override runWithPause(): boolean {
-    return false;
   }
 }
