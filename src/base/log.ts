@@ -22,6 +22,17 @@ export function setLogLevel(wanted: LogLevel): void {
   level = wanted;
 }
 
+/** Calls `work`, of which nothing is logged. */
+export function silently<T>(work: () => T): T {
+  const before = level;
+  level = 0;
+  try {
+    return work();
+  } finally {
+    level = before;
+  }
+}
+
 /** Whether a line of this level would be printed. Callers ask before they build a costly message. */
 export function logs(wanted: LogLevel): boolean {
   return wanted <= level;

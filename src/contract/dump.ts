@@ -9,6 +9,7 @@ import type { InputOf, Message } from '../images/message.ts';
 import type { fileEntry } from '../images/schema/files.ts';
 import type { mmEntry, vmaEntry } from '../images/schema/memory.ts';
 import type { coreEntry, taskCoreEntry, threadCoreEntry } from '../images/schema/task.ts';
+import type { ProcVma } from '../kernel/proc/smaps.ts';
 import type { ProcStat } from '../kernel/proc/stat.ts';
 import type { Remote } from '../tracee/remote.ts';
 import type { Tracee } from '../tracee/tracee.ts';
@@ -160,9 +161,10 @@ export interface MemoryChanges {
   enter(task: MemoryOwner, remote: Remote): void;
   /**
    * Those of the task's own pages that the images of the previous dump hold unchanged. If the next dump is to know,
-   * writes are noticed from now on.
+   * writes are noticed from now on. `unwritten`: those of them that are known not to have been written to since writes
+   * are noticed; undefined if that is still to be found out.
    */
-  inParent(task: MemoryOwner, own: readonly PageRange[]): PageRange[];
+  inParent(task: MemoryOwner, own: readonly PageRange[], unwritten?: readonly PageRange[]): PageRange[];
 }
 
 /** A range of memory: page-aligned, in bytes. */
@@ -195,6 +197,11 @@ export interface TaskPages {
 export interface PageStore {
   /** Stores a task's own pages. */
   storeTask(pid: HostPid, pages: TaskPages): void;
+  /**
+   * Stores a task's own pages when the tree goes on, if somebody keeps its memory until then. Returns whether. `sort`
+   * makes of all pages of its own what is stored, and is called then.
+   */
+  storeTaskLater(pid: HostPid, vmas: readonly ProcVma[], sort: (own: readonly PageRange[]) => TaskPages): boolean;
   /** Stores pages of a segment, read through a local descriptor, under a pagemap of their own (pagemap-shmem). */
   storeSegment(id: number | bigint, local: LocalFd, ranges: readonly PageRange[]): void;
 }

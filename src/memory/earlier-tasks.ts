@@ -19,6 +19,16 @@ export class EarlierTasks {
     return owner;
   }
 
+  /** Whether nothing of a task with this parent can be a page that is stored already. */
+  isFirst(parent: HostPid): boolean {
+    return !this.#stored.has(parent);
+  }
+
+  /** Adds a task of which {@link isFirst} is true, with an address space of its own. */
+  add(pid: HostPid): void {
+    this.#stored.set(pid, pid);
+  }
+
   /**
    * Adds a task with an address space of its own. If its parent was added before, returns the pages it shares with the
    * parent: those that fork(2) shared and neither has written to since.

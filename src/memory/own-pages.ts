@@ -63,9 +63,9 @@ export interface ToStore {
  * process_vm_readv(2) respects the protection. Pages shared copy-on-write are hidden too: since 5.19
  * process_vm_readv(2) copies such a page in the task before it reads it (gup_must_unshare() in mm/internal.h), and the
  * page would not be shared any more. The vdso is stored completely although its pages are the kernel's: if the kernel
- * has changed at the restore, the old image is needed.
+ * has changed at the restore, the old image is needed. Without a `pid` nobody cares which pages are shared.
  */
-export function toStore(pid: HostPid, own: readonly PageRange[], vmas: readonly ProcVma[]): ToStore {
+export function toStore(pid: HostPid | undefined, own: readonly PageRange[], vmas: readonly ProcVma[]): ToStore {
   const readable: PageRange[] = [];
   const doubtful: PageRange[] = [];
   const hidden: PageRange[] = [];
@@ -87,7 +87,7 @@ export function toStore(pid: HostPid, own: readonly PageRange[], vmas: readonly 
       addRange(into, start, Math.min(endOf(range), vma.end) - start);
     }
   }
-  const shared = framesOfOthers(pid, doubtful);
+  const shared = pid === undefined ? [] : framesOfOthers(pid, doubtful);
   return { plain: inOrder(readable, without(doubtful, shared)), hidden: inOrder(hidden, shared) };
 }
 

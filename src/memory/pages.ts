@@ -7,6 +7,7 @@ import type { PageRange, PageStore, TaskPages } from '../contract/contract.ts';
 import type { ImageSetWriter } from '../images/image-set-writer.ts';
 import { Images } from '../images/kinds.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
+import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { requireUninterrupted } from '../tracee/interruption.ts';
 import { PageSums } from './page-sums.ts';
 import { LOT_SIZE, type Lot, lotsOf } from './plan/lots.ts';
@@ -41,6 +42,8 @@ export interface KeptPages {
 export interface KeptMemory {
   /** The memory of a task, which is stopped; undefined if nobody keeps it. @throws StasisError */
   keep(pid: HostPid, pages: TaskPages): (PageSource & Disposable) | undefined;
+  /** The same, where it is found out later which pages there are. @throws StasisError */
+  keepAll(pid: HostPid): (PageSource & Disposable & { ownPages(vmas: readonly ProcVma[]): PageRange[] }) | undefined;
 }
 
 export class Pages implements PageStore {
@@ -89,6 +92,12 @@ export class Pages implements PageStore {
     const kept = this.#keptMemory?.keep(pid, all);
     if (kept) this.#later.push(() => this.#store(pid, all, kept));
     else this.#store(pid, all, new TaskSource(pid, this.#iovecs));
+  }
+
+  storeTaskLater(pid: HostPid, vmas: readonly ProcVma[], sort: (own: readonly PageRange[]) => TaskPages): boolean {
+    const kept = this.#keptMemory?.keepAll(pid);
+    if (kept) this.#later.push(() => this.#store(pid, sort(kept.ownPages(vmas)), kept));
+    return kept !== undefined;
   }
 
   /** Stores the memory of tasks that was kept. They may run meanwhile. @throws StasisError */

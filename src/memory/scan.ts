@@ -13,23 +13,56 @@ import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kern
 import { addRange, endOf, without } from './plan/ranges.ts';
 import { isAnonymous } from './vma.ts';
 
-/** Pages to be stored, and guard regions (6.13), both in ascending order. */
+/** Pages to be stored, and guard regions (6.13), all in ascending order. */
 export interface OwnPages {
   readonly ranges: PageRange[];
   readonly guards: PageRange[];
+  /**
+   * Of the pages to be stored those that are watched (kernel/userfault.ts), and that nobody has written to since they
+   * were protected. Undefined where the kernel does not tell.
+   */
+  readonly unwritten: PageRange[] | undefined;
 }
 
-/** Scans the whole address space of a task. Zero pages, unchanged pages of files and untouched pages are left out. */
-export function scanOwnPages(pid: number, vmas: readonly ProcVma[]): OwnPages {
+/**
+ * Scans the address space of a task, in one pass, since the kernel looks at the frame of each page. Zero pages,
+ * unchanged pages of files and untouched pages are left out. `within`: where to look, if not at all of it.
+ */
+export function scanOwnPages(
+  pid: number,
+  vmas: readonly ProcVma[],
+  within: readonly PageRange[] = [{ start: 0, length: endOfMappings(vmas) }],
+): OwnPages {
+  using pagemap = openPagemap(pid);
+  const ranges: PageRange[] = [];
+  const guards: PageRange[] = [];
+  const unwritten: PageRange[] = [];
+  const take = (start: number, length: number, categories: number): void => {
+    // A guard region has no contents, although its markers look like swapped pages to the scan.
+    const isGuard = (categories & PAGE_IS.GUARD) !== 0;
+    addRange(isGuard ? guards : ranges, start, length);
+    if (!isGuard && (categories & WATCHED) === PAGE_IS.WPALLOWED) addRange(unwritten, start, length);
+  };
+  // The kernel answers EINVAL if it does not know guard regions; then there are none.
+  const isDone = within.every(
+    (range) =>
+      walk(pagemap, range, OWN, WATCHED | PAGE_IS.GUARD | PAGE_IS.PFNZERO, take) ||
+      walk(pagemap, range, OWN, WATCHED | PAGE_IS.PFNZERO, take),
+  );
+  if (!isDone) return { ranges: readPagemap(pagemap, vmas), guards: [], unwritten: undefined };
+  const markers = markersIn(pagemap, vmas);
+  return { ranges: without(ranges, markers), guards, unwritten: without(unwritten, markers) };
+}
+
+/** Only the guard regions, for which the kernel does not look at frames. */
+export function scanGuards(pid: number, vmas: readonly ProcVma[]): PageRange[] {
   using pagemap = openPagemap(pid);
   const all = { start: 0, length: endOfMappings(vmas) };
-  const ranges = scan(pagemap, all, OWN);
-  if (!ranges) return { ranges: readPagemap(pagemap, vmas), guards: [] };
-  // The kernel answers EINVAL if it does not know guard regions; then there are none.
-  const guards = scan(pagemap, all, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }) ?? [];
-  // A guard region has no contents, although its markers may look like swapped pages to the scan.
-  return { ranges: without(without(ranges, guards), markersIn(pagemap, vmas)), guards };
+  return scan(pagemap, all, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }, PAGE_IS.GUARD) ?? [];
 }
+
+/** Whether writes to a page are noticed, and whether one was. */
+const WATCHED = PAGE_IS.WPALLOWED | PAGE_IS.WRITTEN;
 
 /** The upper half of a pagemap word: swapped. */
 const SWAPPED = 1 << 30;
@@ -128,7 +161,7 @@ interface Wanted {
 
 /** A struct page_region (start, end, categories) in halves of words, and how many are asked for at once. */
 const REGION_HALVES = 6;
-const REGIONS = 1024;
+const REGIONS = 4096;
 
 /** What the kernel is asked (struct pm_scan_arg), and what it answers. Used again for each pass. */
 const asked = new PinnedBuffer(new BigUint64Array(12));
@@ -138,8 +171,27 @@ const regions = new PinnedBuffer(new Uint32Array(REGIONS * REGION_HALVES));
  * One pass of PAGEMAP_SCAN; undefined if the kernel does not know it (or the category), or where it does not watch what
  * is asked for (EPERM).
  */
-function scan(pagemap: Fd, range: PageRange, wanted: Wanted): PageRange[] | undefined {
+function scan(
+  pagemap: Fd,
+  range: PageRange,
+  wanted: Wanted,
+  returned: number = PAGE_IS.PFNZERO,
+): PageRange[] | undefined {
   const found: PageRange[] = [];
+  return walk(pagemap, range, wanted, returned, (start, length) => addRange(found, start, length)) ? found : undefined;
+}
+
+/**
+ * One pass of PAGEMAP_SCAN, which tells `take` of the categories in `returned` of each region. Returns whether the
+ * kernel could; if it could not from the beginning, nothing was told.
+ */
+function walk(
+  pagemap: Fd,
+  range: PageRange,
+  wanted: Wanted,
+  returned: number,
+  take: (start: number, length: number, categories: number) => void,
+): boolean {
   const args = asked.view;
   const words = regions.view;
   args[0] = 96n;
@@ -150,23 +202,23 @@ function scan(pagemap: Fd, range: PageRange, wanted: Wanted): PageRange[] | unde
   args[8] = BigInt(wanted.inverted);
   args[9] = BigInt(wanted.all);
   args[10] = BigInt(wanted.any);
-  args[11] = BigInt(PAGE_IS.GUARD | PAGE_IS.PFNZERO);
+  args[11] = BigInt(returned);
   for (let { start } = range, got = REGIONS; got === REGIONS; ) {
     args[2] = BigInt(start);
     got = trySyscall('ioctl', pagemap.number, PAGEMAP_SCAN, asked.address);
-    if (got === -ERRNO.ENOTTY || got === -ERRNO.EINVAL || got === -ERRNO.EPERM) return undefined;
+    if (got === -ERRNO.ENOTTY || got === -ERRNO.EINVAL || got === -ERRNO.EPERM) return false;
     if (got < 0) throw new SyscallError('ioctl', -got, { resource: 'PAGEMAP_SCAN' });
     for (let i = 0; i < got; i++) {
       const at = i * REGION_HALVES;
       const from = address(words[at], words[at + 1]);
-      addRange(found, from, address(words[at + 2], words[at + 3]) - from);
+      // walk_end, which the kernel returns, may lie before the last region found: it is not updated each time the
+      // kernel has emptied its internal buffer of 512 regions. The walk only ends early if our buffer is full, so it
+      // goes on from the end of the last region.
+      start = address(words[at + 2], words[at + 3]);
+      take(from, start - from, words[at + 4] ?? 0);
     }
-    // walk_end, which the kernel returns, may lie before the last region found: it is not updated each time the kernel
-    // has emptied its internal buffer of 512 regions. The walk only ends early if our buffer is full, so it goes on
-    // from the end of the last region.
-    start = endOf(found[found.length - 1]);
   }
-  return found;
+  return true;
 }
 
 /** An address of two halves. */

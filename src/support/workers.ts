@@ -2,6 +2,7 @@
 import type { LocalFd } from '../base/brands.ts';
 import { cstring } from '../base/text.ts';
 import { F } from '../kernel/constants/files.ts';
+import { PR } from '../kernel/constants/prctl.ts';
 import { SA, SIG, SIG_HANDLER, SIG_HOW, SIGSET_SIZE } from '../kernel/constants/signals.ts';
 import { CLONE } from '../kernel/constants/tasks.ts';
 import { Sigaction } from '../kernel/layouts/signals.ts';
@@ -52,10 +53,17 @@ export class Workers implements Disposable {
    * Returns its PID; it ends with 127 if there is no such program.
    *
    * @param words its name, which is looked for in PATH, and its arguments
+   * @param endsWithUs whether the kernel kills it when we end
    */
-  startOther(words: readonly string[], descriptor: LocalFd, standards: readonly number[] = [0, 1]): number {
+  startOther(
+    words: readonly string[],
+    descriptor: LocalFd,
+    standards: readonly number[] = [0, 1],
+    endsWithUs = false,
+  ): number {
     const [name = ''] = words;
     const program = this.#child.program();
+    if (endsWithUs) program.attempt('prctl', PR.SET_PDEATHSIG, SIG.KILL);
     program.attempt('unshare', Number(CLONE.FILES));
     for (const standard of standards) program.attempt('dup3', descriptor as number, standard, 0);
     program.attempt('rt_sigprocmask', SIG_HOW.SETMASK, program.data(new Uint8Array(SIGSET_SIZE)), 0, SIGSET_SIZE);

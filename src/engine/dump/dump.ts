@@ -39,6 +39,7 @@ import { orLog, TreeLife } from '../tree-life.ts';
 import { meetKinds } from './file-table.ts';
 import { FrozenTree } from './freeze/freeze.ts';
 import { commit } from './inventory.ts';
+import type { LiveMemory } from './live.ts';
 import { enterNetworkOf } from './namespaces.ts';
 import { inspectRunning, noticesOf, obstaclesOf } from './preflight.ts';
 import { beginDump, saveTree } from './save.ts';
@@ -48,7 +49,12 @@ import { TreeSnapshot } from './snapshot.ts';
 const LEFT = new Part(() => require('../../memory/live/left.ts') as typeof import('../../memory/live/left.ts'));
 // Only for large trees that go on.
 const LIVE = new Part(() => require('./live.ts') as typeof import('./live.ts'));
+// Only for such that are larger still.
+const REHEARSAL = new Part(() => require('./rehearsal.ts') as typeof import('./rehearsal.ts'));
 const GIVING = new Part(() => require('../page-server/give.ts') as typeof import('../page-server/give.ts'));
+
+/** From how many bytes of private memory on the dump of a tree that goes on is rehearsed: it takes long anyway. */
+const WORTH_A_REHEARSAL = 128 << 20;
 
 /** The options of a dump: which process, where to, and what happens to the tree afterwards. */
 export interface DumpOptions {
@@ -95,7 +101,7 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   requirePageSize();
   const { pid } = options;
   hooks.progress?.({ step: 'looking', done: 0, total: 0 });
-  const isLarge = lookAround(options, hooks);
+  const bytes = lookAround(options, hooks);
   logDebug('preflight: nothing in the way');
   fire(hooks, { point: 'pre-dump', pid });
   // Nothing is noticed any more of tasks that end.
@@ -106,8 +112,10 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   using archive = openArchive(options.to);
   using giver = options.keeping && new (GIVING.load().PagesGiver)(options.keeping.place);
   try {
+    if (bytes >= WORTH_A_REHEARSAL) rehearse(options);
+    const makeLive = (): LiveMemory | undefined => (bytes >= WORTH_A_COPY ? new (LIVE.load().LiveMemory)() : undefined);
     const outcome = retryWhileStranded(() =>
-      freezeAndSave(options, tracking, elsewhere, archive, giver, isLarge, hooks),
+      freezeAndSave(options, tracking, elsewhere, archive, giver, makeLive, hooks),
     );
     return options.autoDedup ? dedupAfter(outcome, options.imagesDir) : outcome;
   } catch (error) {
@@ -115,21 +123,31 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   }
 }
 
+/** The way of a dump of a tree that goes on, with a process that needs no such thing. */
+function rehearse({ carry, ...options }: DumpOptions): void {
+  REHEARSAL.load().rehearse((pid, imagesDir) => {
+    const own = { previous: undefined, trackMem: false, freezeCgroup: undefined, autoDedup: false, compress: false };
+    const asked = { ...options, ...own, pid, imagesDir, workDir: imagesDir, carry: { ...carry, shellJob: false } };
+    const makeLive = (): LiveMemory => new (LIVE.load().LiveMemory)({ least: 0, age: 0 });
+    freezeAndSave(asked, undefined, undefined, undefined, undefined, makeLive, {});
+  });
+}
+
 /**
- * The preflight. Returns whether the tree can go on before its memory is stored, and has enough of it. Hooks are called
- * at the end of the dump, when the images are complete and the tree still stands. With --freeze-cgroup the tree may be
- * in a cgroup that was frozen before, and copies of its memory could not end there.
+ * The preflight. Returns how much private memory the largest task has, if the tree can go on before that is stored;
+ * otherwise 0. Hooks are called at the end of the dump, when the images are complete and the tree still stands. With
+ * --freeze-cgroup the tree may be in a cgroup that was frozen before, and copies of its memory could not end there.
  * @throws ObstacleError
  */
-function lookAround({ pid, carry, finalState, keeping, freezeCgroup }: DumpOptions, { at }: Hooks): boolean {
+function lookAround({ pid, carry, finalState, keeping, freezeCgroup }: DumpOptions, { at }: Hooks): number {
   const left: HostPid[] = [];
-  const isLarge = inspectRunning(pid, carry, (tree, found) => {
+  const bytes = inspectRunning(pid, carry, (tree, found) => {
     requireCarriable(tree, found);
     if (tree.dead.length > 0) left.push(...LEFT.load().leftCopies(tree.dead));
-    return tree.tasks.some(({ vmas }) => privateBytes(vmas) >= WORTH_A_COPY);
+    return Math.max(...tree.tasks.map(({ vmas }) => privateBytes(vmas)));
   });
   if (left.length > 0) LIVE.load().reapLeftCopies(left);
-  return isLarge && finalState === 'running' && !at && !keeping && freezeCgroup === undefined;
+  return finalState === 'running' && !at && !keeping && freezeCgroup === undefined ? bytes : 0;
 }
 
 function freezeAndSave(
@@ -138,7 +156,7 @@ function freezeAndSave(
   server: PagesElsewhere | undefined,
   archive: ArchiveWriter | undefined,
   giver: PagesGiver | undefined,
-  isLive: boolean,
+  makeLive: () => LiveMemory | undefined,
   hooks: Hooks,
 ): DumpOutcome {
   const { pid } = options;
@@ -151,7 +169,7 @@ function freezeAndSave(
   using images = new ImageSetWriter(options.imagesDir, archive?.disk ?? disk);
   const clock = new DumpClock();
   // Undone after the tree has been let go.
-  using live = isLive ? new (LIVE.load().LiveMemory)() : undefined;
+  using live = makeLive();
   using tree = FrozenTree.freeze(pid, options);
   // Undone before the tasks continue: they must not see files that were made for the images.
   using undo = new UndoStack();

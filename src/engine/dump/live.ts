@@ -21,9 +21,11 @@ import { privateBytes, WORTH_A_COPY } from '../../memory/live/amount.ts';
 import { type Copy, killCopy, makeCopy } from '../../memory/live/copy.ts';
 import { roomFor } from '../../memory/live/room.ts';
 import { CopySource, ReadBefore } from '../../memory/live/source.ts';
-import { rangesApart, whyNoCopy } from '../../memory/live/worth.ts';
+import { rangesApart, vmasApart, whyNoCopy } from '../../memory/live/worth.ts';
 import type { KeptMemory, Pages } from '../../memory/pages.ts';
 import { common } from '../../memory/plan/ranges.ts';
+import { scanOwnPages } from '../../memory/scan.ts';
+import { rangesWhere } from '../../memory/tracking/changes.ts';
 import { limitsToLift } from '../../tracee/headroom.ts';
 import { retryWhileStranded } from '../../tracee/stranded.ts';
 import { entering } from '../enter.ts';
@@ -41,13 +43,26 @@ const MOST_ATTEMPTS = 3;
 /** Seconds that a process may take to stop when it is to reap its copy. */
 const PATIENCE = 5;
 
+/** Of which tasks copies are made. */
+export interface LiveOptions {
+  /** How many bytes of private memory they have at least. */
+  readonly least: number;
+  /** How long they have been there, in ticks. */
+  readonly age: number;
+}
+
 export class LiveMemory implements KeptMemory, Disposable {
+  readonly #options: LiveOptions;
   readonly #kept = new Map<HostPid, { readonly copy: Copy; readonly vmas: readonly ProcVma[] }>();
   /** Every copy that was made, until it has been reaped. */
   readonly #copies = new Set<Copy>();
   #members: ReadonlySet<number> | undefined;
   /** How much more memory may be needed at most while the copies are there. */
   #bytes = 0;
+
+  constructor(options: LiveOptions = { least: WORTH_A_COPY, age: OLD_ENOUGH }) {
+    this.#options = options;
+  }
 
   /** Whether the memory of any task is kept. */
   get isUsed(): boolean {
@@ -63,9 +78,9 @@ export class LiveMemory implements KeptMemory, Disposable {
   take({ pid, stat, vmas, remote, status, tracee, captured, tree }: DumpTask, bell: number): void {
     const bytes = privateBytes(vmas);
     // A process in a group stop stays in it when it is to reap the copy.
-    if (bytes < WORTH_A_COPY || captured.vm || tracee.groupStop !== undefined) return;
+    if (bytes < this.#options.least || captured.vm || tracee.groupStop !== undefined) return;
     this.#members ??= new Set(tree.tasks.map((task) => task.pid));
-    const why = whyNoCopy(vmas) ?? whyTooYoung(stat.starttime) ?? whyNoChild(pid) ?? this.#whyNoRoom(pid, bytes);
+    const why = whyNoCopy(vmas) ?? this.#whyTooYoung(stat.starttime) ?? whyNoChild(pid) ?? this.#whyNoRoom(pid, bytes);
     const isApart = (status.nsPid?.length ?? 1) > 1;
     const born = (copy: Copy): void => void this.#copies.add(copy);
     const copy = why ?? makeCopy({ pid, remote, bell, vmas, seccomp: status.seccomp !== 0, isApart }, born);
@@ -81,6 +96,14 @@ export class LiveMemory implements KeptMemory, Disposable {
     );
   }
 
+  /**
+   * A process that has just begun is often about to end, and leaves its copy to its init or a subreaper, which then
+   * hear of it. `start` is in ticks, of which there are 100 in a second whatever the kernel's are (USER_HZ).
+   */
+  #whyTooYoung(start: number): string | undefined {
+    return Number(uptime()) / 10_000 - start < this.#options.age ? 'it has just begun' : undefined;
+  }
+
   /** Why memory is not there for all that could be written to meanwhile. */
   #whyNoRoom(pid: HostPid, bytes: number): string | undefined {
     const room = roomFor(pid) - this.#bytes - RESERVE;
@@ -92,6 +115,17 @@ export class LiveMemory implements KeptMemory, Disposable {
     if (!kept) return undefined;
     const all = [...plain, ...hidden, ...(same?.ranges ?? []), ...inParent].sort((a, b) => a.start - b.start);
     return CopySource.open(kept.copy.pid, new ReadBefore(pid, common(all, rangesApart(kept.vmas))));
+  }
+
+  keepAll(pid: HostPid): CopySource | undefined {
+    const kept = this.#kept.get(pid);
+    if (!kept) return undefined;
+    const apart = vmasApart(kept.vmas);
+    const isVdso = ({ name }: ProcVma): boolean => name === '[vdso]'; // which is stored whole
+    const others = rangesWhere(apart, (vma) => !isVdso(vma));
+    const own = others.length === 0 ? [] : scanOwnPages(pid, apart, others).ranges;
+    const all = [...own, ...rangesWhere(apart, isVdso)].sort((a, b) => a.start - b.start);
+    return CopySource.open(kept.copy.pid, new ReadBefore(pid, all));
   }
 
   /** Stores what is kept, while the tree goes on, and ends the copies. @throws StasisError */
@@ -142,14 +176,6 @@ export class LiveMemory implements KeptMemory, Disposable {
       if (!this.#endOne(copy).isReaped) logWarn('live.ts', `task ${copy.maker}: zombie ${copy.pid} is left with it`);
     }
   }
-}
-
-/**
- * A process that has just begun is often about to end, and leaves its copy to its init or a subreaper, which then hear
- * of it. `start` is in ticks, of which there are 100 in a second whatever the kernel's are (USER_HZ).
- */
-function whyTooYoung(start: number): string | undefined {
-  return Number(uptime()) / 10_000 - start < OLD_ENOUGH ? 'it has just begun' : undefined;
 }
 
 /** A child would be born into other namespaces than the task's, and perhaps be the init of one. */

@@ -5,12 +5,15 @@ import type { PageRange } from '../../contract/contract.ts';
 import { O } from '../../kernel/constants/files.ts';
 import type { PinnedBuffer } from '../../kernel/ffi.ts';
 import { tryOpen } from '../../kernel/files.ts';
+import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import { describeErrno, ERRNO, Fd, SyscallError } from '../../kernel/syscall.ts';
 import { forceRead, openMemory } from '../../tracee/memory.ts';
 import type { Lot } from '../plan/lots.ts';
-import { anyBetween, endOf, partsBy, totalOf } from '../plan/ranges.ts';
+import { anyBetween, endOf, partsBy, totalOf, without } from '../plan/ranges.ts';
+import { scanOwnPages } from '../scan.ts';
 import type { PageSource, RemoteReads } from '../sources/source.ts';
 import { FEW_PIECES, forceRemotely } from '../sources/task.ts';
+import { rangesApart } from './worth.ts';
 
 /** Pages that were read while the task was stopped. */
 export class ReadBefore {
@@ -58,6 +61,13 @@ export class CopySource implements PageSource, Disposable {
     this.#pid = pid;
     this.#mem = mem;
     this.#before = before;
+  }
+
+  /** The pages that the task had of its own in these mappings: what the copy has, and what it lacks. */
+  ownPages(vmas: readonly ProcVma[]): PageRange[] {
+    const apart = rangesApart(vmas);
+    const { ranges } = scanOwnPages(this.#pid, vmas);
+    return [...without(ranges, apart), ...this.#before.ranges].sort((a, b) => a.start - b.start);
   }
 
   /** Undefined if the copy was killed; `before` are the pages that it lacks. @throws SyscallError */

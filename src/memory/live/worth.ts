@@ -16,7 +16,7 @@ export function whyNoCopy(vmas: readonly ProcVma[]): string | undefined {
   // After a fork the task would need further huge pages, and gets SIGBUS if the pool has none (hugetlb_wp() in
   // mm/hugetlb.c).
   if (vmas.some((vma) => isStoredWithTask(vma) && vma.vmFlags?.has('ht'))) return 'it has huge pages of a pool';
-  const apart = vmas.filter(isApart).reduce((sum, vma) => sum + sizeOf(vma), 0);
+  const apart = vmasApart(vmas).reduce((sum, vma) => sum + sizeOf(vma), 0);
   return apart > MOST_APART ? 'it has much memory that is not inherited by children' : undefined;
 }
 
@@ -26,8 +26,13 @@ export function whyNoCopy(vmas: readonly ProcVma[]): string | undefined {
  */
 export function rangesApart(vmas: readonly ProcVma[]): PageRange[] {
   const ranges: PageRange[] = [];
-  for (const vma of vmas) if (isApart(vma)) addRange(ranges, vma.start, vma.end - vma.start);
+  for (const vma of vmasApart(vmas)) addRange(ranges, vma.start, vma.end - vma.start);
   return ranges;
+}
+
+/** The mappings that {@link rangesApart} are of. */
+export function vmasApart(vmas: readonly ProcVma[]): ProcVma[] {
+  return vmas.filter(isApart);
 }
 
 function isApart(vma: ProcVma): boolean {

@@ -17,7 +17,7 @@ import { tryNoticeWrites, tryRegister, unregister } from '../../kernel/userfault
 import { mapsRing } from '../../support/ring-notes.ts';
 import type { Remote } from '../../tracee/remote.ts';
 import { isTracked } from '../own-pages.ts';
-import { without } from '../plan/ranges.ts';
+import { common, without } from '../plan/ranges.ts';
 import { openPagemap, swappedOfFiles, takeWritten, writtenIn } from '../scan.ts';
 import { rangesHeld } from '../sources/images.ts';
 import { isAioRing } from '../vma.ts';
@@ -57,7 +57,7 @@ export class Tracking implements MemoryChanges, Disposable {
   /** Whether it is known what has changed since the parent's images, by a keeper of the dump that made them. */
   readonly isContinued: boolean;
   /** The pages that the parent has, by the PID in the images. */
-  readonly #inherited = new Map<number, readonly PageRange[]>();
+  readonly #held = new Map<number, readonly PageRange[]>();
   readonly #tasks = new Map<HostPid, TrackedTask>();
   #isClaimed = false;
 
@@ -74,7 +74,7 @@ export class Tracking implements MemoryChanges, Disposable {
     if (!this.isContinued || !parent) return;
     for (const { saved } of this.#keeper?.record.tasks ?? []) {
       const held = rangesHeld(parent, saved);
-      if (held) this.#inherited.set(saved, held);
+      if (held) this.#held.set(saved, held);
     }
   }
 
@@ -118,24 +118,33 @@ export class Tracking implements MemoryChanges, Disposable {
     return this.#keeper !== undefined && keeps(this.#keeper, pid, stat.starttime);
   }
 
-  inParent(task: MemoryOwner, own: readonly PageRange[]): PageRange[] {
+  inParent(task: MemoryOwner, own: readonly PageRange[], unwritten?: readonly PageRange[]): PageRange[] {
     const { renews } = this.#options;
     const isKept = this.isKept(task);
     const known = this.#tasks.get(task.pid);
     if (renews ? !known : !isKept) return [];
     using pagemap = openPagemap(task.pid);
+    if (!renews && unwritten) return this.#inherited(task, pagemap, (held) => common(unwritten, held));
     const tracker = new WriteProtectTracker({
       register: ({ start, length }) => known !== undefined && tryRegister(known.uffd.number, start, length) === 0,
       written: (range, anew) => (anew ? takeWritten(pagemap, range) : writtenIn(pagemap, range)),
     });
     const changes = renews ? tracker.take(task.vmas) : tracker.look(task.vmas);
     if (known) known.ranges = trackedRanges(task.vmas, isTracked);
+    return isKept ? this.#inherited(task, pagemap, (held) => unchanged(own, held, changes)) : [];
+  }
+
+  /** What of the pages that the parent holds is as it was: `unchanged` tells which have not been written to. */
+  #inherited(
+    { pid, vmas, tree }: MemoryOwner,
+    pagemap: Fd,
+    unchanged: (held: readonly PageRange[]) => PageRange[],
+  ): PageRange[] {
     // The kernel writes for those that use rings when it has their pages already, which nothing notices.
-    if (task.vmas.some((vma) => isAioRing(vma) || mapsRing(vma))) return [];
-    const inherited =
-      isKept && this.isContinued ? this.#inherited.get(Number(task.tree.pids.saved(task.pid))) : undefined;
+    if (vmas.some((vma) => isAioRing(vma) || mapsRing(vma))) return [];
+    const held = this.isContinued ? this.#held.get(Number(tree.pids.saved(pid))) : undefined;
     // A page of a file mapping that is not there may be one that was given back, which the parent's is not.
-    return inherited ? without(unchanged(own, inherited, changes), swappedOfFiles(pagemap, task.vmas)) : [];
+    return held ? without(unchanged(held), swappedOfFiles(pagemap, vmas)) : [];
   }
 
   /** Takes what the keeper holds, which ends: from here on only we know, and nobody if the dump fails. */

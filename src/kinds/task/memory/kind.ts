@@ -18,7 +18,7 @@ import { lazyRanges, toStore, withoutParent } from '../../../memory/own-pages.ts
 import { without } from '../../../memory/plan/ranges.ts';
 import { encodeSharedPages } from '../../../memory/plan/shared-pages.ts';
 import { captureKeys } from '../../../memory/protection-keys.ts';
-import { scanOwnPages } from '../../../memory/scan.ts';
+import { scanGuards, scanOwnPages } from '../../../memory/scan.ts';
 import {
   aioEntry,
   anonymousEntry,
@@ -187,17 +187,21 @@ function capture(task: DumpTask, program: Program): () => void {
 const EARLIER_TASKS = new Slot((_: DumpContext) => new EarlierTasks());
 
 function drain(task: DumpTask): void {
+  if (isStoredLater(task)) drawUp(task, scanGuards(task.pid, task.vmas), {});
+  else drainNow(task);
+}
+
+function drainNow(task: DumpTask): void {
   const earlierTasks = EARLIER_TASKS.of(task.context);
   const own = scanOwnPages(task.pid, task.vmas);
-  task.mm.vmas = [...vmaEntries(task), ...own.guards.map(guardEntry)];
-  const state = memoryStateOf(task.vmas);
+  const state: Record<string, Json> = {};
   if (task.captured.vm) {
     // A shared address space is stored once, but every task needs a pagemap, so this one is empty.
     task.context.pages.storeTask(task.pid, { plain: [], hidden: [] });
     const pages = earlierTasks.sharing(task.pid);
     if (pages !== undefined) state.pages = task.tree.pids.saved(pages);
   } else {
-    const inParent = task.context.changes?.inParent(task, own.ranges) ?? [];
+    const inParent = task.context.changes?.inParent(task, own.ranges, own.unwritten) ?? [];
     const { plain, hidden } = toStore(task.pid, own.ranges, task.vmas);
     const shared = earlierTasks.sharedPagesOf(task.pid, hostPid(task.stat.ppid), hidden);
     const rest = withoutParent({ plain, hidden: without(hidden, shared?.ranges ?? []) }, inParent);
@@ -206,6 +210,27 @@ function drain(task: DumpTask): void {
     task.context.pages.storeTask(task.pid, { ...rest, same, lazy });
     if (shared) state.common = encodeSharedPages({ ...shared, of: task.tree.pids.saved(shared.of) });
   }
+  drawUp(task, own.guards, state);
+}
+
+/**
+ * Whether the pages of a task are looked for and stored when the tree goes on. Not those of a task that may share some
+ * with one stored before, or whose writes are noticed: that can only be seen of the task itself, while it stands.
+ */
+function isStoredLater(task: DumpTask): boolean {
+  const { pid, stat, vmas, captured, context } = task;
+  const earlierTasks = EARLIER_TASKS.of(context);
+  if (captured.vm || context.changes || !earlierTasks.isFirst(hostPid(stat.ppid))) return false;
+  const lazy = lazyRanges(vmas, stackPointersOf(task));
+  const isKept = context.pages.storeTaskLater(pid, vmas, (own) => ({ ...toStore(undefined, own, vmas), lazy }));
+  if (isKept) earlierTasks.add(pid);
+  return isKept;
+}
+
+/** Writes down the mappings, and what images have no place for. */
+function drawUp(task: DumpTask, guards: readonly PageRange[], more: Record<string, Json>): void {
+  task.mm.vmas = [...vmaEntries(task), ...guards.map(guardEntry)];
+  const state = { ...memoryStateOf(task.vmas), ...more };
   if (Object.keys(state).length > 0) task.ownState.memory = state;
 }
 
