@@ -156,6 +156,67 @@ test('a tree in namespaces of its own, whose processes have other numbers', asyn
   await requireRight(victim, dir);
 }, 120_000);
 
+/** Pages of each region of a victim whose dump is rehearsed. */
+const LARGE = '1000';
+
+/** The processes that dumps are rehearsed with. */
+function rehearsing(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1') === 'sleep\0' + '10\0';
+      } catch {
+        return false;
+      }
+    });
+}
+
+test('the dump of a larger tree is rehearsed with a process of ours, of which nothing is left', async () => {
+  using victim = await Victim.start('scribbler', [LARGE], { limitMs: 20_000 });
+  await sleep(1200);
+  const members = new Set(victim.members());
+  const before = rehearsing();
+  const dir = await snapshot(victim);
+  expect(log(victim)).toMatch(/rehearsed in/);
+  expect(log(victim)).not.toMatch(/no rehearsal|Warn|Error/);
+  expect(kept(victim)).toBe(2);
+  expect(rehearsing()).toEqual(before);
+  expect(strangers(victim, members)).toEqual([]);
+  const span = 150;
+  for (const moment of moments(KILLS, span)) {
+    await stasisKilled(victim.dumpLine(['-R']), moment);
+    await free(victim.pid);
+    await until(
+      () => (rehearsing().every((pid) => before.includes(pid)) ? true : undefined),
+      3000,
+      () => `left: ${rehearsing()}`,
+    );
+  }
+  await until(
+    () => (strangers(victim, members).every(isZombie) ? true : undefined),
+    3000,
+    () => `a copy lives: ${strangers(victim, members)}`,
+  );
+  await verdict(victim);
+  await requireRight(victim, dir);
+}, 180_000);
+
+test('guard regions, advice and pages given back, of a task whose pages are looked for when it runs again', async () => {
+  using victim = await Victim.start('guarded', ['64']);
+  await sleep(1200);
+  const live = await snapshot(victim);
+  expect(kept(victim)).toBe(1);
+  const plain = await snapshot(victim, ['--action-script', '/bin/true']);
+  for (const name of [`pagemap-${victim.pid}.img`, `mm-${victim.pid}.img`]) {
+    const [one, other] = [live, plain].map((dir) => readFileSync(join(dir, name)).toString('hex'));
+    expect(one, name).toBe(other);
+  }
+  await verdict(victim);
+  await requireRight(victim, live);
+}, 60_000);
+
 test('small trees go the plain way', async () => {
   using victim = await Victim.start('sturdy', ['1']);
   await snapshot(victim);

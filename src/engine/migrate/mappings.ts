@@ -1,6 +1,7 @@
 /** Which mappings of a running root the other side may prepare, before it knows the rest of the tree. */
 import type { HostPid } from '../../base/brands.ts';
 import { namesIn } from '../../kernel/files.ts';
+import { latin1 } from '../../kernel/proc/common.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { type ProcVma, parseSmaps } from '../../kernel/proc/smaps.ts';
 import { membersOf } from '../../kernel/proc/tree.ts';
@@ -17,19 +18,42 @@ const PLAIN = new Set(['rd', 'wr', 'ex', 'mr', 'mw', 'me', 'ac', 'sd', 'hg', 'nh
  * The large private anonymous mappings of a tree's root; all ranges of addresses that anybody of the tree has; and how
  * high descriptors go.
  */
-export function mappingsFor(root: HostPid): { mappings: Prepared[]; taken: Prepared[]; fds: number } {
-  const own = parseSmaps(readProc(root, 'smaps'));
-  const taken: Prepared[] = [];
-  let fds = 0;
-  for (const { pid } of membersOf(root)) {
-    try {
-      for (const vma of parseSmaps(readProc(pid, 'maps'))) taken.push(rangeOf(vma));
-      for (const name of namesIn(`/proc/${pid}/fd`)) fds = Math.max(fds, Number(name));
-    } catch {
-      // It has ended meanwhile.
-    }
+export class MappingsOf {
+  readonly #root: HostPid;
+  /** The mappings of the root, and of what they are. */
+  #known: { readonly maps: string; readonly mappings: readonly Prepared[] } | undefined;
+
+  constructor(root: HostPid) {
+    this.#root = root;
   }
-  return { mappings: own.filter(isWorth).map(rangeOf), taken, fds };
+
+  /** As they are now. @throws StasisError if the root is gone */
+  now(): { mappings: readonly Prepared[]; taken: Prepared[]; fds: number } {
+    const taken: Prepared[] = [];
+    let fds = 0;
+    for (const { pid } of membersOf(this.#root)) {
+      try {
+        for (const vma of parseSmaps(readProc(pid, 'maps'))) taken.push(rangeOf(vma));
+        for (const name of namesIn(`/proc/${pid}/fd`)) fds = Math.max(fds, Number(name));
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    return { mappings: this.#mappings(), taken, fds };
+  }
+
+  /**
+   * Flags of mappings may change although /proc/PID/maps does not. To read them again the kernel would look at each
+   * page, and what is prepared in vain is made anew.
+   */
+  #mappings(): readonly Prepared[] {
+    const maps = latin1(readProc(this.#root, 'maps'));
+    if (this.#known?.maps !== maps) {
+      const mappings = parseSmaps(readProc(this.#root, 'smaps')).filter(isWorth).map(rangeOf);
+      this.#known = { maps, mappings };
+    }
+    return this.#known.mappings;
+  }
 }
 
 function isWorth(vma: ProcVma): boolean {

@@ -27,7 +27,7 @@ import { type PreDumpOptions, preDump } from '../pre-dump/pre-dump.ts';
 import { Channel, type Link } from './channel.ts';
 import { failureError, refusal } from './failures.ts';
 import { removeLastingLock } from './lasting-lock.ts';
-import { mappingsFor } from './mappings.ts';
+import { MappingsOf } from './mappings.ts';
 import { type Needs, PROTOCOL, type RestoreTimes } from './messages.ts';
 import { needsOf } from './needs.ts';
 import { rehearseDump } from './rehearsal.ts';
@@ -104,6 +104,7 @@ class Source implements Disposable {
   readonly #directory = new MemoryDirectory();
   readonly #token = newToken();
   readonly #rounds: Round[] = [];
+  readonly #mappings: MappingsOf;
   /** Since when the tree is frozen. */
   #frozen = 0;
   #failure: unknown;
@@ -112,6 +113,7 @@ class Source implements Disposable {
 
   constructor(options: MigrateOptions, channel: Channel, hooks: Hooks, progress: MigrationProgress) {
     this.#options = options;
+    this.#mappings = new MappingsOf(options.pid);
     this.#channel = channel;
     this.#hooks = hooks;
     this.#progress = progress;
@@ -176,7 +178,13 @@ class Source implements Disposable {
     if (this.#rounds.length === 0) return rounds === 0;
     if (this.#rounds.length >= rounds) return true;
     if (!last || !before) return (before?.bytes ?? 0) <= small;
-    return last.bytes <= small || last.bytes > before.bytes * SHRINKS;
+    return last.bytes <= Math.max(small, this.#sentSoon()) || last.bytes > before.bytes * SHRINKS;
+  }
+
+  /** How many bytes take no time to be sent, at the pace of the first round: what all rounds have in common is more. */
+  #sentSoon(): number {
+    const [{ bytes, total } = { bytes: 0, total: 1 }] = this.#rounds;
+    return (bytes / total) * NO_TIME;
   }
 
   #copyRound(): void {
@@ -186,7 +194,7 @@ class Source implements Disposable {
     const began = performance.now();
     this.#channel.send({ type: 'round', round: index });
     const { figures } = preDump({ ...this.#options.preDump, ...this.#place(index) }, this.#hooks);
-    this.#channel.send({ type: 'mappings', ...mappingsFor(this.#options.pid) });
+    this.#channel.send({ type: 'mappings', ...this.#mappings.now() });
     this.#channel.receive('loaded');
     const bytes = (figures.pages + figures.sharedPages) * PAGE;
     const round = { bytes, frozen: figures.frozen / 1000, total: performance.now() - began };
@@ -310,6 +318,8 @@ class Source implements Disposable {
 
 /** A round has to be this much smaller than the one before, or the next one is the last. */
 const SHRINKS = 0.75;
+/** How many milliseconds do not matter: the tree stands still for several times as long whatever is sent. */
+const NO_TIME = 10;
 /** Milliseconds for which the other machine is asked again and again, and nanoseconds between two tries. */
 const ASKING = 30_000;
 const PAUSE = 300_000_000;
