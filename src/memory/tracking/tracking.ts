@@ -18,7 +18,7 @@ import { mapsRing } from '../../support/ring-notes.ts';
 import type { Remote } from '../../tracee/remote.ts';
 import { isTracked } from '../own-pages.ts';
 import { common, without } from '../plan/ranges.ts';
-import { openPagemap, swappedOfFiles, takeWritten, writtenIn } from '../scan.ts';
+import { anonymousRanges, openPagemap, swappedOfFiles, takeWritten, writtenIn } from '../scan.ts';
 import { rangesHeld } from '../sources/images.ts';
 import { isAioRing } from '../vma.ts';
 import { trackedRanges, unchanged } from './changes.ts';
@@ -125,9 +125,10 @@ export class Tracking implements MemoryChanges, Disposable {
     if (renews ? !known : !isKept) return [];
     using pagemap = openPagemap(task.pid);
     if (!renews && unwritten) return this.#inherited(task, pagemap, (held) => common(unwritten, held));
+    const anonymous = anonymousRanges(task.vmas);
     const tracker = new WriteProtectTracker({
       register: ({ start, length }) => known !== undefined && tryRegister(known.uffd.number, start, length) === 0,
-      written: (range, anew) => (anew ? takeWritten(pagemap, range) : writtenIn(pagemap, range)),
+      written: (range, anew) => (anew ? takeWritten(pagemap, range, anonymous) : writtenIn(pagemap, range, anonymous)),
     });
     const changes = renews ? tracker.take(task.vmas) : tracker.look(task.vmas);
     if (known) known.ranges = trackedRanges(task.vmas, isTracked);
