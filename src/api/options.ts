@@ -250,7 +250,7 @@ const TABLE = [
     help: 'the most rounds in which memory is copied while the tree runs (10)' },
   { group: 'Migration', long: 'last-round', arg: 'SIZE', own: true, value: { type: 'size', key: 'lastRound' },
     built: MIGRATE,
-    help: 'freeze the tree when no more than this has changed in a round, with K, M or G (4M)' },
+    help: 'freeze the tree when no more than this was sent in a round, with K, M or G (4M, or what takes 10 ms)' },
   { group: 'Migration', long: 'check-files', own: true, value: { type: 'flag', key: 'checkFiles' },
     built: MIGRATE,
     help: 'compare the contents of all files that the tree only reads, not just their sizes' },
