@@ -201,7 +201,7 @@ interface Wanted {
 
 /** A struct page_region (start, end, categories) in halves of words, and how many are asked for at once. */
 const REGION_HALVES = 6;
-const REGIONS = 4096;
+const REGIONS = 1024;
 
 /** What the kernel is asked (struct pm_scan_arg), and what it answers. Used again for each pass. */
 const asked = new PinnedBuffer(new BigUint64Array(12));
