@@ -3,15 +3,20 @@
  * older kernels.
  */
 
-import { PAGE_SIZE } from '../arch/page-size.ts';
+import { Part } from '../base/part.ts';
 import type { PageRange } from '../contract/contract.ts';
 import { AT, O } from '../kernel/constants/files.ts';
-import { PAGE_IS, PAGEMAP_SCAN, PM_SCAN } from '../kernel/constants/memory.ts';
+import { PAGE_IS, PAGEMAP_SCAN } from '../kernel/constants/memory.ts';
 import { PinnedBuffer } from '../kernel/ffi.ts';
 import type { ProcVma } from '../kernel/proc/smaps.ts';
 import { arenaPath, ERRNO, Fd, SyscallError, syscall, trySyscall } from '../kernel/syscall.ts';
 import { addRange, endOf, partsBy, without } from './plan/ranges.ts';
 import { isAnonymous } from './vma.ts';
+
+// Only of a task that writes are noticed to.
+const MARKERS = new Part(() => require('./tracking/markers.ts') as typeof import('./tracking/markers.ts'));
+// Only on kernels before 6.7.
+const OLD = new Part(() => require('./pagemap-words.ts') as typeof import('./pagemap-words.ts'));
 
 /** Pages to be stored, and guard regions (6.13), all in ascending order. */
 export interface OwnPages {
@@ -25,8 +30,8 @@ export interface OwnPages {
 }
 
 /**
- * Scans the address space of a task, in one pass. Zero pages,
- * unchanged pages of files and untouched pages are left out. `within`: where to look, if not at all of it.
+ * Scans the address space of a task, in one pass. Zero pages, unchanged pages of files and untouched pages are left
+ * out. `within`: where to look, if not at all of it.
  */
 export function scanOwnPages(
   pid: number,
@@ -53,8 +58,9 @@ export function scanOwnPages(
       walk(pagemap, part, wanted, WATCHED | PAGE_IS.PFNZERO, take)
     );
   });
-  if (!isDone) return { ranges: readPagemap(pagemap, vmas), guards: [], unwritten: undefined };
-  const markers = markersIn(pagemap, vmas);
+  if (!isDone) return { ranges: OLD.load().readPagemap(pagemap, vmas), guards: [], unwritten: undefined };
+  if (!vmas.some(isWatchedFile)) return { ranges, guards, unwritten };
+  const markers = MARKERS.load().markersIn(pagemap, vmas);
   return { ranges: without(ranges, markers), guards, unwritten: without(unwritten, markers) };
 }
 
@@ -65,56 +71,20 @@ export function scanGuards(pid: number, vmas: readonly ProcVma[]): PageRange[] {
   return scan(pagemap, all, { inverted: 0, all: PAGE_IS.GUARD, any: 0 }, PAGE_IS.GUARD) ?? [];
 }
 
+/** Whether it is a private mapping of a file that writes are noticed to. */
+export function isWatchedFile(vma: ProcVma): boolean {
+  return !vma.shared && vma.vmFlags?.has('uw') === true && !isAnonymous(vma);
+}
+
 /** Whether writes to a page are noticed, and whether one was. */
 const WATCHED = PAGE_IS.WPALLOWED | PAGE_IS.WRITTEN;
-
-/** The upper half of a pagemap word: swapped. */
-const SWAPPED = 1 << 30;
-/** The low bits of a pagemap word of a swapped page are the type of its swap entry. */
-const SWAP_TYPE = 0x1f;
-
-/**
- * Pages of private file mappings that writes are noticed to, of which the task has given its copy back (MADV_DONTNEED):
- * the kernel leaves a marker, which looks like a swapped page, and their content is the file's
- * (`pte_install_uffd_wp_if_needed()` in include/linux/mm_inline.h). Its type is the highest one, SWP_PTE_MARKER. For
- * readers that may not see types (without CAP_SYS_ADMIN) every swapped page is taken for one of the task's.
- */
-function markersIn(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
-  const found: PageRange[] = [];
-  for (const pages of swappedOfFiles(pagemap, vmas)) {
-    for (const [at, low, high] of wordsOf(pagemap, pages)) {
-      if ((high & SWAPPED) !== 0 && (low & SWAP_TYPE) === SWAP_TYPE) addRange(found, at, PAGE_SIZE);
-    }
-  }
-  return found;
-}
-
-/** What looks like swapped pages in private file mappings that writes are noticed to: swapped pages, and markers. */
-export function swappedOfFiles(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
-  const absent = { inverted: PAGE_IS.PRESENT, all: PAGE_IS.PRESENT | PAGE_IS.SWAPPED, any: 0 };
-  return vmas
-    .filter((vma) => !vma.shared && vma.vmFlags?.has('uw') && !isAnonymous(vma))
-    .flatMap(({ start, end }) => scan(pagemap, { start, length: end - start }, absent) ?? []);
-}
-
-/** The pagemap words of pages, each as its address and its halves. */
-function* wordsOf(pagemap: Fd, { start, length }: PageRange): Generator<readonly [number, number, number]> {
-  const words = new Uint32Array(2 * 512);
-  for (let done = 0; done < length; ) {
-    const count = Math.min(512, (length - done) / PAGE_SIZE);
-    const got = trySyscall('pread64', pagemap.number, words, count * 8, ((start + done) / PAGE_SIZE) * 8) / 8;
-    if (got <= 0) return;
-    for (let i = 0; i < got; i++) yield [start + done + i * PAGE_SIZE, words[2 * i] ?? 0, words[2 * i + 1] ?? 0];
-    done += got * PAGE_SIZE;
-  }
-}
 
 export function openPagemap(pid: number): Fd {
   return new Fd(syscall('openat', AT.FDCWD, arenaPath(`/proc/${pid}/pagemap`), O.RDONLY | O.CLOEXEC));
 }
 
 /** Pages that are the task's own: neither unchanged pages of files nor the zero page. */
-const OWN: Wanted = {
+export const OWN: Wanted = {
   inverted: PAGE_IS.FILE | PAGE_IS.PFNZERO,
   all: PAGE_IS.FILE | PAGE_IS.PFNZERO,
   any: PAGE_IS.PRESENT | PAGE_IS.SWAPPED,
@@ -124,7 +94,7 @@ const OWN: Wanted = {
  * The same for pages of anonymous memory, none of which are of files. To tell that, the kernel would look at the frame
  * of each page, which takes more than three times as long as all else (17 ms a GiB instead of 5).
  */
-const OWN_OF_ANONYMOUS: Wanted = { ...OWN, inverted: PAGE_IS.PFNZERO, all: PAGE_IS.PFNZERO };
+export const OWN_OF_ANONYMOUS: Wanted = { ...OWN, inverted: PAGE_IS.PFNZERO, all: PAGE_IS.PFNZERO };
 
 /** Smaller mappings are not worth a call of their own. */
 const WORTH_A_CALL = 1 << 20;
@@ -141,41 +111,6 @@ export function anonymousRanges(vmas: readonly ProcVma[]): PageRange[] {
 }
 
 /**
- * The own pages of a range that were written to since they were protected, which they are then again; the kernel does
- * both at once. Undefined unless all of the range is registered (kernel/userfault.ts). `anonymous`: see
- * {@link anonymousRanges}.
- */
-export function takeWritten(pagemap: Fd, range: PageRange, anonymous: readonly PageRange[]): PageRange[] | undefined {
-  return written(pagemap, range, anonymous, PM_SCAN.WP_MATCHING | PM_SCAN.CHECK_WPASYNC);
-}
-
-/** The same, without protecting anything. */
-export function writtenIn(pagemap: Fd, range: PageRange, anonymous: readonly PageRange[]): PageRange[] | undefined {
-  return written(pagemap, range, anonymous, PM_SCAN.CHECK_WPASYNC);
-}
-
-function written(
-  pagemap: Fd,
-  range: PageRange,
-  anonymous: readonly PageRange[],
-  flags: number,
-): PageRange[] | undefined {
-  const found: PageRange[] = [];
-  for (const part of partsBy(range, anonymous)) {
-    const wanted = part.inside ? OWN_OF_ANONYMOUS : OWN;
-    const pages = scan(pagemap, part, { ...wanted, all: wanted.all | PAGE_IS.WRITTEN, flags });
-    if (!pages) return undefined;
-    for (const { start, length } of pages) addRange(found, start, length);
-  }
-  return found;
-}
-
-/** The own pages of a range with the soft-dirty bit; undefined where the kernel has none. */
-export function softDirty(pagemap: Fd, range: PageRange): PageRange[] | undefined {
-  return scan(pagemap, range, { ...OWN, all: OWN.all | PAGE_IS.SOFT_DIRTY });
-}
-
-/**
  * The end of the highest mapping. How far mappings may reach depends on the processor's page tables and on what a
  * program asks for (mmap() above 2^47 with five levels), and PAGEMAP_SCAN refuses an end beyond the possible addresses.
  */
@@ -186,12 +121,12 @@ export function endOfMappings(vmas: readonly ProcVma[]): number {
 /**
  * The vsyscall page, which belongs to the kernel and is listed among each task's mappings (arch/x86/entry/vsyscall).
  */
-function isVsyscall({ name }: ProcVma): boolean {
+export function isVsyscall({ name }: ProcVma): boolean {
   return name === '[vsyscall]';
 }
 
 /** Categories (PAGE_IS) of pages, and what to do with them. */
-interface Wanted {
+export interface Wanted {
   readonly inverted: number;
   readonly all: number;
   readonly any: number;
@@ -211,7 +146,7 @@ const regions = new PinnedBuffer(new Uint32Array(REGIONS * REGION_HALVES));
  * One pass of PAGEMAP_SCAN; undefined if the kernel does not know it (or the category), or where it does not watch what
  * is asked for (EPERM).
  */
-function scan(
+export function scan(
   pagemap: Fd,
   range: PageRange,
   wanted: Wanted,
@@ -264,30 +199,4 @@ function walk(
 /** An address of two halves. */
 function address(low = 0, high = 0): number {
   return high * 0x1_0000_0000 + low;
-}
-
-/**
- * Reads pagemap words: bit 63 present, 62 swapped, 61 file page or shared anonymous. Zero pages cannot be recognised
- * and are stored.
- */
-function readPagemap(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
-  const found: PageRange[] = [];
-  const chunk = new Uint32Array(2 * 8192);
-  for (const vma of vmas) {
-    if (vma.shared || isVsyscall(vma)) continue;
-    const pages = (vma.end - vma.start) / PAGE_SIZE;
-    for (let done = 0; done < pages; ) {
-      const want = Math.min(8192, pages - done);
-      const at = (vma.start / PAGE_SIZE + done) * 8;
-      const got = trySyscall('pread64', pagemap.number, chunk, want * 8, at) / 8;
-      if (got <= 0) break;
-      for (let i = 0; i < got; i++) {
-        const high = chunk[2 * i + 1] ?? 0;
-        if (high >>> 30 !== 0 && ((high >>> 29) & 1) === 0)
-          addRange(found, vma.start + (done + i) * PAGE_SIZE, PAGE_SIZE);
-      }
-      done += got;
-    }
-  }
-  return found;
 }

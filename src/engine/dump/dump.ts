@@ -114,23 +114,12 @@ export function dump(options: DumpOptions, hooks: Hooks = {}): DumpOutcome {
   try {
     if (bytes >= WORTH_A_REHEARSAL) rehearse(options);
     const makeLive = (): LiveMemory | undefined => (bytes >= WORTH_A_COPY ? new (LIVE.load().LiveMemory)() : undefined);
-    const outcome = retryWhileStranded(() =>
-      freezeAndSave(options, tracking, elsewhere, archive, giver, makeLive, hooks),
-    );
+    const company = { tracking, server: elsewhere, archive, giver };
+    const outcome = retryWhileStranded(() => freezeAndSave(options, makeLive, company, hooks));
     return options.autoDedup ? dedupAfter(outcome, options.imagesDir) : outcome;
   } catch (error) {
     throw withOutcome(error, `task ${pid} and its tree go on, and no images are left`);
   }
-}
-
-/** The way of a dump of a tree that goes on, with a process that needs no such thing. */
-function rehearse({ carry, ...options }: DumpOptions): void {
-  REHEARSAL.load().rehearse((pid, imagesDir) => {
-    const own = { previous: undefined, trackMem: false, freezeCgroup: undefined, autoDedup: false, compress: false };
-    const asked = { ...options, ...own, pid, imagesDir, workDir: imagesDir, carry: { ...carry, shellJob: false } };
-    const makeLive = (): LiveMemory => new (LIVE.load().LiveMemory)({ least: 0, age: 0 });
-    freezeAndSave(asked, undefined, undefined, undefined, undefined, makeLive, {});
-  });
 }
 
 /**
@@ -150,13 +139,26 @@ function lookAround({ pid, carry, finalState, keeping, freezeCgroup }: DumpOptio
   return finalState === 'running' && !at && !keeping && freezeCgroup === undefined ? bytes : 0;
 }
 
+/** Dumps a process that nobody needs in the way of a dump of a tree that goes on. @throws InterruptedError */
+function rehearse(options: DumpOptions): void {
+  REHEARSAL.load().rehearse(options, (rehearsed) => {
+    const makeLive = (): LiveMemory => new (LIVE.load().LiveMemory)({ least: 0, age: 0 });
+    freezeAndSave(rehearsed, makeLive, {}, {});
+  });
+}
+
+/** What lasts longer than one attempt to freeze the tree. */
+interface Company {
+  readonly tracking?: Tracking | undefined;
+  readonly server?: PagesElsewhere | undefined;
+  readonly archive?: ArchiveWriter | undefined;
+  readonly giver?: PagesGiver | undefined;
+}
+
 function freezeAndSave(
   options: DumpOptions,
-  tracking: Tracking | undefined,
-  server: PagesElsewhere | undefined,
-  archive: ArchiveWriter | undefined,
-  giver: PagesGiver | undefined,
   makeLive: () => LiveMemory | undefined,
+  { tracking, server, archive, giver }: Company,
   hooks: Hooks,
 ): DumpOutcome {
   const { pid } = options;

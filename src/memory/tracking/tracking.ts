@@ -18,12 +18,14 @@ import { mapsRing } from '../../support/ring-notes.ts';
 import type { Remote } from '../../tracee/remote.ts';
 import { isTracked } from '../own-pages.ts';
 import { common, without } from '../plan/ranges.ts';
-import { anonymousRanges, openPagemap, swappedOfFiles, takeWritten, writtenIn } from '../scan.ts';
+import { anonymousRanges, openPagemap } from '../scan.ts';
 import { rangesHeld } from '../sources/images.ts';
 import { isAioRing } from '../vma.ts';
 import { trackedRanges, unchanged } from './changes.ts';
 import { findKeepers, type Keeper, keeps, startKeeper, takeOver } from './keeper.ts';
+import { swappedOfFiles } from './markers.ts';
 import { WriteProtectTracker } from './write-protect.ts';
+import { takeWritten, writtenIn } from './written.ts';
 
 /** A task whose writes are noticed. */
 interface TrackedTask {
