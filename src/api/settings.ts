@@ -233,7 +233,7 @@ export interface Settings {
   /** The most rounds in which memory is copied while the tree runs. */
   rounds: number;
   /** With at most so many bytes the tree is frozen. */
-  lastRound: number;
+  lastRound: number | undefined;
   /** Compare the contents of files, too. */
   checkFiles: boolean;
   /** Send along files that the other side does not have. */
@@ -348,7 +348,7 @@ export function defaultSettings(): Settings {
     listen: undefined,
     insecure: false,
     rounds: 10,
-    lastRound: 4 << 20,
+    lastRound: undefined,
     checkFiles: false,
     withFiles: false,
     lazy: false,

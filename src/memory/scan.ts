@@ -31,14 +31,19 @@ export interface OwnPages {
 
 /**
  * Scans the address space of a task, in one pass. Zero pages, unchanged pages of files and untouched pages are left
- * out. `within`: where to look, if not at all of it.
+ * out. `within`: where to look, if not at all of it; `vmas` are then the mappings there.
  */
-export function scanOwnPages(
-  pid: number,
+export function scanOwnPages(pid: number, vmas: readonly ProcVma[], within?: readonly PageRange[]): OwnPages {
+  using pagemap = openPagemap(pid);
+  return scanPages(pagemap, vmas, within);
+}
+
+/** The same with an open pagemap. Of a process that has no memory any more it finds nothing. */
+export function scanPages(
+  pagemap: Fd,
   vmas: readonly ProcVma[],
   within: readonly PageRange[] = [{ start: 0, length: endOfMappings(vmas) }],
 ): OwnPages {
-  using pagemap = openPagemap(pid);
   const ranges: PageRange[] = [];
   const guards: PageRange[] = [];
   const unwritten: PageRange[] = [];
@@ -52,7 +57,7 @@ export function scanOwnPages(
   const parts = within.flatMap((range) => [...partsBy(range, anonymous)]);
   const isDone = parts.every((part) => {
     const wanted = part.inside ? OWN_OF_ANONYMOUS : OWN;
-    // The kernel answers EINVAL if it does not know guard regions; then there are none.
+    // The kernel answers EINVAL if it does not know guard regions, before it tells anything; then there are none.
     return (
       walk(pagemap, part, wanted, WATCHED | PAGE_IS.GUARD | PAGE_IS.PFNZERO, take) ||
       walk(pagemap, part, wanted, WATCHED | PAGE_IS.PFNZERO, take)

@@ -47,7 +47,7 @@ export interface MigrateOptions {
   /** The most rounds before the freeze. */
   readonly rounds: number;
   /** How many bytes may be dirty for the last part, for which the tree is frozen. */
-  readonly small: number;
+  readonly small: number | undefined;
   /** Compare the contents of files, too. */
   readonly checkFiles: boolean;
   /** Connects with the other machine again, to ask what has become of the migration. @throws StasisError */
@@ -177,8 +177,8 @@ class Source implements Disposable {
     const [before, last] = this.#rounds.slice(-2);
     if (this.#rounds.length === 0) return rounds === 0;
     if (this.#rounds.length >= rounds) return true;
-    if (!last || !before) return (before?.bytes ?? 0) <= small;
-    return last.bytes <= Math.max(small, this.#sentSoon()) || last.bytes > before.bytes * SHRINKS;
+    if (!last || !before) return (before?.bytes ?? 0) <= (small ?? SMALL);
+    return last.bytes <= (small ?? Math.max(SMALL, this.#sentSoon())) || last.bytes > before.bytes * SHRINKS;
   }
 
   /** How many bytes take no time to be sent, at the pace of the first round: what all rounds have in common is more. */
@@ -318,6 +318,8 @@ class Source implements Disposable {
 
 /** A round has to be this much smaller than the one before, or the next one is the last. */
 const SHRINKS = 0.75;
+/** How many bytes are small enough, if the user does not say. */
+const SMALL = 4 << 20;
 /** How many milliseconds do not matter: the tree stands still for several times as long whatever is sent. */
 const NO_TIME = 10;
 /** Milliseconds for which the other machine is asked again and again, and nanoseconds between two tries. */

@@ -10,7 +10,7 @@ import { describeErrno, ERRNO, Fd, SyscallError } from '../../kernel/syscall.ts'
 import { forceRead, openMemory } from '../../tracee/memory.ts';
 import type { Lot } from '../plan/lots.ts';
 import { anyBetween, endOf, partsBy, totalOf, without } from '../plan/ranges.ts';
-import { scanOwnPages } from '../scan.ts';
+import { scanPages } from '../scan.ts';
 import type { PageSource, RemoteReads } from '../sources/source.ts';
 import { FEW_PIECES, forceRemotely } from '../sources/task.ts';
 import { rangesApart } from './worth.ts';
@@ -55,18 +55,27 @@ export class ReadBefore {
 export class CopySource implements PageSource, Disposable {
   readonly #pid: HostPid;
   readonly #mem: Fd;
+  /** Opened while the copy surely lives: that of a zombie has no memory behind it, which kernels took for granted. */
+  readonly #pagemap: Fd;
   readonly #before: ReadBefore;
 
-  private constructor(pid: HostPid, mem: Fd, before: ReadBefore) {
+  private constructor(pid: HostPid, mem: Fd, pagemap: Fd, before: ReadBefore) {
     this.#pid = pid;
     this.#mem = mem;
+    this.#pagemap = pagemap;
     this.#before = before;
   }
 
-  /** The pages that the task had of its own in these mappings: what the copy has, and what it lacks. */
+  /**
+   * The pages that the task had of its own in these mappings: what the copy has, and what it lacks.
+   * @throws StasisError if the copy was killed
+   */
   ownPages(vmas: readonly ProcVma[]): PageRange[] {
     const apart = rangesApart(vmas);
-    const { ranges } = scanOwnPages(this.#pid, vmas);
+    const { ranges } = scanPages(this.#pagemap, vmas);
+    // A process without memory has no pages, and that is no error of the scan.
+    const there = forceRead(this.#mem, 0, new Uint8Array(1), 1);
+    if (there === 0) throw readError(this.#pid, 0, there);
     return [...without(ranges, apart), ...this.#before.ranges].sort((a, b) => a.start - b.start);
   }
 
@@ -75,7 +84,12 @@ export class CopySource implements PageSource, Disposable {
     const fd = tryOpen(`/proc/${pid}/mem`, O.RDONLY);
     if (fd === -ERRNO.ESRCH || fd === -ERRNO.ENOENT) return undefined;
     if (fd < 0) throw new SyscallError('openat', -fd, { resource: `/proc/${pid}/mem` });
-    return new CopySource(pid, new Fd(fd), before);
+    const mem = new Fd(fd);
+    const pagemap = tryOpen(`/proc/${pid}/pagemap`, O.RDONLY);
+    if (pagemap >= 0) return new CopySource(pid, mem, new Fd(pagemap), before);
+    mem[Symbol.dispose]();
+    if (pagemap === -ERRNO.ESRCH || pagemap === -ERRNO.ENOENT) return undefined;
+    throw new SyscallError('openat', -pagemap, { resource: `/proc/${pid}/pagemap` });
   }
 
   read({ pieces }: Lot, buffer: PinnedBuffer): void {
@@ -106,6 +120,7 @@ export class CopySource implements PageSource, Disposable {
 
   [Symbol.dispose](): void {
     this.#mem[Symbol.dispose]();
+    this.#pagemap[Symbol.dispose]();
   }
 }
 

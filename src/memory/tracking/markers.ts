@@ -3,7 +3,8 @@ import { PAGE_SIZE } from '../../arch/page-size.ts';
 import type { PageRange } from '../../contract/contract.ts';
 import { PAGE_IS } from '../../kernel/constants/memory.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
-import { type Fd, trySyscall } from '../../kernel/syscall.ts';
+import type { Fd } from '../../kernel/syscall.ts';
+import { eachWord } from '../pagemap-words.ts';
 import { addRange } from '../plan/ranges.ts';
 import { isWatchedFile, scan } from '../scan.ts';
 
@@ -21,9 +22,9 @@ const SWAP_TYPE = 0x1f;
 export function markersIn(pagemap: Fd, vmas: readonly ProcVma[]): PageRange[] {
   const found: PageRange[] = [];
   for (const pages of swappedOfFiles(pagemap, vmas)) {
-    for (const [at, low, high] of wordsOf(pagemap, pages)) {
+    eachWord(pagemap, pages, (at, low, high) => {
       if ((high & SWAPPED) !== 0 && (low & SWAP_TYPE) === SWAP_TYPE) addRange(found, at, PAGE_SIZE);
-    }
+    });
   }
   return found;
 }
@@ -34,16 +35,4 @@ export function swappedOfFiles(pagemap: Fd, vmas: readonly ProcVma[]): PageRange
   return vmas
     .filter(isWatchedFile)
     .flatMap(({ start, end }) => scan(pagemap, { start, length: end - start }, absent) ?? []);
-}
-
-/** The pagemap words of pages, each as its address and its halves. */
-function* wordsOf(pagemap: Fd, { start, length }: PageRange): Generator<readonly [number, number, number]> {
-  const words = new Uint32Array(2 * 512);
-  for (let done = 0; done < length; ) {
-    const count = Math.min(512, (length - done) / PAGE_SIZE);
-    const got = trySyscall('pread64', pagemap.number, words, count * 8, ((start + done) / PAGE_SIZE) * 8) / 8;
-    if (got <= 0) return;
-    for (let i = 0; i < got; i++) yield [start + done + i * PAGE_SIZE, words[2 * i] ?? 0, words[2 * i + 1] ?? 0];
-    done += got * PAGE_SIZE;
-  }
 }

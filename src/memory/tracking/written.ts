@@ -34,8 +34,3 @@ function written(
   }
   return found;
 }
-
-/** The own pages of a range with the soft-dirty bit; undefined where the kernel has none. */
-export function softDirty(pagemap: Fd, range: PageRange): PageRange[] | undefined {
-  return scan(pagemap, range, { ...OWN, all: OWN.all | PAGE_IS.SOFT_DIRTY });
-}
