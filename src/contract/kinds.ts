@@ -65,7 +65,6 @@ export interface TreeDoors {
   prepare?(context: RestoreContext): void;
   /**
    * Called when all tasks have finished a phase. `memory`: all processes exist. `state`: all threads are finished.
-   * `files`: the descriptors are not in place yet.
    */
   readonly rebuilt?: { readonly [P in TreePhase]?: (context: RestoreContext) => void };
   /**

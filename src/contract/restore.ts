@@ -131,12 +131,15 @@ export interface RestoreTask extends RestoreThread {
   readonly origin: RestoreTask | undefined;
   /** What it shares with its origin, so that it must not be rebuilt a second time. */
   readonly shares: Sharing;
+  /** Whether no other task of the tree has the same memory, descriptor table, or working directory (CLONE_FS). */
+  readonly isAlone: boolean;
 }
 
 /**
- * The order in which the tasks of a tree are rebuilt. Up to `memory` tasks are rebuilt one by one, parents before
- * children. After that, all tasks finish a phase before any enters the next one. Within a phase the kinds run in the
- * order of the registry.
+ * The order in which the tasks of a tree are rebuilt. Up to `memory` parents are rebuilt before their children. After
+ * that, all tasks finish a phase before any enters the next one. Within a phase the kinds run in the order of the
+ * registry. The calls that a kind adds to a batch in `birth` and `files` run with what comes next; in the other phases,
+ * those of tasks that are alone run while the next task is dealt with.
  *
  * - `birth`: state that children inherit: cgroups, prctl switches (sessions are set by the steps of the tree plan)
  * - `terminal`: a session leader gets its terminal, before there are other tasks in the session
@@ -156,5 +159,5 @@ export type Phase = 'birth' | 'terminal' | 'memory' | 'mapped' | 'files' | Threa
  */
 export type ThreadPhase = 'state' | 'creds' | 'last';
 
-/** Phases that all tasks finish before any task enters the next one. */
-export type TreePhase = Exclude<Phase, 'birth' | 'terminal'>;
+/** Phases that all tasks finish before any task enters the next one; `files` goes over into placing descriptors. */
+export type TreePhase = Exclude<Phase, 'birth' | 'terminal' | 'files'>;

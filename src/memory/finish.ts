@@ -96,5 +96,5 @@ function setMap(task: RestoreTask): void {
   program.call('prctl', PR.SET_MM, PR_SET_MM.MAP, program.data(new Uint8Array(map.buffer)), map.byteLength, 0);
   closeAll(task.seed, task.batch);
   // Tasks that share the descriptor table expect it to be empty, so the calls have to run now.
-  task.batch.flush();
+  if (!task.isAlone) task.batch.flush();
 }

@@ -54,15 +54,18 @@ const FLAG_TOLERATE = 0x40;
 const FLAG_SPECIAL = 0x80;
 const FLAG_CALL = 0x100;
 const END = 0xffff_ffff;
-/** Initial sizes in bytes; small, since there is a program for each thread of a task. */
+/** Sizes in bytes at first; small, since there is a program for each thread of a task. */
 const FIRST = { entries: 2048, heap: 1024 } as const;
+/** Most programs are never used, or have no heap. */
+const NOTHING = new Uint8Array(0);
+const NO_VIEW = new DataView(NOTHING.buffer);
 
 export class Program {
   /** Address of the work area in the task. */
   readonly area: number;
-  #entries = new Uint8Array(FIRST.entries);
-  #view = new DataView(this.#entries.buffer);
-  #heap = new Uint8Array(FIRST.heap);
+  #entries = NOTHING;
+  #view = NO_VIEW;
+  #heap = NOTHING;
   #calls = 0;
   #used = 0;
 
@@ -172,7 +175,7 @@ export class Program {
 
   #makeRoom(size: number): void {
     if (size <= this.#entries.length) return;
-    this.#entries = grown(this.#entries, size);
+    this.#entries = grown(this.#entries, Math.max(size, FIRST.entries));
     this.#view = new DataView(this.#entries.buffer);
   }
 
@@ -189,7 +192,7 @@ export class Program {
     const next = (at + size + 7) & ~7;
     if (next > AREA.heap) throw new StasisError({ kind: 'internal', reason: 'remote program needs too much heap' });
     this.#used = next;
-    if (next > this.#heap.length) this.#heap = grown(this.#heap, next);
+    if (next > this.#heap.length) this.#heap = grown(this.#heap, Math.max(next, FIRST.heap));
     return this.#heapStart + at;
   }
 

@@ -13,8 +13,8 @@ const HOUSE = join(import.meta.dirname, '../..');
 
 /** KiB of all modules, as they are bundled, with room for a few lines more. */
 const MOST = {
-  'cli/dump.ts': 736,
-  'cli/restore.ts': 673,
+  'cli/dump.ts': 737,
+  'cli/restore.ts': 675,
 } as const;
 
 /** What is loaded on demand in any case. */

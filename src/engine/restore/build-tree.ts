@@ -5,7 +5,7 @@ import { StasisError } from '../../base/errors.ts';
 import { logDebug } from '../../base/log.ts';
 import { Part } from '../../base/part.ts';
 import type { UndoStack } from '../../base/undo.ts';
-import type { BirthTraits, RestoreContext, RestoreTask, Sharing } from '../../contract/contract.ts';
+import type { BirthTraits, RestoreContext, RestoreTask } from '../../contract/contract.ts';
 import type { NamespaceIds } from '../../images/namespace-ids.ts';
 import type { PidPlace } from '../../images/pid-places.ts';
 import type { CoreEntry } from '../../images/schema/task.ts';
@@ -20,20 +20,20 @@ import { bornIn } from '../../namespaces/pid/seed-inside.ts';
 import { makerOf } from '../../namespaces/user/inside.ts';
 import { SAVED_USER_NAMESPACES, savedUsersDownTo } from '../../namespaces/user/saved.ts';
 import { Batch } from '../../tracee/batch.ts';
-import { findGap } from '../../tracee/gap.ts';
 import { closeAll } from '../../tracee/handover.ts';
 import { requireUninterrupted } from '../../tracee/interruption.ts';
-import { AREA } from '../../tracee/program.ts';
 import { killTracee, reapAll } from '../../tracee/ptrace.ts';
 import { type CloneRequest, Seed } from '../../tracee/seed.ts';
 import type { TreeStep } from '../tree-plan/plan-tree.ts';
 import { endAs, forgetChildSignal } from './deaths.ts';
+import { freeArea } from './free-area.ts';
 import type { HostPids } from './host-pids.ts';
 import { makeTask } from './make-task.ts';
 import { birthplaceOfRoot, choosePids, enterNamespaces, noteBorn } from './namespaces.ts';
 import type { NextPids } from './next-pids.ts';
-import { runPhase } from './phases.ts';
+import { addPhase, beginPhase, runPhase } from './phases.ts';
 import type { Plan, TaskPlan } from './plan.ts';
+import { Sharers } from './sharers.ts';
 
 // For trees whose user and PID namespaces do not go together.
 const NEXT_PIDS = new Part(() => require('./next-pids.ts') as typeof import('./next-pids.ts'));
@@ -67,8 +67,7 @@ export class TreeBuilder {
   readonly #members = new Map<number, Member>();
   /** Those that have ended as zombies of the tree. */
   readonly #zombies: HostPid[] = [];
-  /** Kernel objects of the tasks made so far. */
-  readonly #objects = new Set<string>();
+  readonly #sharers: Sharers;
   /** Parents that got SIGCHLD for the end of helpers or zombies. */
   readonly #toldOfEnds = new Set<number>();
 
@@ -84,6 +83,7 @@ export class TreeBuilder {
     this.#hosts = hosts;
     this.#context = context;
     this.#undo = undo;
+    this.#sharers = new Sharers(plan.tasks.values());
   }
 
   /** The living tasks, parents before their children. */
@@ -118,7 +118,9 @@ export class TreeBuilder {
       requireUninterrupted();
       at = this.#take(steps, at);
     }
-    for (const [pid] of this.#plan.tasks) this.#prepare(pid);
+    // None makes further processes: while one has its memory made, that of the next is planned.
+    for (const [pid, plan] of this.#plan.tasks) this.#prepare(pid, this.#sharers.isAlone(plan) ? beginPhase : runPhase);
+    for (const { batch } of this.#members.values()) batch.flush();
     logDebug('all processes are there, with their memory');
     for (const [pid, { core }] of this.#plan.zombies) this.#die(pid, core);
     this.#forgetDeaths();
@@ -150,9 +152,10 @@ export class TreeBuilder {
   /** Adds a new process, which has the namespaces `born`. */
   #admit(pid: number, seed: Seed, origin: RestoreTask | undefined, born: NamespaceIds): void {
     const plan = this.#plan.tasks.get(pid);
-    const shares = this.#sharesOf(plan);
+    const shares = this.#sharers.sharesOf(plan);
     const batch = new Batch(seed.remote);
-    const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares);
+    const isAlone = plan !== undefined && this.#sharers.isAlone(plan);
+    const task = plan && makeTask(plan, this.#context, seed, batch, origin, shares, isAlone);
     const before = this.#members.get(pid);
     const sharesMemory = before?.sharesMemory ?? false;
     const place = before?.place ?? this.#plan.places?.of(pid);
@@ -166,29 +169,8 @@ export class TreeBuilder {
     const { task, namespaces } = this.#at(pid);
     if (!task) return;
     enterNamespaces(task, born, namespaces, this.#plan.ours, 'born');
-    runPhase(task, 'birth');
+    addPhase(task, 'birth');
     enterNamespaces(task, born, namespaces, this.#plan.ours, 'placed');
-  }
-
-  /**
-   * What a task shares with tasks that exist already. The first task with an object has to rebuild it, even if it
-   * inherited it from a helper.
-   */
-  #sharesOf(plan: TaskPlan | undefined): Sharing {
-    const known = (kind: string, id: number | undefined): boolean => {
-      const key = `${kind} ${id}`;
-      const is = id !== undefined && this.#objects.has(key);
-      this.#objects.add(key);
-      return is;
-    };
-    if (!plan) return { vm: false, files: false, fs: false, sighand: false };
-    const { vm_id, files_id, fs_id, sighand_id } = plan.ids;
-    return {
-      vm: known('vm', vm_id),
-      files: known('files', files_id),
-      fs: known('fs', fs_id),
-      sighand: known('sighand', sighand_id),
-    };
   }
 
   #at(pid: number): Member {
@@ -330,11 +312,11 @@ export class TreeBuilder {
   }
 
   /** Rebuilds the memory of a task, unless that is done. */
-  #prepare(pid: number): void {
+  #prepare(pid: number, run: typeof runPhase = runPhase): void {
     const member = this.#at(pid);
     if (member.ready || !member.task) return;
     member.ready = true;
-    runPhase(member.task, 'memory');
+    run(member.task, 'memory');
     logDebug(`task ${pid} has its memory`);
   }
 
@@ -403,20 +385,4 @@ const PLAIN_TRAITS: BirthTraits = { exitSignal: SIG.CHLD };
 
 function traitsOf(plan: Pick<TaskPlan, 'ownState'>): BirthTraits {
   return Object.assign({ ...PLAIN_TRAITS }, ...taskKinds.map((kind) => kind.born?.(plan)));
-}
-
-/**
- * An address for the work area that is free in every address space of the tree, since forks inherit the work area at
- * the same address.
- */
-function freeArea(tasks: Plan['tasks']): number {
-  const taken = new Map<bigint, bigint>();
-  for (const { mm } of tasks.values()) {
-    for (const { start, end } of mm.vmas) if ((taken.get(start) ?? 0n) < end) taken.set(start, end);
-  }
-  const ranges = [...taken].map(([start, end]) => ({ start: Number(start), end: Number(end) }));
-  return findGap(
-    ranges.sort((a, b) => a.start - b.start),
-    AREA.length,
-  );
 }

@@ -28,11 +28,24 @@ export function checkMemory(images: ImageSet, pid: number, mm: MmEntry, lazily: 
   requireMapped(pid, mm, map.runs);
   const now = lazily ? map.runs.filter(({ flags }) => (flags & PageFlags.LAZY) === 0) : map.runs;
   requireHere(pid, now);
-  // If a manifest has confirmed the sizes of all files, looking up every page would find no further errors.
   const inherits = map.runs.some((run) => run.flags & PageFlags.PARENT);
-  if (inherits || isThinned(images) || isPacked(images) || images.wholeness() !== 'whole')
-    storedPieces(images, Images.pagemap, pid);
+  if (inherits || mayLack(images)) storedPieces(images, Images.pagemap, pid);
   return now.reduce((sum, run) => sum + run.pages, 0);
+}
+
+/** Of the image sets that were looked at, whether they {@link mayLack} something. */
+const LACKING = new WeakMap<ImageSet, boolean>();
+
+/**
+ * Whether contents of pages may not be there. If a manifest has confirmed the sizes of all files, looking up every page
+ * would find no further errors.
+ */
+function mayLack(images: ImageSet): boolean {
+  const known = LACKING.get(images);
+  if (known !== undefined) return known;
+  const may = isThinned(images) || isPacked(images) || images.wholeness() !== 'whole';
+  LACKING.set(images, may);
+  return may;
 }
 
 /** Checks that the contents of pages are not with the dump still, which has kept them (`dump --lazy-pages`). */
@@ -53,7 +66,7 @@ function isPacked(images: ImageSet): boolean {
  * @throws ImageError
  */
 export function checkSegments(images: ImageSet): void {
-  if (images.wholeness() === 'whole' && !parentOf(images) && !isThinned(images) && !isPacked(images)) return;
+  if (!mayLack(images) && !parentOf(images)) return;
   for (const name of images.disk.namesIn(images.dir)) {
     const id = /^pagemap-shmem-(\d+)\.img$/.exec(name)?.[1];
     if (id !== undefined) storedPieces(images, Images.shmemPagemap, BigInt(id));

@@ -19,6 +19,7 @@ export function makeTask(
   batch: Batch,
   origin: RestoreTask | undefined,
   shares: Sharing,
+  isAlone: boolean,
 ): RestoreTask {
   const { pstree, mm, fs, fds } = plan;
   const { tracee, remote } = seed;
@@ -34,6 +35,7 @@ export function makeTask(
     tracee,
     origin,
     shares,
+    isAlone,
   } as MutableRestoreTask;
   task.process = task; // a process is also its main thread
   task.threads = [task];
@@ -63,15 +65,18 @@ export function addThreads(
   const others = plans.map((thread, i): RestoreThread => {
     const remote = remotes[i] as Remote; // as many as were requested
     hosts.note(thread.tid, remote.tracee.pid);
-    return { ...threadPart(thread, task.context, remote, new Batch(remote)), process: task };
+    return { ...threadPart(thread, task.context, remote, new Batch(remote, task.batch)), process: task };
   });
   (task as MutableRestoreTask).threads = [task, ...others];
 }
 
-/** Rebuilds a thread that is not the main one, from its first phase to its last. */
+/**
+ * Rebuilds a thread that is not the main one, from its first phase to its last. Its last program is only started: while
+ * it runs, that of the next thread is made.
+ */
 export function rebuildThread(thread: RestoreThread): void {
   for (const phase of ['state', 'creds', 'last'] as const) {
     for (const kind of taskKinds) kind.thread?.rebuild?.[phase]?.(thread);
   }
-  thread.batch.flush();
+  thread.batch.begin();
 }

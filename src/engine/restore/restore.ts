@@ -48,7 +48,7 @@ import {
   setPidsForChildren,
   takeGivenNamespaces,
 } from './namespaces.ts';
-import { beginPhase, runPhase } from './phases.ts';
+import { addPhase, beginPhase, runPhase } from './phases.ts';
 import { type Plan, readPlan } from './plan.ts';
 import { resume, stopTask } from './resume.ts';
 
@@ -217,32 +217,41 @@ function rebuild(
   context: Context,
   mapped: () => void,
 ): ReadonlySet<RestoreTask> {
-  phase(
+  const sharing = memorySharers(tasks, plan);
+  sideBySide(
     tasks.filter(({ shares }) => !shares.vm),
     'mapped',
+    sharing,
   );
   rebuilt(context, 'mapped');
   mapped();
-  phase(tasks, 'files');
-  rebuilt(context, 'files');
+  const filesId = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.files_id;
+  const sharers = new Map<number | undefined, RestoreTask[]>();
+  for (const task of tasks) addTo(sharers, filesId(task), task);
+  addFiles(tasks);
   // Threads are made before descriptors, which may refer to them (pidfd) or signal them (F_SETOWN).
   for (const task of tasks) addThreads(task, plan.tasks.get(task.pid)?.others ?? [], context.hosts, plan.places);
   const tables = tasks.filter(({ shares }) => !shares.files);
   for (const task of tables) placeDescriptors(task);
-  const sharing = memorySharers(tasks, plan);
-  const filesId = (task: RestoreTask): number | undefined => plan.tasks.get(task.pid)?.ids.files_id;
-  const sharers = new Map<number | undefined, RestoreTask[]>();
-  for (const task of tasks) addTo(sharers, filesId(task), task);
   finishDescriptors(tables, (task) => sharers.get(filesId(task)) ?? [], context.carried);
   settleOwners(context);
   if (plan.places) for (const task of tasks) setPidsForChildren(task, plan.places);
   for (const task of tables) task.batch.call('close', task.seed.socketTarget);
   sideBySide(tasks, 'state', sharing);
-  for (const { threads } of tasks) for (const thread of threads.slice(1)) rebuildThread(thread);
+  rebuildThreads(tasks, sharing);
   rebuilt(context, 'state');
   sideBySide(tasks, 'creds', sharing);
   rebuilt(context, 'creds');
   return finish(tasks, sharing);
+}
+
+/** Rebuilds all threads but the main ones. */
+function rebuildThreads(tasks: readonly RestoreTask[], sharing: ReadonlySet<RestoreTask>): void {
+  for (const task of tasks) {
+    for (const thread of task.threads.slice(1)) rebuildThread(thread);
+    if (sharing.has(task)) task.batch.flush();
+  }
+  for (const { batch } of tasks) batch.flush();
 }
 
 /** Whether the root of the tree is in namespaces that were made for it; those of time are made of no such hook. */
@@ -289,15 +298,22 @@ function finish(tasks: readonly RestoreTask[], sharing: ReadonlySet<RestoreTask>
   return stopped;
 }
 
-function phase(tasks: readonly RestoreTask[], name: Phase): void {
+/**
+ * Phase `files`, whose last calls run with the arrival of the descriptors. But tasks that are not alone finish it: it
+ * ends with closing all descriptors that it needed.
+ */
+function addFiles(tasks: readonly RestoreTask[]): void {
   requireUninterrupted();
-  for (const task of tasks) runPhase(task, name);
-  logDebug(`phase ${name}`);
+  for (const task of tasks) {
+    if (task.isAlone) addPhase(task, 'files');
+    else runPhase(task, 'files');
+  }
+  logDebug('phase files');
 }
 
 /**
- * Runs a phase in which no descriptors are handed over. The tasks run their programs at the same time, except those
- * that share memory and with it the work area.
+ * Runs a phase. The tasks run their last programs at the same time, except those that share memory and with it the work
+ * area. Descriptors are handed over to one after the other, since all tasks of a tree read from one socket.
  */
 function sideBySide(tasks: readonly RestoreTask[], name: Phase, sharing: ReadonlySet<RestoreTask>): void {
   requireUninterrupted();

@@ -3,7 +3,9 @@
 import type { Registers } from '../../arch/arch.ts';
 import { NR } from '../../arch/syscall-numbers.ts';
 import { StasisError } from '../../base/errors.ts';
-import type { Departure, RestoreTask, RestoreThread } from '../../contract/contract.ts';
+import type { Departure, RestoreContext, RestoreTask, RestoreThread } from '../../contract/contract.ts';
+import { Slot } from '../../contract/slots.ts';
+import { VmaStatus } from '../../images/schema/memory.ts';
 import { SIG } from '../../kernel/constants/signals.ts';
 import { readProc } from '../../kernel/proc/read.ts';
 import { parseSmaps } from '../../kernel/proc/smaps.ts';
@@ -25,8 +27,7 @@ interface FinalState {
 /** Runs the last steps of a task that is to be in a group stop. */
 export function stopTask(task: RestoreTask): void {
   const finals = task.threads.map(finalStateOf);
-  unmapArea(task);
-  setFinalRegisters(finals);
+  setFinalRegisters(finals, [task]);
   stopGroup(task, stopSignalOf(task) ?? SIG.STOP);
   for (const { thread } of finals) mask(thread);
 }
@@ -44,8 +45,10 @@ export function resume(
   const left = tasks.filter((task) => !stopped.has(task));
   const finals = left.flatMap(({ threads }) => threads.map(finalStateOf));
   // Each address space has one work area; by now all tasks that share it have used it for the last time.
-  for (const task of left) if (!task.shares.vm) unmapArea(task);
-  setFinalRegisters(finals);
+  setFinalRegisters(
+    finals,
+    left.filter(({ shares }) => !shares.vm),
+  );
   for (const task of left) stopAgain(task, options.leaveStopped);
   // Detaching takes time, since the tasks run at once. So PTRACE_O_EXITKILL is removed from all first: if Stasis is
   // killed after this, all tasks continue.
@@ -74,15 +77,20 @@ function finalStateOf(thread: RestoreThread): FinalState {
 
 /**
  * Sets registers and signal masks of threads in a stop by PTRACE_INTERRUPT, from which the kernel restarts interrupted
- * calls.
+ * calls. On their way there the main threads of `owners` unmap the work areas. All threads are on their way at the same
+ * time.
  */
-function setFinalRegisters(finals: readonly FinalState[]): void {
+function setFinalRegisters(finals: readonly FinalState[], owners: readonly RestoreTask[]): void {
+  for (const task of owners) beginUnmapping(task);
+  for (const { tracee } of owners) tracee.waitUntil(PTRACE.SYSCALL, (stop) => stop.kind === 'syscall');
   for (const { thread } of finals) {
+    // A thread at the entry of munmap, which does not sleep interruptibly, makes the call before it stops.
     ptrace(PTRACE.INTERRUPT, thread.tracee.pid);
     ptrace(PTRACE.CONT, thread.tracee.pid);
   }
+  for (const { thread } of finals) thread.tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
+  for (const task of owners) requireUnmapped(task);
   for (const { thread, registers } of finals) {
-    thread.tracee.waitUntil(PTRACE.CONT, (stop) => stop.kind === 'event');
     mask(thread);
     thread.tracee.setRegisters(registers);
   }
@@ -97,14 +105,39 @@ function stopAgain(task: RestoreTask, leaveStopped: boolean): void {
   if (signal !== undefined) syscall('kill', task.tracee.pid, signal);
 }
 
-/** Unmaps the work area by a `syscall` instruction in the task's own memory. */
-function unmapArea(task: RestoreTask): void {
+/** Sends the main thread to the entry of munmap, by a `syscall` instruction in the task's own memory. */
+function beginUnmapping(task: RestoreTask): void {
   const { tracee, remote } = task;
-  const at = findSyscall(task);
-  const base = tracee.getRegisters();
-  tracee.setRegisters(tracee.arch.oneCall(base, at, NR.munmap, [remote.area, AREA.length]));
-  const result = tracee.passSyscall();
+  const { arch } = tracee;
+  const at = syscallPlace(task);
+  tracee.setRegisters(arch.oneCall(tracee.getRegisters(), at, NR.munmap, [remote.area, AREA.length]));
+  ptrace(PTRACE.SYSCALL, tracee.pid);
+}
+
+function requireUnmapped(task: RestoreTask): void {
+  const { arch } = task.tracee;
+  const result = arch.result(task.tracee.getRegisters());
   if (result !== 0) throw new StasisError({ kind: 'kernel', task: task.ref, reason: `the work area stays: ${result}` });
+}
+
+/** Where a task of the tree was found to have a `syscall` instruction, in bytes from the start of its vdso. */
+const IN_VDSO = new Slot((_: RestoreContext): { offset?: number } => ({}));
+
+/** The address of a `syscall` instruction, which in most tasks is at the same place of the vdso. */
+function syscallPlace(task: RestoreTask): number {
+  const { tracee, mm, context } = task;
+  const known = IN_VDSO.of(context);
+  const vdso = mm.vmas.find(({ status }) => status & VmaStatus.VDSO);
+  const instruction = tracee.arch.syscallInstruction;
+  if (vdso && known.offset !== undefined) {
+    const at = Number(vdso.start) + known.offset;
+    const there = new Uint8Array(instruction.length);
+    if (tryReadMemory(tracee.pid, at, there, there.length) === there.length && Buffer.compare(there, instruction) === 0)
+      return at;
+  }
+  const at = findSyscall(task);
+  if (vdso && at >= vdso.start && at < vdso.end) known.offset = at - Number(vdso.start);
+  return at;
 }
 
 /** The address of a `syscall` instruction in the task's executable memory. The vdso has one, libc many. */

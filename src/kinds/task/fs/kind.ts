@@ -27,7 +27,6 @@ function capture(task: DumpTask): () => void {
 function rebuild(task: RestoreTask): void {
   const { fs, context, seed, batch } = task;
   if (!fs || task.shares.fs) return;
-  batch.flush();
   const [root = 0, cwd = 1] = handOver(seed, batch, [
     context.open(fs.root_id, O.PATH),
     context.open(fs.cwd_id, O.PATH),
@@ -43,7 +42,6 @@ function rebuild(task: RestoreTask): void {
   program.call('fchdir', cwd);
   closeAll(seed, batch);
   if (fs.umask !== undefined) program.call('umask', fs.umask);
-  batch.flush();
 }
 
 /** Working directory, root directory and umask. */
