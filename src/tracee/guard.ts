@@ -51,8 +51,8 @@ export class Guard implements Disposable {
 
   /** Ends the guard, when its work is not needed any more. */
   [Symbol.dispose](): void {
-    trySyscall('kill', this.#pid, SIG.KILL);
-    trySyscall('wait4', this.#pid, 0, W.ALL, 0);
+    // Who waits for one that was not killed waits for ever; without its memory it ends when it wakes up.
+    if (trySyscall('kill', this.#pid, SIG.KILL) === 0) trySyscall('wait4', this.#pid, 0, W.ALL, 0);
     this.#ourselves[Symbol.dispose]();
     this.#child[Symbol.dispose]();
   }
