@@ -72,11 +72,21 @@ export class CopySource implements PageSource, Disposable {
    */
   ownPages(vmas: readonly ProcVma[]): PageRange[] {
     const apart = rangesApart(vmas);
-    const { ranges } = scanPages(this.#pagemap, vmas);
-    // A process without memory has no pages, and that is no error of the scan.
-    const there = forceRead(this.#mem, 0, new Uint8Array(1), 1);
-    if (there === 0) throw readError(this.#pid, 0, there);
+    const ranges = this.#scan(vmas);
+    // A process without memory has no pages: some kernels say ESRCH, to others that is no error of the scan.
+    const there = ranges && forceRead(this.#mem, 0, new Uint8Array(1), 1);
+    if (!ranges || there === 0) throw readError(this.#pid, 0, 0);
     return [...without(ranges, apart), ...this.#before.ranges].sort((a, b) => a.start - b.start);
+  }
+
+  /** The pages that the copy has; undefined if the kernel says that it has no memory any more. */
+  #scan(vmas: readonly ProcVma[]): PageRange[] | undefined {
+    try {
+      return scanPages(this.#pagemap, vmas).ranges;
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === ERRNO.ESRCH) return undefined;
+      throw error;
+    }
   }
 
   /** Undefined if the copy was killed; `before` are the pages that it lacks. @throws SyscallError */

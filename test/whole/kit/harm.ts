@@ -224,7 +224,7 @@ export async function duration(work: () => Promise<Outcome>): Promise<number> {
 }
 
 /** How often Stasis makes each system call in a run: `strace -c` of its main thread, the one that works. */
-export async function callCounts(args: readonly string[], file: string): Promise<Map<string, number>> {
+async function callCounts(args: readonly string[], file: string): Promise<Map<string, number>> {
   await run(['strace', '-c', '-U', 'name,calls', '-o', file, ...stasisCommand(), ...args]);
   const counts = new Map<string, number>();
   for (const line of readFileSync(file, 'utf8').split('\n')) {
