@@ -30,7 +30,7 @@ static void put(const char *path, const char *text) {
 }
 
 /* Leaves what is between two texts. */
-static void only(char *text, const char *from, const char *to) {
+static void cut_out(char *text, const char *from, const char *to) {
   char *first = strstr(text, from), *last = first ? strstr(first, to) : 0;
   check(last, "no %s in %s", from, text);
   *last = 0;
@@ -42,8 +42,8 @@ static void read_again(int i, char text[MOST]) {
   check(got > 0, "%s", NAMES[i]);
   text[got] = 0;
   /* Other lines and columns of these change: a few numbers are users. */
-  if (strstr(NAMES[i], "status")) only(text, "\nUid:", "\nFDSize");
-  else if (strstr(NAMES[i], "udp")) only(text, ": 0100007F:", " 0 ");
+  if (strstr(NAMES[i], "status")) cut_out(text, "\nUid:", "\nFDSize");
+  else if (strstr(NAMES[i], "udp")) cut_out(text, ": 0100007F:", " 0 ");
   else text[MOST / 2] = 0;
 }
 

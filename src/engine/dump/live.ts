@@ -123,14 +123,7 @@ export class LiveMemory implements KeptMemory, Disposable {
     const apart = vmasApart(kept.vmas);
     const isVdso = ({ name }: ProcVma): boolean => name === '[vdso]'; // which is stored whole
     const others = apart.filter((vma) => !isVdso(vma));
-    const own =
-      others.length === 0
-        ? []
-        : scanOwnPages(
-            pid,
-            others,
-            rangesWhere(others, () => true),
-          ).ranges;
+    const own = others.length === 0 ? [] : scanOwnPages(pid, others, rangesWhere(others)).ranges;
     const all = [...own, ...rangesWhere(apart, isVdso)].sort((a, b) => a.start - b.start);
     return CopySource.open(kept.copy.pid, new ReadBefore(pid, all));
   }

@@ -119,7 +119,7 @@ export class TreeBuilder {
       at = this.#take(steps, at);
     }
     // None makes further processes: while one has its memory made, that of the next is planned.
-    for (const [pid, plan] of this.#plan.tasks) this.#prepare(pid, this.#sharers.isAlone(plan) ? beginPhase : runPhase);
+    for (const { pid, isAlone } of this.tasks) this.#prepare(pid, isAlone ? beginPhase : runPhase);
     for (const { batch } of this.#members.values()) batch.flush();
     logDebug('all processes are there, with their memory');
     for (const [pid, { core }] of this.#plan.zombies) this.#die(pid, core);

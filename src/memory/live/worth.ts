@@ -3,7 +3,7 @@ import type { PageRange } from '../../contract/contract.ts';
 import type { ProcVma } from '../../kernel/proc/smaps.ts';
 import { mapsRing } from '../../support/ring-notes.ts';
 import { isStoredWithTask } from '../own-pages.ts';
-import { addRange } from '../plan/ranges.ts';
+import { rangesWhere } from '../tracking/changes.ts';
 import { isAioRing } from '../vma.ts';
 
 /** The most bytes that a copy lacks and that are read while the task is stopped; with more of them none is made. */
@@ -25,9 +25,7 @@ export function whyNoCopy(vmas: readonly ProcVma[]): string | undefined {
  * zeros (MADV_WIPEONFORK), and the vdso, where code of Stasis was when the copy was made.
  */
 export function rangesApart(vmas: readonly ProcVma[]): PageRange[] {
-  const ranges: PageRange[] = [];
-  for (const vma of vmasApart(vmas)) addRange(ranges, vma.start, vma.end - vma.start);
-  return ranges;
+  return rangesWhere(vmas, isApart);
 }
 
 /** The mappings that {@link rangesApart} are of. */

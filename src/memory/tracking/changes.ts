@@ -42,10 +42,10 @@ export function trackedRanges(vmas: readonly ProcVma[], isTracked: (vma: ProcVma
   return ranges;
 }
 
-/** The mappings that `isUnknown`, as ranges. */
-export function rangesWhere(vmas: readonly ProcVma[], isUnknown: (vma: ProcVma) => boolean): PageRange[] {
+/** The mappings that `isWanted`, or all, as ranges. */
+export function rangesWhere(vmas: readonly ProcVma[], isWanted: (vma: ProcVma) => boolean = () => true): PageRange[] {
   const found: PageRange[] = [];
-  for (const vma of vmas) if (isUnknown(vma)) addRange(found, vma.start, vma.end - vma.start);
+  for (const vma of vmas) if (isWanted(vma)) addRange(found, vma.start, vma.end - vma.start);
   return found;
 }
 
